@@ -1,0 +1,1 @@
+"""What every other folder may import: addresses, axis names, errors, progress, atomic writes."""

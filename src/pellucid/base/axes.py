@@ -1,0 +1,17 @@
+"""The names of array axes, as used in every jaxtyping shape of the package.
+
+| name     | runs over                                                     |
+|----------|---------------------------------------------------------------|
+| `batch`  | rows that are computed together                               |
+| `pos`    | positions of a row (`query` and `key` where two are needed)   |
+| `vocab`  | tokens of the vocabulary                                      |
+| `model`  | coordinates of the residual stream (d_model)                  |
+| `head`   | heads of a layer                                              |
+| `dim`    | coordinates inside a head (d_head)                            |
+| `neuron` | neurons of a layer's MLP (d_mlp)                              |
+"""
+
+from __future__ import annotations
+
+BATCH, POS, QUERY, KEY = "batch", "pos", "query", "key"
+VOCAB, MODEL, HEAD, DIM, NEURON = "vocab", "model", "head", "dim", "neuron"
