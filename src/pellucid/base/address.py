@@ -23,6 +23,7 @@ _HEAD = re.compile(r"L(\d{2,})\.H(\d{2,})\.(QK|OV)")
 _NEURON = re.compile(r"L(\d{2,})\.N(\d{4,})\.(IN|OUT)")
 _LAYER = re.compile(r"L(\d{2,})\.(ATTN\.B|MLP\.B|LN1|LN2)")
 _GLOBAL: tuple[Kind, ...] = ("EMB.TOK", "EMB.POS", "LNF", "UNEMB")
+_NEURON_SIDES: tuple[Kind, ...] = ("IN", "OUT")
 _FORMS = "L05.H01.QK, L05.H01.OV, L03.N1024.IN, L03.N1024.OUT, L05.ATTN.B, L05.MLP.B, L05.LN1, L05.LN2, LNF, EMB.TOK"
 
 
@@ -100,9 +101,9 @@ class Shape:
                 yield Address("OV", layer, head)
             yield Address("ATTN.B", layer)
             yield Address("LN2", layer)
-            for kind in ("IN", "OUT"):
+            for kind in _NEURON_SIDES:
                 for neuron in range(self.neurons):
-                    yield Address(kind, layer, neuron)  # type: ignore[arg-type]
+                    yield Address(kind, layer, neuron)
             yield Address("MLP.B", layer)
         yield Address("LNF")
         if not self.tied:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 from rich.console import Console
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
     """Yield `items`, drawing a bar named `label` with elapsed and remaining time if standard error is a terminal."""
-    if total is None and hasattr(items, "__len__"):
+    if total is None and isinstance(items, Sized):
         total = len(items)
     if not sys.stderr.isatty():
         yield from items

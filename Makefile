@@ -1,0 +1,30 @@
+# Needs git, make and Python >= 3.11. Everything is set up in .venv from requirements.lock.
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/ready
+RUN := $(VENV)/bin
+
+.PHONY: demo test setup lint clean
+
+demo: $(READY)
+	$(RUN)/pellucid decompile zoo:village -o demo/village
+
+test: $(READY) lint
+	$(RUN)/python -m pytest -n 2 -q
+
+lint: $(READY)
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+
+setup: $(READY)
+
+$(READY): pyproject.toml requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) demo

@@ -1,0 +1,1 @@
+"""What is known about the parts: names with their provenance, and every measurement that was made."""
