@@ -84,7 +84,8 @@ class Evidence:
         if unknown:
             raise ValueError(f"no column {sorted(unknown)} in measurement; columns are {_COLUMNS}")
         where = " AND ".join(f"{column} = :{column}" for column in wanted) or "1"
-        latest = f"SELECT MAX(id) FROM measurement WHERE {where} GROUP BY part, kind, metric, state, split, corpus, domain"
+        question = "part, kind, metric, state, split, corpus, domain"
+        latest = f"SELECT MAX(id) FROM measurement WHERE {where} GROUP BY {question}"
         query = f"SELECT id, {', '.join(_COLUMNS)} FROM measurement WHERE id IN ({latest}) ORDER BY id"
         with self._connect() as connection:
             return [(row[0], Measurement(*row[1:])) for row in connection.execute(query, wanted)]

@@ -19,7 +19,7 @@ _ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"))
 
 @dataclass(frozen=True)
 class Symbol:
-    """A line of `symbols.tsv`. `evidence` is a row id of the evidence store, `score` that row's value; both may be empty."""
+    """A line of `symbols.tsv`. `evidence` is a row id of the evidence store, `score` that row's value; or empty."""
 
     address: str
     name: str
@@ -51,7 +51,7 @@ def read_symbols(path: Path) -> dict[str, Symbol]:
     if not path.exists():
         return {}
     found: dict[str, Symbol] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_text(encoding="utf-8").removesuffix("\n").split("\n"), start=1):
         cells = line.split("\t")
         if number == 1 and tuple(cells) == _HEADER:
             continue
@@ -59,7 +59,7 @@ def read_symbols(path: Path) -> dict[str, Symbol]:
             raise ProjectError(f"{path}:{number}: {len(cells)} columns, expected {len(_HEADER)}: {', '.join(_HEADER)}")
         symbol = Symbol(*map(_unescape, cells))
         if symbol.provenance not in LADDER:
-            raise ProjectError(f"{path}:{number}: provenance {symbol.provenance!r}, expected one of {', '.join(LADDER)}")
+            raise ProjectError(f"{path}:{number}: provenance {symbol.provenance!r}, expected {' or '.join(LADDER)}")
         if symbol.address in found:
             raise ProjectError(f"{path}:{number}: {symbol.address} has a line already; keep one of them")
         found[symbol.address] = symbol

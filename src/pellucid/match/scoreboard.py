@@ -1,0 +1,115 @@
+"""The scoreboard in the terminal: fidelity beside its noise floor and references, and the three progress numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+METRICS = {
+    "wer_next": "next word wrong %",
+    "wer_16": "16 words wrong %",
+    "top1": "top-1 agrees %",
+    "kl": "KL nats",
+    "ce_gap": "CE gap nats",
+}
+ROWS = {
+    "full": "full program",
+    "source_only": "source-only (code)",
+    "source_only_all": "source-only (all)",
+    "noise_floor": "noise floor (bfloat16)",
+    "trigram": "trigram reference",
+    "bigram": "bigram reference",
+}
+
+
+def figure(entry: dict[str, Any] | None, *, interval: bool = True) -> str:
+    """A measured number with its 95 % interval, or a dash where nothing was measured."""
+    if entry is None or entry["value"] is None:
+        return "–"
+    value = _digits(entry["value"])
+    if not interval or entry.get("low") is None:
+        return value
+    return f"{value} [{_digits(entry['low'])}, {_digits(entry['high'])}]"
+
+
+def _digits(value: float) -> str:
+    if value == 0:
+        return "0"
+    return f"{value:.1e}" if abs(value) < 0.001 else f"{value:.4f}" if abs(value) < 1 else f"{value:.2f}"
+
+
+def fidelity_table(report: dict[str, Any]) -> Table:
+    """The overall figures of every program and reference in `report`, one row each."""
+    table = Table(title="Fidelity on held-out text, 95 % intervals", title_justify="left", pad_edge=False)
+    table.add_column("")
+    for label in METRICS.values():
+        table.add_column(label, justify="right")
+    for key, label in ROWS.items():
+        block = report.get(key)
+        if block:
+            table.add_row(label, *(figure(block["overall"].get(metric)) for metric in METRICS))
+    return table
+
+
+def domain_table(report: dict[str, Any], key: str = "full") -> Table:
+    """The figures of the program `key` in each domain."""
+    table = Table(title=f"{ROWS[key].capitalize()} by domain", title_justify="left", pad_edge=False)
+    table.add_column("domain")
+    for label in METRICS.values():
+        table.add_column(label, justify="right")
+    table.add_column("contexts", justify="right")
+    for domain, block in report[key].items():
+        if domain != "overall":
+            contexts = block.get("wer_next", {}).get("n", 0)
+            table.add_row(Text(domain), *(figure(block.get(m)) for m in METRICS), f"{contexts:,}")
+    return table
+
+
+def progress_lines(report: dict[str, Any]) -> Text:
+    """The three progress numbers, which never stand alone."""
+    progress = report["progress"]
+    free = progress["residual_free"]
+    text = Text("Progress\n", style="bold")
+    for form in ("source", "lifted"):
+        shares = ", ".join(f"{_percent(free[form][by])} by {by}" for by in ("parameters", "effect"))
+        text.append(f"  residual-free, {form:<7} {shares}\n", style="not bold")
+    alone = progress["source_only"]
+    text.append(
+        f"  source-only fidelity   top-1 {figure(alone.get('top1'))} %, KL {figure(alone.get('kl'))}\n", "not bold"
+    )
+    evidence = progress["evidence"]
+    text.append(f"  described parts        {_percent(evidence['share'])} by effect passed their test", style="not bold")
+    return text
+
+
+def _percent(share: float | None) -> str:
+    return "unmeasured" if share is None else f"{100 * share:.1f} %"
+
+
+def gate_line(report: dict[str, Any]) -> Text:
+    """Whether the full program passes the accuracy criterion, and if not, why."""
+    gate = report["gate"]
+    if gate["passed"] is None:
+        return Text(f"Gate: not decided. {' '.join(gate['reasons'])}", style="yellow")
+    if gate["passed"]:
+        return Text("Gate: passed.", style="bold green")
+    return Text(f"Gate: FAILED. {' '.join(gate['reasons'])}", style="bold red")
+
+
+def scoreboard(report: dict[str, Any]) -> RenderableType:
+    """Everything above under one heading that says what was measured on what."""
+    subject, corpus = report["subject"], report["corpus"]
+    head = Text(f"{subject['name']}  {subject['parameters']:,} parameters  weights {subject['weights_sha256'][:12]}\n")
+    head.append(f"measured on: {corpus['origin']}")
+    parts: list[RenderableType] = [head, fidelity_table(report)]
+    if len(report["full"]) > 2:
+        parts.append(domain_table(report))
+    return Group(*parts, progress_lines(report), gate_line(report))
+
+
+def show(report: dict[str, Any]) -> None:
+    """Print the scoreboard on standard output."""
+    Console().print(scoreboard(report))

@@ -1,0 +1,40 @@
+"""The gate is computed from upper bounds, from every domain, and only from enough contexts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pellucid.match.gate import judge
+from pellucid.match.manifest import Gate
+
+
+def figures(value: float, high: float, n: int = 5000, domain: float | None = None) -> dict[str, dict[str, Any]]:
+    """Both word error rates with the same figures, overall and in one domain."""
+    entry = {"value": value, "low": 0.0, "high": high, "n": n}
+    local = entry | {"value": value if domain is None else domain}
+    return {"overall": dict.fromkeys(("wer_next", "wer_16"), entry), "a": dict.fromkeys(("wer_next", "wer_16"), local)}
+
+
+@pytest.mark.parametrize(
+    ("full", "quick", "passed"),
+    [
+        (figures(0.5, 0.9), False, True),
+        (figures(0.5, 1.01), False, False),
+        (figures(0.5, 0.9, domain=2.01), False, False),
+        (figures(0.5, 0.9, n=4999), False, None),
+        (figures(0.5, 0.9), True, None),
+        (figures(3.0, 4.0, n=500), True, False),
+    ],
+)
+def test_judgement(full: dict[str, dict[str, Any]], quick: bool, passed: bool | None) -> None:
+    verdict = judge(full, Gate(), quick=quick)
+    assert verdict["passed"] is passed
+    assert bool(verdict["reasons"]) is (passed is not True)
+
+
+def test_unmeasured_is_not_passed() -> None:
+    full = figures(0.0, 0.0)
+    full["overall"]["wer_16"] = {"value": None, "low": None, "high": None, "n": 0}
+    assert judge(full, Gate(), quick=False)["passed"] is None
