@@ -1,0 +1,28 @@
+"""Greedy decoding with a cache: the likeliest token, ties broken towards the smaller id."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from pellucid.exact.cache import Cache
+from pellucid.exact.model import Model
+
+
+def greedy(model: Model, ids: Int[Tensor, "batch pos"], count: int) -> Int[Tensor, "batch count"]:
+    """The next `count` tokens of each row of `ids`; all rows have the same length.
+
+    Raises `PellucidError` where the text would outgrow the model's context.
+    """
+    cache = Cache()
+    produced: list[Tensor] = []
+    new = ids.to(model.device)
+    with torch.inference_mode():
+        for _ in range(count):
+            cache = cache.grown(new.shape[1])
+            final = model.run(new, ("final",), cache=cache)["final"][:, -1:]
+            logits = model.graph.run(model.weights, {"final": final}, ("logits",))["logits"]
+            new = logits.argmax(dim=-1)
+            produced.append(new)
+    return torch.cat(produced, dim=1).cpu() if produced else ids.new_empty(ids.shape[0], 0).cpu()

@@ -1,0 +1,171 @@
+"""Reading the safetensors files of a checkpoint: everything wrong with them is said at once, before anything is loaded.
+
+Pickle files run code when they are loaded; they are refused, never opened.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from pellucid.base.errors import SubjectError
+from pellucid.subject.gpt2 import GPT2Config, canonical_name, tensor_shapes
+
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+_FLOATS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float64"}
+_LISTED = 12
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One tensor of a checkpoint as its file's header describes it."""
+
+    file: Path
+    name: str
+    shape: tuple[int, ...]
+    kind: str
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`. Raises `SubjectError` naming file, line and reason."""
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SubjectError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise SubjectError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise SubjectError(f"{path} holds a JSON {type(fields).__name__}, expected an object")
+    return fields
+
+
+def refuse_pickle(path: Path) -> None:
+    """Raise `SubjectError` with the way to convert the pickle checkpoint at `path`."""
+    raise SubjectError(
+        f"{path} is a pickle checkpoint, which can run code when it is loaded; only safetensors are read. If you trust "
+        f'it, convert it once: python -c "from transformers import AutoModelForCausalLM as M; '
+        f"M.from_pretrained('{path.parent}').save_pretrained('{path.parent}', safe_serialization=True)\""
+    )
+
+
+def weight_files(directory: Path) -> list[Path]:
+    """The safetensors files of the checkpoint in `directory`: one, or the shards that its index names.
+
+    Raises `SubjectError` where there is none, saying what is there instead.
+    """
+    index = directory / INDEX
+    if (directory / WEIGHTS).is_file():
+        return [directory / WEIGHTS]
+    if index.is_file():
+        return _shards(index)
+    pickles = [path for path in sorted(directory.iterdir()) if path.suffix in PICKLES]
+    if pickles:
+        refuse_pickle(pickles[0])
+    others = [path.name for path in sorted(directory.glob("*.safetensors"))]
+    found = f"; it has {', '.join(others)}: rename or index it" if others else ""
+    raise SubjectError(f"{directory} has neither {WEIGHTS} nor {INDEX}{found}")
+
+
+def _shards(index: Path) -> list[Path]:
+    placed = read_json(index).get("weight_map")
+    if not isinstance(placed, dict) or not placed:
+        raise SubjectError(f"{index} has no weight_map from tensor names to files")
+    names = sorted({str(name) for name in placed.values()})
+    if foreign := [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]:
+        raise SubjectError(f"{index} names {foreign[0]!r}, expected safetensors files beside it")
+    if missing := [name for name in names if not (index.parent / name).is_file()]:
+        raise SubjectError(f"{index} names shards that are not there: {_listing(missing)}")
+    return [index.parent / name for name in names]
+
+
+def read_weights(files: list[Path], config: GPT2Config) -> tuple[dict[str, Tensor], list[str]]:
+    """The parameters of `config` from `files`, as contiguous float32 CPU tensors by canonical name; and notes.
+
+    Raises `SubjectError` listing all tensors that are missing, unexpected, of a wrong shape, or not finite.
+    """
+    stored = _inventory(files)
+    tied_copy = stored.pop("lm_head.weight", None) if config.tied else None
+    _check_shapes(stored, tensor_shapes(config), files)
+    weights = dict(_load(stored))
+    if tied_copy is not None:
+        _check_tied(tied_copy, weights["wte.weight"])
+    if broken := [name for name, tensor in weights.items() if not bool(torch.isfinite(tensor).all())]:
+        raise SubjectError(f"{_where(files)}: NaN or infinite numbers in {_listing(broken)}")
+    kinds = sorted({_FLOATS[entry.kind] for entry in stored.values()} - {"float32"})
+    notes = [f"the checkpoint's {' and '.join(kinds)} weights were converted to float32"] if kinds else []
+    return {name: weights[name] for name in tensor_shapes(config)}, notes
+
+
+def _inventory(files: list[Path]) -> dict[str, Stored]:
+    """What the headers of `files` say, by canonical name, without the buffers that are no parameters."""
+    found: dict[str, Stored] = {}
+    for file in files:
+        with _opened(file) as handle:
+            for name in handle.keys():  # noqa: SIM118 - a safetensors handle is not a mapping
+                view = handle.get_slice(name)
+                canonical = canonical_name(name)
+                if canonical in found:
+                    raise SubjectError(f"{file}: {name!r} is there twice, also as {found[canonical].name!r}")
+                if canonical is not None:
+                    found[canonical] = Stored(file, name, tuple(view.get_shape()), str(view.get_dtype()))
+    return found
+
+
+def _check_shapes(stored: dict[str, Stored], expected: dict[str, tuple[int, ...]], files: list[Path]) -> None:
+    wrong = []
+    if missing := [name for name in expected if name not in stored]:
+        wrong.append(f"missing {_listing(missing)}")
+    if unexpected := [entry.name for name, entry in stored.items() if name not in expected]:
+        wrong.append(f"unexpected {_listing(unexpected)}")
+    both = [(name, stored[name]) for name in expected if name in stored]
+    if shapes := [
+        f"{name} {list(e.shape)} not {list(expected[name])}" for name, e in both if e.shape != expected[name]
+    ]:
+        wrong.append(f"wrong shapes: {', '.join(shapes)}")
+    if kinds := [f"{name} {entry.kind}" for name, entry in both if entry.kind not in _FLOATS]:
+        wrong.append(f"not floating-point: {_listing(kinds)}")
+    if wrong:
+        raise SubjectError(f"{_where(files)} does not fit its config.json: {'; '.join(wrong)}")
+
+
+def _check_tied(copy: Stored, table: Tensor) -> None:
+    if copy.shape != tuple(table.shape) or not torch.equal(dict(_load({"copy": copy}))["copy"], table):
+        raise SubjectError(
+            f"{copy.file}: lm_head.weight differs from wte.weight, but config.json ties them; "
+            'set "tie_word_embeddings": false, or remove lm_head.weight'
+        )
+
+
+def _load(stored: dict[str, Stored]) -> Iterator[tuple[str, Tensor]]:
+    """The tensors, one after the other, each in memory of its own and so aligned as PyTorch aligns it."""
+    with ExitStack() as stack:
+        handles = {file: stack.enter_context(_opened(file)) for file in sorted({e.file for e in stored.values()})}
+        for name, entry in stored.items():
+            yield name, handles[entry.file].get_tensor(entry.name).to(torch.float32, copy=True).contiguous()
+
+
+def _opened(file: Path) -> Any:
+    try:
+        return safe_open(str(file), framework="pt")
+    except (SafetensorError, OSError) as error:
+        size = file.stat().st_size
+        said = f"{file} ({size:,} bytes) is truncated or not a safetensors file: {error}"
+        raise SubjectError(f"{said}; fetch or save it again") from error
+
+
+def _where(files: list[Path]) -> str:
+    return str(files[0]) if len(files) == 1 else f"{files[0].parent} ({len(files)} shards)"
+
+
+def _listing(names: list[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more

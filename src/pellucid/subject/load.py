@@ -1,0 +1,64 @@
+"""The subject: the original model, checked, in memory, and identified by hashes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from pellucid.base.files import sha256_files
+from pellucid.subject.checkpoint import read_json, read_weights, weight_files
+from pellucid.subject.gpt2 import GPT2Config
+from pellucid.subject.locate import locate
+from pellucid.subject.tokenizer import Tokenizer, load_tokenizer
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A checkpoint and its tokenizer.
+
+    `weights` are float32 on the CPU by canonical name (`h.0.attn.c_attn.weight`); `notes` says what loading changed.
+    """
+
+    name: str
+    path: Path
+    config: GPT2Config
+    weights: dict[str, Tensor] = field(repr=False)
+    tokenizer: Tokenizer = field(repr=False)
+    weights_sha256: str
+    tokenizer_sha256: str
+    config_json: dict[str, Any] = field(repr=False)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the checkpoint holds."""
+        return sum(tensor.numel() for tensor in self.weights.values())
+
+
+def load_subject(name: str | Path) -> Subject:
+    """Load a subject: a directory in Hugging Face layout, a hub name (`gpt2`, `OWNER/NAME`) or `zoo:NAME`.
+
+    Raises `SubjectError` with one line for everything that makes it unusable.
+    """
+    path = locate(name)
+    config_json = read_json(path / "config.json")
+    files = weight_files(path)
+    config = GPT2Config.from_json(config_json, path / "config.json")
+    tokenizer, tokenizer_files = load_tokenizer(path, config_json.get("eos_token_id"), config.vocab_size)
+    weights, notes = read_weights(files, config)
+    if unused := config.vocab_size - tokenizer.vocab_size:
+        notes.append(f"the last {unused} ids of the model's vocabulary have no token")
+    return Subject(
+        name=str(name),
+        path=path,
+        config=config,
+        weights=weights,
+        tokenizer=tokenizer,
+        weights_sha256=sha256_files(files),
+        tokenizer_sha256=sha256_files(tokenizer_files),
+        config_json=config_json,
+        notes=tuple(notes),
+    )
