@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from pellucid.base.errors import PellucidError
 from pellucid.exact.cache import Cache
 from pellucid.exact.model import Model
 
@@ -13,8 +14,10 @@ from pellucid.exact.model import Model
 def greedy(model: Model, ids: Int[Tensor, "batch pos"], count: int) -> Int[Tensor, "batch count"]:
     """The next `count` tokens of each row of `ids`; all rows have the same length.
 
-    Raises `PellucidError` where the text would outgrow the model's context.
+    Raises `PellucidError` where there is nothing to continue, or the text would outgrow the model's context.
     """
+    if not ids.shape[1]:
+        raise PellucidError("there is no token to continue from; give at least one a row")
     cache = Cache()
     produced: list[Tensor] = []
     new = ids.to(model.device)

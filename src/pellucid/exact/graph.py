@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import lru_cache
 from typing import Any
 
 from torch import Tensor
@@ -49,7 +48,7 @@ class Graph:
     def __init__(self, inputs: Sequence[str], nodes: Sequence[Node]) -> None:
         self.inputs, self.nodes = tuple(inputs), tuple(nodes)
         self._by_name = {node.name: node for node in nodes}
-        self._plan = lru_cache(maxsize=64)(self._make_plan)
+        self._plans: dict[tuple[frozenset[str], tuple[str, ...]], tuple[_Step, ...]] = {}
 
     def __str__(self) -> str:
         return "\n".join(str(node) for node in self.nodes)
@@ -57,18 +56,11 @@ class Graph:
     def __contains__(self, name: object) -> bool:
         return name in self._by_name
 
-    def names(self, pattern: str) -> list[str]:
-        """The activations that `pattern` fits (`*` stands for anything), in order of execution.
-
-        Raises `PellucidError` where there is none.
-        """
+    def names(self, pattern: str = "*") -> list[str]:
+        """The activations that `pattern` fits (`*` stands for anything), in order of execution."""
         if pattern in self._by_name:
             return [pattern]
-        found = [node.name for node in self.nodes if fnmatchcase(node.name, pattern)]
-        if not found:
-            near = closest(pattern, list(self._by_name)) or "; names look like L00.resid_pre, L00.pattern, L00.post"
-            raise PellucidError(f"{pattern!r} names no activation{near}")
-        return found
+        return [node.name for node in self.nodes if fnmatchcase(node.name, pattern)]
 
     def run(
         self,
@@ -84,7 +76,7 @@ class Graph:
         values = dict(given)
         steps = self._plan(frozenset(given), tuple(want))
         if edits:
-            self._check_reach(edits, steps)
+            self._check_edits(edits, steps)
         for step in steps:
             node = step.node
             inputs = [values[name] for name in node.inputs]
@@ -97,25 +89,41 @@ class Graph:
                 del values[name]
         return {name: values[name] for name in want}
 
-    def _check_reach(self, edits: Mapping[str, Edit], steps: Sequence[_Step]) -> None:
+    def unknown(self, name: str) -> PellucidError:
+        """The error for a name that no activation has."""
+        near = closest(name, self.names()) or "; names look like L00.resid_pre, L00.pattern, L00.post"
+        return PellucidError(f"{name!r} names no activation{near}")
+
+    def _check_edits(self, edits: Mapping[str, Edit], steps: Sequence[_Step]) -> None:
         running = {step.node.name for step in steps}
         for name in edits:
+            if name not in self:
+                raise self.unknown(name)
             if name not in running:
-                known = self.names(name)[0]
-                raise PellucidError(f"replacing {known} would change nothing: what is asked for does not depend on it")
+                raise PellucidError(f"replacing {name} would change nothing: what is asked for is computed without it")
 
-    def _make_plan(self, given: frozenset[str], want: tuple[str, ...]) -> tuple[_Step, ...]:
-        """The nodes that `want` needs, in order."""
+    def _plan(self, given: frozenset[str], want: tuple[str, ...]) -> tuple[_Step, ...]:
+        """The nodes that `want` needs, in order; remembered, as the same question comes again and again."""
+        if (given, want) not in self._plans:
+            if foreign := next((name for name in sorted(given) if name not in self and name not in self.inputs), None):
+                raise self.unknown(foreign)
+            self._plans[given, want] = self._schedule(self._needed(given, want), want)
+        return self._plans[given, want]
+
+    def _needed(self, given: frozenset[str], want: tuple[str, ...]) -> list[Node]:
         needed, open_names = set[str](), [name for name in want if name not in given]
         while open_names:
             name = open_names.pop()
             if name in needed:
                 continue
             if name not in self._by_name:
-                raise PellucidError(f"{name} must be given" if name in self.inputs else f"{name!r} names no activation")
+                raise PellucidError(f"{name} must be given") if name in self.inputs else self.unknown(name)
             needed.add(name)
             open_names += [read for read in self._by_name[name].inputs if read not in given]
-        nodes = [node for node in self.nodes if node.name in needed]
+        return [node for node in self.nodes if node.name in needed]
+
+    def _schedule(self, nodes: list[Node], want: tuple[str, ...]) -> tuple[_Step, ...]:
+        """`nodes` with the values that can be freed after each."""
         last = {read: at for at, node in enumerate(nodes) for read in (*node.inputs, node.name)}
         done: list[list[str]] = [[] for _ in nodes]
         for name, at in last.items():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any
 
@@ -12,10 +13,12 @@ import torch
 from jaxtyping import Float, Float32, Int, Integer
 from torch import Tensor
 
+from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError
 from pellucid.exact.cache import Cache
 from pellucid.exact.graph import Edit, Graph
 from pellucid.exact.lift import lift
+from pellucid.exact.rules import refine, refined_names
 from pellucid.subject.gpt2 import GPT2Config
 from pellucid.subject.load import Subject
 from pellucid.subject.tokenizer import Tokenizer
@@ -25,7 +28,8 @@ from pellucid.subject.tokenizer import Tokenizer
 class Taps:
     """What to record and what to replace in a forward pass.
 
-    `record` names activations or patterns of them (`L00.pattern`, `L*.resid_pre`; the table is in `exact/lift.py`);
+    `record` names activations or patterns of them (`L00.pattern`, `L*.resid_pre`; the tables are in `exact/lift.py`
+    and, for what is inside norms and heads' writes, `L00.LN1.scale`, `L00.head_writes`, in `exact/rules.py`);
     `replace` maps a name to a function from the activation to what takes its place. A single head or neuron is a slice:
     `{"L02.z": lambda z: z.index_fill(2, torch.tensor([1]), 0.0)}` silences head 1.
     """
@@ -52,7 +56,9 @@ class Model:
         self.subject = subject
         self.dtype, self.device = dtype, torch.device(device)
         self.weights = {name: tensor.to(self.device, dtype) for name, tensor in subject.weights.items()}
-        self.graph: Graph = lift(subject.config)
+        self.graph = lift(subject.config)
+        self._inner = refined_names(self.graph)
+        self._refined: dict[frozenset[str], Graph] = {}
 
     def __repr__(self) -> str:
         c = self.config
@@ -88,7 +94,7 @@ class Model:
         Raises `PellucidError` for ids or lengths that the model cannot read, and for taps that do not exist.
         """
         taps = taps or Taps()
-        record = [name for pattern in taps.record for name in self.graph.names(pattern)]
+        record = [name for pattern in taps.record for name in self._names(pattern)]
         grown = None if cache is None else cache.grown(ids.shape[1])
         values = self.run(ids, ("logits", *record), edits=taps.replace, cache=grown)
         return Run(values["logits"], {name: values[name] for name in record}, grown)
@@ -114,7 +120,8 @@ class Model:
             "mask": causal_mask(end - start, end, self.dtype, self.device),
             "cache": cache,
         }
-        return self.graph.run(self.weights, inputs | dict(given or {}), want, edits)
+        given, edits = given or {}, edits or {}
+        return self._graph_of((*want, *given, *edits)).run(self.weights, inputs | dict(given), want, edits)
 
     def extend(
         self, ids: Integer[np.ndarray, "batch new"], cache: Cache | None = None, last_only: bool = False
@@ -131,14 +138,50 @@ class Model:
             logits = self.graph.run(self.weights, {"final": final}, ("logits",))["logits"]
             return logits.float().cpu().numpy(), grown
 
+    def ids(self, text: str) -> Int[Tensor, "one pos"]:
+        """The tokens of `text` as a batch of one row; an empty text is the token that ends a text, where there is one.
+
+        Raises `PellucidError` for an empty text where there is none.
+        """
+        end = self.tokenizer.eos_id
+        ids = self.tokenizer.encode(text) or ([] if end is None else [end])
+        if not ids:
+            raise PellucidError(f"the text is empty and {self.subject.name} has no token to begin with; give some text")
+        return torch.tensor([ids], device=self.device)
+
     def generate(self, prompt: str, tokens: int = 20) -> str:
-        """What the model says after `prompt` at temperature 0: at most `tokens` tokens, up to the end of the text."""
+        """What the model says after `prompt` at temperature 0: up to `tokens` tokens, the text's end or the context's.
+
+        Raises `PellucidError` for a prompt that the model cannot read.
+        """
         from pellucid.exact.decode import greedy
 
-        start = self.tokenizer.encode(prompt) or [self.tokenizer.eos_id or 0]
-        produced = greedy(self, torch.tensor([start]), tokens)[0].tolist()
-        end = self.tokenizer.eos_id
+        ids, end = self.ids(prompt), self.tokenizer.eos_id
+        room = max(1, self.n_ctx + 1 - ids.shape[1])
+        produced = greedy(self, ids, min(tokens, room))[0].tolist()
         return self.tokenizer.decode(produced[: produced.index(end)] if end in produced else produced)
+
+    def writes(self, ids: Int[Tensor, "batch pos"]) -> Iterator[tuple[Address, Float[Tensor, "_ _ model"]]]:
+        """What each address writes to the residual stream, lazily; they add up to the final one."""
+        from pellucid.exact.writes import writes
+
+        return writes(self, ids)
+
+    def _names(self, pattern: str) -> list[str]:
+        """The activations that `pattern` fits, among the inner ones only where no other fits."""
+        found = self.graph.names(pattern) or [name for name in self._inner if fnmatchcase(name, pattern)]
+        if not found:
+            raise self.graph.unknown(pattern)
+        return found
+
+    def _graph_of(self, names: Sequence[str]) -> Graph:
+        """The graph that has all of `names`: finer where they look inside a norm or a head's write."""
+        inner = frozenset(name for name in names if name not in self.graph)
+        if not inner:
+            return self.graph
+        if inner not in self._refined:
+            self._refined[inner] = refine(self.graph, inner)
+        return self._refined[inner]
 
     def _check(self, ids: Tensor, end: int) -> None:
         if end > self.n_ctx:

@@ -36,9 +36,7 @@ def add(x: Resid, y: Resid) -> Resid:
     return x + y
 
 
-def layer_norm(
-    x: Resid, gain: Float[Tensor, " model"], bias: Float[Tensor, " model"], *, epsilon: float
-) -> Float[Tensor, "batch pos model"]:
+def layer_norm(x: Resid, gain: Float[Tensor, " model"], bias: Float[Tensor, " model"], *, epsilon: float) -> Resid:
     """Layer normalization (Ba et al., 2016)."""
     return F.layer_norm(x, gain.shape, gain, bias, epsilon)
 

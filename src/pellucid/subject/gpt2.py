@@ -91,10 +91,9 @@ def _refuse_unsupported(fields: Mapping[str, Any], path: object) -> None:
     if model_type != "gpt2":
         said = "has no model_type" if model_type is None else f"asks for model_type {model_type!r}"
         raise SubjectError(f"{path} {said}; supported is 'gpt2' (GPT2LMHeadModel)")
-    wanted = {"add_cross_attention": False, "is_causal": True, "pruned_heads": None, "quantization_config": None}
-    wrong = [f"{key} = {fields[key]!r}" for key, plain in wanted.items() if (fields.get(key) or plain) != plain]
-    if fields.get("is_causal") is False:
-        wrong.append("is_causal = False")
+    plain: dict[str, tuple[object, ...]] = {"add_cross_attention": (False, None), "is_causal": (True, None)}
+    plain |= {"pruned_heads": ({}, None), "quantization_config": (None,)}
+    wrong = [f"{key} = {fields[key]!r}" for key, allowed in plain.items() if fields.get(key) not in allowed]
     if wrong:
         raise SubjectError(f"{path} asks for what is not supported: {', '.join(wrong)}")
 

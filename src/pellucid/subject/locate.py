@@ -25,10 +25,14 @@ def locate(name: str | Path) -> Path:
     text = str(name)
     if text.startswith("zoo:"):
         return registry.path(text.removeprefix("zoo:"))
-    path = Path(text).expanduser()
-    if path.is_dir():
+    path = Path(os.path.expanduser(text))
+    try:
+        is_directory, is_file = path.is_dir(), path.is_file()
+    except OSError as error:
+        raise SubjectError(f"{text[:80]!r} is no path: {error.strerror}") from error
+    if is_directory:
         return path
-    if path.is_file():
+    if is_file:
         _refuse_file(path)
     hub = _HUB_ALIASES.get(text, text)
     if isinstance(name, Path) or not _HUB_NAME.fullmatch(hub) or (path.parent != Path() and path.parent.is_dir()):

@@ -78,7 +78,7 @@ class BytePairTokenizer(Tokenizer):
 
     @property
     def vocab_size(self) -> int:
-        return len(self._bytes)
+        return 1 + max((self._pieces.vocab | self._pieces.added).values())
 
     def encode(self, text: str) -> list[int]:
         return self.encode_batch([text])[0]
@@ -102,11 +102,13 @@ class BytePairTokenizer(Tokenizer):
     def _bytes(self) -> list[bytes]:
         """The bytes of each id."""
         values = byte_alphabet()
-        table = dict.fromkeys(range(1 + max((self._pieces.vocab | self._pieces.added).values())), b"")
+        table = [b""] * self.vocab_size
         for token, at in self._pieces.vocab.items():
             known = all(character in values for character in token)
             table[at] = bytes(values[character] for character in token) if known else token.encode("utf-8")
-        return list((table | {at: token.encode("utf-8") for token, at in self._pieces.added.items()}).values())
+        for token, at in self._pieces.added.items():
+            table[at] = token.encode("utf-8")
+        return table
 
 
 class WordTokenizer(Tokenizer):
@@ -176,11 +178,11 @@ def load_tokenizer(directory: Path, eos: Any, vocab_size: int) -> tuple[Tokenize
 
 def _from_tokenizer_json(path: Path, eos: Any) -> Tokenizer:
     fields = read_json(path)
-    _refuse_other_kinds(fields, path)
     try:
         inner = tokenizers.Tokenizer.from_str(json.dumps(fields))
     except Exception as error:  # the package raises bare Exception for what it cannot parse
         raise SubjectError(f"{path} is not a tokenizer: {error}") from error
+    _refuse_other_kinds(fields, path)
     inner.no_truncation()
     inner.no_padding()
     added = {entry["content"]: int(entry["id"]) for entry in fields.get("added_tokens") or []}
@@ -226,7 +228,6 @@ def _from_vocab_and_merges(vocabulary: Path, merge_list: Path, eos: Any) -> Toke
         inner = tokenizers.Tokenizer(models.BPE(vocab=vocab, merges=list(merges)))
     except Exception as error:  # the package raises bare Exception for what it cannot use
         raise SubjectError(f"{vocabulary} and {merge_list.name} do not fit: {error}") from error
-    # typed as properties without setters in the package's stubs
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = decoders.ByteLevel()
     added = {END_OF_TEXT: int(vocab[END_OF_TEXT])} if END_OF_TEXT in vocab else {}

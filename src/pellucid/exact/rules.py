@@ -1,0 +1,117 @@
+"""Exact rewrites: the same function, said in finer pieces. None is applied unless asked for.
+
+On graphs: `refine` splits norms and heads' writes where a tap wants to see inside. On weights: `head_weights` are views
+of one head, `fold_norm` moves a norm's gain and bias into the linear map behind it. Results agree to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pellucid.exact import ops
+from pellucid.exact.graph import Graph, Node
+from pellucid.subject.gpt2 import GPT2Config
+
+
+def finer(node: Node) -> tuple[Node, ...]:
+    """The nodes that say `node` in finer pieces (the last has its name); `node` alone where there are none.
+
+    | activation | shape |
+    |---|---|
+    | `L00.LN1.centered`, `L00.LN1.normalized` (also LN2, final) | [batch pos model] |
+    | `L00.LN1.scale` | [batch pos 1] |
+    | `L00.head_writes` | [batch pos head model] |
+    """
+    name = node.name
+    if node.op is ops.layer_norm:
+        return (
+            Node(f"{name}.centered", centered, node.inputs),
+            Node(f"{name}.scale", scale, (f"{name}.centered",), (), node.options),
+            Node(f"{name}.normalized", ratio, (f"{name}.centered", f"{name}.scale")),
+            Node(name, affine, (f"{name}.normalized",), node.weights),
+        )
+    if node.op is ops.write_heads:
+        each = f"{name.removesuffix('attn_out')}head_writes"
+        return Node(each, head_writes, node.inputs, node.weights[:1]), Node(name, sum_heads, (each,), node.weights[1:])
+    return (node,)
+
+
+def refine(graph: Graph, names: Collection[str]) -> Graph:
+    """`graph` with those nodes in finer pieces that have one of `names` among their pieces."""
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        pieces = finer(node)
+        nodes += pieces if any(piece.name in names for piece in pieces[:-1]) else (node,)
+    return Graph(graph.inputs, nodes)
+
+
+def refined_names(graph: Graph) -> list[str]:
+    """The names of all pieces that `refine` can bring out."""
+    return [piece.name for node in graph.nodes for piece in finer(node)[:-1]]
+
+
+def centered(x: ops.Resid) -> ops.Resid:
+    """`x` without its mean over the model's coordinates."""
+    return x - x.mean(-1, keepdim=True)
+
+
+def scale(centered: ops.Resid, *, epsilon: float) -> Float[Tensor, "batch pos one"]:
+    """The standard deviation that a norm divides by."""
+    return torch.sqrt(centered.square().mean(-1, keepdim=True) + epsilon)
+
+
+def ratio(centered: ops.Resid, scale: Float[Tensor, "batch pos one"]) -> ops.Resid:
+    """`centered` / `scale`."""
+    return centered / scale
+
+
+def affine(x: ops.Resid, gain: Float[Tensor, " model"], bias: Float[Tensor, " model"]) -> ops.Resid:
+    """`x` · gain + bias, coordinate by coordinate."""
+    return x * gain + bias
+
+
+def head_writes(z: ops.PerHead, weight: Float[Tensor, "in model"]) -> Float[Tensor, "batch pos head model"]:
+    """What each head writes, without the layer's bias."""
+    return torch.einsum("bphd,hdm->bphm", z, weight.view(z.shape[2], z.shape[3], -1))
+
+
+def sum_heads(writes: Float[Tensor, "batch pos head model"], bias: Float[Tensor, " model"]) -> ops.Resid:
+    """The writes of all heads, and the bias."""
+    return writes.sum(2) + bias
+
+
+@dataclass(frozen=True)
+class HeadWeights:
+    """One head: what it reads (with biases) and what it writes. All are views of the checkpoint's tensors."""
+
+    query: Float[Tensor, "model dim"]
+    query_bias: Float[Tensor, " dim"]
+    key: Float[Tensor, "model dim"]
+    key_bias: Float[Tensor, " dim"]
+    value: Float[Tensor, "model dim"]
+    value_bias: Float[Tensor, " dim"]
+    out: Float[Tensor, "dim model"]
+
+
+def head_weights(weights: Mapping[str, Tensor], config: GPT2Config, layer: int, head: int) -> HeadWeights:
+    """The weights of one head; score = (x·query + query_bias)·(y·key + key_bias) · `config.attention_scale(layer)`."""
+    block, own = f"h.{layer}.attn", slice(head * config.d_head, (head + 1) * config.d_head)
+    queries, keys, values = weights[f"{block}.c_attn.weight"].chunk(3, dim=1)
+    b_q, b_k, b_v = weights[f"{block}.c_attn.bias"].chunk(3)
+    out = weights[f"{block}.c_proj.weight"][own]
+    return HeadWeights(queries[:, own], b_q[own], keys[:, own], b_k[own], values[:, own], b_v[own], out)
+
+
+def fold_norm(
+    gain: Float[Tensor, " in"],
+    norm_bias: Float[Tensor, " in"],
+    weight: Float[Tensor, "in out"],
+    bias: Float[Tensor, " out"],
+) -> tuple[Float[Tensor, "in out"], Float[Tensor, " out"]]:
+    """Weight and bias that read the normalized activation as `weight` and `bias` read the norm's output."""
+    return gain[:, None] * weight, norm_bias @ weight + bias
