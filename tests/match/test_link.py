@@ -1,0 +1,41 @@
+"""Linking accepts what passes jointly and nothing else, in few trials."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pellucid.match.link import link
+
+
+@given(
+    true=st.lists(st.floats(0, 1), min_size=1, max_size=60),
+    noise=st.lists(st.floats(0.2, 5), min_size=60, max_size=60),
+    budget=st.floats(0, 5),
+    trials=st.integers(1, 30),
+)
+def test_what_is_accepted_passed_jointly(true: list[float], noise: list[float], budget: float, trials: int) -> None:
+    judged: list[list[int]] = []
+
+    def passes(parts: Sequence[int]) -> bool:
+        judged.append(list(parts))
+        return sum(true[i] for i in parts) <= budget
+
+    costs = [cost * factor for cost, factor in zip(true, noise, strict=False)]
+    result = link(range(len(true)), costs, budget, passes, trials)
+    assert sum(true[i] for i in result.accepted) <= budget
+    assert len(set(result.accepted)) == len(result.accepted)
+    assert len(judged) == len(result.trials) <= trials
+    assert result.accepted == [] or result.accepted in judged
+
+
+def test_one_bad_part_does_not_cost_the_others() -> None:
+    result = link(range(64), [0.01] * 64, 1.0, lambda parts: 17 not in parts, trials=30)
+    assert sorted(result.accepted) == [i for i in range(64) if i != 17]
+
+
+def test_exact_estimates_need_one_trial_for_all() -> None:
+    result = link(range(10), [0.1] * 10, 2.0, lambda parts: True, trials=5)
+    assert result.trials == [(10, True)]
