@@ -1,0 +1,1 @@
+"""Views of a decompilation for people: plain data in, self-contained pages out."""

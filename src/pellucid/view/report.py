@@ -1,0 +1,74 @@
+"""`report.html`: everything a decompilation has to show, in one file that opens anywhere and asks the network nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pellucid.base.errors import PellucidError
+from pellucid.view.page import fill, inert_json, policy, static
+
+FORMAT = 1
+COLUMNS = ("address", "form", "residual", "verdict", "parameters", "effect", "name", "detail")
+STYLES = ("theme.css", "layout.css", "scores.css", "map.css", "parts.css")
+SCRIPTS = (  # one module; a file may use what the files before it define
+    "dom.js",
+    "format.js",
+    "model.js",
+    "head.js",
+    "scores.js",
+    "treemap.js",
+    "raster.js",
+    "map.js",
+    "list.js",
+    "highlight.js",
+    "detail.js",
+    "domains.js",
+    "worst.js",
+    "main.js",
+)
+
+
+def render(data: dict[str, Any]) -> str:
+    """The report of a decompilation as one HTML page.
+
+    `data` is the content of `report.json` (format 1): subject, corpus, gate, a block of fidelity for each program and
+    reference, progress, `parts` as columns with one entry an address, `details` of the parts that have a source, and
+    the worst contexts. Blocks may be missing or null and are then shown as unmeasured. All of it is treated as text
+    from strangers: it reaches the page as inert JSON and the document as text, never as markup.
+
+    Raises `PellucidError` if the format is another one, if the columns of `parts` do not fit together, or if a value
+    cannot be written as JSON.
+    """
+    if data.get("format") != FORMAT:
+        raise PellucidError(
+            f"report data of format {data.get('format')!r} cannot be shown; expected {FORMAT}. "
+            "Write the report again with this version of pellucid"
+        )
+    _check_parts(data.get("parts") or {}, len(data.get("details") or []))
+    style, theme, script = static(*STYLES), static("theme.js"), static(*SCRIPTS)
+    return fill(
+        static("report.html"),
+        {
+            "policy": policy([theme, script], [style]),
+            "style": style,
+            "theme": theme,
+            "data": inert_json(data),
+            "script": script,
+        },
+    )
+
+
+def _check_parts(parts: Mapping[str, Any], details: int) -> None:
+    """Raise `PellucidError` unless all columns are there, equally long, and point at existing details."""
+    if not parts:
+        return
+    if missing := [name for name in COLUMNS if name not in parts]:
+        raise PellucidError(f"the report's parts lack the columns {', '.join(missing)}; expected {', '.join(COLUMNS)}")
+    lengths = {name: len(parts[name]) for name in COLUMNS}
+    if len(set(lengths.values())) > 1:
+        listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise PellucidError(f"the columns of the report's parts differ in length ({listed}); expected one entry a part")
+    for address, index in zip(parts["address"], parts["detail"], strict=True):
+        if not -1 <= index < details:
+            raise PellucidError(f"part {address!r} points at detail {index}, but there are {details}; expected -1 for none")

@@ -1,0 +1,87 @@
+// The head: what was decompiled, on which text, and whether the result passed the gate.
+
+function drawHead() {
+  const subject = report.subject ?? {};
+  const corpus = report.corpus ?? {};
+  const name = printable(subject.name ?? "unnamed subject");
+  document.title = `${name} · pellucid report`;
+  fill(
+    byId("head"),
+    report.quick &&
+      h("p", { class: "quick", role: "note" }, h("strong", {}, "Quick run"),
+        " Measured on few contexts. The intervals are wide and the gate is not the real one: do not quote these numbers."),
+    h("div", { class: "head-title" },
+      h("div", {},
+        h("p", { class: "eyebrow" }, "Decompilation of"),
+        h("h1", {}, name),
+        h("p", { class: "subtitle" }, subjectLine(subject))),
+      gateBadge(report.gate)),
+    gateText(report.gate),
+    h("dl", { class: "facts" },
+      fact("Weights", hash(subject.weights_sha256, "hash of the weights")),
+      fact("Tokenizer", hash(subject.tokenizer_sha256, "hash of the tokenizer")),
+      fact("Corpus", printable(corpus.origin ?? UNMEASURED)),
+      Object.entries(corpus.splits ?? {}).map(([split, text]) =>
+        fact(splitName(split), count(text?.words), " words ", hash(text?.sha256, `hash of ${split}`))),
+      fact("Numbers in sources", numbersText(report.numbers)),
+      fact("Created", printable(report.created ?? UNMEASURED), " with pellucid ", printable(report.pellucid ?? ""))),
+  );
+}
+
+function fact(term, ...text) {
+  return h("div", {}, h("dt", {}, term), h("dd", {}, text));
+}
+
+function splitName(split) {
+  return { fit: "Fit text", tune: "Tune text", heldout: "Held-out text" }[split] ?? printable(split);
+}
+
+function subjectLine(subject) {
+  const pieces = [
+    measured(subject.parameters) && `${compact(subject.parameters)} parameters`,
+    measured(subject.layers) && plural(subject.layers, "layer"),
+    measured(subject.heads) && `${count(subject.heads)} heads and ${count(subject.neurons)} neurons each`,
+    measured(subject.d_model) && `width ${count(subject.d_model)}`,
+    measured(subject.vocab) && `${count(subject.vocab)} tokens`,
+    measured(subject.context) && `context ${count(subject.context)}`,
+  ];
+  return pieces.filter(Boolean).join(" · ");
+}
+
+/** The first characters of a hash, all of it as title and to copy. */
+function hash(text, what) {
+  if (!text) return h("span", { title: "unmeasured" }, UNMEASURED);
+  return h("span", { class: "hash" }, h("code", { title: printable(text) }, printable(text).slice(0, 12)), copyButton(text, what));
+}
+
+function numbersText(numbers) {
+  if (!numbers || !measured(numbers.program)) return UNMEASURED;
+  const budget = measured(numbers.budget) ? ` of ${count(numbers.budget)} allowed` : "";
+  return `${count(numbers.program)}${budget}${numbers.size ? ` (size ${printable(numbers.size)})` : ""}`;
+}
+
+function gateState(gate) {
+  if (gate?.passed === true) return { key: "passed", sign: "✓", text: "Gate passed" };
+  if (gate?.passed === false) return { key: "failed", sign: "✕", text: "Gate failed" };
+  return { key: "unmeasured", sign: "?", text: "Gate unmeasured" };
+}
+
+function gateBadge(gate) {
+  const { key, sign, text } = gateState(gate);
+  return h("p", { class: "gate", "data-gate": key }, h("span", { "aria-hidden": "true" }, sign), text);
+}
+
+/** What the gate asks for, and which of its clauses fail. */
+function gateText(gate) {
+  const limits = gate?.limits ?? {};
+  const clauses = [
+    measured(limits.wer_next) && `WER of the next word at most ${limits.wer_next} %`,
+    measured(limits.wer_16) && `of 16 words at most ${limits.wer_16} % (upper 95 % bounds)`,
+    measured(limits.domain) && `no domain above ${limits.domain} %`,
+    measured(limits.contexts) && `over at least ${count(limits.contexts)} contexts`,
+  ].filter(Boolean);
+  const reasons = gate?.reasons ?? [];
+  return h("div", { class: "gate-text" },
+    reasons.length > 0 && h("ul", { class: "reasons" }, reasons.map((reason) => h("li", {}, printable(reason)))),
+    clauses.length > 0 && h("p", { class: "hint" }, `The gate, for the full program: ${clauses.join(", ")}.`));
+}
