@@ -1,0 +1,104 @@
+"""Blocks: the indivisible stretches of about 2,000 words that are dealt to the fit, tune and held-out splits.
+
+A long document is cut every 2,000 words and the 100 words after each cut belong to no block, so that no split sees the
+other side of a cut. Short documents are grouped whole. The deal hashes a block's domain and the text of its first
+piece: it depends on nothing else, so text that is added later moves no block.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from pellucid.experiment.reading import Document
+
+Fold = Literal["fit", "tune", "heldout"]
+_WORD = re.compile(r"\s*\S+")
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How text is cut: words in a block and words dropped at a cut inside a document."""
+
+    words: int = 2000
+    gap: int = 100
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of one document; `start` says whether the document begins with it."""
+
+    document: str
+    start: bool
+    text: str
+    words: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """Pieces of one domain that always stay together. `name` is unique in its corpus."""
+
+    domain: str
+    name: str
+    pieces: tuple[Piece, ...]
+
+    @property
+    def words(self) -> int:
+        """Words in the block, as white space separates them."""
+        return sum(piece.words for piece in self.pieces)
+
+    @cached_property
+    def fold(self) -> Fold:
+        """The split that the block is dealt to: 70 % fit, 10 % tune, 20 % held-out."""
+        ticket = fraction(self.domain, self.pieces[0].text)
+        return "fit" if ticket < 0.7 else "tune" if ticket < 0.8 else "heldout"
+
+
+def fraction(*keys: object) -> float:
+    """A number in [0, 1) that depends on nothing but the texts of `keys`."""
+    digest = hashlib.sha256("\0".join(str(key) for key in keys).encode("utf-8")).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48
+
+
+def cut_blocks(documents: Iterable[Document], cut: Cut) -> Iterator[Block]:
+    """The blocks of `documents`, in order; those of one domain must follow one another."""
+    group: list[Piece] = []
+    domain, first = "", 0
+    for document in documents:
+        for piece in _pieces(document, cut):
+            full = sum(held.words for held in group) + piece.words > cut.words + cut.gap
+            if group and (full or document.domain != domain):
+                yield Block(domain, f"{domain}/{first}", tuple(group))
+                first += 1
+                group = []
+            domain = document.domain
+            group.append(piece)
+    if group:
+        yield Block(domain, f"{domain}/{first}", tuple(group))
+
+
+def _pieces(document: Document, cut: Cut) -> Iterator[Piece]:
+    """Cut a document after every `cut.words` words and drop `cut.gap` more, unless nothing would be left then."""
+    buffer, start = "", True
+    for fragment in document.fragments:
+        buffer += fragment
+        while (ends := _word_ends(buffer, cut)) is not None:
+            yield Piece(document.name, start, buffer[: ends[0]], cut.words)
+            buffer, start = buffer[ends[1] :], False
+    if words := len(buffer.split()):
+        yield Piece(document.name, start, buffer, words)
+
+
+def _word_ends(text: str, cut: Cut) -> tuple[int, int] | None:
+    """Where the block ends and where the gap after it ends, or None if no further word has begun by then."""
+    end = 0
+    for count, found in enumerate(_WORD.finditer(text), 1):
+        if count == cut.words:
+            end = found.end()
+        elif count == cut.words + cut.gap:
+            return (end, found.end()) if text[found.end() :].strip() else None
+    return None

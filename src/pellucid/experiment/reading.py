@@ -1,0 +1,133 @@
+"""Reading text lazily: files and folders become documents, one after the other, however large they are."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import lzma
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from pellucid.base.errors import CorpusError
+
+SEPARATOR = "<|endoftext|>"
+SUFFIXES = (".txt", ".gz", ".xz")
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True)
+class Document:
+    """A text as a run of fragments, to be read once and before the next document of the same file is asked for."""
+
+    domain: str
+    name: str
+    fragments: Iterable[str]
+
+
+def text_files(paths: Iterable[Path]) -> list[Path]:
+    """The files that `paths` (files, or folders of them) stand for, folders in sorted order.
+
+    Raises `CorpusError` for a path that does not exist, a suffix that is not read, or a folder without text files.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file())
+            if not found:
+                raise CorpusError(
+                    f"folder {str(path)!r} holds no text files; expected names ending in .txt, .gz or .xz"
+                )
+            files += found
+        elif not path.is_file():
+            raise CorpusError(f"there is no text file or folder {str(path)!r}")
+        elif path.suffix not in SUFFIXES:
+            raise CorpusError(f"cannot read {str(path)!r}: expected plain text (.txt), or compressed .gz or .xz")
+        else:
+            files.append(path)
+    if not files:
+        raise CorpusError("no text was given; name at least one file or folder")
+    return files
+
+
+def domain_of(path: Path) -> str:
+    """The name of the kind of text that a file holds: its name without suffixes (`novels.txt.xz` is `novels`)."""
+    name = path.name
+    while Path(name).suffix in SUFFIXES:
+        name = Path(name).stem
+    return name
+
+
+def read_documents(path: Path) -> Iterator[Document]:
+    """The documents of a file, separated by `<|endoftext|>`, without the white space around them.
+
+    Raises `CorpusError` quoting file and byte if the text is not UTF-8 or the archive is damaged.
+    """
+    domain = domain_of(path)
+    for ordinal, fragments in groupby(_fragments(_decoded(path)), key=lambda fragment: fragment[0]):
+        yield Document(domain, f"{domain}#{ordinal}", stripped(text for _, text in fragments))
+
+
+def stripped(fragments: Iterable[str]) -> Iterator[str]:
+    """`fragments` without the white space at their two ends."""
+    held, started = "", False
+    for fragment in fragments:
+        text = held + fragment
+        if not started:
+            text = text.lstrip()
+            started = bool(text)
+        body = text.rstrip()
+        held = text[len(body) :]
+        if body:
+            yield body
+
+
+def _fragments(chunks: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """Pairs of a document's ordinal and the next stretch of its text."""
+    ordinal, pending, keep = 0, "", len(SEPARATOR) - 1
+    for chunk in chunks:
+        *ended, pending = (pending + chunk).split(SEPARATOR)
+        for text in ended:
+            yield ordinal, text
+            ordinal += 1
+        yield ordinal, pending[:-keep]
+        pending = pending[-keep:]
+    yield ordinal, pending
+
+
+def _decoded(path: Path) -> Iterator[str]:
+    """The text of a file in chunks, decoded from UTF-8 (a byte order mark is dropped)."""
+    decoder, read = codecs.getincrementaldecoder("utf-8")(), 0
+    for block in _blocks(path):
+        held = len(decoder.getstate()[0])
+        try:
+            text = decoder.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            at = read - held + error.start
+            byte = error.object[error.start]
+            raise CorpusError(f"{str(path)!r} is not UTF-8 text: byte 0x{byte:02x} at offset {at:,}") from error
+        yield text.removeprefix("\ufeff") if read == 0 else text
+        read += len(block)
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    """The (decompressed) bytes of a file, and an empty block at the end."""
+    read = 0
+    try:
+        with _open(path) as stream:
+            while block := stream.read(_CHUNK):
+                yield block
+                read += len(block)
+    except (OSError, EOFError, lzma.LZMAError) as error:
+        raise CorpusError(f"cannot read {str(path)!r} after {read:,} bytes of text: {error}") from error
+    yield b""
+
+
+def _open(path: Path) -> BinaryIO:
+    if path.suffix == ".gz":
+        return cast(BinaryIO, gzip.open(path, "rb"))
+    if path.suffix == ".xz":
+        return cast(BinaryIO, lzma.open(path, "rb"))
+    return path.open("rb")
