@@ -19,6 +19,11 @@ class _Store:
     data: Held
     used: int
 
+    def takes(self, start: int, end: int) -> bool:
+        """Whether the positions from `start` to `end` can be written here: free, there, and of the same grad mode."""
+        same_mode = self.data.is_inference() == torch.is_inference_mode_enabled()
+        return self.used == start and end <= self.data.shape[2] and same_mode
+
 
 @dataclass
 class Cache:
@@ -35,7 +40,7 @@ class Cache:
         """Fill the last positions of `slot` with `new`; returns all positions. Gradients do not pass through."""
         start = self.length - new.shape[2]
         store = self._stores.get(slot)
-        if store is None or store.used != start or store.data.shape[2] < self.length:
+        if store is None or not store.takes(start, self.length):
             store = self._stores[slot] = _room(store, start, self.length, new)
         store.data[:, :, start : self.length] = new.detach()
         store.used = self.length

@@ -31,8 +31,8 @@ def same(x: Tensor) -> Tensor:
     return x
 
 
-def add(x: Resid, y: Resid) -> Resid:
-    """The sum; either may have a batch of 1."""
+def add(x: Resid, y: Float[Tensor, "#batch pos model"]) -> Resid:
+    """The sum; `y` may be one row for all."""
     return x + y
 
 
@@ -55,8 +55,13 @@ def part_of_heads(qkv: Float[Tensor, "batch pos three_model"], *, part: int, hea
 
 
 def remember(new: PerHead, cache: Cache | None, *, slot: str) -> Float[Tensor, "batch head key dim"]:
-    """`new` behind what `cache` holds under `slot`, if anything."""
-    return new.transpose(1, 2) if cache is None else cache.append(slot, new.transpose(1, 2))
+    """`new` behind what `cache` holds under `slot`, if anything; contiguous per head.
+
+    The layout is that of Hugging Face's default call, which fills a cache: it decides in which order a matrix product
+    sums, and so the last bits (those of a call with `use_cache=False` can differ).
+    """
+    per_head = new.transpose(1, 2)
+    return per_head.contiguous() if cache is None else cache.append(slot, per_head)
 
 
 def scores(queries: PerHead, keys: Float[Tensor, "batch head key dim"], *, scale: float) -> Pairs:

@@ -30,7 +30,7 @@ def locate(name: str | Path) -> Path:
         is_directory, is_file = path.is_dir(), path.is_file()
     except OSError as error:
         raise SubjectError(f"{text[:80]!r} is no path: {error.strerror}") from error
-    if is_directory:
+    if text and is_directory:
         return path
     if is_file:
         _refuse_file(path)
