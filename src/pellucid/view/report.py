@@ -1,4 +1,4 @@
-"""`report.html`: everything a decompilation has to show, in one file that opens anywhere and asks the network nothing."""
+"""`report.html`: all that a decompilation has to show, in one file that opens anywhere and asks the network nothing."""
 
 from __future__ import annotations
 
@@ -71,4 +71,6 @@ def _check_parts(parts: Mapping[str, Any], details: int) -> None:
         raise PellucidError(f"the columns of the report's parts differ in length ({listed}); expected one entry a part")
     for address, index in zip(parts["address"], parts["detail"], strict=True):
         if not -1 <= index < details:
-            raise PellucidError(f"part {address!r} points at detail {index}, but there are {details}; expected -1 for none")
+            raise PellucidError(
+                f"part {address!r} points at detail {index}, but there are {details}; expected -1 for none"
+            )

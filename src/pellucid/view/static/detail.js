@@ -6,6 +6,8 @@ const STAGES = [
   { key: "joint", label: "Joint", help: "together with all other sources" },
 ];
 
+const FAINT = 0.05; // a token less responsible than this is not tinted
+
 /** Build the panel; it follows the selection by itself. */
 function createDetail() {
   const panel = byId("detail");
@@ -42,7 +44,7 @@ function detailHead(part, detail) {
       h("h3", {}, h("code", {}, printable(address)), parts.name[part] ? h("span", { class: "name" }, printable(parts.name[part])) : null),
       h("p", { class: "badges" }, badge("form", parts.form[part]), badge("verdict", parts.verdict[part]),
         h("span", { class: "badge plain" }, `residual ${printable(parts.residual[part])}`), shared)),
-    h("div", { class: "detail-actions" }, copyButton(address, "address"),
+    h("div", { class: "detail-actions" }, copyButton(address, "address", "Copy address"),
       h("a", { class: "button", href: `#${encodeURIComponent(address)}` }, "Link")));
 }
 
@@ -120,7 +122,8 @@ function contextItem(context) {
       const weight = clamp(measured(context.weights?.[index]) ? context.weights[index] : 0);
       const here = index === context.at;
       const title = `position ${index}${here ? ", compared here" : ""}, responsible ${weight.toFixed(2)}`;
-      return h(here ? "mark" : "span", { class: here ? "token here" : "token", title, style: { "--weight": weight.toFixed(3) } }, tokenText(token));
+      const style = { "--weight": weight < FAINT ? "0" : weight.toFixed(3) };
+      return h(here ? "mark" : "span", { class: here ? "token here" : "token", title, style }, tokenText(token));
     })),
     context.note && h("p", { class: "hint" }, printable(context.note)));
 }

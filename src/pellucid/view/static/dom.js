@@ -61,13 +61,13 @@ async function copyText(text) {
 }
 
 /** A button that copies `text` and says so. */
-function copyButton(text, what) {
-  const button = h("button", { type: "button", class: "copy", "aria-label": `Copy ${what}`, title: `Copy ${what}` }, "Copy");
+function copyButton(text, what, label = "Copy") {
+  const button = h("button", { type: "button", class: "copy", "aria-label": `Copy ${what}`, title: `Copy ${what}` }, label);
   button.addEventListener("click", async () => {
     await copyText(text);
     button.textContent = "Copied";
     announce(`Copied ${what}`);
-    setTimeout(() => { button.textContent = "Copy"; }, 1500);
+    setTimeout(() => { button.textContent = label; }, 1500);
   });
   return button;
 }

@@ -60,7 +60,7 @@ function small(value) {
     const [mantissa, exponent] = value.toExponential(1).split("e");
     return `${signed(mantissa)}·10${superscript(Number(exponent))}`;
   }
-  return signed(size >= 100 ? value.toFixed(1) : size >= 0.1 ? value.toFixed(3) : value.toFixed(4));
+  return signed(size >= 100 ? value.toFixed(1) : size >= 0.1 ? value.toFixed(3) : value.toFixed(size >= 0.01 ? 4 : 5));
 }
 
 function superscript(number) {

@@ -1,6 +1,7 @@
 // The map of all parts: two canvases, cells below and labels, hover and selection above.
 
 const MAX_ZOOM = 60;
+const SHORT_BANDS = new Map([["Embeddings", "EMB"], ["End", "END"]]);
 
 /** Build the map; it follows filter, selection, theme and size by itself. */
 function createMap() {
@@ -106,14 +107,15 @@ function createMap() {
     }
   }
 
-  /** The part next to `part` in the direction (dx, dy), found by walking from its edge; itself at the rim. */
+  /** The part next to `part` in the direction (dx, dy), found by walking on from its edge; itself at the rim. */
   function neighbour(part, dx, dy) {
     const [x, y, w, height] = map.cells.subarray(4 * part, 4 * part + 4);
-    let at = [x + w / 2 + (dx * w) / 2, y + height / 2 + (dy * height) / 2];
-    for (let step = 0; step < 40; step++) {
-      at = [at[0] + dx * 0.5, at[1] + dy * 0.5];
-      const found = partAt(map, ...at);
-      if (found >= 0 && found !== part) return found;
+    for (let way = 0.5; way < 2 * (HEADER + BAND_GAP); way += 0.5) {
+      for (const aside of [0, GROUP_GAP, -GROUP_GAP]) { // past a gap that the way would run along
+        const ahead = [x + w / 2 + dx * (w / 2 + way) + dy * aside, y + height / 2 + dy * (height / 2 + way) + dx * aside];
+        const found = partAt(map, ...ahead);
+        if (found >= 0 && found !== part) return found;
+      }
     }
     return part;
   }
@@ -160,15 +162,16 @@ function areaNote(area) {
 /** Labels of bands and groups where there is room, outlines of what is hovered and selected. */
 function drawOverlay(context, map) {
   const style = getComputedStyle(document.documentElement);
-  const ink = style.getPropertyValue("--ink").trim();
-  const paper = style.getPropertyValue("--surface").trim();
+  const colors = { ink: style.getPropertyValue("--ink").trim(), paper: style.getPropertyValue("--surface").trim() };
   context.setTransform(map.ratio, 0, 0, map.ratio, 0, 0);
   context.clearRect(0, 0, map.width, map.height);
   const seen = onScreen(map);
-  if (map.cells) drawCellLabels(context, map, seen, ink, paper);
-  for (const group of map.groups ?? []) drawGroupLabel(context, map, seen(group), group, ink, paper);
-  outline(context, seen, map, map.hover, ink, paper, 1.5);
-  outline(context, seen, map, state.selected, ink, paper, 3);
+  if (!map.cells) return;
+  drawCellLabels(context, map, seen, colors);
+  for (const group of map.groups) drawGroupLabel(context, map, seen(group), group, colors);
+  for (const band of map.bands) drawBandLabel(context, map, seen(band), band, colors);
+  outline(context, seen, map, map.hover, colors, 1.5);
+  outline(context, seen, map, state.selected, colors, 3);
 }
 
 /** A function from a rectangle of the layout to pixels of the stage. */
@@ -181,53 +184,61 @@ function cellBox(map, part) {
   return { x, y, w, h: height };
 }
 
-function drawGroupLabel(context, map, box, group, ink, paper) {
-  const first = map.groups.find((one) => one.band === group.band) === group;
-  const kind = group.kind === NO_EFFECT && box.w < 130 ? "no effect" : group.kind;
-  const text = first ? `${group.band} ${kind}` : kind;
-  const left = Math.max(box.x, 0);
+/** The name of a band in the gutter, at the rim of the stage where the gutter is out of sight. */
+function drawBandLabel(context, map, box, band, colors) {
   const top = Math.max(box.y, 0);
+  const bottom = Math.min(box.y + box.h, map.height);
+  if (bottom - top < 15) return;
+  const middle = box.y >= 0 && box.y + box.h <= map.height ? top + (bottom - top) / 2 - 9 : top;
+  tag(context, SHORT_BANDS.get(band.label) ?? printable(band.label), Math.max(0, box.x - GUTTER * map.view.scale) - 2, middle, 200, colors);
+}
+
+/** The kind of a group above it, or on it where it is tall and its head is out of sight. */
+function drawGroupLabel(context, map, box, group, colors) {
+  const header = group.header * map.view.scale;
+  const left = Math.max(box.x, 0);
   const room = Math.min(box.x + box.w, map.width) - left;
-  if (box.y + box.h - top < 16 || top >= map.height) return;
-  tag(context, first && context.measureText(text).width + 12 > room ? group.band : text, left, top, room, ink, paper);
+  const inside = box.y - header < 0 && box.y + box.h > 80;
+  if ((header === 0 || inside) && !(map.view.scale > 1 && inside)) return;
+  tag(context, group.kind, left - (inside ? 0 : 5), inside ? 0 : box.y - 17, room + 8, colors);
 }
 
 /** A small label on a plate; nothing where it does not fit. */
-function tag(context, text, x, y, room, ink, paper, font = "600 10.5px system-ui, sans-serif") {
+function tag(context, text, x, y, room, { ink, paper }, font = "600 11px system-ui, sans-serif") {
   context.font = font;
   const width = context.measureText(text).width + 8;
   if (width + 4 > room) return;
   context.fillStyle = paper;
   context.globalAlpha = 0.88;
   context.beginPath();
-  context.roundRect(x + 2, y + 2, width, 14, 3);
+  context.roundRect(x + 2, y + 2, width, 15, 3);
   context.fill();
   context.globalAlpha = 1;
   context.fillStyle = ink;
   context.textBaseline = "middle";
-  context.fillText(text, x + 6, y + 9.5);
+  context.fillText(text, x + 6, y + 10);
 }
 
 /** Names, or else addresses, in the cells that are large enough. */
-function drawCellLabels(context, map, seen, ink, paper) {
+function drawCellLabels(context, map, seen, colors) {
+  const font = "11px ui-monospace, monospace";
+  const visible = (box) => box.x < map.width && box.y < map.height && box.x + box.w > 0 && box.y + box.h > 0;
   for (const group of map.groups) {
     const around = seen(group);
-    if (around.x > map.width || around.y > map.height || around.x + around.w < 0 || around.y + around.h < 0) continue;
-    const typical = (around.w * around.h) / group.parts.length;
-    if (group.parts.length > 1 && typical < 400) continue;
+    if (!visible(around) || (group.parts.length > 1 && (around.w * around.h) / group.parts.length < 400)) continue;
     for (const part of group.parts) {
       const box = seen(cellBox(map, part));
-      if (box.w < 60 || box.h < 38 || box.x > map.width || box.y > map.height || box.x + box.w < 0 || box.y + box.h < 0) continue;
-      const text = printable(parts.name[part] || parts.address[part]);
-      context.font = "11px ui-monospace, monospace";
-      const room = box.w - 4;
-      const short = parts.address[part].split(".").slice(1).join(".") || parts.address[part];
-      tag(context, context.measureText(text).width + 12 < room ? text : printable(short), box.x, box.y + box.h / 2 - 6, room, ink, paper, context.font);
+      if (box.w < 50 || box.h < 18 || !visible(box)) continue;
+      const address = parts.address[part];
+      const texts = [parts.name[part], address, address.split(".").slice(1).join(".")].filter(Boolean).map(printable);
+      context.font = font;
+      const fitting = texts.find((text) => context.measureText(text).width + 14 < box.w);
+      if (fitting) tag(context, fitting, box.x, box.y + Math.min(box.h / 2, 14) - 9, box.w, colors, font);
     }
   }
 }
 
-function outline(context, seen, map, part, ink, paper, width) {
+function outline(context, seen, map, part, { ink, paper }, width) {
   if (part < 0 || !map.cells || map.cells[4 * part + 2] === 0) return;
   const box = seen(cellBox(map, part));
   const grow = Math.max(0, (7 - Math.min(box.w, box.h)) / 2); // tiny cells get a frame around them
@@ -247,7 +258,7 @@ function showTooltip(part, x, y, map) {
     fill(tooltip,
       h("strong", {}, printable(parts.address[part])),
       parts.name[part] ? h("span", { class: "name" }, printable(parts.name[part])) : null,
-      h("span", {}, badge("form", parts.form[part]), badge("verdict", parts.verdict[part])),
+      h("span", {}, parts.form[part] !== parts.verdict[part] && badge("form", parts.form[part]), badge("verdict", parts.verdict[part])),
       h("span", { class: "hint" }, `residual ${printable(parts.residual[part])} · ${plural(parts.parameters[part], "parameter")} · effect ${share(parts.share[part])}`));
   }
   const { offsetWidth: width, offsetHeight: height } = tooltip;
@@ -341,7 +352,8 @@ function followKeys(canvas, { map, zoom, reset, enter, neighbour }) {
 function drawLegend(classes) {
   const counts = new Map();
   classes.forEach((one) => counts.set(one, (counts.get(one) ?? 0) + 1));
-  const items = [...counts.keys()].sort((a, b) => b - a).map((one) => {
+  const rank = (one) => -100 * Math.floor(one / VERDICTS.length) + (one % VERDICTS.length);
+  const items = [...counts.keys()].sort((a, b) => rank(a) - rank(b)).map((one) => {
     const form = FORMS[Math.floor(one / VERDICTS.length)];
     const verdict = VERDICTS[one % VERDICTS.length];
     const swatch = h("canvas", { width: 32, height: 24, "aria-hidden": "true" });

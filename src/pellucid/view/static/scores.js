@@ -64,7 +64,7 @@ function sourceOnlyCard(block) {
       bigNumber(small(block.kl?.value), "nats KL")),
     ladder(),
     h("p", { class: "hint" },
-      range ? `Top-1 between ${range} % over ${count(top1.n)} positions. ` : "",
+      range ? `Top-1 ${range}\u202f% (95\u202f% interval, ${count(top1.n)} positions). ` : "",
       `WER next word ${percentWord(block.wer_next)}, 16 words ${percentWord(block.wer_16)}, CE gap ${small(block.ce_gap?.value)}.`));
 }
 

@@ -7,6 +7,9 @@ const SMALLEST_BAND = 18; // pixels; what is smaller is widened to stay visible,
 const SMALLEST_GROUP = 6;
 const BAND_GAP = 4;
 const GROUP_GAP = 3;
+const GUTTER = 34; // left of the bands, for their labels
+const HEADER = 16; // above the groups of a layer, for their labels, in the first layer and in tall ones
+const TALL = 80;
 
 /**
  * The map of the parts of `only` (a band, or null for all) on `width` × `height` pixels with areas by `area`
@@ -26,13 +29,17 @@ function layoutMap(parts, { area, only, width, height }) {
     band.groups.get(kind).push(part);
     if (kind !== NO_EFFECT) band.weight += weight[part];
   }
-  const heights = divide(bands.map((band) => band.weight), height - BAND_GAP * Math.max(0, bands.length - 1), SMALLEST_BAND);
+  const gaps = BAND_GAP * Math.max(0, bands.length - 1);
+  const heights = divide(bands.map((band) => band.weight), height - gaps - HEADER, SMALLEST_BAND);
+  const firstLayer = bands.findIndex((band) => band.groups.size > 2);
   const groups = [];
   let y = 0;
   bands.forEach((band, index) => {
-    Object.assign(band, { x: 0, y, w: width, h: heights[index] });
+    const header = index === firstLayer || (band.groups.size > 2 && heights[index] >= TALL) ? HEADER : 0;
+    const h = heights[index] + (index === Math.max(0, firstLayer) ? HEADER : 0);
+    Object.assign(band, { x: GUTTER, y, w: width - GUTTER, h, header });
     groups.push(...layoutBand(band, weight, cells));
-    y += heights[index] + BAND_GAP;
+    y += h + BAND_GAP;
   });
   return { cells, bands, groups };
 }
@@ -54,8 +61,10 @@ function layoutBand(band, weight, cells) {
   const widths = [...divide(totals, room - stripWidth, SMALLEST_GROUP), ...(strip ? [stripWidth] : [])];
   let x = band.x;
   return [...others, ...(strip ? [NO_EFFECT] : [])].map((kind, index) => {
-    const group = { band: band.label, kind, parts: band.groups.get(kind), x, y: band.y, w: widths[index], h: band.h };
-    squarify(group, weight, cells);
+    const group = { kind, parts: band.groups.get(kind), x, y: band.y + band.header, w: widths[index], h: band.h - band.header, header: band.header };
+    const equal = group.parts.every((part) => weight[part] === weight[group.parts[0]]);
+    if (equal) grid(group, cells);
+    else squarify(group, weight, cells);
     x += widths[index] + GROUP_GAP;
     return group;
   });
@@ -76,9 +85,26 @@ function divide(weights, room, least) {
   }
 }
 
+/** Fill the rectangle of `group` with equal cells, near squares, column by column in order of execution. */
+function grid(group, cells) {
+  const total = group.parts.length;
+  const ideal = Math.sqrt((total * group.h) / group.w);
+  let best = { rows: 1, cost: Infinity };
+  for (let rows = Math.max(1, Math.floor(0.6 * ideal)); rows <= Math.min(total, Math.ceil(1.7 * ideal)); rows++) {
+    const empty = Math.ceil(total / rows) * rows - total;
+    const cost = Math.abs(Math.log(rows / ideal)) + (8 * empty) / total;
+    if (cost < best.cost) best = { rows, cost };
+  }
+  const w = group.w / Math.ceil(total / best.rows);
+  const height = group.h / best.rows;
+  group.parts.forEach((part, index) => {
+    cells.set([group.x + Math.floor(index / best.rows) * w, group.y + (index % best.rows) * height, w, height], 4 * part);
+  });
+}
+
 /**
  * Fill the rectangle of `group` with its parts, area in proportion to weight, heaviest first, as close to squares as
- * rows allow (Bruls, Huizing, van Wijk 2000: Squarified Treemaps). Equal weights keep the order of execution.
+ * rows allow (Bruls, Huizing, van Wijk 2000: Squarified Treemaps).
  */
 function squarify(group, weight, cells) {
   const order = [...group.parts].sort((a, b) => weight[b] - weight[a] || a - b);
