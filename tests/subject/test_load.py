@@ -168,3 +168,12 @@ def test_a_vocabulary_smaller_than_the_model_is_noted(tmp_path: Path) -> None:
     directory = checkpoints.write(tmp_path)
     (directory / "task.json").write_text(json.dumps({"vocab": ["a", "b", "c"]}))
     assert load_subject(directory).notes == ("the last 8 ids of the model's vocabulary have no token",)
+
+
+def test_what_is_unusual_is_noted(tmp_path: Path) -> None:
+    directory = checkpoints.write(tmp_path, reorder_and_upcast_attn=True)
+    (directory / "vocab.json").write_text(json.dumps({"a": 0, "b": 1, "ab": 10}))
+    (directory / "merges.txt").write_text("a b\n")
+    upcast, lost = load_subject(directory).notes
+    assert upcast.startswith("reorder_and_upcast_attn changes nothing in float32 but the last bits")
+    assert lost == "the tokenizer has no token for 254 of the 256 bytes; text with such bytes loses them"

@@ -51,10 +51,10 @@ class Cache:
         if not 0 <= length <= self.length:
             raise ValueError(f"a cache of {self.length} positions has no prefix of {length}")
         chosen = torch.as_tensor(np.asarray(rows, dtype=np.int64))
-        taken = {
-            slot: _Store(store.data[chosen.to(store.data.device), :, :length], length)
-            for slot, store in self._stores.items()
-        }
+        taken = {}
+        for slot, store in self._stores.items():
+            with torch.inference_mode(store.data.is_inference()):
+                taken[slot] = _Store(store.data[chosen.to(store.data.device), :, :length], length)
         return Cache(length, taken)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from pellucid.base.files import sha256_files
 from pellucid.subject.checkpoint import read_json, read_weights, weight_files
 from pellucid.subject.gpt2 import GPT2Config
 from pellucid.subject.locate import locate
-from pellucid.subject.tokenizer import Tokenizer, load_tokenizer
+from pellucid.subject.tokenizer import Tokenizer, byte_alphabet, load_tokenizer
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,6 @@ def load_subject(name: str | Path) -> Subject:
     config = GPT2Config.from_json(config_json, path / "config.json")
     tokenizer, tokenizer_files = load_tokenizer(path, config_json.get("eos_token_id"), config.vocab_size)
     weights, notes = read_weights(files, config)
-    if unused := config.vocab_size - tokenizer.vocab_size:
-        notes.append(f"the last {unused} ids of the model's vocabulary have no token")
     return Subject(
         name=str(name),
         path=path,
@@ -60,5 +59,15 @@ def load_subject(name: str | Path) -> Subject:
         weights_sha256=sha256_files(files),
         tokenizer_sha256=sha256_files(tokenizer_files),
         config_json=config_json,
-        notes=tuple(notes),
+        notes=(*notes, *_remarks(config_json, config, tokenizer)),
     )
+
+
+def _remarks(config_json: dict[str, Any], config: GPT2Config, tokenizer: Tokenizer) -> Iterator[str]:
+    """What is unusual about a subject, but no reason to refuse it."""
+    if config_json.get("reorder_and_upcast_attn"):
+        yield "reorder_and_upcast_attn changes nothing in float32 but the last bits; the usual order is computed"
+    if unused := config.vocab_size - tokenizer.vocab_size:
+        yield f"the last {unused} ids of the model's vocabulary have no token"
+    if tokenizer.kind == "bpe" and (lost := len(byte_alphabet().keys() - tokenizer.pieces().vocab.keys())):
+        yield f"the tokenizer has no token for {lost} of the 256 bytes; text with such bytes loses them"

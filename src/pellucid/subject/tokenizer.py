@@ -240,9 +240,9 @@ def _from_task(path: Path, eos: Any) -> Tokenizer:
     words = fields.get("vocab")
     if not isinstance(words, list) or not words or not all(isinstance(word, str) and word for word in words):
         raise SubjectError(f"{path} has no vocab, expected a list of words in the order of their ids")
-    if twice := [word for word in set(words) if words.count(word) > 1 or word.split() != [word]]:
-        raise SubjectError(f"{path}: {twice[0]!r} is in the vocabulary twice or has white space")
     ids = {word: at for at, word in enumerate(words)}
+    if wrong := next((word for at, word in enumerate(words) if ids[word] != at or word.split() != [word]), None):
+        raise SubjectError(f"{path}: {wrong!r} is in the vocabulary twice or has white space")
     own = fields.get("eos")
     return WordTokenizer(words, ids[own] if own in ids else _end(eos, ids), str(fields.get("name", path.parent.name)))
 
