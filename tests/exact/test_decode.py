@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 import checkpoints
 from pellucid.base.errors import PellucidError
+from pellucid.exact.cache import Cache
 from pellucid.exact.decode import greedy
 from pellucid.exact.model import Model
 from pellucid.subject.load import load_subject
@@ -89,6 +91,24 @@ def test_taken_rows_are_a_copy_of_a_prefix() -> None:
     np.testing.assert_array_equal(same, model.extend(ids[:, :2], model.extend(ids)[1])[0])
     with pytest.raises(ValueError, match="no prefix of 11"):
         cache.take(np.array([0]), 11)
+
+
+def test_a_cache_that_does_not_fit_is_refused() -> None:
+    model, _ = checkpoints.random_model()
+    ids = np.zeros((2, 4), dtype=np.int64)
+    _, cache = model.extend(ids)
+    with pytest.raises(ValueError, match=r"L00.keys of the cache holds 2 rows of 4 positions, expected 1 of 4"):
+        model.extend(ids[:1], cache)
+    shallow = Cache().grown(4)
+    model.run(torch.from_numpy(ids), ("L00.z",), cache=shallow)
+    with pytest.raises(ValueError, match=r"L01.keys of the cache holds 2 rows of 0 positions, expected 2 of 4"):
+        model.extend(ids, shallow)
+
+
+def test_a_model_can_be_sent_elsewhere() -> None:
+    model, ids = checkpoints.random_model()
+    model.logits(ids)
+    assert torch.equal(pickle.loads(pickle.dumps(model)).logits(ids), model.logits(ids))
 
 
 def test_extend_refuses_more_than_the_context() -> None:

@@ -47,6 +47,8 @@ def test_a_directory_that_is_not_there(tmp_path: Path, monkeypatch: pytest.Monke
             locate(name)
     with pytest.raises(SubjectError, match=r"no such directory \(there is no nowhere/deep either\)"):
         locate("nowhere/deep/model")
+    with pytest.raises(SubjectError, match="gtp2: no such directory; did you mean gpt2"):
+        locate("gtp2")
     for name in ("novelist", "a" * 5000, "", "x\0y", "~nobody/x y"):
         with pytest.raises(SubjectError):
             locate(name)

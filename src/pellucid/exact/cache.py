@@ -37,9 +37,19 @@ class Cache:
         return Cache(self.length + by, dict(self._stores))
 
     def append(self, slot: str, new: Float[Tensor, "batch head new dim"]) -> Held:
-        """Fill the last positions of `slot` with `new`; returns all positions. Gradients do not pass through."""
+        """Fill the last positions of `slot` with `new`; returns all positions. Gradients do not pass through.
+
+        Raises `ValueError` where the positions before are not held, or are those of another number of rows.
+        """
         start = self.length - new.shape[2]
         store = self._stores.get(slot)
+        held = (new.shape[0], 0) if store is None else (store.data.shape[0], store.used)
+        if held[0] != new.shape[0] or held[1] < start:
+            rows, positions = held
+            raise ValueError(
+                f"{slot} of the cache holds {rows} rows of {positions} positions, expected {new.shape[0]} of {start}; "
+                "give one row of ids for each, and extend only caches of runs that reached the last layer"
+            )
         if store is None or not store.takes(start, self.length):
             store = self._stores[slot] = _room(store, start, self.length, new)
         store.data[:, :, start : self.length] = new.detach()

@@ -16,7 +16,7 @@ from torch import Tensor
 from pellucid.base.errors import PellucidError, closest
 
 Edit = Callable[[Tensor], Tensor]
-"""Gets an activation, returns what takes its place: a tensor of the same shape (or one that broadcasts likewise)."""
+"""Gets an activation, returns what takes its place: a tensor of the same shape."""
 
 
 @dataclass(frozen=True)

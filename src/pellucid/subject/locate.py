@@ -52,7 +52,7 @@ def _near(path: Path) -> str:
     except OSError:
         return "" if path.parent.is_dir() else f" (there is no {path.parent} either)"
     near = closest(path.name, names)
-    return near and f" in {path.parent}{near}"
+    return f" in {path.parent}{near}" if near else closest(str(path), list(_HUB_ALIASES))
 
 
 def _from_hub(name: str) -> Path:
