@@ -1,0 +1,140 @@
+"""Runs a program: imports the package that a project directory holds, always from its text as it is now."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from itertools import count
+from pathlib import Path
+from threading import RLock
+from types import CodeType, ModuleType
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float32, Integer
+
+from pellucid.base.errors import PellucidError, ProjectError, SourceError
+from pellucid.listing.parse import read_program
+
+_NUMBERS = count()
+_LOCK = RLock()
+
+
+class Program:
+    """An emitted program in memory: a predictor, as the subject is.
+
+    Everything that goes wrong inside it becomes a `SourceError` naming file, line and part.
+    """
+
+    def __init__(self, directory: Path, model: Any) -> None:
+        self.directory = directory
+        self.model = model
+        self.n_ctx: int = model.n_ctx
+        self.n_vocab: int = model.n_vocab
+
+    def extend(
+        self, ids: Integer[np.ndarray, "batch new"], cache: Any = None, last_only: bool = False
+    ) -> tuple[Float32[np.ndarray, "batch out vocab"], Any]:
+        """The logits after each of `ids` (or after the last only), which follow what `cache` holds; and the new cache.
+
+        Raises `PellucidError` beyond `n_ctx` positions.
+        """
+        with _errors(self.directory):
+            logits, grown = self.model.extend(np.asarray(ids, np.int64), cache, last_only)
+        return logits, grown
+
+    def logits(self, ids: Integer[np.ndarray, "batch pos"]) -> Float32[np.ndarray, "batch pos vocab"]:
+        """The logits after each token of whole rows."""
+        return self.extend(ids)[0]
+
+    def check(self) -> None:
+        """Call every source once on a short text. Raises `SourceError` naming the part that is broken."""
+        with _errors(self.directory):
+            self.model.check()
+
+
+def load_program(directory: Path, source_only: Literal["code", "all"] | None = None) -> Program:
+    """Import the program in `directory`, check its statements and call every source once.
+
+    This runs the program's code: ask first whether it may. Raises `SourceError` naming file, line and part.
+    """
+    directory = directory.resolve()
+    read_program(directory)
+    with _errors(directory), _package(directory / "program") as package:
+        model = importlib.import_module(".model", package.__name__).Model(source_only)
+    program = Program(directory, model)
+    program.check()
+    return program
+
+
+@contextmanager
+def _errors(directory: Path) -> Iterator[None]:
+    """Turn whatever a program raises into a `SourceError` with the place in its text."""
+    try:
+        yield
+    except (PellucidError, KeyboardInterrupt, MemoryError):
+        raise
+    except BaseException as error:
+        if type(error).__name__ == "ProgramError":
+            missing = not (directory / "weights.safetensors").is_file()
+            raise (ProjectError if missing else SourceError)(str(error)) from error
+        program = str(directory / "program")
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(program)]
+        place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else program
+        if isinstance(error, SyntaxError) and error.filename:
+            place = f"{Path(error.filename).name}:{error.lineno}"
+        raise SourceError(f"{place}: {type(error).__name__}: {error}") from error
+
+
+class _Loader(SourceFileLoader):
+    """Compiles a module from its text; neither reads nor writes bytecode, which may be older than an edit."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        return compile(self.get_data(path), path, "exec", dont_inherit=True)
+
+
+class _Finder(MetaPathFinder):
+    """Finds the modules of one program."""
+
+    def __init__(self, name: str, program: Path) -> None:
+        self.name, self.program = name, program
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None = None,  # noqa: ARG002
+        target: ModuleType | None = None,  # noqa: ARG002
+    ) -> ModuleSpec | None:
+        """Where module `fullname` is to be read from, None for those of others."""
+        parent, _, module = fullname.rpartition(".")
+        if fullname != self.name and parent != self.name:
+            return None
+        whole = fullname == self.name
+        file = self.program / ("__init__.py" if whole else f"{module}.py")
+        locations = [str(self.program)] if whole else None
+        loader = _Loader(fullname, str(file))
+        return importlib.util.spec_from_file_location(
+            fullname, file, loader=loader, submodule_search_locations=locations
+        )
+
+
+@contextmanager
+def _package(program: Path) -> Iterator[ModuleType]:
+    """Import `program` under a name of its own, and forget its modules afterwards; what they made lives on."""
+    name = f"_pellucid_program_{next(_NUMBERS)}"
+    finder = _Finder(name, program)
+    with _LOCK:
+        sys.meta_path.insert(0, finder)
+        try:
+            yield importlib.import_module(name)
+        finally:
+            sys.meta_path.remove(finder)
+            for module in [module for module in sys.modules if module.partition(".")[0] == name]:
+                del sys.modules[module]

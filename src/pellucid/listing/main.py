@@ -1,0 +1,67 @@
+"""Run the program: `python -m program "Ada lives in" --tokens 20`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from .model import SUBJECT, Model
+from .prelude import Floats, ProgramError
+
+
+def main() -> int:
+    """Print the text that the program goes on with; 2 for what it cannot do."""
+    parser = argparse.ArgumentParser(prog="python -m program", description=f"{SUBJECT} as a program, on NumPy alone.")
+    parser.add_argument("prompt", help="the text to go on from")
+    parser.add_argument("--tokens", type=int, default=20, help="how many tokens to add at most (20)")
+    parser.add_argument("--top", type=int, default=0, metavar="N", help="also print the N likeliest next tokens")
+    parser.add_argument(
+        "--source-only",
+        nargs="?",
+        const="code",
+        choices=("code", "all"),
+        help="switch the residuals off: run what has been understood, and means for the rest",
+    )
+    options = parser.parse_args()
+    try:
+        run(options.prompt, options.tokens, options.top, options.source_only)
+    except ProgramError as error:
+        print(f"program: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def run(prompt: str, tokens: int, top: int, source_only: str | None) -> None:
+    """Print the likeliest continuation of `prompt`, a token at a time."""
+    model = Model(source_only)
+    vocabulary = model.vocabulary
+    ids = vocabulary.encode(prompt)
+    if not ids:
+        raise ProgramError('the prompt is empty; give some text, for example "The"')
+    if len(ids) > model.n_ctx:
+        raise ProgramError(f"the prompt has {len(ids)} tokens, the model reads {model.n_ctx}; give a shorter one")
+    logits, cache = model.extend(np.array([ids]), last_only=True)
+    if top > 0:
+        print_likeliest(vocabulary.decode, logits[0, -1], top)
+    said: list[int] = []
+    for _ in range(min(tokens, model.n_ctx - len(ids) + 1)):
+        said.append(int(logits[0, -1].argmax()))
+        if said[-1] == vocabulary.end or cache.length == model.n_ctx:
+            break
+        logits, cache = model.extend(np.array([said[-1:]]), cache, last_only=True)
+    print(vocabulary.decode(ids + [id for id in said if id != vocabulary.end]))
+
+
+def print_likeliest(decode: Callable[[Sequence[int]], str], logits: Floats, count: int) -> None:
+    """A table of the `count` likeliest next tokens with their probabilities."""
+    odds = np.exp(logits - logits.max())
+    odds /= odds.sum()
+    for id in np.argsort(-odds, kind="stable")[:count]:
+        print(f"{odds[id]:7.2%}  {decode([int(id)])!r}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

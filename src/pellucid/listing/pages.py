@@ -1,0 +1,150 @@
+"""The text of a program's files as emission first writes them."""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from collections import Counter
+from pathlib import Path
+
+from pellucid.base.address import Kind, Shape
+from pellucid.listing.parse import CONFIG_FIELDS, page_name
+from pellucid.parts.part import count
+from pellucid.subject.gpt2 import GPT2Config
+from pellucid.subject.tokenizer import Tokenizer
+
+VERBATIM = {name: name for name in ("prelude.py", "runtime.py", "parts.py", "vocabulary.py")} | {
+    "main.py": "__main__.py"
+}
+"""Files of this folder that every program has, and what they are called there."""
+
+_HERE = Path(__file__).parent
+_SECTIONS: dict[str, str] = {
+    "EMB.TOK": "the residual stream begins as a vector for the token plus one for its position",
+    "LNF": "after the last layer: norm, then logits",
+    "LN1": "attention: every head looks somewhere (QK) and moves something from there (OV)",
+    "LN2": "MLP: every neuron fires (IN) and then writes (OUT)",
+}
+_PARTS: dict[str, tuple[Kind, ...]] = {
+    "where heads look (QK)": ("QK",),
+    "what heads move (OV)": ("OV",),
+    "when neurons fire (IN)": ("IN",),
+    "what neurons write (OUT)": ("OUT",),
+    "embeddings": ("EMB.TOK", "EMB.POS", "UNEMB"),
+    "norms and biases": ("LN1", "LN2", "LNF", "ATTN.B", "MLP.B"),
+}
+
+
+def plain(text: str) -> str:
+    """`text` without what could end a string, a docstring or a line, for names that come from strangers."""
+    return "".join(c if c.isprintable() and c not in '\\"' else "?" for c in text)
+
+
+def title_of(subject: str) -> str:
+    """The name of a subject without the folders that lead to it."""
+    return plain(subject).rstrip("/").rpartition("/")[2] or "the subject"
+
+
+def keys(shape: Shape) -> list[str]:
+    """The keys of an all-raw program: every address, and one for all neurons of a layer."""
+    named = (f"L{a.layer:02d}.N*.{a.kind}" if a.kind in ("IN", "OUT") else str(a) for a in shape.addresses())
+    return list(dict.fromkeys(named))
+
+
+def raw(key: str) -> str:
+    """The statement that a part runs raw."""
+    return f'raw("{key}")'
+
+
+def constants(key: str, values: dict[int, float]) -> str:
+    """The statement that neurons are constant, several to a line."""
+    entries = [f"{neuron}: {values[neuron]:.6g}" for neuron in sorted(values)]
+    one = f'constants("{key}", {{{", ".join(entries)}}})'
+    if len(one) <= 120:
+        return one
+    body = textwrap.fill(", ".join(entries) + ",", 112, break_long_words=False, break_on_hyphens=False)
+    return f'constants(\n    "{key}",\n    {{\n{textwrap.indent(body, " " * 8)}\n    }},\n)'
+
+
+def page(name: str, subject: str, config: GPT2Config) -> str:
+    """An all-raw `embedding.py` or `layer_NN.py`."""
+    lines = [docstring(name, subject, config, Counter(), 0), "", "from .prelude import raw"]
+    for key in (key for key in keys(config.shape) if page_name(key) == name):
+        kind = key.partition(".")[2] if page_name(key) != "embedding.py" else key
+        if kind in _SECTIONS:
+            lines += ["", f"# --- {_SECTIONS[kind]} ---", ""]
+        elif kind in ("H00.QK", "ATTN.B", "N*.IN"):
+            lines.append("")
+        lines.append(raw(key))
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)) + "\n"
+
+
+def docstring(name: str, subject: str, config: GPT2Config, sourced: Counter[Kind], numbers: int) -> str:
+    """What a page holds, as a module docstring: how many parts run raw, how many have a source.
+
+    `sourced` counts the parts with a source by kind, `numbers` are those in the sources of this page.
+    """
+    layer = int(name[6:-3]) if name != "embedding.py" else -1
+    own = [address for address in config.shape.addresses() if address.layer == layer]
+    title = f"Layer {layer} of {title_of(subject)}: {config.n_head} heads of {config.d_head} coordinates, then "
+    title += f"{config.n_inner} neurons." if layer >= 0 else ""
+    if layer < 0:
+        title = (
+            f"The two ends of {title_of(subject)}: {config.vocab_size:,} tokens and {config.n_positions:,} positions "
+        )
+        title += f"in, {config.n_embd} coordinates, logits out."
+    lines = [f'"""{title}', "", f"{'':28}{'raw':>8}{'parameters':>14}{'source':>9}"]
+    for label, kinds in _PARTS.items():
+        if parts := [address for address in own if address.kind in kinds]:
+            sources = sum(sourced[kind] for kind in kinds)
+            parameters = sum(count(part, config) for part in parts)
+            lines.append(f"    {label:24}{len(parts) - sources:8,}{parameters:14,}{sources:9,}")
+    held = f"Its sources hold {numbers:,} numbers." if sum(sourced.values()) else "Everything runs raw."
+    return "\n".join([*lines, "", f"{held}", '"""'])
+
+
+def model(subject: str, config: GPT2Config) -> str:
+    """`model.py`: the forward pass with this subject's name and shape."""
+    fields = "".join(f"    {ours}={_literal(getattr(config, theirs))},\n" for ours, theirs in CONFIG_FIELDS.items())
+    text = (_HERE / "model.py").read_text(encoding="utf-8")
+    text = text.replace('SUBJECT = "a model"', f'SUBJECT = "{plain(subject)}"')
+    return re.sub(r"(?ms)^CONFIG = Config\(\n.*?^\)", lambda _: f"CONFIG = Config(\n{fields})", text)
+
+
+def _literal(value: object) -> str:
+    return f'"{plain(value)}"' if isinstance(value, str) else repr(value)
+
+
+def package(subject: str) -> str:
+    """`__init__.py`: where to begin to read."""
+    return f'''"""{title_of(subject)} as a program.
+
+    python -m program "Some text"
+
+Read `model.py` first: the forward pass, top to bottom. `embedding.py` and `layer_00.py` and on say what every part of
+it runs; `prelude.py` is the language they are written in. `parts.py` and `runtime.py` do the arithmetic.
+"""
+'''
+
+
+def vocabulary(tokenizer: Tokenizer) -> str:
+    """`vocabulary.json`: pieces in the order of their ids, merges in the order they were learned, special tokens."""
+    tables = tokenizer.pieces()
+    ids = tables.vocab | tables.added
+    pieces: list[str | None] = [None] * (1 + max(ids.values()))
+    for piece, id in ids.items():
+        pieces[id] = piece
+    data = {
+        "kind": tables.kind,
+        "end": tokenizer.eos_id,
+        "special": sorted(tables.added.items(), key=lambda entry: entry[1]),
+        "pieces": pieces,
+        "merges": [" ".join(pair) for pair in tables.merges],
+    }
+    return json.dumps(data, ensure_ascii=False, indent=0) + "\n"
+
+
+def verbatim(name: str) -> str:
+    """A file of this folder as it is."""
+    return (_HERE / name).read_text(encoding="utf-8")

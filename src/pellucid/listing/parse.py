@@ -1,0 +1,348 @@
+"""Reads a program as text: which statement every address has, where it stands, and whether a person wrote it.
+
+`program/.emitted` holds, for every statement that emission wrote, the hash of its text. A statement whose text has
+another hash is a person's, and is never replaced.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pellucid.base.address import Address, Shape
+from pellucid.base.errors import PellucidError, ProjectError, SourceError
+from pellucid.base.files import sha256_text
+from pellucid.subject.gpt2 import GPT2Config
+
+Form = Literal["raw", "source", "constants"]
+
+RECORD = ".emitted"
+_CONSTANTS = re.compile(r"L(\d{2,})\.IN")
+_NEURON = re.compile(r"L(\d{2,})\.N(\d{4,})\.IN")
+_REST = re.compile(r"L(\d{2,})\.N\*\.(IN|OUT)")
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What a program says about an address, or about all neurons of a layer that it does not name."""
+
+    key: str
+    """As written: `L00.H01.QK`, `L00.N*.IN`, or `L00.IN` for `constants`."""
+    form: Form
+    file: Path
+    line: int
+    """First line, decorators included, counted from 1; `end` is the last one."""
+    end: int
+    text: str
+    function: str | None = None
+    docstring: str | None = None
+    values: dict[int, float] = field(default_factory=dict)
+    by_person: bool = True
+
+    @property
+    def place(self) -> str:
+        """File and line, for messages."""
+        return f"{self.file.name}:{self.line}"
+
+    @property
+    def source(self) -> str | None:
+        """File and function, as `parts.toml` names a source: `layer_00.py:previous_token`."""
+        return f"{self.file.name}:{self.function}" if self.function else None
+
+
+@dataclass(frozen=True)
+class Page:
+    """One file of a program that holds statements: `embedding.py` or `layer_NN.py`."""
+
+    path: Path
+    text: str
+    tree: ast.Module
+    statements: tuple[Statement, ...]
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """Its lines, without line ends."""
+        return self.text.split("\n")
+
+    def sources(self) -> Iterator[tuple[Address, Statement]]:
+        """Every address that has a source or is a constant, with its statement."""
+        for statement in self.statements:
+            if statement.form != "raw":
+                yield from ((address, statement) for address in _meant(statement))
+
+    @property
+    def docstring(self) -> str:
+        """The module's docstring as it is written, empty where there is none."""
+        first, last = self._docstring
+        return "\n".join(self.lines[first:last])
+
+    def with_docstring(self, text: str) -> Page:
+        """This page with another docstring; statements keep their text but not their line numbers."""
+        first, last = self._docstring
+        return replace(self, text="\n".join([*self.lines[:first], text, *self.lines[last:]]))
+
+    @property
+    def _docstring(self) -> tuple[int, int]:
+        """The lines of the docstring, as a slice."""
+        node = self.tree.body[0] if ast.get_docstring(self.tree) is not None else None
+        return (node.lineno - 1, node.end_lineno or node.lineno) if node else (0, 0)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A program, read: its pages, and the statement of every address."""
+
+    program: Path
+    subject: str
+    config: GPT2Config
+    pages: dict[str, Page]
+    statements: dict[str, Statement]
+
+    def __getitem__(self, address: Address) -> Statement:
+        """The statement that says what `address` runs: its own, its layer's constants, or that of the rest."""
+        own = self.statements.get(str(address))
+        if own is None and address.kind in ("IN", "OUT"):
+            constants = self.statements.get(f"L{address.layer:02d}.{address.kind}")
+            if constants and address.index in constants.values:
+                return constants
+            own = self.statements.get(f"L{address.layer:02d}.N*.{address.kind}")
+        if own is None:
+            raise SourceError(f"{page_name(str(address))} has no statement for {address}; add raw({str(address)!r})")
+        return own
+
+    def form(self, address: Address) -> Literal["raw", "source"]:
+        """Whether `address` runs raw or from a source; a constant is a source."""
+        return "raw" if self[address].form == "raw" else "source"
+
+    def covers(self, key: str) -> bool:
+        """Whether every address that the key of an all-raw program means has a statement."""
+        if not (rest := _REST.fullmatch(key)):
+            return key in self.statements
+        layer, start = int(rest[1]), key.partition("*")[0]
+        named = sum(own.startswith(start) and own.endswith(f".{rest[2]}") for own in self.statements)
+        constants = self.statements.get(f"L{layer:02d}.{rest[2]}")
+        return key in self.statements or named + len(constants.values if constants else ()) >= self.config.n_inner
+
+    def constants_of(self, key: str) -> Statement | None:
+        """The `constants` statement that has a value for the neuron `key`."""
+        if found := _NEURON.fullmatch(key):
+            constants = self.statements.get(f"L{found[1]}.IN")
+            return constants if constants and int(found[2]) in constants.values else None
+        return None
+
+    def sources(self) -> Iterator[tuple[Address, Statement]]:
+        """Every address that has a source or is a constant, with its statement, in the order of the files."""
+        for page in self.pages.values():
+            yield from page.sources()
+
+
+def page_name(key: str) -> str:
+    """The file that the statement `key` belongs into."""
+    layer = re.match(r"L(\d+)\.", key)
+    return f"layer_{layer[1]}.py" if layer else "embedding.py"
+
+
+def order(key: str) -> tuple[int, ...]:
+    """Where the statement `key` stands in its file: in the order of execution, the rest of the neurons last."""
+    if constants := _CONSTANTS.fullmatch(key):
+        return (*Address("IN", int(constants[1]), 1 << 30)._order[:2], 0, 1 << 30)
+    if rest := _REST.fullmatch(key):
+        kind: Literal["IN", "OUT"] = "IN" if rest[2] == "IN" else "OUT"
+        return (*Address(kind, int(rest[1]))._order[:2], int(kind == "OUT"), 1 << 31)
+    address = Address.parse(key)
+    layer, stage, index, second = address._order
+    return (layer, stage, int(address.kind == "OUT"), index, second)
+
+
+def read_program(directory: Path) -> Listing:
+    """Read the program in `directory` (a project: the program is in `program/`).
+
+    Raises `SourceError` naming file and line for text that is not in the program's language, and for statements that
+    are missing, doubled, in the wrong file or about a part that the subject does not have.
+    """
+    listing = read_listing(directory / "program")
+    for address in listing.config.shape.addresses():
+        _ = listing[address]
+    return listing
+
+
+def read_listing(program: Path) -> Listing:
+    """Read the folder `program`, whose statements may have gaps."""
+    if not (program / "model.py").is_file():
+        directory = program.parent
+        raise ProjectError(f"{directory} holds no program; make one with: pellucid decompile SUBJECT -o {directory}")
+    subject, config = read_config(program / "model.py")
+    hashes = read_record(program)
+    names = ["embedding.py", *(f"layer_{layer:02d}.py" for layer in range(config.n_layer))]
+    pages = {name: read_page(program / name, hashes) for name in names}
+    return Listing(program, subject, config, pages, collect(pages, config.shape))
+
+
+def collect(pages: dict[str, Page], shape: Shape) -> dict[str, Statement]:
+    """All statements by key, in order of the files. Raises `SourceError` for doubled, misplaced and alien ones."""
+    found: dict[str, Statement] = {}
+    for name, page in pages.items():
+        for statement in page.statements:
+            key = statement.key
+            if earlier := found.get(key):
+                raise SourceError(
+                    f"{statement.place}: {key} is already defined at {earlier.place}; keep one of the two"
+                )
+            if page_name(key) != name:
+                raise SourceError(f"{statement.place}: {key} belongs into {page_name(key)}")
+            if not all(address in shape for address in _meant(statement)):
+                raise SourceError(f"{statement.place}: {key} names no part of this subject")
+            found[key] = statement
+    for statement in found.values():
+        for address in _meant(statement) if statement.form == "constants" else ():
+            if own := found.get(str(address)):
+                raise SourceError(
+                    f"{statement.place}: {address} is already defined at {own.place}; keep one of the two"
+                )
+    return found
+
+
+def _meant(statement: Statement) -> list[Address]:
+    """The addresses that a statement names, one for those of a wildcard."""
+    if constants := _CONSTANTS.fullmatch(statement.key):
+        return [Address("IN", int(constants[1]), neuron) for neuron in statement.values]
+    return [Address.parse(statement.key.replace("*", "0000"))]
+
+
+def read_page(path: Path, hashes: Mapping[str, set[str]], text: str | None = None) -> Page:
+    """Parse one file of a program (or `text` in its place). Raises `SourceError` naming file and line."""
+    try:
+        text = path.read_text(encoding="utf-8") if text is None else text
+        tree = ast.parse(text, path.name)
+    except FileNotFoundError:
+        raise SourceError(f"{path} is missing; run decompile again to fill the gap") from None
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        line = getattr(error, "lineno", None) or 1
+        raise SourceError(f"{path.name}:{line}: not Python: {getattr(error, 'msg', error)}") from None
+    page = Page(path, text, tree, ())
+    statements = [found for node in tree.body if (found := read_statement(node, page))]
+    owned = (replace(s, by_person=digest(s.text) not in hashes.get(s.key, set())) for s in statements)
+    return replace(page, statements=tuple(owned))
+
+
+def read_statement(node: ast.stmt, page: Page) -> Statement | None:
+    """The statement that a top-level node makes about an address, None where it makes none."""
+    name = page.path.name
+    if isinstance(node, ast.FunctionDef):
+        calls = [d for d in node.decorator_list if isinstance(d, ast.Call) and _called(d) == "source"]
+        if not calls:
+            return None
+        if len(node.decorator_list) > 1:
+            raise SourceError(f"{name}:{node.lineno}: {node.name} has several decorators; a source has @source alone")
+        line, key = node.decorator_list[0].lineno, _key(calls[0], name, 1)
+        return Statement(
+            key, "source", page.path, line, node.end_lineno or line, _text(page, line, node), node.name,
+            ast.get_docstring(node),
+        )  # fmt: skip
+    if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Call):
+        return None
+    match _called(node.value):
+        case "raw":
+            values: dict[int, float] = {}
+            key = _key(node.value, name, 1)
+            form: Form = "raw"
+        case "constants":
+            key, form, values = _key(node.value, name, 2), "constants", _values(node.value, name)
+        case _:
+            return None
+    end = node.end_lineno or node.lineno
+    return Statement(key, form, page.path, node.lineno, end, _text(page, node.lineno, node), values=values)
+
+
+def _called(call: ast.Call) -> str:
+    return call.func.id if isinstance(call.func, ast.Name) else ""
+
+
+def _text(page: Page, line: int, node: ast.stmt) -> str:
+    return "\n".join(page.lines[line - 1 : node.end_lineno])
+
+
+def _key(call: ast.Call, file: str, arguments: int) -> str:
+    """The address in `raw("…")`, `source("…")` or `constants("…", …)`."""
+    what = _called(call)
+    place = f"{file}:{call.lineno}"
+    first = call.args[0] if len(call.args) == arguments and not call.keywords else None
+    if not isinstance(first, ast.Constant) or not isinstance(first.value, str):
+        raise SourceError(
+            f'{place}: expected {what}("ADDRESS"{", {neuron: value}" * (arguments > 1)}) and nothing else'
+        )
+    key = first.value
+    if what == "constants":
+        if not _CONSTANTS.fullmatch(key):
+            raise SourceError(f'{place}: constants() is for neurons, for example "L00.IN", not {key!r}')
+    elif not (what == "raw" and _REST.fullmatch(key)):
+        try:
+            Address.parse(key)
+        except PellucidError as error:
+            raise SourceError(f"{place}: {error}") from None
+    return key
+
+
+def _values(call: ast.Call, file: str) -> dict[int, float]:
+    """The neurons and their constants in `constants("L00.IN", {12: -0.83})`."""
+    try:
+        values = ast.literal_eval(call.args[1])
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        values = None
+    good = isinstance(values, dict) and all(
+        type(neuron) is int and neuron >= 0 and type(value) in (int, float) and abs(value) < 1e30
+        for neuron, value in values.items()
+    )
+    if not good:
+        raise SourceError(f"{file}:{call.lineno}: constants() takes {{neuron: number}}, for example {{12: -0.83}}")
+    if len(values) < len(getattr(call.args[1], "keys", ())):
+        raise SourceError(f"{file}:{call.lineno}: constants() names a neuron twice")
+    return {int(neuron): float(value) for neuron, value in values.items()}
+
+
+CONFIG_FIELDS = {
+    "layers": "n_layer",
+    "heads": "n_head",
+    "model": "n_embd",
+    "neurons": "n_inner",
+    "positions": "n_positions",
+    "vocabulary": "vocab_size",
+    "activation": "activation",
+    "layer_norm_epsilon": "layer_norm_epsilon",
+    "scale_attn_weights": "scale_attn_weights",
+    "scale_attn_by_inverse_layer_idx": "scale_attn_by_inverse_layer_idx",
+    "tied": "tied",
+}
+"""The fields of `CONFIG` in a program's `model.py`, with their names in `GPT2Config`."""
+
+
+def read_config(path: Path) -> tuple[str, GPT2Config]:
+    """The subject's name and shape from `SUBJECT` and `CONFIG` of `model.py`, read without running it."""
+    try:
+        nodes = [node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.Assign)]
+        values = {ast.unparse(node.targets[0]): node.value for node in nodes}
+        call = values["CONFIG"]
+        words = call.keywords if isinstance(call, ast.Call) else []
+        fields = {CONFIG_FIELDS[str(word.arg)]: ast.literal_eval(word.value) for word in words}
+        return str(ast.literal_eval(values["SUBJECT"])), GPT2Config(**fields)
+    except (SyntaxError, ValueError, KeyError, TypeError) as error:
+        raise SourceError(f"{path}: SUBJECT and CONFIG cannot be read: {type(error).__name__}: {error}") from None
+
+
+def digest(text: str) -> str:
+    """The hash by which emission recognises what it wrote."""
+    return sha256_text(text.strip())[:16]
+
+
+def read_record(program: Path) -> dict[str, set[str]]:
+    """What emission last wrote: key to hashes (two while a write was under way). Unreadable lines are ignored."""
+    path = program / RECORD
+    if not path.is_file():
+        return {}
+    entries = (line.split("\t") for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
+    return {entry[0]: set(entry[1].split()) for entry in entries if len(entry) == 2}

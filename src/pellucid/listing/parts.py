@@ -1,0 +1,384 @@
+"""Runs the parts: each from the weights, from its source, or as its mean.
+
+Whatever does not change from text to text is settled when the model is built: a part that is a mean or a constant is
+folded into copies of the weights, so that a layer stays one multiplication per step, and only functions are called
+while it runs.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import tomllib
+import traceback
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+
+from .prelude import STATEMENTS, Floats, ProgramError, Statement, TokenSets, View
+from .runtime import ACTIVATIONS, Config, in_blocks, layer_norm, matmul, softmax_sums
+
+QUERIES = 64  # queries whose scores are computed at a time: no more keys than they can see, and they stay in the cache
+
+ARGUMENTS = {
+    "QK": {"query", "key"},
+    "OV": {"query", "key", "pattern"},
+    "IN": {"here"},
+    "OUT": {"here", "fires"},
+    "TOK": {"here"},
+    "POS": {"here"},
+    "B": set[str](),
+}
+
+
+class Source:
+    """A part's function, called with what it asks for; what it returns is checked."""
+
+    def __init__(self, statement: Statement):
+        function = statement.function
+        assert function is not None
+        kind = statement.key.rpartition(".")[2]
+        if kind not in ARGUMENTS:
+            raise ProgramError(f"{statement}: {statement.key} can only run raw; write raw({statement.key!r})")
+        self.statement, self.kind = statement, kind
+        self.function = function
+        self.asks = tuple(inspect.signature(function).parameters)
+        if unknown := set(self.asks) - ARGUMENTS[kind]:
+            known = ", ".join(sorted(ARGUMENTS[kind])) or "nothing"
+            raise ProgramError(
+                f"{statement} asks for {', '.join(sorted(unknown))}; a {kind} source may ask for {known}"
+            )
+
+    def __call__(self, shape: tuple[int, ...], **given: object) -> Floats:
+        """What the source says, in a form that broadcasts to `shape`."""
+        try:
+            result = np.asarray(self.function(*(given[name] for name in self.asks)), dtype=np.float32)
+        except Exception as error:
+            raise ProgramError(f"{self._place(error)} raised {type(error).__name__}: {error}") from error
+        if result.ndim > len(shape) or any(
+            n not in (1, m) for n, m in zip(result.shape[::-1], shape[::-1], strict=False)
+        ):
+            raise ProgramError(
+                f"{self.statement} returned shape {list(result.shape)}; it must broadcast to {list(shape)}"
+            )
+        if not np.isfinite(result).all():
+            raise ProgramError(f"{self.statement} returned NaN or infinity")
+        return result
+
+    def _place(self, error: Exception) -> str:
+        """The statement, with the line of its file where the error arose."""
+        lines = [
+            f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).name == self.statement.file
+        ]
+        name = f"{self.statement.key} ({self.function.__name__})"
+        return f"{self.statement.file}:{lines[-1] if lines else self.statement.line}: {name}"
+
+
+Runs = Source | float | str  # a function, a constant (of a neuron), "raw" or "mean"
+
+
+class Plan:
+    """What every part runs: the statements of this program, the residuals of `parts.toml`, and `source_only`.
+
+    `source_only` switches residuals off: "code" for every QK and IN, "all" for embeddings, OV and OUT as well; what has
+    no source then is its mean. None runs the full program.
+    """
+
+    def __init__(self, config: Config, weights: dict[str, Floats], source_only: str | None, directory: Path):
+        off = {None: (), "code": ("QK", "IN"), "all": ("QK", "IN", "OV", "OUT", "TOK", "POS")}
+        if source_only not in off:
+            raise ProgramError(f'source_only is {source_only!r}; it may be None, "code" or "all"')
+        self.config, self.weights, self.off = config, weights, off[source_only]
+        self.dropped = dropped_residuals(directory / "parts.toml")
+        import_module(".embedding", __package__)
+        for layer in range(config.layers):
+            import_module(f".layer_{layer:02d}", __package__)
+        for statement in STATEMENTS.values():
+            self._check(statement)
+
+    def runs(self, address: str) -> Runs:
+        """What the part at `address`, which is no neuron, runs."""
+        if address not in STATEMENTS:
+            raise ProgramError(f"{_file(address)} has no statement for {address}; add raw({address!r})")
+        return self._choose(address, STATEMENTS[address])
+
+    def neurons(self, layer: int, kind: str) -> list[tuple[int, Runs]]:
+        """The neurons of a layer that do not run raw, with what they run; `kind` is IN or OUT."""
+        own = self._statements(layer, kind)
+        rest = f"L{layer:02d}.N*.{kind}"
+        missing = [neuron for neuron in range(self.config.neurons) if neuron not in own]
+        if missing and rest not in STATEMENTS:
+            raise ProgramError(f"{_file(rest)} has no statement for neuron {missing[0]} ({kind}); add raw({rest!r})")
+        chosen = {neuron: self._choose(f"L{layer:02d}.N{neuron:04d}.{kind}", own[neuron]) for neuron in own}
+        if missing and kind in self.off:
+            chosen |= dict.fromkeys(missing, "mean")
+        return [(neuron, chosen[neuron]) for neuron in sorted(chosen) if chosen[neuron] != "raw"]
+
+    def sources(self) -> list[Source]:
+        """The functions of all statements, whether they run or their residual makes up for them."""
+        return [Source(statement) for statement in STATEMENTS.values() if statement.function]
+
+    def mean(self, name: str) -> Floats:
+        """A mean over text, for a part that has neither its weights nor a source."""
+        if f"mean.{name}" not in self.weights:
+            raise ProgramError(f"weights.safetensors has no mean.{name}, which source-only needs; decompile again")
+        return self.weights[f"mean.{name}"]
+
+    def _choose(self, address: str, statement: Statement) -> Runs:
+        """Raw, mean, constant or function, by form and residual."""
+        kind = address.rpartition(".")[2]
+        source = Source(statement) if statement.function else None
+        if statement.form == "raw":
+            return "mean" if kind in self.off else "raw"
+        if kind not in self.off and address not in self.dropped:
+            return "raw"  # source + (raw − source)
+        return source or statement.values[int(address.split(".")[1][1:])]
+
+    def _statements(self, layer: int, kind: str) -> dict[int, Statement]:
+        """The statements about single neurons of a layer, constants included."""
+        found: dict[int, Statement] = {}
+        start = f"L{layer:02d}.N"
+        for key, statement in STATEMENTS.items():
+            if key.startswith(start) and key.endswith(f".{kind}") and "*" not in key:
+                found[int(key[len(start) : -1 - len(kind)])] = statement
+        if constants := STATEMENTS.get(f"L{layer:02d}.{kind}"):
+            for neuron in constants.values:
+                if neuron in found:
+                    raise ProgramError(f"{constants}: neuron {neuron} is already defined at {found[neuron]}; keep one")
+                found[neuron] = constants
+        return found
+
+    def _check(self, statement: Statement) -> None:
+        """Raise `ProgramError` for a statement in the wrong file, or about a part that the model does not have."""
+        config, names = self.config, re.findall(r"([LHN])(\d+)", statement.key)
+        sizes = {"L": config.layers, "H": config.heads, "N": config.neurons}
+        neurons = max(statement.values, default=0)
+        stranger = any(int(number) >= sizes[letter] for letter, number in names) or neurons >= config.neurons
+        if stranger or (statement.key == "UNEMB" and config.tied):
+            raise ProgramError(f"{statement}: this model has no such part")
+        if statement.file != _file(statement.key):
+            raise ProgramError(f"{statement} belongs into {_file(statement.key)}")
+
+
+def _file(address: str) -> str:
+    """The file that an address belongs into."""
+    layer = re.match(r"L(\d+)\.", address)
+    return f"layer_{layer[1]}.py" if layer else "embedding.py"
+
+
+def dropped_residuals(path: Path) -> set[str]:
+    """The addresses whose residual is dropped for good, according to `parts.toml`."""
+    if not path.is_file():
+        return set()
+    try:
+        parts = tomllib.loads(path.read_text(encoding="utf-8")).get("part", [])
+        return {address for part in parts if part.get("residual") == "dropped" for address in part["addresses"]}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise ProgramError(f"{path}: {type(error).__name__}: {error}") from error
+
+
+# --- the pieces of the forward pass -----------------------------------------------------------------------------------
+
+
+class Norm:
+    """A layer norm; it always runs raw."""
+
+    def __init__(self, plan: Plan, address: str, tensor: str):
+        _only_raw(plan, address)
+        self.gain, self.bias = plan.weights[f"{tensor}.weight"], plan.weights[f"{tensor}.bias"]
+        self.epsilon = plan.config.layer_norm_epsilon
+
+    def __call__(self, stream: Floats) -> Floats:
+        return layer_norm(stream, self.gain, self.bias, self.epsilon)
+
+
+class Embedding:
+    """What the tokens and their positions write first."""
+
+    def __init__(self, plan: Plan):
+        self.tables = (plan.weights["wte.weight"], plan.weights["wpe.weight"])
+        self.ways = [(plan.runs(name), name) for name in ("EMB.TOK", "EMB.POS")]
+        self.means = [plan.mean(name) if how == "mean" else None for how, name in self.ways]
+
+    def __call__(self, view: View) -> Floats:
+        """The residual stream before layer 0, [batch, pos, model]."""
+        ids = view.ids[:, view.past :]
+        shape = (*ids.shape, self.tables[0].shape[1])
+        stream = np.zeros(shape, np.float32)
+        rows = (self.tables[0][ids], self.tables[1][view.past : view.ids.shape[1]])
+        for (how, _), row, mean in zip(self.ways, rows, self.means, strict=True):
+            if isinstance(how, Source):
+                stream += how(shape, here=view.here)
+            else:
+                stream += row if mean is None else mean
+        return stream
+
+
+class Attention:
+    """The heads of a layer: where each looks (QK) and what it moves from there (OV)."""
+
+    def __init__(self, plan: Plan, layer: int):
+        config, name = plan.config, f"h.{layer}.attn"
+        self.heads, self.scale = config.heads, config.score_scale(layer)
+        self.w_in, self.b_in = plan.weights[f"{name}.c_attn.weight"], plan.weights[f"{name}.c_attn.bias"]
+        self.w_out, self.b_out = (
+            plan.weights[f"{name}.c_proj.weight"],
+            _bias(plan, f"L{layer:02d}.ATTN.B", f"{name}.c_proj.bias"),
+        )
+        self.looks: list[tuple[int, Source]] = []
+        self.moves: list[tuple[int, Source]] = []
+        size = config.model // config.heads
+        uniform: list[int] = []  # columns of queries that are not needed
+        silent: list[int] = []  # rows through which nothing is written
+        for head in range(config.heads):
+            address = f"L{layer:02d}.H{head:02d}"
+            look, move = plan.runs(f"{address}.QK"), plan.runs(f"{address}.OV")
+            columns = range(head * size, (head + 1) * size)
+            if isinstance(look, Source):
+                self.looks.append((head, look))
+            if look != "raw":
+                uniform += columns
+            if isinstance(move, Source):
+                self.moves.append((head, move))
+            elif move == "mean":
+                self.b_out = self.b_out + plan.mean(f"L{layer:02d}.OV")[head]
+            if move != "raw":
+                silent += columns
+        self.raw_looks = len(uniform) < config.model
+        if uniform:
+            self.w_in, self.b_in = _without(self.w_in, uniform, axis=1), _without(self.b_in, uniform, axis=0)
+        if silent:
+            self.w_out = _without(self.w_out, silent, axis=0)
+
+    def __call__(self, x: Floats, view: View, held: Floats) -> Floats:
+        """What the heads write, [batch, pos, model].
+
+        `x` is the normed residual stream; the keys and values of the new positions are filled into `held`
+        [batch, positions so far, keys then values].
+        """
+        batch, new, model = x.shape
+        apart = (batch, -1, self.heads, model // self.heads)
+        qkv = matmul(x, self.w_in)
+        qkv += self.b_in
+        held[:, view.past :] = qkv[..., model:]
+        qkv[..., :model] *= np.float32(self.scale)
+        queries = qkv[..., :model].reshape(apart).transpose(0, 2, 1, 3)  # [batch, head, query, dim]
+        keys = held[..., :model].reshape(apart).transpose(0, 2, 3, 1)  # [batch, head, dim, key]
+        values = held[..., model:].reshape(apart).transpose(0, 2, 1, 3)  # [batch, head, key, dim]
+        z = np.empty((batch, new, model), np.float32)
+        moved = np.zeros((batch, new, model), np.float32) if self.moves else None
+        for first in range(0, new, QUERIES):
+            last = min(first + QUERIES, new)
+            seen = view.past + last
+            pattern, sums = self._looks(queries[:, :, first:last], keys[..., :seen], view, first)
+            if moved is not None:
+                pattern /= sums
+                sums = np.ones((), np.float32)
+                self._moves(moved[:, first:last], pattern, view, first)
+            mixed = pattern @ values[:, :, :seen]
+            mixed /= sums
+            z[:, first:last].reshape(apart)[...] = mixed.transpose(0, 2, 1, 3)
+        write = matmul(z, self.w_out)
+        write += self.b_out
+        return write if moved is None else write + moved
+
+    def _looks(self, queries: Floats, keys: Floats, view: View, first: int) -> tuple[Floats, Floats]:
+        """Where queries from `first` on look, [batch, head, query, key], and what each row is to be divided by."""
+        new, seen = queries.shape[2], keys.shape[3]
+        scores = queries @ keys if self.raw_looks else np.zeros((*queries.shape[:3], seen), np.float32)
+        for head, source in self.looks:
+            place = {"query": view.query(first, first + new), "key": view.key(seen)}
+            scores[:, head] = source((len(scores), new, seen), **place)
+        if new > 1:
+            np.copyto(scores[..., -new:], -np.inf, where=np.tri(new, dtype=np.bool_).T & ~np.eye(new, dtype=np.bool_))
+        return scores, softmax_sums(scores)
+
+    def _moves(self, write: Floats, pattern: Floats, view: View, first: int) -> None:
+        """Add what the sources of heads move to `write` [batch, query, model]."""
+        new, seen = pattern.shape[2:]
+        for head, source in self.moves:
+            place = {"query": view.query(first, first + new), "key": view.key(seen)}
+            write += source(write.shape, pattern=pattern[:, head], **place)
+
+
+class MLP:
+    """The neurons of a layer: when each fires (IN) and what it then writes (OUT)."""
+
+    def __init__(self, plan: Plan, layer: int):
+        name = f"h.{layer}.mlp"
+        self.activation = ACTIVATIONS[plan.config.activation]
+        self.w_in, self.b_in = plan.weights[f"{name}.c_fc.weight"], plan.weights[f"{name}.c_fc.bias"]
+        self.w_out = plan.weights[f"{name}.c_proj.weight"]
+        self.b_out = _bias(plan, f"L{layer:02d}.MLP.B", f"{name}.c_proj.bias")
+        reads, writes = plan.neurons(layer, "IN"), plan.neurons(layer, "OUT")
+        self.fires = [(neuron, how) for neuron, how in reads if isinstance(how, Source)]
+        self.writes = [(neuron, how) for neuron, how in writes if isinstance(how, Source)]
+        if reads:
+            self.w_in = _without(self.w_in, [neuron for neuron, _ in reads], axis=1)
+            self.b_in = self.b_in.copy()
+        for neuron, how in reads:
+            if not isinstance(how, Source):
+                self.b_in[neuron] = plan.mean(f"L{layer:02d}.IN")[neuron] if how == "mean" else how
+        if writes:
+            self.w_out = _without(self.w_out, [neuron for neuron, _ in writes], axis=0)
+        if means := [neuron for neuron, how in writes if how == "mean"]:
+            self.b_out = self.b_out + plan.mean(f"L{layer:02d}.OUT")[means].sum(0)
+        self.raw_fires = len(reads) < plan.config.neurons
+
+    def __call__(self, x: Floats, view: View) -> Floats:
+        """What the neurons write, [batch, pos, model], given the normed residual stream `x`."""
+        fires = matmul(x, self.w_in) if self.raw_fires else np.zeros((*x.shape[:2], self.w_in.shape[1]), np.float32)
+        fires += self.b_in
+        for neuron, source in self.fires:
+            fires[..., neuron] = source(fires.shape[:2], here=view.here)
+        in_blocks(self.activation, fires)
+        write = matmul(fires, self.w_out)
+        write += self.b_out
+        for neuron, source in self.writes:
+            write += source(write.shape, here=view.here, fires=fires[..., neuron])
+        return write
+
+
+def unembedding(plan: Plan) -> Floats:
+    """What turns the final stream into logits, [model, vocab]; it always runs raw."""
+    if plan.config.tied:
+        return plan.weights["wte.weight"].T
+    _only_raw(plan, "UNEMB")
+    return plan.weights["lm_head.weight"].T
+
+
+def _only_raw(plan: Plan, address: str) -> None:
+    """Raise `ProgramError` where the part at `address` has no raw statement."""
+    plan.runs(address)
+
+
+def _bias(plan: Plan, address: str, tensor: str) -> Floats:
+    """A bias that is added to the residual stream: from the weights or from its source."""
+    raw = plan.weights[tensor]
+    how = plan.runs(address)
+    return np.broadcast_to(how(raw.shape), raw.shape) if isinstance(how, Source) else raw
+
+
+def _without(tensor: Floats, where: list[int], axis: int) -> Floats:
+    """A copy with zeros at the given indices of an axis."""
+    tensor = tensor.copy()
+    tensor[(slice(None),) * axis + (where,)] = 0
+    return tensor
+
+
+def probe(sources: list[Source], config: Config, vocabulary: TokenSets) -> None:
+    """Call every source once on a short made-up text, so that a broken one is known before anything is measured.
+
+    Raises `ProgramError` naming the part.
+    """
+    length = min(8, config.positions)
+    ids = np.arange(2 * length).reshape(2, length) % config.vocabulary
+    view = View(ids, 0, vocabulary)
+    pattern = np.tri(length, dtype=np.float32) / np.arange(1, length + 1, dtype=np.float32)[:, None]
+    given: dict[str, object] = {"here": view.here, "query": view.query(0, length), "key": view.key(length)}
+    given |= {"pattern": np.broadcast_to(pattern, (2, length, length)), "fires": np.ones((2, length), np.float32)}
+    wide = (2, length, config.model)
+    shapes = {"QK": (2, length, length), "IN": (2, length), "B": (config.model,)}
+    for source in sources:
+        source(shapes.get(source.kind, wide), **given)

@@ -1,0 +1,111 @@
+"""Puts statements into a page in the place of others, and leaves the rest of its text alone."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping
+
+from pellucid.base.errors import SourceError
+from pellucid.listing import prelude
+from pellucid.listing.pages import raw
+from pellucid.listing.parse import Page, order, read_page
+
+_FUNCTION = re.compile(r"(?m)^def (\w+)\(")
+_NEEDLESS = re.compile(r"L\d+\.(IN|N\d+\.(IN|OUT))")
+"""Statements that a raw part can do without: those about single neurons."""
+
+
+def revise(page: Page, edits: Mapping[str, str | None]) -> Page:
+    """The page with the statements of `edits` by key; None is raw, or for one neuron: what its layer's rest does.
+
+    Raises `SourceError` for a text that is not one statement about its key.
+    """
+    old = {statement.key: statement for statement in page.statements}
+    taken = _names(page) - {old[key].function for key in edits if key in old}
+    spans: dict[tuple[int, int], list[str]] = {}  # (first line, line after the last) -> what is to stand there
+    for key in sorted(edits, key=order):
+        text = _statement(page, key, edits[key], taken)
+        if text or key in old:
+            span = (old[key].line - 1, old[key].end) if key in old else (_place(page, key),) * 2
+            spans.setdefault(span, []).extend([text] if text else [])
+    lines = list(page.lines)
+    for first, end in sorted(spans, reverse=True):
+        _splice(lines, first, end, spans[first, end])
+    return _with_imports(read_page(page.path, {}, "\n".join(lines)))
+
+
+def _names(page: Page) -> set[str | None]:
+    """The functions of a page."""
+    return {node.name for node in page.tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def _statement(page: Page, key: str, text: str | None, taken: set[str | None]) -> str:
+    """The text to put in for `key`, with a function name that is free; empty where nothing is needed."""
+    if text is None:
+        return "" if _NEEDLESS.fullmatch(key) else raw(key)
+    text = text.strip("\n")
+    statements = read_page(page.path, {}, text).statements
+    if len(statements) != 1 or statements[0].key != key:
+        raise SourceError(f"{text[:80]!r} is not a statement about {key}")
+    if statements[0].form == "raw" and _NEEDLESS.fullmatch(key):
+        return ""
+    if name := statements[0].function:
+        free = next(new for n in range(1, len(taken) + 2) if (new := name if n == 1 else f"{name}_{n}") not in taken)
+        taken.add(free)
+        text = _FUNCTION.sub(f"def {free}(", text, count=1) if free != name else text
+    return text
+
+
+def _place(page: Page, key: str) -> int:
+    """Where a new statement goes: behind all that run earlier, else before the first that runs later."""
+    earlier = [statement.end for statement in page.statements if order(statement.key) < order(key)]
+    later = [statement.line - 1 for statement in page.statements if order(statement.key) > order(key)]
+    return max(earlier) if earlier else min(later, default=len(page.lines))
+
+
+def _splice(lines: list[str], first: int, end: int, texts: list[str]) -> None:
+    """Put `texts` in the place of lines `first` to before `end`, with the blank lines that belong around them."""
+    above = next((n for n in range(first, 0, -1) if lines[n - 1].strip()), 0)
+    below = next((n for n in range(end, len(lines)) if lines[n].strip()), len(lines))
+    had = (first - above, below - end)
+    pieces = [text.split("\n") for text in texts]
+    before = lines[above - 1 : above] if above else []
+    after = lines[below : below + 1]
+    new: list[str] = []
+    last = before
+    for number, piece in enumerate(pieces):
+        new += [""] * _blank(last, piece, had[0] if number == 0 else 0) + piece
+        last = piece
+    if after:
+        new += [""] * _blank(last, after, had[1] if pieces else max(had))
+    lines[above:below] = new if after else [*new, ""]
+
+
+def _blank(above: list[str], below: list[str], had: int) -> int:
+    """How many blank lines stand between two pieces of text."""
+    if not above or not below:
+        return 0
+    function = above[-1][:1] in (" ", ")") or above[0].startswith("@") or below[0].startswith(("@", "def "))
+    if function:
+        return 2
+    return min(had, 2) if below[0].startswith("#") or above[-1].startswith("#") else min(had, 1)
+
+
+def _with_imports(page: Page) -> Page:
+    """The page importing from the prelude whatever of it its text uses, in one line with what it imported before."""
+    used = {node.id for node in ast.walk(page.tree) if isinstance(node, ast.Name)}
+    wanted = used & set(prelude.__all__)
+    imports = [node for node in page.tree.body if isinstance(node, ast.ImportFrom) and node.module == "prelude"]
+    held = {alias.name for node in imports for alias in node.names}
+    if wanted <= held:
+        return page
+    names = sorted(wanted | held)
+    line = f"from .prelude import {', '.join(names)}"
+    lines = list(page.lines)
+    if imports:
+        lines[imports[0].lineno - 1 : imports[0].end_lineno] = [line]
+    else:
+        at = page.tree.body[0].end_lineno if page.docstring else 0
+        lines[at:at] = ["", line]
+    return read_page(page.path, {}, "\n".join(lines))

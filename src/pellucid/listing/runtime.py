@@ -1,0 +1,250 @@
+"""What the program stands on: the weights file, the cache of keys and values, and the arithmetic. All in float32."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .prelude import Floats, Integers, ProgramError
+
+BLOCK = 1 << 16  # numbers that elementwise steps handle at a time, so that they stay in the processor's cache
+
+
+@dataclass(frozen=True)
+class Config:
+    """The shape of the model and the switches of its family (GPT-2)."""
+
+    layers: int
+    heads: int
+    model: int  # coordinates of the residual stream
+    neurons: int  # per layer
+    positions: int  # the longest text
+    vocabulary: int
+    activation: str
+    layer_norm_epsilon: float
+    scale_attn_weights: bool  # divide scores by the square root of a head's dimension
+    scale_attn_by_inverse_layer_idx: bool  # and by the layer's number, counted from 1
+    tied: bool  # the unembedding is the transposed token embedding
+
+    def score_scale(self, layer: int) -> float:
+        """What the scores of a layer are multiplied by."""
+        scale = (self.model // self.heads) ** -0.5 if self.scale_attn_weights else 1.0
+        return scale / (layer + 1) if self.scale_attn_by_inverse_layer_idx else scale
+
+
+# --- weights ----------------------------------------------------------------------------------------------------------
+
+
+def read_weights(path: Path, subject: str) -> dict[str, Floats]:
+    """Map a safetensors file into memory: name -> float32 array. `subject` is named in the error if it is missing."""
+    again = f"re-create it with: pellucid decompile {subject} -o {path.parent}"
+    if not path.is_file():
+        raise ProgramError(f"{path} is missing; {again}")
+    data = np.memmap(path, np.uint8, "r") if path.stat().st_size else np.zeros(0, np.uint8)
+    end = 8 + int.from_bytes(data[:8].tobytes(), "little")
+    if len(data) < 8 or end > len(data):
+        raise ProgramError(f"{path} is truncated ({len(data)} bytes); {again}")
+    try:
+        header = json.loads(data[8:end].tobytes())
+        header.pop("__metadata__", None)
+        return {name: _tensor(data[end:], entry) for name, entry in header.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ProgramError(f"{path} is not a float32 safetensors file ({error}); {again}") from error
+
+
+def _tensor(data: NDArray[np.uint8], entry: dict[str, Any]) -> Floats:
+    """One tensor of a safetensors file: a view, not a copy."""
+    start, stop = entry["data_offsets"]
+    if entry["dtype"] != "F32" or not 0 <= start <= stop <= len(data):
+        raise ValueError(f"a tensor of {entry['dtype']} at bytes {start} to {stop} of {len(data)}")
+    tensor: Floats = np.asarray(data[start:stop]).view(np.float32).reshape(entry["shape"])
+    return tensor
+
+
+# --- cache ------------------------------------------------------------------------------------------------------------
+
+
+class Cache:
+    """The tokens of a text so far, and the keys and values that every layer computed for them.
+
+    Extending a cache leaves it valid: new positions go into spare room behind it, or into a copy where that is taken.
+    """
+
+    def __init__(self, ids: Integers, held: Floats, length: int, used: list[int]):
+        self.ids = ids  # [batch, room]
+        self.held = held  # [layer, batch, room, keys then values]
+        self.length = length
+        self._used = used  # one number, shared by all caches in the same room: positions written
+
+    @staticmethod
+    def empty(layers: int, batch: int, room: int, model: int) -> Cache:
+        """A cache without positions, with room for some."""
+        return Cache(np.empty((batch, room), np.int64), np.empty((layers, batch, room, 2 * model), np.float32), 0, [0])
+
+    def grown(self, new: Integers, limit: int) -> Cache:
+        """This cache with `new` tokens behind it, [batch, new]; their keys and values are still to be filled in."""
+        length = self.length + new.shape[1]
+        target = self
+        if self._used[0] != self.length or length > self.ids.shape[1]:
+            room = length if self.length == 0 else min(limit, max(2 * self.length, length + 16))
+            target = Cache.empty(len(self.held), len(self.ids), room, self.held.shape[-1] // 2)
+            target.ids[:, : self.length] = self.ids[:, : self.length]
+            target.held[:, :, : self.length] = self.held[:, :, : self.length]
+        target.ids[:, self.length : length] = new
+        target._used[0] = length
+        return Cache(target.ids, target.held, length, target._used)
+
+    def take(self, rows: Integers, length: int) -> Cache:
+        """A copy of the given rows, cut to their first `length` positions."""
+        ids = self.ids[rows, :length]
+        return Cache(ids, self.held[:, rows, :length], length, [length])
+
+
+# --- arithmetic -------------------------------------------------------------------------------------------------------
+
+
+def matmul(x: Floats, weight: Floats, out: Floats | None = None) -> Floats:
+    """`x @ weight` for x [..., in] and weight [in, out] as one multiplication."""
+    flat = None if out is None else out.reshape(-1, weight.shape[1])
+    product: Floats = np.matmul(x.reshape(-1, x.shape[-1]), weight, out=flat)
+    return product.reshape(*x.shape[:-1], weight.shape[1])
+
+
+def layer_norm(x: Floats, gain: Floats, bias: Floats, epsilon: float) -> Floats:
+    """Centre and scale the last axis to mean 0 and variance 1, then apply gain and bias (arXiv 1607.06450)."""
+    y: Floats = x - x.mean(-1, keepdims=True)
+    scale = np.einsum("...i,...i->...", y, y)[..., None]
+    scale /= x.shape[-1]
+    scale += epsilon
+    y /= np.sqrt(scale, out=scale)
+    y *= gain
+    y += bias
+    return y
+
+
+def softmax_sums(scores: Floats) -> Floats:
+    """Turn scores into unnormalised weights in place; return what the last axis must be divided by."""
+    scores -= scores.max(-1, keepdims=True)
+    np.exp(scores, out=scores)
+    sums: Floats = scores.sum(-1, keepdims=True)
+    return sums
+
+
+def in_blocks(function: Callable[[Floats], None], x: Floats) -> Floats:
+    """Apply an in-place elementwise function to a contiguous array, a block at a time."""
+    flat = x.reshape(-1)
+    for start in range(0, flat.size, BLOCK):
+        function(flat[start : start + BLOCK])
+    return x
+
+
+def _gelu_new(x: Floats) -> None:
+    """x/2 (1 + tanh(√(2/π) (x + 0.044715 x³))) (arXiv 1606.08415)."""
+    inner = x * x
+    inner *= 0.044715 * 0.7978845608
+    inner += 0.7978845608
+    inner *= x
+    np.tanh(inner, out=inner)
+    inner += 1
+    inner *= 0.5
+    x *= inner
+
+
+def _gelu(x: Floats) -> None:
+    """x Φ(x), Φ the normal distribution function."""
+    phi = _erf(x * np.float32(0.5**0.5))
+    phi += 1
+    phi *= 0.5
+    x *= phi
+
+
+def _erf(x: Floats) -> Floats:
+    """The error function to float32 precision: the rational minimax approximation that Eigen uses."""
+    np.clip(x, -4, 4, out=x)
+    square = x * x
+    above = np.full_like(x, -2.72614225801306e-10)
+    for a in (2.77068142495902e-08, -2.10102402082508e-06, -5.69250639462346e-05, -7.34990630326855e-04):
+        above *= square
+        above += np.float32(a)
+    for a in (-2.95459980854025e-03, -1.60960333262415e-02):
+        above *= square
+        above += np.float32(a)
+    below = np.full_like(x, -1.45660718464996e-05)
+    for b in (-2.13374055278905e-04, -1.68282697438203e-03, -7.37332916720468e-03, -1.42647390514189e-02):
+        below *= square
+        below += np.float32(b)
+    above *= x
+    above /= below
+    return above
+
+
+def _sigmoid_times(x: Floats, slope: float) -> None:
+    """x σ(slope x)."""
+    gate = x * np.float32(-slope)
+    np.minimum(gate, 80, out=gate)
+    np.exp(gate, out=gate)
+    gate += 1
+    x /= gate
+
+
+def _relu(x: Floats) -> None:
+    """max(x, 0)."""
+    np.maximum(x, 0, out=x)
+
+
+def _relu_squared(x: Floats) -> None:
+    """max(x, 0)²."""
+    np.maximum(x, 0, out=x)
+    np.square(x, out=x)
+
+
+def _tanh(x: Floats) -> None:
+    """tanh(x)."""
+    np.tanh(x, out=x)
+
+
+def _sigmoid(x: Floats) -> None:
+    """σ(x) = (1 + tanh(x/2)) / 2."""
+    x *= 0.5
+    np.tanh(x, out=x)
+    x += 1
+    x *= 0.5
+
+
+def _mish(x: Floats) -> None:
+    """x tanh(log(1 + eˣ)) (arXiv 1908.08681)."""
+    gate = np.logaddexp(x, np.float32(0))
+    np.tanh(gate, out=gate)
+    x *= gate
+
+
+def _linear(x: Floats) -> None:
+    """x."""
+
+
+ACTIVATIONS: dict[str, Callable[[Floats], None]] = {
+    "gelu": _gelu,
+    "gelu_accurate": _gelu_new,
+    "gelu_fast": _gelu_new,
+    "gelu_new": _gelu_new,
+    "gelu_python": _gelu,
+    "gelu_python_tanh": _gelu_new,
+    "gelu_pytorch_tanh": _gelu_new,
+    "leaky_relu": lambda x: np.copyto(x, x * np.float32(0.01), where=x < 0),
+    "linear": _linear,
+    "mish": _mish,
+    "quick_gelu": lambda x: _sigmoid_times(x, 1.702),
+    "relu": _relu,
+    "relu2": _relu_squared,
+    "relu6": lambda x: np.copyto(x, np.clip(x, 0, 6)),
+    "sigmoid": _sigmoid,
+    "silu": lambda x: _sigmoid_times(x, 1.0),
+    "swish": lambda x: _sigmoid_times(x, 1.0),
+    "tanh": _tanh,
+}

@@ -1,0 +1,170 @@
+"""Text to token ids and back, from `vocabulary.json`: GPT-2's byte-level BPE, or a list of words.
+
+Byte-level BPE (Radford et al. 2019): text is cut into words with their leading space, a word's UTF-8 bytes are written
+in 256 printable characters, and neighbouring pieces are merged, the pair learned first before all others.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Sequence
+from functools import cache, cached_property, lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .prelude import Booleans, ProgramError
+
+# White_Space of Unicode without the plain space. Python's own \s also has U+001C to U+001F.
+_SPACES = "\t\n\v\f\r\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+_SPACES += "\u2028\u2029\u202f\u205f\u3000"
+# GPT-2's pattern, for text whose characters were replaced by their class: L letter, N number, _ white space, . other.
+# The letters of 's 't 're 've 'm 'll 'd, the apostrophe and the plain space stand for themselves.
+_WORD = re.compile(r"'(?:[stmd]|re|ve|ll)| ?[Lstrevmld]+| ?N+| ?[.']+|[ _]+(?![^ _])|[ _]+")
+
+
+class _Classes(dict[int, str]):
+    """Code point -> the letter that stands for its class, worked out when first asked for."""
+
+    def __missing__(self, code: int) -> str:
+        kind = unicodedata.category(chr(code))[0]
+        self[code] = kind if kind in "LN" else "."
+        return self[code]
+
+
+_CLASSES = _Classes({ord(c): c for c in " 'strevmld"} | dict.fromkeys(map(ord, _SPACES), "_"))
+
+
+def words(text: str) -> list[str]:
+    """Cut text as GPT-2 does: `"It's 12 o'clock"` -> It, 's, ␣12, ␣o, ', clock."""
+    return [text[found.start() : found.end()] for found in _WORD.finditer(text.translate(_CLASSES))]
+
+
+def byte_alphabet() -> list[str]:
+    """The printable character that stands for each byte: itself where it is printable, else one from U+0100 on."""
+    own = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = iter(range(0x100, 0x200))
+    return [chr(byte) if byte in own else chr(next(others)) for byte in range(256)]
+
+
+class Vocabulary:
+    """The tokens of the model; the file is read when they are first needed."""
+
+    @cached_property
+    def _data(self) -> dict[str, Any]:
+        """The contents of `vocabulary.json`."""
+        path = Path(__file__).with_name("vocabulary.json")
+        try:
+            data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ProgramError(f"{path} cannot be read: {error}") from error
+        return data
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        """Piece -> id. Pieces are written in the byte alphabet; ids that no token has are null."""
+        return {piece: id for id, piece in enumerate(self._data["pieces"]) if piece is not None}
+
+    @cached_property
+    def _special(self) -> dict[str, int]:
+        """Tokens that are found in the text before it is cut, such as <|endoftext|>."""
+        return dict(self._data["special"])
+
+    @cached_property
+    def _ranks(self) -> dict[tuple[str, str], int]:
+        """Pair of pieces -> when it was learned."""
+        pairs = (pair.split(" ") for pair in self._data["merges"])
+        return {(left, right): rank for rank, (left, right) in enumerate(pairs)}
+
+    @property
+    def is_words(self) -> bool:
+        """Whether every token is a word and text separates them by spaces."""
+        return bool(self._data["kind"] == "words")
+
+    @property
+    def end(self) -> int | None:
+        """The token that ends a text, if there is one."""
+        end: int | None = self._data["end"]
+        return end
+
+    def encode(self, text: str) -> list[int]:
+        """The token ids of `text`."""
+        if self.is_words:
+            return [self.id_of(word) for word in text.split()]
+        ids: list[int] = []
+        for n, piece in enumerate(self._splitter.split(text) if self._special else [text]):
+            if n % 2:
+                ids.append(self._special[piece])
+            else:
+                for word in words(piece):
+                    ids += self._merge(word)
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids; bytes that are not UTF-8 become U+FFFD."""
+        texts = [self._bytes[id] if 0 <= id < len(self._bytes) else b"" for id in ids]
+        return (b" " if self.is_words else b"").join(texts).decode("utf-8", errors="replace")
+
+    def id_of(self, text: str) -> int:
+        """The id of the one token that stands for `text`."""
+        if (id := self._id_of_text.get(text)) is None:
+            raise ProgramError(f"{text!r} is not one token of this model's vocabulary")
+        return id
+
+    @cache  # noqa: B019 (a model and its vocabulary live equally long)
+    def members(self, texts: tuple[str | int, ...]) -> Booleans:
+        """Which ids are among `texts` (or ids); one more entry at the end stands for no token and is False."""
+        table = np.zeros(len(self._data["pieces"]) + 1, np.bool_)
+        table[[text if isinstance(text, int) else self.id_of(text) for text in texts]] = True
+        table[-1] = False
+        return table
+
+    @cached_property
+    def _splitter(self) -> re.Pattern[str]:
+        """Finds special tokens, the longest where several begin."""
+        return re.compile(f"({'|'.join(map(re.escape, sorted(self._special, key=len, reverse=True)))})")
+
+    @lru_cache(maxsize=1 << 16)  # noqa: B019
+    def _merge(self, word: str) -> list[int]:
+        """The tokens of one word."""
+        pieces = [self._alphabet[byte] for byte in word.encode("utf-8")]
+        while len(pieces) > 1:
+            ranks = [self._ranks.get(pair, len(self._ranks)) for pair in pairwise(pieces)]
+            best = min(ranks)
+            if best == len(self._ranks):
+                break
+            at = ranks.index(best)
+            pieces[at : at + 2] = [pieces[at] + pieces[at + 1]]
+        return [self._ids[piece] for piece in pieces if piece in self._ids]
+
+    @cached_property
+    def _alphabet(self) -> list[str]:
+        return byte_alphabet()
+
+    @cached_property
+    def _bytes(self) -> list[bytes]:
+        """The bytes that each token stands for."""
+        values = {character: byte for byte, character in enumerate(self._alphabet)}
+        special = {id: text for text, id in self._special.items()}
+        table = []
+        for id, piece in enumerate(self._data["pieces"]):
+            if id in special or self.is_words or not set(piece or "") <= set(values):
+                table.append(special.get(id, piece or "").encode("utf-8"))
+            else:
+                table.append(bytes(values[character] for character in piece or ""))
+        return table
+
+    @cached_property
+    def _id_of_text(self) -> dict[str, int]:
+        """Text -> id, for tokens that are whole characters."""
+        texts: dict[str, int] = {}
+        for id, piece in enumerate(self._bytes):
+            try:
+                texts.setdefault(piece.decode("utf-8"), id)
+            except UnicodeDecodeError:
+                continue
+        return texts
