@@ -45,18 +45,15 @@ function detailHead(part, detail) {
       h("p", { class: "badges" }, badge("form", parts.form[part]), badge("verdict", parts.verdict[part]),
         h("span", { class: "badge plain" }, `residual ${printable(parts.residual[part])}`), shared)),
     h("div", { class: "detail-actions" }, copyButton(address, "address", "Copy address"),
-      h("a", { class: "button", href: `#${encodeURIComponent(address)}` }, "Link")));
+      copyButton(`${location.href.split("#")[0]}#${encodeURIComponent(address)}`, "link to this part", "Copy link")));
 }
 
 function detailFacts(part, detail) {
-  const numbers = measured(detail?.numbers)
-    ? `${count(detail.numbers)} for ${plural(parts.parameters[part], "parameter")}`
-    : UNMEASURED;
   return h("dl", { class: "facts compact" },
     fact("Parameters", count(parts.parameters[part])),
     fact("Share of effect", share(parts.share[part])),
     fact("Effect", small(parts.effect[part])),
-    fact("Numbers", numbers),
+    fact("Numbers", count(detail?.numbers)),
     detail && fact("Name from", printable(detail.provenance || UNMEASURED)),
     detail?.file && fact("File", h("code", {}, `${printable(detail.file)}${measured(detail.line) ? `:${detail.line}` : ""}`)));
 }
@@ -98,9 +95,9 @@ function measuredBlock(detail) {
 
 function stageCell(one, estimate) {
   if (!measured(estimate?.value)) return h("td", { class: "missing", title: "unmeasured" }, UNMEASURED);
-  const where = [measured(estimate.n) && `n ${count(estimate.n)}`, estimate.split && printable(estimate.split)].filter(Boolean).join(", ");
   return h("td", {}, h("span", { class: "value" }, one.format(estimate.value)),
-    h("span", { class: "range" }, interval(estimate, one.format) ?? ""), h("span", { class: "n" }, where));
+    h("span", { class: "range" }, interval(estimate, one.format) ?? ""), measured(estimate.n) && h("span", { class: "n" }, `n ${count(estimate.n)}`),
+    estimate.split && h("span", { class: "n" }, estimate.split === "heldout" ? "held-out" : printable(estimate.split)));
 }
 
 function contextsBlock(contexts) {

@@ -20,6 +20,7 @@ function connectTheme() {
     }
   }));
   dark.addEventListener("change", () => apply(root.dataset.choice));
+  matchMedia("print").addEventListener("change", () => document.dispatchEvent(new Event("theme"))); // paper is light
   apply(root.dataset.choice);
 }
 

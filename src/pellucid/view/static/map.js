@@ -29,6 +29,7 @@ function createMap() {
     tiles = makeTiles(map.ratio);
     Object.assign(map, layoutMap(parts, map));
     reset();
+    paint(); // at once: paper does not wait for the next frame
   }
 
   function draw(cells = true) {
@@ -37,6 +38,7 @@ function createMap() {
   }
 
   function paint() {
+    cancelAnimationFrame(pending);
     pending = 0;
     if (!image) return;
     if (stale) {
@@ -132,7 +134,8 @@ function createMap() {
   document.addEventListener("theme", () => {
     if (!image) return;
     tiles = makeTiles(map.ratio);
-    draw();
+    stale = true;
+    paint();
   });
   document.querySelectorAll("[data-area]").forEach((button) => button.addEventListener("click", () => setArea(button.dataset.area)));
   byId("zoom-in").addEventListener("click", () => zoom(1.6));

@@ -82,8 +82,8 @@ function paintCells(image, width, height, { cells, classes, matches, tiles, view
       let right = Math.round((cells[at] + cells[at + 2]) * view.scale + view.x);
       let bottom = Math.round((cells[at + 1] + cells[at + 3]) * view.scale + view.y);
       if (right < 0 || bottom < 0 || x >= width || y >= height) continue;
-      if (right - x > 3 * gap) right -= gap;
-      if (bottom - y > 3 * gap) bottom -= gap;
+      if (cells[at + 2] * view.scale > 4 * gap) right -= gap;
+      if (cells[at + 3] * view.scale > 4 * gap) bottom -= gap;
       if (!raw) [right, bottom] = [Math.max(right, x + 1), Math.max(bottom, y + 1)];
       const tile = (matches[part] ? tiles.bright : tiles.dim)[classes[part]];
       const box = [Math.max(0, x), Math.max(0, y), Math.min(width, right), Math.min(height, bottom)];
