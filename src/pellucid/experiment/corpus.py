@@ -105,8 +105,8 @@ def _deal(corpus: Corpus, shares: tuple[frozenset[Fold], ...]) -> tuple[Split, .
     if not words:
         raise CorpusError(f"the corpus ({corpus.origin}) holds no words; give a text with some")
     raise CorpusError(
-        f"the corpus ({corpus.origin}) has only {words:,} words, too few to fit, tune and measure on apart; "
-        f"give at least {20 * CUTS[-1].words:,}, or other texts to fit on (--fit-corpus)"
+        f"the corpus ({corpus.origin}) has only {words:,} words, too few (or too much alike) to fit, tune and "
+        f"measure on apart; give at least {20 * CUTS[-1].words:,}, or other texts to fit on (--fit-corpus)"
     )
 
 

@@ -29,7 +29,7 @@ from pellucid.experiment.decode import Continuation, continuations, room_for
 from pellucid.experiment.divergence import Divergence
 from pellucid.experiment.ledger import Fidelity, Ledger
 from pellucid.experiment.predictor import Cache, Predictor, TextCodec
-from pellucid.experiment.rows import Row
+from pellucid.experiment.rows import Row, padded
 from pellucid.experiment.teacher import Comparison, compare
 from pellucid.experiment.words import Lexicon
 
@@ -112,10 +112,7 @@ class _Measure:
     def read(self, group: Int64[np.ndarray, " batch"]) -> _Reading:
         """Feed a batch of rows to all and book the teacher-forced metrics."""
         rows = [self.rows[at] for at in group]
-        ids = np.zeros((len(rows), max(map(len, rows))), np.int64)
-        for at, row in enumerate(rows):
-            ids[at, : len(row)] = row.tokens
-        caches, tops, compared = self._forced(ids)
+        caches, tops, compared = self._forced(padded(rows))
         reading = _Reading(group, rows, caches, tops, compared)
         for name, program in self.programs.items():
             for at, row in enumerate(rows):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Int
@@ -37,11 +37,12 @@ class Predictor(Protocol):
         ...
 
     def extend(
-        self, ids: Int[np.ndarray, "batch new"], cache: Cache | None = None, last_only: bool = False
+        self, ids: Int[np.ndarray, "batch new"], cache: Any = None, last_only: bool = False
     ) -> tuple[Float32[np.ndarray, "batch out vocab"], Cache]:
         """Append `ids` to the rows of `cache` (None: start) and return the logits after each of them.
 
-        With `last_only` just those after the last one. Raises `PellucidError` if a row would pass `n_ctx`.
+        `cache` is one that this predictor has made. With `last_only` just the logits after the last token.
+        Raises `PellucidError` if a row would pass `n_ctx`.
         """
         ...
 

@@ -7,9 +7,9 @@ import gzip
 import lzma
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from io import BufferedIOBase
 from itertools import groupby
 from pathlib import Path
-from typing import BinaryIO, cast
 
 from pellucid.base.errors import CorpusError
 
@@ -125,9 +125,9 @@ def _blocks(path: Path) -> Iterator[bytes]:
     yield b""
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path) -> BufferedIOBase:
     if path.suffix == ".gz":
-        return cast(BinaryIO, gzip.open(path, "rb"))
+        return gzip.GzipFile(path, "rb")
     if path.suffix == ".xz":
-        return cast(BinaryIO, lzma.open(path, "rb"))
+        return lzma.LZMAFile(path, "rb")
     return path.open("rb")

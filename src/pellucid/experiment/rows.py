@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappush, heappushpop
 from math import ceil
 
 import numpy as np
-from jaxtyping import Int32
+from jaxtyping import Int32, Int64
 
 from pellucid.base.errors import CorpusError
 from pellucid.experiment.blocks import Block, fraction
@@ -93,3 +93,11 @@ def _shares(available: dict[str, int], count: int) -> dict[str, int]:
     for left, key in zip(range(len(available), 0, -1), sorted(available, key=available.__getitem__), strict=True):
         shares[key] = min(available[key], ceil((count - sum(shares.values())) / left))
     return shares
+
+
+def padded(rows: Sequence[Row]) -> Int64[np.ndarray, "batch pos"]:
+    """The tokens of `rows` as one array, short rows padded behind their end, where no prediction counts."""
+    ids = np.zeros((len(rows), max(map(len, rows))), np.int64)
+    for at, row in enumerate(rows):
+        ids[at, : len(row)] = row.tokens
+    return ids

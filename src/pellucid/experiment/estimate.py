@@ -1,0 +1,105 @@
+"""How long a measurement will take, and how much of it fits into a given time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+from time import perf_counter
+
+import numpy as np
+
+from pellucid.experiment.decode import room_for
+from pellucid.experiment.fidelity import Settings
+from pellucid.experiment.predictor import Predictor
+
+CONTEXTS, QUICK_CONTEXTS = 5000, 500
+PER_ROW = 8
+"""Contexts continued from each row of text."""
+QUICK_SECONDS = 180.0
+"""What a quick measurement may take, of the five minutes that a quick run has in all."""
+_WRITTEN = 40
+"""Tokens a 16-word continuation takes until most of a batch is done."""
+_MEMORY = 1 << 29
+"""Bytes for the caches of one predictor."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds per token read in bulk and per token written one by one, of one predictor."""
+
+    read: float
+    write: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much to measure, and what that is expected to take (`seconds`; `memory` in bytes, without the weights)."""
+
+    settings: Settings
+    rows: int
+    length: int
+    reference_tokens: int
+    seconds: float
+    memory: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.settings.contexts:,} contexts in {self.rows:,} rows of up to {self.length:,} tokens: "
+            f"about {_spell(self.seconds)}, {self.memory / 2**30:.1f} GiB besides the weights"
+        )
+
+
+def probe(predictor: Predictor, batch: int = 16, length: int = 64) -> Pace:
+    """Time a predictor on one small batch, the first run (which warms up) not counted."""
+    length = max(2, min(length, predictor.n_ctx - 1))
+    ids = np.random.default_rng(0).integers(predictor.n_vocab, size=(batch, length))
+    predictor.extend(ids[:, :2])
+    start = perf_counter()
+    _, cache = predictor.extend(ids)
+    read = perf_counter()
+    predictor.extend(ids[:, :1], cache, last_only=True)
+    return Pace((read - start) / ids.size, (perf_counter() - read) / batch)
+
+
+def plan(
+    paces: Mapping[str, Pace],
+    subject: str,
+    n_ctx: int,
+    n_vocab: int,
+    cache_bytes: int,
+    quick: bool = False,
+    seconds: float | None = None,
+) -> Plan:
+    """How much of `paces` (those of the `subject` and of all that is measured against it) fits into `seconds`.
+
+    `cache_bytes` is what one position of one row takes in a cache (for GPT-2: layers × 2 × d_model × 4). Without
+    `seconds` a full measurement has 5,000 contexts however long they take; a quick one 500 contexts, of rows of at most
+    256 tokens, in 180 seconds: fewer if they take longer. A quarter of the time that contexts take goes to references.
+    """
+    budget = seconds if seconds is not None else QUICK_SECONDS if quick else None
+    length = min(n_ctx, 256) if quick else n_ctx
+    read, write = (sum(getattr(pace, kind) for pace in paces.values()) for kind in ("read", "write"))
+    each = read * length / PER_ROW + write * min(_WRITTEN, room_for(16, n_ctx))
+    contexts = QUICK_CONTEXTS if quick else CONTEXTS
+    if budget is not None:
+        contexts = max(PER_ROW, min(contexts, int(0.8 * budget / each)))
+    own = paces[subject].read
+    tokens = 50_000 if quick else 500_000
+    if budget is not None:
+        tokens = max(n_ctx, min(tokens, int(0.2 * budget / own)))
+    rows = ceil(contexts / PER_ROW)
+    batch = max(1, min(128, rows, _MEMORY // (length * cache_bytes)))
+    memory = len(paces) * (2 * batch * length * cache_bytes + (1 << 26)) + 2 * (1 << 26)
+    memory += min(1 << 30, 4 * n_vocab * min(n_vocab * n_vocab, tokens))
+    return Plan(Settings(contexts=contexts, batch=batch), rows, length, tokens, contexts * each + tokens * own, memory)
+
+
+def _spell(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 90
+        else f"{seconds / 60:.0f} min"
+        if seconds < 5400
+        else f"{seconds / 3600:.1f} h"
+    )
