@@ -11,7 +11,7 @@ import numpy as np
 
 from .parts import MLP, Attention, Embedding, Norm, Plan, probe, unembedding
 from .prelude import Floats, Integers, ProgramError, View
-from .runtime import Cache, Config, matmul, read_weights
+from .runtime import Cache, Config, in_parallel, matmul, read_weights
 from .vocabulary import Vocabulary
 
 SUBJECT = "a model"
@@ -75,10 +75,14 @@ class Model:
             raise ProgramError(f"token ids must be from 0 to {self.n_vocab - 1}, not {ids.min()} to {ids.max()}")
         cache = (cache or Cache.empty(CONFIG.layers, batch, new, CONFIG.model)).grown(ids, self.n_ctx)
         logits = np.empty((batch, min(new, 1) if last_only else new, self.n_vocab), np.float32)
-        step = max(1, TOKENS // max(1, new))
-        for rows in (slice(start, start + step) for start in range(0, batch, step)):
-            final = self.forward(cache.ids[rows, : cache.length], past, cache.held[:, rows, : cache.length])
+        seen = slice(cache.length)
+
+        def run(rows: slice) -> None:
+            final = self.forward(cache.ids[rows, seen], past, cache.held[:, rows, seen])
             matmul(final[:, -1:] if last_only else final, self.unembed, out=logits[rows])
+
+        step = max(1, TOKENS // max(1, new))
+        in_parallel(run, [slice(start, start + step) for start in range(0, batch, step)])
         return logits, cache
 
     def logits(self, ids: Integers) -> Floats:

@@ -17,6 +17,7 @@ from typing import Literal
 from pellucid.base.address import Address, Shape
 from pellucid.base.errors import PellucidError, ProjectError, SourceError
 from pellucid.base.files import sha256_text
+from pellucid.listing.language import check
 from pellucid.subject.gpt2 import GPT2Config
 
 Form = Literal["raw", "source", "constants"]
@@ -166,6 +167,8 @@ def read_program(directory: Path) -> Listing:
     are missing, doubled, in the wrong file or about a part that the subject does not have.
     """
     listing = read_listing(directory / "program")
+    for name, page in listing.pages.items():
+        check(page.tree, name)
     for address in listing.config.shape.addresses():
         _ = listing[address]
     return listing

@@ -90,7 +90,7 @@ class Plan:
         if source_only not in off:
             raise ProgramError(f'source_only is {source_only!r}; it may be None, "code" or "all"')
         self.config, self.weights, self.off = config, weights, off[source_only]
-        self.dropped = dropped_residuals(directory / "parts.toml")
+        self.dropped, self.patterns = dropped_residuals(directory / "parts.toml")
         import_module(".embedding", __package__)
         for layer in range(config.layers):
             import_module(f".layer_{layer:02d}", __package__)
@@ -131,7 +131,8 @@ class Plan:
         source = Source(statement) if statement.function else None
         if statement.form == "raw":
             return "mean" if kind in self.off else "raw"
-        if kind not in self.off and address not in self.dropped:
+        dropped = address in self.dropped or any(pattern.fullmatch(address) for pattern in self.patterns)
+        if kind not in self.off and not dropped:
             return "raw"  # source + (raw − source)
         return source or statement.values[int(address.split(".")[1][1:])]
 
@@ -167,13 +168,15 @@ def _file(address: str) -> str:
     return f"layer_{layer[1]}.py" if layer else "embedding.py"
 
 
-def dropped_residuals(path: Path) -> set[str]:
-    """The addresses whose residual is dropped for good, according to `parts.toml`."""
+def dropped_residuals(path: Path) -> tuple[set[str], list[re.Pattern[str]]]:
+    """The addresses whose residual is dropped for good, and patterns of such, according to `parts.toml`."""
     if not path.is_file():
-        return set()
+        return set(), []
     try:
         parts = tomllib.loads(path.read_text(encoding="utf-8")).get("part", [])
-        return {address for part in parts if part.get("residual") == "dropped" for address in part["addresses"]}
+        found = {address for part in parts if part.get("residual") == "dropped" for address in part["addresses"]}
+        patterns = [re.escape(address).replace(r"\*", r"\d+") for address in found if "*" in address]
+        return found, [re.compile(pattern) for pattern in patterns]
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ProgramError(f"{path}: {type(error).__name__}: {error}") from error
 
@@ -370,15 +373,22 @@ def _without(tensor: Floats, where: list[int], axis: int) -> Floats:
 def probe(sources: list[Source], config: Config, vocabulary: TokenSets) -> None:
     """Call every source once on a short made-up text, so that a broken one is known before anything is measured.
 
-    Raises `ProgramError` naming the part.
+    Raises `ProgramError` naming the part: also where a source looks at what comes later, which it finds out by two rows
+    that differ in their second half.
     """
     length = min(8, config.positions)
+    half = length // 2
     ids = np.arange(2 * length).reshape(2, length) % config.vocabulary
+    ids[1, :half] = ids[0, :half]
     view = View(ids, 0, vocabulary)
-    pattern = np.tri(length, dtype=np.float32) / np.arange(1, length + 1, dtype=np.float32)[:, None]
+    tri = np.tri(length, dtype=np.float32)
     given: dict[str, object] = {"here": view.here, "query": view.query(0, length), "key": view.key(length)}
-    given |= {"pattern": np.broadcast_to(pattern, (2, length, length)), "fires": np.ones((2, length), np.float32)}
-    wide = (2, length, config.model)
+    given |= {"pattern": np.broadcast_to(tri / tri.sum(1, keepdims=True), (2, length, length))}
+    given |= {"fires": np.ones((2, length), np.float32)}
     shapes = {"QK": (2, length, length), "IN": (2, length), "B": (config.model,)}
     for source in sources:
-        source(shapes.get(source.kind, wide), **given)
+        shape = shapes.get(source.kind, (2, length, config.model))
+        said = np.broadcast_to(source(shape, **given), shape)
+        early = said[:, :half] * tri[:half] if source.kind == "QK" else said[:, :half]
+        if source.kind != "B" and not np.array_equal(early[0], early[1]):
+            raise ProgramError(f"{source.statement} depends on tokens that come later")

@@ -171,7 +171,7 @@ class Tokens:
 class Place:
     """Positions of the text from `first` to before `last`, shaped to broadcast as `query`, `key` or `here`."""
 
-    ids: Integers  # [batch, all positions so far]
+    text: Integers  # token ids, [batch, all positions so far]
     first: int
     last: int
     axes: tuple[slice | None, ...]  # how [batch, pos] is laid out: query [batch, pos, 1], key [batch, 1, pos]
@@ -185,7 +185,7 @@ class Place:
     @cached_property
     def token(self) -> Tokens:
         """The token here."""
-        return Tokens(self.ids[:, self.first : self.last][self.axes], self.vocabulary)
+        return Tokens(self.text[:, self.first : self.last][self.axes], self.vocabulary)
 
     @cached_property
     def previous(self) -> Tokens:
@@ -194,9 +194,11 @@ class Place:
 
     def before(self, steps: int) -> Tokens:
         """The token `steps` positions before this one."""
-        ids = np.full((len(self.ids), self.last - self.first), -1, self.ids.dtype)
+        if steps < 0:
+            raise ValueError(f"before({steps}) would look at what comes later")
+        ids = np.full((len(self.text), self.last - self.first), -1, self.text.dtype)
         skip = min(max(steps - self.first, 0), self.last - self.first)
-        ids[:, skip:] = self.ids[:, self.first + skip - steps : self.last - steps]
+        ids[:, skip:] = self.text[:, self.first + skip - steps : self.last - steps]
         return Tokens(ids[self.axes], self.vocabulary)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from pellucid.base.errors import SourceError
 from pellucid.listing import prelude
+from pellucid.listing.language import check
 from pellucid.listing.pages import raw
 from pellucid.listing.parse import Page, order, read_page
 
@@ -32,7 +33,9 @@ def revise(page: Page, edits: Mapping[str, str | None]) -> Page:
     lines = list(page.lines)
     for first, end in sorted(spans, reverse=True):
         _splice(lines, first, end, spans[first, end])
-    return _with_imports(read_page(page.path, {}, "\n".join(lines)))
+    revised = _with_imports(read_page(page.path, {}, "\n".join(lines)))
+    check(revised.tree, page.path.name)
+    return revised
 
 
 def _names(page: Page) -> set[str | None]:

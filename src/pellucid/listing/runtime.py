@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,6 +108,35 @@ class Cache:
         ids = self.ids[rows, :length]
         return Cache(ids, self.held[:, rows, :length], length, [length])
 
+
+# --- processors -------------------------------------------------------------------------------------------------------
+
+Item = TypeVar("Item")
+
+
+def in_parallel(function: Callable[[Item], None], items: list[Item]) -> None:
+    """Call `function` on each item, as many at a time as there are processors."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if len(items) == 1 or processors == 1:
+        for item in items:
+            function(item)
+        return
+    with ThreadPoolExecutor(min(processors, len(items))) as pool:
+        list(pool.map(function, items))
+
+
+def _multiply_alone() -> None:
+    """Tell OpenBLAS, where NumPy uses it, to multiply on one processor: rows are shared out here instead.
+
+    Its own threads wait for each other busily, which is many times slower on a machine that does other work as well.
+    """
+    library = ctypes.CDLL(np.linalg._umath_linalg.__file__)
+    for name in ("scipy_openblas_set_num_threads64_", "openblas_set_num_threads64_", "openblas_set_num_threads"):
+        if hasattr(library, name):
+            getattr(library, name)(1)
+
+
+_multiply_alone()
 
 # --- arithmetic -------------------------------------------------------------------------------------------------------
 

@@ -25,6 +25,16 @@ _SPACES += "\u2028\u2029\u202f\u205f\u3000"
 # GPT-2's pattern, for text whose characters were replaced by their class: L letter, N number, _ white space, . other.
 # The letters of 's 't 're 've 'm 'll 'd, the apostrophe and the plain space stand for themselves.
 _WORD = re.compile(r"'(?:[stmd]|re|ve|ll)| ?[Lstrevmld]+| ?N+| ?[.']+|[ _]+(?![^ _])|[ _]+")
+# Letters and numbers of Unicode 15 and 16 by code point: Python before 3.14 does not know all of them.
+_YOUNG_LETTERS = (
+    "1c89-1c8a a7cb-a7cd a7da-a7dc 105c0-105f3 10d4a-10d65 10d6f-10d85 10ec2-10ec4 1123f-11240 11380-11389 1138b 1138e "
+    "11390-113b5 113b7 113d1 113d3 11bc0-11be0 11f02 11f04-11f10 11f12-11f33 1342f 13441-13446 13460-143fa 16100-1611d "
+    "16d40-16d6c 18cff 1b132 1b155 1df25-1df2a 1e030-1e06d 1e4d0-1e4eb 1e5d0-1e5ed 1e5f0 2b739 2ebf0-2ee5d 31350-323af"
+)
+_YOUNG_NUMBERS = (
+    "10d40-10d49 116d0-116e3 11bf0-11bf9 11f50-11f59 16130-16139 16d70-16d79 1ccf0-1ccf9 1d2c0-1d2d3 1e4f0-1e4f9 "
+    "1e5f1-1e5fa"
+)
 
 
 class _Classes(dict[int, str]):
@@ -32,8 +42,16 @@ class _Classes(dict[int, str]):
 
     def __missing__(self, code: int) -> str:
         kind = unicodedata.category(chr(code))[0]
-        self[code] = kind if kind in "LN" else "."
-        return self[code]
+        if kind not in "LN":
+            kind = "L" if _among(code, _YOUNG_LETTERS) else "N" if _among(code, _YOUNG_NUMBERS) else "."
+        self[code] = kind
+        return kind
+
+
+def _among(code: int, ranges: str) -> bool:
+    """Whether a code point is in one of the ranges."""
+    bounds = (part.partition("-") for part in ranges.split())
+    return any(int(first, 16) <= code <= int(last or first, 16) for first, _, last in bounds)
 
 
 _CLASSES = _Classes({ord(c): c for c in " 'strevmld"} | dict.fromkeys(map(ord, _SPACES), "_"))

@@ -1,0 +1,173 @@
+"""The closed language of `embedding.py` and the layer files: what their text may contain, checked without running it.
+
+A file holds statements about addresses, helper functions and named constants, in terms of the prelude and a few
+builtins. Everything else is refused: other imports, attributes that reach into Python or NumPy, text operations,
+defaults and annotations. It keeps sources readable, and it leaves no place to hide a table where it is not counted.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from pellucid.base.errors import SourceError
+from pellucid.listing import prelude
+
+STATEMENTS = frozenset({"raw", "source", "constants"})
+WORDS = frozenset(prelude.__all__) - STATEMENTS
+"""What the prelude gives to sources."""
+BUILTINS = frozenset({"abs", "all", "any", "enumerate", "float", "len", "max", "min", "range", "round", "sum", "zip"})
+PLACES = frozenset({"token", "previous", "position", "before", "one_of", "ids"})
+ARRAYS = frozenset({"all", "any", "argmax", "argmin", "clip", "cumsum", "max", "mean", "min", "shape", "sum"})
+METHODS = (PLACES | ARRAYS) - {"token", "previous", "position", "ids", "shape"}
+
+_OPERATIONS = (ast.BinOp, ast.BoolOp, ast.UnaryOp, ast.Compare, ast.IfExp)
+_OPERATORS = (ast.operator, ast.boolop, ast.unaryop, ast.cmpop, ast.expr_context)
+_COLLECTIONS = (ast.Tuple, ast.List, ast.Set, ast.Dict, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_OTHERS = (ast.comprehension, ast.keyword, ast.Starred, ast.Subscript, ast.Slice)
+_BODY = (ast.Assign, ast.AugAssign, ast.Return, ast.If, ast.For, ast.Pass)
+_PLAIN = (*_OPERATIONS, *_OPERATORS, *_COLLECTIONS, *_OTHERS, *_BODY)
+
+
+def check(tree: ast.Module, file: str) -> None:
+    """Raise `SourceError` naming file and line of everything in a page that is not in the language."""
+    wrong = list(_Checker(tree).page())
+    if wrong:
+        said = "; ".join(f"line {line}: {reason}" for line, reason in wrong[:3])
+        more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
+        raise SourceError(f"{file}:{wrong[0][0]}: not in the language of sources: {said}{more}")
+
+
+def definitions(tree: ast.Module) -> dict[str, ast.FunctionDef | ast.Assign]:
+    """The helper functions, sources and named constants of a page."""
+    found: dict[str, ast.FunctionDef | ast.Assign] = {}
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            found[node.name] = node
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            found[node.targets[0].id] = node
+    return found
+
+
+def is_docstring(node: ast.stmt) -> bool:
+    """Whether a statement is a text alone."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+Wrong = tuple[int, str]
+
+
+@dataclass
+class _Checker:
+    """What is wrong with a page, as lines and reasons."""
+
+    tree: ast.Module
+    known: set[str] = field(default_factory=set)
+
+    def page(self) -> Iterator[Wrong]:
+        """Check all of it."""
+        defined: set[str] = set()
+        for node in self.tree.body:
+            name = ""
+            if isinstance(node, ast.FunctionDef):
+                name = node.name
+            elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+                name = node.targets[0].id
+            if name:
+                yield from self._binding(name, node.lineno)
+                if name in defined:
+                    yield node.lineno, f"{name} is defined twice"
+                defined.add(name)
+        imported = {alias.name for node in self.tree.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+        self.known = defined | (imported & WORDS) | BUILTINS
+        for number, node in enumerate(self.tree.body):
+            if not (number == 0 and is_docstring(node)):
+                yield from self._top(node)
+
+    def _top(self, node: ast.stmt) -> Iterator[Wrong]:
+        match node:
+            case ast.ImportFrom(module="prelude", level=1):
+                for alias in node.names:
+                    if alias.name not in prelude.__all__ or alias.asname:
+                        yield node.lineno, f"the prelude has no {ast.unparse(alias)} to import"
+            case ast.ImportFrom(module="__future__", names=[ast.alias(name="annotations")]):
+                return
+            case ast.Import() | ast.ImportFrom():
+                yield node.lineno, f"`{ast.unparse(node)[:60]}`: only the prelude may be imported"
+            case ast.Expr(value=ast.Call(func=ast.Name(id="raw" | "constants"))):
+                return  # the reader of statements has checked it
+            case ast.FunctionDef():
+                yield from self._function(node)
+            case ast.Assign(targets=[ast.Name()]):
+                yield from self._tree(node.value, set())
+            case _:
+                yield node.lineno, f"`{ast.unparse(node)[:60]}` does not belong at the top of a file"
+
+    def _function(self, node: ast.FunctionDef) -> Iterator[Wrong]:
+        for decorator in node.decorator_list:
+            if not (isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "source"):
+                yield decorator.lineno, f"@{ast.unparse(decorator)[:60]}: the only decorator is @source"
+        given = node.args
+        plain = [arg.arg for arg in given.args]
+        if ast.unparse(given) != ", ".join(plain):
+            yield node.lineno, f"{node.name}({ast.unparse(given)[:60]}): arguments are plain names"
+        if node.returns:
+            yield node.lineno, f"{node.name} has an annotation"
+        bound = {name.id for name in ast.walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)}
+        for name in sorted(bound | set(plain)):
+            yield from self._binding(name, node.lineno)
+        for number, statement in enumerate(node.body):
+            if not (number == 0 and is_docstring(statement)):
+                yield from self._tree(statement, bound | set(plain))
+
+    def _binding(self, name: str, line: int) -> Iterator[Wrong]:
+        if name in WORDS | STATEMENTS | BUILTINS or name.startswith("__"):
+            yield line, f"{name} is a word of the language and cannot be given another meaning"
+
+    def _tree(self, node: ast.AST, local: set[str]) -> Iterator[Wrong]:
+        """Check a statement or expression and all that is in it."""
+        line = getattr(node, "lineno", 0)
+        reason = self._node(node, local)
+        if reason:
+            yield line, reason
+            return
+        for child in ast.iter_child_nodes(node):
+            yield from self._tree(child, local)
+
+    def _node(self, node: ast.AST, local: set[str]) -> str:
+        """Why a node is not in the language; empty where it is."""
+        if isinstance(node, ast.Name):
+            if isinstance(node.ctx, ast.Store) or node.id in local | self.known:
+                return ""
+            return f"{node.id} is not known here" + (", import it from .prelude" if node.id in WORDS else "")
+        if isinstance(node, ast.Attribute):
+            known = node.attr in PLACES | ARRAYS and isinstance(node.ctx, ast.Load)
+            return "" if known else f".{node.attr} is not an attribute that sources use"
+        if isinstance(node, ast.Call):
+            return self._call(node, local)
+        if isinstance(node, ast.Constant):
+            plain = isinstance(node.value, bool | int | float | str) or node.value in (None, ...)
+            return "" if plain else f"{node.value!r:.40} is no number, text or truth value"
+        if isinstance(node, ast.Assign | ast.AugAssign | ast.For | ast.comprehension):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = [
+                name for target in targets for name in (target.elts if isinstance(target, ast.Tuple) else [target])
+            ]
+            if not all(isinstance(name, ast.Name) for name in names):
+                return f"{ast.unparse(targets[0])[:40]} is not a name to assign to"
+        if isinstance(node, ast.keyword) and node.arg is None:
+            return "** is not used in sources"
+        if isinstance(node, ast.Dict) and None in node.keys:
+            return "** is not used in sources"
+        return "" if isinstance(node, _PLAIN) else f"{type(node).__name__} is not used in sources"
+
+    def _call(self, node: ast.Call, local: set[str]) -> str:
+        """Why a call is not in the language: only functions by their names, and methods of places and arrays."""
+        if isinstance(node.func, ast.Attribute):
+            return "" if node.func.attr in METHODS else f".{node.func.attr}() is not a method that sources use"
+        if not isinstance(node.func, ast.Name):
+            return f"{ast.unparse(node.func)[:40]} is not the name of a function"
+        if node.func.id in local:
+            return f"{node.func.id} is a value here, not a function"
+        return ""
