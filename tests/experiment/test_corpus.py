@@ -176,7 +176,7 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path: Path, pieces) -> None:
         file.write_bytes(lzma.compress(" ".join(story(i) for i in range(size)).encode(), preset=0))
         split_corpus(read_corpus([file]))
         tracemalloc.start()
-        corpus = story_corpus(lambda size=size: ((story(i) + " ") * 100 for i in range(size // 10)), "stories")
+        corpus = story_corpus(lambda size=size: ((story(i) + " ") * 10 for i in range(size // 10)), "stories")
         heldout = split_corpus(read_corpus([file]), corpus).heldout
         sample_rows(heldout, pieces, 48, 4)
         peaks.append(tracemalloc.get_traced_memory()[1])

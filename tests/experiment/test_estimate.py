@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pellucid.experiment.estimate import Pace, plan, probe
+from pellucid.experiment.estimate import Pace, plan, probe, sampling_tokens
 
 FAST, SLOW = Pace(1e-5, 1e-4), Pace(4e-3, 8e-3)
 
@@ -34,3 +34,9 @@ def test_a_quick_plan_fits_into_its_time() -> None:
 def test_a_given_time_limits_a_full_plan_too() -> None:
     found = plan({"subject": SLOW, "full": SLOW}, "subject", 1024, 50257, 73_728, seconds=60.0)
     assert found.seconds <= 61
+
+
+def test_a_slow_subject_writes_less_text_for_itself() -> None:
+    assert sampling_tokens(FAST) == 400_000
+    assert sampling_tokens(FAST, quick=True) == 100_000
+    assert sampling_tokens(SLOW, quick=True) == 20_000

@@ -22,7 +22,7 @@ _WRITTEN = 40
 """Tokens a 16-word continuation takes until most of a batch is done."""
 _AT_ONCE = 1e-3
 """Seconds per token up to which a batch of 64 rows is worth timing."""
-_MEMORY = 1 << 29
+_MEMORY = 1 << 28
 """Bytes for the caches of one predictor."""
 
 
@@ -36,12 +36,13 @@ class Pace:
 
 @dataclass(frozen=True)
 class Plan:
-    """How much to measure, and what that is expected to take (`seconds`; `memory` in bytes, without the weights)."""
+    """How much to measure, and what it is expected to take: `seconds`, and `memory` in bytes without the weights."""
 
     settings: Settings
     rows: int
     length: int
     reference_tokens: int
+    reference_bytes: int
     seconds: float
     memory: int
 
@@ -53,21 +54,27 @@ class Plan:
 
 
 def probe(predictor: Predictor) -> Pace:
-    """Time a predictor on small batches; of several runs the fastest counts, since others may use the machine too."""
-    pace = _time(predictor, 4)
-    if pace.read < _AT_ONCE:
-        pace = min((_time(predictor, 64) for _ in range(3)), key=lambda found: found.read + found.write)
-    return pace
+    """Time a predictor on small batches; of three runs the fastest counts, since others may use the machine too."""
+    predictor.extend(np.zeros((1, 2), np.int64))
+    pace = _fastest(predictor, 4, 16)
+    return _fastest(predictor, 64, 64) if pace.read < _AT_ONCE else pace
 
 
-def _time(predictor: Predictor, batch: int) -> Pace:
-    length = min(64, predictor.n_ctx - 1)
-    ids = np.random.default_rng(0).integers(predictor.n_vocab, size=(batch, length))
+def _fastest(predictor: Predictor, reading: int, writing: int) -> Pace:
+    paces = [_time(predictor, reading, writing) for _ in range(3)]
+    return Pace(min(pace.read for pace in paces), min(pace.write for pace in paces))
+
+
+def _time(predictor: Predictor, reading: int, writing: int) -> Pace:
+    """Read that many rows of 64 tokens, then write one token behind each of as many rows as `writing`."""
+    ids = np.random.default_rng(0).integers(predictor.n_vocab, size=(reading, min(64, predictor.n_ctx - 1)))
     start = perf_counter()
     _, cache = predictor.extend(ids)
-    read = perf_counter()
-    predictor.extend(ids[:, :1], cache, last_only=True)
-    return Pace((read - start) / ids.size, (perf_counter() - read) / batch)
+    read = (perf_counter() - start) / ids.size
+    cache = cache.take(np.arange(writing) % reading, cache.length)
+    start = perf_counter()
+    predictor.extend(np.zeros((writing, 1), np.int64), cache, last_only=True)
+    return Pace(read, (perf_counter() - start) / writing)
 
 
 def plan(
@@ -98,16 +105,19 @@ def plan(
         tokens = max(n_ctx, min(tokens, int(0.2 * budget / own)))
     rows = ceil(contexts / PER_ROW)
     batch = max(1, min(128, rows, _MEMORY // (length * cache_bytes)))
-    memory = len(paces) * (2 * batch * length * cache_bytes + (1 << 26)) + 2 * (1 << 26)
-    memory += min(1 << 30, 4 * n_vocab * min(n_vocab * n_vocab, tokens))
-    return Plan(Settings(contexts=contexts, batch=batch), rows, length, tokens, contexts * each + tokens * own, memory)
+    tables = min(1 << (28 if quick else 30), 4 * n_vocab * tokens)
+    memory = tables + len(paces) * (2 * batch * length * cache_bytes + (1 << 26))
+    settings = Settings(contexts=contexts, batch=batch)
+    return Plan(settings, rows, length, tokens, tables, contexts * each + tokens * own, memory)
+
+
+def sampling_tokens(pace: Pace, quick: bool = False) -> int:
+    """How many tokens the subject is to write for want of a corpus: what takes five minutes, or one if `quick`."""
+    seconds, most = (60.0, 100_000) if quick else (300.0, 400_000)
+    return max(20_000, min(most, int(seconds / pace.write)))
 
 
 def _spell(seconds: float) -> str:
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 90
-        else f"{seconds / 60:.0f} min"
-        if seconds < 5400
-        else f"{seconds / 3600:.1f} h"
-    )
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -26,6 +26,8 @@ from pellucid.experiment.teacher import Distribution
 LAMBDAS = (0.0, 0.25, 1.0, 4.0, 16.0, 64.0)
 _LOGITS = 1 << 24
 """Logits in memory at a time."""
+_POSITIONS = 1 << 12
+"""Positions in a cache at a time."""
 
 
 def references(
@@ -33,7 +35,6 @@ def references(
     fit: Sequence[Row],
     tune: Sequence[Row],
     heldout: Sequence[Row],
-    batch: int = 64,
     limit: int = 1 << 30,
 ) -> dict[str, Contender]:
     """The `bigram` and `trigram` references of a subject, to be passed to `evaluate` with the rows `heldout`.
@@ -46,12 +47,12 @@ def references(
     keys, covered = _choose(seen, tune, heldout, vocab, limit // (4 * vocab))
     tables = [Table.empty(wanted, vocab) for wanted in keys]
     total = np.zeros(vocab)
-    for before, last, share in _predictions(subject, fit, batch, "averaging predictions"):
+    for before, last, share in _predictions(subject, fit, "averaging predictions"):
         tables[0].add(last, share)
         tables[1].add(pair(before, last, vocab), share)
         total += share.sum(0, dtype=torch.float64).numpy()
     unigram = (total / total.sum()).astype(np.float32)
-    goal = list(_predictions(subject, tune, batch, "tuning references"))
+    goal = list(_predictions(subject, tune, "tuning references"))
     bigram = _tuned(
         [TablePredictor(subject.n_ctx, unigram, tables[0].with_smoothing(value)) for value in LAMBDAS], goal
     )
@@ -99,10 +100,11 @@ def _contexts(rows: Sequence[Row], order: int, vocab: int) -> Keys:
 
 
 def _predictions(
-    subject: Predictor, rows: Sequence[Row], batch: int, label: str
+    subject: Predictor, rows: Sequence[Row], label: str
 ) -> Iterator[tuple[Int64[np.ndarray, " pos"], Int64[np.ndarray, " pos"], Float32[Tensor, "pos vocab"]]]:
     """Stretch by stretch: the two tokens before each prediction (−1 for none), and the subject's distribution."""
     order = sorted(rows, key=len)
+    batch = max(1, _POSITIONS // max(map(len, rows)))
     starts = range(0, len(order), batch)
     for begin in track(starts, label, len(starts)):
         group = order[begin : begin + batch]

@@ -10,33 +10,36 @@ from jaxtyping import Float32, Int64
 from pellucid.experiment.corpus import Corpus, story_corpus
 from pellucid.experiment.predictor import Predictor, TextCodec
 
+_BATCH = 64
+"""Documents written at a time."""
+
 
 def sampled_corpus(
-    subject: Predictor, tokenizer: TextCodec, name: str, tokens: int = 400_000, seed: int = 0, batch: int = 64
+    subject: Predictor, tokenizer: TextCodec, name: str, tokens: int = 400_000, seed: int = 0, longest: int = 256
 ) -> Corpus:
     """A corpus of about `tokens` tokens that the subject writes at temperature 1; its `origin` says so.
 
-    A document starts with the token that separates documents (a random one where there is none) and ends with it, or
-    at the end of the context. The texts are held in memory, some four bytes a token.
+    A document starts with the token that separates documents (a random one where there is none) and ends with it, after
+    `longest` tokens, or at the end of the context. The texts are held in memory, some four bytes a token.
     """
     texts: list[str] = []
     written = 0
     rng = np.random.default_rng(seed)
     while written < tokens:
-        for document in _documents(subject, tokenizer.eos_id, batch, rng):
+        for document in _documents(subject, tokenizer.eos_id, min(longest, subject.n_ctx), rng):
             written += max(1, len(document))
             texts.append(tokenizer.decode(document))
     origin = f"sampled from {name} itself at temperature 1 (seed {seed}), for want of a corpus: not natural text"
     return story_corpus(lambda: texts, origin, "sampled")
 
 
-def _documents(subject: Predictor, eos: int | None, batch: int, rng: np.random.Generator) -> Iterator[list[int]]:
+def _documents(subject: Predictor, eos: int | None, longest: int, rng: np.random.Generator) -> Iterator[list[int]]:
     """A batch of documents, without the token that separates them."""
-    opening = rng.integers(subject.n_vocab, size=batch) if eos is None else np.full(batch, eos)
-    rows, token = np.arange(batch), opening
+    opening = rng.integers(subject.n_vocab, size=_BATCH) if eos is None else np.full(_BATCH, eos)
+    rows, token = np.arange(_BATCH), opening
     written: list[list[int]] = [[] if eos is not None else [int(first)] for first in opening]
     cache = None
-    for _ in range(subject.n_ctx - 1):
+    for _ in range(longest - 1):
         logits, cache = subject.extend(token[:, None], cache, last_only=True)
         token = _draw(logits[:, -1], rng)
         keep = np.flatnonzero(token != (-1 if eos is None else eos))
