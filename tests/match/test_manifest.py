@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pellucid.base.errors import ProjectError
-from pellucid.match.manifest import FILE, CorpusEntry, Manifest, SubjectEntry
+from pellucid.match.manifest import MANIFEST as MANIFEST_FILE
+from pellucid.match.manifest import CorpusEntry, Manifest, SubjectEntry
 from pellucid.match.trust import is_trusted, require_trust
 
 MANIFEST = Manifest(SubjectEntry('odd "name"\n', "a" * 64, "b" * 64), CorpusEntry("text", ("x.txt",), ()))
@@ -30,14 +31,14 @@ def test_round_trip(tmp_path: Path) -> None:
 )
 def test_a_broken_file_is_explained(tmp_path: Path, before: str, after: str, reason: str) -> None:
     MANIFEST.write(tmp_path)
-    path = tmp_path / FILE
+    path = tmp_path / MANIFEST_FILE
     path.write_text(path.read_text(encoding="utf-8").replace(before, after), encoding="utf-8")
     with pytest.raises(ProjectError, match=reason):
         Manifest.read(tmp_path)
 
 
 def test_a_directory_without_one_is_no_project(tmp_path: Path) -> None:
-    with pytest.raises(ProjectError, match="not a project directory"):
+    with pytest.raises(ProjectError, match="no project directory"):
         Manifest.read(tmp_path)
 
 

@@ -12,7 +12,7 @@ import tomlkit
 from pellucid.base.errors import ProjectError
 from pellucid.base.files import write_text
 
-FILE = "pellucid.toml"
+MANIFEST = "pellucid.toml"
 _HEADER = "Written by pellucid. The directory belongs to this subject; the text is what it is measured on."
 
 
@@ -78,14 +78,16 @@ class Manifest:
                 if isinstance(value, dict)
                 else value
             )
-        write_text(directory / FILE, tomlkit.dumps(document))
+        write_text(directory / MANIFEST, tomlkit.dumps(document))
 
     @staticmethod
     def read(directory: Path) -> Manifest:
         """Read `pellucid.toml` of `directory`. Raises `ProjectError` naming file and entry."""
-        path = directory / FILE
+        path = directory / MANIFEST
         if not path.is_file():
-            raise ProjectError(f"{directory} is not a project directory: it has no {FILE}; make one with `decompile`")
+            raise ProjectError(
+                f"{directory} is not a project directory: it has no {MANIFEST}; make one with `decompile`"
+            )
         try:
             data = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

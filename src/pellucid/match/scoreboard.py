@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-METRICS = {
-    "wer_next": "next word wrong %",
-    "wer_16": "16 words wrong %",
-    "top1": "top-1 agrees %",
-    "kl": "KL nats",
-    "ce_gap": "CE gap nats",
-}
+METRICS = {"wer_next": "next word %", "wer_16": "16 words %", "top1": "top-1 %", "kl": "KL", "ce_gap": "CE gap"}
+"""Word errors and agreement in percent, the others in nats per token."""
+WIDTH = 116
 ROWS = {
     "full": "full program",
     "source_only": "source-only (code)",
@@ -32,7 +29,7 @@ def figure(entry: dict[str, Any] | None, *, interval: bool = True) -> str:
     value = _digits(entry["value"])
     if not interval or entry.get("low") is None:
         return value
-    return f"{value} [{_digits(entry['low'])}, {_digits(entry['high'])}]"
+    return f"{value} ({_digits(entry['low'])}…{_digits(entry['high'])})"
 
 
 def _digits(value: float) -> str:
@@ -43,7 +40,12 @@ def _digits(value: float) -> str:
 
 def fidelity_table(report: dict[str, Any]) -> Table:
     """The overall figures of every program and reference in `report`, one row each."""
-    table = Table(title="Fidelity on held-out text, 95 % intervals", title_justify="left", pad_edge=False)
+    table = Table(
+        title="Fidelity on held-out text, 95 % intervals; KL and CE gap in nats per token",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
     table.add_column("")
     for label in METRICS.values():
         table.add_column(label, justify="right")
@@ -56,7 +58,7 @@ def fidelity_table(report: dict[str, Any]) -> Table:
 
 def domain_table(report: dict[str, Any], key: str = "full") -> Table:
     """The figures of the program `key` in each domain."""
-    table = Table(title=f"{ROWS[key].capitalize()} by domain", title_justify="left", pad_edge=False)
+    table = Table(title=f"{ROWS[key].capitalize()} by domain", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("domain")
     for label in METRICS.values():
         table.add_column(label, justify="right")
@@ -99,17 +101,19 @@ def gate_line(report: dict[str, Any]) -> Text:
     return Text(f"Gate: FAILED. {' '.join(gate['reasons'])}", style="bold red")
 
 
-def scoreboard(report: dict[str, Any]) -> RenderableType:
-    """Everything above under one heading that says what was measured on what."""
+def scoreboard(report: dict[str, Any], domains_of: str = "full") -> RenderableType:
+    """Everything above under one heading that says what was measured on what; domains for one of the programs."""
     subject, corpus = report["subject"], report["corpus"]
     head = Text(f"{subject['name']}  {subject['parameters']:,} parameters  weights {subject['weights_sha256'][:12]}\n")
     head.append(f"measured on: {corpus['origin']}")
     parts: list[RenderableType] = [head, fidelity_table(report)]
-    if len(report["full"]) > 2:
-        parts.append(domain_table(report))
+    if len(report[domains_of]) > 2:
+        parts.append(domain_table(report, domains_of))
     return Group(*parts, progress_lines(report), gate_line(report))
 
 
-def show(report: dict[str, Any]) -> None:
+def show(report: dict[str, Any], domains_of: str = "full") -> None:
     """Print the scoreboard on standard output."""
-    Console().print(scoreboard(report))
+    console = Console(highlight=False)
+    width = console.width if console.is_terminal else WIDTH
+    console.print(scoreboard(report, domains_of), width=max(width, WIDTH), soft_wrap=False)

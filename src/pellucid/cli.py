@@ -1,0 +1,205 @@
+"""The command line: a thin coat over `pellucid.load`, `pellucid.open` and `decompile`.
+
+Every command ends with code 0, or with one clear line on standard error and code 2 for input that it cannot use.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+
+from pellucid import __version__
+from pellucid.base.errors import PellucidError
+from pellucid.base.files import write_text
+from pellucid.match.decompile import Request, decompile
+from pellucid.match.examine import examine
+from pellucid.match.project import Project
+from pellucid.match.report import page_data
+from pellucid.match.scoreboard import show as show_scoreboard
+from pellucid.match.show import describe, figures_dict, print_figures, print_parts
+from pellucid.match.verify import verify as verify_program
+from pellucid.view.report import render
+from pellucid.zoo import registry
+
+app = typer.Typer(
+    name="pellucid",
+    help="A decompiler for trained transformers: from checkpoint to readable, runnable, verified Python.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+zoo = typer.Typer(help="The subjects that ship with pellucid.", no_args_is_help=True)
+app.add_typer(zoo, name="zoo")
+
+Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A directory that `decompile` wrote.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output instead of text.")]
+Trust = Annotated[bool, typer.Option("--trust", help="Run the program in DIR although it was not made here.")]
+Quick = Annotated[bool, typer.Option("--quick", help="500 contexts instead of 5,000; the result says so.")]
+Texts = Annotated[
+    list[Path] | None,
+    typer.Option(help="Text files or folders (.txt, .gz, .xz; documents separated by <|endoftext|>). May be repeated."),
+]
+SubjectPath = Annotated[
+    str | None, typer.Option("--subject", help="Where the subject is now, if it has moved; its hashes must match.")
+]
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Turn what a user can fix into one line and its exit code."""
+    try:
+        yield
+    except PellucidError as error:
+        print(f"pellucid: {' '.join(str(error).split())}", file=sys.stderr)
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        print("pellucid: interrupted; run the same command again to go on from here", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def print_json(data: Any) -> None:
+    """Print `data` as JSON on standard output."""
+    print(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"pellucid {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main_options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """A decompiler for trained transformers."""
+
+
+@app.command("decompile")
+def decompile_command(
+    subject: Annotated[str, typer.Argument(help="A checkpoint directory, a hub name such as gpt2, or zoo:NAME.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the program goes.")],
+    corpus: Texts = None,
+    fit_corpus: Texts = None,
+    size: Annotated[
+        Literal["small", "medium", "large"], typer.Option(help="Numbers that all sources may hold: 1, 5 or 20 %.")
+    ] = "medium",
+    quick: Quick = False,
+    seed: Annotated[int, typer.Option(help="Everything that is drawn at random is drawn from this.")] = 0,
+    json_: AsJson = False,
+) -> None:
+    """Write the source of SUBJECT to DIR, and measure it on held-out text."""
+    with plain_errors():
+        request = Request(subject, output, tuple(corpus or ()), tuple(fit_corpus or ()), size, quick, seed)
+        project = decompile(request)
+        finish(project, json_)
+
+
+@app.command()
+def verify(
+    directory: Directory,
+    address: Annotated[
+        str | None, typer.Argument(help="One part, such as L00.H01.QK; without it, the program.")
+    ] = None,
+    source_only: Annotated[bool, typer.Option("--source-only", help="Show its domains instead.")] = False,
+    quick: Quick = False,
+    trust: Trust = False,
+    subject: SubjectPath = None,
+    json_: AsJson = False,
+) -> None:
+    """Measure the program in DIR, or one part of it, against its subject on held-out text."""
+    with plain_errors():
+        project = Project.open(directory, trust=trust, subject=subject)
+        if address is not None:
+            for found in project.listing().config.shape.match(address):
+                figures = examine(project, found, quick=quick)
+                print_json(figures_dict(figures)) if json_ else print_figures(str(found), figures)
+            return
+        verify_program(project, quick=quick)
+        finish(project, json_, "source_only" if source_only else "full")
+
+
+@app.command()
+def run(
+    directory: Directory,
+    prompt: Annotated[str, typer.Argument(help="The text to go on from.")],
+    tokens: Annotated[int, typer.Option(min=1, help="How many tokens to produce at most.")] = 20,
+    source_only: Annotated[bool, typer.Option("--source-only", help="Switch every QK and IN residual off.")] = False,
+    trust: Trust = False,
+    json_: AsJson = False,
+) -> None:
+    """Continue PROMPT at temperature 0 with the program in DIR."""
+    with plain_errors():
+        text = Project.open(directory, trust=trust).generate(prompt, tokens, source_only=source_only)
+        print_json({"prompt": prompt, "continuation": text}) if json_ else print(prompt + text)
+
+
+@app.command()
+def report(directory: Directory, json_: AsJson = False) -> None:
+    """Print the scoreboard of the last measurement of DIR."""
+    with plain_errors():
+        data = Project.open(directory).report()
+        print_json(data) if json_ else show_scoreboard(data)
+
+
+@app.command()
+def show(
+    directory: Directory,
+    address: Annotated[str, typer.Argument(help="A part such as L00.H01.QK, or a pattern such as L00.H*.QK.")],
+    json_: AsJson = False,
+) -> None:
+    """Print the source of a part, what is known about it, and where it stands."""
+    with plain_errors():
+        project = Project.open(directory)
+        print_json(describe(project, address)) if json_ else print_parts(project, address)
+
+
+@zoo.command("list")
+def zoo_list(json_: AsJson = False) -> None:
+    """List the subjects that ship with pellucid."""
+    with plain_errors():
+        if json_:
+            print_json({name: registry.card(name) for name in registry.names()})
+            return
+        for name in registry.names():
+            print(f"zoo:{name:<20} {registry.card(name)['summary']}")
+
+
+@zoo.command("card")
+def zoo_card(name: Annotated[str, typer.Argument(help="A name from `zoo list`.")], json_: AsJson = False) -> None:
+    """Print how a zoo subject was trained and how well it follows its rules."""
+    with plain_errors():
+        name = name.removeprefix("zoo:")
+        if json_:
+            print_json(registry.card(name))
+        else:
+            print((registry.path(name) / "card.md").read_text(encoding="utf-8"))
+
+
+def finish(project: Project, as_json: bool, domains_of: str = "full") -> None:
+    """Write the report, and say what came out (the domains for the program `domains_of`) and where it lies."""
+    data = project.report()
+    page = project.directory / "report.html"
+    write_text(page, render(page_data(project)))
+    if as_json:
+        print_json(data)
+        return
+    show_scoreboard(data, domains_of)
+    console = Console(highlight=False)
+    console.print(
+        f'\nProgram   {project.directory / "program"}  (python -m program "…" in {project.directory})', soft_wrap=True
+    )
+    console.print(f"Report    {page}", soft_wrap=True)
+    console.print(f"Figures   {project.directory / 'report.json'}, evidence.sqlite", soft_wrap=True)
+
+
+def main() -> None:
+    """The entry point `pellucid`."""
+    app()

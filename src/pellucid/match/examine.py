@@ -1,0 +1,120 @@
+"""One part under the lens: its source against the raw part alone, swapped in alone, and jointly with all the others."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64
+
+from pellucid.base.address import Address
+from pellucid.base.errors import ProjectError
+from pellucid.exact.model import Model, Taps
+from pellucid.experiment.bootstrap import Estimate
+from pellucid.experiment.fidelity import Settings, evaluate
+from pellucid.experiment.ledger import Fidelity
+from pellucid.experiment.rows import Row, sample_rows
+from pellucid.explain.evidence import Measurement
+from pellucid.listing.load import Program
+from pellucid.listing.parse import Listing
+from pellucid.match.inventory import statement_state
+from pellucid.match.project import Project
+from pellucid.match.variant import variant
+
+ROWS = {False: 64, True: 16}
+"""Rows of held-out text that one part is measured on."""
+
+Figures = dict[str, dict[str, Estimate | None]]
+
+
+def examine(project: Project, address: Address, *, quick: bool = False) -> Figures:
+    """Measure the source of `address` on held-out text, and store the result.
+
+    `isolated`: how its output compares with the raw part's on the subject's own activations: `score` is the correlation
+    of pre-activations (IN) or the mean overlap of patterns, 1 − total variation (QK). `swapped_in`: the metrics of
+    `fidelity` for the program with this residual alone dropped. `joint`: the same for the source-only program (code),
+    with `kl_gain`, by how much its KL is smaller than with the mean in this part's place. Raises `ProjectError` for a
+    part that has no source.
+    """
+    statement = project.listing()[address]
+    if statement.form == "raw":
+        raise ProjectError(f"{address} runs raw: there is no source to verify. Write one in {statement.place}")
+    model, seed = project.model, project.manifest.settings.seed
+    rows = sample_rows(project.texts.heldout, model.tokenizer, model.n_ctx, ROWS[quick], seed)
+    figures: Figures = {"isolated": {}}
+    with variant(project, dropped=[address]) as swapped:
+        if score := isolated(model, swapped, project.listing(), address, rows):
+            figures["isolated"]["score"] = score
+        figures["swapped_in"] = _against(project, {"it": swapped}, rows)["it"].overall
+    with variant(project, source_only="code") as joint, variant(project, source_only="code", raw=[address]) as without:
+        both = _against(project, {"joint": joint, "without": without}, rows)
+    figures["joint"] = dict(both["joint"].overall)
+    with_it, with_mean = both["joint"].overall["kl"], both["without"].overall["kl"]
+    if with_it and with_mean:
+        figures["joint"]["kl_gain"] = Estimate(with_mean.value - with_it.value, None, None, with_it.n)
+    project.evidence.add(_rows(project, address, statement_state(statement), figures))
+    return figures
+
+
+def _against(project: Project, programs: dict[str, Program], rows: list[Row]) -> dict[str, Fidelity]:
+    """Teacher-forced metrics of `programs` against the subject."""
+    return evaluate(project.model, programs, rows, project.model.tokenizer, Settings(contexts=0))
+
+
+def _rows(project: Project, address: Address, state: str, figures: Figures) -> list[Measurement]:
+    """`figures` as rows of evidence."""
+    corpus = project.texts.heldout.sha256
+    return [
+        Measurement(str(address), kind, metric, state, "heldout", corpus, "overall", *_values(found))
+        for kind, metrics in figures.items()
+        for metric, found in metrics.items()
+    ]
+
+
+def _values(found: Estimate | None) -> tuple[float | None, float | None, float | None, int]:
+    return (None, None, None, 0) if found is None else (found.value, found.low, found.high, found.n)
+
+
+def isolated(model: Model, program: Program, listing: Listing, address: Address, rows: list[Row]) -> Estimate | None:
+    """The score of the source of `address` on the subject's own activations; None for kinds that have none."""
+    if address.kind not in ("QK", "IN"):
+        return None
+    raw: list[Float32[np.ndarray, ...]] = []
+    said: list[Float32[np.ndarray, ...]] = []
+    name = f"L{address.layer:02d}.{'scores' if address.kind == 'QK' else 'pre'}"
+    for row in rows:
+        ids = row.tokens[None].astype(np.int64)
+        with torch.inference_mode():
+            value = model.forward(torch.from_numpy(ids), Taps(record=[name])).activations[name]
+        slot = value[0, address.index] if address.kind == "QK" else value[0, :, address.index]
+        raw.append(slot.float().numpy())
+        said.append(source_output(program, listing, address, ids, raw[-1].shape))
+    if address.kind == "QK":
+        overlaps = np.concatenate([overlap(a, b) for a, b in zip(raw, said, strict=True)])
+        return Estimate(float(overlaps.mean()), None, None, len(overlaps))
+    a, b = np.concatenate(raw), np.concatenate(said)
+    score = float(np.corrcoef(a, b)[0, 1]) if a.std() and b.std() else 0.0
+    return Estimate(score, None, None, len(a))
+
+
+def source_output(
+    program: Program, listing: Listing, address: Address, ids: Int64[np.ndarray, "1 pos"], shape: tuple[int, ...]
+) -> Float32[np.ndarray, ...]:
+    """What the source of `address` says about one row: scores [query, key] or pre-activations [pos]."""
+    statement = listing[address]
+    if statement.form == "constants":
+        return np.full(shape, statement.values[address.index], np.float32)
+    return program.source_output(str(address), ids, shape)
+
+
+def overlap(a: Float32[np.ndarray, "query key"], b: Float32[np.ndarray, "query key"]) -> Float32[np.ndarray, " query"]:
+    """1 − total variation between the causal patterns of two score matrices, per query; 1 where they are the same."""
+    patterns = [causal_softmax(scores) for scores in (a, b)]
+    return np.asarray(1 - np.abs(patterns[0] - patterns[1]).sum(-1) / 2, np.float32)
+
+
+def causal_softmax(scores: Float32[np.ndarray, "query key"]) -> Float32[np.ndarray, "query key"]:
+    """The pattern that `scores` give when no query sees a later key."""
+    later = np.triu(np.ones(scores.shape, bool), 1)
+    masked = np.where(later, -np.inf, scores)
+    weights = np.exp(masked - masked.max(-1, keepdims=True))
+    return np.asarray(weights / weights.sum(-1, keepdims=True), np.float32)

@@ -1,0 +1,116 @@
+"""The inventory of a program: where every address stands, from its statement, its residual and its evidence."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from pellucid.base.address import Address
+from pellucid.base.files import sha256_text
+from pellucid.explain.evidence import Measurement
+from pellucid.explain.symbols import Symbol
+from pellucid.listing.parse import Statement
+from pellucid.match.progress import State
+from pellucid.match.project import Project
+from pellucid.match.verdict import Verdict, verdict
+from pellucid.parts.part import count
+
+PASSING = 0.7
+"""The least score (correlation of the source's output with the raw part's, held-out) at which a description passes."""
+KINDS = ("isolated", "swapped_in", "joint")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One address. `statement` is None where it runs raw; `measured` are its latest measurements by kind and metric."""
+
+    address: Address
+    state: State
+    verdict: Verdict
+    statement: Statement | None
+    numbers: int
+    symbol: Symbol | None
+    measured: dict[str, dict[str, Measurement]]
+
+    @property
+    def name(self) -> str:
+        """Its name, empty where it has none."""
+        return self.symbol.name if self.symbol else ""
+
+    def detail(self) -> dict[str, Any]:
+        """All that a page shows of a part with a source."""
+        assert self.statement is not None
+        symbol = self.symbol or Symbol(str(self.address), "", self.address.kind)
+        docstring = self.statement.docstring or ""
+        return {
+            "address": str(self.address),
+            "name": symbol.name,
+            "provenance": symbol.provenance,
+            "note": symbol.note,
+            "description": docstring.split("\n\n")[0].strip(),
+            "file": self.statement.file.name,
+            "line": self.statement.line,
+            "source": self.statement.text,
+            "numbers": self.numbers,
+            "measured": {kind: {m: figure(row) for m, row in self.measured.get(kind, {}).items()} for kind in KINDS},
+            "contexts": [],
+        }
+
+
+def figure(row: Measurement) -> dict[str, Any]:
+    """A measurement as it stands in reports."""
+    return {"value": row.value, "low": row.low, "high": row.high, "n": row.n, "split": row.split}
+
+
+def statement_state(statement: Statement) -> str:
+    """The hash by which evidence about a source knows whether the source has changed since."""
+    return sha256_text(statement.text.strip())[:16]
+
+
+def inventory(project: Project) -> list[Entry]:
+    """Every address of the subject, in order of execution."""
+    listing, dropped, symbols = project.listing(), project.dropped(), project.symbols()
+    measured: dict[str, dict[str, dict[str, Measurement]]] = defaultdict(lambda: defaultdict(dict))
+    for _, row in project.evidence.find(domain="overall"):
+        measured[row.part][row.kind][row.metric] = row
+    entries = []
+    for address in listing.config.shape.addresses():
+        name = str(address)
+        statement = listing[address]
+        entries.append(_entry(project, address, statement, address in dropped, symbols.get(name), dict(measured[name])))
+    return entries
+
+
+def _entry(
+    project: Project,
+    address: Address,
+    statement: Statement,
+    is_dropped: bool,
+    symbol: Symbol | None,
+    measured: dict[str, dict[str, Measurement]],
+) -> Entry:
+    has_source = statement.form != "raw"
+    effect = measured.get("effect", {}).get("kl")
+    swapped = measured.get("swapped_in", {}).get("kl")
+    score = measured.get("isolated", {}).get("score")
+    state = statement_state(statement)
+    judged = verdict(
+        "source" if has_source else "raw",
+        state,
+        swapped.state if swapped else None,
+        swapped.value if swapped else None,
+        effect.value if effect else None,
+    )
+    fresh = score is not None and score.state == state
+    standing = State(
+        address,
+        "source" if has_source else "raw",
+        "dropped" if has_source and is_dropped else "on",
+        count(address, project.subject.config),
+        effect.value if effect else None,
+        score.value if score and fresh else None,
+        passed=bool(score and fresh and score.value is not None and score.value >= PASSING),
+    )
+    numbers = 0
+    return Entry(address, standing, judged, statement if has_source else None, numbers, symbol, measured)

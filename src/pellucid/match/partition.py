@@ -1,0 +1,107 @@
+"""`parts.toml`: form, residual and source of every part, in order of execution.
+
+`program/` is the truth about forms and sources, and the file is rewritten from it; `residual` is what the file itself
+decides: a part whose residual is dropped runs its source alone. `["L00.N*.IN"]` stands for every neuron of the layer
+that has no entry of its own.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+
+from pellucid.base.address import Address, Shape
+from pellucid.base.errors import PellucidError, ProjectError
+from pellucid.base.files import write_text
+from pellucid.listing.parse import Listing
+from pellucid.parts.part import Part, Residual, count
+from pellucid.subject.gpt2 import GPT2Config
+
+PARTS = "parts.toml"
+_HEADER = "What runs where. A part whose residual is dropped runs its source alone; `on` means source + (raw - source)."
+_KEYS = {"addresses": list, "form": str, "residual": str, "source": str, "budget": int}
+
+
+def read_dropped(path: Path, shape: Shape) -> frozenset[Address]:
+    """The addresses whose residual is dropped; none where there is no file.
+
+    Raises `ProjectError` with file, line and reason for anything that is not such a file.
+    """
+    if not path.exists():
+        return frozenset()
+    try:
+        text = path.read_text(encoding="utf-8")
+        parts = tomllib.loads(text).get("part", [])
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ProjectError(f"{path}: {error}") from None
+    if not isinstance(parts, list):
+        raise ProjectError(f"{path}: `part` is {parts!r}, expected tables [[part]]")
+    lines = [number for number, line in enumerate(text.split("\n"), 1) if line.strip() == "[[part]]"]
+    dropped: set[Address] = set()
+    for number, part in enumerate(parts):
+        place = f"{path}:{lines[number] if number < len(lines) else 1}"
+        dropped |= _dropped(part, shape, place)
+    return frozenset(dropped)
+
+
+def _dropped(part: object, shape: Shape, place: str) -> set[Address]:
+    """The addresses of one entry if their residual is dropped. Raises `ProjectError` naming `place`."""
+    if not isinstance(part, dict) or not isinstance(part.get("addresses"), list):
+        raise ProjectError(f"{place}: the part has no list of addresses")
+    for key, value in part.items():
+        if key not in _KEYS or not isinstance(value, _KEYS[key]):
+            raise ProjectError(f"{place}: {key} = {value!r} is not known; expected {', '.join(_KEYS)}")
+    choices = {"form": ("raw", "lifted", "source"), "residual": ("on", "dropped")}
+    for key, known in choices.items():
+        if part.get(key) not in known:
+            raise ProjectError(f"{place}: {key} = {part.get(key)!r}, expected {' or '.join(known)}")
+    try:
+        addresses = {address for text in part["addresses"] for address in shape.match(str(text))}
+    except PellucidError as error:
+        raise ProjectError(f"{place}: {error}") from None
+    return addresses if part["residual"] == "dropped" else set()
+
+
+def partition(listing: Listing, dropped: frozenset[Address]) -> list[Part]:
+    """All parts of the program in order, the raw neurons of a layer as one."""
+    parts: list[Part] = []
+    rest: dict[tuple[int, str], list[Address]] = {}
+    for address in listing.config.shape.addresses():
+        form = listing.form(address)
+        if form == "raw" and address.kind in ("IN", "OUT"):
+            group = rest.setdefault((address.layer, address.kind), [])
+            if not group:
+                parts.append(Part((address,)))
+            group.append(address)
+            continue
+        residual: Residual = "dropped" if form != "raw" and address in dropped else "on"
+        parts.append(Part((address,), form, residual, listing[address].source))
+    return [
+        Part(tuple(rest[part.addresses[0].layer, part.addresses[0].kind]))
+        if part.form == "raw" and part.addresses[0].kind in ("IN", "OUT")
+        else part
+        for part in parts
+    ]
+
+
+def write_parts(path: Path, parts: Iterable[Part], config: GPT2Config) -> None:
+    """Write `parts.toml`, atomically. `budget` is the most numbers that a source of the part may hold."""
+    document = tomlkit.document()
+    document.add(tomlkit.comment(_HEADER))
+    tables = tomlkit.aot()
+    for part in parts:
+        first = part.addresses[0]
+        grouped = len(part.addresses) > 1
+        entry: dict[str, Any] = {
+            "addresses": [f"L{first.layer:02d}.N*.{first.kind}"] if grouped else [str(first)],
+            "form": part.form,
+            "residual": part.residual,
+        }
+        entry |= {"source": part.source} if part.source else {}
+        tables.append(tomlkit.item(entry | {"budget": count(first, config)}))
+    document["part"] = tables
+    write_text(path, tomlkit.dumps(document))

@@ -1,0 +1,77 @@
+"""The three progress numbers, computed from forms, residuals, effects and evidence; unmeasured is None."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pellucid.base.address import Address
+from pellucid.parts.part import Form, Residual
+
+
+@dataclass(frozen=True)
+class State:
+    """Where one address stands. `effect` is its KL increase when it is replaced by its mean (QK and IN only)."""
+
+    address: Address
+    form: Form
+    residual: Residual
+    parameters: int
+    effect: float | None = None
+    score: float | None = None
+    passed: bool = False
+
+
+def residual_free(states: list[State], gate_passed: bool | None) -> dict[str, dict[str, float | None]]:
+    """Shares of the subject whose residual is dropped, under the gate: None where some are and it did not pass.
+
+    `lifted` and `source` apart, by parameters and by effect; `code` and `data` apart, by parameters.
+    """
+    effects = sum(state.effect or 0.0 for state in states)
+    parameters = sum(state.parameters for state in states)
+    dropped = [state for state in states if state.residual == "dropped"]
+    counts = gate_passed or not dropped
+
+    def by_parameters(chosen: list[State], total: int) -> float | None:
+        return sum(state.parameters for state in chosen) / total if counts and total else None
+
+    def by_effect(chosen: list[State]) -> float | None:
+        return sum(state.effect or 0.0 for state in chosen) / effects if counts and effects else None
+
+    shares: dict[str, dict[str, float | None]] = {}
+    for form in ("lifted", "source"):
+        chosen = [state for state in dropped if state.form == form]
+        shares[form] = {"parameters": by_parameters(chosen, parameters), "effect": by_effect(chosen)}
+    for name, is_code in (("code", True), ("data", False)):
+        total = sum(state.parameters for state in states if state.address.is_code is is_code)
+        chosen = [state for state in dropped if state.address.is_code is is_code]
+        shares[name] = {"parameters": by_parameters(chosen, total)}
+    return shares
+
+
+def evidence_share(states: list[State]) -> dict[str, float | int | None]:
+    """The share of parts, by effect, whose description passed its test, and the mean score of all that were tested."""
+    effects = sum(state.effect or 0.0 for state in states)
+    tested = [state for state in states if state.score is not None]
+    passed = sum(state.effect or 0.0 for state in tested if state.passed)
+    return {
+        "share": passed / effects if effects else None,
+        "mean_score": sum(state.score or 0.0 for state in tested) / len(tested) if tested else None,
+        "n": len(tested),
+    }
+
+
+def progress(
+    states: list[State],
+    gate_passed: bool | None,
+    source_only: Mapping[str, Any] | None,
+    calibration: Mapping[str, float | int | None] | None,
+) -> dict[str, Any]:
+    """All three numbers, none of which may stand alone, with the calibration of the effects behind them."""
+    return {
+        "residual_free": residual_free(states, gate_passed),
+        "source_only": dict(source_only["overall"]) if source_only else {},
+        "evidence": evidence_share(states),
+        "effect_calibration": dict(calibration) if calibration else {"correlation": None, "n": 0},
+    }

@@ -1,0 +1,158 @@
+"""A project directory from Python: the subject it belongs to, its text, its program, and what was measured."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from pellucid.base.address import Address
+from pellucid.base.errors import ProjectError
+from pellucid.base.files import sha256_files, sha256_text, write_text
+from pellucid.exact.model import Model
+from pellucid.experiment.corpus import Splits
+from pellucid.explain.evidence import Evidence
+from pellucid.explain.symbols import Symbol, read_symbols
+from pellucid.listing.load import Program, load_program
+from pellucid.listing.parse import Listing, read_program
+from pellucid.match.manifest import MANIFEST, Manifest
+from pellucid.match.partition import PARTS, read_dropped
+from pellucid.match.texts import open_texts
+from pellucid.match.trust import require_trust
+from pellucid.subject.load import Subject, load_subject
+
+REPORT = "report.json"
+SIZES = {"small": 0.01, "medium": 0.05, "large": 0.2}
+"""What share of the subject's parameters the numbers of all QK and IN sources may amount to."""
+
+
+class Project:
+    """What `decompile` wrote to `directory`. Reading needs no trust; running its program does."""
+
+    def __init__(
+        self, directory: Path, manifest: Manifest, model: Model | None = None, texts: Splits | None = None
+    ) -> None:
+        self.directory, self.manifest = directory, manifest
+        if model is not None:
+            self.model = model
+        if texts is not None:
+            self.texts = texts
+
+    @staticmethod
+    def open(directory: Path | str, *, trust: bool = False, subject: str | None = None) -> Project:
+        """Open a project directory; `trust` lets its program run although it was not made here.
+
+        `subject` says where the subject is now, if it has moved. Raises `ProjectError` for what is not such a
+        directory, is broken, or belongs to another subject.
+        """
+        directory = Path(directory)
+        manifest = Manifest.read(directory)
+        if trust:
+            require_trust(directory, granted=True)
+        moved = None if subject is None else Model(belonging(load_subject(subject), manifest, directory))
+        return Project(directory, manifest, moved)
+
+    def __repr__(self) -> str:
+        return f"<Project {self.directory}: {self.manifest.subject.name}>"
+
+    @cached_property
+    def model(self) -> Model:
+        """The exact model of the subject, loaded and checked against the hashes of the manifest."""
+        return Model(belonging(load_subject(self.manifest.subject.name), self.manifest, self.directory))
+
+    @property
+    def subject(self) -> Subject:
+        """The subject."""
+        return self.model.subject
+
+    @cached_property
+    def texts(self) -> Splits:
+        """The text that the manifest names, split. Raises `ProjectError` if it is no longer the same text."""
+        splits = open_texts(self.manifest.corpus, self.model, self.manifest.settings.seed)
+        for name in ("fit", "tune", "heldout"):
+            recorded, found = getattr(self.manifest.corpus, f"{name}_sha256"), getattr(splits, name).sha256
+            if recorded and recorded != found:
+                raise ProjectError(
+                    f"the {name} text of {self.directory} has changed (SHA-256 {found[:12]}, {MANIFEST} says "
+                    f"{recorded[:12]}); restore it, or run `decompile` with the new text into another directory"
+                )
+        return splits
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """The store of every measurement."""
+        return Evidence(self.directory / "evidence.sqlite")
+
+    def listing(self) -> Listing:
+        """The program as it stands on disk, read but not run."""
+        return read_program(self.directory)
+
+    def dropped(self) -> frozenset[Address]:
+        """The addresses whose residual is dropped, according to `parts.toml`."""
+        return read_dropped(self.directory / PARTS, self.listing().config.shape)
+
+    def state(self) -> str:
+        """A hash of all that the program computes from: its files, which residuals are dropped, and the weights."""
+        files = sorted((self.directory / "program").glob("*.py"))
+        dropped = " ".join(map(str, sorted(read_dropped(self.directory / PARTS, self.listing().config.shape))))
+        return sha256_text(f"{sha256_files(files)} {dropped} {self.manifest.subject.weights_sha256}")
+
+    @property
+    def budget(self) -> int:
+        """How many numbers all sources of QK and IN may hold together."""
+        return int(SIZES[self.manifest.settings.size] * self.subject.parameters)
+
+    def symbols(self) -> dict[str, Symbol]:
+        """Names and notes by address."""
+        return read_symbols(self.directory / "symbols.tsv")
+
+    def program(self, source_only: Literal["code", "all"] | None = None) -> Program:
+        """The program, ready to run. Raises `ProjectError` if it is a stranger's and not trusted."""
+        require_trust(self.directory)
+        return load_program(self.directory, source_only)
+
+    def generate(self, prompt: str, tokens: int = 20, *, source_only: bool = False) -> str:
+        """What the program says after `prompt` at temperature 0."""
+        program = self.program("code" if source_only else None)
+        vocabulary = program.model.vocabulary
+        ids = vocabulary.encode(prompt)
+        if not 0 < len(ids) <= program.n_ctx:
+            raise ProjectError(f"the prompt {prompt!r} has {len(ids)} tokens, expected 1 to {program.n_ctx}")
+        logits, cache = program.extend(np.array([ids]), last_only=True)
+        said: list[int] = []
+        while len(said) < tokens and (token := int(logits[0, -1].argmax())) != vocabulary.end:
+            said.append(token)
+            if cache.length == program.n_ctx:
+                break
+            logits, cache = program.extend(np.array([[token]]), cache, last_only=True)
+        return str(vocabulary.decode(said))
+
+    def report(self) -> dict[str, Any]:
+        """The figures of the last measurement. Raises `ProjectError` if there was none."""
+        path = self.directory / REPORT
+        if not path.is_file():
+            raise ProjectError(f"{self.directory} has not been measured; run `pellucid verify {self.directory}`")
+        try:
+            data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ProjectError(f"{path}: {error}; run `pellucid verify {self.directory}`") from None
+        return data
+
+    def save_report(self, data: dict[str, Any]) -> None:
+        """Write `report.json`, atomically."""
+        write_text(self.directory / REPORT, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def belonging(subject: Subject, manifest: Manifest, directory: Path) -> Subject:
+    """`subject` if it is the one that `manifest` names. Raises `ProjectError` otherwise."""
+    for what in ("weights", "tokenizer"):
+        recorded, found = (getattr(entry, f"{what}_sha256") for entry in (manifest.subject, subject))
+        if recorded != found:
+            raise ProjectError(
+                f"{directory} belongs to another subject: the {what} of {subject.name!r} have SHA-256 {found[:12]}, "
+                f"{MANIFEST} says {recorded[:12]} ({manifest.subject.name}); choose another directory or that subject"
+            )
+    return subject

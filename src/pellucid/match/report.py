@@ -1,0 +1,104 @@
+"""`report.json` and the data of `report.html`: what was measured, where each part stands, and what that amounts to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from pellucid import __version__
+from pellucid.experiment.divergence import Divergence
+from pellucid.experiment.ledger import Report
+from pellucid.match.gate import judge
+from pellucid.match.inventory import Entry, inventory
+from pellucid.match.progress import progress
+from pellucid.match.project import Project
+
+BLOCKS = ("full", "source_only", "source_only_all", "noise_floor", "trigram", "bigram")
+
+
+def build_report(
+    project: Project, blocks: Mapping[str, Report], worst: Iterable[Divergence], *, quick: bool
+) -> dict[str, Any]:
+    """Everything but the parts: `{full|source_only|…: {overall|DOMAIN: {METRIC: {value, low, high, n}}}, …}`."""
+    state = project.state()
+    report: dict[str, Any] = {
+        "format": 1,
+        "pellucid": __version__,
+        "created": datetime.now(UTC).date().isoformat(),
+        "command": f"pellucid verify {project.directory.name}{' --quick' if quick else ''}",
+        "quick": quick,
+        "state": state,
+        "subject": _subject(project),
+        "corpus": _corpus(project),
+    }
+    report |= {name: blocks.get(name) for name in BLOCKS}
+    report["gate"] = judge(report["full"], project.manifest.gate, quick=quick)
+    entries = inventory(project)
+    report["progress"] = progress(
+        [entry.state for entry in entries], report["gate"]["passed"], report["source_only"], calibration(project)
+    )
+    report["numbers"] = _numbers(project, entries)
+    report["worst"] = [divergence.to_dict() for divergence in worst]
+    return report
+
+
+def page_data(project: Project) -> dict[str, Any]:
+    """The report with every part in it, as `pellucid.view.report.render` takes it."""
+    entries = inventory(project)
+    details = [entry for entry in entries if entry.statement is not None]
+    at = {entry.address: number for number, entry in enumerate(details)}
+    columns = {
+        "address": [str(entry.address) for entry in entries],
+        "form": [entry.state.form for entry in entries],
+        "residual": [entry.state.residual for entry in entries],
+        "verdict": [entry.verdict for entry in entries],
+        "parameters": [entry.state.parameters for entry in entries],
+        "effect": [entry.state.effect for entry in entries],
+        "name": [entry.name for entry in entries],
+        "detail": [at.get(entry.address, -1) for entry in entries],
+    }
+    return project.report() | {"parts": columns, "details": [entry.detail() for entry in details]}
+
+
+def _subject(project: Project) -> dict[str, Any]:
+    subject, config = project.subject, project.subject.config
+    return {
+        "name": project.manifest.subject.name,
+        "parameters": subject.parameters,
+        "layers": config.n_layer,
+        "heads": config.n_head,
+        "neurons": config.n_inner,
+        "d_model": config.n_embd,
+        "vocab": config.vocab_size,
+        "context": config.n_positions,
+        "weights_sha256": subject.weights_sha256,
+        "tokenizer_sha256": subject.tokenizer_sha256,
+    }
+
+
+def _corpus(project: Project) -> dict[str, Any]:
+    heldout = project.texts.heldout
+    return {"origin": heldout.corpus.origin, "domains": list(heldout.domains), "splits": splits(project)}
+
+
+def splits(project: Project) -> dict[str, dict[str, Any]]:
+    """Hash and size of the text that is fitted, tuned and measured on."""
+    found = {name: getattr(project.texts, name) for name in ("fit", "tune", "heldout")}
+    return {name: {"sha256": split.sha256, "words": split.n_words} for name, split in found.items()}
+
+
+def _numbers(project: Project, entries: list[Entry]) -> dict[str, Any]:
+    code = ("QK", "IN")
+    return {
+        "program": sum(entry.numbers for entry in entries if entry.address.kind in code),
+        "budget": project.budget,
+        "size": project.manifest.settings.size,
+    }
+
+
+def calibration(project: Project) -> dict[str, float | int | None] | None:
+    """How well the effect estimates agree with exact ablations, None where no effects were estimated."""
+    for _, row in project.evidence.find(part="program", kind="effect_calibration", metric="correlation"):
+        return {"correlation": row.value, "n": row.n}
+    return None

@@ -1,0 +1,35 @@
+"""The text that a decompilation is fitted, tuned and measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pellucid.exact.model import Model
+from pellucid.experiment.corpus import Corpus, Splits, read_corpus, split_corpus, story_corpus
+from pellucid.experiment.sampling import sampled_corpus
+from pellucid.match.manifest import CorpusEntry
+from pellucid.zoo.village import Split, Village
+
+STORIES: dict[Split, int] = {"train": 12_000, "test": 8_000}
+
+
+def open_texts(entry: CorpusEntry, model: Model, seed: int) -> Splits:
+    """The splits of the text that `entry` names; without paths, the subject's own text.
+
+    A village model is read with the village's generator: stories like those it was trained on to fit and tune, stories
+    and wordings it has never seen to measure. Any other subject is sampled at temperature 1, and the origin says so.
+    Raises `CorpusError` for text that is missing or too short.
+    """
+    if entry.paths:
+        return split_corpus(read_corpus(entry.paths), read_corpus(entry.fit_paths) if entry.fit_paths else None)
+    if model.subject.name.startswith("zoo:village"):
+        return split_corpus(_village("test"), _village("train"))
+    return split_corpus(sampled_corpus(model, model.tokenizer, model.subject.name, seed=seed))
+
+
+def _village(split: Split) -> Corpus:
+    def stories() -> Iterator[str]:
+        return (story.text for story in Village().stories(split, 0, STORIES[split]))
+
+    kind = {"train": "stories and wordings as in training", "test": "unseen stories and wordings"}[split]
+    return story_corpus(stories, f"the village generator, {STORIES[split]:,} stories: {kind}", "village")

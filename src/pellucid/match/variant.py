@@ -1,0 +1,46 @@
+"""Variants of a program: the same text with other residuals, or with some parts turned raw, run from a copy."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from pellucid.base.address import Address
+from pellucid.base.files import write_text
+from pellucid.listing.load import Program, load_program
+from pellucid.listing.parse import read_program
+from pellucid.listing.revise import revise
+from pellucid.match.partition import PARTS, partition, write_parts
+from pellucid.match.project import Project
+from pellucid.match.trust import require_trust
+
+
+@contextmanager
+def variant(
+    project: Project,
+    *,
+    dropped: Iterable[Address] = (),
+    raw: Iterable[Address] = (),
+    source_only: Literal["code", "all"] | None = None,
+) -> Iterator[Program]:
+    """The program of `project` with exactly the residuals in `dropped` dropped, and the parts in `raw` without source.
+
+    Raises `ProjectError` if the program is a stranger's and not trusted.
+    """
+    require_trust(project.directory)
+    with tempfile.TemporaryDirectory(prefix="pellucid-") as name:
+        copy = Path(name)
+        shutil.copytree(project.directory / "program", copy / "program", ignore=shutil.ignore_patterns("__pycache__"))
+        os.symlink((project.directory / "weights.safetensors").resolve(), copy / "weights.safetensors")
+        listing = read_program(copy)
+        for address in raw:
+            page = listing.pages[listing[address].file.name]
+            write_text(page.path, revise(page, {str(address): None}).text)
+            listing = read_program(copy)
+        write_parts(copy / PARTS, partition(listing, frozenset(dropped)), listing.config)
+        yield load_program(copy, source_only)
