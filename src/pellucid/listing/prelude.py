@@ -30,7 +30,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -131,12 +131,17 @@ def _caller() -> tuple[str, int]:
 # --- places in the text: what a source is given -----------------------------------------------------------------------
 
 
+@runtime_checkable
 class TokenSets(Protocol):
     """What tokens need to know of the vocabulary."""
 
-    def id_of(self, text: str) -> int: ...
+    def id_of(self, text: str) -> int:
+        """The id of a text that is one token."""
+        ...
 
-    def members(self, texts: tuple[str | int, ...]) -> Booleans: ...
+    def members(self, texts: tuple[str | int, ...]) -> Booleans:
+        """Which ids are among texts or ids, with a False for no token at the end."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
