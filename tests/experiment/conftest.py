@@ -18,12 +18,12 @@ class Pieces:
     vocab_size = len(PIECES)
 
     def encode(self, text: str) -> list[int]:
-        ids = []
-        while text:
-            token = next((t for t, piece in enumerate(PIECES) if text.startswith(piece)), None)
+        ids, at = [], 0
+        while at < len(text):
+            token = next((t for t, piece in enumerate(PIECES) if text.startswith(piece, at)), None)
             if token is not None:
                 ids.append(token)
-            text = text[len(PIECES[token]) if token is not None else 1 :]
+            at += 1 if token is None else len(PIECES[token])
         return ids
 
     def decode(self, ids: list[int]) -> str:

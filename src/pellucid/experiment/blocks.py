@@ -11,13 +11,12 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Literal
 
 from pellucid.experiment.reading import Document
 
 Fold = Literal["fit", "tune", "heldout"]
-_WORD = re.compile(r"\s*\S+")
 
 
 @dataclass(frozen=True)
@@ -95,10 +94,12 @@ def _pieces(document: Document, cut: Cut) -> Iterator[Piece]:
 
 def _word_ends(text: str, cut: Cut) -> tuple[int, int] | None:
     """Where the block ends and where the gap after it ends, or None if no further word has begun by then."""
-    end = 0
-    for count, found in enumerate(_WORD.finditer(text), 1):
-        if count == cut.words:
-            end = found.end()
-        elif count == cut.words + cut.gap:
-            return (end, found.end()) if text[found.end() :].strip() else None
-    return None
+    found = _pattern(cut).match(text)
+    return (found.end(1), found.end(2)) if found else None
+
+
+@cache
+def _pattern(cut: Cut) -> re.Pattern[str]:
+    """A block, its gap and the beginning of one more word; possessive, so that it never splits a word or retries."""
+    word = r"(?:\s*+\S++)"
+    return re.compile(rf"({word}{{{cut.words}}}+)({word}{{{cut.gap}}}+)\s++\S")

@@ -18,6 +18,8 @@ PER_ROW = 8
 """Contexts continued from each row of text."""
 QUICK_SECONDS = 180.0
 """What a quick measurement may take, of the five minutes that a quick run has in all."""
+REFERENCE_SECONDS = 120.0
+"""What averaging the subject's predictions may take in a full measurement."""
 _WRITTEN = 40
 """Tokens a 16-word continuation takes until most of a batch is done."""
 _AT_ONCE = 1e-3
@@ -90,7 +92,8 @@ def plan(
 
     `cache_bytes` is what one position of one row takes in a cache (for GPT-2: layers × 2 × d_model × 4). Without
     `seconds` a full measurement has 5,000 contexts however long they take; a quick one 500 contexts, of rows of at most
-    256 tokens, in 180 seconds: fewer if they take longer. A quarter of the time that contexts take goes to references.
+    256 tokens, in 180 seconds: fewer if they take longer. A fifth of the time goes to the references (in a full one, at
+    most two minutes).
     """
     budget = seconds if seconds is not None else QUICK_SECONDS if quick else None
     length = min(n_ctx, 256) if quick else n_ctx
@@ -100,9 +103,8 @@ def plan(
     if budget is not None:
         contexts = max(PER_ROW, min(contexts, int(0.8 * budget / each)))
     own = paces[subject].read
-    tokens = 50_000 if quick else 500_000
-    if budget is not None:
-        tokens = max(n_ctx, min(tokens, int(0.2 * budget / own)))
+    seconds_left = REFERENCE_SECONDS if budget is None else 0.2 * budget
+    tokens = max(n_ctx, min(50_000 if quick else 500_000, int(seconds_left / own)))
     rows = ceil(contexts / PER_ROW)
     batch = max(1, min(128, rows, _MEMORY // (length * cache_bytes)))
     tables = min(1 << (28 if quick else 30), 4 * n_vocab * tokens)
