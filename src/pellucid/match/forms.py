@@ -1,0 +1,388 @@
+"""Forms: what a source says, between fitting it and printing it.
+
+A form is a small frozen value that evaluates itself on token ids (the fast twin of what it prints), prints itself as a
+statement of the program language, and knows how many numbers that statement holds. Its constants are rounded to what
+is printed when it is made, so that whatever is measured of a form holds for its statement.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from pellucid.base.address import Address
+from pellucid.listing.count import literal
+from pellucid.subject.tokenizer import Tokenizer
+
+Which = Literal["token", "previous"]
+TokenText = Callable[[int], str | int]
+"""How a token is written in a source: as its text, or as its id where it has no text of its own."""
+
+DIGITS = 3
+WIDTH = 116
+NAMED_TOKENS = 3
+SHOWN_TOKENS = 6
+
+
+def rounded(value: float, digits: int = DIGITS) -> float:
+    """`value` to the significant digits that are printed."""
+    return float(f"{value:.{digits}g}") + 0.0
+
+
+def token_texts(tokenizer: Tokenizer) -> TokenText:
+    """How the tokens of `tokenizer` are written: their text; their id where that is no UTF-8, or an earlier token's."""
+    written: list[str | int] = []
+    seen: set[str] = set()
+    for token in range(tokenizer.vocab_size):
+        text = tokenizer.token_bytes(token).decode("utf-8", errors="replace")
+        plain = bool(text) and "\ufffd" not in text and text not in seen
+        written.append(text if plain else token)
+        seen.add(text)
+    return lambda token: written[token] if token < len(written) else token
+
+
+# --- where a head looks -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Offset:
+    """The key is `steps` positions before the query: 0 is the query's own place, 1 the previous token."""
+
+    steps: int
+
+    @property
+    def numbers(self) -> int:
+        return int(self.steps > 0)
+
+    @property
+    def code(self) -> str:
+        return f"(key.position == query.position{f' - {self.steps}' if self.steps else ''})"
+
+    @property
+    def name(self) -> str:
+        return {0: "itself", 1: "previous_token"}.get(self.steps, f"{self.steps}_tokens_before")
+
+    @property
+    def words(self) -> str:
+        return {0: "itself", 1: "the previous token"}.get(self.steps, f"the token {self.steps} before")
+
+    def twin(self, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "#batch query key"]:
+        return (_distance(ids) == self.steps).float()[None]
+
+
+@dataclass(frozen=True)
+class First:
+    """The key is the first token of the text."""
+
+    numbers = 1
+    code = "(key.position == 0)"
+    name = "first_token"
+    words = "the first token"
+
+    def twin(self, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "#batch query key"]:
+        at = torch.arange(ids.shape[1], device=ids.device)
+        return (at == 0).float().expand(1, ids.shape[1], -1)
+
+
+@dataclass(frozen=True)
+class SameToken:
+    """The key's token is the query's; the query's own place is one such key."""
+
+    numbers = 0
+    code = "(key.token == query.token)"
+    name = "same_token"
+    words = "the same token"
+
+    def twin(self, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "#batch query key"]:
+        return (ids[:, :, None] == ids[:, None, :]).float()
+
+
+@dataclass(frozen=True)
+class AfterSame:
+    """The key follows an earlier occurrence of the query's token (induction, arXiv 2209.11895)."""
+
+    numbers = 0
+    code = "(key.previous == query.token)"
+    name = "after_the_same_token"
+    words = "what followed the same token before"
+
+    def twin(self, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "#batch query key"]:
+        return (ids[:, :, None] == _previous(ids, -1)[:, None, :]).float()
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How many positions back the key is, counted up to `limit`; several of them make any piecewise linear curve."""
+
+    limit: int
+
+    numbers = 1
+    name = "distance"
+
+    @property
+    def code(self) -> str:
+        return f"minimum(distance(query, key), {self.limit})"
+
+    @property
+    def words(self) -> str:
+        return f"each step back, up to {self.limit}"
+
+    def twin(self, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "#batch query key"]:
+        return _distance(ids).clamp(max=self.limit).float()[None]
+
+
+Term = Offset | First | SameToken | AfterSame | Distance
+
+
+def _distance(ids: Int[Tensor, "batch pos"]) -> Int[Tensor, "query key"]:
+    at = torch.arange(ids.shape[1], device=ids.device)
+    return at[:, None] - at[None, :]
+
+
+def _previous(ids: Int[Tensor, "batch pos"], start: int) -> Int[Tensor, "batch pos"]:
+    """The token before each; `start` where there is none."""
+    return torch.cat([ids.new_full((len(ids), 1), start), ids[:, :-1]], 1)
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Where a head looks: pre-softmax score = Σ weight · term(query, key). Without terms it looks everywhere alike."""
+
+    address: Address
+    terms: tuple[tuple[Term, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        kept = tuple((term, rounded(weight)) for term, weight in self.terms)
+        object.__setattr__(self, "terms", tuple((term, weight) for term, weight in kept if weight))
+
+    def twin(self, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch query key"]:
+        """The scores of all pairs; those of keys later than the query mean nothing."""
+        scores = torch.zeros(len(ids), ids.shape[1], ids.shape[1], device=ids.device)
+        for term, weight in self.terms:
+            scores += weight * term.twin(ids)
+        return scores
+
+    def numbers(self, token_text: TokenText | None = None) -> int:  # noqa: ARG002 (as of `Fires`)
+        """How many numbers the statement holds."""
+        return sum(1 + term.numbers for term, _ in self.terms) or 1
+
+    def name(self, token_text: TokenText | None = None) -> str:  # noqa: ARG002
+        """A name from the rule: the strongest terms that it looks at."""
+        liked = [term for term, weight in _strongest(self.terms) if weight > 0 and not isinstance(term, Distance)]
+        names = [term.name for term in liked[:2]]
+        nearer = [(t, w) for t, w in self.terms if isinstance(t, Distance)]
+        if not names and nearer:
+            return "nearby_tokens" if sum(w * t.limit for t, w in nearer) < 0 else "distant_tokens"
+        name = "_or_".join(names) or ("other_tokens" if self.terms else "everywhere")
+        return name if name[0].isalpha() else f"the_{name}"
+
+    def describe(self, token_text: TokenText | None = None) -> str:  # noqa: ARG002
+        """The rule as one plain sentence."""
+        if not self.terms:
+            return "Looks at all earlier tokens alike."
+        places = [(t, w) for t, w in _strongest(self.terms) if not isinstance(t, Distance)]
+        liked = [(t, w) for t, w in places if w > 0]
+        shunned = [(t, w) for t, w in places if w < 0]
+        clauses = []
+        if liked:
+            clauses.append(f"looks at {_listed([_clause(n, t, w) for n, (t, w) in enumerate(liked)])}")
+        if shunned:
+            clauses.append(f"avoids {_listed([_clause(0, t, w) for t, w in shunned])}")
+        if curve := self.curve():
+            falling = curve[-1][1] < 0
+            clauses.append(f"prefers {'near' if falling else 'distant'} tokens ({_curve_words(curve)})")
+        sentence = ", ".join(clauses)
+        return f"{sentence[0].upper()}{sentence[1:]}."
+
+    def curve(self) -> list[tuple[int, float]]:
+        """What distance adds to the score, at each bend of the curve: (distance, score); empty without such terms."""
+        bends = sorted({term.limit for term, _ in self.terms if isinstance(term, Distance)})
+        parts = [(term.limit, weight) for term, weight in self.terms if isinstance(term, Distance)]
+        return [(bend, sum(weight * min(bend, limit) for limit, weight in parts)) for bend in bends]
+
+    def statement(self, token_text: TokenText, name: str, description: str, evidence_lines: Sequence[str] = ()) -> str:
+        """The source of this head as it stands in a layer file."""
+        del token_text
+        summands = [f"{_number(weight)} * {term.code}" for term, weight in _strongest(self.terms)]
+        return _function(self.address, name, "query, key", description, evidence_lines, summands or ["0.0"])
+
+
+def _strongest(terms: Iterable[tuple[Term, float]]) -> list[tuple[Term, float]]:
+    """Terms by how much they can change a score, the curve of distances last, its bends in order."""
+    return sorted(terms, key=lambda tw: (tw[0].limit, 0.0) if isinstance(tw[0], Distance) else (0, -abs(tw[1])))
+
+
+def _clause(rank: int, term: Term, weight: float) -> str:
+    size = f"weight {weight:g}"
+    return f"{'a little at ' if rank and abs(weight) < 1.5 else ''}{term.words} ({size})"
+
+
+def _curve_words(curve: list[tuple[int, float]]) -> str:
+    return ", ".join(f"{score:+.2g} at {at}" for at, score in curve)
+
+
+# --- when a neuron fires ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Fires:
+    """When a neuron fires: pre-activation = bias + Σ weight · [token in set]. Without sets it is a constant.
+
+    A set is (which, ids, weight): which token it is about (`token` here, or the `previous` one), its members, and what
+    it adds. Sets about the same token are disjoint.
+    """
+
+    address: Address
+    bias: float
+    sets: tuple[tuple[Which, tuple[int, ...], float], ...] = ()
+
+    def __post_init__(self) -> None:
+        kept = [(which, tuple(ids), rounded(weight)) for which, ids, weight in self.sets if ids]
+        object.__setattr__(self, "bias", rounded(self.bias))
+        object.__setattr__(self, "sets", tuple(entry for entry in kept if entry[2]))
+
+    def twin(self, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos"]:
+        """The pre-activation at every position."""
+        vocab = 1 + max([int(ids.max()), *(max(members) for _, members, _ in self.sets)])
+        return Tables.of([self], vocab, ids.device)(ids)[..., 0]
+
+    def numbers(self, token_text: TokenText) -> int:
+        """How many numbers the statement holds (exact up to some 200 tokens, where syntax begins to count too)."""
+        return 1 + sum(1 + sum(literal(token_text(token)) for token in members) for _, members, _ in self.sets)
+
+    def name(self, token_text: TokenText) -> str:
+        """A name from the rule: the first tokens of its strongest set."""
+        raising = [entry for entry in self.sets if entry[2] > 0]
+        if not self.sets:
+            return "constant"
+        which, members, _ = max(raising or self.sets, key=lambda entry: abs(entry[2]))
+        words = [_word(token_text(token)) for token in members]
+        words = list(dict.fromkeys(word for word in words if word))[:NAMED_TOKENS]
+        start = ("on" if raising else "not_on") if which == "token" else ("after" if raising else "not_after")
+        return "_".join([start, *words]) if words else f"{start}_some_tokens"
+
+    def describe(self, token_text: TokenText) -> str:
+        """The rule as one plain sentence."""
+        if not self.sets:
+            return f"Its pre-activation is a constant, {self.bias:g}."
+        clauses = []
+        for which, members, weight in sorted(self.sets, key=lambda entry: -entry[2]):
+            shown = [_shown(token_text(token)) for token in members[:SHOWN_TOKENS]]
+            more = f" and {len(members) - SHOWN_TOKENS} more" if len(members) > SHOWN_TOKENS else ""
+            verb = ("on" if which == "token" else "after") + f" {', '.join(shown)}{more}"
+            clauses.append(f"{'more' if weight > 0 else 'less'} {verb} ({weight:+g})")
+        return f"Fires {'; '.join(clauses)}; {self.bias:g} otherwise."
+
+    def statement(self, token_text: TokenText, name: str, description: str, evidence_lines: Sequence[str] = ()) -> str:
+        """The source of this neuron as it stands in a layer file."""
+        summands = [_number(self.bias)]
+        for which, members, weight in self.sets:
+            start = f"{_number(weight)} * here.{which}.one_of("
+            summands.append(start + ", ".join(_shown(token_text(token)) for token in members) + ")")
+        return _function(self.address, name, "here", description, evidence_lines, summands)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Many `Fires` of one layer at once: two gathers whatever their number.
+
+    `row` maps a token id (and, one beyond, "no token") to a row of `here` and `before`, which hold only tokens that
+    some set contains and, in row 0, all others. The biases are in `here`.
+    """
+
+    row: Int[Tensor, " ids"]
+    here: Float[Tensor, "rows neuron"]
+    before: Float[Tensor, "rows neuron"]
+
+    @staticmethod
+    def of(fires: Sequence[Fires], vocab: int, device: torch.device | str = "cpu") -> Tables:
+        """The tables of `fires`, one column each in their order."""
+        named = sorted({token for form in fires for _, members, _ in form.sets for token in members})
+        place = {token: 1 + n for n, token in enumerate(named)}
+        sides: dict[str, Tensor] = {which: torch.zeros(1 + len(named), len(fires)) for which in ("token", "previous")}
+        for column, form in enumerate(fires):
+            sides["token"][:, column] = form.bias
+            for which, members, weight in form.sets:
+                sides[which][[place[token] for token in members], column] += weight
+        row = torch.zeros(vocab + 1, dtype=torch.long)
+        row[named] = torch.arange(1, 1 + len(named))
+        return Tables(row.to(device), sides["token"].to(device), sides["previous"].to(device))
+
+    def __call__(self, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos neuron"]:
+        """The pre-activation of every neuron at every position."""
+        return self.here[self.row[ids]] + self.before[self.row[_previous(ids, len(self.row) - 1)]]
+
+
+# --- printing ---------------------------------------------------------------------------------------------------------
+
+
+def quoted(text: str) -> str:
+    """`text` as a Python literal in double quotes; what cannot be seen is escaped."""
+    plain = (c if c.isprintable() and c not in '"\\' else c.encode("unicode_escape").decode() for c in text)
+    return '"' + "".join('\\"' if c == '"' else c for c in plain) + '"'
+
+
+def _shown(token: str | int) -> str:
+    return str(token) if isinstance(token, int) else quoted(token)
+
+
+def _number(value: float) -> str:
+    return repr(value)
+
+
+def _word(token: str | int) -> str:
+    """What a token may lend to a Python name."""
+    return f"token_{token}" if isinstance(token, int) else re.sub(r"[^a-z0-9]+", "_", token.lower()).strip("_")
+
+
+def _listed(items: Sequence[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def _function(
+    address: Address, name: str, arguments: str, description: str, evidence: Sequence[str], summands: Sequence[str]
+) -> str:
+    """A decorated function that returns the sum of `summands`, which are a number each or a number times something."""
+    signed = [summands[0], *(f"- {s[1:]}" if s.startswith("-") else f"+ {s}" for s in summands[1:])]
+    line = f"    return {' '.join(signed)}"
+    body = [line] if len(line) <= WIDTH else ["    return (", *(w for s in signed for w in _wrapped(s)), "    )"]
+    return "\n".join(
+        [f'@source("{address}")', f"def {name}({arguments}):", *_docstring(address, description, evidence), *body]
+    )
+
+
+def _wrapped(summand: str) -> list[str]:
+    """A summand on as many lines as it needs; a long set of tokens is broken between its members."""
+    whole = f"        {summand}"
+    if len(whole) <= WIDTH:
+        return [whole]
+    head, _, members = summand.partition("one_of(")
+    lines, line = [f"        {head}one_of("], ""
+    for member in re.findall(r'"(?:[^"\\]|\\.)*"|\d+', members):
+        if len(line) + len(member) + 14 > WIDTH:
+            lines.append(f"            {line.rstrip()}")
+            line = ""
+        line += f"{member}, "
+    return [*lines, f"            {line.rstrip().rstrip(',')}", "        )"]
+
+
+def _docstring(address: Address, description: str, evidence: Sequence[str]) -> list[str]:
+    """The lines of a docstring: what the part does, the numbers behind it, its address. Nothing in them can end it."""
+    import textwrap
+
+    paragraphs = [[description], *([list(evidence)] if evidence else []), [str(address)]]
+    lines: list[str] = []
+    for number, paragraph in enumerate(paragraphs):
+        lines += [""] if number else []
+        for sentence in paragraph:
+            visible = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in sentence)
+            escaped = visible.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+            lines += textwrap.wrap(escaped, WIDTH - 6, break_long_words=False, break_on_hyphens=False) or [""]
+    first = f'    """{lines[0]}'
+    return [first, *(f"    {line}" if line else "" for line in lines[1:]), '    """']

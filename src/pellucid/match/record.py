@@ -1,0 +1,77 @@
+"""Recording what parts do on text: activations and gradients, a batch at a time, so that memory never grows with text.
+
+Gradients are those of the log-likelihood of tokens that the model itself draws at each position: their outer product
+is, in expectation, the Fisher information, the curvature of KL (Martens, arXiv 1412.1193, section 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from pellucid.exact.model import Model
+
+BATCH_TOKENS = 2048
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Activations of a batch of rows by name and, one dictionary a draw, the gradients at those that were asked for."""
+
+    ids: Int[Tensor, "batch pos"]
+    values: dict[str, Tensor]
+    gradients: tuple[dict[str, Tensor], ...]
+
+
+def batches(rows: Int[Tensor, "row pos"], tokens: int = BATCH_TOKENS) -> Iterator[Int[Tensor, "batch pos"]]:
+    """`rows` in groups of about `tokens` tokens, at least one row each."""
+    yield from rows.split(max(1, tokens // rows.shape[1]))
+
+
+def record(
+    model: Model,
+    rows: Int[Tensor, "row pos"],
+    names: Sequence[str],
+    gradients: Sequence[str] = (),
+    draws: int = 1,
+    seed: int = 0,
+) -> Iterator[Recording]:
+    """The activations `names` of every batch of `rows`, with gradients at those in `gradients`.
+
+    The tokens are drawn from `seed` and the number of the batch: the same rows give the same recordings every time.
+    """
+    for number, ids in enumerate(batches(rows)):
+        if not gradients:
+            with torch.no_grad():
+                yield Recording(ids, model.run(ids, tuple(names)), ())
+            continue
+        generator = torch.Generator(model.device).manual_seed(1_000_003 * seed + number)
+        with torch.enable_grad():
+            values = model.run(ids, (*names, "logits"), edits=dict.fromkeys(gradients, _leaf))
+            logits = values.pop("logits")
+            found = tuple(_draw(logits, [values[name] for name in gradients], generator) for _ in range(draws))
+        by_name = tuple(dict(zip(gradients, draw, strict=True)) for draw in found)
+        yield Recording(ids, {name: value.detach() for name, value in values.items()}, by_name)
+
+
+def _leaf(value: Tensor) -> Tensor:
+    """`value` as something that gradients can be taken at."""
+    return value if value.requires_grad else value.detach().requires_grad_()
+
+
+def _draw(
+    logits: Float[Tensor, "batch pos vocab"], at: Sequence[Tensor], generator: torch.Generator
+) -> tuple[Tensor, ...]:
+    """Draw a token at every position from `logits`; the gradients of their summed log-likelihood at `at`.
+
+    With p the model's distribution and y the token drawn, the gradient of log p(y) at the logits is onehot(y) − p.
+    """
+    with torch.no_grad():
+        direction = logits.softmax(-1)
+        drawn = torch.multinomial(direction.flatten(0, 1), 1, generator=generator).view(*logits.shape[:2], 1)
+        direction.neg_().scatter_add_(2, drawn, torch.ones_like(drawn, dtype=direction.dtype))
+    return torch.autograd.grad(logits, list(at), direction, retain_graph=True)
