@@ -22,20 +22,29 @@ ROWS = {
 }
 
 
-def figure(entry: dict[str, Any] | None, *, interval: bool = True) -> str:
-    """A measured number with its 95 % interval, or a dash where nothing was measured."""
+def figure(entry: dict[str, Any] | None, between: str = " ") -> str:
+    """A measured number with its 95 % interval behind it, or a dash where nothing was measured."""
     if entry is None or entry["value"] is None:
         return "–"
-    value = _digits(entry["value"])
-    if not interval or entry.get("low") is None:
-        return value
-    return f"{value} ({_digits(entry['low'])}…{_digits(entry['high'])})"
+    if entry.get("low") is None:
+        return _digits(entry["value"])
+    return f"{_digits(entry['value'])}{between}[{_digits(entry['low'])}, {_digits(entry['high'])}]"
 
 
 def _digits(value: float) -> str:
-    if value == 0:
-        return "0"
-    return f"{value:.1e}" if abs(value) < 0.001 else f"{value:.4f}" if abs(value) < 1 else f"{value:.2f}"
+    """Three digits or so: 100, 97.2, 2.31, 0.023, 1.2e-05."""
+    size = abs(value)
+    if size == 0 or size >= 99.95:
+        return f"{value:.0f}"
+    return (
+        f"{value:.1e}"
+        if size < 0.001
+        else f"{value:.3f}"
+        if size < 1
+        else f"{value:.2f}"
+        if size < 10
+        else f"{value:.1f}"
+    )
 
 
 def fidelity_table(report: dict[str, Any]) -> Table:
@@ -48,11 +57,11 @@ def fidelity_table(report: dict[str, Any]) -> Table:
     )
     table.add_column("")
     for label in METRICS.values():
-        table.add_column(label, justify="right")
+        table.add_column(label, justify="right", no_wrap=True)
     for key, label in ROWS.items():
         block = report.get(key)
         if block:
-            table.add_row(label, *(figure(block["overall"].get(metric)) for metric in METRICS))
+            table.add_row(label, *(figure(block["overall"].get(metric), "\n") for metric in METRICS))
     return table
 
 
@@ -66,7 +75,7 @@ def domain_table(report: dict[str, Any], key: str = "full") -> Table:
     for domain, block in report[key].items():
         if domain != "overall":
             contexts = block.get("wer_next", {}).get("n", 0)
-            table.add_row(Text(domain), *(figure(block.get(m)) for m in METRICS), f"{contexts:,}")
+            table.add_row(Text(domain), *(figure(block.get(m), "\n") for m in METRICS), f"{contexts:,}")
     return table
 
 
@@ -115,5 +124,6 @@ def scoreboard(report: dict[str, Any], domains_of: str = "full") -> RenderableTy
 def show(report: dict[str, Any], domains_of: str = "full") -> None:
     """Print the scoreboard on standard output."""
     console = Console(highlight=False)
-    width = console.width if console.is_terminal else WIDTH
-    console.print(scoreboard(report, domains_of), width=max(width, WIDTH), soft_wrap=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=WIDTH)
+    console.print(scoreboard(report, domains_of))
