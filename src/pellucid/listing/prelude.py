@@ -135,8 +135,8 @@ def _caller() -> tuple[str, int]:
 class TokenSets(Protocol):
     """What tokens need to know of the vocabulary."""
 
-    def id_of(self, text: str) -> int:
-        """The id of a text that is one token."""
+    def id_of(self, text: str | int) -> int:
+        """The id of a text that is one token, or of a token given by its id."""
         ...
 
     def members(self, texts: tuple[str | int, ...]) -> Booleans:
@@ -155,10 +155,8 @@ class Tokens:
         """Where the token is `other`: a text, a token id, or tokens at other places."""
         if isinstance(other, Tokens):
             return (self.ids == other.ids) & (self.ids >= 0)
-        if isinstance(other, str):
+        if isinstance(other, str | int):
             return self.ids == self.vocabulary.id_of(other)
-        if isinstance(other, int) and other >= 0:
-            return self.ids == other
         raise TypeError(f"a token is compared with its text, its id or other tokens, not with {other!r}")
 
     def __ne__(self, other: object) -> Any:

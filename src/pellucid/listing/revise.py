@@ -13,6 +13,8 @@ from pellucid.listing.pages import raw
 from pellucid.listing.parse import Page, order, read_page
 
 _FUNCTION = re.compile(r"(?m)^def (\w+)\(")
+_GROUP = re.compile(r'raw\("L\d+\.(H00\.QK|ATTN\.B|N\*\.IN)"')
+"""Statements that emission sets apart from the one before by a blank line."""
 _NEEDLESS = re.compile(r"L\d+\.(IN|N\d+\.(IN|OUT))")
 """Statements that a raw part can do without: those about single neurons."""
 
@@ -92,6 +94,8 @@ def _blank(above: list[str], below: list[str], had: int) -> int:
     function = above[-1][:1] in (" ", ")") or above[0].startswith("@") or below[0].startswith(("@", "def "))
     if function:
         return 2
+    if below[0].startswith("raw(") and above[-1].startswith("raw(") and had > 1:
+        return int(bool(_GROUP.match(below[0])))  # a function stood between
     return min(had, 2) if below[0].startswith("#") or above[-1].startswith("#") else min(had, 1)
 
 

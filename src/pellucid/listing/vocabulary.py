@@ -127,9 +127,10 @@ class Vocabulary:
         texts = [self._bytes[id] if 0 <= id < len(self._bytes) else b"" for id in ids]
         return (b" " if self.is_words else b"").join(texts).decode("utf-8", errors="replace")
 
-    def id_of(self, text: str) -> int:
-        """The id of the one token that stands for `text`."""
-        if (id := self._id_of_text.get(text)) is None:
+    def id_of(self, text: str | int) -> int:
+        """The id of the one token that stands for `text`; an id stands for itself."""
+        id = self._id_of_text.get(text) if isinstance(text, str) else text
+        if id is None or not 0 <= id < len(self._data["pieces"]):
             raise ProgramError(f"{text!r} is not one token of this model's vocabulary")
         return id
 
@@ -137,8 +138,7 @@ class Vocabulary:
     def members(self, texts: tuple[str | int, ...]) -> Booleans:
         """Which ids are among `texts` (or ids); one more entry at the end stands for no token and is False."""
         table = np.zeros(len(self._data["pieces"]) + 1, np.bool_)
-        table[[text if isinstance(text, int) else self.id_of(text) for text in texts]] = True
-        table[-1] = False
+        table[[self.id_of(text) for text in texts]] = True
         return table
 
     @cached_property
