@@ -10,9 +10,10 @@ import torch
 from emitted import Project, some_ids
 
 from pellucid.base.address import Address
-from pellucid.base.errors import SourceError
+from pellucid.base.errors import PellucidError, SourceError
 from pellucid.exact.model import Model, Taps
 from pellucid.listing.emit import emit, write_constants, write_statements
+from pellucid.listing.load import load_sources
 
 IDS = some_ids(11, 3, 13)
 
@@ -209,3 +210,34 @@ def test_errors_while_running_name_the_part(project: Project) -> None:
     program = project.load()
     with pytest.raises(SourceError, match=r"L01.H01.QK \(by_hand\) returned shape"):
         program.logits(IDS)
+
+
+NEURON = (
+    '@source("L00.N0003.IN")\ndef by_hand_too(here):\n    """By hand."""\n    return 0.75 * (here.token == "w4")\n\n\n'
+)
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_source_answers_alone(project: Project, alone: bool) -> None:
+    project.source("L00.H01.QK", "6.5 * (key.position == query.position - 1)")
+    project.replace("layer_00.py", 'raw("L00.N*.IN")', f'{NEURON}raw("L00.N*.IN")')
+    program = load_sources(project.directory, "layer_00.py") if alone else project.load()
+    scores = program.source_output("L00.H01.QK", IDS, (3, 13, 13))
+    assert np.array_equal(scores, QK["6.5 * (key.position == query.position - 1)"])
+    one = program.source_output("L00.H01.QK", IDS[:1], (13, 13))
+    assert np.array_equal(one, scores[0])
+    fires = program.source_output("L00.N0003.IN", IDS[:1], (13,))
+    assert np.array_equal(fires, np.float32(0.75) * (IDS[0] == 4))
+    for key in ("L00.H00.QK", "L00.H01.OV"):
+        with pytest.raises(SourceError, match=f"{key} has no source .* did you mean L00.H01.QK"):
+            program.source_output(key, IDS, (3, 13, 13))
+
+
+def test_a_page_alone_needs_no_weights(project: Project) -> None:
+    project.source("L00.H01.QK", "select(key.previous == query.token)")
+    (project.directory / "weights.safetensors").unlink()
+    sources = load_sources(project.directory, "layer_00.py")
+    sources.check("L00.H01.QK")
+    project.replace("layer_00.py", "select(key.previous == query.token)", "(key.token == 'w9').sum(-1)[..., None]")
+    with pytest.raises(PellucidError, match=r"L00.H01.QK .* depends on tokens that come later"):
+        load_sources(project.directory, "layer_00.py").check("L00.H01.QK")

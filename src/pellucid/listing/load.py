@@ -19,11 +19,51 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float32, Integer
 
-from pellucid.base.errors import PellucidError, ProjectError, SourceError
+from pellucid.base.errors import PellucidError, ProjectError, SourceError, closest
 from pellucid.listing.parse import read_program
 
 _NUMBERS = count()
 _LOCK = RLock()
+
+
+class Sources:
+    """The functions of a program that was just imported as `package`, each of which can be called alone."""
+
+    def __init__(self, directory: Path, package: ModuleType) -> None:
+        names = ("model", "parts", "prelude", "vocabulary")
+        model, parts, prelude, vocabulary = (importlib.import_module(f".{n}", package.__name__) for n in names)
+        self.directory = directory
+        self.vocabulary: Any = vocabulary.Vocabulary()
+        self._view, self._probe, self._config = prelude.View, parts.probe, model.CONFIG
+        self._sources = {key: parts.Source(s) for key, s in prelude.STATEMENTS.items() if s.function}
+
+    def check(self, key: str) -> None:
+        """Call the source of `key` once on a short text. Raises `SourceError` naming the part if it is broken."""
+        with _errors(self.directory):
+            self._probe([self._source(key)], self._config, self.vocabulary)
+
+    def source_output(
+        self, key: str, ids: Integer[np.ndarray, "batch pos"], shape: tuple[int, ...]
+    ) -> Float32[np.ndarray, ...]:
+        """What the source of `key` says about the texts `ids`: scores (QK) or pre-activations (IN).
+
+        `shape` is [batch, query, key] or [batch, pos]; the batch axis may be left out for a single text. Raises
+        `SourceError` for a source that raises or returns something else, and for a key without such a source.
+        """
+        with _errors(self.directory):
+            source = self._source(key)
+            view = self._view(np.asarray(ids, np.int64), 0, self.vocabulary)
+            batch, pos = ids.shape
+            whole = (batch, pos, pos) if source.kind == "QK" else (batch, pos)
+            said = source(whole, here=view.here, query=view.query(0, pos), key=view.key(pos))
+            return np.broadcast_to(said, whole).reshape(shape).copy()
+
+    def _source(self, key: str) -> Any:
+        source = self._sources.get(key)
+        if source is None or source.kind not in ("QK", "IN"):
+            known = [key for key, found in self._sources.items() if found.kind in ("QK", "IN")]
+            raise SourceError(f"{key} has no source of scores or pre-activations to call{closest(key, known)}")
+        return source
 
 
 class Program:
@@ -32,9 +72,10 @@ class Program:
     Everything that goes wrong inside it becomes a `SourceError` naming file, line and part.
     """
 
-    def __init__(self, directory: Path, model: Any) -> None:
+    def __init__(self, directory: Path, model: Any, sources: Sources) -> None:
         self.directory = directory
         self.model = model
+        self.sources = sources
         self.n_ctx: int = model.n_ctx
         self.n_vocab: int = model.n_vocab
 
@@ -58,6 +99,12 @@ class Program:
         with _errors(self.directory):
             self.model.check()
 
+    def source_output(
+        self, key: str, ids: Integer[np.ndarray, "batch pos"], shape: tuple[int, ...]
+    ) -> Float32[np.ndarray, ...]:
+        """What the source of one part says, see `Sources.source_output`."""
+        return self.sources.source_output(key, ids, shape)
+
 
 def load_program(directory: Path, source_only: Literal["code", "all"] | None = None) -> Program:
     """Import the program in `directory`, check its statements and call every source once.
@@ -68,9 +115,21 @@ def load_program(directory: Path, source_only: Literal["code", "all"] | None = N
     read_program(directory)
     with _errors(directory), _package(directory / "program") as package:
         model = importlib.import_module(".model", package.__name__).Model(source_only)
-    program = Program(directory, model)
+        program = Program(directory, model, Sources(directory, package))
     program.check()
     return program
+
+
+def load_sources(directory: Path, page: str) -> Sources:
+    """Import one page (`layer_00.py`) of the program in `directory`: its sources alone, without the weights.
+
+    This runs the page's code: ask first whether it may. Raises `SourceError` naming file, line and part.
+    """
+    directory = directory.resolve()
+    read_program(directory)
+    with _errors(directory), _package(directory / "program") as package:
+        importlib.import_module(f".{page.removesuffix('.py')}", package.__name__)
+        return Sources(directory, package)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pellucid.experiment.fidelity import Settings, evaluate
 from pellucid.experiment.ledger import Fidelity
 from pellucid.experiment.rows import Row, sample_rows
 from pellucid.explain.evidence import Measurement
-from pellucid.listing.load import Program
+from pellucid.listing.load import Program, Sources
 from pellucid.listing.parse import Listing
 from pellucid.match.inventory import statement_state
 from pellucid.match.project import Project
@@ -97,7 +97,11 @@ def isolated(model: Model, program: Program, listing: Listing, address: Address,
 
 
 def source_output(
-    program: Program, listing: Listing, address: Address, ids: Int64[np.ndarray, "1 pos"], shape: tuple[int, ...]
+    program: Program | Sources,
+    listing: Listing,
+    address: Address,
+    ids: Int64[np.ndarray, "1 pos"],
+    shape: tuple[int, ...],
 ) -> Float32[np.ndarray, ...]:
     """What the source of `address` says about one row: scores [query, key] or pre-activations [pos]."""
     statement = listing[address]
