@@ -16,6 +16,7 @@ from torch import Tensor
 from pellucid.exact.model import Model
 
 BATCH_TOKENS = 2048
+BATCH_LOGITS = 1 << 25
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,9 @@ class Recording:
     gradients: tuple[dict[str, Tensor], ...]
 
 
-def batches(rows: Int[Tensor, "row pos"], tokens: int = BATCH_TOKENS) -> Iterator[Int[Tensor, "batch pos"]]:
-    """`rows` in groups of about `tokens` tokens, at least one row each."""
+def batches(rows: Int[Tensor, "row pos"], vocab: int) -> Iterator[Int[Tensor, "batch pos"]]:
+    """`rows` in groups of about `BATCH_TOKENS` tokens, fewer where logits for `vocab` tokens would grow too large."""
+    tokens = min(BATCH_TOKENS, BATCH_LOGITS // vocab)
     yield from rows.split(max(1, tokens // rows.shape[1]))
 
 
@@ -44,7 +46,7 @@ def record(
 
     The tokens are drawn from `seed` and the number of the batch: the same rows give the same recordings every time.
     """
-    for number, ids in enumerate(batches(rows)):
+    for number, ids in enumerate(batches(rows, model.n_vocab)):
         if not gradients:
             with torch.no_grad():
                 yield Recording(ids, model.run(ids, tuple(names)), ())

@@ -1,0 +1,447 @@
+"""When neurons fire: from a constant to a few sets of current and previous tokens, fitted where it matters.
+
+A source that gives pre-activation c where the neuron's post-activation is z costs about ½ g² (act(c) − z)² nats, g being
+the gradient of a drawn log-likelihood at z (see `effect.py`). Positions that get the same c can be pooled: all that is
+needed of them are Σg², Σg²z and Σg²z². So everything here works on such moments, of all neurons of a layer at once:
+
+1. moments per current token give each token's own best level and what separating it from the rest would save; the
+   tokens that save most per number become sets, their levels joined by one-dimensional k-means (exact, by dynamic
+   programming); means of rare tokens are first drawn towards the neuron's mean;
+2. the same per previous token, on what the sets of current tokens leave;
+3. moments per cell (one of the sets, or none, of current tokens × the same of previous tokens) give the constants, by
+   damped Gauss–Newton on the very loss, and on *tune* rows each candidate's score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from pellucid.base.address import Address
+from pellucid.exact.model import Model
+from pellucid.exact.ops import ACTIVATION
+from pellucid.listing.count import literal
+from pellucid.match.forms import Fires, TokenText, Which, token_texts
+from pellucid.match.record import record
+
+SETS = 3
+"""The most sets about the same token."""
+BUDGETS = (6, 12, 24, 48)
+"""The numbers that candidates may hold, up to `max_numbers`."""
+MOST_NUMBERS = 176
+"""Beyond this a source would also have to count its syntax."""
+PRIOR = 4.0
+"""A token's mean is drawn towards the neuron's as if so many average positions had been seen there."""
+WORTH = 0.003
+"""Every number must remove this share of the loss that the constant leaves, on *tune*."""
+ENOUGH = 0.95
+"""Fewer sets are preferred where they keep this share of what `SETS` sets save."""
+TABLE_BYTES = 1 << 29
+"""The most memory that tables of moments per token may take; more layers than fit are done in several runs."""
+
+Act = Callable[[Tensor], Tensor]
+Cells = Float[Tensor, "moment cell neuron"]
+
+
+@dataclass(frozen=True)
+class FiresCandidate:
+    """A candidate source of a neuron, how many numbers it holds, and its losses in nats per token."""
+
+    form: Fires
+    numbers: int
+    fit_loss: float
+    tune_loss: float
+
+
+@dataclass(frozen=True)
+class FiresProposal:
+    """All candidates of a neuron from simple to rich, the first being the constant, and which one is chosen."""
+
+    candidates: tuple[FiresCandidate, ...]
+    choice: int
+
+    @property
+    def chosen(self) -> FiresCandidate:
+        return self.candidates[self.choice]
+
+    @property
+    def explained(self) -> float:
+        """The share of the constant's tune loss that the chosen form removes."""
+        return 1 - self.chosen.tune_loss / max(self.candidates[0].tune_loss, 1e-30)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Sets of a layer's neurons: `here[token, neuron]` and `before[token, neuron]` number a token's set, 0 for none.
+
+    Tokens are numbered as in `Words`; `here` and `before` have one row more, for no token.
+    """
+
+    here: Int[Tensor, "word neuron"]
+    before: Int[Tensor, "word neuron"]
+
+    def cells(self, words: Int[Tensor, "batch pos"], previous: Int[Tensor, "batch pos"]) -> Int[Tensor, "place neuron"]:
+        """The cell of every position and neuron."""
+        return ((1 + SETS) * self.here[words].long() + self.before[previous]).flatten(0, 1)
+
+
+@dataclass(frozen=True)
+class Words:
+    """The tokens that occur in the fit rows, numbered; all others share the last number."""
+
+    tokens: Int[Tensor, " word"]
+    number: Int[Tensor, " vocab"]
+    cost: Float[Tensor, " word"]
+
+    @staticmethod
+    def of(rows: Int[Tensor, "row pos"], vocab: int, text: TokenText) -> Words:
+        tokens = rows.unique()
+        number = torch.full((vocab,), len(tokens))
+        number[tokens] = torch.arange(len(tokens))
+        cost = torch.tensor([float(literal(text(int(token)))) for token in tokens])
+        return Words(tokens, number, cost)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def pairs(self, ids: Int[Tensor, "batch pos"]) -> tuple[Int[Tensor, "batch pos"], Int[Tensor, "batch pos"]]:
+        """The numbers of every token and of the one before it."""
+        words = self.number[ids]
+        start = torch.full_like(words[:, :1], len(self))
+        return words, torch.cat([start, words[:, :-1]], 1)
+
+
+def propose_fires(
+    model: Model,
+    fit: Int[Tensor, "row pos"],
+    tune: Int[Tensor, "row pos"],
+    max_numbers: int | None = None,
+    seed: int = 0,
+) -> dict[Address, FiresProposal]:
+    """Candidates for every neuron, fitted on `fit` and scored on `tune` rows.
+
+    None holds more numbers than the neuron's raw part (d_model + 1), nor than `max_numbers`.
+    """
+    limit = min(model.config.n_embd + 1, MOST_NUMBERS, max_numbers or max(BUDGETS))
+    text = token_texts(model.tokenizer)
+    words = Words.of(fit, model.n_vocab, text)
+    act = ACTIVATION[model.config.activation]
+    each = 4 * 4 * len(words) * model.config.n_inner
+    together = max(1, TABLE_BYTES // each)
+    found: dict[Address, FiresProposal] = {}
+    for start in range(0, model.config.n_layer, together):
+        layers = range(start, min(start + together, model.config.n_layer))
+        fits = [LayerFit(layer, act, words, limit) for layer in layers]
+        for step in range(3):
+            for moments in _moments(model, fit, layers, words, seed):
+                fits[moments.layer - start].add(step, moments)
+            for layer_fit in fits:
+                layer_fit.finish(step)
+        for moments in _moments(model, tune, layers, words, seed + 1):
+            fits[moments.layer - start].add(3, moments)
+        for layer_fit in fits:
+            found |= layer_fit.proposals(text)
+    return found
+
+
+@dataclass(frozen=True)
+class Moments:
+    """A layer's neurons on a batch: weights ½g² in nats per token, post-activations, and the words at each position."""
+
+    layer: int
+    words: Int[Tensor, "batch pos"]
+    previous: Int[Tensor, "batch pos"]
+    weight: Float[Tensor, "place neuron"]
+    post: Float[Tensor, "place neuron"]
+
+
+def _moments(
+    model: Model, rows: Int[Tensor, "row pos"], layers: Iterable[int], words: Words, seed: int
+) -> Iterator[Moments]:
+    """Every layer's moments on every batch of rows."""
+    names = [f"L{layer:02d}.post" for layer in layers]
+    for batch in record(model, rows, names, gradients=names, seed=seed):
+        pairs = words.pairs(batch.ids)
+        for layer, name in zip(layers, names, strict=True):
+            weight = batch.gradients[0][name].flatten(0, 1).square() / (2 * rows.numel())
+            yield Moments(layer, *pairs, weight, batch.values[name].flatten(0, 1))
+
+
+class LayerFit:
+    """The fit of all neurons of a layer, in steps over the text; sums are all that it keeps."""
+
+    def __init__(self, layer: int, act: Act, words: Words, limit: int) -> None:
+        self.layer, self.act, self.words, self.limit = layer, act, words, limit
+        self.inverse = Inverse(act)
+        self.rules: list[Rule] = []
+        self.tables: Float[Tensor, "moment word neuron"] | None = None
+        self.fit: list[Cells] = []
+        self.tune: list[Cells] = []
+        self.levels: list[Float[Tensor, "constant neuron"]] = []
+
+    def add(self, step: int, m: Moments) -> None:
+        """Take in a batch: moments per current token, per previous token, per cell on fit rows, or on tune rows."""
+        if step == 0:
+            self.tables = self._added(self.tables, m.words, m.weight, m.weight * m.post)
+        elif step == 1:
+            cells = self.rules[-1].cells(m.words, m.previous)
+            left = m.post - self.act(self._pre(self.levels[0]).gather(0, cells))
+            self.tables = self._added(self.tables, m.previous, m.weight, m.weight * left)
+        else:
+            into = self.fit if step == 2 else self.tune
+            if not into:
+                into += [torch.zeros(3, (1 + SETS) ** 2, m.post.shape[1]) for _ in self.rules]
+            parts = (m.weight, m.weight * m.post, m.weight * m.post.square())
+            for rule, sums in zip(self.rules, into, strict=True):
+                cells = rule.cells(m.words, m.previous)
+                for part, total in zip(parts, sums, strict=True):
+                    total.scatter_add_(0, cells, part)
+
+    def _added(self, tables: Tensor | None, words: Tensor, *parts: Tensor) -> Tensor:
+        if tables is None:
+            tables = torch.zeros(len(parts), len(self.words) + 1, parts[0].shape[1])
+        for table, part in zip(tables, parts, strict=True):
+            table.index_add_(0, words.flatten(), part)
+        return tables
+
+    def finish(self, step: int) -> None:
+        """Draw the conclusions of a step over the fit rows."""
+        if step == 2:
+            self.levels = [self._constants(rule, sums) for rule, sums in zip(self.rules, self.fit, strict=True)]
+            return
+        assert self.tables is not None
+        weight, first = self.tables
+        centre = (first.sum(0) / weight.sum(0).clamp(min=1e-30)) if step == 0 else torch.zeros_like(first[0])
+        count = len(self.words)
+        sides = [
+            _sets(weight[:count], first[:count], centre, self.words.cost, budget - 2) for budget in self._budgets()
+        ]
+        none = torch.zeros(count + 1, weight.shape[1], dtype=torch.uint8)
+        if step == 0:
+            self.rules = [Rule(none, none), *(Rule(side, none) for side in sides)]
+            self.levels = [self._start(sides[-1], weight, first)]
+        else:
+            shared = zip(self.rules[1:-1], sides[:-1], strict=True)
+            self.rules += [Rule(rule.here, before) for rule, before in shared]
+        self.tables = None
+
+    def _budgets(self) -> list[int]:
+        return sorted({min(budget, self.limit) for budget in (*BUDGETS, self.limit)})
+
+    def _start(
+        self, side: Int[Tensor, "word neuron"], weight: Tensor, first: Tensor
+    ) -> Float[Tensor, "constant neuron"]:
+        """Constants (bias, sets of the current token, of the previous one) at the sets' mean post-activations."""
+        sums = torch.zeros(2, 1 + SETS, weight.shape[1])
+        for part, total in zip((weight, first), sums, strict=True):
+            total.scatter_add_(0, side.long(), part)
+        overall = sums[1].sum(0) / sums[0].sum(0).clamp(min=1e-30)
+        mean = torch.where(sums[0] > 0, sums[1] / sums[0].clamp(min=1e-30), overall)
+        level = self.inverse(mean)
+        return torch.cat([level[:1], level[1:] - level[:1], torch.zeros(SETS, weight.shape[1])])
+
+    def _pre(self, levels: Float[Tensor, "constant neuron"]) -> Float[Tensor, "cell neuron"]:
+        """The pre-activation in each cell."""
+        none = torch.zeros_like(levels[:1])
+        here, before = torch.cat([none, levels[1 : 1 + SETS]]), torch.cat([none, levels[1 + SETS :]])
+        return levels[0] + (here[:, None] + before[None]).flatten(0, 1)
+
+    def _constants(self, rule: Rule, cells: Cells) -> Float[Tensor, "constant neuron"]:
+        """The constants of least loss."""
+        by_set = cells.unflatten(1, (1 + SETS, 1 + SETS)).sum(2)
+        start = self._start_from(by_set)
+        used = [torch.ones(1, start.shape[1], dtype=torch.bool)]
+        used += [torch.stack([(side == n).any(0) for n in range(1, 1 + SETS)]) for side in (rule.here, rule.before)]
+        return gauss_newton(self._pre, self.act, start, cells, torch.cat(used))
+
+    def _start_from(self, by_set: Float[Tensor, "moment set neuron"]) -> Float[Tensor, "constant neuron"]:
+        numbers = torch.arange(1 + SETS)[:, None].expand(-1, by_set.shape[2])
+        return self._start(numbers, by_set[0], by_set[1])
+
+    def proposals(self, text: TokenText) -> dict[Address, FiresProposal]:
+        """All candidates of every neuron, and the choice."""
+        candidates: list[list[Fires]] = [
+            self._forms(rule, at) for rule, at in zip(self.rules, self.levels, strict=True)
+        ]
+        fit = torch.stack([self._losses(forms, *of) for forms, of in zip(candidates, zip(self.rules, self.fit))])
+        tune = torch.stack([self._losses(forms, *of) for forms, of in zip(candidates, zip(self.rules, self.tune))])
+        found: dict[Address, FiresProposal] = {}
+        for neuron, forms in enumerate(zip(*candidates, strict=True)):
+            tried = [
+                FiresCandidate(form, form.numbers(text), float(fit[n, neuron]), float(tune[n, neuron]))
+                for n, form in enumerate(forms)
+            ]
+            found[forms[0].address] = choose(candidate for candidate in tried if candidate.numbers <= self.limit)
+        return found
+
+    def _forms(self, rule: Rule, levels: Float[Tensor, "constant neuron"]) -> list[Fires]:
+        """The rule of every neuron with its constants, rounded."""
+        members: list[list[tuple[Which, tuple[int, ...], float]]] = [[] for _ in range(levels.shape[1])]
+        sides: tuple[tuple[Which, Tensor, int], ...] = (("token", rule.here, 1), ("previous", rule.before, 1 + SETS))
+        for which, side, first in sides:
+            groups: dict[tuple[int, int], list[int]] = {}
+            for word, neuron in side.nonzero().tolist():
+                groups.setdefault((neuron, int(side[word, neuron])), []).append(int(self.words.tokens[word]))
+            for (neuron, number), tokens in sorted(groups.items()):
+                members[neuron].append((which, tuple(tokens), float(levels[first + number - 1, neuron])))
+        addresses = (Address("IN", self.layer, neuron) for neuron in range(levels.shape[1]))
+        return [
+            Fires(address, float(bias), tuple(sets))
+            for address, bias, sets in zip(addresses, levels[0], members, strict=True)
+        ]
+
+    def _losses(self, forms: Sequence[Fires], rule: Rule, cells: Cells) -> Float[Tensor, " neuron"]:
+        """The loss of each form, with the constants that it prints."""
+        levels = torch.zeros(1 + 2 * SETS, len(forms))
+        for neuron, form in enumerate(forms):
+            levels[0, neuron] = form.bias
+            for which, members, weight in form.sets:
+                word = self.words.number[members[0]]
+                first, side = (1, rule.here) if which == "token" else (1 + SETS, rule.before)
+                levels[first + int(side[word, neuron]) - 1, neuron] = weight
+        return loss(self.act(self._pre(levels)), cells).sum(0)
+
+
+def loss(post: Float[Tensor, "cell neuron"], cells: Cells) -> Float[Tensor, "cell neuron"]:
+    """Σ w (post − z)² of each cell from its moments Σw, Σwz and Σwz²."""
+    weight, first, second = cells.double()
+    return (weight * post.double().square() - 2 * first * post.double() + second).clamp(min=0).float()
+
+
+def gauss_newton(
+    pre: Callable[[Tensor], Tensor],
+    act: Act,
+    start: Float[Tensor, "constant neuron"],
+    cells: Cells,
+    used: Bool[Tensor, "constant neuron"],
+) -> Float[Tensor, "constant neuron"]:
+    """Minimise each neuron's loss over its `used` constants from `start`: Gauss–Newton with damping (Levenberg).
+
+    `pre` must be linear in the constants. A step that does not help is undone and damped more.
+    """
+    count, neurons = start.shape
+    basis = torch.stack([pre(torch.eye(count)[:, at : at + 1]) for at in range(count)], 1)[..., 0]
+    constants = start * used
+    damping = torch.full((neurons,), 1e-3)
+    best = loss(act(pre(constants)), cells).sum(0)
+    for _ in range(12):
+        at = pre(constants).detach().requires_grad_()
+        with torch.enable_grad():
+            post = act(at)
+            (slope,) = torch.autograd.grad(post.sum(), at)
+        post = post.detach()
+        weight = cells[0] * slope.square()
+        hessian = torch.einsum("ck,cl,cn->nkl", basis, basis, weight)
+        gradient = torch.einsum("ck,cn->nk", basis, slope * (cells[0] * post - cells[1]))
+        diagonal = hessian.diagonal(dim1=1, dim2=2)
+        ridge = damping[:, None] * (diagonal + diagonal.amax(1, keepdim=True) * 1e-3) + 1e-30
+        off = ~used.T
+        system = hessian.double() + torch.diag_embed(ridge.double())
+        system = system.masked_fill(off[:, :, None] | off[:, None, :], 0) + torch.diag_embed(off.double())
+        step = torch.linalg.solve(system, gradient.masked_fill(off, 0).double()).float().T.clamp(-2, 2)
+        tried = constants - step
+        now = loss(act(pre(tried)), cells).sum(0)
+        better = now < best
+        constants = torch.where(better, tried, constants)
+        best = torch.where(better, now, best)
+        damping = torch.where(better, damping / 4, damping * 8).clamp(1e-6, 1e6)
+    return constants
+
+
+def choose(candidates: Iterable[FiresCandidate]) -> FiresProposal:
+    """The candidate whose loss on *tune*, charged with `WORTH` of the constant's for each number, is least."""
+    kept = tuple(sorted(candidates, key=lambda candidate: candidate.numbers))
+    price = WORTH * kept[0].tune_loss
+    charged = [candidate.tune_loss + price * (candidate.numbers - 1) for candidate in kept]
+    return FiresProposal(kept, charged.index(min(charged)))
+
+
+def _sets(
+    weight: Float[Tensor, "word neuron"],
+    first: Float[Tensor, "word neuron"],
+    centre: Float[Tensor, " neuron"],
+    cost: Float[Tensor, " word"],
+    budget: int,
+) -> Int[Tensor, "word_or_none neuron"]:
+    """Sets of words within `budget` numbers: those that save most per number, joined by similar levels."""
+    seen = (weight > 0).sum(0).clamp(min=1)
+    prior = PRIOR * weight.sum(0) / seen
+    shift = (first - weight * centre) / (weight + prior).clamp(min=1e-30)
+    gain = weight * shift.square()
+    most = min(len(cost), max(1, budget))
+    _, order = (gain / cost[:, None]).topk(most, dim=0)
+    spent = cost[order].cumsum(0) + torch.arange(1, 1 + most).clamp(max=SETS)[:, None] - 1
+    kept = (spent <= budget) & (gain.gather(0, order) > 0)
+    group = _clusters(weight.gather(0, order) * kept, shift.gather(0, order), kept)
+    sets = torch.zeros(len(cost) + 1, weight.shape[1], dtype=torch.uint8)
+    return sets.scatter_(0, order, group)
+
+
+def _clusters(
+    weight: Float[Tensor, "item neuron"], level: Float[Tensor, "item neuron"], kept: Bool[Tensor, "item neuron"]
+) -> Int[Tensor, "item neuron"]:
+    """Join the `kept` items of each neuron into at most `SETS` groups of like level, numbered from 1; 0 elsewhere.
+
+    Exact weighted one-dimensional k-means: sorted, groups are runs, and the best runs follow by dynamic programming
+    over prefix sums (Wang & Song, The R Journal 2011). What a run of weight W and sum M saves is M² / W.
+    """
+    order = torch.where(kept, level, torch.inf).argsort(0)
+    sums = [
+        torch.cat([x.new_zeros(1, x.shape[1]), x.gather(0, order).cumsum(0)]).double() for x in (weight, weight * level)
+    ]
+    items, neurons = weight.shape
+    count = kept.sum(0)
+
+    def saved(end: int) -> Float[Tensor, "start neuron"]:
+        run_weight, run_sum = (s[end] - s[:end] for s in sums)
+        return run_sum.square() / run_weight.clamp(min=1e-30)
+
+    best = [torch.full((items + 1, neurons), -torch.inf).double() for _ in range(1 + SETS)]
+    best[0][0] = 0
+    begin = [torch.zeros(items + 1, neurons, dtype=torch.long) for _ in range(1 + SETS)]
+    for end in range(1, items + 1):
+        runs = saved(end)
+        for groups in range(1, 1 + SETS):
+            best[groups][end], begin[groups][end] = (best[groups - 1][:end] + runs).max(0)
+    at_end = torch.stack([table.gather(0, count[None])[0] for table in best[1:]])
+    groups = (at_end >= ENOUGH * at_end.clamp(min=0).amax(0)).float().argmax(0) + 1
+    number = torch.zeros(items, neurons, dtype=torch.uint8)
+    places, end = torch.arange(items)[:, None], count.clone()
+    for group in range(SETS, 0, -1):
+        starts = begin[group].gather(0, end[None])[0]
+        active = (group <= groups) & (end > 0)
+        inside = active & (places >= starts) & (places < end)
+        number[inside] = group
+        end = torch.where(active, starts, end)
+    return torch.zeros_like(number).scatter_(0, order, number)
+
+
+@dataclass
+class Inverse:
+    """The pre-activation that gives a post-activation, on the branch that runs from the activation's least value up."""
+
+    act: Act
+    grid: Float[Tensor, " point"] = field(init=False)
+    values: Float[Tensor, " point"] = field(init=False)
+
+    def __post_init__(self) -> None:
+        grid = torch.linspace(-12, 60, 14401)
+        values = self.act(grid)
+        lowest = int((values <= values.min()).nonzero().max())
+        self.grid, self.values = grid[lowest:], values[lowest:].cummax(0).values
+
+    def __call__(self, post: Float[Tensor, ...]) -> Float[Tensor, ...]:
+        """By linear interpolation; what is out of reach gives the nearest end."""
+        right = torch.searchsorted(self.values, post.contiguous()).clamp(1, len(self.values) - 1)
+        low, high = self.values[right - 1], self.values[right]
+        part = ((post - low) / (high - low).clamp(min=1e-12)).clamp(0, 1)
+        return self.grid[right - 1] + part * (self.grid[right] - self.grid[right - 1])
+
+
+def summary(proposals: Iterable[FiresProposal]) -> float:
+    """The median share of the constants' tune loss that the chosen forms remove."""
+    return float(torch.tensor([proposal.explained for proposal in proposals]).median())
