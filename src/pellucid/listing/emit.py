@@ -35,7 +35,14 @@ from pellucid.listing.parse import (
 from pellucid.listing.revise import revise
 from pellucid.subject.load import Subject
 
-_IGNORED = ("weights.safetensors", "evidence.sqlite-shm", "evidence.sqlite-wal", "__pycache__/", "*.partial")
+_IGNORED = (
+    "weights.safetensors",
+    "evidence.sqlite-shm",
+    "evidence.sqlite-wal",
+    "__pycache__/",
+    "*.partial",
+    "scratch/",
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,7 @@ def emit(subject: Subject, directory: Path, means: Mapping[str, Tensor] | None =
     Raises `SourceError` where what a person wrote cannot be read.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    _ignore(directory)
+    ignore(directory)
     write_weights(subject, directory, means)
     program = directory / "program"
     if program.exists():
@@ -127,7 +134,7 @@ def _held_means(path: Path, subject: Subject) -> dict[str, Tensor] | None:
         return None
 
 
-def _ignore(directory: Path) -> None:
+def ignore(directory: Path) -> None:
     """Keep what is large or passing out of git; what a person added stays."""
     path = directory / ".gitignore"
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []

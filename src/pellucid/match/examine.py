@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Integer
 
 from pellucid.base.address import Address
 from pellucid.base.errors import ProjectError
-from pellucid.exact.model import Model, Taps
+from pellucid.exact.model import Model
 from pellucid.experiment.bootstrap import Estimate
 from pellucid.experiment.fidelity import Settings, evaluate
 from pellucid.experiment.ledger import Fidelity
@@ -16,6 +15,7 @@ from pellucid.experiment.rows import Row, sample_rows
 from pellucid.explain.evidence import Measurement
 from pellucid.listing.load import Program, Sources
 from pellucid.listing.parse import Listing
+from pellucid.match.freeze import raw_outputs
 from pellucid.match.inventory import statement_state
 from pellucid.match.project import Project
 from pellucid.match.variant import variant
@@ -78,16 +78,11 @@ def isolated(model: Model, program: Program, listing: Listing, address: Address,
     """The score of the source of `address` on the subject's own activations; None for kinds that have none."""
     if address.kind not in ("QK", "IN"):
         return None
-    raw: list[Float32[np.ndarray, ...]] = []
-    said: list[Float32[np.ndarray, ...]] = []
-    name = f"L{address.layer:02d}.{'scores' if address.kind == 'QK' else 'pre'}"
-    for row in rows:
-        ids = row.tokens[None].astype(np.int64)
-        with torch.inference_mode():
-            value = model.forward(torch.from_numpy(ids), Taps(record=[name])).activations[name]
-        slot = value[0, address.index] if address.kind == "QK" else value[0, :, address.index]
-        raw.append(slot.float().numpy())
-        said.append(source_output(program, listing, address, ids, raw[-1].shape))
+    raw = raw_outputs(model, address, rows)
+    said = [
+        source_output(program, listing, address, row.tokens[None], values.shape)
+        for row, values in zip(rows, raw, strict=True)
+    ]
     if address.kind == "QK":
         overlaps = np.concatenate([overlap(a, b) for a, b in zip(raw, said, strict=True)])
         return Estimate(float(overlaps.mean()), None, None, len(overlaps))
@@ -100,7 +95,7 @@ def source_output(
     program: Program | Sources,
     listing: Listing,
     address: Address,
-    ids: Int64[np.ndarray, "1 pos"],
+    ids: Integer[np.ndarray, "1 pos"],
     shape: tuple[int, ...],
 ) -> Float32[np.ndarray, ...]:
     """What the source of `address` says about one row: scores [query, key] or pre-activations [pos]."""
