@@ -35,7 +35,7 @@ _CHUNK = 1 << 24
 
 
 def mean_forms(model: Model, means: Mapping[str, Tensor]) -> dict[Address, Form]:
-    """Mean ablation of every QK and IN: uniform patterns, and the mean pre-activations `means["L00.IN"]`, ["neuron"]."""
+    """Mean ablation of every QK and IN: uniform patterns, and mean pre-activations from `means["L00.IN"]`, [neuron]."""
     forms: dict[Address, Form] = {}
     for address in model.config.shape.addresses():
         if address.kind == "QK":
@@ -102,7 +102,7 @@ class _Layer:
 
     @property
     def addresses(self) -> list[Address]:
-        return [form.address for form in (*self.looks, *self.fires)]
+        return [form.address for form in self.looks] + [form.address for form in self.fires]
 
     @property
     def names(self) -> list[str]:
@@ -194,8 +194,9 @@ def divergence(p: Float[Tensor, "batch pos vocab"], q: Float[Tensor, "batch pos 
     """Σ over positions of KL(softmax(p) ‖ softmax(q)) in nats, computed in double precision."""
     total = 0.0
     places = max(1, _CHUNK // p.shape[-1])
-    for left, right in zip(p.flatten(0, 1).split(places), q.flatten(0, 1).split(places), strict=True):
-        a, b = left.double().log_softmax(-1), right.double().log_softmax(-1)
+    p, q = p.flatten(0, 1), q.flatten(0, 1)
+    for start in range(0, len(p), places):
+        a, b = (logits[start : start + places].double().log_softmax(-1) for logits in (p, q))
         total += float((a.exp() * (a - b)).sum())
     return total
 

@@ -1,8 +1,8 @@
 """When neurons fire: from a constant to a few sets of current and previous tokens, fitted where it matters.
 
-A source that gives pre-activation c where the neuron's post-activation is z costs about ½ g² (act(c) − z)² nats, g being
-the gradient of a drawn log-likelihood at z (see `effect.py`). Positions that get the same c can be pooled: all that is
-needed of them are Σg², Σg²z and Σg²z². So everything here works on such moments, of all neurons of a layer at once:
+A source that gives pre-activation c where the neuron's post-activation is z costs about ½ g² (act(c) − z)² nats, with
+the gradient g of a drawn log-likelihood at z (see `effect.py`). Positions that get the same c can be pooled: all that
+is needed of them are Σg², Σg²z and Σg²z². So all of this works on such moments, of all neurons of a layer at once:
 
 1. moments per current token give each token's own best level and what separating it from the rest would save; the
    tokens that save most per number become sets, their levels joined by one-dimensional k-means (exact, by dynamic
@@ -14,11 +14,11 @@ needed of them are Σg², Σg²z and Σg²z². So everything here works on such 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from pellucid.base.address import Address
@@ -26,6 +26,7 @@ from pellucid.exact.model import Model
 from pellucid.exact.ops import ACTIVATION
 from pellucid.listing.count import literal
 from pellucid.match.forms import Fires, TokenText, Which, token_texts
+from pellucid.match.levels import Act, Cells, Inverse, clusters, gauss_newton, loss
 from pellucid.match.record import record
 
 SETS = 3
@@ -42,9 +43,6 @@ ENOUGH = 0.95
 """Fewer sets are preferred where they keep this share of what `SETS` sets save."""
 TABLE_BYTES = 1 << 29
 """The most memory that tables of moments per token may take; more layers than fit are done in several runs."""
-
-Act = Callable[[Tensor], Tensor]
-Cells = Float[Tensor, "moment cell neuron"]
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,7 @@ class Words:
 
     @staticmethod
     def of(rows: Int[Tensor, "row pos"], vocab: int, text: TokenText) -> Words:
-        tokens = rows.unique()
+        tokens = torch.unique(rows)
         number = torch.full((vocab,), len(tokens))
         number[tokens] = torch.arange(len(tokens))
         cost = torch.tensor([float(literal(text(int(token)))) for token in tokens])
@@ -252,7 +250,7 @@ class LayerFit:
 
     def _constants(self, rule: Rule, cells: Cells) -> Float[Tensor, "constant neuron"]:
         """The constants of least loss."""
-        by_set = cells.unflatten(1, (1 + SETS, 1 + SETS)).sum(2)
+        by_set = cells.view(3, 1 + SETS, 1 + SETS, -1).sum(2)
         start = self._start_from(by_set)
         used = [torch.ones(1, start.shape[1], dtype=torch.bool)]
         used += [torch.stack([(side == n).any(0) for n in range(1, 1 + SETS)]) for side in (rule.here, rule.before)]
@@ -267,12 +265,14 @@ class LayerFit:
         candidates: list[list[Fires]] = [
             self._forms(rule, at) for rule, at in zip(self.rules, self.levels, strict=True)
         ]
-        fit = torch.stack([self._losses(forms, *of) for forms, of in zip(candidates, zip(self.rules, self.fit))])
-        tune = torch.stack([self._losses(forms, *of) for forms, of in zip(candidates, zip(self.rules, self.tune))])
+        losses = [
+            [self._losses(*of) for of in zip(candidates, self.rules, cells, strict=True)]
+            for cells in (self.fit, self.tune)
+        ]
         found: dict[Address, FiresProposal] = {}
         for neuron, forms in enumerate(zip(*candidates, strict=True)):
             tried = [
-                FiresCandidate(form, form.numbers(text), float(fit[n, neuron]), float(tune[n, neuron]))
+                FiresCandidate(form, form.numbers(text), *(float(split[n][neuron]) for split in losses))
                 for n, form in enumerate(forms)
             ]
             found[forms[0].address] = choose(candidate for candidate in tried if candidate.numbers <= self.limit)
@@ -306,52 +306,6 @@ class LayerFit:
         return loss(self.act(self._pre(levels)), cells).sum(0)
 
 
-def loss(post: Float[Tensor, "cell neuron"], cells: Cells) -> Float[Tensor, "cell neuron"]:
-    """Σ w (post − z)² of each cell from its moments Σw, Σwz and Σwz²."""
-    weight, first, second = cells.double()
-    return (weight * post.double().square() - 2 * first * post.double() + second).clamp(min=0).float()
-
-
-def gauss_newton(
-    pre: Callable[[Tensor], Tensor],
-    act: Act,
-    start: Float[Tensor, "constant neuron"],
-    cells: Cells,
-    used: Bool[Tensor, "constant neuron"],
-) -> Float[Tensor, "constant neuron"]:
-    """Minimise each neuron's loss over its `used` constants from `start`: Gauss–Newton with damping (Levenberg).
-
-    `pre` must be linear in the constants. A step that does not help is undone and damped more.
-    """
-    count, neurons = start.shape
-    basis = torch.stack([pre(torch.eye(count)[:, at : at + 1]) for at in range(count)], 1)[..., 0]
-    constants = start * used
-    damping = torch.full((neurons,), 1e-3)
-    best = loss(act(pre(constants)), cells).sum(0)
-    for _ in range(12):
-        at = pre(constants).detach().requires_grad_()
-        with torch.enable_grad():
-            post = act(at)
-            (slope,) = torch.autograd.grad(post.sum(), at)
-        post = post.detach()
-        weight = cells[0] * slope.square()
-        hessian = torch.einsum("ck,cl,cn->nkl", basis, basis, weight)
-        gradient = torch.einsum("ck,cn->nk", basis, slope * (cells[0] * post - cells[1]))
-        diagonal = hessian.diagonal(dim1=1, dim2=2)
-        ridge = damping[:, None] * (diagonal + diagonal.amax(1, keepdim=True) * 1e-3) + 1e-30
-        off = ~used.T
-        system = hessian.double() + torch.diag_embed(ridge.double())
-        system = system.masked_fill(off[:, :, None] | off[:, None, :], 0) + torch.diag_embed(off.double())
-        step = torch.linalg.solve(system, gradient.masked_fill(off, 0).double()).float().T.clamp(-2, 2)
-        tried = constants - step
-        now = loss(act(pre(tried)), cells).sum(0)
-        better = now < best
-        constants = torch.where(better, tried, constants)
-        best = torch.where(better, now, best)
-        damping = torch.where(better, damping / 4, damping * 8).clamp(1e-6, 1e6)
-    return constants
-
-
 def choose(candidates: Iterable[FiresCandidate]) -> FiresProposal:
     """The candidate whose loss on *tune*, charged with `WORTH` of the constant's for each number, is least."""
     kept = tuple(sorted(candidates, key=lambda candidate: candidate.numbers))
@@ -376,70 +330,9 @@ def _sets(
     _, order = (gain / cost[:, None]).topk(most, dim=0)
     spent = cost[order].cumsum(0) + torch.arange(1, 1 + most).clamp(max=SETS)[:, None] - 1
     kept = (spent <= budget) & (gain.gather(0, order) > 0)
-    group = _clusters(weight.gather(0, order) * kept, shift.gather(0, order), kept)
+    group = clusters(weight.gather(0, order) * kept, shift.gather(0, order), kept, SETS, ENOUGH)
     sets = torch.zeros(len(cost) + 1, weight.shape[1], dtype=torch.uint8)
     return sets.scatter_(0, order, group)
-
-
-def _clusters(
-    weight: Float[Tensor, "item neuron"], level: Float[Tensor, "item neuron"], kept: Bool[Tensor, "item neuron"]
-) -> Int[Tensor, "item neuron"]:
-    """Join the `kept` items of each neuron into at most `SETS` groups of like level, numbered from 1; 0 elsewhere.
-
-    Exact weighted one-dimensional k-means: sorted, groups are runs, and the best runs follow by dynamic programming
-    over prefix sums (Wang & Song, The R Journal 2011). What a run of weight W and sum M saves is M² / W.
-    """
-    order = torch.where(kept, level, torch.inf).argsort(0)
-    sums = [
-        torch.cat([x.new_zeros(1, x.shape[1]), x.gather(0, order).cumsum(0)]).double() for x in (weight, weight * level)
-    ]
-    items, neurons = weight.shape
-    count = kept.sum(0)
-
-    def saved(end: int) -> Float[Tensor, "start neuron"]:
-        run_weight, run_sum = (s[end] - s[:end] for s in sums)
-        return run_sum.square() / run_weight.clamp(min=1e-30)
-
-    best = [torch.full((items + 1, neurons), -torch.inf).double() for _ in range(1 + SETS)]
-    best[0][0] = 0
-    begin = [torch.zeros(items + 1, neurons, dtype=torch.long) for _ in range(1 + SETS)]
-    for end in range(1, items + 1):
-        runs = saved(end)
-        for groups in range(1, 1 + SETS):
-            best[groups][end], begin[groups][end] = (best[groups - 1][:end] + runs).max(0)
-    at_end = torch.stack([table.gather(0, count[None])[0] for table in best[1:]])
-    groups = (at_end >= ENOUGH * at_end.clamp(min=0).amax(0)).float().argmax(0) + 1
-    number = torch.zeros(items, neurons, dtype=torch.uint8)
-    places, end = torch.arange(items)[:, None], count.clone()
-    for group in range(SETS, 0, -1):
-        starts = begin[group].gather(0, end[None])[0]
-        active = (group <= groups) & (end > 0)
-        inside = active & (places >= starts) & (places < end)
-        number[inside] = group
-        end = torch.where(active, starts, end)
-    return torch.zeros_like(number).scatter_(0, order, number)
-
-
-@dataclass
-class Inverse:
-    """The pre-activation that gives a post-activation, on the branch that runs from the activation's least value up."""
-
-    act: Act
-    grid: Float[Tensor, " point"] = field(init=False)
-    values: Float[Tensor, " point"] = field(init=False)
-
-    def __post_init__(self) -> None:
-        grid = torch.linspace(-12, 60, 14401)
-        values = self.act(grid)
-        lowest = int((values <= values.min()).nonzero().max())
-        self.grid, self.values = grid[lowest:], values[lowest:].cummax(0).values
-
-    def __call__(self, post: Float[Tensor, ...]) -> Float[Tensor, ...]:
-        """By linear interpolation; what is out of reach gives the nearest end."""
-        right = torch.searchsorted(self.values, post.contiguous()).clamp(1, len(self.values) - 1)
-        low, high = self.values[right - 1], self.values[right]
-        part = ((post - low) / (high - low).clamp(min=1e-12)).clamp(0, 1)
-        return self.grid[right - 1] + part * (self.grid[right] - self.grid[right - 1])
 
 
 def summary(proposals: Iterable[FiresProposal]) -> float:

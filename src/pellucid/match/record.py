@@ -31,7 +31,9 @@ class Recording:
 def batches(rows: Int[Tensor, "row pos"], vocab: int) -> Iterator[Int[Tensor, "batch pos"]]:
     """`rows` in groups of about `BATCH_TOKENS` tokens, fewer where logits for `vocab` tokens would grow too large."""
     tokens = min(BATCH_TOKENS, BATCH_LOGITS // vocab)
-    yield from rows.split(max(1, tokens // rows.shape[1]))
+    step = max(1, tokens // rows.shape[1])
+    for start in range(0, len(rows), step):
+        yield rows[start : start + step]
 
 
 def record(
