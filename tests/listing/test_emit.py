@@ -116,6 +116,7 @@ def test_swapping_back_restores_the_file(project: Project) -> None:
 
 def test_written_sources_are_formatted_numbered_and_imported(project: Project) -> None:
     write_statements(project.directory, {QK: LOOKS, **{Address("IN", 0, n): neuron(n) for n in (3, 5)}})
+    write_constants(project.directory, {Address("IN", 1, n): n / 7 for n in range(30)})
     text = project.read("layer_00.py")
     assert "from .prelude import raw, source\n" in text
     assert "def fires(here)" in text
@@ -219,4 +220,4 @@ def test_a_page_says_what_runs_where(project: Project) -> None:
     text = project.read("layer_00.py")
     assert 15 <= len(text.splitlines()) <= 60
     assert text.startswith('"""Layer 0 of random: 2 heads of 4 coordinates, then 32 neurons.\n')
-    assert "where heads look (QK)          2           144        0" in text
+    assert "where heads look (QK)          2        0           144" in text

@@ -66,7 +66,7 @@ def test_agrees_on_real_text(novelist: Path, shared: Path, tmp_path: Path) -> No
     tokens = subject.tokenizer.encode(text)
     ids = np.array(tokens[: 80 * 256]).reshape(80, 256)
     program, model = load_program(tmp_path), Model(subject)
-    differing = []
+    differing: list[float] = []
     for start in range(0, len(ids), 16):
         rows = ids[start : start + 16]
         got, wanted = program.logits(rows), model.extend(rows)[0]

@@ -97,7 +97,7 @@ class Program:
     def check(self) -> None:
         """Call every source once on a short text. Raises `SourceError` naming the part that is broken."""
         with _errors(self.directory):
-            self.model.check()
+            self.model.plan.check(self.model.vocabulary)
 
     def source_output(
         self, key: str, ids: Integer[np.ndarray, "batch pos"], shape: tuple[int, ...]

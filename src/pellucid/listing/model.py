@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .parts import MLP, Attention, Embedding, Norm, Plan, probe, unembedding
-from .prelude import Floats, Integers, ProgramError, View
+from .parts import MLP, Attention, Embedding, Norm, Plan, unembedding
+from .prelude import Floats, Integers, View
 from .runtime import Cache, Config, in_parallel, matmul, read_weights
 from .vocabulary import Vocabulary
 
@@ -33,7 +33,7 @@ TOKENS = 512  # computed at a time, so that a layer's work stays in the processo
 
 
 class Model:
-    """The program, ready to run; `source_only` ("code" or "all") switches the residuals off."""
+    """The program, ready to run; `source_only` switches residuals off: "code" (every QK and IN) or "all"."""
 
     n_ctx = CONFIG.positions
     n_vocab = CONFIG.vocabulary
@@ -43,10 +43,7 @@ class Model:
         self.vocabulary = Vocabulary()
         self.plan = Plan(CONFIG, weights, source_only, PROJECT)
         self.embed = Embedding(self.plan)
-        self.layers = []
-        for n in range(CONFIG.layers):
-            norms = Norm(self.plan, f"L{n:02d}.LN1", f"h.{n}.ln_1"), Norm(self.plan, f"L{n:02d}.LN2", f"h.{n}.ln_2")
-            self.layers.append((norms[0], Attention(self.plan, n), norms[1], MLP(self.plan, n)))
+        self.layers = [(Attention(self.plan, n), MLP(self.plan, n)) for n in range(CONFIG.layers)]
         self.norm = Norm(self.plan, "LNF", "ln_f")
         self.unembed = unembedding(self.plan)  # [model, vocab]
 
@@ -57,9 +54,9 @@ class Model:
         """
         view = View(ids, past, self.vocabulary)
         stream = self.embed(view)
-        for n, (norm_1, attention, norm_2, mlp) in enumerate(self.layers):
-            stream += attention(norm_1(stream), view, held[n])
-            stream += mlp(norm_2(stream), view)
+        for n, (attention, mlp) in enumerate(self.layers):
+            stream += attention(attention.norm(stream), view, held[n])
+            stream += mlp(mlp.norm(stream), view)
         return self.norm(stream)
 
     def extend(self, ids: Integers, cache: Cache | None = None, last_only: bool = False) -> tuple[Floats, Cache]:
@@ -69,26 +66,17 @@ class Model:
         """
         batch, new = ids.shape
         past = cache.length if cache else 0
-        if past + new > self.n_ctx:
-            raise ProgramError(f"{past + new} tokens are more than the {self.n_ctx} positions of {SUBJECT}")
-        if ids.size and not 0 <= ids.min() <= ids.max() < self.n_vocab:
-            raise ProgramError(f"token ids must be from 0 to {self.n_vocab - 1}, not {ids.min()} to {ids.max()}")
-        cache = (cache or Cache.empty(CONFIG.layers, batch, new, CONFIG.model)).grown(ids, self.n_ctx)
-        logits = np.empty((batch, min(new, 1) if last_only else new, self.n_vocab), np.float32)
-        seen = slice(cache.length)
+        grown = (cache or Cache.empty(CONFIG, batch, new)).grown(ids, CONFIG)
+        logits = np.empty((batch, min(new, 1) if last_only else new, CONFIG.vocabulary), np.float32)
 
         def run(rows: slice) -> None:
-            final = self.forward(cache.ids[rows, seen], past, cache.held[:, rows, seen])
+            final = self.forward(grown.ids[rows, : grown.length], past, grown.held[:, rows, : grown.length])
             matmul(final[:, -1:] if last_only else final, self.unembed, out=logits[rows])
 
         step = max(1, TOKENS // max(1, new))
         in_parallel(run, [slice(start, start + step) for start in range(0, batch, step)])
-        return logits, cache
+        return logits, grown
 
     def logits(self, ids: Integers) -> Floats:
         """The logits after each token of whole rows, [batch, pos, vocab]."""
         return self.extend(ids)[0]
-
-    def check(self) -> None:
-        """Call every source once. Raises `ProgramError` naming the part that is broken."""
-        probe(self.plan.sources(), CONFIG, self.vocabulary)

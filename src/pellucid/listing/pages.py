@@ -64,7 +64,7 @@ def constants(key: str, values: dict[int, float]) -> str:
     if len(one) <= 120:
         return one
     body = textwrap.fill(", ".join(entries) + ",", 112, break_long_words=False, break_on_hyphens=False)
-    return f'constants(\n    "{key}",\n    {{\n{textwrap.indent(body, " " * 8)}\n    }},\n)'
+    return f'constants(\n    "{key}",\n    {{\n{textwrap.indent(body, " " * 8)}\n    }},\n)  # fmt: skip'
 
 
 def page(name: str, subject: str, config: GPT2Config) -> str:
@@ -94,12 +94,12 @@ def docstring(name: str, subject: str, config: GPT2Config, sourced: Counter[Kind
             f"The two ends of {title_of(subject)}: {config.vocab_size:,} tokens and {config.n_positions:,} positions "
         )
         title += f"in, {config.n_embd} coordinates, logits out."
-    lines = [f'"""{title}', "", f"{'':28}{'raw':>8}{'parameters':>14}{'source':>9}"]
+    lines = [f'"""{title}', "", f"{'':28}{'raw':>8}{'source':>9}{'parameters':>14}"]
     for label, kinds in _PARTS.items():
         if parts := [address for address in own if address.kind in kinds]:
             sources = sum(sourced[kind] for kind in kinds)
             parameters = sum(count(part, config) for part in parts)
-            lines.append(f"    {label:24}{len(parts) - sources:8,}{parameters:14,}{sources:9,}")
+            lines.append(f"    {label:24}{len(parts) - sources:8,}{sources:9,}{parameters:14,}")
     held = f"Its sources hold {numbers:,} numbers." if sum(sourced.values()) else "Everything runs raw."
     return "\n".join([*lines, "", f"{held}", '"""'])
 

@@ -120,6 +120,10 @@ class Plan:
         """The functions of all statements, whether they run or their residual makes up for them."""
         return [Source(statement) for statement in STATEMENTS.values() if statement.function]
 
+    def check(self, vocabulary: TokenSets) -> None:
+        """Try every source out. Raises `ProgramError` naming the part that is broken."""
+        probe(self.sources(), self.config, vocabulary)
+
     def mean(self, name: str) -> Floats:
         """A mean over text, for a part that has neither its weights nor a source."""
         if f"mean.{name}" not in self.weights:
@@ -224,6 +228,7 @@ class Attention:
 
     def __init__(self, plan: Plan, layer: int):
         config, name = plan.config, f"h.{layer}.attn"
+        self.norm = Norm(plan, f"L{layer:02d}.LN1", f"h.{layer}.ln_1")
         self.heads, self.scale = config.heads, config.score_scale(layer)
         self.w_in, self.b_in = plan.weights[f"{name}.c_attn.weight"], plan.weights[f"{name}.c_attn.bias"]
         self.w_out, self.b_out = (
@@ -311,6 +316,7 @@ class MLP:
 
     def __init__(self, plan: Plan, layer: int):
         name = f"h.{layer}.mlp"
+        self.norm = Norm(plan, f"L{layer:02d}.LN2", f"h.{layer}.ln_2")
         self.activation = ACTIVATIONS[plan.config.activation]
         self.w_in, self.b_in = plan.weights[f"{name}.c_fc.weight"], plan.weights[f"{name}.c_fc.bias"]
         self.w_out = plan.weights[f"{name}.c_proj.weight"]

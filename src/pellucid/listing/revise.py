@@ -91,9 +91,11 @@ def _blank(above: list[str], below: list[str], had: int) -> int:
     """How many blank lines stand between two pieces of text."""
     if not above or not below:
         return 0
-    function = above[-1][:1] in (" ", ")") or above[0].startswith("@") or below[0].startswith(("@", "def "))
+    function = above[-1][:1] == " " or above[0].startswith("@") or below[0].startswith(("@", "def "))
     if function:
         return 2
+    if any(piece[0].startswith("constants(") or piece[-1].startswith(")") for piece in (above, below)):
+        return max(1, min(had, 2))
     if below[0].startswith("raw(") and above[-1].startswith("raw(") and had > 1:
         return int(bool(_GROUP.match(below[0])))  # a function stood between
     return min(had, 2) if below[0].startswith("#") or above[-1].startswith("#") else min(had, 1)

@@ -86,17 +86,27 @@ class Cache:
         self._used = used  # one number, shared by all caches in the same room: positions written
 
     @staticmethod
-    def empty(layers: int, batch: int, room: int, model: int) -> Cache:
+    def empty(config: Config, batch: int, room: int) -> Cache:
         """A cache without positions, with room for some."""
-        return Cache(np.empty((batch, room), np.int64), np.empty((layers, batch, room, 2 * model), np.float32), 0, [0])
+        held = np.empty((config.layers, batch, room, 2 * config.model), np.float32)
+        return Cache(np.empty((batch, room), np.int64), held, 0, [0])
 
-    def grown(self, new: Integers, limit: int) -> Cache:
-        """This cache with `new` tokens behind it, [batch, new]; their keys and values are still to be filled in."""
+    def grown(self, new: Integers, config: Config) -> Cache:
+        """This cache with `new` tokens behind it, [batch, new]; their keys and values are still to be filled in.
+
+        Raises `ProgramError` for what the model cannot read.
+        """
         length = self.length + new.shape[1]
+        if length > config.positions:
+            raise ProgramError(f"{length} tokens are more than the {config.positions} positions of the model")
+        if new.size and not 0 <= new.min() <= new.max() < config.vocabulary:
+            raise ProgramError(f"token ids are from 0 to {config.vocabulary - 1}, not {new.min()} to {new.max()}")
+        if len(new) != len(self.ids):
+            raise ProgramError(f"{len(new)} rows cannot follow a cache of {len(self.ids)} rows")
         target = self
         if self._used[0] != self.length or length > self.ids.shape[1]:
-            room = length if self.length == 0 else min(limit, max(2 * self.length, length + 16))
-            target = Cache.empty(len(self.held), len(self.ids), room, self.held.shape[-1] // 2)
+            room = length if self.length == 0 else min(config.positions, max(2 * self.length, length + 16))
+            target = Cache.empty(config, len(self.ids), room)
             target.ids[:, : self.length] = self.ids[:, : self.length]
             target.held[:, :, : self.length] = self.held[:, :, : self.length]
         target.ids[:, self.length : length] = new
