@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float32, Integer
 
@@ -83,6 +85,13 @@ def isolated(model: Model, program: Program, listing: Listing, address: Address,
         source_output(program, listing, address, row.tokens[None], values.shape)
         for row, values in zip(rows, raw, strict=True)
     ]
+    return agreement(address, raw, said)
+
+
+def agreement(
+    address: Address, raw: Sequence[Float32[np.ndarray, ...]], said: Sequence[Float32[np.ndarray, ...]]
+) -> Estimate:
+    """The score of what a source `said` beside what the raw part at `address` (QK or IN) does, row by row."""
     if address.kind == "QK":
         overlaps = np.concatenate([overlap(a, b) for a, b in zip(raw, said, strict=True)])
         return Estimate(float(overlaps.mean()), None, None, len(overlaps))

@@ -1,0 +1,233 @@
+"""A workbench for one part: its source against the frozen raw part, in seconds and without the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Float64
+from rich.console import Console
+from rich.text import Text
+
+from pellucid.base.address import Address
+from pellucid.base.errors import PellucidError
+from pellucid.listing.load import Sources, load_sources
+from pellucid.listing.parse import Listing
+from pellucid.match.examine import agreement, causal_softmax, overlap, source_output
+from pellucid.match.freeze import Frozen, freeze
+from pellucid.match.project import Project
+from pellucid.match.trust import require_trust
+
+WORST = 8
+"""Places that are shown, each from another row."""
+BEFORE = 16
+"""Tokens that are shown up to a place."""
+KEYS = 3
+"""Keys of a pattern that are shown, those with the largest weights."""
+
+Values = Sequence[Float32[np.ndarray, ...]]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """How near something comes to the raw part.
+
+    `score`: the mean overlap of patterns (QK) or the correlation of pre-activations (IN), 1 at best; `error`: the mean
+    KL between patterns, nats a query (QK), or the root mean square difference of pre-activations (IN).
+    """
+
+    score: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Key:
+    """A token that a head looks at, how many positions back it is, and the weight that it gets."""
+
+    token: str
+    back: int
+    weight: float
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where two differ: the `tokens` up to there, by how much (`difference`), and what raw part and source do there.
+
+    For a head `difference` is the total variation between the patterns, and the keys with the largest weights are
+    given; for a neuron it is that of the pre-activations.
+    """
+
+    tokens: tuple[str, ...]
+    difference: float
+    raw: float | tuple[Key, ...]
+    source: float | tuple[Key, ...]
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """The source of a part beside the raw part and the mean; `source` is None where the part still runs raw.
+
+    `worst` are the places where the source (or, without one, the mean) differs most from the raw part.
+    """
+
+    address: str
+    place: str
+    rows: int
+    positions: int
+    source: Figures | None
+    mean: Figures
+    worst: tuple[Place, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        return asdict(self)
+
+
+def scratch(project: Project, address: Address | str) -> Scratch:
+    """Try the source of `address` as it stands on disk; freezes the part first, which alone needs the subject.
+
+    Raises `PellucidError` for what is not one QK or IN, `SourceError` for a source that is broken, and `ProjectError`
+    if the program is a stranger's and not trusted.
+    """
+    require_trust(project.directory)
+    listing = project.listing()
+    address = one(listing, address) if isinstance(address, str) else address
+    frozen = freeze(project, address)
+    statement = listing[address]
+    sources = load_sources(project.directory, statement.file.name)
+    mean = [np.full_like(values, _average(frozen)) for values in frozen.raw]
+    said = None if statement.form == "raw" else say(sources, listing, frozen)
+    return Scratch(
+        str(address),
+        f"{statement.place} {statement.function or statement.form}",
+        len(frozen.rows),
+        frozen.positions,
+        None if said is None else figures(frozen, said),
+        figures(frozen, mean),
+        worst(frozen, mean if said is None else said, sources),
+    )
+
+
+def one(listing: Listing, text: str) -> Address:
+    """The one address that `text` names. Raises `PellucidError` if there is none, or several."""
+    found = listing.config.shape.match(text)
+    if len(found) > 1:
+        raise PellucidError(f"{text!r} names {len(found):,} parts; scratch takes one, for example {found[0]}")
+    return found[0]
+
+
+def say(sources: Sources, listing: Listing, frozen: Frozen) -> Values:
+    """What the source says on every frozen row. Raises `SourceError` for one that is broken or looks ahead."""
+    address = frozen.address
+    if listing[address].form == "source":
+        sources.check(str(address))
+    pairs = zip(frozen.rows, frozen.raw, strict=True)
+    return [source_output(sources, listing, address, row[None], values.shape) for row, values in pairs]
+
+
+def figures(frozen: Frozen, said: Values) -> Figures:
+    """How near `said` comes to the raw part."""
+    errors = np.concatenate([_errors(frozen.address, *pair) for pair in zip(frozen.raw, said, strict=True)])
+    error = errors.mean() if frozen.address.kind == "QK" else np.sqrt(errors.mean())
+    return Figures(agreement(frozen.address, frozen.raw, said).value, float(error))
+
+
+def worst(frozen: Frozen, said: Values, sources: Sources) -> tuple[Place, ...]:
+    """The places where `said` is furthest from the raw part, one a row, the worst first."""
+    found = []
+    for number, (raw, values) in enumerate(zip(frozen.raw, said, strict=True)):
+        apart = 1 - overlap(raw, values) if frozen.address.kind == "QK" else np.abs(raw - values)
+        found.append((float(apart.max()), number, int(apart.argmax())))
+    places = []
+    space = " " if sources.vocabulary.is_words else ""
+    for apart_most, number, at in sorted(found, key=lambda entry: -entry[0])[:WORST]:
+        texts = [space + sources.vocabulary.decode([token]) for token in frozen.rows[number][: at + 1].tolist()]
+        sides = (_shown(side[number], at, texts) for side in (frozen.raw, said))
+        places.append(Place(tuple(texts[-BEFORE:]), apart_most, *sides))
+    return tuple(places)
+
+
+def _average(frozen: Frozen) -> float:
+    """What the mean in a part's place gives: scores of 0 (a uniform pattern), or the mean pre-activation."""
+    return 0.0 if frozen.address.kind == "QK" else float(np.concatenate(frozen.raw).mean())
+
+
+def _errors(
+    address: Address, raw: Float32[np.ndarray, ...], said: Float32[np.ndarray, ...]
+) -> Float64[np.ndarray, " pos"]:
+    """KL between the patterns of every query in nats (QK), or squared differences of pre-activations (IN)."""
+    if address.kind == "IN":
+        return np.asarray((raw.astype(np.float64) - said) ** 2)
+    ours, theirs = _log_pattern(raw), _log_pattern(said)
+    return np.asarray((np.exp(ours) * (ours - theirs)).sum(-1).clip(min=0))
+
+
+def _log_pattern(scores: Float32[np.ndarray, "query key"]) -> Float64[np.ndarray, "query key"]:
+    """Log-probabilities of the causal pattern; a key that is later than its query has a very small, finite one."""
+    masked = np.where(np.tri(len(scores), dtype=bool), scores.astype(np.float64), -1e9)
+    masked -= masked.max(-1, keepdims=True)
+    return np.asarray(masked - np.log(np.exp(masked).sum(-1, keepdims=True)), np.float64)
+
+
+def _shown(values: Float32[np.ndarray, ...], at: int, texts: Sequence[str]) -> float | tuple[Key, ...]:
+    """A pre-activation, or the keys that query `at` looks at most."""
+    if values.ndim == 1:
+        return float(values[at])
+    weights = causal_softmax(values)[at, : at + 1]
+    most = np.argsort(-weights, kind="stable")[:KEYS].tolist()
+    return tuple(Key(texts[key], at - key, float(weights[key])) for key in most)
+
+
+# --- in the terminal --------------------------------------------------------------------------------------------------
+
+
+def print_scratch(found: Scratch) -> None:
+    """Print what `scratch` found on standard output."""
+    console = Console(highlight=False)
+    is_head = found.address.endswith(".QK")
+    unit = "nats a query" if is_head else "root mean square"
+    head = Text(f"{found.address}", style="bold")
+    head.append(f"  {found.place}  {found.rows} rows of tune text, {found.positions:,} positions\n\n", "not bold")
+    head.append(f"{'':<8}{'score':>8}{'error':>10}  {unit}\n", "not bold dim")
+    for name, entry in (("source", found.source), ("mean", found.mean)):
+        if entry is not None:
+            head.append(f"{name:<8}{entry.score:>8.3f}{entry.error:>10.3g}\n", "bold" if name == "source" else "dim")
+    console.print(head)
+    other = "mean" if found.source is None else "source"
+    console.print(f"Where {other} and raw part differ most ({'total variation' if is_head else 'pre-activation'}):")
+    for place in found.worst:
+        console.print(_place(place, other))
+    if found.source is None:
+        console.print(_hint(found))
+
+
+def _place(place: Place, other: str) -> Text:
+    """A place as a line of text with its last token marked, and a line for each side."""
+    text = Text(f"\n{place.difference:7.3f}  ", "bold")
+    text.append("".join(map(_visible, place.tokens[:-1])), "not bold")
+    text.append(_visible(place.tokens[-1]), "bold reverse")
+    for name, side in (("raw", place.raw), (other, place.source)):
+        said = f"{side:.3f}" if isinstance(side, float) else "   ".join(map(_key, side))
+        text.append(f"\n         {name:<7} {said}", "not bold")
+    return text
+
+
+def _key(key: Key) -> str:
+    return f"{key.weight:.2f} {key.token!r} {f'{key.back} back' if key.back else 'here'}"
+
+
+def _visible(token: str) -> str:
+    return token.replace("\n", "⏎")
+
+
+def _hint(found: Scratch) -> str:
+    """What to write in place of a raw statement."""
+    example = "query, key):\n    return select(key.position == query.position - 1)"
+    if not found.address.endswith(".QK"):
+        example = f'here):\n    return 2.0 * here.token.one_of("{_visible(found.worst[0].tokens[-1])}") - 1.0'
+    return (
+        f"\n{found.address} runs raw ({found.place.split()[0]}). Write its source there, for example\n\n"
+        f'@source("{found.address}")\ndef what_it_does({example}\n'
+    )
