@@ -72,7 +72,7 @@ def terms_for(length: int) -> list[Term]:
 
 
 def propose_looks(
-    model: Model, fit: Int[Tensor, "row pos"], tune: Int[Tensor, "row pos"], seed: int = 0
+    model: Model, fit: Int[Tensor, "fitted pos"], tune: Int[Tensor, "tuned pos"], seed: int = 0
 ) -> dict[Address, LooksProposal]:
     """Candidates for every head, fitted on `fit` and scored on `tune` rows."""
     terms = terms_for(fit.shape[1])

@@ -115,8 +115,8 @@ class Words:
 
 def propose_fires(
     model: Model,
-    fit: Int[Tensor, "row pos"],
-    tune: Int[Tensor, "row pos"],
+    fit: Int[Tensor, "fitted pos"],
+    tune: Int[Tensor, "tuned pos"],
     max_numbers: int | None = None,
     seed: int = 0,
 ) -> dict[Address, FiresProposal]:
