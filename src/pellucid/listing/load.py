@@ -44,7 +44,7 @@ class Sources:
 
     def source_output(
         self, key: str, ids: Integer[np.ndarray, "batch pos"], shape: tuple[int, ...]
-    ) -> Float32[np.ndarray, ...]:
+    ) -> Float32[np.ndarray, "*_"]:
         """What the source of `key` says about the texts `ids`: scores (QK) or pre-activations (IN).
 
         `shape` is [batch, query, key] or [batch, pos]; the batch axis may be left out for a single text. Raises
@@ -101,7 +101,7 @@ class Program:
 
     def source_output(
         self, key: str, ids: Integer[np.ndarray, "batch pos"], shape: tuple[int, ...]
-    ) -> Float32[np.ndarray, ...]:
+    ) -> Float32[np.ndarray, "*_"]:
         """What the source of one part says, see `Sources.source_output`."""
         return self.sources.source_output(key, ids, shape)
 

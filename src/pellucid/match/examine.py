@@ -89,7 +89,7 @@ def isolated(model: Model, program: Program, listing: Listing, address: Address,
 
 
 def agreement(
-    address: Address, raw: Sequence[Float32[np.ndarray, ...]], said: Sequence[Float32[np.ndarray, ...]]
+    address: Address, raw: Sequence[Float32[np.ndarray, "*_"]], said: Sequence[Float32[np.ndarray, "*_"]]
 ) -> Estimate:
     """The score of what a source `said` beside what the raw part at `address` (QK or IN) does, row by row."""
     if address.kind == "QK":
@@ -106,7 +106,7 @@ def source_output(
     address: Address,
     ids: Integer[np.ndarray, "1 pos"],
     shape: tuple[int, ...],
-) -> Float32[np.ndarray, ...]:
+) -> Float32[np.ndarray, "*_"]:
     """What the source of `address` says about one row: scores [query, key] or pre-activations [pos]."""
     statement = listing[address]
     if statement.form == "constants":

@@ -36,7 +36,7 @@ class Frozen:
 
     address: Address
     rows: tuple[Int32[np.ndarray, " _"], ...]
-    raw: tuple[Float32[np.ndarray, ...], ...]
+    raw: tuple[Float32[np.ndarray, "*_"], ...]
 
     @property
     def positions(self) -> int:
@@ -64,7 +64,7 @@ def freeze(project: Project, address: Address) -> Frozen:
     return frozen
 
 
-def raw_outputs(model: Model, address: Address, rows: Sequence[Row]) -> tuple[Float32[np.ndarray, ...], ...]:
+def raw_outputs(model: Model, address: Address, rows: Sequence[Row]) -> tuple[Float32[np.ndarray, "*_"], ...]:
     """What the raw part (QK or IN) at `address` says about each row: scores [query, key] or pre-activations [pos]."""
     name = f"L{address.layer:02d}.{'scores' if address.kind == 'QK' else 'pre'}"
     found = []

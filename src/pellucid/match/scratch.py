@@ -27,7 +27,7 @@ BEFORE = 16
 KEYS = 3
 """Keys of a pattern that are shown, those with the largest weights."""
 
-Values = Sequence[Float32[np.ndarray, ...]]
+Values = Sequence[Float32[np.ndarray, "*_"]]
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def _average(frozen: Frozen) -> float:
 
 
 def _errors(
-    address: Address, raw: Float32[np.ndarray, ...], said: Float32[np.ndarray, ...]
+    address: Address, raw: Float32[np.ndarray, "*_"], said: Float32[np.ndarray, "*_"]
 ) -> Float64[np.ndarray, " pos"]:
     """KL between the patterns of every query in nats (QK), or squared differences of pre-activations (IN)."""
     if address.kind == "IN":
@@ -171,7 +171,7 @@ def _log_pattern(scores: Float32[np.ndarray, "query key"]) -> Float64[np.ndarray
     return np.asarray(masked - np.log(np.exp(masked).sum(-1, keepdims=True)), np.float64)
 
 
-def _shown(values: Float32[np.ndarray, ...], at: int, texts: Sequence[str]) -> float | tuple[Key, ...]:
+def _shown(values: Float32[np.ndarray, "*_"], at: int, texts: Sequence[str]) -> float | tuple[Key, ...]:
     """A pre-activation, or the keys that query `at` looks at most."""
     if values.ndim == 1:
         return float(values[at])
