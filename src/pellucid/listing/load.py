@@ -94,6 +94,11 @@ class Program:
         """The logits after each token of whole rows."""
         return self.extend(ids)[0]
 
+    def encode(self, text: str) -> list[int]:
+        """The token ids of `text`. Raises `SourceError` for a word that the vocabulary lacks."""
+        with _errors(self.directory):
+            return list(self.model.vocabulary.encode(text))
+
     def check(self) -> None:
         """Call every source once on a short text. Raises `SourceError` naming the part that is broken."""
         with _errors(self.directory):

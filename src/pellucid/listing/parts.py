@@ -296,9 +296,9 @@ class Attention:
         """Where queries from `first` on look, [batch, head, query, key], and what each row is to be divided by."""
         new, seen = queries.shape[2], keys.shape[3]
         scores = queries @ keys if self.raw_looks else np.zeros((*queries.shape[:3], seen), np.float32)
+        places = {"query": view.query(first, first + new), "key": view.key(seen)}
         for head, source in self.looks:
-            place = {"query": view.query(first, first + new), "key": view.key(seen)}
-            scores[:, head] = source((len(scores), new, seen), **place)
+            scores[:, head] = source((len(scores), new, seen), **places)
         if new > 1:
             np.copyto(scores[..., -new:], -np.inf, where=np.tri(new, dtype=np.bool_).T & ~np.eye(new, dtype=np.bool_))
         return scores, softmax_sums(scores)
@@ -306,9 +306,9 @@ class Attention:
     def _moves(self, write: Floats, pattern: Floats, view: View, first: int) -> None:
         """Add what the sources of heads move to `write` [batch, query, model]."""
         new, seen = pattern.shape[2:]
+        places = {"query": view.query(first, first + new), "key": view.key(seen)}
         for head, source in self.moves:
-            place = {"query": view.query(first, first + new), "key": view.key(seen)}
-            write += source(write.shape, pattern=pattern[:, head], **place)
+            write += source(write.shape, pattern=pattern[:, head], **places)
 
 
 class MLP:
