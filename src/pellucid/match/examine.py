@@ -20,6 +20,7 @@ from pellucid.listing.parse import Listing
 from pellucid.match.freeze import raw_outputs
 from pellucid.match.inventory import statement_state
 from pellucid.match.project import Project
+from pellucid.match.trust import require_trust
 from pellucid.match.variant import variant
 
 ROWS = {False: 64, True: 16}
@@ -37,6 +38,7 @@ def examine(project: Project, address: Address, *, quick: bool = False) -> Figur
     with `kl_gain`, by how much its KL is smaller than with the mean in this part's place. Raises `ProjectError` for a
     part that has no source.
     """
+    require_trust(project.directory)
     statement = project.listing()[address]
     if statement.form == "raw":
         raise ProjectError(f"{address} runs raw: there is no source to verify. Write one in {statement.place}")
@@ -96,7 +98,7 @@ def agreement(
         overlaps = np.concatenate([overlap(a, b) for a, b in zip(raw, said, strict=True)])
         return Estimate(float(overlaps.mean()), None, None, len(overlaps))
     a, b = np.concatenate(raw), np.concatenate(said)
-    score = float(np.corrcoef(a, b)[0, 1]) if a.std() and b.std() else 0.0
+    score = float(np.corrcoef(a, b)[0, 1]) if np.ptp(a) and np.ptp(b) else 0.0
     return Estimate(score, None, None, len(a))
 
 

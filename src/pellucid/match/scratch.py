@@ -79,6 +79,8 @@ class Scratch:
     source: Figures | None
     mean: Figures
     worst: tuple[Place, ...]
+    space: str = ""
+    """What stands between two tokens of the text: nothing where tokens hold their own spaces."""
 
     def to_dict(self) -> dict[str, Any]:
         """As `--json` prints it."""
@@ -107,6 +109,7 @@ def scratch(project: Project, address: Address | str) -> Scratch:
         None if said is None else figures(frozen, said),
         figures(frozen, mean),
         worst(frozen, mean if said is None else said, sources),
+        " " if sources.vocabulary.is_words else "",
     )
 
 
@@ -135,18 +138,21 @@ def figures(frozen: Frozen, said: Values) -> Figures:
 
 
 def worst(frozen: Frozen, said: Values, sources: Sources) -> tuple[Place, ...]:
-    """The places where `said` is furthest from the raw part, one a row, the worst first."""
+    """The places where `said` is furthest from the raw part, one a row and each text once, the worst first."""
     found = []
     for number, (raw, values) in enumerate(zip(frozen.raw, said, strict=True)):
         apart = 1 - overlap(raw, values) if frozen.address.kind == "QK" else np.abs(raw - values)
         found.append((float(apart.max()), number, int(apart.argmax())))
-    places = []
-    space = " " if sources.vocabulary.is_words else ""
-    for apart_most, number, at in sorted(found, key=lambda entry: -entry[0])[:WORST]:
-        texts = [space + sources.vocabulary.decode([token]) for token in frozen.rows[number][: at + 1].tolist()]
-        sides = (_shown(side[number], at, texts) for side in (frozen.raw, said))
-        places.append(Place(tuple(texts[-BEFORE:]), apart_most, *sides))
-    return tuple(places)
+    places: dict[tuple[str, ...], Place] = {}
+    for apart_most, number, at in sorted(found, key=lambda entry: -entry[0]):
+        texts = [sources.vocabulary.decode([token]) for token in frozen.rows[number][: at + 1].tolist()]
+        tokens = tuple(texts[-BEFORE:])
+        if tokens not in places:
+            sides = (_shown(side[number], at, texts) for side in (frozen.raw, said))
+            places[tokens] = Place(tokens, apart_most, *sides)
+        if len(places) == WORST:
+            break
+    return tuple(places.values())
 
 
 def _average(frozen: Frozen) -> float:
@@ -198,15 +204,15 @@ def print_scratch(found: Scratch) -> None:
     other = "mean" if found.source is None else "source"
     console.print(f"Where {other} and raw part differ most ({'total variation' if is_head else 'pre-activation'}):")
     for place in found.worst:
-        console.print(_place(place, other))
+        console.print(_place(place, other, found.space))
     if found.source is None:
         console.print(_hint(found))
 
 
-def _place(place: Place, other: str) -> Text:
+def _place(place: Place, other: str, space: str) -> Text:
     """A place as a line of text with its last token marked, and a line for each side."""
     text = Text(f"\n{place.difference:7.3f}  ", "bold")
-    text.append("".join(map(_visible, place.tokens[:-1])), "not bold")
+    text.append(space.join(map(_visible, (*place.tokens[:-1], ""))), "not bold")
     text.append(_visible(place.tokens[-1]), "bold reverse")
     for name, side in (("raw", place.raw), (other, place.source)):
         said = f"{side:.3f}" if isinstance(side, float) else "   ".join(map(_key, side))
