@@ -59,6 +59,11 @@ def plain_errors() -> Iterator[None]:
     except PellucidError as error:
         print(f"pellucid: {' '.join(str(error).split())}", file=sys.stderr)
         raise typer.Exit(error.exit_code) from None
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        print(f"pellucid: {error.filename or 'the operating system'}: {error.strerror or error}", file=sys.stderr)
+        raise typer.Exit(PellucidError.exit_code) from None
     except KeyboardInterrupt:
         print("pellucid: interrupted; run the same command again to go on from here", file=sys.stderr)
         raise typer.Exit(130) from None
@@ -69,10 +74,11 @@ def print_json(data: Any) -> None:
     print(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False))
 
 
-def _version(wanted: bool) -> None:
+def _version(wanted: bool) -> bool:
     if wanted:
         print(f"pellucid {__version__}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()
@@ -93,11 +99,13 @@ def decompile_command(
     ] = "medium",
     quick: Quick = False,
     seed: Annotated[int, typer.Option(help="Everything that is drawn at random is drawn from this.")] = 0,
+    raw: Annotated[bool, typer.Option("--raw", help="Stop at the program that runs wholly from the weights.")] = False,
+    trust: Trust = False,
     json_: AsJson = False,
 ) -> None:
     """Write the source of SUBJECT to DIR, and measure it on held-out text."""
     with plain_errors():
-        request = Request(subject, output, tuple(corpus or ()), tuple(fit_corpus or ()), size, quick, seed)
+        request = Request(subject, output, tuple(corpus or ()), tuple(fit_corpus or ()), size, quick, seed, raw, trust)
         project = decompile(request)
         finish(project, json_)
 

@@ -72,11 +72,8 @@ class Evidence:
 
     def add(self, rows: Iterable[Measurement]) -> None:
         """Store `rows` in one transaction."""
-        places = ", ".join(f":{name}" for name in _COLUMNS)
         with self._connect() as connection:
-            connection.executemany(
-                f"INSERT INTO measurement ({', '.join(_COLUMNS)}) VALUES ({places})", [vars(row) for row in rows]
-            )
+            _insert(connection, rows)
 
     def find(self, **wanted: str) -> list[tuple[int, Measurement]]:
         """The latest row of every question that fits `wanted` (columns and their values), with its id."""
@@ -90,9 +87,18 @@ class Evidence:
         with self._connect() as connection:
             return [(row[0], Measurement(*row[1:])) for row in connection.execute(query, wanted)]
 
-    def finish(self, stage: str, state: str, result: str) -> None:
-        """Remember (as text) what `stage` gave for `state`, so that a later run need not repeat it."""
+    def parts(self) -> dict[int, str]:
+        """The part that each row is about, by id."""
         with self._connect() as connection:
+            return dict(connection.execute("SELECT id, part FROM measurement"))
+
+    def finish(self, stage: str, state: str, result: str, rows: Iterable[Measurement] = ()) -> None:
+        """Remember (as text) what `stage` gave for `state`, so that a later run need not repeat it.
+
+        The `rows` that it measured are stored in the same transaction: a stage is in the store whole or not at all.
+        """
+        with self._connect() as connection:
+            _insert(connection, rows)
             connection.execute("INSERT OR REPLACE INTO stage VALUES (?, ?, ?)", (stage, state, result))
 
     def finished(self, stage: str, state: str) -> str | None:
@@ -100,3 +106,17 @@ class Evidence:
         with self._connect() as connection:
             row = connection.execute("SELECT result FROM stage WHERE name = ? AND state = ?", (stage, state)).fetchone()
         return None if row is None else str(row[0])
+
+    def latest(self, stage: str) -> str | None:
+        """What `stage` gave last, whatever for, or None if it never ended."""
+        with self._connect() as connection:
+            row = connection.execute(
+                "SELECT result FROM stage WHERE name = ? ORDER BY rowid DESC LIMIT 1", (stage,)
+            ).fetchone()
+        return None if row is None else str(row[0])
+
+
+def _insert(connection: sqlite3.Connection, rows: Iterable[Measurement]) -> None:
+    places = ", ".join(f":{name}" for name in _COLUMNS)
+    statement = f"INSERT INTO measurement ({', '.join(_COLUMNS)}) VALUES ({places})"
+    connection.executemany(statement, [vars(row) for row in rows])

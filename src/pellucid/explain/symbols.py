@@ -50,8 +50,12 @@ def read_symbols(path: Path) -> dict[str, Symbol]:
     """
     if not path.exists():
         return {}
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ProjectError(f"{path}: {error}") from None
     found: dict[str, Symbol] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").removesuffix("\n").split("\n"), start=1):
+    for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
         cells = line.split("\t")
         if number == 1 and tuple(cells) == _HEADER:
             continue

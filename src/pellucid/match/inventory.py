@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from pellucid.base.address import Address
 from pellucid.base.files import sha256_text
 from pellucid.explain.evidence import Measurement
 from pellucid.explain.symbols import Symbol
+from pellucid.listing.count import count_program
 from pellucid.listing.parse import Statement
 from pellucid.match.progress import State
 from pellucid.match.project import Project
@@ -38,8 +40,8 @@ class Entry:
         """Its name, empty where it has none."""
         return self.symbol.name if self.symbol else ""
 
-    def detail(self) -> dict[str, Any]:
-        """All that a page shows of a part with a source."""
+    def detail(self, contexts: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+        """All that a page shows of a part with a source; `contexts` are the places where it is most wrong."""
         assert self.statement is not None
         symbol = self.symbol or Symbol(str(self.address), "", self.address.kind)
         docstring = self.statement.docstring or ""
@@ -54,7 +56,7 @@ class Entry:
             "source": self.statement.text,
             "numbers": self.numbers,
             "measured": {kind: {m: figure(row) for m, row in self.measured.get(kind, {}).items()} for kind in KINDS},
-            "contexts": [],
+            "contexts": list(contexts),
         }
 
 
@@ -71,14 +73,15 @@ def statement_state(statement: Statement) -> str:
 def inventory(project: Project) -> list[Entry]:
     """Every address of the subject, in order of execution."""
     listing, dropped, symbols = project.listing(), project.dropped(), project.symbols()
+    numbers = count_program(listing)
     measured: dict[str, dict[str, dict[str, Measurement]]] = defaultdict(lambda: defaultdict(dict))
     for _, row in project.evidence.find(domain="overall"):
         measured[row.part][row.kind][row.metric] = row
     entries = []
     for address in listing.config.shape.addresses():
         name = str(address)
-        statement = listing[address]
-        entries.append(_entry(project, address, statement, address in dropped, symbols.get(name), dict(measured[name])))
+        about = (listing[address], address in dropped, symbols.get(name), dict(measured[name]))
+        entries.append(_entry(project, address, *about, numbers.get(address, 0)))
     return entries
 
 
@@ -89,10 +92,11 @@ def _entry(
     is_dropped: bool,
     symbol: Symbol | None,
     measured: dict[str, dict[str, Measurement]],
+    numbers: int,
 ) -> Entry:
     has_source = statement.form != "raw"
     effect = measured.get("effect", {}).get("kl")
-    swapped = measured.get("swapped_in", {}).get("kl")
+    swapped = measured.get("swapped_in", {}).get("kl") or measured.get("swapped_in", {}).get("kl_estimate")
     score = measured.get("isolated", {}).get("score")
     state = statement_state(statement)
     judged = verdict(
@@ -112,5 +116,5 @@ def _entry(
         score.value if score and fresh else None,
         passed=bool(score and fresh and score.value is not None and score.value >= PASSING),
     )
-    numbers = 0
-    return Entry(address, standing, judged, statement if has_source else None, numbers, symbol, measured)
+    shown = statement if has_source else None
+    return Entry(address, standing, judged, shown, numbers, symbol, measured)

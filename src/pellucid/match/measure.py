@@ -42,7 +42,7 @@ def measure(project: Project, *, quick: bool, beside: bool = True) -> dict[str, 
         for split, count in zip((texts.fit, texts.tune, texts.heldout), counts, strict=True)
     )
     if beside:
-        programs |= references(model, fit, tune, heldout)
+        programs |= references(model, fit, tune, heldout, limit=how.reference_bytes)
     return evaluate(model, programs, heldout, model.tokenizer, replace(how.settings, seed=seed))
 
 

@@ -110,15 +110,19 @@ class Project:
         return read_symbols(self.directory / "symbols.tsv")
 
     def program(self, source_only: Literal["code", "all"] | None = None) -> Program:
-        """The program, ready to run. Raises `ProjectError` if it is a stranger's and not trusted."""
+        """The program, ready to run.
+
+        Raises `ProjectError` if it is a stranger's and not trusted, or if its `parts.toml` is broken.
+        """
         require_trust(self.directory)
+        self.dropped()
         return load_program(self.directory, source_only)
 
     def generate(self, prompt: str, tokens: int = 20, *, source_only: bool = False) -> str:
         """What the program says after `prompt` at temperature 0."""
         program = self.program("code" if source_only else None)
         vocabulary = program.model.vocabulary
-        ids = vocabulary.encode(prompt)
+        ids = program.encode(prompt)
         if not 0 < len(ids) <= program.n_ctx:
             raise ProjectError(f"the prompt {prompt!r} has {len(ids)} tokens, expected 1 to {program.n_ctx}")
         logits, cache = program.extend(np.array([ids]), last_only=True)
@@ -139,6 +143,8 @@ class Project:
             data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ProjectError(f"{path}: {error}; run `pellucid verify {self.directory}`") from None
+        if not isinstance(data, dict) or data.get("format") != 1:
+            raise ProjectError(f"{path} is no report of format 1; run `pellucid verify {self.directory}`")
         return data
 
     def save_report(self, data: dict[str, Any]) -> None:

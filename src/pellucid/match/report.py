@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -58,7 +59,9 @@ def page_data(project: Project) -> dict[str, Any]:
         "name": [entry.name for entry in entries],
         "detail": [at.get(entry.address, -1) for entry in entries],
     }
-    return project.report() | {"parts": columns, "details": [entry.detail() for entry in details]}
+    worst = json.loads(project.evidence.latest("contexts") or "{}")
+    shown = [entry.detail(worst.get(str(entry.address), ())) for entry in details]
+    return project.report() | {"parts": columns, "details": shown}
 
 
 def _subject(project: Project) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from pellucid.exact.model import Model
 from pellucid.experiment.corpus import Corpus, Splits, read_corpus, split_corpus, story_corpus
+from pellucid.experiment.rows import sample_rows
 from pellucid.experiment.sampling import sampled_corpus
 from pellucid.match.manifest import CorpusEntry
 from pellucid.zoo.village import Split, Village
@@ -13,7 +14,7 @@ from pellucid.zoo.village import Split, Village
 STORIES: dict[Split, int] = {"train": 12_000, "test": 8_000}
 
 
-def open_texts(entry: CorpusEntry, model: Model, seed: int) -> Splits:
+def open_texts(entry: CorpusEntry, model: Model, seed: int, *, quick: bool = False) -> Splits:
     """The splits of the text that `entry` names; without paths, the subject's own text.
 
     A village model is read with the village's generator: stories like those it was trained on to fit and tune, stories
@@ -24,7 +25,15 @@ def open_texts(entry: CorpusEntry, model: Model, seed: int) -> Splits:
         return split_corpus(read_corpus(entry.paths), read_corpus(entry.fit_paths) if entry.fit_paths else None)
     if model.subject.name.startswith("zoo:village"):
         return split_corpus(_village("test"), _village("train"))
-    return split_corpus(sampled_corpus(model, model.tokenizer, model.subject.name, seed=seed))
+    tokens = entry.tokens or sampling_tokens(probe(model), quick)
+    return split_corpus(sampled_corpus(model, model.tokenizer, model.subject.name, tokens, seed))
+
+
+def require_enough(texts: Splits, model: Model, seed: int) -> None:
+    """Raise `CorpusError` if a split is shorter than a context, `PellucidError` for words that the subject lacks."""
+    for split in (texts.fit, texts.tune, texts.heldout):
+        if model.tokenizer.kind == "words" or split.n_words < model.n_ctx:  # a word is one token at least
+            sample_rows(split, model.tokenizer, model.n_ctx, max(1, split.n_words // model.n_ctx), seed)
 
 
 def _village(split: Split) -> Corpus:

@@ -8,6 +8,7 @@ from pellucid.explain.evidence import Measurement
 from pellucid.match.measure import measure
 from pellucid.match.project import Project
 from pellucid.match.report import build_report, splits
+from pellucid.match.trust import require_trust
 
 
 def verify(project: Project, *, quick: bool) -> None:
@@ -16,6 +17,7 @@ def verify(project: Project, *, quick: bool) -> None:
     What stands beside it (noise floor, references) belongs to the subject and its text, and is measured once for each
     way of measuring; source-only and full program are always measured anew.
     """
+    require_trust(project.directory)
     known = _beside(project, quick=quick)
     measured = measure(project, quick=quick, beside=not known)
     store(project, measured)

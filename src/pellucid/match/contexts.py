@@ -1,0 +1,106 @@
+"""Where sources are most wrong: the places of a text where a source and the raw part differ most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from pellucid.base.address import Address
+from pellucid.exact.model import Model
+from pellucid.match.effect import look
+from pellucid.match.forms import Fires, Looks, Tables
+from pellucid.match.record import record
+
+WORST = 3
+"""Contexts that are kept of each part."""
+BEFORE = 24
+"""Tokens that are shown before the place."""
+
+
+def worst_contexts(
+    model: Model, forms: Mapping[Address, Looks | Fires], rows: Int[Tensor, "row pos"]
+) -> dict[Address, list[dict[str, Any]]]:
+    """For every form its worst places on `rows`, at most one a row, as reports show them.
+
+    A neuron's difference is that of its pre-activations, and the tokens that its rule speaks of are marked; a head's
+    is the total variation between the patterns, and the tokens are marked by how much the head itself looks at them.
+    """
+    found: dict[Address, list[dict[str, Any]]] = {}
+    for layer in sorted({address.layer for address in forms}):
+        looks = [form for form in forms.values() if isinstance(form, Looks) and form.address.layer == layer]
+        fires = [form for form in forms.values() if isinstance(form, Fires) and form.address.layer == layer]
+        found |= _heads(model, layer, looks, rows)
+        found |= _neurons(model, layer, fires, rows)
+    return found
+
+
+def _neurons(
+    model: Model, layer: int, fires: Sequence[Fires], rows: Int[Tensor, "row pos"]
+) -> dict[Address, list[dict[str, Any]]]:
+    if not fires:
+        return {}
+    name, tables = f"L{layer:02d}.pre", Tables.of(fires, model.n_vocab, model.device)
+    neurons = torch.tensor([form.address.index for form in fires])
+    own = torch.cat([batch.values[name][..., neurons] for batch in record(model, rows, [name])])
+    said = torch.cat([tables(batch.ids) for batch in record(model, rows, [])])
+    chosen, places = _worst((own - said).abs())
+    return {
+        form.address: [
+            _context(model, rows[row], at, _spoken(form, rows[row]), float(own[row, at, n]), float(said[row, at, n]))
+            for row, at in zip(chosen[:, n].tolist(), places[:, n].tolist(), strict=True)
+        ]
+        for n, form in enumerate(fires)
+    }
+
+
+def _worst(
+    difference: Float[Tensor, "row pos part"],
+) -> tuple[Int[Tensor, "worst part"], Int[Tensor, "worst part"]]:
+    """Rows and positions of the largest differences of every part, one a row."""
+    by_row, at = difference.max(1)
+    chosen = by_row.topk(min(WORST, len(by_row)), 0).indices
+    return chosen, at.gather(0, chosen)
+
+
+def _spoken(form: Fires, ids: Int[Tensor, " pos"]) -> list[float]:
+    """1 at the tokens of `ids` that the rule of `form` speaks of."""
+    tokens = {token for _, members, _ in form.sets for token in members}
+    return [float(token in tokens) for token in ids.tolist()]
+
+
+def _heads(
+    model: Model, layer: int, looks: Sequence[Looks], rows: Int[Tensor, "row pos"]
+) -> dict[Address, list[dict[str, Any]]]:
+    name = f"L{layer:02d}.pattern"
+    found: dict[Address, list[dict[str, Any]]] = {form.address: [] for form in looks}
+    for batch in record(model, rows, [name]) if looks else ():
+        for form in looks:
+            own = batch.values[name][:, form.address.index]
+            variation = (own - look(form, batch.ids)).abs().sum(-1) / 2
+            for n, at in enumerate(variation.argmax(1).tolist()):
+                entry = _context(model, batch.ids[n], at, own[n, at].tolist(), 1.0, 1 - float(variation[n, at]))
+                found[form.address].append(entry)
+    return {
+        address: sorted(entries, key=lambda entry: -abs(entry["difference"]))[:WORST]
+        for address, entries in found.items()
+    }
+
+
+def _context(
+    model: Model, ids: Int[Tensor, " pos"], at: int, weights: Sequence[float], raw: float, source: float
+) -> dict[str, Any]:
+    """A place as a report shows it: the tokens up to it, how responsible each is, and both values."""
+    start = max(0, at - BEFORE)
+    tokens = [model.tokenizer.decode([token]) for token in ids[start : at + 1].tolist()]
+    return {
+        "tokens": tokens,
+        "weights": [round(weight, 3) for weight in weights[start : at + 1]],
+        "at": at - start,
+        "raw": round(raw, 4),
+        "source": round(source, 4),
+        "difference": round(source - raw, 4),
+    }

@@ -1,0 +1,79 @@
+"""Which sources run without their residual: linked on *tune* text, judged on what the subject itself would say."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from pellucid.base.address import Address
+from pellucid.exact.model import Model
+from pellucid.match.link import link
+from pellucid.match.manifest import Gate
+from pellucid.match.project import Project
+from pellucid.match.rollouts import Rollouts, roll, slips
+from pellucid.match.sources import Sources, rows_for
+from pellucid.match.twin import Twin
+
+CONTEXTS = {False: 900, True: 240}
+TRIALS = {False: 10, True: 5}
+PROMISED = 1e-5
+"""Nats per token that 16 words within 1 % are expected to allow: the estimated cost of the first block."""
+MARGIN = 0.6
+"""Linking stops at this share of the gate's limits, since held-out text will not repeat the tune text's luck."""
+SPOKEN = 32
+"""Tokens of every continuation that are compared."""
+
+
+def link_sources(project: Project, sources: Sources, *, quick: bool) -> list[Address]:
+    """The addresses whose residuals can go, cheapest first; says on standard error how each trial ended."""
+    model, gate = project.model, project.manifest.gate
+    spoken = rollouts(project, CONTEXTS[quick])
+    addresses = [address for address in sources.forms if sources.losses[address] < sources.effects[address]]
+
+    def passes(chosen: Sequence[Address]) -> bool:
+        found = slips(Twin(model, [sources.forms[address] for address in chosen]), spoken)
+        passed = within(found.wer_next, found.wer_16, gate)
+        print(
+            f"  {len(chosen):,} sources without residual: at most {found.wer_next:.2f} % of next words and "
+            f"{found.wer_16:.2f} % of 16 words differ on tune text: {'kept' if passed else 'backed off'}",
+            file=sys.stderr,
+        )
+        return passed
+
+    costs = [sources.losses[address] for address in addresses]
+    return link(addresses, costs, PROMISED, passes, TRIALS[quick]).accepted
+
+
+def within(wer_next: float, wer_16: float, gate: Gate) -> bool:
+    """Whether figures in percent keep the margin to the gate."""
+    return wer_next <= MARGIN * gate.wer_next and wer_16 <= MARGIN * gate.wer_16
+
+
+def rollouts(project: Project, count: int) -> list[Rollouts]:
+    """What the subject says after `count` contexts of tune text, of three lengths."""
+    model = project.model
+    rows = rows_for(project, "tune", count * model.n_ctx)
+    tokens = min(SPOKEN, model.n_ctx // 2)
+    starts = word_starts(model)
+    longest = model.n_ctx - tokens
+    lengths = sorted({max(1, longest // 4), max(1, longest // 2), longest})
+    groups = rows.tensor_split(len(lengths))
+    return [
+        roll(model, group[:, :length], tokens, starts)
+        for length, group in zip(lengths, groups, strict=True)
+        if len(group)
+    ]
+
+
+def word_starts(model: Model) -> Bool[Tensor, " vocab"]:
+    """Which tokens begin a word: those that begin with white space, or all where every token is a word."""
+    tokenizer = model.tokenizer
+    starts = torch.zeros(model.n_vocab, dtype=torch.bool)
+    for token in range(tokenizer.vocab_size):
+        text = tokenizer.token_bytes(token).decode("utf-8", "replace")
+        starts[token] = tokenizer.kind == "words" or token == tokenizer.eos_id or text[:1].isspace()
+    return starts

@@ -1,0 +1,91 @@
+"""The proof of what was found: every source scored on held-out text, its worst places shown, and names given."""
+
+from __future__ import annotations
+
+import json
+
+from pellucid.base.address import Address
+from pellucid.explain.evidence import Measurement
+from pellucid.explain.symbols import Symbol
+from pellucid.match.contexts import worst_contexts
+from pellucid.match.effect import estimate
+from pellucid.match.forms import token_texts
+from pellucid.match.inventory import PASSING, statement_state
+from pellucid.match.isolated import scores
+from pellucid.match.project import Project
+from pellucid.match.sources import Sources, rows_for
+
+TOKENS = {False: 30_000, True: 10_000}
+CONTEXT_TOKENS = 4_096
+
+
+def prove(project: Project, sources: Sources, *, quick: bool) -> list[Measurement]:
+    """Evidence about every source of `sources` that still stands in the program as it was written.
+
+    `effect`: what the mean in the part's place costs on tune text; `isolated`: the held-out score; `swapped_in`: what
+    the source alone costs on held-out text. Effect and swapped-in are second-order estimates, and say so.
+    """
+    listing, heldout = project.listing(), rows_for(project, "heldout", TOKENS[quick])
+    found = scores(project.model, sources.forms, heldout)
+    costs = estimate(project.model, heldout, sources.forms.values(), seed=project.manifest.settings.seed)[0]
+    hashes = {name: getattr(project.texts, name).sha256 for name in ("tune", "heldout")}
+    state = project.manifest.subject.weights_sha256
+    rows = [
+        _row(address, "effect", "kl", state, "tune", hashes["tune"], value, "second-order estimate")
+        for address, value in sources.effects.items()
+    ]
+    for address in sources.forms:
+        state = statement_state(listing[address])
+        rows.append(_row(address, "isolated", "score", state, "heldout", hashes["heldout"], found[address]))
+        estimated = costs[address]
+        rows.append(
+            _row(
+                address,
+                "swapped_in",
+                "kl_estimate",
+                state,
+                "heldout",
+                hashes["heldout"],
+                estimated,
+                "second-order estimate",
+            )
+        )
+    return [*rows, _calibration(sources, project.manifest.subject.weights_sha256, hashes["tune"])]
+
+
+def _calibration(sources: Sources, state: str, corpus: str) -> Measurement:
+    """How well the effect estimates agree with exact ablations: the correlation of their logarithms."""
+    found = sources.calibration
+    correlation = found.pearson if found.n >= 3 else None
+    note = f"exact = {found.scale:.3g} x estimate; rank correlation {found.spearman:.3f}"
+    about = ("program", "effect_calibration", "correlation", state, "tune", corpus, "overall")
+    return Measurement(*about, correlation, None, None, found.n, note)
+
+
+def _row(
+    address: Address, kind: str, metric: str, state: str, split: str, corpus: str, value: float, note: str = ""
+) -> Measurement:
+    return Measurement(str(address), kind, metric, state, split, corpus, "overall", value, None, None, 1, note)
+
+
+def contexts(project: Project, sources: Sources) -> str:
+    """The worst places of every source on held-out text, as JSON."""
+    rows = rows_for(project, "heldout", CONTEXT_TOKENS)
+    found = worst_contexts(project.model, sources.forms, rows)
+    return json.dumps({str(address): entries for address, entries in found.items()})
+
+
+def names(project: Project, sources: Sources) -> dict[str, Symbol]:
+    """Symbols of all parts with a source: named where the description passed its test on held-out text."""
+    text = token_texts(project.model.tokenizer)
+    proofs = {row.part: (id, row) for id, row in project.evidence.find(kind="isolated", metric="score")}
+    found: dict[str, Symbol] = {}
+    for address, form in sources.forms.items():
+        id, row = proofs[str(address)]
+        score = row.value or 0.0
+        if score >= PASSING:
+            symbol = Symbol(str(address), form.name(text), address.kind, "analysis", str(id), f"{score:.3f}")
+        else:
+            symbol = Symbol(str(address), "", address.kind, score=f"{score:.3f}")
+        found[str(address)] = symbol
+    return found

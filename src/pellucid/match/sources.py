@@ -1,0 +1,145 @@
+"""First sources: proposed on *fit* text, chosen on *tune* text within the budget, and written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+
+from jaxtyping import Int
+from torch import Tensor
+
+from pellucid.base.address import Address
+from pellucid.exact.model import Model
+from pellucid.listing.emit import write_constants, write_statements
+from pellucid.match.attention import LooksProposal, propose_looks
+from pellucid.match.budget import Option, spend
+from pellucid.match.codec import dump_forms, load_forms
+from pellucid.match.effect import Calibration, calibrate, estimate, mean_forms
+from pellucid.match.forms import Fires, Looks, token_texts
+from pellucid.match.neurons import FiresProposal, propose_fires
+from pellucid.match.packing import packed_rows
+from pellucid.match.project import Project
+
+Form = Looks | Fires
+Rows = Int[Tensor, "row pos"]
+
+TOKENS = {False: {"fit": 200_000, "tune": 30_000}, True: {"fit": 40_000, "tune": 10_000}}
+"""Tokens of text that sources are fitted and chosen on, by whether the run is a quick one."""
+CALIBRATION_TOKENS = 1_500
+CALIBRATED = {False: 200, True: 50}
+"""Exact ablations that effect estimates are compared with."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What was chosen.
+
+    `effects` are the nats per token that the mean in a part's place costs, `losses` those that its form costs, both
+    second-order estimates on tune text.
+    """
+
+    forms: dict[Address, Form]
+    effects: dict[Address, float]
+    losses: dict[Address, float]
+    calibration: Calibration
+
+    def only(self, addresses: Collection[Address]) -> Sources:
+        """These sources, of `addresses` alone; effects stay those of all parts."""
+        forms = {address: form for address, form in self.forms.items() if address in addresses}
+        return replace(self, forms=forms)
+
+
+def rows_for(project: Project, split: str, tokens: int) -> Rows:
+    """Packed rows of a split of the project's text, about `tokens` tokens of them."""
+    model = project.model
+    count = max(2, tokens // model.n_ctx)
+    return packed_rows(getattr(project.texts, split), model, count, project.manifest.settings.seed)
+
+
+def find_sources(project: Project, means: Mapping[str, Tensor], *, quick: bool) -> Sources:
+    """Propose sources for every QK and IN, and choose among them within the project's budget."""
+    model, seed = project.model, project.manifest.settings.seed
+    fit, tune = (rows_for(project, split, TOKENS[quick][split]) for split in ("fit", "tune"))
+    looks = propose_looks(model, fit, tune, seed=seed)
+    fires = propose_fires(model, fit, tune, seed=seed)
+    ablated = mean_forms(model, means)
+    effects = estimate(model, tune, ablated.values(), seed=seed)[0]
+    chosen = spend(offers(looks, fires, effects), project.budget)
+    forms = {address: option.form for address, option in chosen.items()}
+    losses = estimate(model, tune, forms.values(), seed=seed)[0]
+    return Sources(forms, effects, losses, calibration(model, tune, ablated, quick=quick, seed=seed))
+
+
+def calibration(model: Model, tune: Rows, ablated: Mapping[Address, Form], *, quick: bool, seed: int) -> Calibration:
+    """How well the effect estimates agree with exact mean ablations."""
+    rows = tune[: max(1, CALIBRATION_TOKENS // tune.shape[1])]
+    return calibrate(model, rows, ablated.values(), count=CALIBRATED[quick], seed=seed)
+
+
+def offers(
+    looks: Mapping[Address, LooksProposal], fires: Mapping[Address, FiresProposal], effects: Mapping[Address, float]
+) -> dict[Address, list[Option]]:
+    """The candidates of every part up to its chosen one, with the nats per token that each leaves.
+
+    A head's candidate leaves the share of its effect that its pattern KL is of uniform attention's.
+    """
+    found: dict[Address, list[Option]] = {}
+    for address, proposal in looks.items():
+        uniform = max(proposal.candidates[0].tune_kl, 1e-12)
+        found[address] = [
+            Option(c.form, c.form.numbers(), effects[address] * c.tune_kl / uniform)
+            for c in proposal.candidates[: proposal.choice + 1]
+        ]
+    for address, fired in fires.items():
+        found[address] = [Option(c.form, c.numbers, c.tune_loss) for c in fired.candidates[: fired.choice + 1]]
+    return found
+
+
+def write_sources(project: Project, sources: Sources) -> None:
+    """Write the chosen forms into the layer files: functions, and one statement a layer for constant neurons.
+
+    What a person wrote stays.
+    """
+    text = token_texts(project.model.tokenizer)
+    statements: dict[Address, str | None] = {}
+    constants: dict[Address, float] = {}
+    for address, form in sources.forms.items():
+        if isinstance(form, Fires) and not form.sets:
+            constants[address] = form.bias
+            continue
+        evidence = evidence_lines(sources, address)
+        statements[address] = form.statement(text, form.name(text), form.describe(text), evidence)
+    write_statements(project.directory, statements)
+    if constants:
+        write_constants(project.directory, constants)
+
+
+def evidence_lines(sources: Sources, address: Address) -> list[str]:
+    """What the docstring says of the numbers behind a source."""
+    effect, left = sources.effects[address], sources.losses[address]
+    share = 100 * left / effect if effect > 0 else 0.0
+    return [
+        f"On tune text, second-order estimates: the mean in its place costs {effect:.1e} nats a token, "
+        f"this source {left:.1e} ({share:.0f} %)."
+    ]
+
+
+def dump(sources: Sources) -> str:
+    """`sources` as JSON, to go on from in a later run."""
+    c = sources.calibration
+    return json.dumps(
+        {
+            "forms": dump_forms(sources.forms),
+            "effects": {str(address): value for address, value in sources.effects.items()},
+            "losses": {str(address): value for address, value in sources.losses.items()},
+            "calibration": [c.pearson, c.spearman, c.scale, c.n],
+        }
+    )
+
+
+def load(text: str) -> Sources:
+    """What `dump` wrote, without the single pairs of the calibration."""
+    data = json.loads(text)
+    effects, losses = ({Address.parse(a): v for a, v in data[name].items()} for name in ("effects", "losses"))
+    return Sources(load_forms(data["forms"]), effects, losses, Calibration(*data["calibration"], ()))
