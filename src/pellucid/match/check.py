@@ -1,0 +1,242 @@
+"""Checking a decompilation that is kept in git: what got worse since its last report, with nothing written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.text import Text
+
+from pellucid.base.errors import ProjectError
+from pellucid.match.gate import judge
+from pellucid.match.inventory import Entry, inventory
+from pellucid.match.measure import measure
+from pellucid.match.progress import evidence_share, residual_free
+from pellucid.match.project import REPORT, Project
+from pellucid.match.scoreboard import METRICS, ROWS, figure
+from pellucid.match.snapshot import WEIGHTS, Snapshot, held_subject, snapshot
+
+Kind = Literal["hash", "fidelity", "share", "stale", "unmeasured", "name"]
+PROGRAMS = ("full", "source_only", "source_only_all")
+BETTER_HIGH = frozenset({"top1"})
+ROUNDING = {"kl": 1e-8, "ce_gap": 1e-6}
+"""Nats per token that another processor's float32 arithmetic can differ by."""
+NEED_EVIDENCE = ("analysis", "model-written")
+"""Provenances of names that stand for a measurement."""
+_NEEDED = {"state", "subject", "corpus", "gate", "progress", "quick", *PROGRAMS}
+"""What a report must hold to be compared with."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One thing that got worse: of which kind, about what, and what was expected and found."""
+
+    kind: Kind
+    about: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a check found. `checked` says what was looked at, a line each."""
+
+    failures: tuple[Failure, ...]
+    checked: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing got worse."""
+        return not self.failures
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        return {"passed": self.passed} | asdict(self)
+
+
+def check(project: Project, against: Path | None = None, *, measured: bool = True, full: bool = False) -> Check:
+    """Compare `project` with its `report.json`, or with another report `against`.
+
+    `measured` runs the program on held-out text, on 500 contexts or (`full`) as many as the gate asks for; without, the
+    figures of `report.json` are compared with those of `against`. Raises `ProjectError` for a directory that was never
+    measured, a report of another subject, or a program that is a stranger's and not trusted.
+    """
+    last = read_report(project.directory / REPORT)
+    old = last if against is None else read_report(against)
+    if old["subject"]["weights_sha256"] != project.manifest.subject.weights_sha256:
+        raise ProjectError(f"{against or project.directory} is a report on another subject, {old['subject']['name']}")
+    try:
+        _ = project.model, project.texts
+    except ProjectError as error:  # the only reason: hashes that differ from those of the manifest
+        return Check((Failure("hash", "subject and text", str(error)),), ("subject and text",))
+    with snapshot(project, weights=measured) as copy:
+        new = figures(copy, quick=not full) if measured else last
+        entries = inventory(copy)
+        failures = [
+            *hashes(project, last, old),
+            *worse_figures(old, new),
+            *smaller_shares(old, new, entries),
+            *unproven(old, entries),
+            *unfounded_names(copy),
+        ]
+    return Check(tuple(failures), tuple(_checked(new if measured else None, against, entries)))
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """The report in the file at `path`. Raises `ProjectError` for anything else."""
+    if not path.is_file():
+        raise ProjectError(f"{path} is missing; `pellucid verify` measures a project and writes its report")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ProjectError(f"{path} cannot be read as a report: {error}") from None
+    if not isinstance(data, dict) or data.get("format") != 1 or not _NEEDED <= set(data):
+        raise ProjectError(f"{path} is no report of format 1; expected a report.json that `pellucid verify` wrote")
+    return data
+
+
+def moved(project: Project, subject: str | None, corpus: Sequence[Path], fit_corpus: Sequence[Path]) -> Project:
+    """`project` with subject and text read from other places than its manifest says; their hashes must still match."""
+    manifest = project.manifest
+    if subject is not None:
+        manifest = replace(manifest, subject=replace(manifest.subject, name=subject))
+    if corpus:
+        paths, fit_paths = (tuple(map(str, found)) for found in (corpus, fit_corpus))
+        manifest = replace(manifest, corpus=replace(manifest.corpus, paths=paths, fit_paths=fit_paths))
+    return Project(project.directory, manifest)
+
+
+def figures(copy: Snapshot, *, quick: bool) -> dict[str, Any]:
+    """The figures of the full and the source-only programs, measured now, as a report holds them."""
+    found = {name: fidelity.to_dict() for name, fidelity in measure(copy, quick=quick, beside=False).items()}
+    return found | {"quick": quick, "gate": judge(found["full"], copy.manifest.gate, quick=quick)}  # type: ignore[arg-type]
+
+
+# --- what can get worse -----------------------------------------------------------------------------------------------
+
+
+def hashes(project: Project, last: Mapping[str, Any], old: Mapping[str, Any]) -> Iterator[Failure]:
+    """Hashes that do not match: of the report's subject, text and program, and of the weights where there are any."""
+    manifest = project.manifest
+    for what in ("weights", "tokenizer"):
+        key = f"{what}_sha256"
+        yield from _differs(f"{what} of the report", last["subject"][key], getattr(manifest.subject, key))
+    for name in ("fit", "tune", "heldout"):
+        recorded = getattr(manifest.corpus, f"{name}_sha256")
+        for report in (last, old) if old is not last else (last,):
+            yield from _differs(f"{name} text of the report", report["corpus"]["splits"][name]["sha256"], recorded)
+    held = held_subject(project)
+    if held is not None:
+        yield from _differs(WEIGHTS, held, manifest.subject.weights_sha256)
+    if last["state"] != project.state():
+        yield Failure("hash", "program", "it has changed since report.json was written; run `pellucid verify` again")
+
+
+def _differs(what: str, found: str, expected: str) -> Iterator[Failure]:
+    if found != expected:
+        yield Failure("hash", what, f"SHA-256 {found[:12]}, pellucid.toml says {expected[:12]}")
+
+
+def worse_figures(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Failure]:
+    """Metrics whose new interval lies wholly on the worse side of the old one.
+
+    Domains are compared where both figures rest on equally many observations.
+    """
+    for program in PROGRAMS:
+        for scope, metrics in (old.get(program) or {}).items():
+            for metric, was in metrics.items():
+                now = ((new.get(program) or {}).get(scope) or {}).get(metric)
+                if was is None or was["value"] is None:
+                    continue
+                about = f"{ROWS[program]}, {scope}"
+                if now is None or now["value"] is None:
+                    yield Failure("unmeasured", about, f"{METRICS[metric]} was {figure(was)} and is not measured now")
+                elif (scope == "overall" or was["n"] == now["n"]) and _worse(metric, was, now):
+                    yield Failure("fidelity", about, f"{METRICS[metric]} was {figure(was)}, is {figure(now)}")
+
+
+def _worse(metric: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether the intervals are apart, in the wrong direction; a figure without an interval is its own bounds."""
+    worst_was, best_now = ("low", "high") if metric in BETTER_HIGH else ("high", "low")
+    before, after = (
+        side["value"] if side[end] is None else side[end] for side, end in ((was, worst_was), (now, best_now))
+    )
+    loss = before - after if metric in BETTER_HIGH else after - before
+    return bool(loss > ROUNDING.get(metric, 0.0))
+
+
+def smaller_shares(old: Mapping[str, Any], new: Mapping[str, Any], entries: Sequence[Entry]) -> Iterator[Failure]:
+    """Residual-free shares that shrank, or that no longer count since the full program fails the gate.
+
+    Gates are compared only where both were judged on as many contexts.
+    """
+    if new["gate"]["passed"] is False and old["gate"]["passed"] is not False and new["quick"] is old["quick"]:
+        yield Failure("share", "gate", f"the full program fails it now: {' '.join(new['gate']['reasons'])}")
+    shares = residual_free([entry.state for entry in entries], gate_passed=True)
+    for form, by in old["progress"]["residual_free"].items():
+        for unit, was in by.items():
+            now = shares[form][unit]
+            if was is not None and (now is None or now < was - 1e-9):
+                said = "unmeasured" if now is None else f"{100 * now:.2f} %"
+                yield Failure("share", f"residual-free {form}", f"by {unit} it was {100 * was:.2f} %, is {said}")
+
+
+def unproven(old: Mapping[str, Any], entries: Sequence[Entry]) -> Iterator[Failure]:
+    """Sources that changed since they were measured, and sources that stand for a part without ever being measured."""
+    stale = [entry for entry in entries if entry.verdict == "stale"]
+    for entry in stale:
+        said = "its source has changed since it was measured; run `pellucid verify` on it"
+        yield Failure("stale", str(entry.address), said)
+    for entry in entries:
+        if entry.verdict == "unmeasured" and entry.state.residual == "dropped":
+            said = "its residual is dropped, but its source was never measured; run `pellucid verify` on it"
+            yield Failure("unmeasured", str(entry.address), said)
+    was, now = old["progress"]["evidence"]["n"], evidence_share([entry.state for entry in entries])["n"] or 0
+    if now + len(stale) < was:
+        said = f"{was:,} parts had a tested description, {now:,} have one; is evidence.sqlite the one of the report?"
+        yield Failure("unmeasured", "evidence", said)
+
+
+def unfounded_names(copy: Project) -> Iterator[Failure]:
+    """Names that stand for a measurement, but whose evidence is missing or about another part."""
+    parts = copy.evidence.parts()
+    for address, symbol in copy.symbols().items():
+        if not symbol.name or symbol.provenance not in NEED_EVIDENCE:
+            continue
+        about = parts.get(int(symbol.evidence)) if symbol.evidence.isdecimal() else None
+        if about != address:
+            found = "none" if not symbol.evidence else f"row {symbol.evidence}, which is about {about or 'nothing'}"
+            said = f"{symbol.name!r} ({symbol.provenance}) needs evidence about this part; symbols.tsv names {found}"
+            yield Failure("name", address, said)
+
+
+# --- in the terminal --------------------------------------------------------------------------------------------------
+
+
+def _checked(new: Mapping[str, Any] | None, against: Path | None, entries: Sequence[Entry]) -> Iterator[str]:
+    """What was looked at, a line each."""
+    yield "hashes: weights, tokenizer, text, program"
+    if new is not None:
+        n = (new["full"]["overall"]["wer_next"] or {"n": 0})["n"]
+        yield f"fidelity: full and source-only programs, measured on {n:,} contexts"
+    elif against is not None:
+        yield f"fidelity: report.json beside {against}"
+    yield "residual-free shares"
+    yield f"evidence: {sum(entry.statement is not None for entry in entries):,} parts with a source"
+    yield f"names: {sum(bool(entry.name) for entry in entries):,}"
+
+
+def print_check(found: Check) -> None:
+    """Print what a check found on standard output: a line for each failure, or for each thing that is well."""
+    console = Console(highlight=False)
+    for failure in found.failures:
+        line = Text("worse  ", "bold red").append(
+            f"{failure.kind}  {failure.about}: {failure.message}", "not bold default"
+        )
+        console.print(line, soft_wrap=True)
+    if found.passed:
+        for what in found.checked:
+            console.print(Text("ok     ", "bold green").append(what, "not bold default"), soft_wrap=True)

@@ -1,0 +1,74 @@
+"""A copy of a project to measure in, so that nothing in its own directory is written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import safetensors
+
+from pellucid.experiment.rows import sample_rows
+from pellucid.listing.emit import write_weights
+from pellucid.listing.load import Program, load_program
+from pellucid.match.decompile import MEAN_TOKENS
+from pellucid.match.means import means
+from pellucid.match.project import Project
+from pellucid.match.trust import require_trust
+
+WEIGHTS = "weights.safetensors"
+_FILES = ("pellucid.toml", "parts.toml", "symbols.tsv", "report.json", "evidence.sqlite", "evidence.sqlite-wal")
+
+
+class Snapshot(Project):
+    """A project in a directory of its own, whose program may run since that of the original may."""
+
+    def program(self, source_only: Literal["code", "all"] | None = None) -> Program:
+        """The program, ready to run."""
+        return load_program(self.directory, source_only)
+
+
+@contextmanager
+def snapshot(project: Project, *, weights: bool) -> Iterator[Snapshot]:
+    """A copy of `project` for a while, with its `weights` if its program is to run.
+
+    They are those of the project, or made anew from the subject where git does not hold them. Raises `ProjectError` if
+    the program is a stranger's and not trusted.
+    """
+    if weights:
+        require_trust(project.directory)
+    with tempfile.TemporaryDirectory(prefix="pellucid-") as name:
+        directory = Path(name)
+        shutil.copytree(
+            project.directory / "program", directory / "program", ignore=shutil.ignore_patterns("__pycache__")
+        )
+        for file in _FILES:
+            if (project.directory / file).is_file():
+                shutil.copyfile(project.directory / file, directory / file)
+        copy = Snapshot(directory, project.manifest, project.model, project.texts)
+        if weights and held_subject(project) == project.manifest.subject.weights_sha256:
+            os.symlink((project.directory / WEIGHTS).resolve(), directory / WEIGHTS)
+        elif weights:
+            _write_weights(copy)
+        yield copy
+
+
+def held_subject(project: Project) -> str | None:
+    """The SHA-256 of the subject that the weights of `project` are from; None where there are none to read."""
+    try:
+        with safetensors.safe_open(project.directory / WEIGHTS, "np") as file:
+            return (file.metadata() or {}).get("subject")
+    except (OSError, safetensors.SafetensorError):
+        return None
+
+
+def _write_weights(copy: Project) -> None:
+    """Write what `decompile` would: the weights, and the means over the same text."""
+    model, settings = copy.model, copy.manifest.settings
+    count = max(1, MEAN_TOKENS[settings.quick] // model.n_ctx)
+    rows = sample_rows(copy.texts.fit, model.tokenizer, model.n_ctx, count, settings.seed)
+    write_weights(copy.subject, copy.directory, means(model, rows))
