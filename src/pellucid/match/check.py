@@ -93,7 +93,7 @@ def read_report(path: Path) -> dict[str, Any]:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ProjectError(f"{path} cannot be read as a report: {error}") from None
-    if not isinstance(data, dict) or data.get("format") != 1 or not _NEEDED <= set(data):
+    if not isinstance(data, dict) or data.get("format") != 1 or not set(data) >= _NEEDED:
         raise ProjectError(f"{path} is no report of format 1; expected a report.json that `pellucid verify` wrote")
     return data
 
