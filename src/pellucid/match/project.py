@@ -132,7 +132,8 @@ class Project:
             if cache.length == program.n_ctx:
                 break
             logits, cache = program.extend(np.array([[token]]), cache, last_only=True)
-        return str(vocabulary.decode(said))
+        before, whole = str(vocabulary.decode(ids)), str(vocabulary.decode([*ids, *said]))
+        return whole.removeprefix(before) if whole.startswith(before) else str(vocabulary.decode(said))
 
     def report(self) -> dict[str, Any]:
         """The figures of the last measurement. Raises `ProjectError` if there was none."""
