@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -23,6 +23,11 @@ from pellucid.match.partition import PARTS, read_dropped
 from pellucid.match.texts import open_texts
 from pellucid.match.trust import require_trust
 from pellucid.subject.load import Subject, load_subject
+
+if TYPE_CHECKING:
+    from pellucid.match.check import Check
+    from pellucid.match.next import Suggestion
+    from pellucid.match.scratch import Scratch
 
 REPORT = "report.json"
 SIZES = {"small": 0.01, "medium": 0.05, "large": 0.2}
@@ -134,6 +139,24 @@ class Project:
             logits, cache = program.extend(np.array([[token]]), cache, last_only=True)
         before, whole = str(vocabulary.decode(ids)), str(vocabulary.decode([*ids, *said]))
         return whole.removeprefix(before) if whole.startswith(before) else str(vocabulary.decode(said))
+
+    def next(self, count: int = 15) -> list[Suggestion]:
+        """The `count` parts that leave most unexplained, the most first; see `pellucid.match.next`."""
+        from pellucid.match.next import next_parts
+
+        return next_parts(self, count)
+
+    def scratch(self, address: str) -> Scratch:
+        """Try the source of one part on frozen text, without the model; see `pellucid.match.scratch`."""
+        from pellucid.match.scratch import scratch
+
+        return scratch(self, address)
+
+    def check(self, against: Path | None = None, *, measured: bool = True, full: bool = False) -> Check:
+        """What got worse since the last report, or the report `against`; see `pellucid.match.check`."""
+        from pellucid.match.check import check
+
+        return check(self, against, measured=measured, full=full)
 
     def report(self) -> dict[str, Any]:
         """The figures of the last measurement. Raises `ProjectError` if there was none."""
