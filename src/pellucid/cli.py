@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,15 +16,21 @@ import typer
 from rich.console import Console
 
 from pellucid import __version__
+from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError
 from pellucid.base.files import write_text
+from pellucid.listing.parse import page_name
+from pellucid.match.check import check, moved, print_check
 from pellucid.match.decompile import Request, decompile
 from pellucid.match.examine import examine
+from pellucid.match.next import next_parts, print_suggestions
 from pellucid.match.project import Project
 from pellucid.match.report import page_data
 from pellucid.match.scoreboard import show as show_scoreboard
+from pellucid.match.scratch import print_scratch, scratch
 from pellucid.match.show import describe, figures_dict, print_figures, print_parts
 from pellucid.match.verify import verify as verify_program
+from pellucid.match.watch import watch
 from pellucid.view.report import render
 from pellucid.zoo import registry
 
@@ -46,6 +52,7 @@ Texts = Annotated[
     list[Path] | None,
     typer.Option(help="Text files or folders (.txt, .gz, .xz; documents separated by <|endoftext|>). May be repeated."),
 ]
+Watch = Annotated[bool, typer.Option("--watch", help="Repeat whenever the file of the part is saved.")]
 SubjectPath = Annotated[
     str | None, typer.Option("--subject", help="Where the subject is now, if it has moved; its hashes must match.")
 ]
@@ -118,6 +125,7 @@ def verify(
     ] = None,
     source_only: Annotated[bool, typer.Option("--source-only", help="Show its domains instead.")] = False,
     quick: Quick = False,
+    watching: Watch = False,
     trust: Trust = False,
     subject: SubjectPath = None,
     json_: AsJson = False,
@@ -126,12 +134,67 @@ def verify(
     with plain_errors():
         project = Project.open(directory, trust=trust, subject=subject)
         if address is not None:
-            for found in project.listing().config.shape.match(address):
-                figures = examine(project, found, quick=quick)
-                print_json(figures_dict(figures)) if json_ else print_figures(str(found), figures)
+            found = project.listing().config.shape.match(address)
+            repeated(project, found, lambda: examine_all(project, found, quick, json_), watching)
             return
+        if watching:
+            raise PellucidError("--watch repeats the measurement of a part; name one, such as L00.H01.QK")
         verify_program(project, quick=quick)
         finish(project, json_, "source_only" if source_only else "full")
+
+
+@app.command("next")
+def next_command(
+    directory: Directory,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many parts to list.")] = 15,
+    subject: SubjectPath = None,
+    json_: AsJson = False,
+) -> None:
+    """List the parts that are most worth working on, those that leave most unexplained first."""
+    with plain_errors():
+        found = next_parts(Project.open(directory, subject=subject), count)
+        print_json([entry.to_dict() for entry in found]) if json_ else print_suggestions(found)
+
+
+@app.command("scratch")
+def scratch_command(
+    directory: Directory,
+    address: Annotated[str, typer.Argument(help="Where a head looks or when a neuron fires, such as L00.H01.QK.")],
+    watching: Watch = False,
+    trust: Trust = False,
+    subject: SubjectPath = None,
+    json_: AsJson = False,
+) -> None:
+    """Try the source of a part on frozen text: edit it in program/ and try again in seconds, without the model."""
+    with plain_errors():
+        project = Project.open(directory, trust=trust, subject=subject)
+
+        def once() -> None:
+            found = scratch(project, address)
+            print_json(found.to_dict()) if json_ else print_scratch(found)
+
+        repeated(project, project.listing().config.shape.match(address), once, watching)
+
+
+@app.command("check")
+def check_command(
+    directory: Directory,
+    against: Annotated[Path | None, typer.Option(help="Another report.json to compare with.")] = None,
+    no_measure: Annotated[bool, typer.Option("--no-measure", help="Compare what was measured already.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Measure on 5,000 contexts instead of 500.")] = False,
+    corpus: Texts = None,
+    fit_corpus: Texts = None,
+    trust: Trust = False,
+    subject: SubjectPath = None,
+    json_: AsJson = False,
+) -> None:
+    """Exit with code 1 if anything in DIR got worse since its last report; nothing is written."""
+    with plain_errors():
+        project = moved(Project.open(directory, trust=trust), subject, corpus or (), fit_corpus or ())
+        found = check(project, against, measured=not no_measure, full=full)
+        print_json(found.to_dict()) if json_ else print_check(found)
+        if not found.passed:
+            raise typer.Exit(1)
 
 
 @app.command()
@@ -189,6 +252,22 @@ def zoo_card(name: Annotated[str, typer.Argument(help="A name from `zoo list`.")
             print_json(registry.card(name))
         else:
             print((registry.path(name) / "card.md").read_text(encoding="utf-8"))
+
+
+def examine_all(project: Project, addresses: list[Address], quick: bool, as_json: bool) -> None:
+    """Measure parts one by one, and print their figures."""
+    for address in addresses:
+        figures = examine(project, address, quick=quick)
+        print_json(figures_dict(figures)) if as_json else print_figures(str(address), figures)
+
+
+def repeated(project: Project, addresses: list[Address], action: Callable[[], None], watching: bool) -> None:
+    """Run `action` once, or with `watching` whenever a file of `addresses` is saved."""
+    if watching:
+        pages = sorted({page_name(str(address)) for address in addresses})
+        watch([project.directory / "program" / page for page in pages], action)
+    else:
+        action()
 
 
 def finish(project: Project, as_json: bool, domains_of: str = "full") -> None:
