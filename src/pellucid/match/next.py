@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -165,9 +166,7 @@ def _products(
 
 def print_suggestions(found: list[Suggestion]) -> None:
     """Print what `next_parts` found on standard output."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=WIDTH)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     if not found:
         console.print("Nothing is left: every QK and IN is explained as far as it was measured.")
         return
