@@ -466,6 +466,8 @@ def test_a_source_by_hand_is_verified_and_shown(workshop: Workshop) -> None:
     (part,) = pellucid("show", workshop.made, "L00.H01.QK", "--json").json
     assert part["verdict"] in {"within", "over"}
     assert "key.position == query.position - 1" in pellucid("show", workshop.made, "L00.H01.QK").out
+    by_address = pellucid("verify", workshop.made, "L00.H*.QK", "--quick", "--json").json
+    assert by_address == {"L00.H01.QK": figures}
     workshop.edit("program/layer_00.py", "return 6 *", "return 5 *")
     assert pellucid("show", workshop.made, "L00.H01.QK", "--json").json[0]["verdict"] == "stale"
 

@@ -255,10 +255,16 @@ def zoo_card(name: Annotated[str, typer.Argument(help="A name from `zoo list`.")
 
 
 def examine_all(project: Project, addresses: list[Address], quick: bool, as_json: bool) -> None:
-    """Measure parts one by one, and print their figures."""
-    for address in addresses:
-        figures = examine(project, address, quick=quick)
-        print_json(figures_dict(figures)) if as_json else print_figures(str(address), figures)
+    """Measure the parts among `addresses` that have a source, and print their figures: by address if several may."""
+    listing = project.listing()
+    sources = [address for address in addresses if listing.form(address) != "raw"] or addresses[:1]
+    found = {str(address): examine(project, address, quick=quick) for address in sources}
+    if as_json:
+        figures = {address: figures_dict(of_part) for address, of_part in found.items()}
+        print_json(figures if len(addresses) > 1 else figures[str(addresses[0])])
+        return
+    for address, of_part in found.items():
+        print_figures(address, of_part)
 
 
 def repeated(project: Project, addresses: list[Address], action: Callable[[], None], watching: bool) -> None:

@@ -12,6 +12,7 @@ import torch
 
 import pellucid
 from cli_support import Workshop, copied, lean, leftovers
+from cli_support import pellucid as pellucid_command
 from pellucid.base import files
 from pellucid.base.errors import ProjectError
 from pellucid.explain.symbols import read_symbols
@@ -100,6 +101,12 @@ def test_people_s_work_survives(workshop: Workshop, capsys: pytest.CaptureFixtur
     assert 'source = "layer_00.py:previous_token"' in (workshop.made / "parts.toml").read_text()
 
 
+def test_the_text_stays_unless_another_is_named(workshop: Workshop) -> None:
+    before = pellucid.open(workshop.made).report()["corpus"]
+    assert pellucid_command("decompile", workshop.subject, "-o", workshop.made, "--quick", "--raw").code == 0
+    assert pellucid.open(workshop.made).report()["corpus"] == before
+
+
 def test_a_dropped_residual_stays_dropped(workshop: Workshop) -> None:
     workshop.source("L00.H01.QK", "return 6 * (key.position == query.position - 1)")
     ask(workshop, workshop.made)
@@ -131,6 +138,17 @@ def test_sources_are_written_measured_and_within_the_budget(sourced: Workshop) -
     assert 0 < report["numbers"]["program"] <= report["numbers"]["budget"] == int(0.05 * made.subject.parameters)
     assert report["progress"]["evidence"]["n"] > 0
     assert report["progress"]["effect_calibration"]["n"] > 0
+
+
+def test_a_source_that_is_given_up_is_found_again(workshop: Workshop) -> None:
+    layer = workshop.made / "program" / "layer_00.py"
+    raw = layer.read_text()
+    workshop.source("L00.H01.QK", "return 6 * (key.position == query.position - 1)")
+    ask(workshop, workshop.made, raw=False)
+    layer.write_text(raw)
+    made = ask(workshop, workshop.made, raw=False)
+    assert "by_hand" not in layer.read_text()
+    assert made.symbols()["L00.H01.QK"].score
 
 
 def test_a_finished_stage_is_not_repeated(sourced: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
