@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 import checkpoints
 from pellucid.cli import app
 from pellucid.experiment import estimate
-from pellucid.match import decompile
+from pellucid.match import means
 from pellucid.match.trust import trust
 
 CONTEXTS = 24
@@ -65,7 +65,7 @@ def lean(state: Path) -> Iterator[pytest.MonkeyPatch]:
         patch.setenv("XDG_STATE_HOME", str(state))
         patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setattr(estimate, "QUICK_CONTEXTS", CONTEXTS)
-        patch.setattr(decompile, "MEAN_TOKENS", {False: 1000, True: 1000})
+        patch.setattr(means, "MEAN_TOKENS", {False: 1000, True: 1000})
         yield patch
     torch.set_num_threads(threads)
 

@@ -174,7 +174,7 @@ def crash(*_: Any, **__: Any) -> None:
 
 
 RAW: list[tuple[Any, str]] = [
-    (decompile, "means"),
+    (decompile, "fit_means"),
     (emit.safetensors.torch, "save_file"),
     (emit, "_fill"),
     (emit, "_write_record"),

@@ -37,5 +37,5 @@ def test_one_bad_part_does_not_cost_the_others() -> None:
 
 
 def test_exact_estimates_need_one_trial_for_all() -> None:
-    result = link(range(10), [0.1] * 10, 2.0, lambda parts: True, trials=5)
+    result = link(range(10), [0.1] * 10, 2.0, lambda _: True, trials=5)
     assert result.trials == [(10, True)]

@@ -13,25 +13,20 @@ from pellucid import __version__
 from pellucid.base.address import Address
 from pellucid.base.errors import ProjectError
 from pellucid.base.files import sha256_text
-from pellucid.base.progress import track
 from pellucid.exact.model import Model
-from pellucid.experiment.rows import sample_rows
 from pellucid.explain.symbols import Symbol, merge, write_symbols
 from pellucid.listing.emit import emit
 from pellucid.match.linking import link_sources
 from pellucid.match.manifest import MANIFEST, CorpusEntry, Manifest, Settings, SubjectEntry
-from pellucid.match.means import means
+from pellucid.match.means import fit_means
 from pellucid.match.partition import PARTS, partition, write_parts
 from pellucid.match.project import Project, belonging
 from pellucid.match.prove import contexts, names, prove
 from pellucid.match.sources import Sources, dump, find_sources, load, write_sources
-from pellucid.match.texts import open_texts, require_enough
+from pellucid.match.texts import open_texts, require_enough, with_tokens
 from pellucid.match.trust import require_trust, trust
 from pellucid.match.verify import verify
 from pellucid.subject.load import Subject, load_subject
-
-MEAN_TOKENS = {False: 100_000, True: 20_000}
-"""Tokens of fit text that means are taken over."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +83,10 @@ def begin(request: Request, subject: Subject) -> Project:
         old = Manifest.read(directory)
         belonging(subject, old, directory)
         require_trust(directory, granted=request.trust)
-        same_text = (corpus.paths, corpus.fit_paths) == (old.corpus.paths, old.corpus.fit_paths)
+        same_text = not corpus.paths or (corpus.paths, corpus.fit_paths) == (old.corpus.paths, old.corpus.fit_paths)
         corpus = old.corpus if same_text else corpus
     model = Model(subject)
+    corpus = with_tokens(corpus, model, quick=request.quick)
     texts = open_texts(corpus, model, request.seed)
     require_enough(texts, model, request.seed)
     hashes = {f"{name}_sha256": getattr(texts, name).sha256 for name in ("fit", "tune", "heldout")}
@@ -119,10 +115,7 @@ def write_program(project: Project, *, quick: bool) -> dict[str, Tensor]:
 
     Returns the means over fit text that stand in for parts without a source.
     """
-    model, seed = project.model, project.manifest.settings.seed
-    count = max(1, MEAN_TOKENS[quick] // model.n_ctx)
-    rows = sample_rows(project.texts.fit, model.tokenizer, model.n_ctx, count, seed)
-    averages = means(model, track(rows, "averaging"))
+    averages = fit_means(project, quick=quick)
     emission = emit(project.subject, project.directory, averages)
     if emission.kept:
         print(f"kept as you wrote them: {', '.join(emission.kept)}", file=sys.stderr)
@@ -163,9 +156,10 @@ def source_program(project: Project, averages: dict[str, Tensor], *, quick: bool
     by_hand = project.dropped() - set(sources.forms)
     linked = {Address.parse(address) for address in dropped.split()} & set(sources.forms)
     write_parts_of(project, frozenset(by_hand | linked))
-    if evidence.finished("proof", state) is None:
-        evidence.finish("contexts", state, contexts(project, sources))
-        evidence.finish("proof", state, "", prove(project, sources, quick=quick))
+    proved = sha256_text(" ".join([state, *map(str, sorted(sources.forms))]))
+    if evidence.finished("proof", proved) is None:
+        evidence.finish("contexts", proved, contexts(project, sources))
+        evidence.finish("proof", proved, "", prove(project, sources, quick=quick))
     write_names(project, names(project, sources))
 
 

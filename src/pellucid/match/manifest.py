@@ -27,11 +27,15 @@ class SubjectEntry:
 
 @dataclass(frozen=True)
 class CorpusEntry:
-    """Where the text comes from and the SHA-256 of each split; empty paths stand for the subject's own text."""
+    """Where the text comes from and the SHA-256 of each split; without paths it is the subject's own.
+
+    `tokens` is how much of it the subject was asked to write, 0 where it has a generator of its own.
+    """
 
     origin: str
     paths: tuple[str, ...]
     fit_paths: tuple[str, ...]
+    tokens: int = 0
     fit_sha256: str = ""
     tune_sha256: str = ""
     heldout_sha256: str = ""

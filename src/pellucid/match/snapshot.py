@@ -12,11 +12,9 @@ from typing import Literal
 
 import safetensors
 
-from pellucid.experiment.rows import sample_rows
 from pellucid.listing.emit import write_weights
 from pellucid.listing.load import Program, load_program
-from pellucid.match.decompile import MEAN_TOKENS
-from pellucid.match.means import means
+from pellucid.match.means import fit_means
 from pellucid.match.project import Project
 from pellucid.match.trust import require_trust
 
@@ -68,7 +66,4 @@ def held_subject(project: Project) -> str | None:
 
 def _write_weights(copy: Project) -> None:
     """Write what `decompile` would: the weights, and the means over the same text."""
-    model, settings = copy.model, copy.manifest.settings
-    count = max(1, MEAN_TOKENS[settings.quick] // model.n_ctx)
-    rows = sample_rows(copy.texts.fit, model.tokenizer, model.n_ctx, count, settings.seed)
-    write_weights(copy.subject, copy.directory, means(model, rows))
+    write_weights(copy.subject, copy.directory, fit_means(copy, quick=copy.manifest.settings.quick))

@@ -142,4 +142,5 @@ def load(text: str) -> Sources:
     """What `dump` wrote, without the single pairs of the calibration."""
     data = json.loads(text)
     effects, losses = ({Address.parse(a): v for a, v in data[name].items()} for name in ("effects", "losses"))
-    return Sources(load_forms(data["forms"]), effects, losses, Calibration(*data["calibration"], ()))
+    pearson, spearman, scale, n = data["calibration"]
+    return Sources(load_forms(data["forms"]), effects, losses, Calibration(pearson, spearman, scale, n, ()))

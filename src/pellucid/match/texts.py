@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from pellucid.exact.model import Model
 from pellucid.experiment.corpus import Corpus, Splits, read_corpus, split_corpus, story_corpus
+from pellucid.experiment.estimate import probe, sampling_tokens
 from pellucid.experiment.rows import sample_rows
 from pellucid.experiment.sampling import sampled_corpus
 from pellucid.match.manifest import CorpusEntry
@@ -14,7 +16,7 @@ from pellucid.zoo.village import Split, Village
 STORIES: dict[Split, int] = {"train": 12_000, "test": 8_000}
 
 
-def open_texts(entry: CorpusEntry, model: Model, seed: int, *, quick: bool = False) -> Splits:
+def open_texts(entry: CorpusEntry, model: Model, seed: int) -> Splits:
     """The splits of the text that `entry` names; without paths, the subject's own text.
 
     A village model is read with the village's generator: stories like those it was trained on to fit and tune, stories
@@ -23,10 +25,9 @@ def open_texts(entry: CorpusEntry, model: Model, seed: int, *, quick: bool = Fal
     """
     if entry.paths:
         return split_corpus(read_corpus(entry.paths), read_corpus(entry.fit_paths) if entry.fit_paths else None)
-    if model.subject.name.startswith("zoo:village"):
+    if has_stories(model):
         return split_corpus(_village("test"), _village("train"))
-    tokens = entry.tokens or sampling_tokens(probe(model), quick)
-    return split_corpus(sampled_corpus(model, model.tokenizer, model.subject.name, tokens, seed))
+    return split_corpus(sampled_corpus(model, model.tokenizer, model.subject.name, entry.tokens, seed))
 
 
 def require_enough(texts: Splits, model: Model, seed: int) -> None:
@@ -34,6 +35,18 @@ def require_enough(texts: Splits, model: Model, seed: int) -> None:
     for split in (texts.fit, texts.tune, texts.heldout):
         if model.tokenizer.kind == "words" or split.n_words < model.n_ctx:  # a word is one token at least
             sample_rows(split, model.tokenizer, model.n_ctx, max(1, split.n_words // model.n_ctx), seed)
+
+
+def has_stories(model: Model) -> bool:
+    """Whether the subject has a generator of the texts that it was trained on."""
+    return model.subject.name.startswith("zoo:village")
+
+
+def with_tokens(entry: CorpusEntry, model: Model, *, quick: bool) -> CorpusEntry:
+    """`entry` with the number of tokens that the subject is to write where it must write its text itself."""
+    if entry.paths or entry.tokens or has_stories(model):
+        return entry
+    return replace(entry, tokens=sampling_tokens(probe(model), quick))
 
 
 def _village(split: Split) -> Corpus:
