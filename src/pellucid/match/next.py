@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +9,6 @@ from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from torch import Tensor
@@ -19,7 +17,7 @@ from pellucid.base.address import Address
 from pellucid.exact.model import Model
 from pellucid.match.inventory import Entry, inventory
 from pellucid.match.project import Project
-from pellucid.match.scoreboard import WIDTH
+from pellucid.match.scoreboard import terminal
 from pellucid.match.verdict import Verdict
 
 SIMILAR = 3
@@ -166,7 +164,7 @@ def _products(
 
 def print_suggestions(found: list[Suggestion]) -> None:
     """Print what `next_parts` found on standard output."""
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    console = terminal()
     if not found:
         console.print("Nothing is left: every QK and IN is explained as far as it was measured.")
         return

@@ -123,7 +123,10 @@ def scoreboard(report: dict[str, Any], domains_of: str = "full") -> RenderableTy
 
 def show(report: dict[str, Any], domains_of: str = "full") -> None:
     """Print the scoreboard on standard output."""
+    terminal().print(scoreboard(report, domains_of))
+
+
+def terminal() -> Console:
+    """Standard output; where it is no terminal, as wide as the scoreboard."""
     console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=WIDTH)
-    console.print(scoreboard(report, domains_of))
+    return console if console.is_terminal else Console(highlight=False, width=WIDTH)

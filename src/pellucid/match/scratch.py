@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Float64
-from rich.console import Console
 from rich.text import Text
 
 from pellucid.base.address import Address
@@ -19,7 +17,7 @@ from pellucid.listing.parse import Listing
 from pellucid.match.examine import agreement, causal_softmax, overlap, source_output
 from pellucid.match.freeze import Frozen, freeze
 from pellucid.match.project import Project
-from pellucid.match.scoreboard import WIDTH
+from pellucid.match.scoreboard import terminal
 from pellucid.match.trust import require_trust
 
 WORST = 8
@@ -193,7 +191,7 @@ def _shown(values: Float32[np.ndarray, "*_"], at: int, texts: Sequence[str]) -> 
 
 def print_scratch(found: Scratch) -> None:
     """Print what `scratch` found on standard output."""
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    console = terminal()
     is_head = found.address.endswith(".QK")
     unit = "nats a query" if is_head else "root mean square"
     head = Text(f"{found.address}", style="bold")

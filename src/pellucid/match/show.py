@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
@@ -12,7 +12,7 @@ from rich.text import Text
 from pellucid.match.examine import Figures
 from pellucid.match.inventory import Entry, inventory
 from pellucid.match.project import Project
-from pellucid.match.scoreboard import figure
+from pellucid.match.scoreboard import figure, terminal
 
 MOST = 40
 """Parts that are shown in full; more are listed."""
@@ -44,7 +44,7 @@ def _facts(entry: Entry) -> dict[str, Any]:
 def print_parts(project: Project, pattern: str) -> None:
     """Print the parts that `pattern` names: few in full, many as a table."""
     entries = _chosen(project, pattern)
-    console = Console()
+    console = terminal()
     if len(entries) > MOST:
         console.print(_table(entries))
         return
@@ -79,7 +79,7 @@ def _card(entry: Entry) -> RenderableType:
         lines.append(Text(f'  runs from the weights: raw("{entry.address}")'))
     else:
         lines.append(Text(f"  {entry.statement.place}, {entry.numbers} numbers", style="dim"))
-        lines.append(Syntax(entry.statement.text, "python", background_color="default"))
+        lines.append(Syntax(entry.statement.text, "python", background_color="default", word_wrap=True))
         lines += [Text(line) for line in _evidence(entry)]
     return Group(*lines, Text())
 
@@ -104,7 +104,7 @@ def print_figures(address: str, figures: Figures) -> None:
         for metric, found in metrics.items():
             if found is not None:
                 table.add_row(kind, metric, figure(found.to_dict()))
-    Console().print(table)
+    terminal().print(table)
 
 
 def figures_dict(figures: Figures) -> dict[str, Any]:
