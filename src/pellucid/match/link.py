@@ -38,16 +38,28 @@ def link(
     order = sorted(range(len(parts)), key=lambda i: (costs[i], i))
     totals = list(accumulate(costs[i] for i in order))
     cut = sum(total <= promised for total in totals)
-    blocks = [block for block in (order[:cut], order[cut : 2 * cut + 1], order[2 * cut + 1 :]) if block]
     result: Link[Part] = Link()
-    while blocks and len(result.trials) < trials:
-        block = blocks.pop(0)
+
+    def fits(block: Sequence[int]) -> bool:
         tried = [*result.accepted, *(parts[i] for i in block)]
         passed = passes(tried)
         result.trials.append((len(tried), passed))
         if passed:
             result.accepted = tried
-        elif len(block) > 1:
+        return passed
+
+    def add(block: Sequence[int], failed: bool = False) -> bool:
+        """Accept what fits of `block`, which is known not to fit as a whole if it has `failed`."""
+        if not block or (not failed and len(result.trials) >= trials):
+            return not block
+        if not failed and fits(block):
+            return True
+        if len(block) > 1:
             half = (len(block) + 1) // 2
-            blocks[:0] = [block[:half], block[half:]]
+            whole = add(block[:half])
+            add(block[half:], failed=whole)
+        return False
+
+    for block in (order[:cut], order[cut : 2 * cut + 1], order[2 * cut + 1 :]):
+        add(block)
     return result
