@@ -1,0 +1,62 @@
+"""The documentation speaks of commands, options and files that exist, and its Python runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from cli_support import Workshop, furnish, lean
+from pellucid.cli import app
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
+GROUP = typer.main.get_command(app)
+COMMANDS = dict(GROUP.commands)  # type: ignore[attr-defined]
+
+
+def calls(text: str) -> Iterator[tuple[str, set[str]]]:
+    """The commands of pellucid that a page shows, each with the options behind it."""
+    for found in re.finditer(r"pellucid ((?:zoo )?[a-z]+)\b(?! import)([^`\n|#]*)", text):
+        if found[1].partition(" ")[0] in COMMANDS:
+            yield found[1], set(re.findall(r"(?<=\s)--[a-z-]+", found[2]))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_a_page_shows_options_that_exist(page: Path) -> None:
+    for name, options in calls(page.read_text(encoding="utf-8")):
+        first, _, second = name.partition(" ")
+        command = COMMANDS[first].commands.get(second, COMMANDS[first]) if first == "zoo" else COMMANDS[first]
+        known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+        assert options <= known, f"{page.name}: pellucid {name} has no {sorted(options - known)}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_a_page_links_to_files_that_exist(page: Path) -> None:
+    links = re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_all_of_pellucid_names_every_command() -> None:
+    page = (ROOT / "docs" / "all-of-pellucid.md").read_text(encoding="utf-8")
+    assert len(list(calls(page))) > len(COMMANDS)
+    assert {name for name in COMMANDS if f"`pellucid {name}" not in page} == set()
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    root = tmp_path_factory.mktemp("docs")
+    with lean(root / "state"):
+        workshop = furnish(root / "workshop")
+        workshop.source("L00.H01.QK", "return 6 * (key.position == query.position - 1)")
+        yield workshop
+
+
+def test_the_python_of_all_of_pellucid_runs(workshop: Workshop) -> None:
+    page = (ROOT / "docs" / "all-of-pellucid.md").read_text(encoding="utf-8")
+    (code,) = (block for block in re.findall(r"```python\n(.*?)```", page, re.S) if "import pellucid" in block)
+    code = code.replace("zoo:village", str(workshop.subject)).replace('"DIR"', repr(str(workshop.made)))
+    exec(compile(code.replace("Ada lives in", "w1 w2"), "all-of-pellucid.md", "exec"), {})
