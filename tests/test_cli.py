@@ -222,6 +222,8 @@ def test_a_stranger_s_program_does_not_run_unless_it_is_trusted(workshop: Worksh
         ("run", stranger, "w1"),
         ("verify", stranger, "--quick"),
         ("verify", stranger, "L00.H00.QK", "--quick"),
+        ("scratch", stranger, "L00.H00.QK"),
+        ("check", stranger),
         ("decompile", workshop.subject, "-o", stranger, "--corpus", workshop.text, "--quick"),
     ]
     for command in commands:
@@ -231,6 +233,7 @@ def test_a_stranger_s_program_does_not_run_unless_it_is_trusted(workshop: Worksh
         assert not witness.exists()
     assert pellucid("report", stranger).code == 0
     assert pellucid("show", stranger, "L00.H00.QK").code == 0
+    assert pellucid("next", stranger).code == 0
     assert not witness.exists()
     assert "mischief" in pellucid("run", stranger, "w1", "--trust").complaint()
     assert witness.exists()
