@@ -41,7 +41,11 @@ class Answer:
 
     def complaint(self) -> str:
         """The one line that a user gets for bad input."""
-        lines = [line for line in self.err.splitlines() if not line.startswith(("measuring ", "kept as you wrote"))]
+        lines = [
+            line
+            for line in self.err.splitlines()
+            if not line.startswith(("decompiling ", "measuring ", "kept as you wrote"))
+        ]
         assert (self.code, len(lines)) == (2, 1), f"code {self.code}: {self.err}"
         assert lines[0].startswith("pellucid: ")
         assert "Traceback" not in self.err + self.out

@@ -38,7 +38,7 @@ def test_a_broken_file_is_explained(tmp_path: Path, before: str, after: str, rea
 
 
 def test_a_directory_without_one_is_no_project(tmp_path: Path) -> None:
-    with pytest.raises(ProjectError, match="no project directory"):
+    with pytest.raises(ProjectError, match="not a project directory"):
         Manifest.read(tmp_path)
 
 

@@ -37,7 +37,7 @@ def test_a_raw_part_is_shown_beside_the_mean(workshop: Workshop) -> None:
     found = Project.open(workshop.made).scratch(HEAD)
     assert (found.source, found.space) == (None, " ")
     assert 10 < found.rows <= 64
-    assert 0 < found.mean.score < 1
+    assert (found.mean.score, found.mean.error > 0) == (0, True)
     assert found.mean.error > 0
     assert found.worst[0].difference == max(place.difference for place in found.worst)
     assert isinstance(found.worst[0].source, tuple)

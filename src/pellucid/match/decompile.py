@@ -52,6 +52,7 @@ def decompile(request: Request) -> Project:
     check_directory(request.directory)
     subject = load_subject(request.subject)
     project = begin(request, subject)
+    announce(project)
     averages = write_program(project, quick=request.quick)
     if not request.raw:
         source_program(project, averages, quick=request.quick)
@@ -59,6 +60,16 @@ def decompile(request: Request) -> Project:
     if not request.raw:
         back_off(project, quick=request.quick)
     return project
+
+
+def announce(project: Project) -> None:
+    """Say on standard error what is being decompiled and what it will take on disk: the weights and the means."""
+    config, parameters = project.subject.config, project.subject.parameters
+    means = config.n_layer * (config.n_inner * (config.n_embd + 1) + config.n_head * config.n_embd)
+    size = 4 * (parameters + means) / 1e6
+    print(f"decompiling {project.subject.name}: {parameters:,} parameters, {size:,.0f} MB on disk", file=sys.stderr)
+    for note in project.subject.notes:
+        print(f"  {note}", file=sys.stderr)
 
 
 def check_directory(directory: Path) -> None:

@@ -33,10 +33,10 @@ def examine(project: Project, address: Address, *, quick: bool = False) -> Figur
     """Measure the source of `address` on held-out text, and store the result.
 
     `isolated`: how its output compares with the raw part's on the subject's own activations: `score` is the correlation
-    of pre-activations (IN) or the mean overlap of patterns, 1 − total variation (QK). `swapped_in`: the metrics of
-    `fidelity` for the program with this residual alone dropped. `joint`: the same for the source-only program (code),
-    with `kl_gain`, by how much its KL is smaller than with the mean in this part's place. Raises `ProjectError` for a
-    part that has no source.
+    of pre-activations (IN), or the share of the total variation from uniform attention that the source removes (QK).
+    `swapped_in`: the metrics of `fidelity` for the program with this residual alone dropped. `joint`: the same for the
+    source-only program (code), with `kl_gain`, by how much its KL is smaller than with the mean in this part's place.
+    Raises `ProjectError` for a part that has no source.
     """
     require_trust(project.directory)
     statement = project.listing()[address]
@@ -95,8 +95,10 @@ def agreement(
 ) -> Estimate:
     """The score of what a source `said` beside what the raw part at `address` (QK or IN) does, row by row."""
     if address.kind == "QK":
-        overlaps = np.concatenate([overlap(a, b) for a, b in zip(raw, said, strict=True)])
-        return Estimate(float(overlaps.mean()), None, None, len(overlaps))
+        left = np.concatenate([1 - overlap(a, b) for a, b in zip(raw, said, strict=True)])
+        whole = np.concatenate([1 - overlap(a, np.zeros_like(a)) for a in raw])
+        score = 1 - float(left.sum() / whole.sum()) if whole.sum() else 0.0
+        return Estimate(score, None, None, len(left))
     a, b = np.concatenate(raw), np.concatenate(said)
     score = float(np.corrcoef(a, b)[0, 1]) if np.ptp(a) and np.ptp(b) else 0.0
     return Estimate(score, None, None, len(a))

@@ -1,4 +1,4 @@
-"""Scores of sources on the subject's own activations: overlap of patterns for heads, correlation for neurons."""
+"""Scores of sources on the subject's own activations: 0 is what the mean in a part's place scores, 1 is perfect."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from jaxtyping import Float64, Int
 from torch import Tensor
 
 from pellucid.base.address import Address
-from pellucid.exact.model import Model, causal_mask
-from pellucid.exact.ops import pattern
+from pellucid.exact.model import Model
+from pellucid.match.effect import look
 from pellucid.match.forms import Fires, Looks, Tables
 from pellucid.match.record import record
 
 
 def scores(model: Model, forms: Mapping[Address, Looks | Fires], rows: Int[Tensor, "row pos"]) -> dict[Address, float]:
-    """For a head the mean overlap of its source's pattern with its own, 1 − total variation; for a neuron the
-    correlation of its source's pre-activations with its own (0 for a constant), over all positions of `rows`.
+    """For a neuron the correlation of its source's pre-activations with its own, over all positions of `rows`.
+
+    For a head the share that its source removes of the total variation between its own pattern and the uniform one.
     """
     found: dict[Address, float] = {}
     for layer in sorted({address.layer for address in forms}):
         looks = [form for form in forms.values() if isinstance(form, Looks) and form.address.layer == layer]
         fires = [form for form in forms.values() if isinstance(form, Fires) and form.address.layer == layer]
-        found |= _overlaps(model, layer, looks, rows)
+        found |= _closeness(model, layer, looks, rows)
         found |= _correlations(model, layer, fires, rows)
     return found
 
 
-def _overlaps(model: Model, layer: int, looks: Sequence[Looks], rows: Int[Tensor, "row pos"]) -> dict[Address, float]:
-    totals = [0.0] * len(looks)
+def _closeness(model: Model, layer: int, looks: Sequence[Looks], rows: Int[Tensor, "row pos"]) -> dict[Address, float]:
+    left, whole = [0.0] * len(looks), [0.0] * len(looks)
     name = f"L{layer:02d}.pattern"
-    mask = causal_mask(rows.shape[1], rows.shape[1], model.dtype, model.device)
     for batch in record(model, rows, [name]) if looks else ():
-        own = batch.values[name]
         for n, form in enumerate(looks):
-            said = pattern(form.twin(batch.ids)[:, None], mask)[:, 0]
-            totals[n] += float((1 - (said - own[:, form.address.index]).abs().sum(-1) / 2).sum())
-    return {form.address: total / rows.numel() for form, total in zip(looks, totals, strict=True)}
+            own = batch.values[name][:, form.address.index]
+            left[n] += float((look(form, batch.ids) - own).abs().sum())
+            whole[n] += float((look(Looks(form.address), batch.ids) - own).abs().sum())
+    return {form.address: 1 - left[n] / whole[n] if whole[n] else 0.0 for n, form in enumerate(looks)}
 
 
 def _correlations(

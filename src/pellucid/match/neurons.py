@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer, UInt8
 from torch import Tensor
 
 from pellucid.base.address import Address
@@ -35,7 +35,7 @@ BUDGETS = (6, 12, 24, 48)
 """The numbers that candidates may hold, up to `max_numbers`."""
 MOST_NUMBERS = 176
 """Beyond this a source would also have to count its syntax."""
-PRIOR = 4.0
+PRIOR = 20.0
 """A token's mean is drawn towards the neuron's as if so many average positions had been seen there."""
 WORTH = 0.003
 """Every number must remove this share of the loss that the constant leaves, on *tune*."""
@@ -79,8 +79,8 @@ class Rule:
     Tokens are numbered as in `Words`; `here` and `before` have one row more, for no token.
     """
 
-    here: Int[Tensor, "word neuron"]
-    before: Int[Tensor, "word neuron"]
+    here: UInt8[Tensor, "word neuron"]
+    before: UInt8[Tensor, "word neuron"]
 
     def cells(self, words: Int[Tensor, "batch pos"], previous: Int[Tensor, "batch pos"]) -> Int[Tensor, "place neuron"]:
         """The cell of every position and neuron."""
@@ -177,6 +177,8 @@ class LayerFit:
         self.inverse = Inverse(act)
         self.rules: list[Rule] = []
         self.tables: Float[Tensor, "moment word neuron"] | None = None
+        self.squares = self.price = torch.zeros(())
+        self.positions = 0
         self.fit: list[Cells] = []
         self.tune: list[Cells] = []
         self.levels: list[Float[Tensor, "constant neuron"]] = []
@@ -185,6 +187,8 @@ class LayerFit:
         """Take in a batch: moments per current token, per previous token, per cell on fit rows, or on tune rows."""
         if step == 0:
             self.tables = self._added(self.tables, m.words, m.weight, m.weight * m.post)
+            self.squares = self.squares + (m.weight * m.post.square()).sum(0)
+            self.positions += m.words.numel()
         elif step == 1:
             cells = self.rules[-1].cells(m.words, m.previous)
             left = m.post - self.act(self._pre(self.levels[0]).gather(0, cells))
@@ -213,13 +217,15 @@ class LayerFit:
             return
         assert self.tables is not None
         weight, first = self.tables
-        centre = (first.sum(0) / weight.sum(0).clamp(min=1e-30)) if step == 0 else torch.zeros_like(first[0])
-        count = len(self.words)
-        sides = [
-            _sets(weight[:count], first[:count], centre, self.words.cost, budget - 2) for budget in self._budgets()
-        ]
-        none = torch.zeros(count + 1, weight.shape[1], dtype=torch.uint8)
+        mean = first.sum(0) / weight.sum(0).clamp(min=1e-30)
         if step == 0:
+            self.price = WORTH * (self.squares - first.sum(0) * mean).clamp(min=0)
+        prior = PRIOR * weight.sum(0) / self.positions
+        known = slice(len(self.words))
+        shift = (first - weight * mean if step == 0 else first)[known] / (weight[known] + prior).clamp(min=1e-30)
+        sides = [_sets(weight[known], shift, self.price, self.words.cost, budget - 2) for budget in self._budgets()]
+        if step == 0:
+            none = torch.zeros(len(self.words) + 1, weight.shape[1], dtype=torch.uint8)
             self.rules = [Rule(none, none), *(Rule(side, none) for side in sides)]
             self.levels = [self._start(sides[-1], weight, first)]
         else:
@@ -231,7 +237,7 @@ class LayerFit:
         return sorted({min(budget, self.limit) for budget in (*BUDGETS, self.limit)})
 
     def _start(
-        self, side: Int[Tensor, "word neuron"], weight: Tensor, first: Tensor
+        self, side: Integer[Tensor, "word neuron"], weight: Tensor, first: Tensor
     ) -> Float[Tensor, "constant neuron"]:
         """Constants (bias, sets of the current token, of the previous one) at the sets' mean post-activations."""
         sums = torch.zeros(2, 1 + SETS, weight.shape[1])
@@ -308,7 +314,8 @@ class LayerFit:
 
 def choose(candidates: Iterable[FiresCandidate]) -> FiresProposal:
     """The candidate whose loss on *tune*, charged with `WORTH` of the constant's for each number, is least."""
-    kept = tuple(sorted(candidates, key=lambda candidate: candidate.numbers))
+    distinct = {candidate.form: candidate for candidate in candidates}.values()
+    kept = tuple(sorted(distinct, key=lambda candidate: candidate.numbers))
     price = WORTH * kept[0].tune_loss
     charged = [candidate.tune_loss + price * (candidate.numbers - 1) for candidate in kept]
     return FiresProposal(kept, charged.index(min(charged)))
@@ -316,20 +323,20 @@ def choose(candidates: Iterable[FiresCandidate]) -> FiresProposal:
 
 def _sets(
     weight: Float[Tensor, "word neuron"],
-    first: Float[Tensor, "word neuron"],
-    centre: Float[Tensor, " neuron"],
+    shift: Float[Tensor, "word neuron"],
+    price: Float[Tensor, " neuron"],
     cost: Float[Tensor, " word"],
     budget: int,
-) -> Int[Tensor, "word_or_none neuron"]:
-    """Sets of words within `budget` numbers: those that save most per number, joined by similar levels."""
-    seen = (weight > 0).sum(0).clamp(min=1)
-    prior = PRIOR * weight.sum(0) / seen
-    shift = (first - weight * centre) / (weight + prior).clamp(min=1e-30)
+) -> UInt8[Tensor, "word_or_none neuron"]:
+    """Sets of words within `budget` numbers, joined by how far they `shift` the neuron's post-activation.
+
+    They are those words that save most per number, as long as that is more than `price`.
+    """
     gain = weight * shift.square()
     most = min(len(cost), max(1, budget))
     _, order = (gain / cost[:, None]).topk(most, dim=0)
     spent = cost[order].cumsum(0) + torch.arange(1, 1 + most).clamp(max=SETS)[:, None] - 1
-    kept = (spent <= budget) & (gain.gather(0, order) > 0)
+    kept = (spent <= budget) & (gain.gather(0, order) > price * cost[order])
     group = clusters(weight.gather(0, order) * kept, shift.gather(0, order), kept, SETS, ENOUGH)
     sets = torch.zeros(len(cost) + 1, weight.shape[1], dtype=torch.uint8)
     return sets.scatter_(0, order, group)

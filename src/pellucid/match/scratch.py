@@ -34,7 +34,7 @@ Values = Sequence[Float32[np.ndarray, "*_"]]
 class Figures:
     """How near something comes to the raw part.
 
-    `score`: the mean overlap of patterns (QK) or the correlation of pre-activations (IN), 1 at best; `error`: the mean
+    `score`: what `examine` calls so, 0 for the mean and 1 at best; `error`: the mean
     KL between patterns, nats a query (QK), or the root mean square difference of pre-activations (IN).
     """
 
