@@ -38,6 +38,14 @@ LAYERS = 4
 HEADS = 4
 EPSILON = 1e-5
 END = "<|endoftext|>"
+TOKENIZER_CONFIG = {
+    "tokenizer_class": "GPT2TokenizerFast",
+    "add_bos_token": True,
+    "bos_token": END,
+    "eos_token": END,
+    "model_max_length": CONTEXT,
+}
+"""Every row of the training begins with the end of the text before it."""
 
 BATCH = 32
 PEAK = 2e-3
@@ -342,6 +350,7 @@ def write_model(given: Options, parameters: Parameters, tokenizer: Tokenizer) ->
     save_file(weights, given.out / "model.safetensors", metadata={"format": "pt"})
     (given.out / "config.json").write_text(json.dumps(config(tokenizer.get_vocab_size()), indent=2) + "\n")
     tokenizer.save(str(given.out / "tokenizer.json"))
+    (given.out / "tokenizer_config.json").write_text(json.dumps(TOKENIZER_CONFIG, indent=2) + "\n", encoding="utf-8")
 
 
 def write_card(given: Options, parameters: Parameters, tokenizer: Tokenizer, seconds: float) -> None:

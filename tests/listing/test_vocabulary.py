@@ -106,4 +106,4 @@ def test_words_are_separated_by_spaces(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_vocabulary_is_data(tmp_path: Path) -> None:
     data = json.loads(pages.vocabulary(small(tmp_path)))
-    assert set(data) == {"kind", "end", "special", "pieces", "merges"}
+    assert set(data) == {"kind", "end", "opens", "special", "pieces", "merges"}

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
 
 from pellucid.base.errors import PellucidError, SubjectError
+from pellucid.subject.load import load_subject
 from pellucid.subject.tokenizer import Tokenizer, byte_alphabet, load_tokenizer
 
 TEXT = ["the cat sat on the mat, the cat that sat", "naïve café — señor, 12 + 12 = 24", "don't we'll they've\n\n\tthe"]
@@ -191,3 +192,10 @@ def test_text_survives_and_decodes_as_the_package_decodes(
 @given(st.lists(st.integers(0, 299), max_size=12))
 def test_any_ids_decode_as_the_package_decodes(bpe: Tokenizer, inner: tokenizers.Tokenizer, ids: list[int]) -> None:
     assert bpe.decode(ids) == inner.decode(ids, skip_special_tokens=False)
+
+
+def test_a_subject_whose_texts_begin_with_the_end_token_reads_prompts_so() -> None:
+    tokenizer = load_subject("zoo:village").tokenizer
+    assert tokenizer.opened("Ada lives in") == [0, *tokenizer.encode("Ada lives in")]
+    assert tokenizer.opened("<|endoftext|>Ada") == tokenizer.encode("<|endoftext|>Ada")
+    assert tokenizer.opened("") == []

@@ -139,12 +139,12 @@ class Model:
             return logits.float().cpu().numpy(), grown
 
     def ids(self, text: str) -> Int[Tensor, "one pos"]:
-        """The tokens of `text` as a batch of one row; an empty text is the token that ends a text, where there is one.
+        """The tokens of `text`, begun as the subject expects it, as a batch of one row; an empty text is its end token.
 
         Raises `PellucidError` for an empty text where there is none.
         """
         end = self.tokenizer.eos_id
-        ids = self.tokenizer.encode(text) or ([] if end is None else [end])
+        ids = self.tokenizer.opened(text) or ([] if end is None else [end])
         if not ids:
             raise PellucidError(f"the text is empty and {self.subject.name} has no token to begin with; give some text")
         return torch.tensor([ids], device=self.device)

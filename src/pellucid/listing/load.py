@@ -97,7 +97,7 @@ class Program:
     def encode(self, text: str) -> list[int]:
         """The token ids of `text`. Raises `SourceError` for a word that the vocabulary lacks."""
         with _errors(self.directory):
-            return list(self.model.vocabulary.encode(text))
+            return list(self.model.vocabulary.opened(text))
 
     def check(self) -> None:
         """Call every source once on a short text. Raises `SourceError` naming the part that is broken."""

@@ -38,7 +38,7 @@ def run(prompt: str, tokens: int, top: int, source_only: str | None) -> None:
     """Print the likeliest continuation of `prompt`, a token at a time."""
     model = Model(source_only)
     vocabulary = model.vocabulary
-    ids = vocabulary.encode(prompt)
+    ids = vocabulary.opened(prompt)
     if not ids:
         raise ProgramError('the prompt is empty; give some text, for example "The"')
     if len(ids) > model.n_ctx:
@@ -52,7 +52,7 @@ def run(prompt: str, tokens: int, top: int, source_only: str | None) -> None:
         if said[-1] == vocabulary.end or cache.length == model.n_ctx:
             break
         logits, cache = model.extend(np.array([said[-1:]]), cache, last_only=True)
-    print(vocabulary.decode(ids + [id for id in said if id != vocabulary.end]))
+    print(vocabulary.decode([id for id in ids + said if id != vocabulary.end]))
 
 
 def print_likeliest(decode: Callable[[Sequence[int]], str], logits: Floats, count: int) -> None:

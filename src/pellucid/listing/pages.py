@@ -138,6 +138,7 @@ def vocabulary(tokenizer: Tokenizer) -> str:
     data = {
         "kind": tables.kind,
         "end": tokenizer.eos_id,
+        "opens": tokenizer.opens,
         "special": sorted(tables.added.items(), key=lambda entry: entry[1]),
         "pieces": pieces,
         "merges": [" ".join(pair) for pair in tables.merges],

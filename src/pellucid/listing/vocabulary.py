@@ -109,6 +109,11 @@ class Vocabulary:
         end: int | None = self._data["end"]
         return end
 
+    def opened(self, text: str) -> list[int]:
+        """The token ids of `text`, behind the end token where the model has always read one before a text."""
+        ids = self.encode(text)
+        return [self.end, *ids] if self._data["opens"] and self.end is not None and ids and ids[0] != self.end else ids
+
     def encode(self, text: str) -> list[int]:
         """The token ids of `text`."""
         if self.is_words:

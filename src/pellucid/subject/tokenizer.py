@@ -41,6 +41,13 @@ class Tokenizer(ABC):
     kind: Literal["bpe", "words"]
     eos_id: int | None
     """The token that ends a text, None where the subject has none."""
+    opens: bool = False
+    """Whether every text that the subject reads begins with that token (`add_bos_token` in tokenizer_config.json)."""
+
+    def opened(self, text: str) -> list[int]:
+        """The ids of `text` as the subject expects a text to begin."""
+        ids = self.encode(text)
+        return [self.eos_id, *ids] if self.opens and self.eos_id is not None and ids and ids[0] != self.eos_id else ids
 
     @property
     @abstractmethod
@@ -173,6 +180,8 @@ def load_tokenizer(directory: Path, eos: Any, vocab_size: int) -> tuple[Tokenize
             f"{files[0]} does not fit its model: it has token ids up to {tokenizer.vocab_size - 1}, "
             f"the model's vocab_size is {vocab_size}"
         )
+    settings = directory / "tokenizer_config.json"
+    tokenizer.opens = settings.is_file() and read_json(settings).get("add_bos_token") is True
     return tokenizer, files
 
 
