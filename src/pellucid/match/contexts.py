@@ -97,6 +97,7 @@ def _context(
     start = max(0, at - BEFORE)
     tokens = [model.tokenizer.decode([token]) for token in ids[start : at + 1].tolist()]
     return {
+        "domain": "held-out",
         "tokens": tokens,
         "weights": [round(weight, 3) for weight in weights[start : at + 1]],
         "at": at - start,

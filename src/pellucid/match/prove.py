@@ -13,10 +13,12 @@ from pellucid.match.forms import token_texts
 from pellucid.match.inventory import PASSING, statement_state
 from pellucid.match.isolated import scores
 from pellucid.match.project import Project
+from pellucid.match.sources import TOKENS as TUNE_TOKENS
 from pellucid.match.sources import Sources, rows_for
 
 TOKENS = {False: 30_000, True: 10_000}
 CONTEXT_TOKENS = 4_096
+ESTIMATED = "second-order estimate"
 
 
 def prove(project: Project, sources: Sources, *, quick: bool) -> list[Measurement]:
@@ -29,28 +31,24 @@ def prove(project: Project, sources: Sources, *, quick: bool) -> list[Measuremen
     found = scores(project.model, sources.forms, heldout)
     costs = estimate(project.model, heldout, sources.forms.values(), seed=project.manifest.settings.seed)[0]
     hashes = {name: getattr(project.texts, name).sha256 for name in ("tune", "heldout")}
-    state = project.manifest.subject.weights_sha256
+    weights, tuned = project.manifest.subject.weights_sha256, TUNE_TOKENS[quick]["tune"]
     rows = [
-        _row(address, "effect", "kl", state, "tune", hashes["tune"], value, "second-order estimate")
+        _row(address, ("effect", "kl", weights, "tune", hashes["tune"]), value, tuned, ESTIMATED)
         for address, value in sources.effects.items()
     ]
     for address in sources.forms:
-        state = statement_state(listing[address])
-        rows.append(_row(address, "isolated", "score", state, "heldout", hashes["heldout"], found[address]))
-        estimated = costs[address]
-        rows.append(
+        state, n = statement_state(listing[address]), heldout.numel()
+        rows += [
+            _row(address, ("isolated", "score", state, "heldout", hashes["heldout"]), found[address], n),
             _row(
                 address,
-                "swapped_in",
-                "kl_estimate",
-                state,
-                "heldout",
-                hashes["heldout"],
-                estimated,
-                "second-order estimate",
-            )
-        )
-    return [*rows, _calibration(sources, project.manifest.subject.weights_sha256, hashes["tune"])]
+                ("swapped_in", "kl_estimate", state, "heldout", hashes["heldout"]),
+                costs[address],
+                n,
+                ESTIMATED,
+            ),
+        ]
+    return [*rows, _calibration(sources, weights, hashes["tune"])]
 
 
 def _calibration(sources: Sources, state: str, corpus: str) -> Measurement:
@@ -62,10 +60,9 @@ def _calibration(sources: Sources, state: str, corpus: str) -> Measurement:
     return Measurement(*about, correlation, None, None, found.n, note)
 
 
-def _row(
-    address: Address, kind: str, metric: str, state: str, split: str, corpus: str, value: float, note: str = ""
-) -> Measurement:
-    return Measurement(str(address), kind, metric, state, split, corpus, "overall", value, None, None, 1, note)
+def _row(address: Address, about: tuple[str, str, str, str, str], value: float, n: int, note: str = "") -> Measurement:
+    """A measurement `about` (kind, metric, state, split, corpus) on `n` tokens."""
+    return Measurement(str(address), *about, "overall", value, None, None, n, note)
 
 
 def contexts(project: Project, sources: Sources) -> str:
