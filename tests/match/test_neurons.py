@@ -38,11 +38,11 @@ def moments(seed: int, words: Words, ids: torch.Tensor, noise: float = 0.0) -> M
 
 def fitted(limit: int, noise: float = 0.0) -> dict[Address, object]:
     """The proposals for the planted neurons."""
-    ids = torch.randint(VOCAB, (60, 64), generator=torch.Generator().manual_seed(0))
+    ids = torch.randint(VOCAB, (300, 64), generator=torch.Generator().manual_seed(0))
     words = Words.of(ids, VOCAB, text)
     layer = LayerFit(0, ACTIVATION["gelu_new"], words, limit)
     for step in range(3):
-        for batch in ids.split(20):
+        for batch in ids.split(100):
             layer.add(step, moments(int(batch[0, 0]), words, batch, noise))
         layer.finish(step)
     layer.add(3, moments(99, words, ids.flip(0), noise))
@@ -69,7 +69,7 @@ def test_no_candidate_holds_more_numbers_than_it_may(limit: int) -> None:
 
 
 def test_the_loss_of_a_candidate_is_that_of_its_form() -> None:
-    ids = torch.randint(VOCAB, (60, 64), generator=torch.Generator().manual_seed(0)).flip(0)
+    ids = torch.randint(VOCAB, (300, 64), generator=torch.Generator().manual_seed(0)).flip(0)
     m = moments(99, Words.of(ids, VOCAB, text), ids, 0.3)
     for address, proposal in fitted(limit=12, noise=0.3).items():
         for candidate in proposal.candidates:  # type: ignore[attr-defined]

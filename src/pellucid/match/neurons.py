@@ -35,9 +35,11 @@ BUDGETS = (6, 12, 24, 48)
 """The numbers that candidates may hold, up to `max_numbers`."""
 MOST_NUMBERS = 176
 """Beyond this a source would also have to count its syntax."""
-PRIOR = 20.0
+ROUNDS = 3
+"""How often tokens are chosen anew against the base that the choice before left."""
+PRIOR = 2.0
 """A token's mean is drawn towards the neuron's as if so many average positions had been seen there."""
-WORTH = 0.003
+WORTH = 0.001
 """Every number must remove this share of the loss that the constant leaves, on *tune*."""
 ENOUGH = 0.95
 """Fewer sets are preferred where they keep this share of what `SETS` sets save."""
@@ -217,13 +219,15 @@ class LayerFit:
             return
         assert self.tables is not None
         weight, first = self.tables
-        mean = first.sum(0) / weight.sum(0).clamp(min=1e-30)
         if step == 0:
-            self.price = WORTH * (self.squares - first.sum(0) * mean).clamp(min=0)
+            constant = self.squares - first.sum(0).square() / weight.sum(0).clamp(min=1e-30)
+            self.price = WORTH * constant.clamp(min=0)
         prior = PRIOR * weight.sum(0) / self.positions
         known = slice(len(self.words))
-        shift = (first - weight * mean if step == 0 else first)[known] / (weight[known] + prior).clamp(min=1e-30)
-        sides = [_sets(weight[known], shift, self.price, self.words.cost, budget - 2) for budget in self._budgets()]
+        sides = [
+            _sets(weight[known], first[known], prior, self.price, self.words.cost, budget - 2)
+            for budget in self._budgets()
+        ]
         if step == 0:
             none = torch.zeros(len(self.words) + 1, weight.shape[1], dtype=torch.uint8)
             self.rules = [Rule(none, none), *(Rule(side, none) for side in sides)]
@@ -323,20 +327,27 @@ def choose(candidates: Iterable[FiresCandidate]) -> FiresProposal:
 
 def _sets(
     weight: Float[Tensor, "word neuron"],
-    shift: Float[Tensor, "word neuron"],
+    first: Float[Tensor, "word neuron"],
+    prior: Float[Tensor, " neuron"],
     price: Float[Tensor, " neuron"],
     cost: Float[Tensor, " word"],
     budget: int,
 ) -> UInt8[Tensor, "word_or_none neuron"]:
-    """Sets of words within `budget` numbers, joined by how far they `shift` the neuron's post-activation.
+    """Sets of words within `budget` numbers, joined by how far they move a neuron's post-activation from its base.
 
-    They are those words that save most per number, as long as that is more than `price`.
+    They are those words that save most per number, as long as that is more than `price`. The base is the mean over all
+    other words, so choosing and taking the mean alternate.
     """
-    gain = weight * shift.square()
     most = min(len(cost), max(1, budget))
-    _, order = (gain / cost[:, None]).topk(most, dim=0)
-    spent = cost[order].cumsum(0) + torch.arange(1, 1 + most).clamp(max=SETS)[:, None] - 1
-    kept = (spent <= budget) & (gain.gather(0, order) > price * cost[order])
+    chosen = torch.zeros_like(weight, dtype=torch.bool)
+    for _ in range(ROUNDS):
+        base = (first * ~chosen).sum(0) / (weight * ~chosen).sum(0).clamp(min=1e-30)
+        shift = (first - weight * base) / (weight + prior).clamp(min=1e-30)
+        gain = weight * shift.square()
+        saved, order = (gain / cost[:, None]).topk(most, dim=0)
+        spent = cost[order].cumsum(0) + torch.arange(1, 1 + most).clamp(max=SETS)[:, None] - 1
+        kept = (spent <= budget) & (saved > price)
+        chosen = torch.zeros_like(chosen).scatter_(0, order, kept)
     group = clusters(weight.gather(0, order) * kept, shift.gather(0, order), kept, SETS, ENOUGH)
     sets = torch.zeros(len(cost) + 1, weight.shape[1], dtype=torch.uint8)
     return sets.scatter_(0, order, group)
