@@ -76,6 +76,15 @@ def _draw(
     """
     with torch.no_grad():
         direction = logits.softmax(-1)
-        drawn = torch.multinomial(direction.flatten(0, 1), 1, generator=generator).view(*logits.shape[:2], 1)
+        drawn = _sample(direction, generator)
         direction.neg_().scatter_add_(2, drawn, torch.ones_like(drawn, dtype=direction.dtype))
     return torch.autograd.grad(logits, list(at), direction, retain_graph=True)
+
+
+def _sample(
+    probabilities: Float[Tensor, "batch pos vocab"], generator: torch.Generator
+) -> Int[Tensor, "batch pos one"]:
+    """A token at every position, by inverting the cumulative distribution (`multinomial` takes thrice as long)."""
+    below = probabilities.cumsum(-1)
+    uniform = torch.rand(*below.shape[:2], 1, generator=generator, device=below.device, dtype=below.dtype)
+    return torch.searchsorted(below, uniform * below[..., -1:]).clamp(max=below.shape[-1] - 1)
