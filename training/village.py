@@ -47,7 +47,7 @@ TOKENIZER_CONFIG = {
 }
 """Every row of the training begins with the end of the text before it."""
 
-BATCH = 32
+BATCH = 16
 PEAK = 2e-3
 WARMUP = 400
 DECAY = 0.3
@@ -82,7 +82,7 @@ def options() -> Options:
     parser.add_argument("--out", type=Path, required=True, help="where the model goes")
     parser.add_argument("--work", type=Path, default=Path("village-train"), help="where checkpoints go")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--tokens", type=float, default=36e6, help="how many tokens to train on")
+    parser.add_argument("--tokens", type=float, default=40e6, help="how many tokens to train on")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args()

@@ -64,10 +64,10 @@ PLURAL_LANDMARKS = _words("trees barns gates houses ponds carts fences boats")
 PREPOSITIONS = ("near", "behind", "beside", "beyond")
 LOOKS = ("quiet", "happy", "cold", "old", "dirty")
 
-SYLLABLES = (
-    _words("Zor Vel Kra Mim Tob Ush Pel Gru Wex Yar Dro Bli"),
-    _words("bin dak lo mir net pu ras sil tam vo xen zu"),
-    _words("Tal Nim Bro Cly Dus Ekk Gax Hov Jer Kul Lom Pri"),
-    _words("le don fis gan hu kop mel nax rix sun ver wim"),
+CAPITAL_SYLLABLES = _words(
+    "Zor Vel Kra Mim Tob Ush Pel Gru Wex Yar Dro Bli Tal Nim Bro Cly Dus Ekk Gax Hov Jer Kul Lom Pri"
 )
-"""The names of strangers: two syllables for the first name, two for the second."""
+SMALL_SYLLABLES = _words(
+    "bin dak lo mir net pu ras sil tam vo xen zu le don fis gan hu kop mel nax rix sun ver wim"
+)
+"""The names of strangers: a capital and a small syllable for the first name, and two others for the second."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
+from typing import TypeVar
 
 from pellucid.zoo.village.chance import pick
 from pellucid.zoo.village.facts import Fact, FactBook
 from pellucid.zoo.village.people import Person
 from pellucid.zoo.village.pieces import Piece
 from pellucid.zoo.village.wordings import choose_wording, tell
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -35,6 +38,15 @@ class Stage:
     def choose(self, options: Sequence[str]) -> str:
         """One of `options`, likeliest the first."""
         return pick(self.rng, options)
+
+    def several(self, options: Sequence[str], count: int) -> tuple[str, ...]:
+        """`count` of `options`, no two the same, each likeliest the first that is left."""
+        left = list(options)
+        return tuple(left.pop(left.index(self.choose(left))) for _ in range(count))
+
+    def shuffled(self, options: Sequence[T]) -> list[T]:
+        """`options` in any order, all orders equally likely."""
+        return self.rng.sample(options, len(options))
 
     def heads(self) -> bool:
         """A fair coin."""

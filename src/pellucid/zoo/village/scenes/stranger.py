@@ -25,9 +25,10 @@ def split_of_name(name: str) -> str:
 
 
 def invented_name(stage: Stage) -> str:
-    """A name of four random syllables that no other split uses."""
+    """A name of four different syllables that no other split uses; only the syllable before says which comes next."""
     while True:
-        one, two, three, four = (stage.choose(options) for options in lexicon.SYLLABLES)
+        one, three = stage.several(lexicon.CAPITAL_SYLLABLES, 2)
+        two, four = stage.several(lexicon.SMALL_SYLLABLES, 2)
         if split_of_name(name := f"{one}{two} {three}{four}") == stage.split:
             return name
 
