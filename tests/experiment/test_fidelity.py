@@ -39,7 +39,10 @@ def test_a_predictor_is_faithful_to_itself(markov, rows, pieces) -> None:
     perfect = {"wer_next": 0.0, "wer_16": 0.0, "top1": 100.0, "kl": 0.0, "ce_gap": 0.0}
     for metrics in (report.overall, *report.domains.values()):
         assert {name: found.value for name, found in metrics.items()} == perfect
-        assert all(found.low == found.value == found.high for found in metrics.values())
+        assert all(found.low == found.value == found.high for found in (metrics["kl"], metrics["ce_gap"]))
+        for rate in (metrics["wer_next"], metrics["wer_16"]):
+            assert (rate.low, rate.high) == (0.0, min(100.0, 300 / rate.n)), "what was never seen may still happen"
+        assert (metrics["top1"].low, metrics["top1"].high) == (100 - 300 / metrics["top1"].n, 100.0)
     assert report.overall["wer_16"].n == 200
     assert report.overall["kl"].n == sum(len(row) - 1 for row in rows)
     assert set(report.domains) == {"short", "long"}

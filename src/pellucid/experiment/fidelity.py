@@ -11,7 +11,8 @@ Each row of text is read once. Its caches are then cut at random positions, the 
 continued from there. The subject's side is computed once for all programs, and only sums per row are kept.
 
 Intervals are 95 % bootstrap intervals over documents within domains. Where a domain has fewer than 20 documents, the
-unit is the block of about 2,000 words; where it has fewer than 20 of those, the row.
+unit is the block of about 2,000 words; where it has fewer than 20 of those, the row. A rate of which nothing (or
+nothing else) was seen in n observations is bounded by the rule of three, 3/n.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -15,6 +15,7 @@ from pellucid.experiment.rows import Row
 from pellucid.experiment.words import word_errors
 
 METRICS = ("wer_next", "wer_16", "top1", "kl", "ce_gap")
+RATES = METRICS[:3]
 _SCALE = np.array([100.0, 100.0, 100.0, 1.0, 1.0])
 """Rates are given in percent."""
 
@@ -84,4 +85,18 @@ class Ledger:
 def _metrics(
     sums: Float64[np.ndarray, "3 unit metric"], strata: Sequence[str], seed: int
 ) -> dict[str, Estimate | None]:
-    return dict(zip(METRICS, estimates(sums[0] * _SCALE, sums[1], sums[2], strata, seed), strict=True))
+    found = dict(zip(METRICS, estimates(sums[0] * _SCALE, sums[1], sums[2], strata, seed), strict=True))
+    return {metric: _unseen(e) if e and metric in RATES else e for metric, e in found.items()}
+
+
+def _unseen(rate: Estimate) -> Estimate:
+    """`rate` with the bound that none or all of `n` observations leave, where resampling them shows no variation.
+
+    By the rule of three (Hanley & Lippman-Hand, 1983) a rate of 3/n would still be missed once in twenty times.
+    """
+    bound = 300 / rate.n
+    if rate.high is not None and rate.value == 0:
+        return replace(rate, high=min(100.0, max(rate.high, bound)))
+    if rate.low is not None and rate.value == 100:
+        return replace(rate, low=max(0.0, min(rate.low, 100 - bound)))
+    return rate

@@ -20,14 +20,14 @@ Scene = Callable[[Stage], Iterable[Piece]]
 
 SCENES: MappingProxyType[Scene, float] = MappingProxyType(
     {
-        telling: 28.0,
-        tracking: 30.0,
+        tracking: 33.0,
+        telling: 22.0,
         stranger: 12.0,
         giving: 8.0,
         agreement: 8.0,
-        succession: 5.0,
-        pronouns: 4.5,
-        closing: 4.5,
+        succession: 6.0,
+        pronouns: 5.5,
+        closing: 5.5,
     }
 )
 """How often each scene is played, in percent."""
