@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as _version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pellucid.exact.model import Model
+    from pellucid.experiment.intervene import ablate as ablate
+    from pellucid.experiment.intervene import means as means
+    from pellucid.experiment.intervene import patch as patch
+    from pellucid.experiment.intervene import replace as replace
+    from pellucid.experiment.intervene import steer as steer
+    from pellucid.experiment.trace import trace as trace
     from pellucid.match.project import Project
 
 try:
@@ -17,15 +24,22 @@ except PackageNotFoundError:
     __version__ = "0+unknown"
 
 
-def load(subject: str | Path) -> Model:
+def load(subject: str | Path, *, dtype: str = "float32", device: str = "cpu") -> Model:
     """The exact model of a subject: a directory in Hugging Face layout, a hub name such as `gpt2`, or `zoo:NAME`.
 
+    It runs on `device` in `dtype` (`float32`, `bfloat16`, `float64`); float32 on the CPU gives Hugging Face's bits.
     Raises `pellucid.base.errors.SubjectError` for what cannot be loaded, saying why.
     """
+    import torch
+
+    from pellucid.base.errors import PellucidError
     from pellucid.exact.model import Model
     from pellucid.subject.load import load_subject
 
-    return Model(load_subject(subject))
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
+    if dtype not in known:
+        raise PellucidError(f"dtype is {dtype!r}, expected {', '.join(known)}")
+    return Model(load_subject(subject), known[dtype], device)
 
 
 def open(directory: str | Path, *, trust: bool = False) -> Project:
@@ -38,4 +52,17 @@ def open(directory: str | Path, *, trust: bool = False) -> Project:
     return Project.open(directory, trust=trust)
 
 
-__all__ = ["__version__", "load", "open"]
+_VERBS = {
+    **dict.fromkeys(("ablate", "means", "patch", "replace", "steer"), "pellucid.experiment.intervene"),
+    "trace": "pellucid.experiment.trace",
+}
+"""The engine's verbs and the modules they live in, imported when first asked for."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _VERBS:
+        raise AttributeError(f"module 'pellucid' has no attribute {name!r}")
+    return getattr(import_module(_VERBS[name]), name)
+
+
+__all__ = ["__version__", "ablate", "load", "means", "open", "patch", "replace", "steer", "trace"]

@@ -26,7 +26,7 @@ def test_a_refined_graph_computes_the_same(seed: int) -> None:
 def test_only_what_is_asked_for_is_refined() -> None:
     model, _ = checkpoints.random_model()
     fine = refine(model.graph, ["L01.LN2.scale"])
-    assert len(fine.nodes) == len(model.graph.nodes) + 3
+    assert len(fine.nodes) == len(model.graph.nodes) + 4
     assert refine(model.graph, []).nodes == model.graph.nodes
 
 

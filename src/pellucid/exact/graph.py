@@ -56,6 +56,10 @@ class Graph:
     def __contains__(self, name: object) -> bool:
         return name in self._by_name
 
+    def __getitem__(self, name: str) -> Node:
+        """The node called `name`."""
+        return self._by_name[name]
+
     def names(self, pattern: str = "*") -> list[str]:
         """The activations that `pattern` fits (`*` stands for anything), in order of execution."""
         if pattern in self._by_name:

@@ -84,6 +84,11 @@ class Model:
         """How many logits a position has."""
         return self.config.vocab_size
 
+    @property
+    def inner(self) -> list[str]:
+        """The names of the activations inside norms, reads and writes; the table is in `exact/rules.py`."""
+        return self._inner
+
     def logits(self, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos vocab"]:
         """The logits after each token; gradients flow to whatever requires them."""
         return self.run(ids, ("logits",))["logits"]

@@ -31,8 +31,8 @@ def same(x: Tensor) -> Tensor:
     return x
 
 
-def add(x: Resid, y: Float[Tensor, "#batch pos model"]) -> Resid:
-    """The sum; `y` may be one row for all."""
+def add(x: Resid, y: Float[Tensor, "#batch #pos model"]) -> Resid:
+    """The sum; `y` may be one row, or one position, for all."""
     return x + y
 
 
