@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pellucid.exact.model import Model
+    from pellucid.experiment.heads import head_scores as head_scores
     from pellucid.experiment.intervene import ablate as ablate
     from pellucid.experiment.intervene import means as means
     from pellucid.experiment.intervene import patch as patch
     from pellucid.experiment.intervene import replace as replace
     from pellucid.experiment.intervene import steer as steer
+    from pellucid.experiment.probes import probe as probe
+    from pellucid.experiment.readout import direct_effects as direct_effects
+    from pellucid.experiment.readout import logit_lens as logit_lens
     from pellucid.experiment.trace import trace as trace
     from pellucid.match.project import Project
 
@@ -54,6 +58,9 @@ def open(directory: str | Path, *, trust: bool = False) -> Project:
 
 _VERBS = {
     **dict.fromkeys(("ablate", "means", "patch", "replace", "steer"), "pellucid.experiment.intervene"),
+    **dict.fromkeys(("direct_effects", "logit_lens"), "pellucid.experiment.readout"),
+    "head_scores": "pellucid.experiment.heads",
+    "probe": "pellucid.experiment.probes",
     "trace": "pellucid.experiment.trace",
 }
 """The engine's verbs and the modules they live in, imported when first asked for."""
@@ -65,4 +72,4 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(_VERBS[name]), name)
 
 
-__all__ = ["__version__", "ablate", "load", "means", "open", "patch", "replace", "steer", "trace"]
+__all__ = ["__version__", "load", "open", *_VERBS]

@@ -1,0 +1,144 @@
+"""Read-outs: what the residual stream says at each layer, and how much each part says directly.
+
+The logit lens (nostalgebraist, 2020) puts the stream before each layer through the final norm and the unembedding.
+Direct logit attribution (Elhage et al., 2021, "A mathematical framework for transformer circuits") freezes the scale of
+the final norm, in which everything written to the stream then adds up to the logits exactly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from pellucid.base.errors import PellucidError
+from pellucid.exact.lift import last_resid
+from pellucid.exact.model import Model
+from pellucid.experiment.subjects import Subject, Text, model_of, token_id, token_texts
+from pellucid.experiment.trace import trace
+
+
+@dataclass(frozen=True)
+class Lens:
+    """Logits read off the stream at each of `streams`, for one prompt a row."""
+
+    model: Model = field(repr=False)
+    streams: tuple[str, ...]
+    tokens: tuple[tuple[str, ...], ...]
+    logits: Float[Tensor, "stream batch pos vocab"] = field(repr=False)
+
+    @property
+    def table(self) -> list[dict[str, Any]]:
+        """One line a row, stream and position: the likeliest token and its probability."""
+        share, top = self.logits.float().softmax(-1).max(-1)
+        return [
+            {
+                "row": row,
+                "stream": name,
+                "position": at,
+                "token": self.tokens[row][at],
+                "says": self.model.tokenizer.decode([int(top[stream, row, at])]),
+                "probability": float(share[stream, row, at]),
+            }
+            for row in range(top.shape[1])
+            for stream, name in enumerate(self.streams)
+            for at in range(top.shape[2])
+        ]
+
+    def rank(self, token: str | int) -> Int[Tensor, "stream batch pos"]:
+        """How many tokens are likelier than `token`."""
+        at = token_id(self.model, token) if isinstance(token, str) else token
+        return (self.logits > self.logits[..., at, None]).sum(-1)
+
+
+def logit_lens(subject: Subject, text: Text) -> Lens:
+    """What each layer would say if it were the last, at every position; the last stream is the model's own."""
+    model = model_of(subject)
+    streams = [f"L{layer:02d}.resid_pre" for layer in range(model.config.n_layer)] + [last_resid(model.config)]
+    with torch.no_grad():
+        run = trace(subject, text, streams, logits=False)
+        found = [
+            model.graph.run(model.weights, {streams[-1]: run.activations[name]}, ("logits",))["logits"]
+            for name in streams
+        ]
+    tokens = tuple(tuple(token_texts(model, row)) for row in run.ids)
+    return Lens(model, tuple(streams), tokens, torch.stack(found))
+
+
+@dataclass(frozen=True)
+class DirectEffects:
+    """What each part adds to a logit or a difference of logits, row by row; the parts add up to `total`.
+
+    `parts` has embeddings, heads, the neurons of a layer together (`L03.N*.OUT`), biases and the final norm's bias;
+    `neurons` each neuron.
+    """
+
+    parts: dict[str, Float[Tensor, " batch"]]
+    neurons: Float[Tensor, "layer batch neuron"] = field(repr=False)
+    total: Float[Tensor, " batch"]
+
+    @property
+    def table(self) -> list[dict[str, Any]]:
+        """One line a part, the largest effect (mean over rows) first, and then the largest neurons."""
+        lines = [{"part": name, "effect": float(value.mean())} for name, value in self.parts.items()]
+        means = self.neurons.mean(1)
+        for at in means.abs().flatten().topk(min(20, means.numel())).indices.tolist():
+            layer, neuron = divmod(at, means.shape[1])
+            lines.append({"part": f"L{layer:02d}.N{neuron:04d}.OUT", "effect": float(means[layer, neuron])})
+        return sorted(lines, key=lambda line: -abs(float(line["effect"])))
+
+
+def direct_effects(
+    subject: Subject, text: Text, answer: str | int, instead: str | int | None = None, position: int = -1
+) -> DirectEffects:
+    """What each part adds directly to the logit of `answer` (minus that of `instead`) at `position` of each row.
+
+    Raises `PellucidError` where `answer` or `instead` is not one token, or the position does not exist.
+    """
+    model = model_of(subject)
+    layers = range(model.config.n_layer)
+    each = [f"L{layer:02d}.{name}" for layer in layers for name in ("z", "post")]
+    with torch.no_grad():
+        run = trace(subject, text, ["EMB.TOK", "EMB.POS", *each, "final.scale", last_resid(model.config)], logits=False)
+        if not -run.ids.shape[1] <= position < run.ids.shape[1]:
+            raise PellucidError(f"position {position} is not among the {run.ids.shape[1]} of the prompt")
+        direction, constant = answer_direction(model, answer, instead)
+        read = direction / run.activations["final.scale"][:, position]
+        parts = {name: _read(run.activations[name][:, position], read) for name in ("EMB.TOK", "EMB.POS")}
+        neurons = []
+        for layer in layers:
+            at, block = f"L{layer:02d}", f"h.{layer}"
+            out = model.weights[f"{block}.attn.c_proj.weight"].view(model.config.n_head, model.config.d_head, -1)
+            writes = torch.einsum("bhd,hdm->bhm", run.activations[f"{at}.z"][:, position], out)
+            for head in range(model.config.n_head):
+                parts[f"{at}.H{head:02d}.OV"] = _read(writes[:, head], read)
+            parts[f"{at}.ATTN.B"] = _read(model.weights[f"{block}.attn.c_proj.bias"], read)
+            said = run.activations[f"{at}.post"][:, position] * (read @ model.weights[f"{block}.mlp.c_proj.weight"].T)
+            parts[f"{at}.N*.OUT"] = said.sum(-1)
+            parts[f"{at}.MLP.B"] = _read(model.weights[f"{block}.mlp.c_proj.bias"], read)
+            neurons.append(said)
+        parts["LNF"] = constant.expand(len(read))
+        total = _read(run.activations[last_resid(model.config)][:, position], read) + constant
+    return DirectEffects(parts, torch.stack(neurons), total)
+
+
+def answer_direction(
+    model: Model, answer: str | int, instead: str | int | None = None
+) -> tuple[Float[Tensor, " model"], Float[Tensor, ""]]:
+    """The direction of the stream (over the final norm's scale) that raises `answer` over `instead`; the bias's part.
+
+    The norm's centring and gain are folded in: the difference of logits is stream · direction / scale + constant.
+    """
+    table = model.weights["wte.weight" if model.config.tied else "lm_head.weight"]
+    row = table[token_id(model, answer) if isinstance(answer, str) else answer]
+    if instead is not None:
+        row = row - table[token_id(model, instead) if isinstance(instead, str) else instead]
+    gained = row * model.weights["ln_f.weight"]
+    return gained - gained.mean(), row @ model.weights["ln_f.bias"]
+
+
+def _read(write: Float[Tensor, "*batch model"], read: Float[Tensor, "batch model"]) -> Float[Tensor, " batch"]:
+    return (write * read).sum(-1)
