@@ -70,6 +70,7 @@ def lean(state: Path) -> Iterator[pytest.MonkeyPatch]:
         patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setattr(estimate, "QUICK_CONTEXTS", CONTEXTS)
         patch.setattr(means, "MEAN_TOKENS", {False: 1000, True: 1000})
+        patch.setattr(means, "LIFT_TOKENS", {False: 1000, True: 1000})
         yield patch
     torch.set_num_threads(threads)
 

@@ -220,4 +220,4 @@ def test_a_page_says_what_runs_where(project: Project) -> None:
     text = project.read("layer_00.py")
     assert 15 <= len(text.splitlines()) <= 60
     assert text.startswith('"""Layer 0 of random: 2 heads of 4 coordinates, then 32 neurons.\n')
-    assert "where heads look (QK)          2        0           144" in text
+    assert "where heads look (QK)          2       0       0          144" in text

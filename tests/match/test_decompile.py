@@ -153,7 +153,7 @@ def test_a_source_that_is_given_up_is_found_again(workshop: Workshop) -> None:
 
 def test_a_finished_stage_is_not_repeated(sourced: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     before = sourced.files()
-    for stage in ("find_sources", "link_sources", "prove"):
+    for stage in ("find_sources", "find_lifted", "link_sources", "prove", "prove_lifted"):
         monkeypatch.setattr(decompile, stage, None)
     with lean(sourced.root.parent / "state"):
         ask(sourced, sourced.made, raw=False)
@@ -174,7 +174,7 @@ def crash(*_: Any, **__: Any) -> None:
 
 
 RAW: list[tuple[Any, str]] = [
-    (decompile, "fit_means"),
+    (decompile, "fit_extras"),
     (emit.safetensors.torch, "save_file"),
     (emit, "_fill"),
     (emit, "_write_record"),
@@ -184,7 +184,16 @@ RAW: list[tuple[Any, str]] = [
     (Project, "save_report"),
 ]
 SOURCED: list[tuple[Any, str]] = [
-    (decompile, name) for name in ("find_sources", "write_sources", "link_sources", "prove")
+    (decompile, name)
+    for name in (
+        "find_sources",
+        "write_sources",
+        "find_lifted",
+        "link_sources",
+        "write_lifted_parts",
+        "prove",
+        "prove_lifted",
+    )
 ]
 
 

@@ -17,14 +17,21 @@ from types import EllipsisType
 from pellucid.base.address import Address
 from pellucid.listing.language import definitions, is_docstring
 from pellucid.listing.parse import Listing, Page
+from pellucid.parts.lifted import lifted_numbers
 
 BITS = 16
 FREE_NODES = 256
 
 
 def count_program(listing: Listing) -> dict[Address, int]:
-    """The numbers in every source of a program, by address; raw parts are not in it."""
-    return {address: held for page in listing.pages.values() for address, held in count_page(page).items()}
+    """The numbers in every source of a program, and those of every lifted part, by address; raw parts are not in it."""
+    found = {address: held for page in listing.pages.values() for address, held in count_page(page).items()}
+    for page in listing.pages.values():
+        for address, statement in page.explained():
+            if address not in found:
+                sharing = max(1, len(statement.neurons))
+                found[address] = lifted_numbers(address.kind, listing.config, rank=statement.rank, sharing=sharing)
+    return found
 
 
 def count_page(page: Page) -> dict[Address, int]:

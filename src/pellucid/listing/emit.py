@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from pellucid.listing import pages
 from pellucid.listing.count import numbers_of
 from pellucid.listing.parse import (
     RECORD,
+    STORED,
     Listing,
     digest,
     page_name,
@@ -33,6 +34,7 @@ from pellucid.listing.parse import (
     read_record,
 )
 from pellucid.listing.revise import revise
+from pellucid.parts.lifted import fewest_means
 from pellucid.subject.load import Subject
 
 _IGNORED = (
@@ -53,15 +55,21 @@ class Emission:
     kept: tuple[str, ...]
 
 
-def emit(subject: Subject, directory: Path, means: Mapping[str, Tensor] | None = None) -> Emission:
+def emit(
+    subject: Subject,
+    directory: Path,
+    means: Mapping[str, Tensor] | None = None,
+    lifted: Mapping[str, Tensor] | None = None,
+) -> Emission:
     """Write the program of `subject` into `directory`: all raw at first, later only what is missing.
 
-    `means` are means over text by name (`L00.IN`, `L00.OV`, `EMB.TOK`), for source-only; None keeps those there are.
-    Raises `SourceError` where what a person wrote cannot be read.
+    `means` are means over text by name (`L00.IN`, `L00.OV`, `EMB.TOK`), for parts that run as their mean, `lifted` the
+    vectors that lifted parts may run with (`L00.H02.OV.read`); None keeps those there are. Raises `SourceError` where
+    what a person wrote cannot be read.
     """
     directory.mkdir(parents=True, exist_ok=True)
     ignore(directory)
-    write_weights(subject, directory, means)
+    write_weights(subject, directory, means, lifted)
     program = directory / "program"
     if program.exists():
         return _fill(subject, program)
@@ -79,8 +87,9 @@ def write_statements(directory: Path, statements: Mapping[Address, str | None]) 
     """Put statements in the place of those that emission wrote; those of a person stay and are named in `kept`.
 
     A statement is the text of a decorated function or `raw("…")`; None means raw. For neurons that are constants see
-    `write_constants`. A function that is called like another one of its file gets a number behind its name. Raises
-    `SourceError` for text that is not a statement about its address, or not in the program's language.
+    `write_constants`, for what is lifted `write_lifted`. A function that is called like another one of its file gets a
+    number behind its name. Raises `SourceError` for text that is not a statement about its address, or not in the
+    program's language.
     """
     return _revise(read_program(directory), {str(address): text for address, text in statements.items()})
 
@@ -110,26 +119,52 @@ def write_constants(directory: Path, values: Mapping[Address, float]) -> Emissio
     return Emission(emission.written, (*kept, *emission.kept))
 
 
-def write_weights(subject: Subject, directory: Path, means: Mapping[str, Tensor] | None = None) -> None:
-    """Write `weights.safetensors`, unless it already holds this subject's and no other means are given."""
+def write_lifted(directory: Path, heads: Mapping[Address, int], neurons: Collection[Address]) -> Emission:
+    """Let exactly these parts be lifted among those that emission may write; what a person wrote stays.
+
+    `heads` (OV) have their rank, 0 for the mean; `neurons` (OUT) write their means, where a layer has enough of them to
+    share a vector. A part that emission lifted before and that is not among them becomes raw.
+    """
+    listing = read_program(directory)
+    old = {key: statement for key, statement in listing.statements.items() if statement.form in STORED}
+    changes: dict[str, str | None] = {key: None for key, statement in old.items() if not statement.by_person}
+    changes |= {str(address): pages.lifted(str(address), rank) for address, rank in heads.items()}
+    for layer in sorted({address.layer for address in neurons}):
+        of_layer = [a.index for a in neurons if a.layer == layer and str(a) not in listing.statements]
+        if len(of_layer) >= fewest_means(listing.config):
+            changes[f"L{layer:02d}.OUT"] = pages.means(f"L{layer:02d}.OUT", of_layer)
+    return _revise(listing, changes)
+
+
+def write_weights(
+    subject: Subject,
+    directory: Path,
+    means: Mapping[str, Tensor] | None = None,
+    lifted: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Write `weights.safetensors`, unless it already holds this subject's and no other means or vectors are given."""
     path = directory / "weights.safetensors"
-    held = _held_means(path, subject)
-    if held is not None and means is None:
+    held = _held(path, subject)
+    if held is not None and means is None and lifted is None:
         return
-    extra = held or {} if means is None else {f"mean.{name}": tensor for name, tensor in means.items()}
+    extra = dict(held or {})
+    for prefix, given in (("mean", means), ("lifted", lifted)):
+        if given is not None:
+            extra = {name: tensor for name, tensor in extra.items() if not name.startswith(f"{prefix}.")}
+            extra |= {f"{prefix}.{name}": tensor for name, tensor in given.items()}
     tensors = {name: tensor.float().contiguous() for name, tensor in {**subject.weights, **extra}.items()}
     with atomic_path(path) as temporary:
         safetensors.torch.save_file(tensors, temporary, metadata={"subject": subject.weights_sha256})
 
 
-def _held_means(path: Path, subject: Subject) -> dict[str, Tensor] | None:
-    """The means in the weights file, None where it is not whole or not this subject's."""
+def _held(path: Path, subject: Subject) -> dict[str, Tensor] | None:
+    """What the weights file holds beside the weights, None where it is not whole or not this subject's."""
     try:
         with safetensors.safe_open(path, "pt") as file:
             names = set(file.keys())
             if (file.metadata() or {}).get("subject") != subject.weights_sha256 or not set(subject.weights) <= names:
                 return None
-            return {name: file.get_tensor(name) for name in names if name.startswith("mean.")}
+            return {name: file.get_tensor(name) for name in names if name.startswith(("mean.", "lifted."))}
     except (OSError, safetensors.SafetensorError):
         return None
 
@@ -224,8 +259,8 @@ def _revise(listing: Listing, changes: Mapping[str, str | None]) -> Emission:
         draft.hashes |= {key: digest(new[key].text) for key in edits if key in new}
         ours = read_record(listing.program).get(f"docstring {name}", set())
         if digest(page.docstring) in ours:
-            sourced = Counter(address.kind for address, _ in page.sources())
-            said = pages.docstring(name, listing.subject, listing.config, sourced, numbers_of(page))
+            forms = Counter((address.kind, statement.part_form) for address, statement in page.explained())
+            said = pages.docstring(name, listing.subject, listing.config, forms, numbers_of(page))
             page = page.with_docstring(said)
             draft.hashes[f"docstring {name}"] = digest(said)
         if page.text != old_page.text:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pellucid.base.errors import SourceError
 from pellucid.listing import prelude
 
-STATEMENTS = frozenset({"raw", "source", "constants"})
+STATEMENTS = frozenset({"raw", "source", "constants", "lifted", "mean", "means"})
 WORDS = frozenset(prelude.__all__) - STATEMENTS
 """What the prelude gives to sources."""
 BUILTINS = frozenset({"abs", "all", "any", "enumerate", "float", "len", "max", "min", "range", "round", "sum", "zip"})
@@ -95,7 +95,7 @@ class _Checker:
                 return
             case ast.Import() | ast.ImportFrom():
                 yield node.lineno, f"`{ast.unparse(node)[:60]}`: only the prelude may be imported"
-            case ast.Expr(value=ast.Call(func=ast.Name(id="raw" | "constants"))):
+            case ast.Expr(value=ast.Call(func=ast.Name(id="raw" | "constants" | "lifted" | "mean" | "means"))):
                 return  # the reader of statements has checked it
             case ast.FunctionDef():
                 yield from self._function(node)

@@ -6,10 +6,12 @@ import json
 import re
 import textwrap
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from pellucid.base.address import Kind, Shape
 from pellucid.listing.parse import CONFIG_FIELDS, page_name
+from pellucid.parts.part import Form as PartForm
 from pellucid.parts.part import count
 from pellucid.subject.gpt2 import GPT2Config
 from pellucid.subject.tokenizer import Tokenizer
@@ -67,6 +69,21 @@ def constants(key: str, values: dict[int, float]) -> str:
     return f'constants(\n    "{key}",\n    {{\n{textwrap.indent(body, " " * 8)}\n    }},\n)  # fmt: skip'
 
 
+def lifted(key: str, rank: int) -> str:
+    """The statement that a head writes along `rank` directions alone, or its mean for 0."""
+    return f'lifted("{key}", rank={rank})' if rank else f'mean("{key}")'
+
+
+def means(key: str, neurons: Iterable[int]) -> str:
+    """The statement that neurons always write their means, several to a line."""
+    listed = ", ".join(map(str, sorted(neurons)))
+    one = f'means("{key}", {listed})'
+    if len(one) <= 120:
+        return one
+    body = textwrap.fill(f"{listed},", 116, initial_indent="    ", subsequent_indent="    ")
+    return f'means(\n    "{key}",\n{body}\n)  # fmt: skip'
+
+
 def page(name: str, subject: str, config: GPT2Config) -> str:
     """An all-raw `embedding.py` or `layer_NN.py`."""
     lines = [docstring(name, subject, config, Counter(), 0), "", "from .prelude import raw"]
@@ -80,10 +97,10 @@ def page(name: str, subject: str, config: GPT2Config) -> str:
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)) + "\n"
 
 
-def docstring(name: str, subject: str, config: GPT2Config, sourced: Counter[Kind], numbers: int) -> str:
-    """What a page holds, as a module docstring: how many parts run raw, how many have a source.
+def docstring(name: str, subject: str, config: GPT2Config, forms: Counter[tuple[Kind, PartForm]], numbers: int) -> str:
+    """What a page holds, as a module docstring: how many parts run raw, how many are lifted, how many have a source.
 
-    `sourced` counts the parts with a source by kind, `numbers` are those in the sources of this page.
+    `forms` counts the parts that do not run raw by kind and form; `numbers` are those in the sources of this page.
     """
     layer = int(name[6:-3]) if name != "embedding.py" else -1
     own = [address for address in config.shape.addresses() if address.layer == layer]
@@ -94,13 +111,14 @@ def docstring(name: str, subject: str, config: GPT2Config, sourced: Counter[Kind
             f"The two ends of {title_of(subject)}: {config.vocab_size:,} tokens and {config.n_positions:,} positions "
         )
         title += f"in, {config.n_embd} coordinates, logits out."
-    lines = [f'"""{title}', "", f"{'':28}{'raw':>8}{'source':>9}{'parameters':>14}"]
+    lines = [f'"""{title}', "", f"{'':28}{'raw':>8}{'lifted':>8}{'source':>8}{'parameters':>13}"]
     for label, kinds in _PARTS.items():
         if parts := [address for address in own if address.kind in kinds]:
-            sources = sum(sourced[kind] for kind in kinds)
+            lifted, sources = (sum(forms[kind, form] for kind in kinds) for form in ("lifted", "source"))
             parameters = sum(count(part, config) for part in parts)
-            lines.append(f"    {label:24}{len(parts) - sources:8,}{sources:9,}{parameters:14,}")
-    held = f"Its sources hold {numbers:,} numbers." if sum(sourced.values()) else "Everything runs raw."
+            left = len(parts) - lifted - sources
+            lines.append(f"    {label:24}{left:8,}{lifted:8,}{sources:8,}{parameters:13,}")
+    held = f"Its sources hold {numbers:,} numbers." if forms else "Everything runs raw."
     return "\n".join([*lines, "", f"{held}", '"""'])
 
 

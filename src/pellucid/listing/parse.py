@@ -18,12 +18,18 @@ from pellucid.base.address import Address, Shape
 from pellucid.base.errors import PellucidError, ProjectError, SourceError
 from pellucid.base.files import sha256_text
 from pellucid.listing.language import check
+from pellucid.parts.lifted import LIFTED_SHARE, fewest_means, lifted_numbers, most_rank
+from pellucid.parts.part import Form as PartForm
+from pellucid.parts.part import count
 from pellucid.subject.gpt2 import GPT2Config
 
-Form = Literal["raw", "source", "constants"]
+Form = Literal["raw", "source", "constants", "lifted", "mean", "means"]
+STORED: tuple[Form, ...] = ("lifted", "mean", "means")
+"""What a lifted part says: its vectors are data."""
 
 RECORD = ".emitted"
-_CONSTANTS = re.compile(r"L(\d{2,})\.IN")
+_SEVERAL = re.compile(r"L(\d{2,})\.(IN|OUT)")
+"""Neurons of a layer that share a statement: `constants` (IN) or `means` (OUT)."""
 _NEURON = re.compile(r"L(\d{2,})\.N(\d{4,})\.IN")
 _REST = re.compile(r"L(\d{2,})\.N\*\.(IN|OUT)")
 
@@ -33,7 +39,7 @@ class Statement:
     """What a program says about an address, or about all neurons of a layer that it does not name."""
 
     key: str
-    """As written: `L00.H01.QK`, `L00.N*.IN`, or `L00.IN` for `constants`."""
+    """As written: `L00.H01.QK`, `L00.N*.IN`, or `L00.IN` for `constants`, `L00.OUT` for `means`."""
     form: Form
     file: Path
     line: int
@@ -43,7 +49,15 @@ class Statement:
     function: str | None = None
     docstring: str | None = None
     values: dict[int, float] = field(default_factory=dict)
+    neurons: tuple[int, ...] = ()
+    """Those that `constants` and `means` are about."""
+    rank: int = 0
     by_person: bool = True
+
+    @property
+    def part_form(self) -> PartForm:
+        """Whether that is raw, lifted or a source: a constant is a source, a mean that is data is lifted."""
+        return "raw" if self.form == "raw" else "lifted" if self.form in STORED else "source"
 
     @property
     def place(self) -> str:
@@ -52,7 +66,9 @@ class Statement:
 
     @property
     def source(self) -> str | None:
-        """File and function, as `parts.toml` names a source: `layer_00.py:previous_token`."""
+        """File and function, as `parts.toml` names a source: `layer_00.py:previous_token`; file and line if lifted."""
+        if self.form in STORED:
+            return self.place
         return f"{self.file.name}:{self.function}" if self.function else None
 
 
@@ -72,6 +88,10 @@ class Page:
 
     def sources(self) -> Iterator[tuple[Address, Statement]]:
         """Every address that has a source or is a constant, with its statement."""
+        yield from (found for found in self.explained() if found[1].form not in STORED)
+
+    def explained(self) -> Iterator[tuple[Address, Statement]]:
+        """Every address that is lifted or has a source, with its statement."""
         for statement in self.statements:
             if statement.form != "raw":
                 yield from ((address, statement) for address in _meant(statement))
@@ -105,20 +125,25 @@ class Listing:
     statements: dict[str, Statement]
 
     def __getitem__(self, address: Address) -> Statement:
-        """The statement that says what `address` runs: its own, its layer's constants, or that of the rest."""
+        """The statement that says what `address` runs: its own, one about several neurons, or that of the rest."""
         own = self.statements.get(str(address))
         if own is None and address.kind in ("IN", "OUT"):
-            constants = self.statements.get(f"L{address.layer:02d}.{address.kind}")
-            if constants and address.index in constants.values:
-                return constants
+            several = self.statements.get(f"L{address.layer:02d}.{address.kind}")
+            if several and address.index in self._named[several.key]:
+                return several
             own = self.statements.get(f"L{address.layer:02d}.N*.{address.kind}")
         if own is None:
             raise SourceError(f"{page_name(str(address))} has no statement for {address}; add raw({str(address)!r})")
         return own
 
-    def form(self, address: Address) -> Literal["raw", "source"]:
-        """Whether `address` runs raw or from a source; a constant is a source."""
-        return "raw" if self[address].form == "raw" else "source"
+    @cached_property
+    def _named(self) -> dict[str, frozenset[int]]:
+        """The neurons of each statement about several."""
+        return {key: frozenset(found.neurons) for key, found in self.statements.items() if found.neurons}
+
+    def form(self, address: Address) -> PartForm:
+        """Whether `address` is raw, lifted or a source."""
+        return self[address].part_form
 
     def covers(self, key: str) -> bool:
         """Whether every address that the key of an all-raw program means has a statement."""
@@ -126,8 +151,8 @@ class Listing:
             return key in self.statements
         layer, start = int(rest[1]), key.partition("*")[0]
         named = sum(own.startswith(start) and own.endswith(f".{rest[2]}") for own in self.statements)
-        constants = self.statements.get(f"L{layer:02d}.{rest[2]}")
-        return key in self.statements or named + len(constants.values if constants else ()) >= self.config.n_inner
+        several = self.statements.get(f"L{layer:02d}.{rest[2]}")
+        return key in self.statements or named + len(several.neurons if several else ()) >= self.config.n_inner
 
     def constants_of(self, key: str) -> Statement | None:
         """The `constants` statement that has a value for the neuron `key`."""
@@ -150,8 +175,9 @@ def page_name(key: str) -> str:
 
 def order(key: str) -> tuple[int, ...]:
     """Where the statement `key` stands in its file: in the order of execution, the rest of the neurons last."""
-    if constants := _CONSTANTS.fullmatch(key):
-        return (*Address("IN", int(constants[1]), 1 << 30)._order[:2], 0, 1 << 30)
+    if several := _SEVERAL.fullmatch(key):
+        side: Literal["IN", "OUT"] = "IN" if several[2] == "IN" else "OUT"
+        return (*Address(side, int(several[1]))._order[:2], int(side == "OUT"), 1 << 30)
     if rest := _REST.fullmatch(key):
         kind: Literal["IN", "OUT"] = "IN" if rest[2] == "IN" else "OUT"
         return (*Address(kind, int(rest[1]))._order[:2], int(kind == "OUT"), 1 << 31)
@@ -171,6 +197,9 @@ def read_program(directory: Path) -> Listing:
         check(page.tree, name)
     for address in listing.config.shape.addresses():
         _ = listing[address]
+    for statement in listing.statements.values():
+        if statement.form in STORED:
+            require_small(statement, listing.config)
     return listing
 
 
@@ -202,7 +231,7 @@ def collect(pages: dict[str, Page], shape: Shape) -> dict[str, Statement]:
                 raise SourceError(f"{statement.place}: {key} names no part of this subject")
             found[key] = statement
     for statement in found.values():
-        for address in _meant(statement) if statement.form == "constants" else ():
+        for address in _meant(statement) if statement.neurons else ():
             if own := found.get(str(address)):
                 raise SourceError(
                     f"{statement.place}: {address} is already defined at {own.place}; keep one of the two"
@@ -212,8 +241,9 @@ def collect(pages: dict[str, Page], shape: Shape) -> dict[str, Statement]:
 
 def _meant(statement: Statement) -> list[Address]:
     """The addresses that a statement names, one for those of a wildcard."""
-    if constants := _CONSTANTS.fullmatch(statement.key):
-        return [Address("IN", int(constants[1]), neuron) for neuron in statement.values]
+    if several := _SEVERAL.fullmatch(statement.key):
+        kind: Literal["IN", "OUT"] = "IN" if several[2] == "IN" else "OUT"
+        return [Address(kind, int(several[1]), neuron) for neuron in statement.neurons]
     return [Address.parse(statement.key.replace("*", "0000"))]
 
 
@@ -249,17 +279,71 @@ def read_statement(node: ast.stmt, page: Page) -> Statement | None:
         )  # fmt: skip
     if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Call):
         return None
-    match _called(node.value):
+    call, end = node.value, node.end_lineno or node.lineno
+    text = _text(page, node.lineno, node)
+    match _called(call):
         case "raw":
-            values: dict[int, float] = {}
-            key = _key(node.value, name, 1)
-            form: Form = "raw"
+            return Statement(_key(call, name, 1), "raw", page.path, node.lineno, end, text)
         case "constants":
-            key, form, values = _key(node.value, name, 2), "constants", _values(node.value, name)
+            key, values = _key(call, name, 2), _values(call, name)
+            about = tuple(values)
+            return Statement(key, "constants", page.path, node.lineno, end, text, values=values, neurons=about)
+        case "lifted" | "mean" | "means":
+            return replace(read_stored(call, name), file=page.path, line=node.lineno, end=end, text=text)
         case _:
             return None
-    end = node.end_lineno or node.lineno
-    return Statement(key, form, page.path, node.lineno, end, _text(page, node.lineno, node), values=values)
+
+
+_STORED_AS = {
+    "lifted": 'lifted("L00.H02.OV", rank=5): a head, and along how many directions it writes',
+    "mean": 'mean("L00.H03.OV"): a head or an embedding',
+    "means": 'means("L00.OUT", 3, 17, 99): a layer, and neurons of it, each once',
+}
+
+
+def read_stored(call: ast.Call, file: str) -> Statement:
+    """What `lifted(…)`, `mean(…)` or `means(…)` says, without its place. Raises `SourceError` for anything else."""
+    what = _called(call)
+    key, numbers, rank = "", [], 0
+    match call:
+        case ast.Call(args=[ast.Constant(value=str(key)), *rest], keywords=[]) if what == "means":
+            numbers = [entry.value for entry in rest if isinstance(entry, ast.Constant) and type(entry.value) is int]
+            good = key.endswith(".OUT") and bool(_SEVERAL.fullmatch(key)) and len(set(numbers)) == len(rest) > 0
+        case ast.Call(args=[ast.Constant(value=str(key))], keywords=[]) if what == "mean":
+            good = _kind(key, file, call.lineno) in ("QK", "OV", "EMB.TOK", "EMB.POS")
+        case ast.Call(
+            args=[ast.Constant(value=str(key))], keywords=[ast.keyword(arg="rank", value=ast.Constant(value=int(rank)))]
+        ) if what == "lifted":
+            good = _kind(key, file, call.lineno) == "OV" and rank > 0
+        case _:
+            good = False
+    if not good:
+        raise SourceError(f"{file}:{call.lineno}: expected {_STORED_AS[what]}; not {ast.unparse(call)[:80]}")
+    form: Form = "lifted" if what == "lifted" else "mean" if what == "mean" else "means"
+    return Statement(key, form, Path(), 0, 0, "", neurons=tuple(numbers), rank=int(rank))
+
+
+def _kind(key: str, file: str, line: int) -> str:
+    """The kind of an address in a statement. Raises `SourceError` for what is no address."""
+    try:
+        return Address.parse(key).kind
+    except PellucidError as error:
+        raise SourceError(f"{file}:{line}: {error}") from None
+
+
+def require_small(statement: Statement, config: GPT2Config) -> None:
+    """Raise `SourceError` unless a lifted part holds at most its share of the raw part's numbers."""
+    address = _meant(statement)[0]
+    holds = lifted_numbers(address.kind, config, rank=statement.rank, sharing=max(1, len(statement.neurons)))
+    raw = count(address, config)
+    if holds <= LIFTED_SHARE * raw:
+        return
+    most = f"rank {most_rank(config)}" if most_rank(config) else "its mean"
+    advice = f"name at least {fewest_means(config)} neurons" if statement.neurons else f"the most is {most}"
+    raise SourceError(
+        f"{statement.place}: {address} would hold {holds:,} numbers where the raw part has {raw:,}; a lifted part may "
+        f"hold {LIFTED_SHARE:.0%} of them: {advice}"
+    )
 
 
 def _called(call: ast.Call) -> str:
@@ -281,13 +365,10 @@ def _key(call: ast.Call, file: str, arguments: int) -> str:
         )
     key = first.value
     if what == "constants":
-        if not _CONSTANTS.fullmatch(key):
+        if not key.endswith(".IN") or not _SEVERAL.fullmatch(key):
             raise SourceError(f'{place}: constants() is for neurons, for example "L00.IN", not {key!r}')
     elif not (what == "raw" and _REST.fullmatch(key)):
-        try:
-            Address.parse(key)
-        except PellucidError as error:
-            raise SourceError(f"{place}: {error}") from None
+        _kind(key, file, call.lineno)
     return key
 
 

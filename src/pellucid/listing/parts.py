@@ -1,8 +1,8 @@
 """Runs the parts: each from the weights, from its source, or as its mean.
 
-Whatever does not change from text to text is settled when the model is built: a part that is a mean or a constant is
-folded into copies of the weights, so that a layer stays one multiplication per step, and only functions are called
-while it runs.
+Whatever does not change from text to text is settled when the model is built: a part that is lifted, a mean or a
+constant is folded into copies of the weights, so that a layer stays one multiplication per step, and only functions are
+called while it runs.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import inspect
 import re
 import tomllib
 import traceback
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
@@ -76,14 +77,23 @@ class Source:
         return f"{self.statement.file}:{lines[-1] if lines else self.statement.line}: {name}"
 
 
-Runs = Source | float | str  # a function, a constant (of a neuron), "raw" or "mean"
+@dataclass(frozen=True)
+class Lifted:
+    """What a head moves along a few directions: `x @ read` is mixed by its pattern, and what comes out @ `write`."""
+
+    read: Floats  # [model, rank]
+    write: Floats  # [rank, model]
+    bias: Floats  # [model]
+
+
+Runs = Source | Lifted | float | str  # a function, vectors, a constant (of a neuron), "raw" or "mean"
 
 
 class Plan:
     """What every part runs: the statements of this program, the residuals of `parts.toml`, and `source_only`.
 
     `source_only` switches residuals off: "code" for every QK and IN, "all" for embeddings, OV and OUT as well; what has
-    no source then is its mean. None runs the full program.
+    no source then is its mean, and lifted parts have none. None runs the full program.
     """
 
     def __init__(self, config: Config, weights: dict[str, Floats], source_only: str | None, directory: Path):
@@ -127,39 +137,57 @@ class Plan:
     def mean(self, name: str) -> Floats:
         """A mean over text, for a part that has neither its weights nor a source."""
         if f"mean.{name}" not in self.weights:
-            raise ProgramError(f"weights.safetensors has no mean.{name}, which source-only needs; decompile again")
+            raise ProgramError(f"weights.safetensors has no mean.{name}, which this program needs; decompile again")
         return self.weights[f"mean.{name}"]
 
+    def lifted(self, statement: Statement) -> Lifted:
+        """The vectors of a lifted head; those of a lower rank are the first of those of a higher one."""
+        address, rank = statement.key, statement.rank
+        names = [f"lifted.{address}.{name}" for name in ("read", "write", "centre")]
+        held = [self.weights[name] for name in names if name in self.weights]
+        if len(held) < len(names) or len(held[1]) < rank:
+            most = f"vectors up to rank {len(held[1])}" if len(held) == len(names) else "none; decompile again"
+            raise ProgramError(f"{statement} of rank {rank}: weights.safetensors has {most}")
+        read, write, centre = held[0][:, :rank], held[1][:rank], held[2][:rank]
+        head = int(address[address.index("H") + 1 : -len(".OV")])
+        return Lifted(read, write, self.mean(f"{address.partition('.')[0]}.OV")[head] - centre @ write)
+
     def _choose(self, address: str, statement: Statement) -> Runs:
-        """Raw, mean, constant or function, by form and residual."""
+        """Raw, lifted, mean, constant or function, by form and residual."""
         kind = address.rpartition(".")[2]
         source = Source(statement) if statement.function else None
+        if kind in self.off and statement.form not in ("source", "constants"):
+            return "mean"
         if statement.form == "raw":
-            return "mean" if kind in self.off else "raw"
+            return "raw"
         dropped = address in self.dropped or any(pattern.fullmatch(address) for pattern in self.patterns)
         if kind not in self.off and not dropped:
             return "raw"  # source + (raw − source)
+        if statement.form == "lifted":
+            return self.lifted(statement)
+        if statement.form in ("mean", "means"):
+            return "mean"
         return source or statement.values[int(address.split(".")[1][1:])]
 
     def _statements(self, layer: int, kind: str) -> dict[int, Statement]:
-        """The statements about single neurons of a layer, constants included."""
+        """The statements about single neurons of a layer, constants and means included."""
         found: dict[int, Statement] = {}
         start = f"L{layer:02d}.N"
         for key, statement in STATEMENTS.items():
             if key.startswith(start) and key.endswith(f".{kind}") and "*" not in key:
                 found[int(key[len(start) : -1 - len(kind)])] = statement
-        if constants := STATEMENTS.get(f"L{layer:02d}.{kind}"):
-            for neuron in constants.values:
+        if several := STATEMENTS.get(f"L{layer:02d}.{kind}"):
+            for neuron in several.neurons:
                 if neuron in found:
-                    raise ProgramError(f"{constants}: neuron {neuron} is already defined at {found[neuron]}; keep one")
-                found[neuron] = constants
+                    raise ProgramError(f"{several}: neuron {neuron} is already defined at {found[neuron]}; keep one")
+                found[neuron] = several
         return found
 
     def _check(self, statement: Statement) -> None:
         """Raise `ProgramError` for a statement in the wrong file, or about a part that the model does not have."""
         config, names = self.config, re.findall(r"([LHN])(\d+)", statement.key)
         sizes = {"L": config.layers, "H": config.heads, "N": config.neurons}
-        neurons = max(statement.values, default=0)
+        neurons = max(statement.neurons, default=0)
         stranger = any(int(number) >= sizes[letter] for letter, number in names) or neurons >= config.neurons
         if stranger or (statement.key == "UNEMB" and config.tied):
             raise ProgramError(f"{statement}: this model has no such part")
@@ -240,6 +268,7 @@ class Attention:
         size = config.model // config.heads
         uniform: list[int] = []  # columns of queries that are not needed
         silent: list[int] = []  # rows through which nothing is written
+        lifts: list[tuple[range, Lifted]] = []  # columns of values, and what takes their place
         for head in range(config.heads):
             address = f"L{layer:02d}.H{head:02d}"
             look, move = plan.runs(f"{address}.QK"), plan.runs(f"{address}.OV")
@@ -250,6 +279,8 @@ class Attention:
                 uniform += columns
             if isinstance(move, Source):
                 self.moves.append((head, move))
+            elif isinstance(move, Lifted):
+                lifts.append((columns, move))
             elif move == "mean":
                 self.b_out = self.b_out + plan.mean(f"L{layer:02d}.OV")[head]
             if move != "raw":
@@ -259,6 +290,18 @@ class Attention:
             self.w_in, self.b_in = _without(self.w_in, uniform, axis=1), _without(self.b_in, uniform, axis=0)
         if silent:
             self.w_out = _without(self.w_out, silent, axis=0)
+        for columns, lift in lifts:
+            self._fold(columns, lift)
+
+    def _fold(self, columns: range, lift: Lifted) -> None:
+        """Let a head carry `x @ read` in the place of its values, and write that through `write`."""
+        model, rank = lift.read.shape
+        first = 2 * model + columns.start  # behind queries and keys
+        self.w_in = _without(self.w_in, [*range(first, first + len(columns))], axis=1)
+        self.b_in = _without(self.b_in, [*range(first, first + len(columns))], axis=0)
+        self.w_in[:, first : first + rank] = lift.read
+        self.w_out[columns.start : columns.start + rank] = lift.write  # in a copy, where the head's rows are 0
+        self.b_out = self.b_out + lift.bias
 
     def __call__(self, x: Floats, view: View, held: Floats) -> Floats:
         """What the heads write, [batch, pos, model].
@@ -329,7 +372,7 @@ class MLP:
             self.b_in = self.b_in.copy()
         for neuron, how in reads:
             if not isinstance(how, Source):
-                self.b_in[neuron] = plan.mean(f"L{layer:02d}.IN")[neuron] if how == "mean" else how
+                self.b_in[neuron] = how if isinstance(how, float | int) else plan.mean(f"L{layer:02d}.IN")[neuron]
         if writes:
             self.w_out = _without(self.w_out, [neuron for neuron, _ in writes], axis=0)
         if means := [neuron for neuron, how in writes if how == "mean"]:

@@ -5,7 +5,12 @@ Every address of the model has exactly one statement:
     raw("L00.H00.QK")                        runs from the weights
     @source("L00.H01.QK") def ...            runs the function below it
     constants("L00.IN", {12: -0.83})         neuron 12 of layer 0 always has the pre-activation -0.83
+    lifted("L00.H02.OV", rank=5)             moves what the weights say, but along 5 directions alone
+    mean("L00.H03.OV")                       does the same everywhere: what it does on average over text
+    means("L00.OUT", 3, 17, 99)              neurons 3, 17 and 99 always write what they write on average
     raw("L00.N*.IN")                         every neuron of layer 0 that has no statement of its own
+
+The vectors of `lifted`, `mean` and `means` are data: they stand in `weights.safetensors` under names of their own.
 
 What a source is given, by the names of its arguments, and what it returns (anything that broadcasts to the shape):
 
@@ -41,8 +46,11 @@ __all__ = [
     "distance",
     "exp",
     "latest",
+    "lifted",
     "log",
     "maximum",
+    "mean",
+    "means",
     "minimum",
     "raw",
     "select",
@@ -69,11 +77,13 @@ class Statement:
     """One line or function of `embedding.py` or a layer file; `key` is the address or pattern that it names."""
 
     key: str
-    form: str  # "raw", "source" or "constants"
+    form: str  # "raw", "source", "constants", "lifted", "mean" or "means"
     file: str
     line: int
     function: Callable[..., Any] | None = None
     values: dict[int, float] = field(default_factory=dict)  # of `constants`: neuron -> pre-activation
+    neurons: tuple[int, ...] = ()  # of `constants` and `means`: the neurons that it is about
+    rank: int = 0  # of `lifted`: how many directions
 
     def __str__(self) -> str:
         name = f" ({self.function.__name__})" if self.function else ""
@@ -107,7 +117,36 @@ def constants(neurons: str, values: dict[int, float]) -> None:
     file, line = _caller()
     if not re.fullmatch(r"L\d{2,}\.IN", neurons):
         raise ProgramError(f'{file}:{line}: constants() is for neurons, for example "L00.IN", not {neurons!r}')
-    _register(Statement(neurons, "constants", file, line, values=dict(values)), checked=True)
+    _register(Statement(neurons, "constants", file, line, values=dict(values), neurons=tuple(values)), checked=True)
+
+
+def lifted(address: str, *, rank: int) -> None:
+    """A head that moves what its weights say along `rank` directions alone: `lifted("L00.H02.OV", rank=5)`.
+
+    Its write is the pattern-weighted mean of `x @ read`, times `write`, plus a bias; x is the normed residual stream.
+    """
+    file, line = _caller()
+    if not address.endswith(".OV") or type(rank) is not int or rank < 1:
+        raise ProgramError(f'{file}:{line}: expected lifted("L00.H02.OV", rank=5), not {address!r} of rank {rank!r}')
+    _register(Statement(address, "lifted", file, line, rank=rank))
+
+
+def mean(address: str) -> None:
+    """The part is the same everywhere: its mean over text. A head that looks by its mean looks at all keys alike."""
+    file, line = _caller()
+    if address.rpartition(".")[2] not in ("QK", "OV", "TOK", "POS"):
+        raise ProgramError(
+            f'{file}:{line}: mean() is for heads and embeddings, for example "L00.H03.OV"; not {address!r}'
+        )
+    _register(Statement(address, "mean", file, line))
+
+
+def means(neurons: str, *numbers: int) -> None:
+    """Neurons that always write what they write on average, all of them one vector: `means("L00.OUT", 3, 17, 99)`."""
+    file, line = _caller()
+    if not re.fullmatch(r"L\d{2,}\.OUT", neurons):
+        raise ProgramError(f'{file}:{line}: means() is for what neurons write, for example "L00.OUT", not {neurons!r}')
+    _register(Statement(neurons, "means", file, line, neurons=numbers), checked=True)
 
 
 def _register(statement: Statement, checked: bool = False) -> None:

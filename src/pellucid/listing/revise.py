@@ -15,7 +15,7 @@ from pellucid.listing.parse import Page, order, read_page
 _FUNCTION = re.compile(r"(?m)^def (\w+)\(")
 _GROUP = re.compile(r'raw\("L\d+\.(H00\.QK|ATTN\.B|N\*\.IN)"')
 """Statements that emission sets apart from the one before by a blank line."""
-_NEEDLESS = re.compile(r"L\d+\.(IN|N\d+\.(IN|OUT))")
+_NEEDLESS = re.compile(r"L\d+\.(IN|OUT|N\d+\.(IN|OUT))")
 """Statements that a raw part can do without: those about single neurons."""
 
 
@@ -94,7 +94,7 @@ def _blank(above: list[str], below: list[str], had: int) -> int:
     function = above[-1][:1] == " " or above[0].startswith("@") or below[0].startswith(("@", "def "))
     if function:
         return 2
-    if any(piece[0].startswith("constants(") or piece[-1].startswith(")") for piece in (above, below)):
+    if any(piece[0].startswith(("constants(", "means(")) or piece[-1].startswith(")") for piece in (above, below)):
         return max(1, min(had, 2))
     if below[0].startswith("raw(") and above[-1].startswith("raw(") and had > 1:
         return int(bool(_GROUP.match(below[0])))  # a function stood between

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from pellucid import __version__
 from pellucid.base.address import Address
@@ -16,16 +16,25 @@ from pellucid.base.files import sha256_text
 from pellucid.exact.model import Model
 from pellucid.explain.symbols import Symbol, merge, write_symbols
 from pellucid.listing.emit import emit
-from pellucid.match.linking import link_sources
+from pellucid.match.lifted import (
+    LiftedParts,
+    dump_lifted,
+    find_lifted,
+    liftable,
+    load_lifted,
+    write_lifted_parts,
+)
+from pellucid.match.linking import PROMISED, link_sources
 from pellucid.match.manifest import MANIFEST, CorpusEntry, Manifest, Settings, SubjectEntry
-from pellucid.match.means import fit_means
+from pellucid.match.means import Extras, fit_extras
 from pellucid.match.partition import PARTS, partition, write_parts
 from pellucid.match.project import Project, belonging
-from pellucid.match.prove import contexts, names, prove
+from pellucid.match.prove import contexts, names, prove, prove_lifted
 from pellucid.match.sources import Sources, dump, find_sources, load, write_sources
 from pellucid.match.texts import open_texts, require_enough, with_tokens
 from pellucid.match.trust import require_trust, trust
 from pellucid.match.verify import verify
+from pellucid.parts.lifted import most_rank
 from pellucid.subject.load import Subject, load_subject
 
 
@@ -53,20 +62,20 @@ def decompile(request: Request) -> Project:
     subject = load_subject(request.subject)
     project = begin(request, subject)
     announce(project)
-    averages = write_program(project, quick=request.quick)
-    if not request.raw:
-        source_program(project, averages, quick=request.quick)
+    extras = write_program(project, quick=request.quick)
+    candidates = None if request.raw else explain_program(project, extras, quick=request.quick)
     verify(project, quick=request.quick)
-    if not request.raw:
-        back_off(project, quick=request.quick)
+    if candidates:
+        back_off(project, candidates, quick=request.quick)
     return project
 
 
 def announce(project: Project) -> None:
-    """Say on standard error what is being decompiled and what it will take on disk: the weights and the means."""
+    """Say on standard error what is being decompiled and what it will take on disk: weights, means and vectors."""
     config, parameters = project.subject.config, project.subject.parameters
-    means = config.n_layer * (config.n_inner * (config.n_embd + 1) + config.n_head * config.n_embd)
-    size = 4 * (parameters + means) / 1e6
+    head = config.n_embd + most_rank(config) * (2 * config.n_embd + 1)
+    extras = config.n_layer * (config.n_inner * (config.n_embd + 1) + config.n_head * head)
+    size = 4 * (parameters + extras) / 1e6
     print(f"decompiling {project.subject.name}: {parameters:,} parameters, {size:,.0f} MB on disk", file=sys.stderr)
     for note in project.subject.notes:
         print(f"  {note}", file=sys.stderr)
@@ -121,18 +130,18 @@ def _name(subject: Subject) -> str:
     return str(Path(subject.name).resolve()) if Path(subject.name).is_dir() else subject.name
 
 
-def write_program(project: Project, *, quick: bool) -> dict[str, Tensor]:
+def write_program(project: Project, *, quick: bool) -> Extras:
     """Write or complete `program/`, `weights.safetensors`, `parts.toml` and `symbols.tsv`; people's work is kept.
 
-    Returns the means over fit text that stand in for parts without a source.
+    Returns the means over fit text that stand in for parts without a source, and the vectors of lifted parts.
     """
-    averages = fit_means(project, quick=quick)
-    emission = emit(project.subject, project.directory, averages)
+    extras = fit_extras(project, quick=quick)
+    emission = emit(project.subject, project.directory, extras.means, extras.vectors.named(project.model))
     if emission.kept:
         print(f"kept as you wrote them: {', '.join(emission.kept)}", file=sys.stderr)
     write_parts_of(project, project.dropped())
     write_names(project, {})
-    return averages
+    return extras
 
 
 def write_parts_of(project: Project, dropped: frozenset[Address]) -> None:
@@ -150,28 +159,65 @@ def write_names(project: Project, found: dict[str, Symbol]) -> None:
     write_symbols(project.directory / "symbols.tsv", symbols)
 
 
-def source_program(project: Project, averages: dict[str, Tensor], *, quick: bool) -> None:
-    """Find sources, write them, link them and prove them. A stage that ended in an earlier run is not repeated."""
+@dataclass(frozen=True)
+class Candidates:
+    """What a run found: sources for QK and IN, and lifted forms of OV and OUT."""
+
+    sources: Sources
+    lifted: LiftedParts
+
+    @property
+    def addresses(self) -> set[Address]:
+        """All that linking decides about."""
+        return {*self.sources.forms, *self.lifted.forms}
+
+
+def explain_program(project: Project, extras: Extras, *, quick: bool) -> Candidates:
+    """Find sources and lifted forms, link them, write and prove them. A stage that ended in an earlier run is kept."""
     evidence, state = project.evidence, stage_state(project)
     text = evidence.finished("sources", state)
     if text is None:
-        text = dump(find_sources(project, averages, quick=quick))
+        text = dump(find_sources(project, extras.means, quick=quick))
         evidence.finish("sources", state, text)
     sources = load(text)
     write_sources(project, sources)
-    sources = sources.only(standing(project, sources))
-    dropped = evidence.finished("link", state)
-    if dropped is None:
-        dropped = " ".join(map(str, link_sources(project, sources, quick=quick)))
-        evidence.finish("link", state, dropped)
-    by_hand = project.dropped() - set(sources.forms)
-    linked = {Address.parse(address) for address in dropped.split()} & set(sources.forms)
-    write_parts_of(project, frozenset(by_hand | linked))
-    proved = sha256_text(" ".join([state, *map(str, sorted(sources.forms))]))
+    text = evidence.finished("lifted", state)
+    if text is None:
+        text = dump_lifted(find_lifted(project, extras.vectors, PROMISED, quick=quick))
+        evidence.finish("lifted", state, text)
+    lifted = load_lifted(text, extras.vectors)
+    found = Candidates(sources.only(standing(project, sources)), lifted.only(liftable(project, lifted)))
+    linked = evidence.finished("link", state)
+    if linked is None:
+        linked = " ".join(map(str, link_sources(project, found.sources, found.lifted, quick=quick)))
+        evidence.finish("link", state, linked)
+    settle(project, found, linked.split())
+    prove_all(project, found, quick=quick)
+    write_names(project, names(project, found.sources))
+    return found
+
+
+def settle(project: Project, found: Candidates, linked: Sequence[str]) -> None:
+    """Drop the residuals of exactly the `linked` among what was found, and lift what of it is data.
+
+    What a person dropped stays dropped.
+    """
+    by_hand = project.dropped() - found.addresses
+    chosen = {Address.parse(address) for address in linked} & found.addresses
+    write_lifted_parts(project, found.lifted, chosen)
+    write_parts_of(project, frozenset(by_hand | chosen))
+
+
+def prove_all(project: Project, found: Candidates, *, quick: bool) -> None:
+    """Store the evidence about everything that was found, each kind once."""
+    evidence, state = project.evidence, stage_state(project)
+    proved = sha256_text(" ".join([state, *map(str, sorted(found.sources.forms))]))
     if evidence.finished("proof", proved) is None:
-        evidence.finish("contexts", proved, contexts(project, sources))
-        evidence.finish("proof", proved, "", prove(project, sources, quick=quick))
-    write_names(project, names(project, sources))
+        evidence.finish("contexts", proved, contexts(project, found.sources))
+        evidence.finish("proof", proved, "", prove(project, found.sources, quick=quick))
+    proved = sha256_text(" ".join([state, *map(str, sorted(found.lifted.forms))]))
+    if evidence.finished("lifted proof", proved) is None:
+        evidence.finish("lifted proof", proved, "", prove_lifted(project, found.lifted, quick=quick))
 
 
 def stage_state(project: Project) -> str:
@@ -186,7 +232,7 @@ def standing(project: Project, sources: Sources) -> set[Address]:
     return {address for address in sources.forms if not listing[address].by_person and listing.form(address) != "raw"}
 
 
-def back_off(project: Project, *, quick: bool) -> None:
+def back_off(project: Project, found: Candidates, *, quick: bool) -> None:
     """Put residuals back, the costliest half each time, until the full program no longer fails the gate.
 
     Each step consults the held-out text once more, which the report says.
@@ -194,9 +240,8 @@ def back_off(project: Project, *, quick: bool) -> None:
     state = stage_state(project)
     linked = (project.evidence.finished("link", state) or "").split()
     while project.report()["gate"]["passed"] is False and linked:
-        by_hand = project.dropped() - {Address.parse(address) for address in linked}
         linked = linked[: len(linked) // 2]
-        print(f"the full program fails the gate; {len(linked):,} sources stay without residual", file=sys.stderr)
-        write_parts_of(project, frozenset(by_hand | {Address.parse(address) for address in linked}))
+        print(f"the full program fails the gate; {len(linked):,} parts stay without residual", file=sys.stderr)
+        settle(project, found, linked)
         project.evidence.finish("link", state, " ".join(linked))
         verify(project, quick=quick)

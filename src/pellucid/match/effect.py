@@ -7,8 +7,9 @@ independent and each has a mean gradient of zero, so cross terms vanish and
 
     KL of a row ≈ ½ E[(Σ_t g_t · δ_t)²].
 
-One backward pass gives g for every part. A head's output is its pattern (after the softmax), a neuron's its
-post-activation. All figures are nats per token.
+One backward pass gives g for every part. A head's output is its pattern (after the softmax) where it looks, and what it
+mixes by it (z) where it moves; a neuron's is its post-activation, when it fires and what it writes alike. All figures
+are nats per token.
 """
 
 from __future__ import annotations
@@ -26,17 +27,18 @@ from pellucid.exact.model import Model
 from pellucid.exact.ops import ACTIVATION
 from pellucid.match.forms import Fires, Looks, Tables
 from pellucid.match.record import Recording, batches, record
+from pellucid.match.stored import Lifted, Still, Stored
 
-Form = Looks | Fires
+Form = Looks | Fires | Stored
 HEADS = 0.25
 """The share of a calibration's parts that may be heads."""
 _CHUNK = 1 << 24
 """Logits that are in memory in double precision at a time."""
 
 
-def mean_forms(model: Model, means: Mapping[str, Tensor]) -> dict[Address, Form]:
+def mean_forms(model: Model, means: Mapping[str, Tensor]) -> dict[Address, Looks | Fires]:
     """Mean ablation of every QK and IN: uniform patterns, and mean pre-activations from `means["L00.IN"]`, [neuron]."""
-    forms: dict[Address, Form] = {}
+    forms: dict[Address, Looks | Fires] = {}
     for address in model.config.shape.addresses():
         if address.kind == "QK":
             forms[address] = Looks(address)
@@ -96,18 +98,21 @@ class _Layer:
     looks: tuple[Looks, ...]
     fires: tuple[Fires, ...]
     tables: Tables
+    lifted: tuple[Lifted, ...]
+    still: tuple[Still, ...]
 
     def __len__(self) -> int:
-        return len(self.looks) + len(self.fires)
+        return len(self.addresses)
 
     @property
     def addresses(self) -> list[Address]:
-        return [form.address for form in self.looks] + [form.address for form in self.fires]
+        forms: tuple[Form, ...] = (*self.looks, *self.fires, *self.lifted, *self.still)
+        return [form.address for form in forms]
 
     @property
     def names(self) -> list[str]:
         """The activations that the estimate reads."""
-        wanted = (("pattern", self.looks), ("post", self.fires))
+        wanted = (("pattern", self.looks), ("post", (*self.fires, *self.still)), ("z", self.lifted))
         return [f"L{self.layer:02d}.{name}" for name, forms in wanted if forms]
 
     def squares(self, batch: Recording) -> Float64[Tensor, " form"]:
@@ -125,6 +130,19 @@ class _Layer:
             delta = ACTIVATION[self.activation](self.tables(batch.ids)) - batch.values[name][..., neurons]
             slopes = [(draw[name][..., neurons] * delta).sum(1) for draw in batch.gradients]
             parts.append(torch.stack(slopes).double().square().sum((0, 1)))
+        for moved in self.lifted:
+            name = f"L{self.layer:02d}.z"
+            carried = batch.values[name][:, :, moved.address.index]
+            delta = moved.twin(carried) - carried
+            slopes = [(draw[name][:, :, moved.address.index] * delta).sum((1, 2)) for draw in batch.gradients]
+            parts.append(torch.stack(slopes).double().square().sum()[None])
+        if self.still:
+            name = f"L{self.layer:02d}.post"
+            neurons = [same.address.index for same in self.still]
+            posts = torch.tensor([same.post for same in self.still]).to(batch.values[name])
+            delta = posts - batch.values[name][..., neurons]
+            slopes = [(draw[name][..., neurons] * delta).sum(1) for draw in batch.gradients]
+            parts.append(torch.stack(slopes).double().square().sum((0, 1)))
         return torch.cat(parts)
 
 
@@ -137,7 +155,10 @@ def _by_layer(model: Model, forms: Iterable[Form]) -> list[_Layer]:
 def _layer(model: Model, number: int, forms: Sequence[Form]) -> _Layer:
     looks = tuple(form for form in forms if isinstance(form, Looks))
     fires = tuple(form for form in forms if isinstance(form, Fires))
-    return _Layer(number, model.config.activation, looks, fires, Tables.of(fires, model.n_vocab, model.device))
+    lifted = tuple(form for form in forms if isinstance(form, Lifted))
+    still = tuple(form for form in forms if isinstance(form, Still))
+    tables = Tables.of(fires, model.n_vocab, model.device)
+    return _Layer(number, model.config.activation, looks, fires, tables, lifted, still)
 
 
 def look(form: Looks, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch query key"]:
@@ -173,7 +194,9 @@ def _restart(form: Form) -> tuple[str, ...]:
     at = f"L{form.address.layer:02d}"
     if isinstance(form, Looks):
         return f"{at}.resid_pre", f"{at}.values", f"{at}.scores"
-    return f"{at}.resid_mid", f"{at}.pre"
+    if isinstance(form, Lifted):
+        return f"{at}.resid_pre", f"{at}.z"
+    return f"{at}.resid_mid", f"{at}.post" if isinstance(form, Still) else f"{at}.pre"
 
 
 def _replaced(
@@ -184,6 +207,10 @@ def _replaced(
     value = given[name].clone()
     if isinstance(form, Looks):
         value[:, form.address.index] = form.twin(ids).to(value)
+    elif isinstance(form, Lifted):
+        value[:, :, form.address.index] = form.twin(value[:, :, form.address.index])
+    elif isinstance(form, Still):
+        value[..., form.address.index] = form.post
     else:
         tables = Tables.of([form], model.n_vocab, model.device)
         value[..., form.address.index] = tables(ids)[..., 0].to(value)

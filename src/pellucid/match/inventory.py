@@ -12,7 +12,7 @@ from pellucid.base.files import sha256_text
 from pellucid.explain.evidence import Measurement
 from pellucid.explain.symbols import Symbol
 from pellucid.listing.count import count_program
-from pellucid.listing.parse import Statement
+from pellucid.listing.parse import STORED, Statement
 from pellucid.match.progress import State
 from pellucid.match.project import Project
 from pellucid.match.verdict import Verdict, verdict
@@ -44,7 +44,7 @@ class Entry:
         """All that a page shows of a part with a source; `contexts` are the places where it is most wrong."""
         assert self.statement is not None
         symbol = self.symbol or Symbol(str(self.address), "", self.address.kind)
-        docstring = self.statement.docstring or ""
+        docstring = self.statement.docstring or _words(self.statement)
         return {
             "address": str(self.address),
             "name": symbol.name,
@@ -60,14 +60,33 @@ class Entry:
         }
 
 
+def _words(statement: Statement) -> str:
+    """What a statement without a docstring says."""
+    match statement.form:
+        case "lifted":
+            directions = "one direction" if statement.rank == 1 else f"{statement.rank} directions"
+            return f"Moves what its weights say along {directions} alone; the vectors are data."
+        case "mean" | "means":
+            return "Is the same everywhere: its mean over text, which is data."
+        case _:
+            return ""
+
+
 def figure(row: Measurement) -> dict[str, Any]:
     """A measurement as it stands in reports."""
     return {"value": row.value, "low": row.low, "high": row.high, "n": row.n, "split": row.split}
 
 
 def statement_state(statement: Statement) -> str:
-    """The hash by which evidence about a source knows whether the source has changed since."""
+    """The hash by which evidence about a source, or a lifted part, knows whether it has changed since."""
+    if statement.form in STORED:
+        return lifted_state(statement.rank)
     return sha256_text(statement.text.strip())[:16]
+
+
+def lifted_state(rank: int) -> str:
+    """The same for a part that is lifted to `rank`, 0 being its mean, whatever other parts its statement names."""
+    return sha256_text(f"lifted to rank {rank}")[:16]
 
 
 def inventory(project: Project) -> list[Entry]:
@@ -94,13 +113,13 @@ def _entry(
     measured: dict[str, dict[str, Measurement]],
     numbers: int,
 ) -> Entry:
-    has_source = statement.form != "raw"
+    form, explained = statement.part_form, statement.form != "raw"
     effect = measured.get("effect", {}).get("kl")
     swapped = measured.get("swapped_in", {}).get("kl") or measured.get("swapped_in", {}).get("kl_estimate")
     score = measured.get("isolated", {}).get("score")
     state = statement_state(statement)
     judged = verdict(
-        "source" if has_source else "raw",
+        form,
         state,
         swapped.state if swapped else None,
         swapped.value if swapped else None,
@@ -109,12 +128,12 @@ def _entry(
     fresh = score is not None and score.state == state
     standing = State(
         address,
-        "source" if has_source else "raw",
-        "dropped" if has_source and is_dropped else "on",
+        form,
+        "dropped" if explained and is_dropped else "on",
         count(address, project.subject.config),
         effect.value if effect else None,
         score.value if score and fresh else None,
         passed=bool(score and fresh and score.value is not None and score.value >= PASSING),
     )
-    shown = statement if has_source else None
+    shown = statement if explained else None
     return Entry(address, standing, judged, shown, numbers, symbol, measured)

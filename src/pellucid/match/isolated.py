@@ -1,11 +1,11 @@
-"""Scores of sources on the subject's own activations: 0 is what the mean in a part's place scores, 1 is perfect."""
+"""Scores of parts on the subject's own activations: 0 is what the mean in a part's place scores, 1 is perfect."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import torch
-from jaxtyping import Float64, Int
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from pellucid.base.address import Address
@@ -13,6 +13,7 @@ from pellucid.exact.model import Model
 from pellucid.match.effect import look
 from pellucid.match.forms import Fires, Looks, Tables
 from pellucid.match.record import record
+from pellucid.match.stored import Lifted
 
 
 def scores(model: Model, forms: Mapping[Address, Looks | Fires], rows: Int[Tensor, "row pos"]) -> dict[Address, float]:
@@ -27,6 +28,29 @@ def scores(model: Model, forms: Mapping[Address, Looks | Fires], rows: Int[Tenso
         found |= _closeness(model, layer, looks, rows)
         found |= _correlations(model, layer, fires, rows)
     return found
+
+
+def kept(model: Model, forms: Sequence[Lifted], rows: Int[Tensor, "row pos"]) -> dict[Address, float]:
+    """The share of the variance of each lifted head's write that its form keeps, over all positions of `rows`.
+
+    0 is what its mean keeps, and a head that never varies.
+    """
+    left, whole = dict.fromkeys(forms, 0.0), dict.fromkeys(forms, 0.0)
+    names = sorted({f"L{form.address.layer:02d}.z" for form in forms})
+    for batch in record(model, rows, names) if forms else ():
+        for form in forms:
+            z = batch.values[f"L{form.address.layer:02d}.z"][:, :, form.address.index]
+            out = head_out(model, form.address)
+            left[form] += float(((form.twin(z) - z) @ out).double().square().sum())
+            whole[form] += float(((z - form.mean) @ out).double().square().sum())
+    return {form.address: 1 - left[form] / whole[form] if whole[form] else 0.0 for form in forms}
+
+
+def head_out(model: Model, address: Address) -> Float[Tensor, "dim model"]:
+    """The rows through which a head writes."""
+    size = model.config.d_head
+    rows = slice(address.index * size, (address.index + 1) * size)
+    return model.weights[f"h.{address.layer}.attn.c_proj.weight"][rows]
 
 
 def _closeness(model: Model, layer: int, looks: Sequence[Looks], rows: Int[Tensor, "row pos"]) -> dict[Address, float]:

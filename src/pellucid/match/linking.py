@@ -1,4 +1,4 @@
-"""Which sources run without their residual: linked on *tune* text, judged on what the subject itself would say."""
+"""Which parts run without their residual: linked on *tune* text, judged on what the subject itself would say."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from torch import Tensor
 
 from pellucid.base.address import Address
 from pellucid.exact.model import Model
+from pellucid.match.forms import Fires
+from pellucid.match.lifted import LiftedParts
 from pellucid.match.link import link
 from pellucid.match.manifest import Gate
 from pellucid.match.project import Project
@@ -28,24 +30,48 @@ SPOKEN = 32
 """Tokens of every continuation that are compared."""
 
 
-def link_sources(project: Project, sources: Sources, *, quick: bool) -> list[Address]:
+Unit = tuple[Address, ...]
+"""Addresses that are linked together or not at all."""
+
+
+def link_sources(project: Project, sources: Sources, lifted: LiftedParts, *, quick: bool) -> list[Address]:
     """The addresses whose residuals can go, cheapest first; says on standard error how each trial ended."""
     model, gate = project.model, project.manifest.gate
     spoken = rollouts(project, CONTEXTS[quick])
-    addresses = [address for address in sources.forms if sources.losses[address] < sources.effects[address]]
+    forms, costs = {**sources.forms, **lifted.forms}, units(sources, lifted)
 
-    def passes(chosen: Sequence[Address]) -> bool:
-        found = slips(Twin(model, [sources.forms[address] for address in chosen]), spoken)
+    def passes(chosen: Sequence[Unit]) -> bool:
+        found = slips(Twin(model, [forms[address] for unit in chosen for address in unit]), spoken)
         passed = within(found.wer_next, found.wer_16, gate)
         print(
-            f"  {len(chosen):,} sources without residual: at most {found.wer_next:.2f} % of next words and "
+            f"  {sum(map(len, chosen)):,} parts without residual: at most {found.wer_next:.2f} % of next words and "
             f"{found.wer_16:.2f} % of 16 words differ on tune text: {'kept' if passed else 'backed off'}",
             file=sys.stderr,
         )
         return passed
 
-    costs = [sources.losses[address] for address in addresses]
-    return link(addresses, costs, PROMISED, passes, TRIALS[quick]).accepted
+    found = link(list(costs), list(costs.values()), PROMISED, passes, TRIALS[quick])
+    return [address for unit in found.accepted for address in unit]
+
+
+def units(sources: Sources, lifted: LiftedParts) -> dict[Unit, float]:
+    """What is linked together, with its estimated cost in nats per token.
+
+    Sources that cost as much as the mean are left out. A neuron that fires by a constant and writes its mean is one
+    unit: what it writes is the same everywhere either way, and costs what its mean costs.
+    """
+    found: dict[Unit, float] = {}
+    paired: set[Address] = set()
+    for address, form in sources.forms.items():
+        if sources.losses[address] >= sources.effects[address]:
+            continue
+        out = Address("OUT", address.layer, address.index)
+        if isinstance(form, Fires) and not form.sets and out in lifted.forms:
+            found[address, out] = lifted.losses[out]
+            paired.add(out)
+        else:
+            found[address,] = sources.losses[address]
+    return found | {(address,): lifted.losses[address] for address in lifted.forms if address not in paired}
 
 
 def within(wer_next: float, wer_16: float, gate: Gate) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from pellucid.parts.part import Form, Residual
 
 @dataclass(frozen=True)
 class State:
-    """Where one address stands. `effect` is its KL increase when it is replaced by its mean (QK and IN only)."""
+    """Where one address stands. `effect` is its KL increase when its mean stands in for it, None if unmeasured."""
 
     address: Address
     form: Form
@@ -26,9 +27,9 @@ class State:
 def residual_free(states: list[State], gate_passed: bool | None) -> dict[str, dict[str, float | None]]:
     """Shares of the subject whose residual is dropped, under the gate: None where some are and it did not pass.
 
-    `lifted` and `source` apart, by parameters and by effect; `code` and `data` apart, by parameters.
+    `lifted` and `source` apart: by parameters of the whole subject, and by effect of QK and IN. `code` and `data`
+    apart, each by its own parameters and effects.
     """
-    effects = sum(state.effect or 0.0 for state in states)
     parameters = sum(state.parameters for state in states)
     dropped = [state for state in states if state.residual == "dropped"]
     counts = gate_passed or not dropped
@@ -36,25 +37,34 @@ def residual_free(states: list[State], gate_passed: bool | None) -> dict[str, di
     def by_parameters(chosen: list[State], total: int) -> float | None:
         return sum(state.parameters for state in chosen) / total if counts and total else None
 
-    def by_effect(chosen: list[State]) -> float | None:
-        return sum(state.effect or 0.0 for state in chosen) / effects if counts and effects else None
+    def by_effect(chosen: list[State], among: list[State]) -> float | None:
+        total = effect_of(among)
+        return effect_of(chosen) / total if counts and total else None
 
+    code = [state for state in states if state.address.is_code]
+    data = [state for state in states if not state.address.is_code]
     shares: dict[str, dict[str, float | None]] = {}
     for form in ("lifted", "source"):
         chosen = [state for state in dropped if state.form == form]
-        shares[form] = {"parameters": by_parameters(chosen, parameters), "effect": by_effect(chosen)}
-    for name, is_code in (("code", True), ("data", False)):
-        total = sum(state.parameters for state in states if state.address.is_code is is_code)
-        chosen = [state for state in dropped if state.address.is_code is is_code]
-        shares[name] = {"parameters": by_parameters(chosen, total)}
+        understood = [state for state in chosen if state.address.is_code]
+        shares[form] = {"parameters": by_parameters(chosen, parameters), "effect": by_effect(understood, code)}
+    for name, whole in (("code", code), ("data", data)):
+        chosen = [state for state in whole if state.residual == "dropped"]
+        total = sum(state.parameters for state in whole)
+        shares[name] = {"parameters": by_parameters(chosen, total), "effect": by_effect(chosen, whole)}
     return shares
 
 
+def effect_of(states: Iterable[State]) -> float:
+    """The summed effects of parts."""
+    return math.fsum(state.effect or 0.0 for state in states)
+
+
 def evidence_share(states: list[State]) -> dict[str, float | int | None]:
-    """The share of parts, by effect, whose description passed its test, and the mean score of all that were tested."""
-    effects = sum(state.effect or 0.0 for state in states)
+    """The share of QK and IN, by effect, whose description passed its test, and the mean score of all tested parts."""
+    effects = effect_of(state for state in states if state.address.is_code)
     tested = [state for state in states if state.score is not None]
-    passed = sum(state.effect or 0.0 for state in tested if state.passed)
+    passed = effect_of(state for state in tested if state.passed)
     return {
         "share": passed / effects if effects else None,
         "mean_score": sum(state.score or 0.0 for state in tested) / len(tested) if tested else None,

@@ -10,11 +10,13 @@ from pellucid.explain.symbols import Symbol
 from pellucid.match.contexts import worst_contexts
 from pellucid.match.effect import estimate
 from pellucid.match.forms import token_texts
-from pellucid.match.inventory import PASSING, statement_state
-from pellucid.match.isolated import scores
+from pellucid.match.inventory import PASSING, lifted_state, statement_state
+from pellucid.match.isolated import kept, scores
+from pellucid.match.lifted import LiftedParts
 from pellucid.match.project import Project
 from pellucid.match.sources import TOKENS as TUNE_TOKENS
 from pellucid.match.sources import Sources, rows_for
+from pellucid.match.stored import Lifted
 
 TOKENS = {False: 30_000, True: 10_000}
 CONTEXT_TOKENS = 4_096
@@ -49,6 +51,29 @@ def prove(project: Project, sources: Sources, *, quick: bool) -> list[Measuremen
             ),
         ]
     return [*rows, _calibration(sources, weights, hashes["tune"])]
+
+
+def prove_lifted(project: Project, lifted: LiftedParts, *, quick: bool) -> list[Measurement]:
+    """Evidence about OV and OUT: the `effect` of every one, and what lifting the candidates comes to on held-out text.
+
+    `isolated`: the share of the variance of a head's write that is kept, in the directions that the head writes along.
+    """
+    model, heldout = project.model, rows_for(project, "heldout", TOKENS[quick])
+    found = kept(model, [form for form in lifted.forms.values() if isinstance(form, Lifted)], heldout)
+    costs = estimate(model, heldout, lifted.forms.values(), seed=project.manifest.settings.seed)[0]
+    hashes = {name: getattr(project.texts, name).sha256 for name in ("tune", "heldout")}
+    weights, tuned = project.manifest.subject.weights_sha256, TUNE_TOKENS[quick]["tune"]
+    rows = [
+        _row(address, ("effect", "kl", weights, "tune", hashes["tune"]), value, tuned, ESTIMATED)
+        for address, value in lifted.effects.items()
+    ]
+    n = heldout.numel()
+    for address, form in lifted.forms.items():
+        about = (lifted_state(form.rank), "heldout", hashes["heldout"])
+        rows.append(_row(address, ("swapped_in", "kl_estimate", *about), costs[address], n, ESTIMATED))
+        if address in found:
+            rows.append(_row(address, ("isolated", "variance_kept", *about), found[address], n))
+    return rows
 
 
 def _calibration(sources: Sources, state: str, corpus: str) -> Measurement:

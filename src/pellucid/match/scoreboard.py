@@ -86,7 +86,10 @@ def progress_lines(report: dict[str, Any]) -> Text:
     text = Text("Progress\n", style="bold")
     for form in ("source", "lifted"):
         shares = ", ".join(f"{_percent(free[form][by])} by {by}" for by in ("parameters", "effect"))
-        text.append(f"  residual-free, {form:<7} {shares}\n", style="not bold")
+        text.append(f"  residual-free, {form:<7} {shares} of QK and IN\n", style="not bold")
+    for name, meaning in (("code", "QK, IN, biases, norms"), ("data", "embeddings, OV, OUT")):
+        shares = ", ".join(f"{_percent(share)} by {by}" for by, share in free[name].items())
+        text.append(f"    of the {name:<15} {shares} ({meaning})\n", style="not bold")
     alone = progress["source_only"]
     text.append(
         f"  source-only fidelity   top-1 {figure(alone.get('top1'))} %, KL {figure(alone.get('kl'))}\n", "not bold"

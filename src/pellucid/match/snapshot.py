@@ -14,7 +14,7 @@ import safetensors
 
 from pellucid.listing.emit import write_weights
 from pellucid.listing.load import Program, load_program
-from pellucid.match.means import fit_means
+from pellucid.match.means import fit_extras
 from pellucid.match.project import Project
 from pellucid.match.trust import require_trust
 
@@ -65,5 +65,6 @@ def held_subject(project: Project) -> str | None:
 
 
 def _write_weights(copy: Project) -> None:
-    """Write what `decompile` would: the weights, and the means over the same text."""
-    write_weights(copy.subject, copy.directory, fit_means(copy, quick=copy.manifest.settings.quick))
+    """Write what `decompile` would: the weights, and the means and vectors over the same text."""
+    extras = fit_extras(copy, quick=copy.manifest.settings.quick)
+    write_weights(copy.subject, copy.directory, extras.means, extras.vectors.named(copy.model))

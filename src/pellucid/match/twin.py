@@ -1,12 +1,14 @@
-"""The fast twin of a program: the exact model with the outputs of some parts replaced by what their sources say.
+"""The fast twin of a program: the exact model with the outputs of some parts replaced by what their forms say.
 
-Sources here are functions of the tokens alone, so a twin is the exact graph with edits; it agrees with the emitted
-program to 1e-4 of its logits (tested), and is what fitting and linking run.
+Sources here are functions of the tokens alone, and lifted parts of what the raw part carries, so a twin is the exact
+graph with edits; it agrees with the emitted program to 1e-4 of its logits (tested), and is what fitting and linking
+run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass
 
 import torch
@@ -16,8 +18,10 @@ from torch import Tensor
 from pellucid.base.address import Address
 from pellucid.exact.model import Model
 from pellucid.match.forms import Fires, Looks, Tables
+from pellucid.match.stored import Lifted, Still, Stored
 
-Form = Looks | Fires
+Form = Looks | Fires | Stored
+Edit = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -27,25 +31,45 @@ class Layer:
     looks: tuple[tuple[int, Looks], ...]
     neurons: Int[Tensor, " chosen"]
     tables: Tables | None
+    lifted: tuple[Lifted, ...]
+    still: Int[Tensor, " still"]
+    posts: Float[Tensor, " still"]
+
+    def edits(self, number: int, ids: Int[Tensor, "batch pos"]) -> dict[str, Edit]:
+        """What to put in place of the layer's activations for the rows `ids`."""
+        edits: dict[str, Edit] = {}
+        if self.looks:
+            edits[f"L{number:02d}.scores"] = _scores(self, ids)
+        if self.lifted:
+            edits[f"L{number:02d}.z"] = _carried(self)
+        if self.tables is not None:
+            edits[f"L{number:02d}.pre"] = _pre_activations(self, self.tables, ids)
+        if len(self.still):
+            edits[f"L{number:02d}.post"] = _activations(self)
+        return edits
 
 
 class Twin:
-    """`model` with every part in `forms` running its source alone (its residual off), everything else exact."""
+    """`model` with every part in `forms` running its form alone (its residual off), everything else exact."""
 
     def __init__(self, model: Model, forms: Mapping[Address, Form] | Iterable[Form]) -> None:
         self.model = model
-        chosen = list(forms.values()) if isinstance(forms, Mapping) else list(forms)
-        self.layers = {n: _layer(model, n, chosen) for n in sorted({form.address.layer for form in chosen})}
+        self.forms = list(forms.values()) if isinstance(forms, Mapping) else list(forms)
+        self.layers = {n: _layer(model, n, self.forms) for n in sorted({form.address.layer for form in self.forms})}
 
-    def edits(self, ids: Int[Tensor, "batch pos"]) -> dict[str, Callable[[Tensor], Tensor]]:
-        """What to put in place of scores and pre-activations for the rows `ids`."""
-        edits: dict[str, Callable[[Tensor], Tensor]] = {}
+    def edits(self, ids: Int[Tensor, "batch pos"], first: int = 0) -> dict[str, Edit]:
+        """What to put in place of activations for the rows `ids`, from layer `first` on."""
+        found: dict[str, Edit] = {}
         for number, layer in self.layers.items():
-            if layer.looks:
-                edits[f"L{number:02d}.scores"] = _scores(layer, ids)
-            if layer.tables is not None:
-                edits[f"L{number:02d}.pre"] = _pre_activations(layer, layer.tables, ids)
-        return edits
+            found |= layer.edits(number, ids) if number >= first else {}
+        return found
+
+    def without(self, address: Address) -> Twin:
+        """This twin with the part at `address` raw again."""
+        other = copy(self)
+        other.forms = [form for form in self.forms if form.address != address]
+        other.layers = self.layers | {address.layer: _layer(self.model, address.layer, other.forms)}
+        return other
 
     def logits(self, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos vocab"]:
         """The logits after each token of whole rows."""
@@ -57,10 +81,14 @@ def _layer(model: Model, number: int, forms: list[Form]) -> Layer:
     fires = [f for f in forms if isinstance(f, Fires) and f.address.layer == number]
     neurons = torch.tensor([f.address.index for f in fires], dtype=torch.long, device=model.device)
     tables = Tables.of(fires, model.n_vocab, model.device) if fires else None
-    return Layer(looks, neurons, tables)
+    lifted = tuple(f for f in forms if isinstance(f, Lifted) and f.address.layer == number)
+    means = [f for f in forms if isinstance(f, Still) and f.address.layer == number]
+    still = torch.tensor([f.address.index for f in means], dtype=torch.long, device=model.device)
+    posts = torch.tensor([f.post for f in means], dtype=model.dtype, device=model.device)
+    return Layer(looks, neurons, tables, lifted, still, posts)
 
 
-def _scores(layer: Layer, ids: Tensor) -> Callable[[Tensor], Tensor]:
+def _scores(layer: Layer, ids: Tensor) -> Edit:
     def edit(scores: Tensor) -> Tensor:
         scores = scores.clone()
         for head, form in layer.looks:
@@ -70,7 +98,21 @@ def _scores(layer: Layer, ids: Tensor) -> Callable[[Tensor], Tensor]:
     return edit
 
 
-def _pre_activations(layer: Layer, tables: Tables, ids: Tensor) -> Callable[[Tensor], Tensor]:
+def _carried(layer: Layer) -> Edit:
+    def edit(z: Tensor) -> Tensor:
+        z = z.clone()
+        for form in layer.lifted:
+            z[:, :, form.address.index] = form.twin(z[:, :, form.address.index])
+        return z
+
+    return edit
+
+
+def _activations(layer: Layer) -> Edit:
+    return lambda post: post.index_copy(2, layer.still, layer.posts.expand(*post.shape[:2], -1))
+
+
+def _pre_activations(layer: Layer, tables: Tables, ids: Tensor) -> Edit:
     def edit(pre: Tensor) -> Tensor:
         if len(layer.neurons) == pre.shape[-1]:
             return tables(ids).to(pre.dtype)[..., layer.neurons.argsort()]

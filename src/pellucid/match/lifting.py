@@ -1,0 +1,157 @@
+"""Lifting: what heads move, along few directions; and what is the same everywhere, as a mean.
+
+A head's write is z W_O, z being the values it looks at, mixed by its pattern. Let C be the covariance of z and G the
+second moment of ∂ log p / ∂z over tokens drawn from the model's own predictions, so that a small change δ of z costs
+½ E[δᵀGδ] nats (see `effect`). Among all maps of rank r, z̃ = μ + (z − μ) P costs least, as far as z and its gradient
+are independent, with P = C^(−1/2) U_r U_rᵀ C^(1/2) and U_r the leading eigenvectors of C^(1/2) G C^(1/2) (reduced-rank
+regression). The directions of a lower rank are the first of those of a higher one, so one pass over *fit* text finds
+those of all ranks, and another over *tune* text what each of them costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Float64, Int
+from torch import Tensor
+
+from pellucid.base.address import Address
+from pellucid.base.progress import track
+from pellucid.exact.model import Model
+from pellucid.match.record import Recording, batches, record
+from pellucid.match.stored import Lifted, Still
+from pellucid.parts.lifted import most_rank
+
+_FLAT = 1e-6
+"""Directions whose variance is less than this share of the largest count as constant: they cannot be whitened."""
+
+
+@dataclass(frozen=True)
+class Basis:
+    """The heads of a layer: z ≈ mean + (z − mean) · read[:, :r] · write[:r] for every rank r up to what is held."""
+
+    mean: Float[Tensor, "head dim"]
+    read: Float[Tensor, "head dim rank"]
+    write: Float[Tensor, "head rank dim"]
+
+    def lifted(self, address: Address, rank: int) -> Lifted:
+        """The form of a head at a rank; 0 is its mean."""
+        mean, read, write = (part[address.index] for part in (self.mean, self.read, self.write))
+        return Lifted(address, mean, read[:, :rank], write[:rank])
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """All vectors that lifted parts may run with: the bases of heads, and the mean activations of neurons, by layer."""
+
+    bases: tuple[Basis, ...]
+    posts: tuple[Float[Tensor, " neuron"], ...]
+
+    def head(self, address: Address, rank: int) -> Lifted:
+        """What a head moves, at a rank; 0 is its mean."""
+        return self.bases[address.layer].lifted(address, rank)
+
+    def neuron(self, address: Address) -> Still:
+        """What a neuron writes, on average."""
+        return Still(address, float(self.posts[address.layer][address.index]))
+
+    def named(self, model: Model) -> dict[str, Tensor]:
+        """The vectors as a program reads them, in coordinates of the residual stream.
+
+        `L00.H02.OV.read` [model, rank], `.write` [rank, model], and `.centre` [rank]: x @ read where the head's write
+        is its mean.
+        """
+        found: dict[str, Tensor] = {}
+        size = model.config.d_head
+        for layer, basis in enumerate(self.bases):
+            block, width = f"h.{layer}.attn", model.config.n_embd
+            for head in range(model.config.n_head):
+                at = f"L{layer:02d}.H{head:02d}.OV"
+                rows = slice(head * size, (head + 1) * size)
+                values = slice(2 * width + rows.start, 2 * width + rows.stop)
+                into = model.weights[f"{block}.c_attn.weight"][:, values].float()
+                bias = model.weights[f"{block}.c_attn.bias"][values].float()
+                out = model.weights[f"{block}.c_proj.weight"][rows].float()
+                found[f"{at}.read"] = into @ basis.read[head]
+                found[f"{at}.write"] = basis.write[head] @ out
+                found[f"{at}.centre"] = (basis.mean[head] - bias) @ basis.read[head]
+        return found
+
+
+def fit_vectors(model: Model, averages: Mapping[str, Tensor], rows: Int[Tensor, "row pos"], seed: int = 0) -> Vectors:
+    """The bases of all heads, fitted on `rows`; `averages` are mean activations (`L00.z`, `L00.post`)."""
+    layers = range(model.config.n_layer)
+    means = [averages[f"L{layer:02d}.z"] for layer in layers]
+    spread = [torch.zeros(*mean.shape, mean.shape[1], dtype=torch.float64) for mean in means]
+    slopes = [torch.zeros_like(total) for total in spread]
+    names = [f"L{layer:02d}.z" for layer in layers]
+    batches_of = sum(1 for _ in batches(rows, model.n_vocab))
+    for batch in track(record(model, rows, names, gradients=names, seed=seed), "lifting heads", batches_of):
+        for layer, name in enumerate(names):
+            spread[layer] += _second_moment(batch.values[name] - means[layer])
+            slopes[layer] += _second_moment(batch.gradients[0][name])
+    most, count = most_rank(model.config), rows.numel()
+    bases = tuple(_basis(mean, c / count, g / count, most) for mean, c, g in zip(means, spread, slopes, strict=True))
+    return Vectors(bases, tuple(averages[f"L{layer:02d}.post"] for layer in layers))
+
+
+def _second_moment(x: Float[Tensor, "batch pos head dim"]) -> Float64[Tensor, "head dim other"]:
+    """Σ over positions of x xᵀ, for each head."""
+    per_head = x.flatten(0, 1).transpose(0, 1)
+    return (per_head.transpose(1, 2) @ per_head).double()
+
+
+def _basis(
+    mean: Float[Tensor, "head dim"],
+    spread: Float64[Tensor, "head dim dim"],
+    slopes: Float64[Tensor, "head dim dim"],
+    most: int,
+) -> Basis:
+    """The directions of all heads of a layer up to rank `most`, from C (`spread`) and G (`slopes`)."""
+    values, axes = torch.linalg.eigh(spread)
+    flat = values <= _FLAT * values.amax(1, keepdim=True)
+    lengths = values.clamp(min=0).sqrt().masked_fill(flat, 0.0)
+    inverse = torch.where(flat, 0.0, 1 / lengths.masked_fill(flat, 1.0))
+    root, whiten = ((axes * scale[:, None]) @ axes.transpose(1, 2) for scale in (lengths, inverse))
+    best = torch.linalg.eigh(root @ slopes @ root).eigenvectors.flip(2)[..., :most]
+    return Basis(mean, (whiten @ best).float(), (best.transpose(1, 2) @ root).float())
+
+
+# --- what it costs ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Second-order estimates in nats per token, by layer: of each head at ranks 0, 1, …, and of each neuron's mean."""
+
+    heads: tuple[Float64[Tensor, "head ranks"], ...]
+    neurons: tuple[Float64[Tensor, " neuron"], ...]
+
+
+def costs(model: Model, vectors: Vectors, rows: Int[Tensor, "row pos"], seed: int = 0) -> Costs:
+    """What each head would cost alone, lifted to every rank, and each neuron, writing its mean; all in one pass."""
+    layers = range(model.config.n_layer)
+    names = [f"L{layer:02d}.{name}" for layer in layers for name in ("z", "post")]
+    heads: list[Tensor] = [torch.zeros(())] * len(layers)
+    neurons: list[Tensor] = [torch.zeros(())] * len(layers)
+    batches_of = sum(1 for _ in batches(rows, model.n_vocab))
+    for batch in track(record(model, rows, names, gradients=names, seed=seed), "costs of lifted parts", batches_of):
+        for layer in layers:
+            heads[layer] = heads[layer] + _rank_squares(batch, f"L{layer:02d}.z", vectors.bases[layer])
+            name = f"L{layer:02d}.post"
+            slopes = ((vectors.posts[layer] - batch.values[name]) * batch.gradients[0][name]).sum(1)
+            neurons[layer] = neurons[layer] + slopes.double().square().sum(0)
+    scale = 2 * rows.numel()
+    return Costs(tuple(total / scale for total in heads), tuple(total / scale for total in neurons))
+
+
+def _rank_squares(batch: Recording, name: str, basis: Basis) -> Float64[Tensor, "head ranks"]:
+    """Σ over rows of (Σ_t g_t · (z̃_t − z_t))² for every head at every rank; rank 0 leaves all of z − mean out."""
+    centred, slope = batch.values[name] - basis.mean, batch.gradients[0][name]
+    along = torch.einsum("bphd,hdr->bphr", centred, basis.read)
+    weight = torch.einsum("bphd,hrd->bphr", slope, basis.write)
+    kept = (along * weight).sum(1).double().cumsum(-1)  # [batch head rank]: what the first directions carry
+    whole = (centred * slope).sum((1, 3)).double()[..., None]
+    return (torch.cat([torch.zeros_like(whole), kept], -1) - whole).square().sum(0)
