@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from pellucid.experiment.intervene import patch as patch
     from pellucid.experiment.intervene import replace as replace
     from pellucid.experiment.intervene import steer as steer
+    from pellucid.experiment.metrics import logit_difference as logit_difference
     from pellucid.experiment.probes import probe as probe
     from pellucid.experiment.readout import direct_effects as direct_effects
     from pellucid.experiment.readout import logit_lens as logit_lens
+    from pellucid.experiment.sweep import sweep as sweep
     from pellucid.experiment.trace import trace as trace
     from pellucid.match.project import Project
 
@@ -60,7 +62,9 @@ _VERBS = {
     **dict.fromkeys(("ablate", "means", "patch", "replace", "steer"), "pellucid.experiment.intervene"),
     **dict.fromkeys(("direct_effects", "logit_lens"), "pellucid.experiment.readout"),
     "head_scores": "pellucid.experiment.heads",
+    "logit_difference": "pellucid.experiment.metrics",
     "probe": "pellucid.experiment.probes",
+    "sweep": "pellucid.experiment.sweep",
     "trace": "pellucid.experiment.trace",
 }
 """The engine's verbs and the modules they live in, imported when first asked for."""

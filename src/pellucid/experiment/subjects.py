@@ -30,7 +30,7 @@ class Program(Protocol):
 
 Subject = Model | Program
 """What every verb of the engine takes first."""
-Text = str | Sequence[str] | Int[Tensor, "batch pos"]
+Text = str | Sequence[str] | Int[Tensor, "_ _"]
 """A prompt, several of the same number of tokens, or token ids."""
 
 

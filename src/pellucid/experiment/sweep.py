@@ -1,0 +1,316 @@
+"""Patching sweeps: put each piece of one run into another run, one piece at a time, and read a metric. Exact.
+
+A piece at one layer and position changes nothing in layers below it and nothing at positions before it, and above its
+own layer it can only act through the residual stream at its own position. So every variant starts as a single position
+(`single.py`), joins the next layer with keys and values of the base run for all that stays the same, and from there
+only positions that can change are computed, of the last layer only the one that is read. Variants run many at a time,
+those of lower layers first, so that all share the batch. Positions are grouped where a batch would be too small; those
+before a variant's own are then computed again, and come out as they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, cast, get_args
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from pellucid.base.errors import PellucidError, closest
+from pellucid.base.progress import track
+from pellucid.exact.lift import last_resid
+from pellucid.exact.model import Model, causal_mask
+from pellucid.exact.rules import fuse
+from pellucid.experiment.batches import in_batches
+from pellucid.experiment.metrics import Metric
+from pellucid.experiment.single import Kind, Single, needed
+from pellucid.experiment.subjects import Subject, Text, edits_of, ids_of, model_of, token_texts
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+TOKENS = 1536
+"""Tokens that run at a time: enough to keep the processor busy, few enough for its cache."""
+ENOUGH = 192
+"""Tokens from which on a batch needs no further positions to be worth its weights' way through memory."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What the metric is with each piece of the source in the base run.
+
+    `values` has layer × head (or neuron; one where the kind has none) × position × prompt; `base` and `source` are the
+    metric of the runs as they are.
+    """
+
+    kind: Kind
+    layers: tuple[int, ...]
+    members: tuple[int, ...]
+    positions: tuple[int, ...]
+    tokens: tuple[str, ...]
+    values: Float[Tensor, "layer member position prompt"] = field(repr=False)
+    base: Float[Tensor, " prompt"] = field(repr=False)
+    source: Float[Tensor, " prompt"] = field(repr=False)
+
+    @property
+    def recovered(self) -> Float[Tensor, "layer member position"]:
+        """The share of the way from base to source that each piece goes, of the mean over prompts."""
+        base, source = self.base.mean(), self.source.mean()
+        return (self.values.mean(-1) - base) / (source - base)
+
+    @property
+    def table(self) -> list[dict[str, Any]]:
+        """One line a piece, the largest effect first."""
+        effect = self.values.mean(-1) - self.base.mean()
+        order = effect.abs().flatten().argsort(descending=True).tolist()
+        lines = []
+        for at in order:
+            layer, rest = divmod(at, effect[0].numel())
+            member, position = divmod(rest, effect.shape[2])
+            place = {"layer": self.layers[layer], "position": self.positions[position], "token": self.tokens[position]}
+            if self.kind not in STREAMS:
+                place["neuron" if self.kind == "neuron" else "head"] = self.members[member]
+            figures = {"effect": effect[layer, member, position], "recovered": self.recovered[layer, member, position]}
+            lines.append(place | {name: float(value) for name, value in figures.items()})
+        return lines
+
+
+STREAMS: tuple[Kind, ...] = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
+
+
+def sweep(
+    subject: Subject,
+    base: Text,
+    source: Text,
+    metric: Metric,
+    kind: str = "resid_pre",
+    *,
+    layers: Iterable[int] | None = None,
+    members: Iterable[int] | None = None,
+    positions: Iterable[int] | None = None,
+    tokens: int = TOKENS,
+) -> Sweep:
+    """Run `base` with each piece of `source` patched in, alone, and read `metric`.
+
+    `kind` says what a piece is: the stream at one layer and position (`resid_pre`, `resid_mid`, `resid_post`), what a
+    layer writes there (`attn_out`, `mlp_out`), a head's `z`, `q`, `k`, `v` or `pattern` (by its query) there, or a
+    `neuron`. `layers`, `members` (heads or neurons) and `positions` restrict the sweep; positions behind the one that
+    the metric reads change nothing and are left out. Prompts must have the same number of tokens. About `tokens` tokens
+    are computed at a time. A decompiled program runs whole from the patched layer on.
+    """
+    model = model_of(subject)
+    if kind not in KINDS:
+        raise PellucidError(f"{kind!r} cannot be swept{closest(kind, list(KINDS)) or f'; expected {KINDS}'}")
+    ids, other = ids_of(model, base), ids_of(model, source)
+    if ids.shape != other.shape:
+        raise PellucidError(
+            f"{_shown(model, ids)} has {ids.shape[1]} tokens and {_shown(model, other)} has {other.shape[1]} "
+            f"({len(ids)} and {len(other)} prompts); clean and corrupted prompts must match token by token"
+        )
+    read = _position(metric.position, ids.shape[1], "the metric's position")
+    ids, other = ids[:, : read + 1], other[:, : read + 1]
+    config = model.config
+    count = 1 if kind in STREAMS else config.n_inner if kind == "neuron" else config.n_head
+    plan = _Plan(
+        cast(Kind, kind),
+        tuple(_position(at, config.n_layer, "layer") for at in (range(config.n_layer) if layers is None else layers)),
+        tuple(_position(at, count, "head or neuron") for at in (range(count) if members is None else members)),
+        tuple(_position(at, read + 1, "position") for at in (range(read + 1) if positions is None else positions)),
+    )
+    runner: _Restarting | _Whole
+    with torch.no_grad():
+        if isinstance(subject, Model):
+            runner = _Restarting(subject, ids, other, metric, plan)
+        else:
+            runner = _Whole(subject, ids, other, metric, plan)
+        values = runner.run(tokens)
+    texts = token_texts(model, ids[0])
+    shown = tuple(texts[at] for at in plan.positions)
+    return Sweep(
+        plan.kind, plan.layers, plan.members, plan.positions, shown, values, runner.base_value, runner.source_value
+    )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    kind: Kind
+    layers: tuple[int, ...]
+    members: tuple[int, ...]
+    positions: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Variants:
+    """Some variants: the number of each in the result, its layer, head or neuron, position and prompt."""
+
+    number: Int[Tensor, " n"]
+    layer: Int[Tensor, " n"]
+    member: Int[Tensor, " n"]
+    position: Int[Tensor, " n"]
+    row: Int[Tensor, " n"]
+
+    def __len__(self) -> int:
+        return len(self.number)
+
+    def pick(self, at: Tensor | slice) -> _Variants:
+        return _Variants(self.number[at], self.layer[at], self.member[at], self.position[at], self.row[at])
+
+
+def _all_variants(plan: _Plan, prompts: int) -> _Variants:
+    axes = [torch.tensor(axis) for axis in (plan.layers, plan.members, plan.positions)]
+    grids = torch.meshgrid(*axes, torch.arange(prompts), indexing="ij")
+    layer, member, position, row = (grid.flatten() for grid in grids)
+    return _Variants(torch.arange(len(layer)), layer, member, position, row)
+
+
+class _Restarting:
+    """Runs the variants of an exact model, each from where it begins to differ."""
+
+    def __init__(self, model: Model, ids: Tensor, other: Tensor, metric: Metric, plan: _Plan) -> None:
+        self.model, self.metric, self.plan = model, metric, plan
+        self.graph = fuse(model.graph)
+        self.last, self.read = model.config.n_layer, ids.shape[1] - 1
+        names = [f"L{layer:02d}.{name}" for layer in range(self.last) for name in ("resid_pre", "q", "keys", "values")]
+        end = last_resid(model.config)
+        own = needed(plan.kind, plan.layers)
+        self.base = model.run(ids, tuple(dict.fromkeys((*names, *own.base, end, "final"))))
+        found = model.run(other, (*own.source, "final"))
+        self.single = Single(model, self.graph, plan.kind, self.base, found)
+        self.rows = torch.arange(len(ids), device=model.device)
+        self.base_value = self._value(self.base["final"][:, -1], self.rows)
+        self.source_value = self._value(found["final"][:, -1], self.rows)
+        self.prompts = len(ids)
+
+    def _value(self, final: Float[Tensor, "n model"], rows: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+        return self.metric(self.model, final, rows).float()
+
+    def run(self, tokens: int) -> Float[Tensor, "layer member position prompt"]:
+        """All values. Variants that cannot change what is read keep the base run's."""
+        variants = _all_variants(self.plan, self.prompts)
+        values = self.base_value.cpu()[variants.row].clone()
+        joins = variants.layer + self.single.joins_above
+        work = variants.pick((joins < self.last) | (variants.position == self.read))
+        for group in track(self._groups(work), f"patching {self.plan.kind}"):
+            first = int(group.position.min())
+            width = self.read + 1 - first
+            for found in in_batches(
+                len(group),
+                max(1, tokens // width),
+                lambda at, group=group, first=first: self._batch(group.pick(at), first),  # type: ignore[misc]
+                "variants",
+            ):
+                values[found[0]] = found[1].cpu()
+        sizes = (len(self.plan.layers), len(self.plan.members), len(self.plan.positions), self.prompts)
+        return values.view(sizes)
+
+    def _groups(self, work: _Variants) -> list[_Variants]:
+        """Variants of neighbouring positions, in order of layer: as few positions as fill a batch."""
+        groups, held = [], torch.zeros(len(work), dtype=torch.bool)
+        for position in sorted(set(self.plan.positions), reverse=True):
+            held |= work.position == position
+            width = self.read + 1 - position
+            # Layers join one by one, so that half of the variants run on average.
+            if position != min(self.plan.positions) and int(held.sum()) * width < 2 * ENOUGH:
+                continue
+            if held.any():
+                order = work.layer[held].argsort(stable=True)
+                groups.append(work.pick(held.nonzero()[:, 0][order]))
+            held = torch.zeros_like(held)
+        return groups
+
+    def _batch(self, variants: _Variants, first: int) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:
+        """The numbers and values of `variants`, run from position `first` on; sorted by layer."""
+        joins = variants.layer + self.single.joins_above
+        stream: Tensor | None = None
+        for layer in range(int(joins.min()), self.last):
+            new = variants.pick(joins == layer)
+            old = variants.pick(joins < layer)
+            stream = self._layer(layer, stream, old, new, first)
+        late = variants.pick(joins == self.last)
+        ends = [] if stream is None else [stream[:, -1]]
+        if len(late):
+            ends.append(self.single.stream(late.layer, late.member, late.position, late.row))
+        end = {last_resid(self.model.config): torch.cat(ends)[:, None]}
+        final = self.graph.run(self.model.weights, end, ("final",))["final"][:, 0]
+        return variants.number, self._value(final, variants.row.to(final.device))
+
+    def _layer(
+        self, layer: int, stream: Tensor | None, old: _Variants, new: _Variants, first: int
+    ) -> Float[Tensor, "n pos model"]:
+        """The stream behind `layer` for those that ran before and those that join, from position `first` on."""
+        at, weights = f"L{layer:02d}", self.model.weights
+        parts: list[dict[str, Tensor]] = []
+        if stream is not None and len(old):
+            found = self.graph.run(weights, {f"{at}.resid_pre": stream}, (f"{at}.q", f"{at}.k", f"{at}.v"))
+            past = {name: self.base[f"{at}.{name}"][old.row, :, :first] for name in ("keys", "values")}
+            keys = torch.cat([past["keys"], found[f"{at}.k"].transpose(1, 2)], 2)
+            values = torch.cat([past["values"], found[f"{at}.v"].transpose(1, 2)], 2)
+            parts.append({"resid_pre": stream, "q": found[f"{at}.q"], "keys": keys, "values": values})
+        if len(new):
+            parts.append(self.single.joining(layer, new.layer, new.member, new.position, new.row, first))
+        given = {name: torch.cat([part[name] for part in parts]) for name in parts[0]} if parts[1:] else parts[0]
+        places = self.read + 1
+        if layer == self.last - 1:
+            given |= {name: given[name][:, -1:] for name in ("resid_pre", "q")}
+        queries = given["q"].shape[1]
+        inputs: dict[str, Any] = {f"{at}.{name}": value for name, value in given.items()}
+        inputs["mask"] = causal_mask(queries, places, self.model.dtype, self.model.device)
+        return self.graph.run(weights, inputs, (f"{at}.resid_post",))[f"{at}.resid_post"]
+
+
+class _Whole:
+    """Runs the variants of a program: all positions, from the bottom, with everything that the program replaces."""
+
+    def __init__(self, subject: Subject, ids: Tensor, other: Tensor, metric: Metric, plan: _Plan) -> None:
+        self.subject, self.model, self.metric, self.plan = subject, model_of(subject), metric, plan
+        self.ids = ids
+        self.names = [f"L{layer:02d}.{'post' if plan.kind == 'neuron' else plan.kind}" for layer in plan.layers]
+        self.source = self.model.run(other, (*self.names, "final"), edits=edits_of(subject, other))
+        base = self.model.run(ids, ("final",), edits=edits_of(subject, ids))
+        rows = torch.arange(len(ids), device=self.model.device)
+        self.base_value = metric(self.model, base["final"][:, -1], rows).float()
+        self.source_value = metric(self.model, self.source["final"][:, -1], rows).float()
+
+    def run(self, tokens: int) -> Float[Tensor, "layer member position prompt"]:
+        """All values, layer by layer."""
+        variants = _all_variants(self.plan, len(self.ids))
+        values = torch.empty(len(variants))
+        for layer, name in zip(track(self.plan.layers, f"patching {self.plan.kind}"), self.names, strict=True):
+            own = variants.pick(variants.layer == layer)
+            size = max(1, tokens // self.ids.shape[1])
+            found = in_batches(len(own), size, lambda at, own=own, name=name: self._batch(own.pick(at), name))  # type: ignore[misc]
+            values[own.number] = torch.cat(list(found)).cpu()
+        sizes = (len(self.plan.layers), len(self.plan.members), len(self.plan.positions), len(self.ids))
+        return values.view(sizes)
+
+    def _batch(self, variants: _Variants, name: str) -> Float[Tensor, " n"]:
+        ids, source = self.ids[variants.row], self.source[name]
+        here = torch.arange(len(variants))
+        pairs = name.endswith(".pattern")
+
+        def put(x: Tensor) -> Tensor:
+            x = x.clone()
+            if self.plan.kind in STREAMS:
+                x[here, variants.position] = source[variants.row, variants.position]
+            elif pairs:
+                x[here, variants.member, variants.position] = source[variants.row, variants.member, variants.position]
+            else:
+                x[here, variants.position, variants.member] = source[variants.row, variants.position, variants.member]
+            return x
+
+        edits = dict(edits_of(self.subject, ids))
+        before = edits.get(name)
+        edits[name] = put if before is None else lambda x: put(before(x))
+        final = self.model.run(ids, ("final",), edits=edits)["final"][:, -1]
+        return self.metric(self.model, final, variants.row.to(final.device)).float()
+
+
+def _position(at: int, size: int, what: str) -> int:
+    if not -size <= at < size:
+        raise PellucidError(f"{what} {at} is not among the {size} that there are (0 … {size - 1})")
+    return at % size
+
+
+def _shown(model: Model, ids: Int[Tensor, "batch pos"]) -> str:
+    text = model.tokenizer.decode(ids[0].tolist())
+    return repr(text if len(text) < 60 else text[:57] + "…")
