@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pellucid.experiment.intervene import replace as replace
     from pellucid.experiment.intervene import steer as steer
     from pellucid.experiment.metrics import logit_difference as logit_difference
+    from pellucid.experiment.paths import path_patch as path_patch
     from pellucid.experiment.probes import probe as probe
     from pellucid.experiment.readout import direct_effects as direct_effects
     from pellucid.experiment.readout import logit_lens as logit_lens
@@ -63,6 +64,7 @@ _VERBS = {
     **dict.fromkeys(("direct_effects", "logit_lens"), "pellucid.experiment.readout"),
     "head_scores": "pellucid.experiment.heads",
     "logit_difference": "pellucid.experiment.metrics",
+    "path_patch": "pellucid.experiment.paths",
     "probe": "pellucid.experiment.probes",
     "sweep": "pellucid.experiment.sweep",
     "trace": "pellucid.experiment.trace",

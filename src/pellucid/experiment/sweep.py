@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 import torch
 from jaxtyping import Float, Int
@@ -112,7 +112,7 @@ def sweep(
     config = model.config
     count = 1 if kind in STREAMS else config.n_inner if kind == "neuron" else config.n_head
     plan = _Plan(
-        cast(Kind, kind),
+        kind,
         tuple(_position(at, config.n_layer, "layer") for at in (range(config.n_layer) if layers is None else layers)),
         tuple(_position(at, count, "head or neuron") for at in (range(count) if members is None else members)),
         tuple(_position(at, read + 1, "position") for at in (range(read + 1) if positions is None else positions)),

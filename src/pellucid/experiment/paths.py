@@ -1,0 +1,173 @@
+"""Path patching: what one part says to another, with every other path held as it was (Wang et al., 2022, 2211.00593).
+
+Three runs. The sender is patched in the base run, which tells what its layer then writes. That write goes up the stream
+of a run in which every other head (and every MLP, unless paths lead through them) keeps writing what it wrote in the
+base run, which tells what the receiver makes of it. Then the receiver alone is patched in the base run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pellucid.base.errors import PellucidError
+from pellucid.exact.graph import Edit
+from pellucid.experiment.intervene import Change, compile_edits, patch
+from pellucid.experiment.metrics import Metric
+from pellucid.experiment.sites import resolve
+from pellucid.experiment.subjects import Subject, Text, edits_of, ids_of, model_of
+
+_ATTENTION = (
+    "q",
+    "k",
+    "v",
+    "keys",
+    "values",
+    "scores",
+    "pattern",
+    "z",
+    "head_writes",
+    "attn_out",
+    "q_in",
+    "k_in",
+    "v_in",
+)
+_MLP = ("mlp_in", "LN2", "pre", "post", "mlp_out", "neuron_writes")
+_READERS = ("q", "k", "v", "scores", "pattern", "pre", "post")
+
+
+@dataclass(frozen=True)
+class PathEffect:
+    """What the metric of each prompt is with one path patched, beside the two runs as they are."""
+
+    sender: str
+    receiver: str
+    values: Float[Tensor, " prompt"] = field(repr=False)
+    base: Float[Tensor, " prompt"] = field(repr=False)
+    source: Float[Tensor, " prompt"] = field(repr=False)
+
+    @property
+    def table(self) -> list[dict[str, Any]]:
+        """One line: the mean change, and the share of the way from base to source that it is."""
+        effect = float((self.values - self.base).mean())
+        whole = float((self.source - self.base).mean())
+        share = effect / whole if whole else float("nan")
+        return [{"sender": self.sender, "receiver": self.receiver, "effect": effect, "recovered": share}]
+
+
+def path_patch(
+    subject: Subject,
+    base: Text,
+    source: Text,
+    metric: Metric,
+    sender: str,
+    receiver: str,
+    *,
+    through_mlps: bool = False,
+    **selection: Any,
+) -> PathEffect:
+    """The metric of `base` when `receiver` hears from `sender` (at its selected positions) what it says in `source`.
+
+    The sender is an embedding or anything inside a layer; the receiver is where a head looks (QK, or its `q` or `k`), its
+    value (OV), a neuron, or `logits`, in a later layer (or the MLP of the same). Raises `PellucidError` where no path
+    leads from one to the other.
+    """
+    model = model_of(subject)
+    ids, other = ids_of(model, base), ids_of(model, source)
+    if ids.shape != other.shape:
+        raise PellucidError(
+            f"clean and corrupted prompts have {ids.shape[1]} and {other.shape[1]} tokens, expected the same"
+        )
+    said, write = _sender(subject, sender)
+    heard = [site.activation for site in resolve(model, _heard(receiver))]
+    if _order(write) >= min(map(_order, heard)):
+        raise PellucidError(f"no path leads from {sender} to {receiver}: the receiver reads before the sender writes")
+    rows = torch.arange(len(ids), device=model.device)
+    layers = range(model.config.n_layer)
+    outs = [f"L{layer:02d}.attn_out" for layer in layers] + [f"L{layer:02d}.mlp_out" for layer in layers]
+    with torch.no_grad():
+        own, others = edits_of(subject, ids), edits_of(subject, other)
+        found = model.run(other, (*said, "final"), edits=others)
+        plain = model.run(ids, ("final", "EMB.TOK", "EMB.POS", *outs), edits=own)
+        changes = [patch(sender, _Held({name: found[name] for name in said}), **selection)]
+        wrote = model.run(ids, (write,), edits=compile_edits(model, changes, ids, own))[write]
+        frozen = [name for name in outs if name != write and not (through_mlps and name.endswith("mlp_out"))]
+        edits = _chained(own, {name: _always(plain[name]) for name in frozen} | {write: _always(wrote)})
+        spoken = model.run(ids, tuple(dict.fromkeys(("final", *heard))), edits=edits)
+        if heard == ["logits"] or heard == ["final"]:
+            final = spoken["final"]
+        else:
+            change = _whole(receiver, spoken)
+            final = model.run(ids, ("final",), edits=compile_edits(model, [change], ids, own))["final"]
+        values = [
+            metric(model, run[:, metric.position], rows).float() for run in (final, plain["final"], found["final"])
+        ]
+    return PathEffect(sender, receiver, *values)
+
+
+@dataclass(frozen=True)
+class _Held:
+    activations: dict[str, Tensor]
+
+
+def _sender(subject: Subject, sender: str) -> tuple[list[str], str]:
+    """The activations to take from the source run, and the write of the layer in which they act."""
+    sites = resolve(model_of(subject), sender)
+    names = [site.activation for site in sites]
+    writes = {_write(name) for name in names}
+    if len(writes) != 1 or None in writes:
+        raise PellucidError(f"{sender!r} cannot send: expected an embedding, or a part of one layer's heads or neurons")
+    (write,) = writes
+    assert write is not None
+    return names, write
+
+
+def _write(name: str) -> str | None:
+    at, _, own = name.rpartition(".")
+    if name.startswith("EMB."):
+        return name
+    return f"{at}.attn_out" if own in _ATTENTION else f"{at}.mlp_out" if own in _MLP else None
+
+
+def _heard(receiver: str) -> str:
+    """The name of what a receiver makes of what it reads."""
+    if receiver.endswith(".OV"):
+        return receiver.removesuffix(".OV").rpartition(".")[0] + ".v"
+    if receiver in ("UNEMB", "LNF"):
+        return "final"
+    return receiver
+
+
+def _whole(receiver: str, spoken: dict[str, Tensor]) -> Change:
+    """The change that patches the receiver alone."""
+    if receiver.endswith(".OV"):
+        head = receiver.removesuffix(".OV").rpartition(".")[2]
+        return patch(_heard(receiver), _Held(spoken), heads=int(head[1:]))
+    return patch(receiver, _Held(spoken))
+
+
+def _order(name: str) -> tuple[int, int]:
+    """When an activation is read or written: its layer, and attention before MLP."""
+    if name.startswith("EMB."):
+        return (-1, 0)
+    at, _, own = name.rpartition(".")
+    if name in ("final", "logits"):
+        return (1 << 30, 0)
+    if own not in (*_READERS, "attn_out", "mlp_out"):
+        raise PellucidError(f"{name} cannot receive; expected a head's QK, OV, q, k or v, a neuron, or logits")
+    stage = {"attn_out": 1, "pre": 2, "post": 2, "mlp_out": 3}.get(own, 0)
+    return int(at[1:]), stage
+
+
+def _always(value: Tensor) -> Edit:
+    return lambda _: value
+
+
+def _chained(own: Mapping[str, Edit], more: dict[str, Edit]) -> dict[str, Edit]:
+    """A program's edits, those of `more` in place of them where they meet."""
+    return {**own, **more}
