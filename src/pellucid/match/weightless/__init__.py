@@ -1,0 +1,1 @@
+"""From a small algorithmic transformer to an ordinary program without weights, measured against the model."""

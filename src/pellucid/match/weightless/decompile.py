@@ -1,0 +1,106 @@
+"""From the directory of an algorithmic model to its program, measured: the one route for every model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+from pellucid.base.errors import ProjectError, SubjectError
+from pellucid.base.files import write_text
+from pellucid.exact.model import Model
+from pellucid.match.weightless import describe, mechanism, search
+from pellucid.match.weightless.emit import count, lines, program_text, write
+from pellucid.match.weightless.language import Program
+from pellucid.match.weightless.measure import Match, match
+from pellucid.match.weightless.probes import draw_probes
+from pellucid.match.weightless.runner import Runner
+from pellucid.match.weightless.sample import sampled
+from pellucid.match.weightless.split import Split, split
+from pellucid.match.weightless.task import INPUTS, TASK, Row, Task, read_task
+from pellucid.match.weightless.teacher import read
+from pellucid.match.weightless.verdict import Figures
+from pellucid.subject.load import load_subject
+from pellucid.subject.locate import locate
+
+LARGEST_VOCABULARY = 1000
+REPORT = "weightless.json"
+SEARCH_SECONDS = 120.0
+PROBES, SWAPPED = 300, 60
+
+
+@dataclass(frozen=True, eq=False)
+class Decompiled:
+    """A program and its figures."""
+
+    program: Program
+    figures: Figures
+    text: str
+
+
+def suits(subject: str) -> bool:
+    """Whether a subject is an algorithmic model: it says its task and has rows, and its vocabulary is small."""
+    try:
+        path = locate(subject)
+    except SubjectError:
+        return False
+    if not (path / TASK).is_file() or not (path / INPUTS).is_file():
+        return False
+    return len(read_task(path).vocabulary) < LARGEST_VOCABULARY
+
+
+def decompile_weightless(subject: str, directory: Path, seconds: float = SEARCH_SECONDS) -> Decompiled:
+    """Write the program of `subject` to `directory` with its figures in `weightless.json`.
+
+    Raises `ProjectError` where `directory` holds something else, `SubjectError` where the subject cannot be read.
+    """
+    if directory.is_file() or (directory.is_dir() and any(directory.iterdir()) and not (directory / REPORT).is_file()):
+        raise ProjectError(f"{directory} is not empty and has no {REPORT}: it is not ours; name another directory")
+    found = decompiled(locate(subject), seconds)
+    write(found.program, directory, f"{found.figures.name} as a program without weights.")
+    write_text(directory / REPORT, json.dumps(found.figures.to_dict(), indent=1, ensure_ascii=False) + "\n")
+    return found
+
+
+def decompiled(path: Path, seconds: float = SEARCH_SECONDS) -> Decompiled:
+    """The program of the model in `path`, with its figures; nothing is written."""
+    start = perf_counter()
+    model, task = Model(load_subject(path)), read_task(path)
+    task = task if task.rows else sampled(task, model)
+    rows = split(task)
+    chosen = search.best(search.Search.of(model, task, rows), seconds)
+    figures = measured(model, task, rows, chosen.program, start)
+    notes = describe.docstrings(chosen.program, figures.mechanism, model.config.n_layer)
+    notes[""] = f"\n{figures.verdict}: {figures.summary}."
+    program = chosen.program.with_notes(notes)
+    return Decompiled(program, figures, program_text(program, figures.name))
+
+
+def measured(model: Model, task: Task, rows: Split, program: Program, start: float) -> Figures:
+    """The figures of `program` on held-out rows and on probes that nothing was fitted on."""
+    runner, kind = Runner(program), task.answer
+    bands = {band: match(runner, read(model, part, kind)) for band, part in rows.heldout.items() if part}
+    heldout = rows.heldout[task.trained] or rows.fit
+    seen = {row.ids for part, seed in search.probe_draws(rows) for row in search.probes_of(task, part, seed)}
+    probes = draw_probes(task, heldout, PROBES, 31, seen)
+    measured_on = [*heldout[:SWAPPED], *probes[:SWAPPED]]
+    return Figures(
+        name=task.name,
+        trained=task.trained,
+        match=bands,
+        accuracy=task.accuracy,
+        probes=_match(runner, model, probes, task),
+        mechanism=mechanism.interchanges(program, model, task, read(model, measured_on, kind), seed=32),
+        numbers=count(runner.text),
+        parameters=model.subject.parameters,
+        lines=lines(runner.text),
+        seconds=perf_counter() - start,
+        summary=describe.summary(program),
+        enumerated=rows.enumerated,
+        sampled=task.sampled,
+    )
+
+
+def _match(runner: Runner, model: Model, probes: list[Row], task: Task) -> Match | None:
+    return match(runner, read(model, probes, task.answer)) if probes else None

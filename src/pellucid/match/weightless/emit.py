@@ -1,0 +1,195 @@
+"""The text of a program: one function a look, one that answers, no weights."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import textwrap
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pellucid.listing.count import numbers
+from pellucid.match.weightless.language import Alphabet, Look, Program
+from pellucid.match.weightless.tree import Node
+
+WIDTH = 118
+_PRELUDE = Path(__file__).with_name("prelude.py")
+
+
+def plain(text: str) -> str:
+    """`text` without what could end a string or a docstring."""
+    return "".join(c if c.isprintable() and c not in '\\"' else "?" for c in text)
+
+
+def number_text(value: float) -> str:
+    """A number with the digits it needs: four."""
+    text = f"{value:.4g}"
+    return repr(float(text)) if "e" in text else text
+
+
+def program_text(program: Program, title: str) -> str:
+    """`program.py`."""
+    body = "\n\n".join([*(_look(look, program) for look in program.looks), _answer(program)])
+    names = sorted({name for name in program.alphabet.names if re.search(rf"\b{re.escape(name)}\b", body)})
+    ids = {name: program.alphabet.names.index(name) for name in names}
+    constants = "\n".join(f"{name} = {id}" for name, id in sorted(ids.items(), key=lambda entry: entry[1]))
+    looks = ", ".join(f'"{look.name}": {look.name}' for look in program.looks)
+    imports = "from .prelude import attend" if program.looks else ""
+    calls = [name for name in ("log", "maximum", "minimum") if re.search(rf"\b{name}\(", body)]
+    numpy = f"from numpy import {', '.join(calls)}" if calls else ""
+    head = "\n".join(line for line in (numpy, imports) if line)
+    parts = [f'"""{plain(title)}', program.notes.get("", ""), '"""', "", head, "", constants, "", ""]
+    text = "\n".join(parts) + "\n" + body + f"\n\n\nLOOKS = {{{looks}}}\n"
+    return re.sub(r"\n{4,}", "\n\n\n", text)
+
+
+def _look(look: Look, program: Program) -> str:
+    numbers = ", ".join(f'"{name}": {text}' for name, text in look.numbers)
+    lines = [f"def {look.name}(query, key, values):", *_docstring(look.name, program)]
+    if any("distance" in text for text in [t.text for t in look.terms] + [text for _, text in look.numbers]):
+        lines.append("    distance = query.position - key.position")
+    if look.terms:
+        lines += [
+            "    scores = (",
+            *(f"        {_term(t.text, t.weight, at)}" for at, t in enumerate(look.terms)),
+            "    )",
+        ]
+    else:
+        lines.append("    scores = 0")
+    lines.append(f"    return attend(scores, values, {len(program.alphabet.texts)}, {{{numbers}}})")
+    return "\n".join(lines) + "\n"
+
+
+def _docstring(name: str, program: Program) -> list[str]:
+    note = program.notes.get(name, "")
+    wrapped = [piece for line in note.split("\n") for piece in (textwrap.wrap(line, WIDTH - 8) or [""])]
+    return ['    """' + "\n    ".join(wrapped) + ("\n    " if len(wrapped) > 1 else "") + '"""'] if note else []
+
+
+def _term(text: str, weight: float, at: int) -> str:
+    sign = "-" if weight < 0 else "+" if at else ""
+    factor = f"({text})" if re.search(r" [=<>&+-]{1,2} ", text) else text
+    size = number_text(abs(weight))
+    product = factor if size == "1" else f"{size} * {factor}"
+    return f"{sign} {product}".strip()
+
+
+def _answer(program: Program) -> str:
+    arguments = ", ".join(["token", "position", *(look.name for look in program.looks)])
+    lines = [f"def answer({arguments}):", *_docstring("answer", program), *_branches(program, program.tree, 1)]
+    return "\n".join(lines) + "\n"
+
+
+def _branches(program: Program, node: Node, depth: int) -> list[str]:
+    indent = "    " * depth
+    if node.above is None or node.below is None:
+        return [f"{indent}return {program.choices[node.leaf]}"]
+    question = question_text(program.questions[node.feature], node.threshold)
+    yes, no = node.above, node.below
+    return [f"{indent}if {question}:", *_branches(program, yes, depth + 1), *_branches(program, no, depth)]
+
+
+def question_text(text: str, threshold: float) -> str:
+    """A question: an expression that is true or false as it is, a number compared with its threshold."""
+    return text if is_condition(text) else f"{text} > {number_repr(threshold)}"
+
+
+def number_repr(value: float) -> str:
+    """A threshold, shortest exact text."""
+    return repr(int(value)) if value == int(value) else repr(value)
+
+
+def is_condition(text: str) -> bool:
+    """Whether an expression is true or false."""
+    return bool(re.search(r"(==|!=|>=|<=|>|<)", text))
+
+
+def load(text: str) -> ModuleType:
+    """The program as a module. Only text that was emitted here is run."""
+    module = ModuleType("weightless_program")
+    from pellucid.match.weightless import prelude
+
+    code = text.replace("from .prelude import attend", "")
+    scope: dict[str, Any] = vars(module)
+    scope["attend"] = prelude.attend
+    exec(compile(code, "program.py", "exec"), scope)
+    return module
+
+
+def count(text: str) -> int:
+    """How many numbers a program holds, counted as in every source: docstrings are free, named constants count."""
+    tree = ast.parse(text)
+    held = 0
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.Module) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "LOOKS":
+            continue
+        held += numbers(node)
+    return held
+
+
+def lines(text: str) -> int:
+    """Lines that are code: not empty, no docstring."""
+    tree = ast.parse(text)
+    kept: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.stmt) and not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+            kept.add(node.lineno)
+            if isinstance(node, ast.Assign | ast.Return):
+                kept |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    return len(kept)
+
+
+def write(program: Program, directory: Path, title: str) -> str:
+    """Write the package `directory`/program; returns the text of its `program.py`."""
+    from pellucid.base.files import write_text
+
+    text = program_text(program, title)
+    package = directory / "program"
+    write_text(package / "program.py", text)
+    write_text(package / "prelude.py", _PRELUDE.read_text(encoding="utf-8"))
+    write_text(package / "__main__.py", _MAIN)
+    write_text(package / "__init__.py", '"""Read `program.py`; run it with `python -m program "…"`."""\n')
+    write_text(package / "vocabulary.json", _vocabulary(program.alphabet, program.answer))
+    return text
+
+
+def _vocabulary(alphabet: Alphabet, answer: str) -> str:
+    data = {"tokens": list(alphabet.texts), "numbers": [int(n) for n in alphabet.number], "answer": answer}
+    return json.dumps(data, ensure_ascii=False) + "\n"
+
+
+_MAIN = '''"""python -m program "<bos> a b": what comes next after every token of a row (blanks between)."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from . import prelude, program
+
+
+def main():
+    data = json.loads(Path(__file__).with_name("vocabulary.json").read_text(encoding="utf-8"))
+    tokens = data["tokens"]
+    words = " ".join(sys.argv[1:]).split()
+    unknown = [word for word in words if word not in tokens]
+    if unknown or not words:
+        said = f"{unknown[0]!r} is not one of its tokens" if unknown else "give a row of tokens"
+        sys.exit(f'program: {said}; they are {" ".join(tokens[:12])} …')
+    row = np.array([tokens.index(word) for word in words])
+    values = prelude.run(program.LOOKS, row, np.array(data["numbers"]))
+    for place, word in enumerate(words):
+        here = {name: values[name][place] for name in ("token", "position", *program.LOOKS)}
+        said = program.answer(**here)
+        shown = " ".join(tokens[id] for id in sorted(said)) if isinstance(said, (set, tuple)) else tokens[int(said)]
+        print(f"{place:4}  {word:8} -> {shown}")
+
+
+main()
+'''

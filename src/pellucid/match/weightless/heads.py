@@ -1,0 +1,67 @@
+"""Which heads a model needs: those whose output cannot be replaced by its mean."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pellucid.exact.graph import Edit
+from pellucid.exact.model import Model
+from pellucid.match.weightless.task import Answer
+from pellucid.match.weightless.teacher import Read, answers, batches, edited, record, same
+
+SPARED = 0.998
+"""A head is not needed if at least this share of what it leaves of all (clear) answers stays the same."""
+
+Head = tuple[int, int]
+
+
+def needed(model: Model, read: Read, kind: Answer) -> list[Head]:
+    """The heads that remain when one after the other is silenced, the least needed first, as long as answers stay."""
+    layers = range(model.config.n_layer)
+    heads = [(layer, head) for layer in layers for head in range(model.config.n_head)]
+    z = record(model, read.ids, [f"L{layer:02d}.z" for layer in layers])
+    means = {name: torch.from_numpy(value[read.inside].mean(0)) for name, value in z.items()}
+    silent: set[Head] = set()
+    while len(silent) < len(heads):
+        tries = [(agreement(model, read, kind, means, silent | {head}), head) for head in heads if head not in silent]
+        best, head = max(tries)
+        if best < SPARED:
+            break
+        silent.add(head)
+    return [head for head in heads if head not in silent]
+
+
+def agreement(model: Model, read: Read, kind: Answer, means: dict[str, Tensor], silent: set[Head]) -> float:
+    """The share of clear scored answers that stay the same while the heads `silent` give their mean."""
+    edits = {f"L{layer:02d}.z": silence(means, silent, layer) for layer in {layer for layer, _ in silent}}
+    said = np.concatenate([answers(edited(model, read.ids[part], edits), kind) for part in batches(read.ids)])
+    counts = read.scored & read.clear
+    return float(same(said, read.answer, kind)[counts].mean())
+
+
+def silence(means: dict[str, Tensor], silent: set[Head], layer: int) -> Edit:
+    """An edit that gives the heads of `layer` among `silent` their mean."""
+    heads = [head for at, head in silent if at == layer]
+
+    def edit(z: Tensor) -> Tensor:
+        z = z.clone()
+        z[:, :, heads] = means[f"L{layer:02d}.z"][heads].to(z)
+        return z
+
+    return edit
+
+
+def positions_matter(model: Model, read: Read, kind: Answer) -> bool:
+    """Whether (clear) answers change when every position is given the mean position embedding."""
+    used = model.weights["wpe.weight"][: read.ids.shape[1]]
+
+    def mean(value: Tensor) -> Tensor:
+        return used.mean(0).expand_as(value)
+
+    said = np.concatenate(
+        [answers(edited(model, read.ids[part], {"EMB.POS": mean}), kind) for part in batches(read.ids)]
+    )
+    counts = read.scored & read.clear
+    return float(same(said, read.answer, kind)[counts].mean()) < SPARED

@@ -1,0 +1,114 @@
+"""What a weightless program is made of: looks (attention by named comparisons), questions, and a tree of answers.
+
+Comparisons and questions are Python expressions over named values. The text that is fitted is the text that is printed.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from pellucid.match.weightless.task import Answer, Task
+from pellucid.match.weightless.tree import Node
+
+
+@dataclass(frozen=True)
+class Term:
+    """A comparison of `query` and `key`, and what it adds to the score where it holds (or times its number)."""
+
+    text: str
+    weight: float
+
+
+@dataclass(frozen=True)
+class Look:
+    """A value: what the heads of `layer` see together. `numbers` are averaged: name -> expression over keys."""
+
+    name: str
+    layer: int
+    heads: tuple[int, ...]
+    terms: tuple[Term, ...]
+    numbers: tuple[tuple[str, str], ...] = ()
+    divergence: float = 0.0
+    uniform: float = 0.0
+
+    def addresses(self) -> list[str]:
+        """The addresses that it stands for."""
+        return [f"L{self.layer:02d}.H{head:02d}.{side}" for head in self.heads for side in ("QK", "OV")]
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """Looks in order of layers, and a tree whose questions and answers are expressions over values at a place."""
+
+    alphabet: Alphabet
+    answer: Answer
+    looks: tuple[Look, ...]
+    questions: tuple[str, ...]
+    choices: tuple[str, ...]
+    tree: Node
+    notes: dict[str, str] = field(default_factory=dict)
+
+    def with_notes(self, notes: dict[str, str]) -> Program:
+        """The same program, with what is known about its values."""
+        return replace(self, notes=notes)
+
+
+@dataclass(frozen=True)
+class Alphabet:
+    """The tokens of a task, and the names that a program gives them."""
+
+    texts: tuple[str, ...]
+    special: tuple[int, ...]
+
+    @staticmethod
+    def of(task: Task) -> Alphabet:
+        """The alphabet of `task`."""
+        return Alphabet(task.vocabulary, task.special)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """An identifier for each token; where two would be alike, their ids tell them apart."""
+        plain = [_identifier(text, at) for at, text in enumerate(self.texts)]
+        return tuple(name if plain.count(name) == 1 else f"{name}_{at}" for at, name in enumerate(plain))
+
+    @cached_property
+    def number(self) -> np.ndarray:
+        """The number that each token stands for, -1 where it is none or numbers are not in order of ids."""
+        ids = [at for at, text in enumerate(self.texts) if re.fullmatch(r"\d{1,9}", text) and at not in self.special]
+        values = [int(self.texts[at]) for at in ids]
+        number = np.full(len(self.texts), -1)
+        if len(ids) > 2 and values == list(range(values[0], values[0] + len(ids))) and ids[-1] - ids[0] == len(ids) - 1:
+            number[ids] = values
+        return number
+
+    @property
+    def numeric(self) -> bool:
+        """Whether most tokens are numbers in order."""
+        return bool((self.number >= 0).sum() > len(self.texts) / 2)
+
+    def named(self, ids: Sequence[int]) -> dict[str, int]:
+        """The constants that name `ids`."""
+        return {self.names[id]: int(id) for id in ids}
+
+    @property
+    def constants(self) -> dict[str, Any]:
+        """All constants by name, and what expressions may call."""
+        return self.named(range(len(self.texts))) | {"log": np.log, "maximum": np.maximum, "minimum": np.minimum}
+
+
+def _identifier(text: str, at: int) -> str:
+    bare = text.strip("<>|[]")
+    if re.fullmatch(r"[A-Za-z_]\w*", bare):
+        return bare.upper()
+    if re.fullmatch(r"\d+", bare):
+        return f"N{bare}"
+    if len(bare) == 1:
+        return re.sub(r"\W", "_", unicodedata.name(bare, f"TOKEN {at}"))
+    return f"TOKEN_{at}"

@@ -1,0 +1,145 @@
+"""The automatic route: which heads, what they see, the answer; from simple to rich, the simplest that agrees wins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from pellucid.exact.model import Model
+from pellucid.match.weightless import cases, heads
+from pellucid.match.weightless.decide import Weighted, decide
+from pellucid.match.weightless.emit import count, program_text
+from pellucid.match.weightless.language import Alphabet, Look, Program
+from pellucid.match.weightless.looks import Effort, Group, Sight, fit_look, pattern_of
+from pellucid.match.weightless.probes import draw_probes
+from pellucid.match.weightless.split import Split
+from pellucid.match.weightless.task import Row, Task
+from pellucid.match.weightless.teacher import Read, read
+
+ROWS, HEAD_ROWS = 250, 80
+EFFORTS = (Effort(0.01, 6), Effort(0.003, 12), Effort(0.0001, 16))
+GOOD = 0.9995
+"""A candidate that agrees on so many tune cases is not improved on."""
+WORTH = 2e-5
+"""The share of tune cases that a number has to win."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A program, its share of agreement on tune cases, and how many numbers it holds."""
+
+    program: Program
+    agreement: float
+    numbers: int
+
+    @property
+    def score(self) -> float:
+        """Agreement less what its numbers cost."""
+        return self.agreement - WORTH * self.numbers
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """What every candidate is fitted and chosen on."""
+
+    model: Model
+    task: Task
+    fit: Read
+    tune: Read
+    positions: bool
+    needed: tuple[heads.Head, ...]
+
+    @staticmethod
+    def of(model: Model, task: Task, rows: Split) -> Search:
+        """Draw rows and probes, find whether positions matter and which heads are needed."""
+        kind = task.answer
+
+        def drawn(part: Sequence[Row], seed: int) -> Read:
+            return read(model, [*part[:ROWS], *probes_of(task, part, seed)], kind)
+
+        (fit_rows, fit_seed), (tune_rows, tune_seed) = probe_draws(rows)
+        probes = probes_of(task, fit_rows, fit_seed)[:HEAD_ROWS]
+        few = read(model, [*fit_rows[:HEAD_ROWS], *probes], kind)
+        positions = heads.positions_matter(model, few, kind)
+        found = tuple(heads.needed(model, few, kind))
+        fit, tune = drawn(fit_rows, fit_seed), drawn(tune_rows, tune_seed)
+        return Search(model, task, fit, tune, positions, found)
+
+
+def probe_draws(rows: Split) -> tuple[tuple[list[Row], int], tuple[list[Row], int]]:
+    """The rows that probes for fitting and for tuning are drawn from, each with its seed."""
+    return (rows.fit, 12), (rows.tune or rows.fit, 13)
+
+
+def probes_of(task: Task, rows: Sequence[Row], seed: int) -> list[Row]:
+    """Probes that candidates are fitted or chosen on."""
+    return draw_probes(task, rows, min(ROWS, max(len(rows), HEAD_ROWS)), seed)
+
+
+def candidates(search: Search, seconds: float) -> Iterator[Candidate]:
+    """Programs from simple to rich, until one agrees well enough or time is up."""
+    until = perf_counter() + seconds
+    for effort in EFFORTS:
+        for groups in groupings(search):
+            found = build(search, groups, effort)
+            yield found
+            if found.agreement >= GOOD or perf_counter() > until:
+                return
+
+
+def best(search: Search, seconds: float) -> Candidate:
+    """The candidate of the highest score."""
+    return max(candidates(search, seconds), key=lambda candidate: candidate.score)
+
+
+def groupings(search: Search) -> list[tuple[Group, ...]]:
+    """Ways to see heads as looks: every needed head for itself, or all heads of a needed layer together."""
+    layers = sorted({layer for layer, _ in search.needed})
+    single = tuple((layer, (head,)) for layer, head in search.needed)
+    joint = tuple((layer, tuple(range(search.model.config.n_head))) for layer in layers)
+    return [single] if single == joint else [joint, single]
+
+
+def build(search: Search, groups: Sequence[Group], effort: Effort) -> Candidate:
+    """The program whose looks are `groups` of heads."""
+    model, task, alphabet = search.model, search.task, Alphabet.of(search.task)
+    fits = [Sight.of(search.fit, alphabet), Sight.of(search.fit, alphabet)]
+    tunes = [Sight.of(search.tune, alphabet), Sight.of(search.tune, alphabet)]
+    looks: list[Look] = []
+    final = max((layer for layer, _ in groups), default=0)
+    for layer in sorted({layer for layer, _ in groups}):
+        earlier, new = tuple(looks), list[Look]()
+        shown = fits if earlier else fits[:1]
+        patterns = [(sight, sight.record(model, [f"L{layer:02d}.pattern"])) for sight in shown]
+        for group in (group for group in groups if group[0] == layer):
+            pairs = [(sight, pattern_of(pattern, group)) for sight, pattern in patterns]
+            name = f"look_{len(looks) + len(new)}"
+            last = layer == model.config.n_layer - 1
+            new.append(fit_look(name, group, pairs, alphabet, earlier, last, effort, search.positions))
+        for look in new:
+            for sight in (*fits, *tunes):
+                sight.add(look, alphabet)
+        looks += new
+        if layer < final:
+            fits[1].disturb(model, looks, layer, seed=layer)
+            tunes[1].disturb(model, looks, layer, seed=100 + layer)
+    multiple = len({look.layer for look in looks}) > 1
+    fit, tune = (_weighted(search, sights, looks, multiple, seed) for sights, seed in ((fits, 21), (tunes, 22)))
+    program, agreement = decide(fit, tune, looks, alphabet, task.answer, search.positions)
+    return Candidate(program, agreement, count(program_text(program, "")))
+
+
+def _weighted(search: Search, sights: Sequence[Sight], looks: Sequence[Look], multiple: bool, seed: int) -> Weighted:
+    """Cases of rows and probes, and of states by interchange, which count half."""
+    kind = search.task.answer
+    parts = [cases.states(search.model, sights[0], looks, kind)]
+    weights = [cases.repeat(1.0, parts[0])]
+    if looks:
+        parts.append(cases.interchanged(search.model, sights[0], looks, looks[-1].layer, kind, seed))
+    if multiple:
+        parts.append(cases.states(search.model, sights[1], looks, kind))
+    weights += [cases.repeat(0.5, part) for part in parts[1:]]
+    return Weighted(cases.joined(parts), np.concatenate(weights))

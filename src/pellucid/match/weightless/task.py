@@ -1,0 +1,112 @@
+"""What a task directory says about its model: vocabulary, kind of answer, and the rows it reads."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pellucid.base.errors import SubjectError
+from pellucid.subject.checkpoint import read_json
+
+Answer = Literal["argmax", "set"]
+TASK, INPUTS = "task.json", "inputs.jsonl.gz"
+
+
+@dataclass(frozen=True)
+class Row:
+    """Token ids from position 0, and the positions whose prediction counts."""
+
+    band: str
+    ids: tuple[int, ...]
+    scored: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A vocabulary, its special tokens, how an answer is read off the logits, and rows by length band.
+
+    `sampled` says that the rows were drawn from the vocabulary, as the directory has none.
+    """
+
+    name: str
+    vocabulary: tuple[str, ...]
+    special: tuple[int, ...]
+    answer: Answer
+    rows: tuple[Row, ...] = field(repr=False)
+    bands: tuple[str, ...]
+    trained: str
+    accuracy: dict[str, float]
+    sampled: bool = False
+
+    def content(self) -> tuple[int, ...]:
+        """The ids that stand in rows and are not special, in order."""
+        return tuple(sorted({id for row in self.rows for id in row.ids} - set(self.special)))
+
+
+def read_task(directory: Path) -> Task:
+    """The task that `directory` describes. Raises `SubjectError` where its files do not say what is needed."""
+    fields = read_json(directory / TASK)
+    vocabulary = fields.get("vocab")
+    if not isinstance(vocabulary, list) or not vocabulary or not all(isinstance(v, str) for v in vocabulary):
+        raise SubjectError(f"{directory / TASK} needs vocab: the list of its tokens, in the order of their ids")
+    special = tuple(
+        sorted({at for at, text in enumerate(vocabulary) if re.fullmatch(r"<\w+>", text)} | _named(fields, vocabulary))
+    )
+    answer: Answer = "set" if str(fields.get("output", "argmax")).startswith("set") else "argmax"
+    path = directory / INPUTS
+    rows = read_rows(path, len(vocabulary)) if path.is_file() else ()
+    bands = tuple(dict.fromkeys(row.band for row in rows))
+    accuracy = fields.get("accuracy_of_the_model_on_its_task")
+    known = accuracy if isinstance(accuracy, dict) else {}
+    trained = next((band for band in bands if band in str(fields.get("lengths", ""))), bands[0] if bands else "")
+    name = str(fields.get("name") or directory.name)
+    solved = {str(band): float(share) for band, share in known.items() if isinstance(share, int | float)}
+    return Task(name, tuple(vocabulary), special, answer, rows, bands, trained, solved)
+
+
+def _named(fields: dict[str, Any], vocabulary: list[str]) -> set[int]:
+    """The ids of the tokens that the task names as begin, separator, end and padding."""
+    named = [fields.get(role) for role in ("bos", "sep", "eos", "pad")]
+    return {vocabulary.index(text) for text in named if text in vocabulary}
+
+
+def read_rows(path: Path, vocabulary: int) -> tuple[Row, ...]:
+    """The rows in `path`. Raises `SubjectError` naming the first line that is not one."""
+    rows = []
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as stream:
+            for number, line in enumerate(stream, 1):
+                rows.append(_row(line, f"{path}:{number}", vocabulary))
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise SubjectError(f"{path} cannot be read as gzip text: {error}") from error
+    if not rows:
+        raise SubjectError(f"{path} has no rows; remove it to have rows sampled from the vocabulary")
+    return tuple(rows)
+
+
+def _row(line: str, where: str, vocabulary: int) -> Row:
+    try:
+        fields = json.loads(line)
+        row = Row(str(fields.get("band", "all")), tuple(fields["ids"]), tuple(fields["scored"]))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise SubjectError(f'{where}: {line[:60]!r} is no row {{"band", "ids", "scored"}} ({error})') from None
+    whole = all(isinstance(number, int) and not isinstance(number, bool) for number in (*row.ids, *row.scored))
+    if not whole or not row.scored or not all(0 <= id < vocabulary for id in row.ids):
+        raise SubjectError(f"{where}: ids must be in 0 … {vocabulary - 1}, and some position must be scored")
+    if not all(0 <= at < len(row.ids) for at in row.scored):
+        raise SubjectError(f"{where}: scored positions must lie within the row's {len(row.ids)} tokens")
+    return row
+
+
+def by_band(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """`rows` by band, in order of first appearance."""
+    found: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[row.band].append(row)
+    return dict(found)
