@@ -39,10 +39,7 @@ def test_weights_have_hugging_faces_names_and_nothing_else():
     assert sum(value.numel() for value in weights.values()) == zoo.card("village")["parameters"]
 
 
-BELOW_TARGET = pytest.mark.xfail(strict=True, reason="the model knows who owns the two things, but not which is whose")
-BY_PHENOMENON = pytest.mark.parametrize(
-    "phenomenon", [pytest.param(p, marks=BELOW_TARGET) if p == "tracking" else p for p in PHENOMENA]
-)
+BY_PHENOMENON = pytest.mark.parametrize("phenomenon", PHENOMENA)
 
 
 @pytest.fixture(scope="module")

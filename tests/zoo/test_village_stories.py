@@ -71,6 +71,22 @@ def test_every_phenomenon_occurs():
     assert min(counts.values()) > 100
 
 
+def test_a_thing_belongs_to_whom_it_last_went_to():
+    event = re.compile(
+        r"(?P<finder>\w+) finds a|gives the \w+ to (?P<receiver>\w+)|(?P<taker>\w+) takes the \w+ from (?P<giver>\w+)"
+        r"|Now the \w+ belongs to (?P<owner>\w+)"
+    )
+    checked = 0
+    for story in TEST:
+        has = None
+        for found in event.finditer(story.text):
+            said = found["giver"] or found["owner"]
+            assert said is None or said == has
+            checked += said is not None
+            has = found["finder"] or found["receiver"] or found["taker"] or has
+    assert checked == sum(span.phenomenon == "tracking" for story in TEST for span in story.spans) > 100
+
+
 def test_agreement_is_balanced():
     counts = Counter(
         span.detail.split("/")[1] for story in TRAIN for span in story.spans if span.phenomenon == "agreement"

@@ -20,11 +20,11 @@ Scene = Callable[[Stage], Iterable[Piece]]
 
 SCENES: MappingProxyType[Scene, float] = MappingProxyType(
     {
-        tracking: 33.0,
-        telling: 22.0,
-        stranger: 12.0,
-        giving: 8.0,
-        agreement: 8.0,
+        telling: 36.0,
+        tracking: 16.0,
+        stranger: 13.0,
+        giving: 9.0,
+        agreement: 9.0,
         succession: 6.0,
         pronouns: 5.5,
         closing: 5.5,

@@ -1,4 +1,4 @@
-"""Tracking: three things change hands up to three times; who has what?"""
+"""Tracking: a thing changes hands up to three times; who has it?"""
 
 from __future__ import annotations
 
@@ -10,35 +10,33 @@ from pellucid.zoo.village.people import Person
 from pellucid.zoo.village.pieces import Piece
 from pellucid.zoo.village.scenes.stage import Stage
 
-Owners = dict[str, Person]
+DISTRACTIONS = (" {one} waves to {other}.", " {one} takes a photo of {other}.", " {one} smiles at {other}.")
 
 
-def _transfer(stage: Stage, owners: Owners) -> Piece:
-    """One thing goes to somebody else."""
-    thing = pick(stage.rng, tuple(owners))
-    giver = owners[thing]
-    owners[thing] = pick(stage.rng, [person for person in stage.cast if person != giver])
-    return Piece(f" {giver.name} sells the {thing} {owners[thing].name} wants.")
+def _transfer(stage: Stage, thing: str, giver: Person, taker: Person, moves: int) -> Iterator[Piece]:
+    """The thing goes from one to another, told from either side; who had it is determined by the `moves` before."""
+    if stage.choose(("gives", "takes")) == "gives":
+        yield Piece(f" {giver.name} gives the {thing} to {taker.name}.")
+    else:
+        yield Piece(f" {taker.name} takes the {thing} from")
+        yield Piece(f" {giver.name}", "tracking", f"from/{moves}")
+        yield Piece(".")
 
 
 def tracking(stage: Stage) -> Iterator[Piece]:
-    """Three people have one thing each, hand them on, and the story says who has them now.
-
-    A person may end up with all of the things or with none, so that who has one does not say who has another.
-    """
-    things = stage.several(lexicon.THINGS, 3)
-    owners: Owners = dict(zip(things, stage.shuffled(stage.cast), strict=True))
-    first, second, third = (f"the {thing} {owner.name} has" for thing, owner in owners.items())
-    yield Piece(f" There is {first}, {second} and {third}.")
+    """Somebody finds a thing, it is handed on among three, something else happens, and the story says who has it."""
+    owner = stage.someone()
+    thing = stage.choose(lexicon.THINGS)
+    yield Piece(f" {owner.name} finds a {thing}.")
     moves = pick(stage.rng, (2, 1, 3))
-    for _ in range(moves):
-        yield _transfer(stage, owners)
-    asked, *others = stage.shuffled(things)
-    yield Piece(f" Now this is the {asked}")
-    yield Piece(f" {owners[asked].name}", "tracking", f"{moves}")
-    yield Piece(" has")
-    if stage.choose(("two", "one")) == "two":
-        yield Piece(f" and this is the {others[0]}")
-        yield Piece(f" {owners[others[0]].name}", "tracking", f"{moves}")
-        yield Piece(" has")
+    for before in range(moves):
+        taker = pick(stage.rng, [person for person in stage.cast if person != owner])
+        yield from _transfer(stage, thing, owner, taker, before)
+        owner = taker
+    happens = stage.choose(("something", "nothing"))
+    if happens == "something":
+        one, other = stage.pair()
+        yield Piece(stage.choose(DISTRACTIONS).format(one=one.name, other=other.name))
+    yield Piece(f" Now the {thing} belongs to")
+    yield Piece(f" {owner.name}", "tracking", f"now/{moves}/{happens}")
     yield Piece(".")
