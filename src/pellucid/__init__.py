@@ -10,6 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pellucid.exact.model import Model
+    from pellucid.experiment.attribute import agreement as agreement
+    from pellucid.experiment.attribute import edge_attribution as edge_attribution
+    from pellucid.experiment.attribute import estimate as estimate
+    from pellucid.experiment.circuits import faithfulness_curve as faithfulness_curve
+    from pellucid.experiment.circuits import find_circuit as find_circuit
+    from pellucid.experiment.circuits import judge as judge
+    from pellucid.experiment.circuits import score_edges as score_edges
     from pellucid.experiment.heads import head_scores as head_scores
     from pellucid.experiment.intervene import ablate as ablate
     from pellucid.experiment.intervene import means as means
@@ -22,8 +29,13 @@ if TYPE_CHECKING:
     from pellucid.experiment.readout import direct_effects as direct_effects
     from pellucid.experiment.readout import logit_lens as logit_lens
     from pellucid.experiment.sweep import sweep as sweep
+    from pellucid.experiment.tasks import read_task as read_task
     from pellucid.experiment.trace import trace as trace
+    from pellucid.experiment.why import why as why
     from pellucid.match.project import Project
+    from pellucid.match.running import open_subject as open_subject
+    from pellucid.view.pictures import attention as attention
+    from pellucid.view.pictures import picture as picture
 
 try:
     __version__ = _version("pellucid")
@@ -62,12 +74,18 @@ def open(directory: str | Path, *, trust: bool = False) -> Project:
 _VERBS = {
     **dict.fromkeys(("ablate", "means", "patch", "replace", "steer"), "pellucid.experiment.intervene"),
     **dict.fromkeys(("direct_effects", "logit_lens"), "pellucid.experiment.readout"),
+    **dict.fromkeys(("agreement", "edge_attribution", "estimate"), "pellucid.experiment.attribute"),
+    **dict.fromkeys(("faithfulness_curve", "find_circuit", "judge", "score_edges"), "pellucid.experiment.circuits"),
     "head_scores": "pellucid.experiment.heads",
     "logit_difference": "pellucid.experiment.metrics",
     "path_patch": "pellucid.experiment.paths",
     "probe": "pellucid.experiment.probes",
+    "read_task": "pellucid.experiment.tasks",
     "sweep": "pellucid.experiment.sweep",
     "trace": "pellucid.experiment.trace",
+    "why": "pellucid.experiment.why",
+    "open_subject": "pellucid.match.running",
+    **dict.fromkeys(("attention", "picture"), "pellucid.view.pictures"),
 }
 """The engine's verbs and the modules they live in, imported when first asked for."""
 

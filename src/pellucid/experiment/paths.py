@@ -73,9 +73,9 @@ def path_patch(
 ) -> PathEffect:
     """The metric of `base` when `receiver` hears from `sender` (at its selected positions) what it says in `source`.
 
-    The sender is an embedding or anything inside a layer; the receiver is where a head looks (QK, or its `q` or `k`), its
-    value (OV), a neuron, or `logits`, in a later layer (or the MLP of the same). Raises `PellucidError` where no path
-    leads from one to the other.
+    The sender is an embedding or anything inside a layer; the receiver is where a head looks (QK, or its `q` or `k`),
+    its value (OV), a neuron, or `logits`, in a later layer (or the MLP of the same). Raises `PellucidError` where no
+    path leads from one to the other.
     """
     model = model_of(subject)
     ids, other = ids_of(model, base), ids_of(model, source)

@@ -1,0 +1,328 @@
+"""Fast estimates of what patching would do, from gradients: two forward passes and one backward for everything at once.
+
+- Attribution patching (Nanda, 2023): a piece's change times the gradient there.
+- Edge attribution patching (Syed et al., 2023, arXiv 2310.10348): a writer's change times the gradient at a reader.
+- Integrated gradients (EAP-IG, Hanna et al., 2024, arXiv 2403.17806): the gradient is averaged over inputs between the
+  two runs' embeddings.
+- RelP-style rules (arXiv 2508.21258; layer-wise relevance propagation): gradients flow through norms as if their scale
+  were a constant, and through a neuron's activation function as if it were the line through 0 (slope post / pre).
+
+Each can be held against exact patching: `agreement` gives the correlations.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from pellucid.base.errors import PellucidError, closest
+from pellucid.exact.graph import Edit
+from pellucid.exact.lift import last_resid
+from pellucid.exact.model import Model
+from pellucid.experiment.metrics import Metric
+from pellucid.experiment.subjects import Subject, Text, edits_of, ids_of, model_of
+from pellucid.experiment.sweep import KINDS, STREAMS
+from pellucid.experiment.wiring import Wiring
+
+Method = Literal["gradient", "ig", "relp"]
+METHODS: tuple[Method, ...] = get_args(Method)
+STEPS = 5
+"""Points between the two runs that integrated gradients average over."""
+
+
+def estimate(
+    subject: Subject,
+    base: Text,
+    source: Text,
+    metric: Metric,
+    kind: str = "resid_pre",
+    method: str = "gradient",
+    steps: int = STEPS,
+) -> Float[Tensor, "layer member position prompt"]:
+    """What `sweep` of the same `kind` would measure minus the base run's metric, estimated by `method`.
+
+    Positions behind the one that the metric reads are left out, as there.
+    """
+    model = model_of(subject)
+    if kind not in KINDS:
+        raise PellucidError(f"{kind!r} cannot be estimated{closest(kind, list(KINDS)) or f'; expected {KINDS}'}")
+    ids, other = _pair(model, base, source, metric)
+    names = [f"L{layer:02d}.{'post' if kind == 'neuron' else kind}" for layer in range(model.config.n_layer)]
+    with torch.no_grad():
+        values = [model.run(rows, tuple(names), edits=edits_of(subject, rows)) for rows in (ids, other)]
+    gradients = _mean_gradients(subject, ids, other, names, metric, method, steps)
+    products = torch.stack([(values[1][name] - values[0][name]) * gradients[name] for name in names])
+    if kind in STREAMS:
+        return products.sum(-1)[:, None].permute(0, 1, 3, 2).float()
+    if kind == "pattern":
+        return products.sum(-1).permute(0, 2, 3, 1).float()
+    if kind == "neuron":
+        return products.permute(0, 3, 2, 1).float()
+    return products.sum(-1).permute(0, 3, 2, 1).float()
+
+
+@dataclass(frozen=True)
+class EdgeScores:
+    """For each edge, what the metric would lose if it carried the corrupted run's message: the mean over prompts."""
+
+    wiring: Wiring
+    scores: Float[Tensor, "writer reader"] = field(repr=False)
+    method: str
+
+    @property
+    def table(self) -> list[dict[str, Any]]:
+        """One line an edge, the largest score (in absolute value) first."""
+        at = self.wiring.real.nonzero()
+        order = self.scores[at[:, 0], at[:, 1]].abs().argsort(descending=True)
+        return [
+            {"edge": self.wiring.name(writer, reader), "score": float(self.scores[writer, reader])}
+            for writer, reader in at[order].tolist()
+        ]
+
+
+def edge_attribution(
+    subject: Subject,
+    clean: Text,
+    corrupted: Text,
+    metric: Metric,
+    method: str = "ig",
+    steps: int = STEPS,
+    prompts: int = 8,
+) -> EdgeScores:
+    """The score of every edge: (clean − corrupted message) · gradient of the metric at the reader's input.
+
+    `gradient` is EAP, `ig` EAP-IG with `steps` points; `prompts` are worked on at a time.
+    """
+    model = model_of(subject)
+    ids, other = _pair(model, clean, corrupted, metric)
+    wiring = Wiring.of(model.config)
+    total = torch.zeros(len(wiring.writers), len(wiring.readers), device=model.device)
+    for start in range(0, len(ids), prompts):
+        part = slice(start, start + prompts)
+        total += _edges(subject, ids[part], other[part], _Offset(metric, start), method, steps)
+    return EdgeScores(wiring, (total / len(ids)).float().cpu(), method)
+
+
+@dataclass(frozen=True)
+class _Offset:
+    """A metric whose prompts are numbered from `start`."""
+
+    metric: Metric
+    start: int
+
+    @property
+    def position(self) -> int:
+        return self.metric.position
+
+    def __call__(self, model: Model, final: Tensor, rows: Tensor) -> Tensor:
+        return self.metric(model, final, rows + self.start)
+
+
+def messages(
+    subject: Subject, ids: Int[Tensor, "batch pos"], edits: Mapping[str, Edit] | None = None
+) -> Float[Tensor, "writer batch pos model"]:
+    """What every writer says: the embedding, each head (without the layer's bias), each MLP (with its bias)."""
+    model = model_of(subject)
+    layers = range(model.config.n_layer)
+    names = ["L00.resid_pre", *(f"L{layer:02d}.{name}" for layer in layers for name in ("z", "mlp_out"))]
+    found = model.run(ids, tuple(names), edits={**edits_of(subject, ids), **(edits or {})})
+    said = [found["L00.resid_pre"][None]]
+    for layer in layers:
+        out = model.weights[f"h.{layer}.attn.c_proj.weight"].view(model.config.n_head, model.config.d_head, -1)
+        said.append(torch.einsum("bphd,hdm->hbpm", found[f"L{layer:02d}.z"], out))
+        said.append(found[f"L{layer:02d}.mlp_out"][None])
+    return torch.cat(said)
+
+
+def _edges(
+    subject: Subject, ids: Tensor, other: Tensor, metric: Metric, method: str, steps: int
+) -> Float[Tensor, "writer reader"]:
+    """Scores summed over some prompts."""
+    model = model_of(subject)
+    wiring = Wiring.of(model.config)
+    layers = range(model.config.n_layer)
+    with torch.no_grad():
+        said = (messages(subject, ids) - messages(subject, other)).flatten(1)
+    slopes = torch.zeros(len(wiring.writers), len(wiring.readers), device=model.device)
+    names = [f"L{layer:02d}.{name}" for layer in layers for name in ("q", "k", "v", "LN2")] + ["final"]
+    extra = [f"L{layer:02d}.{name}" for layer in layers for name in ("resid_pre", "resid_mid")] + [
+        last_resid(model.config)
+    ]
+    points = list(_points(method, steps))
+    for share in points:
+        with_edits = _between(subject, ids, other, share)
+        gradients, values = _gradients(subject, ids, names, metric, with_edits, extra, frozen=method == "relp")
+        for layer in layers:
+            at, block = f"L{layer:02d}", f"h.{layer}"
+            weight = model.weights[f"{block}.attn.c_attn.weight"].chunk(3, 1)
+            for part, own in zip("qkv", weight, strict=True):
+                per_head = own.view(len(own), model.config.n_head, -1)
+                back = torch.einsum("bphd,mhd->hbpm", gradients[f"{at}.{part}"], per_head)
+                back = _through_norm(back, values[f"{at}.resid_pre"], model, f"{block}.ln_1", method == "relp")
+                before = wiring.before(layer, part)
+                slopes[:before, wiring.reads_at(layer, part)] += said[:before] @ back.flatten(1).T
+            back = _through_norm(
+                gradients[f"{at}.LN2"], values[f"{at}.resid_mid"], model, f"{block}.ln_2", method == "relp"
+            )
+            before = wiring.before(layer, "mlp")
+            slopes[:before, wiring.reads_at(layer, "mlp")] += said[:before] @ back.flatten()[:, None]
+        back = _through_norm(gradients["final"], values[last_resid(model.config)], model, "ln_f", method == "relp")
+        slopes[:, -1:] += said @ back.flatten()[:, None]
+    return slopes / len(points)
+
+
+def _through_norm(
+    gradient: Float[Tensor, "*reader batch pos model"],
+    x: Float[Tensor, "batch pos model"],
+    model: Model,
+    norm: str,
+    frozen: bool,
+) -> Float[Tensor, "*reader batch pos model"]:
+    """The gradient at a norm's input `x` given that at its output; `frozen`: as if the scale were constant."""
+    centred = x - x.mean(-1, keepdim=True)
+    scale = torch.sqrt(centred.square().mean(-1, keepdim=True) + model.config.layer_norm_epsilon)
+    gained = gradient * model.weights[f"{norm}.weight"]
+    back = gained - gained.mean(-1, keepdim=True)
+    if not frozen:
+        normed = centred / scale
+        back = back - normed * (gained * normed).mean(-1, keepdim=True)
+    return back / scale
+
+
+# --- gradients --------------------------------------------------------------------------------------------------------
+
+
+def _pair(model: Model, base: Text, source: Text, metric: Metric) -> tuple[Tensor, Tensor]:
+    """The tokens of both runs, up to the position that the metric reads."""
+    ids, other = ids_of(model, base), ids_of(model, source)
+    if ids.shape != other.shape:
+        raise PellucidError(
+            f"clean prompts have shape {list(ids.shape)} (prompts, tokens), corrupted {list(other.shape)}; "
+            "they must match"
+        )
+    read = metric.position % ids.shape[1]
+    return ids[:, : read + 1], other[:, : read + 1]
+
+
+def _points(method: str, steps: int) -> Iterator[float]:
+    """How far from the source's to the base's embeddings gradients are taken; 1 is the base run."""
+    if method not in METHODS:
+        raise PellucidError(f"{method!r} is no method{closest(method, list(METHODS)) or f'; expected {METHODS}'}")
+    if steps < 1:
+        raise PellucidError(f"steps is {steps}, expected at least 1")
+    yield from ([1.0] if method != "ig" else [step / steps for step in range(1, steps + 1)])
+
+
+def _between(subject: Subject, ids: Tensor, other: Tensor, share: float) -> dict[str, Edit]:
+    """Edits that start a run `share` of the way from `other` to `ids`."""
+    edits = dict(edits_of(subject, ids))
+    if share == 1:
+        return edits
+    model = model_of(subject)
+    with torch.no_grad():
+        far = model.run(other, ("EMB.TOK",))["EMB.TOK"]
+    edits["EMB.TOK"] = lambda x: far + share * (x - far)
+    return edits
+
+
+def _mean_gradients(
+    subject: Subject, ids: Tensor, other: Tensor, names: Sequence[str], metric: Metric, method: str, steps: int
+) -> dict[str, Tensor]:
+    points = list(_points(method, steps))
+    total: dict[str, Tensor] = {}
+    for share in points:
+        edits = _between(subject, ids, other, share)
+        found, _ = _gradients(subject, ids, names, metric, edits, (), frozen=method == "relp")
+        total = {name: total[name] + value if total else value for name, value in found.items()}
+    return {name: value / len(points) for name, value in total.items()}
+
+
+def _gradients(
+    subject: Subject,
+    ids: Tensor,
+    names: Sequence[str],
+    metric: Metric,
+    edits: Mapping[str, Edit],
+    extra: Sequence[str],
+    *,
+    frozen: bool,
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Gradients of the summed metric at `names`, and the values of `extra`; `frozen` applies the rules of relevance."""
+    model = model_of(subject)
+    edits = dict(edits)
+    if frozen:
+        edits |= _rules(model, edits)
+    for name in names:
+        edits[name] = _leaf_after(edits.get(name))
+    rows = torch.arange(len(ids), device=model.device)
+    with torch.enable_grad():
+        values = model.run(ids, tuple(dict.fromkeys((*names, *extra, "final"))), edits=edits)
+        value = metric(model, values["final"][:, metric.position], rows).sum()
+        found = torch.autograd.grad(value, [values[name] for name in names], allow_unused=True)
+    pairs = zip(names, found, strict=True)
+    gradients = {name: torch.zeros_like(values[name]) if g is None else g for name, g in pairs}
+    return gradients, {name: values[name].detach() for name in extra}
+
+
+def _rules(model: Model, edits: Mapping[str, Edit]) -> dict[str, Edit]:
+    """Edits that change no value: scales of norms carry no gradient, activation functions that of post / pre."""
+    changed: dict[str, Edit] = {"final.scale": torch.detach}
+    for layer in range(model.config.n_layer):
+        at = f"L{layer:02d}"
+        changed |= {f"{at}.LN1.scale": torch.detach, f"{at}.LN2.scale": torch.detach}
+        changed |= _line(at, edits.get(f"{at}.pre"))
+    return changed
+
+
+def _line(at: str, before: Edit | None) -> dict[str, Edit]:
+    held: list[Tensor] = []
+
+    def pre(x: Tensor) -> Tensor:
+        held[:] = [x if before is None else before(x)]
+        return held[0]
+
+    def post(y: Tensor) -> Tensor:
+        (x,) = held
+        near_zero = x.abs() < 1e-6
+        slope = torch.where(near_zero, 0.5, y / torch.where(near_zero, 1.0, x)).detach()
+        straight = x * slope
+        return straight + (y - straight).detach()
+
+    return {f"{at}.pre": pre, f"{at}.post": post}
+
+
+def _leaf_after(before: Edit | None) -> Edit:
+    def edit(x: Tensor) -> Tensor:
+        x = x if before is None else before(x)
+        return x if x.requires_grad else x.detach().requires_grad_()
+
+    return edit
+
+
+# --- against exact patching -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How estimates compare with exact effects: correlations of values and ranks over `n` pieces (NaN below 3)."""
+
+    pearson: float
+    spearman: float
+    n: int
+
+
+def agreement(estimates: Tensor, exact: Tensor) -> Agreement:
+    """The correlation between estimated and exact effects of the same shape."""
+    if estimates.shape != exact.shape:
+        raise PellucidError(f"estimates have shape {list(estimates.shape)}, exact effects {list(exact.shape)}")
+    pairs = torch.stack([estimates.flatten().double().cpu(), exact.flatten().double().cpu()])
+    if pairs.shape[1] < 3:
+        return Agreement(math.nan, math.nan, pairs.shape[1])
+    ranks = pairs.argsort(1).argsort(1).double()
+    return Agreement(float(torch.corrcoef(pairs)[0, 1]), float(torch.corrcoef(ranks)[0, 1]), pairs.shape[1])

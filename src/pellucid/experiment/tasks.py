@@ -1,0 +1,165 @@
+"""Tasks: minimal pairs of prompts, of which one small change decides what comes next.
+
+A file of a task has one JSON object a line: `clean` and `corrupted` (texts of the same number of tokens), `answers` and
+`instead` (what follows the clean and the corrupted prompt; lists), and, where known, `cause` (the characters of `clean`
+that decide, as pairs of start and end). Of an answer of several tokens the first counts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from pellucid.base.errors import PellucidError
+from pellucid.base.files import write_text
+from pellucid.exact.model import Model
+from pellucid.experiment.metrics import LogitDifference
+
+_KEYS = ("clean", "corrupted", "answers", "instead")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One minimal pair."""
+
+    clean: str
+    corrupted: str
+    answers: tuple[str, ...]
+    instead: tuple[str, ...]
+    cause: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pairs of the same length in tokens, and the difference of logits that tells their answers apart."""
+
+    clean: Int[Tensor, "batch pos"]
+    corrupted: Int[Tensor, "batch pos"]
+    metric: LogitDifference
+    pairs: tuple[Pair, ...]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Minimal pairs of one kind."""
+
+    name: str
+    pairs: tuple[Pair, ...] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def batches(self, model: Model) -> list[Batch]:
+        """The pairs in tokens, grouped by length.
+
+        Raises `PellucidError` quoting the first pair whose prompts differ in length or whose answers begin alike.
+        """
+        groups: dict[int, list[tuple[Pair, Tensor, Tensor, Any, Any]]] = defaultdict(list)
+        for pair in self.pairs:
+            read = read_pair(model, pair)
+            if isinstance(read, str):
+                raise PellucidError(f"{self.name}: {read}")
+            groups[read[0].shape[1]].append((pair, *read))
+        found = []
+        for group in groups.values():
+            pairs, clean, corrupted, answers, instead = zip(*group, strict=True)
+            metric = LogitDifference(tuple(answers), tuple(instead))
+            found.append(Batch(torch.cat(clean), torch.cat(corrupted), metric, tuple(pairs)))
+        if not found:
+            raise PellucidError(f"{self.name} has no pairs that {model.subject.name} can read")
+        return found
+
+    def fitting(self, model: Model) -> Task:
+        """The pairs that this model's tokens can tell apart, prompts matching token by token."""
+        return Task(self.name, tuple(pair for pair in self.pairs if not isinstance(read_pair(model, pair), str)))
+
+    def split(self, share: float = 0.5) -> tuple[Task, Task]:
+        """The first `share` of the pairs, to search on, and the rest, to measure on."""
+        cut = round(share * len(self.pairs))
+        return Task(self.name, self.pairs[:cut]), Task(self.name, self.pairs[cut:])
+
+    def save(self, path: Path | str) -> None:
+        """Write the pairs as JSON lines."""
+        lines = [
+            json.dumps(
+                {key: getattr(pair, key) for key in _KEYS} | {"cause": [list(span) for span in pair.cause]},
+                ensure_ascii=False,
+            )
+            for pair in self.pairs
+        ]
+        write_text(Path(path), "\n".join(lines) + "\n")
+
+    @staticmethod
+    def of(name: str, rows: Iterable[Any]) -> Task:
+        """A task of objects that have the fields of a pair."""
+        return Task(
+            name, tuple(Pair(r.clean, r.corrupted, tuple(r.answers), tuple(r.instead), tuple(r.cause)) for r in rows)
+        )
+
+
+def read_task(path: Path | str, limit: int | None = None) -> Task:
+    """The task in a file of JSON lines. Raises `PellucidError` naming the first line that is no pair."""
+    path = Path(path)
+    if not path.is_file():
+        raise PellucidError(f"{path} is not a file; a task is a file of JSON lines with {', '.join(_KEYS)}")
+    pairs: list[Pair] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if line.strip() and (limit is None or len(pairs) < limit):
+            pairs.append(_pair(line, f"{path}:{number}"))
+    return Task(path.stem, tuple(pairs))
+
+
+def _pair(line: str, place: str) -> Pair:
+    try:
+        entry = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise PellucidError(f"{place}: {error}; expected a JSON object") from None
+    if not isinstance(entry, dict) or (missing := [key for key in _KEYS if key not in entry]):
+        lacks = ", ".join(missing) if isinstance(entry, dict) else "everything"
+        raise PellucidError(f"{place} lacks {lacks}; a pair has {', '.join(_KEYS)} and may have cause")
+    texts = [entry["clean"], entry["corrupted"]]
+    lists = [[entry[key]] if isinstance(entry[key], str) else entry[key] for key in ("answers", "instead")]
+    fine = all(isinstance(text, str) for text in texts)
+    fine = fine and all(isinstance(each, list) and each and all(isinstance(one, str) for one in each) for each in lists)
+    if not fine:
+        raise PellucidError(f"{place}: clean and corrupted must be texts, answers and instead lists of texts")
+    cause = tuple((int(start), int(end)) for start, end in entry.get("cause", ()))
+    return Pair(texts[0], texts[1], tuple(lists[0]), tuple(lists[1]), cause)
+
+
+def read_pair(
+    model: Model, pair: Pair
+) -> tuple[Int[Tensor, "one pos"], Int[Tensor, "one pos"], tuple[int, ...], tuple[int, ...]] | str:
+    """The pair in tokens, or why it cannot be used."""
+    try:
+        clean, corrupted = model.ids(pair.clean), model.ids(pair.corrupted)
+        sides = [tuple(dict.fromkeys(model.tokenizer.encode(a)[0] for a in s)) for s in (pair.answers, pair.instead)]
+    except (PellucidError, IndexError) as error:
+        return f"{pair.clean!r}: {error}"
+    if clean.shape != corrupted.shape:
+        return (
+            f"{pair.clean!r} has {clean.shape[1]} tokens and {pair.corrupted!r} has {corrupted.shape[1]}; clean and "
+            "corrupted prompts must match token by token"
+        )
+    if clean.shape[1] > model.n_ctx:
+        return f"{pair.clean!r} has {clean.shape[1]} tokens, more than the {model.n_ctx} positions of the model"
+    if set(sides[0]) & set(sides[1]):
+        return f"{pair.clean!r}: {pair.answers} and {pair.instead} begin with the same token"
+    return clean, corrupted, sides[0], sides[1]
+
+
+def cause_positions(model: Model, pair: Pair) -> list[int]:
+    """The positions of the clean prompt whose tokens differ from the corrupted one's: where the decision is made."""
+    read = read_pair(model, pair)
+    if isinstance(read, str):
+        raise PellucidError(read)
+    positions: list[int] = (read[0] != read[1])[0].nonzero()[:, 0].tolist()
+    return positions

@@ -1,0 +1,224 @@
+"""Why did it say this? The heads, MLPs and tokens that made one prediction, ranked, and verified by ablating them.
+
+What is explained is the difference between the logits of what was said and of something else. Gradients say what each
+head and MLP at each position, and each token, adds to it beyond its mean over ordinary text; the largest are then put
+back to their mean in an exact run, one by one and all together. Shares are of the difference, are measured and not
+estimated, and need not add up to one: parts stand in for one another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from pellucid.base.errors import PellucidError
+from pellucid.exact.model import Model
+from pellucid.experiment.intervene import Change, Means, ablate, means
+from pellucid.experiment.subjects import Subject, model_of, token_id, token_texts
+from pellucid.experiment.trace import Gradients, Trace, trace
+
+TOP = 10
+"""Parts that are verified."""
+ROWS, LENGTH = 16, 48
+"""Rows of text that means are taken over where none is given, and tokens in each."""
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A part at a position: what gradients `estimate` it adds, what ablating it alone takes away, and as a share.
+
+    `looks_at` are the positions that a head takes most from, with their shares of its attention; `neurons` the neurons
+    of an MLP that add most.
+    """
+
+    part: str
+    position: int
+    token: str
+    estimate: float
+    effect: float
+    share: float
+    looks_at: tuple[tuple[int, str, float], ...] = ()
+    neurons: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def words(self) -> str:
+        """What can be said of it in a line."""
+        if self.looks_at:
+            return ", ".join(f"looks at {token!r} ({100 * share:.0f} %)" for _, token, share in self.looks_at)
+        if self.neurons:
+            return ", ".join(f"{name} {value:+.2f}" for name, value in self.neurons)
+        return "the token itself" if self.part == "EMB.TOK" else ""
+
+
+@dataclass(frozen=True)
+class Why:
+    """A prediction and its causes, the largest measured effect first.
+
+    `margin` is the difference of logits; `together` the share that is lost where all causes are at their means at once.
+    """
+
+    prompt: str
+    tokens: tuple[str, ...]
+    said: str
+    instead: str
+    margin: float
+    together: float
+    causes: tuple[Cause, ...] = field(repr=False)
+
+    @property
+    def table(self) -> list[dict[str, Any]]:
+        """One line a cause."""
+        return [
+            {
+                "part": cause.part,
+                "position": cause.position,
+                "token": cause.token,
+                "share": cause.share,
+                "effect": cause.effect,
+                "estimate": cause.estimate,
+                "what": cause.words,
+            }
+            for cause in self.causes
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON shows it."""
+        fields: dict[str, Any] = {"prompt": self.prompt, "said": self.said, "instead": self.instead}
+        return fields | {"margin": self.margin, "together": self.together, "causes": self.table}
+
+    @property
+    def text(self) -> str:
+        """The table to read."""
+        head = f"{self.prompt!r} → {self.said!r} rather than {self.instead!r}: {self.margin:+.2f} in the logits"
+        lines = [
+            f"{100 * cause.share:6.1f} %  {cause.part:<14} at {cause.position:>3} {cause.token!r:<14} {cause.words}"
+            for cause in self.causes
+        ]
+        return "\n".join([head, *lines, f"{100 * self.together:6.1f} %  all of these at their means at once"])
+
+
+def why(
+    subject: Subject,
+    prompt: str,
+    instead: str | None = None,
+    *,
+    texts: Int[Tensor, "row pos"] | None = None,
+    top: int = TOP,
+    seed: int = 0,
+) -> Why:
+    """Explain what `subject` says next after `prompt`, rather than `instead` (the runner-up where that is None).
+
+    Means are over `texts` (rows of token ids), or over rows that the subject's model writes itself from `seed`.
+    Raises `PellucidError` for an `instead` that is not one token, or is what was said.
+    """
+    model = model_of(subject)
+    layers = range(model.config.n_layer)
+    names = ["EMB.TOK", *(f"L{layer:02d}.{name}" for layer in layers for name in ("z", "mlp_out", "post", "pattern"))]
+    run = trace(subject, prompt, names, gradients=True)
+    last = run.logits[0, -1].detach().float()
+    said = int(last.argmax())
+    other = int(last.topk(2).indices[1]) if instead is None else token_id(model, instead)
+    if said == other:
+        raise PellucidError(f"{instead!r} is what was said after {prompt!r}; ask for something else instead")
+    averages = means(
+        subject, own_text(model, seed) if texts is None else texts, [n for n in names if "pattern" not in n]
+    )
+    slopes = run.gradients(run.logits[0, -1, said] - run.logits[0, -1, other])
+    estimates = _estimates(model, run, slopes, averages)
+    order = sorted(estimates, key=lambda place: -abs(estimates[place]))[:top]
+
+    def margin(changes: Sequence[Change]) -> float:
+        with torch.no_grad():
+            logits = trace(subject, run.ids, changes=changes).logits[0, -1].float()
+        return float(logits[said] - logits[other])
+
+    whole = margin([])
+    tokens = token_texts(model, run.ids[0])
+    causes = []
+    for place in order:
+        effect = whole - margin([_ablated(place, averages)])
+        part, position = place
+        detail = _looks(run, place, tokens), _neurons(run, slopes, averages, place)
+        share = effect / whole if whole else float("nan")
+        causes.append(Cause(part, position, tokens[position], estimates[place], effect, share, *detail))
+    left = margin([_ablated(place, averages) for place in order])
+    causes.sort(key=lambda cause: -abs(cause.effect))
+    words = [model.tokenizer.decode([token]) for token in (said, other)]
+    together = (whole - left) / whole if whole else float("nan")
+    return Why(prompt, tuple(tokens), words[0], words[1], whole, together, tuple(causes))
+
+
+Place = tuple[str, int]
+"""A part (a head's OV, an MLP `L00.mlp_out`, or EMB.TOK) and a position."""
+
+
+def _estimates(model: Model, run: Trace, slopes: Gradients, averages: Means) -> dict[Place, float]:
+    """Σ (activation − mean) · gradient for every part at every position."""
+
+    def beyond(name: str) -> Float[Tensor, pos * _]:
+        held = run.activations[name].detach()
+        product: Tensor = (held - averages.activations[name]) * slopes.activations[name]
+        return product[0].sum(-1).float()
+
+    found: dict[Place, float] = {("EMB.TOK", at): value for at, value in enumerate(beyond("EMB.TOK").tolist())}
+    for layer in range(model.config.n_layer):
+        for at, heads in enumerate(beyond(f"L{layer:02d}.z").tolist()):
+            found |= {(f"L{layer:02d}.H{head:02d}.OV", at): value for head, value in enumerate(heads)}
+        mlp = f"L{layer:02d}.mlp_out"
+        found |= {(mlp, at): value for at, value in enumerate(beyond(mlp).tolist())}
+    return found
+
+
+def _ablated(place: Place, averages: Means) -> Change:
+    """The change that puts a part at a position back to its mean."""
+    part, position = place
+    if part.endswith(".OV"):
+        layer, head, _ = part.split(".")
+        return ablate(f"{layer}.z", mean=averages, heads=int(head[1:]), positions=position)
+    return ablate(part, mean=averages, positions=position)
+
+
+def _looks(run: Trace, place: Place, tokens: Sequence[str], most: int = 2) -> tuple[tuple[int, str, float], ...]:
+    """The positions that a head takes most from; nothing for what is no head."""
+    part, position = place
+    if not part.endswith(".OV"):
+        return ()
+    layer, head, _ = part.split(".")
+    pattern = run.activations[f"{layer}.pattern"][0, int(head[1:]), position].detach().float()
+    shares, at = pattern.topk(min(most, position + 1))
+    pairs = zip(at.tolist(), shares.tolist(), strict=True)
+    return tuple((key, tokens[key], share) for key, share in pairs if share >= 0.1)
+
+
+def _neurons(
+    run: Trace, slopes: Gradients, averages: Means, place: Place, most: int = 3
+) -> tuple[tuple[str, float], ...]:
+    """The neurons of an MLP that add most at a position; nothing for what is no MLP."""
+    part, position = place
+    if not part.endswith(".mlp_out"):
+        return ()
+    name = f"{part.removesuffix('.mlp_out')}.post"
+    change = run.activations[name][0, position].detach() - averages.activations[name][0, 0]
+    added = (change * slopes.activations[name][0, position]).float()
+    at = added.abs().topk(min(most, len(added))).indices.tolist()
+    return tuple((f"{name.removesuffix('.post')}.N{neuron:04d}", float(added[neuron])) for neuron in at)
+
+
+def own_text(model: Model, seed: int = 0, rows: int = ROWS, length: int = LENGTH) -> Int[Tensor, "row pos"]:
+    """Rows of tokens that a model writes itself at temperature 1, begun as its texts begin."""
+    rng = np.random.default_rng(seed)
+    end = model.tokenizer.eos_id
+    token = rng.integers(model.n_vocab, size=rows) if end is None else np.full(rows, end)
+    written, cache = [token], None
+    for _ in range(min(length, model.n_ctx) - 1):
+        logits, cache = model.extend(token[:, None].astype(np.int64), cache, last_only=True)
+        mass = np.exp(logits[:, -1] - logits[:, -1].max(-1, keepdims=True)).cumsum(-1, dtype=np.float64)
+        token = (mass <= rng.random((rows, 1)) * mass[:, -1:]).sum(-1)
+        written.append(token)
+    return torch.from_numpy(np.stack(written, 1).astype(np.int64)).to(model.device)
