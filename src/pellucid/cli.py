@@ -19,6 +19,7 @@ from pellucid import __version__
 from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError
 from pellucid.base.files import write_text
+from pellucid.experiment.why import TOP, why
 from pellucid.listing.parse import page_name
 from pellucid.match.check import check, moved, print_check
 from pellucid.match.decompile import Request, decompile
@@ -26,11 +27,13 @@ from pellucid.match.examine import examine
 from pellucid.match.next import next_parts, print_suggestions
 from pellucid.match.project import Project
 from pellucid.match.report import page_data
+from pellucid.match.running import open_subject
 from pellucid.match.scoreboard import show as show_scoreboard
 from pellucid.match.scratch import print_scratch, scratch
 from pellucid.match.show import describe, figures_dict, print_figures, print_parts
 from pellucid.match.verify import verify as verify_program
 from pellucid.match.watch import watch
+from pellucid.view.pictures import picture
 from pellucid.view.report import render
 from pellucid.zoo import registry
 
@@ -210,6 +213,33 @@ def run(
     with plain_errors():
         text = Project.open(directory, trust=trust).generate(prompt, tokens, source_only=source_only)
         print_json({"prompt": prompt, "continuation": text}) if json_ else print(prompt + text)
+
+
+@app.command("why")
+def why_command(
+    subject: Annotated[str, typer.Argument(metavar="SUBJECT|DIR", help="A subject, or a directory of its program.")],
+    prompt: Annotated[str, typer.Argument(help="The text whose continuation is to be explained.")],
+    instead: Annotated[
+        str | None, typer.Option(help="A token that could have been said; without it, the runner-up.")
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many parts to verify.")] = TOP,
+    source_only: Annotated[
+        bool, typer.Option("--source-only", help="Switch every QK and IN residual of DIR off.")
+    ] = False,
+    html: Annotated[Path | None, typer.Option(help="Save a picture as one HTML file.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Save a picture as PNG.")] = None,
+    trust: Trust = False,
+    json_: AsJson = False,
+) -> None:
+    """Explain what is said next after PROMPT: the parts that made it, ranked, and verified by ablating them."""
+    with plain_errors():
+        found = why(open_subject(subject, source_only=source_only, trust=trust), prompt, instead, top=top)
+        drawn = picture(found)
+        if html:
+            drawn.save_html(html)
+        if png:
+            drawn.save_png(png)
+        print_json(found.to_dict()) if json_ else print(found.text)
 
 
 @app.command()
