@@ -109,11 +109,13 @@ def test_a_lifted_part_whose_residual_is_on_runs_raw(lab: Lab, tmp_path: Path) -
     assert largest(load_program(tmp_path), Twin(lab.model, []), lab.rows[:5]) <= 1e-5
 
 
-def test_source_only_runs_the_mean_of_what_is_lifted(lab: Lab, tmp_path: Path) -> None:
+def test_source_only_knows_nothing_of_what_is_lifted(lab: Lab, tmp_path: Path) -> None:
     lab.program(tmp_path, [])
     raw = load_program(tmp_path, "all").logits(lab.rows[:2].numpy())
     forms: list[Form] = list(lab.stored())
     lifted = lab.program(tmp_path, forms, source_only="all").logits(lab.rows[:2].numpy())
     np.testing.assert_allclose(lifted, raw, atol=1e-5)
     code = lab.program(tmp_path, forms, source_only="code").logits(lab.rows[:2].numpy())
+    without = lab.program(tmp_path, [], source_only="code").logits(lab.rows[:2].numpy())
+    np.testing.assert_allclose(code, without, atol=1e-5)
     assert np.abs(code - lifted).max() > 1e-3

@@ -164,10 +164,10 @@ def example(layers: int = 4, heads: int = 4, neurons: int = 512, width: int = 12
         "trigram": fidelity(44.9, 0.74, 57.6, names),
         "progress": {
             "residual_free": {
-                "lifted": {"parameters": 0.021, "effect": 0.094},
-                "source": {"parameters": 0.0873, "effect": 0.316},
-                "code": {"parameters": 0.1083},
-                "data": {"parameters": 0.0},
+                "lifted": {"parameters": 0.021, "effect": 0.094, "data_effect": 0.043},
+                "source": {"parameters": 0.0873, "effect": 0.316, "data_effect": 0.0},
+                "code": {"parameters": 0.1083, "effect": 0.41},
+                "data": {"parameters": 0.012, "effect": 0.043},
             },
             "source_only": source_only["overall"],
             "evidence": {"share": 0.271, "mean_score": 0.836, "n": 214},

@@ -104,6 +104,12 @@ class Program:
         with _errors(self.directory):
             self.model.plan.check(self.model.vocabulary)
 
+    def lifted(self, key: str) -> tuple[Any, Float32[np.ndarray, " model"]]:
+        """What a lifted head runs that has no residual (`read`, `write`, `bias`), and its mean write."""
+        with _errors(self.directory):
+            plan, (layer, head, _) = self.model.plan, key.split(".")
+            return plan.runs(key), plan.mean(f"{layer}.OV")[int(head[1:])]
+
     def source_output(
         self, key: str, ids: Integer[np.ndarray, "batch pos"], shape: tuple[int, ...]
     ) -> Float32[np.ndarray, "*_"]:

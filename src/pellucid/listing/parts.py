@@ -93,7 +93,7 @@ class Plan:
     """What every part runs: the statements of this program, the residuals of `parts.toml`, and `source_only`.
 
     `source_only` switches residuals off: "code" for every QK and IN, "all" for embeddings, OV and OUT as well; what has
-    no source then is its mean, and lifted parts have none. None runs the full program.
+    no source then is its mean. Lifted parts have none. None runs the full program.
     """
 
     def __init__(self, config: Config, weights: dict[str, Floats], source_only: str | None, directory: Path):
@@ -156,10 +156,8 @@ class Plan:
         """Raw, lifted, mean, constant or function, by form and residual."""
         kind = address.rpartition(".")[2]
         source = Source(statement) if statement.function else None
-        if kind in self.off and statement.form not in ("source", "constants"):
-            return "mean"
-        if statement.form == "raw":
-            return "raw"
+        if statement.form == "raw" or (self.off and statement.form in ("lifted", "mean", "means")):
+            return "mean" if kind in self.off else "raw"
         dropped = address in self.dropped or any(pattern.fullmatch(address) for pattern in self.patterns)
         if kind not in self.off and not dropped:
             return "raw"  # source + (raw − source)

@@ -15,6 +15,8 @@ from pellucid.listing.parse import Page, order, read_page
 _FUNCTION = re.compile(r"(?m)^def (\w+)\(")
 _GROUP = re.compile(r'raw\("L\d+\.(H00\.QK|ATTN\.B|N\*\.IN)"')
 """Statements that emission sets apart from the one before by a blank line."""
+_APART = ("constants(", "means(")
+"""Statements about several neurons stand apart."""
 _NEEDLESS = re.compile(r"L\d+\.(IN|OUT|N\d+\.(IN|OUT))")
 """Statements that a raw part can do without: those about single neurons."""
 
@@ -74,6 +76,7 @@ def _splice(lines: list[str], first: int, end: int, texts: list[str]) -> None:
     above = next((n for n in range(first, 0, -1) if lines[n - 1].strip()), 0)
     below = next((n for n in range(end, len(lines)) if lines[n].strip()), len(lines))
     had = (first - above, below - end)
+    gone = 2 if not texts and lines[first].startswith(_APART) else 0  # it stood apart, and what is left need not
     pieces = [text.split("\n") for text in texts]
     before = lines[above - 1 : above] if above else []
     after = lines[below : below + 1]
@@ -83,7 +86,7 @@ def _splice(lines: list[str], first: int, end: int, texts: list[str]) -> None:
         new += [""] * _blank(last, piece, had[0] if number == 0 else 0) + piece
         last = piece
     if after:
-        new += [""] * _blank(last, after, had[1] if pieces else max(had))
+        new += [""] * _blank(last, after, had[1] if pieces else max(*had, gone))
     lines[above:below] = new if after else [*new, ""]
 
 
@@ -94,10 +97,10 @@ def _blank(above: list[str], below: list[str], had: int) -> int:
     function = above[-1][:1] == " " or above[0].startswith("@") or below[0].startswith(("@", "def "))
     if function:
         return 2
-    if any(piece[0].startswith(("constants(", "means(")) or piece[-1].startswith(")") for piece in (above, below)):
+    if any(piece[0].startswith(_APART) or piece[-1].startswith(")") for piece in (above, below)):
         return max(1, min(had, 2))
     if below[0].startswith("raw(") and above[-1].startswith("raw(") and had > 1:
-        return int(bool(_GROUP.match(below[0])))  # a function stood between
+        return int(bool(_GROUP.match(below[0])))  # something else stood between
     return min(had, 2) if below[0].startswith("#") or above[-1].startswith("#") else min(had, 1)
 
 

@@ -16,6 +16,7 @@ from pellucid.base.files import sha256_text
 from pellucid.exact.model import Model
 from pellucid.explain.symbols import Symbol, merge, write_symbols
 from pellucid.listing.emit import emit
+from pellucid.match.joint import measure_joint
 from pellucid.match.lifted import (
     LiftedParts,
     dump_lifted,
@@ -67,6 +68,7 @@ def decompile(request: Request) -> Project:
     verify(project, quick=request.quick)
     if candidates:
         back_off(project, candidates, quick=request.quick)
+        prove_together(project, candidates, quick=request.quick)
     return project
 
 
@@ -230,6 +232,17 @@ def standing(project: Project, sources: Sources) -> set[Address]:
     """The addresses whose statement is what emission wrote: what a person wrote is not ours to judge."""
     listing = project.listing()
     return {address for address in sources.forms if not listing[address].by_person and listing.form(address) != "raw"}
+
+
+def prove_together(project: Project, found: Candidates, *, quick: bool) -> None:
+    """Store what each part that was linked costs in the full program, as it stands after all backing off."""
+    evidence, dropped = project.evidence, project.dropped()
+    forms = {**found.sources.forms, **found.lifted.forms}
+    linked = {address: form for address, form in forms.items() if address in dropped}
+    proved = sha256_text(" ".join([stage_state(project), *map(str, sorted(linked))]))
+    if evidence.finished("joint proof", proved) is None:
+        effects = found.sources.effects | found.lifted.effects
+        evidence.finish("joint proof", proved, "", measure_joint(project, linked, effects, quick=quick))
 
 
 def back_off(project: Project, found: Candidates, *, quick: bool) -> None:

@@ -15,7 +15,7 @@ are nats per token.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -118,32 +118,39 @@ class _Layer:
     def squares(self, batch: Recording) -> Float64[Tensor, " form"]:
         """Σ over draws and rows of (Σ_t g_t · δ_t)², for every form."""
         parts: list[Tensor] = []
-        if self.looks:
-            name = f"L{self.layer:02d}.pattern"
-            for form in self.looks:
-                delta = look(form, batch.ids) - batch.values[name][:, form.address.index]
-                slopes = [(draw[name][:, form.address.index] * delta).sum((1, 2)) for draw in batch.gradients]
-                parts.append(torch.stack(slopes).double().square().sum()[None])
+        for form in self.looks:
+            parts.append(self._head(batch, "pattern", (slice(None), form.address.index), _put(look(form, batch.ids))))
         if self.fires:
-            name = f"L{self.layer:02d}.post"
-            neurons = [form.address.index for form in self.fires]
-            delta = ACTIVATION[self.activation](self.tables(batch.ids)) - batch.values[name][..., neurons]
-            slopes = [(draw[name][..., neurons] * delta).sum(1) for draw in batch.gradients]
-            parts.append(torch.stack(slopes).double().square().sum((0, 1)))
-        for moved in self.lifted:
-            name = f"L{self.layer:02d}.z"
-            carried = batch.values[name][:, :, moved.address.index]
-            delta = moved.twin(carried) - carried
-            slopes = [(draw[name][:, :, moved.address.index] * delta).sum((1, 2)) for draw in batch.gradients]
-            parts.append(torch.stack(slopes).double().square().sum()[None])
+            parts.append(self._neurons(batch, self.fires, ACTIVATION[self.activation](self.tables(batch.ids))))
+        for lifted in self.lifted:
+            parts.append(self._head(batch, "z", (slice(None), slice(None), lifted.address.index), lifted.twin))
         if self.still:
-            name = f"L{self.layer:02d}.post"
-            neurons = [same.address.index for same in self.still]
-            posts = torch.tensor([same.post for same in self.still]).to(batch.values[name])
-            delta = posts - batch.values[name][..., neurons]
-            slopes = [(draw[name][..., neurons] * delta).sum(1) for draw in batch.gradients]
-            parts.append(torch.stack(slopes).double().square().sum((0, 1)))
+            parts.append(self._neurons(batch, self.still, torch.tensor([form.post for form in self.still])))
         return torch.cat(parts)
+
+    def _head(
+        self, batch: Recording, name: str, where: tuple[slice | int, ...], replace: Callable[[Tensor], Tensor]
+    ) -> Float64[Tensor, " one"]:
+        """The same for one head, whose output is a slice of an activation."""
+        name = f"L{self.layer:02d}.{name}"
+        own = batch.values[name][where]
+        delta = replace(own) - own
+        slopes = [(draw[name][where] * delta).sum((1, 2)) for draw in batch.gradients]
+        return torch.stack(slopes).double().square().sum()[None]
+
+    def _neurons(
+        self, batch: Recording, forms: Sequence[Fires | Still], posts: Float[Tensor, "*batch neuron"]
+    ) -> Float64[Tensor, " neuron"]:
+        """The same for neurons with `posts` in the place of their post-activations."""
+        name, neurons = f"L{self.layer:02d}.post", [form.address.index for form in forms]
+        delta = posts.to(batch.values[name]) - batch.values[name][..., neurons]
+        slopes = [(draw[name][..., neurons] * delta).sum(1) for draw in batch.gradients]
+        return torch.stack(slopes).double().square().sum((0, 1))
+
+
+def _put(value: Tensor) -> Callable[[Tensor], Tensor]:
+    """What puts `value` in the place of anything."""
+    return lambda _: value
 
 
 def _by_layer(model: Model, forms: Iterable[Form]) -> list[_Layer]:

@@ -1,10 +1,11 @@
-"""One part under the lens: its source against the raw part alone, swapped in alone, and jointly with all the others."""
+"""One part under the lens: what explains it against the raw part, swapped in alone, and jointly with all the others."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from jaxtyping import Float32, Integer
 
 from pellucid.base.address import Address
@@ -16,9 +17,10 @@ from pellucid.experiment.ledger import Fidelity
 from pellucid.experiment.rows import Row, sample_rows
 from pellucid.explain.evidence import Measurement
 from pellucid.listing.load import Program, Sources
-from pellucid.listing.parse import Listing
+from pellucid.listing.parse import Listing, Statement
 from pellucid.match.freeze import raw_outputs
 from pellucid.match.inventory import statement_state
+from pellucid.match.isolated import head_out
 from pellucid.match.project import Project
 from pellucid.match.trust import require_trust
 from pellucid.match.variant import variant
@@ -30,13 +32,15 @@ Figures = dict[str, dict[str, Estimate | None]]
 
 
 def examine(project: Project, address: Address, *, quick: bool = False) -> Figures:
-    """Measure the source of `address` on held-out text, and store the result.
+    """Measure the source of `address`, or what it is lifted to, on held-out text, and store the result.
 
     `isolated`: how its output compares with the raw part's on the subject's own activations: `score` is the correlation
-    of pre-activations (IN), or the share of the total variation from uniform attention that the source removes (QK).
-    `swapped_in`: the metrics of `fidelity` for the program with this residual alone dropped. `joint`: the same for the
-    source-only program (code), with `kl_gain`, by how much its KL is smaller than with the mean in this part's place.
-    Raises `ProjectError` for a part that has no source.
+    of pre-activations (IN), or the share of the total variation from uniform attention that the source removes (QK);
+    `variance_kept` the share of the variance of its write that a lifted head keeps (OV). `swapped_in`: the metrics of
+    `fidelity` for the program with this residual alone dropped. `joint`: the same for the source-only program (code),
+    with `kl_gain`, by how much its KL is smaller than with the mean in this part's place; of a lifted part, which
+    source-only knows nothing of, for the full program, with `kl_cost`, by how much its KL is larger than with the part
+    raw. Raises `ProjectError` for a part that runs raw.
     """
     require_trust(project.directory)
     statement = project.listing()[address]
@@ -46,17 +50,33 @@ def examine(project: Project, address: Address, *, quick: bool = False) -> Figur
     rows = sample_rows(project.texts.heldout, model.tokenizer, model.n_ctx, ROWS[quick], seed)
     figures: Figures = {"isolated": {}}
     with variant(project, dropped=[address]) as swapped:
-        if score := isolated(model, swapped, project.listing(), address, rows):
+        if statement.form == "lifted":
+            figures["isolated"]["variance_kept"] = variance_kept(model, swapped, statement, rows)
+        elif statement.part_form == "source" and (score := isolated(model, swapped, project.listing(), address, rows)):
             figures["isolated"]["score"] = score
         figures["swapped_in"] = _against(project, {"it": swapped}, rows)["it"].overall
-    with variant(project, source_only="code") as joint, variant(project, source_only="code", raw=[address]) as without:
-        both = _against(project, {"joint": joint, "without": without}, rows)
-    figures["joint"] = dict(both["joint"].overall)
-    with_it, with_mean = both["joint"].overall["kl"], both["without"].overall["kl"]
-    if with_it and with_mean:
-        figures["joint"]["kl_gain"] = Estimate(with_mean.value - with_it.value, None, None, with_it.n)
+    figures["joint"] = _joint(project, statement, address, rows)
     project.evidence.add(_rows(project, address, statement_state(statement), figures))
     return figures
+
+
+def _joint(project: Project, statement: Statement, address: Address, rows: list[Row]) -> dict[str, Estimate | None]:
+    """The metrics of the program that the part belongs to, and what the part is worth there, or costs."""
+    if statement.part_form == "lifted":
+        dropped = project.dropped()
+        with (
+            variant(project, dropped=dropped | {address}) as one,
+            variant(project, dropped=dropped - {address}) as other,
+        ):
+            both, name, sign = _against(project, {"it": one, "without": other}, rows), "kl_cost", 1.0
+    else:
+        with variant(project, source_only="code") as one, variant(project, source_only="code", raw=[address]) as other:
+            both, name, sign = _against(project, {"it": one, "without": other}, rows), "kl_gain", -1.0
+    found = dict(both["it"].overall)
+    with_it, without = found["kl"], both["without"].overall["kl"]
+    if with_it and without:
+        found[name] = Estimate(sign * (with_it.value - without.value), None, None, with_it.n)
+    return found
 
 
 def _against(project: Project, programs: dict[str, Program], rows: list[Row]) -> dict[str, Fidelity]:
@@ -88,6 +108,28 @@ def isolated(model: Model, program: Program, listing: Listing, address: Address,
         for row, values in zip(rows, raw, strict=True)
     ]
     return agreement(address, raw, said)
+
+
+def variance_kept(model: Model, program: Program, statement: Statement, rows: list[Row]) -> Estimate:
+    """The share of the variance of a head's write that is kept by what `program` lifts it to.
+
+    Computed from the program's own vectors, on the subject's activations: 1 − Σ |said − raw|² / Σ |raw − mean|².
+    """
+    address = Address.parse(statement.key)
+    lifted, mean = program.lifted(statement.key)
+    out = head_out(model, address).numpy()
+    at, left, whole, n = f"L{address.layer:02d}", 0.0, 0.0, 0
+    for row in rows:
+        ids = torch.as_tensor(row.tokens, dtype=torch.long)[None]
+        with torch.inference_mode():
+            found = model.run(ids, (f"{at}.LN1", f"{at}.pattern", f"{at}.z"))
+        pattern, x, z = (found[f"{at}.{name}"][0].numpy() for name in ("pattern", "LN1", "z"))
+        raw = z[:, address.index] @ out
+        said = pattern[address.index] @ (x @ lifted.read) @ lifted.write + lifted.bias
+        left += float(np.square(said - raw, dtype=np.float64).sum())
+        whole += float(np.square(raw - mean, dtype=np.float64).sum())
+        n += len(raw)
+    return Estimate(1 - left / whole if whole else 0.0, None, None, n)
 
 
 def agreement(

@@ -27,8 +27,8 @@ class State:
 def residual_free(states: list[State], gate_passed: bool | None) -> dict[str, dict[str, float | None]]:
     """Shares of the subject whose residual is dropped, under the gate: None where some are and it did not pass.
 
-    `lifted` and `source` apart: by parameters of the whole subject, and by effect of QK and IN. `code` and `data`
-    apart, each by its own parameters and effects.
+    `lifted` and `source` apart: by parameters of the whole subject, by effect of QK and IN, and (`data_effect`) by that
+    of OV and OUT. `code` and `data` apart, each by its own parameters and effects.
     """
     parameters = sum(state.parameters for state in states)
     dropped = [state for state in states if state.residual == "dropped"]
@@ -46,8 +46,9 @@ def residual_free(states: list[State], gate_passed: bool | None) -> dict[str, di
     shares: dict[str, dict[str, float | None]] = {}
     for form in ("lifted", "source"):
         chosen = [state for state in dropped if state.form == form]
-        understood = [state for state in chosen if state.address.is_code]
-        shares[form] = {"parameters": by_parameters(chosen, parameters), "effect": by_effect(understood, code)}
+        shares[form] = {"parameters": by_parameters(chosen, parameters)}
+        for name, side, is_code in (("effect", code, True), ("data_effect", data, False)):
+            shares[form][name] = by_effect([state for state in chosen if state.address.is_code is is_code], side)
     for name, whole in (("code", code), ("data", data)):
         chosen = [state for state in whole if state.residual == "dropped"]
         total = sum(state.parameters for state in whole)

@@ -100,7 +100,7 @@ def scratch(project: Project, address: Address | str) -> Scratch:
     statement = listing[address]
     sources = load_sources(project.directory, statement.file.name)
     mean = [np.full_like(values, _average(frozen)) for values in frozen.raw]
-    said = None if statement.form == "raw" else say(sources, listing, frozen)
+    said = say(sources, listing, frozen) if statement.part_form == "source" else None
     return Scratch(
         str(address),
         f"{statement.place} {statement.function or statement.form}",

@@ -3,7 +3,7 @@
 const STAGES = [
   { key: "isolated", label: "Isolated", help: "the source on the part's own recorded inputs" },
   { key: "swapped_in", label: "Swapped in", help: "this source alone in the whole model" },
-  { key: "joint", label: "Joint", help: "together with all other sources" },
+  { key: "joint", label: "Joint", help: "together with all other sources, or with all other parts without residual" },
 ];
 
 const FAINT = 0.05; // a token less responsible than this is not tinted
@@ -51,7 +51,7 @@ function detailHead(part, detail) {
 function detailFacts(part, detail) {
   return h("dl", { class: "facts compact" },
     fact("Parameters", count(parts.parameters[part])),
-    fact("Share of effect", share(parts.share[part])),
+    fact(`Share of effect of ${parts.side[part]}`, share(parts.share[part])),
     fact("Effect", small(parts.effect[part])),
     fact("Numbers", count(detail?.numbers)),
     detail && fact("Name from", printable(detail.provenance || UNMEASURED)),

@@ -10,7 +10,7 @@ const COLUMNS = [
   { key: "verdict", label: "Verdict", cell: (part) => badge("verdict", parts.verdict[part]), order: (part) => VERDICTS.indexOf(parts.verdict[part]) },
   { key: "residual", label: "Residual", cell: (part) => printable(parts.residual[part]), order: (part) => parts.residual[part] },
   { key: "parameters", label: "Parameters", number: true, cell: (part) => count(parts.parameters[part]), order: (part) => -parts.parameters[part] },
-  { key: "effect", label: "Effect", number: true, cell: (part) => share(parts.share[part]), order: (part) => missingLast(-parts.share[part]) },
+  { key: "effect", label: "Effect", number: true, cell: (part) => share(parts.share[part]), order: (part) => missingLast(-parts.effect[part]) },
   { key: "numbers", label: "Numbers", number: true, cell: (part) => count(parts.numbers[part]), order: (part) => missingLast(-parts.numbers[part]) },
 ];
 

@@ -15,13 +15,17 @@ const state = Object.assign(new EventTarget(), {
   rows: Uint32Array.from({ length: parts.count }, (_, part) => part),
 });
 
-/** The columns of all parts. `share` is a part's share of all effect, NaN where its effect was not measured. */
+/**
+ * The columns of all parts. `share` is a part's share of the effect of its side (QK and IN, or OV and OUT), NaN where
+ * its effect was not measured.
+ */
 function readParts(columns, details) {
   const address = columns.address ?? [];
   const total = address.length;
   const effect = Float64Array.from(columns.effect ?? [], (value) => (measured(value) ? value : NaN));
-  let sum = 0;
-  for (const value of effect) if (value > 0) sum += value;
+  const side = address.map((text) => (/\.(OV|OUT)$/.test(text) ? "OV and OUT" : "QK and IN"));
+  const sums = { "OV and OUT": 0, "QK and IN": 0 };
+  effect.forEach((value, part) => (sums[side[part]] += value > 0 ? value : 0));
   const detail = Int32Array.from(columns.detail ?? []);
   const read = address.map(readAddress);
   return {
@@ -33,7 +37,8 @@ function readParts(columns, details) {
     name: columns.name ?? [],
     parameters: Float64Array.from(columns.parameters ?? []),
     effect,
-    share: effect.map((value) => (sum > 0 ? value / sum : NaN)),
+    side,
+    share: effect.map((value, part) => (sums[side[part]] > 0 ? value / sums[side[part]] : NaN)),
     detail,
     numbers: Float64Array.from(detail, (index) => details[index]?.numbers ?? NaN),
     band: read.map((one) => one.band),
@@ -109,5 +114,5 @@ function badge(kind, value) {
   const known = Object.hasOwn(SIGNS, value) ? value : "unmeasured";
   return kind === "verdict"
     ? h("span", { class: "badge", "data-verdict": known }, h("span", { class: "sign", "aria-hidden": "true" }, SIGNS[known]), printable(value))
-    : h("span", { class: "badge plain" }, printable(value));
+    : h("span", { class: "badge plain", "data-form": value }, printable(value));
 }

@@ -34,8 +34,9 @@ function residualFreeCard(free, calibration) {
     h("div", { class: "pair" },
       bigNumber(share(source.effect), "of effect is source"),
       bigNumber(share(lifted.effect), "of effect is lifted")),
-    stackedBar("By effect", source.effect, lifted.effect),
+    stackedBar("QK and IN, by effect", source.effect, lifted.effect),
     stackedBar("By parameters", source.parameters, lifted.parameters),
+    stackedBar("OV and OUT, by effect", source.data_effect, lifted.data_effect),
     h("p", { class: "hint" },
       `Of all parameters: code ${share(free.code?.parameters)}, data ${share(free.data?.parameters)}. `,
       measured(calibration?.correlation)
