@@ -67,7 +67,5 @@ LOOKS = ("quiet", "happy", "cold", "old", "dirty")
 CAPITAL_SYLLABLES = _words(
     "Zor Vel Kra Mim Tob Ush Pel Gru Wex Yar Dro Bli Tal Nim Bro Cly Dus Ekk Gax Hov Jer Kul Lom Pri"
 )
-SMALL_SYLLABLES = _words(
-    "bin dak lo mir net pu ras sil tam vo xen zu le don fis gan hu kop mel nax rix sun ver wim"
-)
+SMALL_SYLLABLES = _words("bin dak lo mir net pu ras sil tam vo xen zu le don fis gan hu kop mel nax rix sun ver wim")
 """The names of strangers: a capital and a small syllable for the first name, and two others for the second."""
