@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pellucid.base.errors import PellucidError as PellucidError
     from pellucid.exact.model import Model
     from pellucid.experiment.attribute import agreement as agreement
     from pellucid.experiment.attribute import edge_attribution as edge_attribution
@@ -72,6 +73,7 @@ def open(directory: str | Path, *, trust: bool = False) -> Project:
 
 
 _VERBS = {
+    "PellucidError": "pellucid.base.errors",
     **dict.fromkeys(("ablate", "means", "patch", "replace", "steer"), "pellucid.experiment.intervene"),
     **dict.fromkeys(("direct_effects", "logit_lens"), "pellucid.experiment.readout"),
     **dict.fromkeys(("agreement", "edge_attribution", "estimate"), "pellucid.experiment.attribute"),
