@@ -24,6 +24,8 @@ _WRITTEN = 40
 """Tokens a 16-word continuation takes until most of a batch is done."""
 _AT_ONCE = 1e-3
 """Seconds per token up to which a batch of 64 rows is worth timing."""
+MOST_ROWS = 512
+"""Rows in a batch: what a program does once a step, whatever the rows, is then done seldom."""
 _MEMORY = 1 << 28
 """Bytes for the caches of one predictor."""
 
@@ -106,7 +108,7 @@ def plan(
     seconds_left = REFERENCE_SECONDS if budget is None else 0.2 * budget
     tokens = max(n_ctx, min(50_000 if quick else 500_000, int(seconds_left / own)))
     rows = ceil(contexts / PER_ROW)
-    batch = max(1, min(128, rows, _MEMORY // (length * cache_bytes)))
+    batch = max(1, min(MOST_ROWS, rows, _MEMORY // (length * cache_bytes)))
     tables = min(1 << (28 if quick else 30), 4 * n_vocab * tokens)
     memory = tables + len(paces) * (2 * batch * length * cache_bytes + (1 << 26))
     settings = Settings(contexts=contexts, batch=batch)

@@ -10,7 +10,7 @@ import ast
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -194,13 +194,25 @@ def read_program(directory: Path) -> Listing:
     """
     listing = read_listing(directory / "program")
     for name, page in listing.pages.items():
-        check(page.tree, name)
+        _check(page.text, name)
     for address in listing.config.shape.addresses():
         _ = listing[address]
     for statement in listing.statements.values():
         if statement.form in STORED:
             require_small(statement, listing.config)
     return listing
+
+
+@lru_cache(maxsize=256)
+def _tree(text: str, name: str) -> ast.Module:
+    """The parsed `text` of the file `name`; kept, since a program is read far more often than it changes."""
+    return ast.parse(text, name)
+
+
+@lru_cache(maxsize=256)
+def _check(text: str, name: str) -> None:
+    """Raise `SourceError` if the file is not in the language of sources; what has passed is not checked again."""
+    check(_tree(text, name), name)
 
 
 def read_listing(program: Path) -> Listing:
@@ -251,7 +263,7 @@ def read_page(path: Path, hashes: Mapping[str, set[str]], text: str | None = Non
     """Parse one file of a program (or `text` in its place). Raises `SourceError` naming file and line."""
     try:
         text = path.read_text(encoding="utf-8") if text is None else text
-        tree = ast.parse(text, path.name)
+        tree = _tree(text, path.name)
     except FileNotFoundError:
         raise SourceError(f"{path} is missing; run decompile again to fill the gap") from None
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 
 from pellucid.exact.model import Model
 from pellucid.experiment.corpus import Corpus, Splits, read_corpus, split_corpus, story_corpus
@@ -49,9 +49,14 @@ def with_tokens(entry: CorpusEntry, model: Model, *, quick: bool) -> CorpusEntry
     return replace(entry, tokens=sampling_tokens(probe(model), quick))
 
 
-def _village(split: Split) -> Corpus:
-    def stories() -> Iterator[str]:
-        return (story.text for story in Village().stories(split, 0, STORIES[split]))
+@cache
+def _stories(split: Split) -> tuple[str, ...]:
+    """The texts of the stories, kept because every stage reads them again: some megabytes."""
+    return tuple(story.text for story in Village().stories(split, 0, STORIES[split]))
 
+
+def _village(split: Split) -> Corpus:
     kind = {"train": "stories and wordings as in training", "test": "unseen stories and wordings"}[split]
-    return story_corpus(stories, f"the village generator, {STORIES[split]:,} stories: {kind}", "village")
+    return story_corpus(
+        lambda: _stories(split), f"the village generator, {STORIES[split]:,} stories: {kind}", "village"
+    )
