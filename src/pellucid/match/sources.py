@@ -24,7 +24,7 @@ from pellucid.match.project import Project
 Form = Looks | Fires
 Rows = Int[Tensor, "row pos"]
 
-TOKENS = {False: {"fit": 200_000, "tune": 30_000}, True: {"fit": 40_000, "tune": 10_000}}
+TOKENS = {False: {"fit": 120_000, "tune": 30_000}, True: {"fit": 40_000, "tune": 10_000}}
 """Tokens of text that sources are fitted and chosen on, by whether the run is a quick one."""
 CALIBRATION_TOKENS = 1_500
 CALIBRATED = {False: 200, True: 50}
@@ -51,10 +51,18 @@ class Sources:
 
 
 def rows_for(project: Project, split: str, tokens: int) -> Rows:
-    """Packed rows of a split of the project's text, about `tokens` tokens of them."""
+    """Packed rows of a split of the project's text, about `tokens` tokens of them, in random order."""
     model = project.model
     count = max(2, tokens // model.n_ctx)
-    return packed_rows(getattr(project.texts, split), model, count, project.manifest.settings.seed)
+    if (split, count) not in project.packed:
+        rows = packed_rows(getattr(project.texts, split), model, count, project.manifest.settings.seed)
+        project.packed[split, count] = rows
+    return project.packed[split, count]
+
+
+def first_tokens(rows: Rows, tokens: int) -> Rows:
+    """The first of `rows`, about `tokens` tokens of them: a sample, since rows are in random order."""
+    return rows[: max(2, tokens // rows.shape[1])]
 
 
 def find_sources(project: Project, means: Mapping[str, Tensor], *, quick: bool) -> Sources:
