@@ -19,7 +19,6 @@ from platform import machine
 from pellucid.base.errors import PellucidError
 from pellucid.base.progress import track
 from pellucid.match.weightless.decompile import decompiled
-from pellucid.match.weightless.emit import write
 from pellucid.match.weightless.task import TASK
 
 
@@ -40,7 +39,7 @@ def main() -> None:
         else:
             found.append(result.figures.to_dict())
             if options.output:
-                write(result.program, options.output / path.name, f"{path.name} as a program without weights.")
+                result.write(options.output / path.name)
         print(row(found[-1]), file=sys.stderr, flush=True)
     print(json.dumps(found, indent=1, ensure_ascii=False)) if options.json else table(found)
 

@@ -33,6 +33,9 @@ from pellucid.match.scratch import print_scratch, scratch
 from pellucid.match.show import describe, figures_dict, print_figures, print_parts
 from pellucid.match.verify import verify as verify_program
 from pellucid.match.watch import watch
+from pellucid.match.weightless.decompile import decompile_weightless, suits
+from pellucid.match.weightless.show import EXIT_MISSED
+from pellucid.match.weightless.show import show as show_weightless
 from pellucid.view.pictures import picture
 from pellucid.view.report import render
 from pellucid.zoo import registry
@@ -110,11 +113,25 @@ def decompile_command(
     quick: Quick = False,
     seed: Annotated[int, typer.Option(help="Everything that is drawn at random is drawn from this.")] = 0,
     raw: Annotated[bool, typer.Option("--raw", help="Stop at the program that runs wholly from the weights.")] = False,
+    weightless: Annotated[
+        bool | None,
+        typer.Option(
+            "--weightless/--weights",
+            help="Write an ordinary program without weights; the default for algorithmic models with task and rows.",
+            show_default=False,
+        ),
+    ] = None,
     trust: Trust = False,
     json_: AsJson = False,
 ) -> None:
     """Write the source of SUBJECT to DIR, and measure it on held-out text."""
     with plain_errors():
+        if weightless or (weightless is None and not raw and not corpus and suits(subject)):
+            found = decompile_weightless(subject, output)
+            print_json(found.figures.to_dict()) if json_ else show_weightless(found, output)
+            if found.figures.misses:
+                raise typer.Exit(EXIT_MISSED)
+            return
         request = Request(subject, output, tuple(corpus or ()), tuple(fit_corpus or ()), size, quick, seed, raw, trust)
         project = decompile(request)
         finish(project, json_)

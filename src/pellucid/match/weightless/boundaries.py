@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -18,6 +19,8 @@ from pellucid.match.weightless.emit import number_text
 from pellucid.match.weightless.language import Alphabet, Look
 
 MOST_PAIRS = 10
+MOST_HANDICAPS = 60
+"""Larger vocabularies get no handicaps: they would be a table."""
 NEAREST = 150
 
 
@@ -55,7 +58,7 @@ def _kinds(states: States) -> tuple[np.ndarray, np.ndarray]:
     return kinds, which.ravel()
 
 
-def _deciding(states: States, one: np.ndarray, two: np.ndarray) -> list[np.ndarray]:
+def _deciding(states: States, one: Any, two: Any) -> list[np.ndarray]:
     """The logits, or difference of logits, whose sign tells the answers `one` and `two` apart."""
     if states.kind == "set":
         return [states.logits[:, id] for id in np.flatnonzero(one != two)[:2]]
@@ -81,3 +84,43 @@ def _plane(
 
 def _sides(logit: np.ndarray) -> list[np.ndarray]:
     return [np.flatnonzero(logit > 0), np.flatnonzero(logit <= 0)]
+
+
+def handicaps(states: States, looks: Sequence[Look], alphabet: Alphabet) -> dict[str, tuple[float, ...]]:
+    """For each look, what every token's share is short of or ahead by, where the largest share is not what is said.
+
+    A multinomial regression of the model's answer on shares, with one slope for all tokens and an offset for each.
+    """
+    content = np.array([id for id in range(len(alphabet.texts)) if id not in alphabet.special])
+    if states.kind == "set" or not 2 < len(content) <= MOST_HANDICAPS:
+        return {}
+    mine = np.isin(states.answer, content)
+    if not mine.any():
+        return {}
+    found = {}
+    target = (states.answer[mine][:, None] == content[None]).astype(float)
+    for look in looks:
+        shares = states.values[look.name].shares[mine][:, content]
+        slope, offset = _multinomial(shares, target)
+        if slope > 0:
+            table = np.zeros(len(alphabet.texts))
+            table[content] = offset / slope
+            table[list(alphabet.special)] = -1.0
+            found[f"HANDICAP_{look.name.upper()}"] = tuple(float(f"{value:.2g}") for value in table)
+    return found
+
+
+def _multinomial(shares: np.ndarray, target: np.ndarray, steps: int = 400) -> tuple[float, np.ndarray]:
+    """Slope and offsets by gradient ascent with momentum (Nesterov, 1983), lightly regularised."""
+    slope, offset = 10.0, np.zeros(shares.shape[1])
+    speed_slope, speed_offset = 0.0, np.zeros_like(offset)
+    for step in range(steps):
+        momentum = step / (step + 3)
+        s, o = slope + momentum * speed_slope, offset + momentum * speed_offset
+        logits = s * shares + o
+        weights = np.exp(logits - logits.max(1, keepdims=True))
+        error = target - weights / weights.sum(1, keepdims=True)
+        speed_slope = momentum * speed_slope + 40.0 * float((error * shares).sum(1).mean())
+        speed_offset = momentum * speed_offset + 4.0 * (error.mean(0) - 1e-4 * o)
+        slope, offset = slope + speed_slope, offset + speed_offset
+    return slope, offset

@@ -93,6 +93,26 @@ def interchanged(model: Model, sight: Sight, looks: Sequence[Look], layer: int, 
     return States(values | {look.name: taken[look.name] for look in swapped}, after, kind)
 
 
+def reset(
+    model: Model, sight: Sight, looks: Sequence[Look], kind: Answer, name: str, content: Sequence[int], seed: int
+) -> States:
+    """Scored places, a few a row, with another `token` (of `content`) or `position`; what heads give there stays."""
+    draw = np.random.default_rng(seed)
+    places = np.argwhere(sight.read.scored)
+    if name == "token":
+        free = np.isin(sight.read.ids[places[:, 0], places[:, 1]], content)
+        places = places[free] if free.any() else places
+    places = places[draw.permutation(len(places))[: 4 * len(sight.rows)]]
+    was = sight.read.ids[places[:, 0], places[:, 1]] if name == "token" else places[:, 1]
+    others = draw.choice(np.array(content), len(places)) if name == "token" else draw.permutation(was)
+    table = model.weights["wte.weight" if name == "token" else "wpe.weight"]
+    names = [f"L{layer:02d}.z" for layer in range(model.config.n_layer)]
+    kept = {at: torch.from_numpy(z) for at, z in sight.record(model, ["L00.resid_pre", *names]).items()}
+    kept["L00.resid_pre"][places[:, 0], places[:, 1]] += table[torch.from_numpy(others)] - table[torch.from_numpy(was)]
+    found = logits(model, sight.read.ids, kept)[places[:, 0], places[:, 1]]
+    return States(gather(sight, looks, places) | {name: others}, found, kind)
+
+
 def repeat(weight: float, states: States) -> Float[np.ndarray, " case"]:
     """`weight` for every case; a quarter of it where the model is not clear."""
     return np.where(states.clear, weight, weight / 4)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from pellucid.match.weightless import questions, tree
-from pellucid.match.weightless.boundaries import planes
+from pellucid.match.weightless.boundaries import handicaps, planes
 from pellucid.match.weightless.cases import States
 from pellucid.match.weightless.comparisons import SMALL
 from pellucid.match.weightless.language import Alphabet, Look, Program
@@ -32,22 +33,39 @@ def decide(
     fit: Weighted, tune: Weighted, looks: Sequence[Look], alphabet: Alphabet, kind: Answer, positions: bool
 ) -> tuple[Program, float]:
     """The smallest program that agrees about best with the model on `tune` cases, and on what share of them."""
-    present = sorted({int(id) for id in np.unique(fit.states.values["token"])})
+    present = _present(fit.states, looks)
     linear = planes(fit.states, looks, alphabet, present) if len(present) <= SMALL and looks else []
     texts = questions.questions(alphabet, present, looks, positions, linear)
-    answers, constants = questions.choices(alphabet, kind, fit.states.answer, looks)
-    fitting, tuning = (_cases(part, texts, answers, constants, alphabet, kind) for part in (fit, tune))
+    tables = handicaps(fit.states, looks, alphabet)
+    answers, constants = questions.choices(alphabet, kind, fit.states.answer, looks, tables)
+    fitting, tuning = (_cases(part, texts, answers, constants, alphabet, tables) for part in (fit, tune))
     varied = np.flatnonzero(fitting.features.std(1) > 0)
-    grown = tree.grow(tree.Cases(fitting.features[varied], fitting.right, fitting.weight), LEAVES)
-    smaller = tree.Cases(tuning.features[varied], tuning.right, tuning.weight)
-    own = tree.Cases(fitting.features[varied], fitting.right, fitting.weight)
+    seen = np.array([at for at in varied if not re.search(r"\b(token|position)\b", texts[at])], np.int64)
+    tries = [_smallest(fitting, tuning, allowed) for allowed in (seen, varied) if len(allowed)] or [(tree.Node(0), 0.0)]
+    node, score = next(entry for entry in tries if entry[1] >= max(score for _, score in tries) - SLACK)
+    used = tree.used(node)
+    asked, node = tuple(texts[at] for at in used), _renumbered(node, {feature: at for at, feature in enumerate(used)})
+    said = " ".join(answers[leaf] for leaf in tree.leaves_of(node))
+    kept = {name: table for name, table in tables.items() if f"({name})" in said}
+    return Program(alphabet, kind, tuple(looks), asked, tuple(answers), node, kept), score
+
+
+def _smallest(fitting: tree.Cases, tuning: tree.Cases, allowed: np.ndarray) -> tuple[tree.Node, float]:
+    """The smallest tree of questions `allowed` that agrees about best on tune cases, and how well it agrees."""
+    own = tree.Cases(fitting.features[allowed], fitting.right, fitting.weight)
+    other = tree.Cases(tuning.features[allowed], tuning.right, tuning.weight)
+    grown = tree.grow(own, LEAVES)
     tries = [tree.prune(grown, own, price) for price in PRICES]
-    scores = [agreement(candidate, smaller) for candidate in tries]
+    scores = [agreement(candidate, other) for candidate in tries]
     best = max(at for at, score in enumerate(scores) if score >= max(scores) - SLACK)
-    used = tree.used(tries[best])
-    node = _renumbered(tries[best], {feature: at for at, feature in enumerate(used)})
-    asked = tuple(texts[varied[at]] for at in used)
-    return Program(alphabet, kind, tuple(looks), asked, tuple(answers), node), scores[best]
+    names = {at: int(feature) for at, feature in enumerate(allowed)}
+    return _renumbered(tries[best], names), scores[best]
+
+
+def _present(states: States, looks: Sequence[Look]) -> list[int]:
+    """The tokens that stand at places or are seen by looks."""
+    seen = {int(id) for look in looks for id in np.flatnonzero(states.values[look.name].shares.max(0) > 0)}
+    return sorted(seen | {int(id) for id in np.unique(states.values["token"])})
 
 
 def agreement(node: tree.Node, cases: tree.Cases) -> float:
@@ -62,10 +80,11 @@ def _cases(
     answers: Sequence[str],
     constants: Sequence[np.ndarray | int | None],
     alphabet: Alphabet,
-    kind: Answer,
+    tables: dict[str, tuple[float, ...]],
 ) -> tree.Cases:
+    kind = part.states.kind
     features = questions.evaluate(texts, alphabet, part.states.values)
-    right = questions.right(answers, constants, kind, alphabet, part.states.values, part.states.answer)
+    right = questions.right(answers, constants, kind, alphabet, part.states.values, part.states.answer, tables)
     return tree.Cases(features, right, part.weight)
 
 

@@ -11,12 +11,14 @@ from pellucid.base.errors import ProjectError, SubjectError
 from pellucid.base.files import write_text
 from pellucid.exact.model import Model
 from pellucid.match.weightless import describe, mechanism, search
-from pellucid.match.weightless.emit import count, lines, program_text, write
+from pellucid.match.weightless.clock import decompiled_clock
+from pellucid.match.weightless.emit import count, files, lines, program_text
+from pellucid.match.weightless.hooked import is_hooked, load_hooked
 from pellucid.match.weightless.language import Program
 from pellucid.match.weightless.measure import Match, match
 from pellucid.match.weightless.probes import draw_probes
 from pellucid.match.weightless.runner import Runner
-from pellucid.match.weightless.sample import sampled
+from pellucid.match.weightless.sample import sampled, with_pairs
 from pellucid.match.weightless.split import Split, split
 from pellucid.match.weightless.task import INPUTS, TASK, Row, Task, read_task
 from pellucid.match.weightless.teacher import read
@@ -32,11 +34,22 @@ PROBES, SWAPPED = 300, 60
 
 @dataclass(frozen=True, eq=False)
 class Decompiled:
-    """A program and its figures."""
+    """The files of a program by name, and its figures."""
 
-    program: Program
+    files: dict[str, str]
     figures: Figures
-    text: str
+
+    @property
+    def text(self) -> str:
+        """The program itself."""
+        return self.files["program/program.py"]
+
+    def write(self, directory: Path) -> None:
+        """Write the program and its figures to `directory`."""
+        for name, text in self.files.items():
+            write_text(directory / name, text)
+        figures = json.dumps(self.figures.to_dict(), indent=1, ensure_ascii=False)
+        write_text(directory / REPORT, figures + "\n")
 
 
 def suits(subject: str) -> bool:
@@ -58,15 +71,17 @@ def decompile_weightless(subject: str, directory: Path, seconds: float = SEARCH_
     if directory.is_file() or (directory.is_dir() and any(directory.iterdir()) and not (directory / REPORT).is_file()):
         raise ProjectError(f"{directory} is not empty and has no {REPORT}: it is not ours; name another directory")
     found = decompiled(locate(subject), seconds)
-    write(found.program, directory, f"{found.figures.name} as a program without weights.")
-    write_text(directory / REPORT, json.dumps(found.figures.to_dict(), indent=1, ensure_ascii=False) + "\n")
+    found.write(directory)
     return found
 
 
 def decompiled(path: Path, seconds: float = SEARCH_SECONDS) -> Decompiled:
     """The program of the model in `path`, with its figures; nothing is written."""
     start = perf_counter()
-    model, task = Model(load_subject(path)), read_task(path)
+    task = read_task(path)
+    if is_hooked(path):
+        return Decompiled(*decompiled_clock(load_hooked(path), with_pairs(task), _title(task)))
+    model = Model(load_subject(path))
     task = task if task.rows else sampled(task, model)
     rows = split(task)
     chosen = search.best(search.Search.of(model, task, rows), seconds)
@@ -74,7 +89,11 @@ def decompiled(path: Path, seconds: float = SEARCH_SECONDS) -> Decompiled:
     notes = describe.docstrings(chosen.program, figures.mechanism, model.config.n_layer)
     notes[""] = f"\n{figures.verdict}: {figures.summary}."
     program = chosen.program.with_notes(notes)
-    return Decompiled(program, figures, program_text(program, figures.name))
+    return Decompiled(files(program, program_text(program, _title(task))), figures)
+
+
+def _title(task: Task) -> str:
+    return f"{task.name} as a program without weights."
 
 
 def measured(model: Model, task: Task, rows: Split, program: Program, start: float) -> Figures:

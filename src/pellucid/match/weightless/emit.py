@@ -35,6 +35,7 @@ def program_text(program: Program, title: str) -> str:
     names = sorted({name for name in program.alphabet.names if re.search(rf"\b{re.escape(name)}\b", body)})
     ids = {name: program.alphabet.names.index(name) for name in names}
     constants = "\n".join(f"{name} = {id}" for name, id in sorted(ids.items(), key=lambda entry: entry[1]))
+    constants += "".join(f"\n{name} = {_table(values)}" for name, values in program.tables.items())
     looks = ", ".join(f'"{look.name}": {look.name}' for look in program.looks)
     imports = "from .prelude import attend" if program.looks else ""
     calls = [name for name in ("log", "maximum", "minimum") if re.search(rf"\b{name}\(", body)]
@@ -43,6 +44,11 @@ def program_text(program: Program, title: str) -> str:
     parts = [f'"""{plain(title)}', program.notes.get("", ""), '"""', "", head, "", constants, "", ""]
     text = "\n".join(parts) + "\n" + body + f"\n\n\nLOOKS = {{{looks}}}\n"
     return re.sub(r"\n{4,}", "\n\n\n", text)
+
+
+def _table(values: tuple[float, ...]) -> str:
+    text = ", ".join(number_text(value) for value in values) + ","
+    return f"({text})" if len(text) < 100 else "(\n    " + "\n    ".join(textwrap.wrap(text, WIDTH - 4)) + "\n)"
 
 
 def _look(look: Look, program: Program) -> str:
@@ -144,18 +150,15 @@ def lines(text: str) -> int:
     return len(kept)
 
 
-def write(program: Program, directory: Path, title: str) -> str:
-    """Write the package `directory`/program; returns the text of its `program.py`."""
-    from pellucid.base.files import write_text
-
-    text = program_text(program, title)
-    package = directory / "program"
-    write_text(package / "program.py", text)
-    write_text(package / "prelude.py", _PRELUDE.read_text(encoding="utf-8"))
-    write_text(package / "__main__.py", _MAIN)
-    write_text(package / "__init__.py", '"""Read `program.py`; run it with `python -m program "…"`."""\n')
-    write_text(package / "vocabulary.json", _vocabulary(program.alphabet, program.answer))
-    return text
+def files(program: Program, text: str) -> dict[str, str]:
+    """The files of the package that runs `text`, the program as printed."""
+    return {
+        "program/program.py": text,
+        "program/prelude.py": _PRELUDE.read_text(encoding="utf-8"),
+        "program/__main__.py": _MAIN,
+        "program/__init__.py": '"""Read `program.py`; run it with `python -m program "…"`."""\n',
+        "program/vocabulary.json": _vocabulary(program.alphabet, program.answer),
+    }
 
 
 def _vocabulary(alphabet: Alphabet, answer: str) -> str:

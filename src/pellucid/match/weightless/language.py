@@ -45,7 +45,10 @@ class Look:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """Looks in order of layers, and a tree whose questions and answers are expressions over values at a place."""
+    """Looks in order of layers, and a tree whose questions and answers are expressions over values at a place.
+
+    `tables` are the named constants that these use.
+    """
 
     alphabet: Alphabet
     answer: Answer
@@ -53,6 +56,7 @@ class Program:
     questions: tuple[str, ...]
     choices: tuple[str, ...]
     tree: Node
+    tables: dict[str, tuple[float, ...]] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
 
     def with_notes(self, notes: dict[str, str]) -> Program:

@@ -21,7 +21,7 @@ from pellucid.exact.model import Model
 from pellucid.match.weightless.language import Look, Program
 from pellucid.match.weightless.measure import Share
 from pellucid.match.weightless.runner import Runner
-from pellucid.match.weightless.task import Task
+from pellucid.match.weightless.task import Task, content
 from pellucid.match.weightless.teacher import Read, answers, constant, edited, record, same
 
 WANTED = 400
@@ -124,10 +124,10 @@ class _Bench:
 
     def swap_token(self) -> _Swap:
         """The content token that the answer at a place is given, by another one; what is seen stays."""
-        content = np.array([id for id in range(len(self.task.vocabulary)) if id not in self.task.special])
-        free = self.read.scored & np.isin(self.read.ids, content)
+        others = np.array(content(self.task))
+        free = self.read.scored & np.isin(self.read.ids, others)
         places = self._places(np.where(free.any(axis=1, keepdims=True), free, self.read.scored))
-        return self._swap_input("token", places, self.draw.choice(content, len(places)), "wte.weight")
+        return self._swap_input("token", places, self.draw.choice(others, len(places)), "wte.weight")
 
     def swap_position(self) -> _Swap:
         """The position that the answer at a place is given, by another one that rows have; what is seen stays."""
@@ -136,9 +136,8 @@ class _Bench:
 
     def _swap_input(self, name: str, places: np.ndarray, others: np.ndarray, table: str) -> _Swap:
         rows = np.arange(len(places))
-        weights = self.model.weights[table]
         was = self.read.ids[rows, places] if name == "token" else places
-        change = weights[torch.from_numpy(others)] - weights[torch.from_numpy(was)]
+        change = self.model.weights[table][torch.from_numpy(others)] - self.model.weights[table][torch.from_numpy(was)]
 
         def shift(value: Tensor) -> Tensor:
             value = value.clone()

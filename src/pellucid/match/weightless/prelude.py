@@ -23,13 +23,13 @@ class Seen:
     """What a look saw: shares of the vocabulary on the last axis, and averages of numbers by name."""
 
     shares: Array
-    means: dict[str, Array] = field(default_factory=dict)
+    means: dict[str, Any] = field(default_factory=dict)
 
     def share(self, token: int) -> Any:
         """The share of attention that lies on `token`."""
         return self.shares[..., token]
 
-    def on(self, tokens: Array) -> Any:
+    def on(self, tokens: Any) -> Any:
         """The share of attention that lies on the token that `tokens` names, place by place."""
         tokens = np.asarray(tokens)
         shape = np.broadcast_shapes(self.shares.shape[:-1], tokens.shape)
@@ -40,6 +40,10 @@ class Seen:
     def top(self) -> Any:
         """The token with the largest share; of equals, that with the smallest id."""
         return self.shares.argmax(-1)
+
+    def best(self, handicap: Any) -> Any:
+        """The token with the largest share after every token's `handicap` is added to it."""
+        return (self.shares + np.asarray(handicap)).argmax(-1)
 
     @property
     def peak(self) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from pellucid.match.weightless.task import Row, Task
+from pellucid.match.weightless.task import Row, Task, content
 
 KINDS = ("uniform", "changed", "sticky", "changed", "few", "changed", "shuffled", "changed", "half", "changed")
 
@@ -22,7 +22,7 @@ def draw_probes(
     """`count` distinct probes that are none of the rows of the task and none of `but`; fewer where there are none."""
     draw = np.random.default_rng(seed)
     known, found = {row.ids for row in task.rows} | set(but), dict[tuple[int, ...], Row]()
-    alphabet = np.array([id for id in range(len(task.vocabulary)) if id not in task.special])
+    alphabet = np.array(content(task))
     for attempt in range(8 * count):
         if len(found) >= count:
             break

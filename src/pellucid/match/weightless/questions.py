@@ -26,7 +26,7 @@ def questions(
     first = [alphabet.names[id] for id in present if id in alphabet.special]
     found = [*(f"token == {name}" for name in names), *planes]
     for look in looks:
-        found += _of_look(look, names, content, first[:1], alphabet.numeric, positions)
+        found += _of_look(look, names, content, first[:1], _largest(alphabet), positions)
     for look, other in combinations(looks, 2):
         found += [f"{look.name}.top == {other.name}.top"]
         found += [f"{look.name}.share({name}) - {other.name}.share({name})" for name in content]
@@ -36,7 +36,7 @@ def questions(
 
 
 def _of_look(
-    look: Look, names: Sequence[str], content: Sequence[str], start: Sequence[str], numeric: bool, positions: bool
+    look: Look, names: Sequence[str], content: Sequence[str], start: Sequence[str], largest: str, positions: bool
 ) -> list[str]:
     at = look.name
     found = [f"{at}.top == {name}" for name in names]
@@ -49,13 +49,18 @@ def _of_look(
     found += [f"{at}.top == token", f"{at}.on(token)", f"{at}.peak"]
     found += [f'{at}.mean("{name}")' for name, _ in look.numbers]
     found += [f'{at}.mean("{one}") - {at}.mean("{two}")' for (one, _), (two, _) in combinations(look.numbers[:6], 2)]
-    if numeric:
-        found += [f"{at}.top > token", f"{at}.top == token + 1"]
+    if largest:
+        found += [f"({at}.top > token) & ({at}.top <= {largest})", f"{at}.top == token + 1"]
     return found
 
 
+def _largest(alphabet: Alphabet) -> str:
+    """The name of the largest number, empty where tokens are no numbers."""
+    return alphabet.names[int(np.flatnonzero(alphabet.number >= 0)[-1])] if alphabet.numeric else ""
+
+
 def choices(
-    alphabet: Alphabet, kind: Answer, given: np.ndarray, looks: Sequence[Look]
+    alphabet: Alphabet, kind: Answer, given: np.ndarray, looks: Sequence[Look], tables: Mapping[str, Any]
 ) -> tuple[list[str], list[np.ndarray | int | None]]:
     """Answers as expressions, and the constants that they are (None for expressions over values).
 
@@ -70,9 +75,9 @@ def choices(
     order = counts.argsort()[::-1]
     few = len(ids) <= MOST_CONSTANTS
     constants = [int(ids[at]) for at in order if few or ids[at] in alphabet.special]
-    texts = (
-        [f"{look.name}.top" for look in looks] + ["token"] + (["token + 1", "token - 1"] if alphabet.numeric else [])
-    )
+    near = ["token + 1", "token - 1"] if alphabet.numeric else []
+    texts = [*(f"{look.name}.top" for look in looks), "token", *near]
+    texts += [f"{look.name}.best({table})" for look in looks for table in tables if table.endswith(look.name.upper())]
     return [*(alphabet.names[id] for id in constants), *texts], [*constants, *([None] * len(texts))]
 
 
@@ -93,9 +98,10 @@ def right(
     alphabet: Alphabet,
     values: Mapping[str, Any],
     given: np.ndarray,
+    tables: Mapping[str, Any],
 ) -> Bool[np.ndarray, "case choice"]:
     """Which choices say in each case what the model says."""
-    scope = alphabet.constants | dict(values)
+    scope = alphabet.constants | dict(tables) | dict(values)
     columns = []
     for text, constant in zip(texts, constants, strict=True):
         if kind == "set":

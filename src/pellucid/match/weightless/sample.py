@@ -8,6 +8,7 @@ import numpy as np
 
 from pellucid.base.errors import SubjectError
 from pellucid.exact.model import Model
+from pellucid.match.weightless.language import Alphabet
 from pellucid.match.weightless.task import Row, Task
 
 COUNT, LONGEST = 600, 50
@@ -33,3 +34,17 @@ def sampled(task: Task, model: Model, seed: int = 0) -> Task:
         ids = (*begin, *map(int, middle), *end)
         rows.append(Row(BAND, ids, tuple(range(max(1, len(ids) - len(end))))))
     return replace(task, rows=tuple(rows), bands=(BAND,), trained=BAND, sampled=True)
+
+
+def with_pairs(task: Task) -> Task:
+    """`task` with its rows; where it has none, with every pair of numbers, followed by its first other token."""
+    if task.rows:
+        return task
+    number = Alphabet.of(task).number
+    ids, others = np.flatnonzero(number >= 0), np.flatnonzero(number < 0)
+    if not len(ids) or not len(others):
+        raise SubjectError(
+            f"the vocabulary of {task.name} is not numbers and a token to end with; give inputs.jsonl.gz"
+        )
+    rows = tuple(Row(BAND, (int(a), int(b), int(others[0])), (2,)) for a in ids for b in ids)
+    return replace(task, rows=rows, bands=(BAND,), trained=BAND, sampled=True)

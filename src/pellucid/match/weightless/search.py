@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 
@@ -16,11 +16,11 @@ from pellucid.match.weightless.language import Alphabet, Look, Program
 from pellucid.match.weightless.looks import Effort, Group, Sight, fit_look, pattern_of
 from pellucid.match.weightless.probes import draw_probes
 from pellucid.match.weightless.split import Split
-from pellucid.match.weightless.task import Row, Task
+from pellucid.match.weightless.task import Row, Task, content
 from pellucid.match.weightless.teacher import Read, read
 
 ROWS, HEAD_ROWS = 250, 80
-EFFORTS = (Effort(0.01, 6), Effort(0.003, 12), Effort(0.0001, 16))
+EFFORTS = (Effort(0.01, 6), Effort(0.00001, 16), Effort(0.002, 10))
 GOOD = 0.9995
 """A candidate that agrees on so many tune cases is not improved on."""
 WORTH = 2e-5
@@ -80,13 +80,13 @@ def probes_of(task: Task, rows: Sequence[Row], seed: int) -> list[Row]:
 
 
 def candidates(search: Search, seconds: float) -> Iterator[Candidate]:
-    """Programs from simple to rich, until one agrees well enough or time is up."""
-    until = perf_counter() + seconds
+    """Programs from simple to rich, until one agrees well enough or `seconds` of processor time are used up."""
+    until = process_time() + seconds
     for effort in EFFORTS:
         for groups in groupings(search):
             found = build(search, groups, effort)
             yield found
-            if found.agreement >= GOOD or perf_counter() > until:
+            if found.agreement >= GOOD or process_time() > until:
                 return
 
 
@@ -141,5 +141,7 @@ def _weighted(search: Search, sights: Sequence[Sight], looks: Sequence[Look], mu
         parts.append(cases.interchanged(search.model, sights[0], looks, looks[-1].layer, kind, seed))
     if multiple:
         parts.append(cases.states(search.model, sights[1], looks, kind))
+    inputs = ("token", "position") if search.positions else ("token",)
+    parts += [cases.reset(search.model, sights[0], looks, kind, name, content(search.task), seed) for name in inputs]
     weights += [cases.repeat(0.5, part) for part in parts[1:]]
     return Weighted(cases.joined(parts), np.concatenate(weights))

@@ -44,10 +44,6 @@ class Task:
     accuracy: dict[str, float]
     sampled: bool = False
 
-    def content(self) -> tuple[int, ...]:
-        """The ids that stand in rows and are not special, in order."""
-        return tuple(sorted({id for row in self.rows for id in row.ids} - set(self.special)))
-
 
 def read_task(directory: Path) -> Task:
     """The task that `directory` describes. Raises `SubjectError` where its files do not say what is needed."""
@@ -110,3 +106,8 @@ def by_band(rows: Sequence[Row]) -> dict[str, list[Row]]:
     for row in rows:
         found[row.band].append(row)
     return dict(found)
+
+
+def content(task: Task) -> list[int]:
+    """The ids of the vocabulary that are not special."""
+    return [id for id in range(len(task.vocabulary)) if id not in task.special]

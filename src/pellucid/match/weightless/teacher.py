@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,7 +68,7 @@ def clear(logits: Float32[np.ndarray, "*batch vocab"], kind: Answer) -> np.ndarr
     return np.asarray(top[..., 1] - top[..., 0] > ARGMAX_MARGIN)
 
 
-def same(left: np.ndarray, right: np.ndarray, kind: Answer) -> np.ndarray:
+def same(left: Any, right: Any, kind: Answer) -> np.ndarray:
     """Where two answers agree."""
     return np.asarray((left == right).all(-1) if kind == "set" else left == right)
 

@@ -162,3 +162,10 @@ def used(node: Node) -> Sequence[int]:
     if node.above is None or node.below is None:
         return []
     return list(dict.fromkeys([node.feature, *used(node.above), *used(node.below)]))
+
+
+def leaves_of(node: Node) -> list[int]:
+    """The choices that the tree can make, each once."""
+    if node.above is None or node.below is None:
+        return [node.leaf]
+    return list(dict.fromkeys([*leaves_of(node.above), *leaves_of(node.below)]))
