@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -14,12 +12,10 @@ from pellucid.experiment.corpus import Split
 from pellucid.experiment.rows import sample_rows
 
 
-@lru_cache(maxsize=8)
 def packed_rows(split: Split, model: Model, count: int, seed: int = 0) -> Int[Tensor, "row pos"]:
     """About `count` rows of a whole context each; the first text of a row starts with it, its last one is cut.
 
-    The last few results are kept, since several stages work on the same rows: they are not to be changed. Raises
-    `CorpusError` if the text fills no row.
+    Raises `CorpusError` if the text fills no row.
     """
     length = model.n_ctx
     rows: list[list[int]] = []

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from jaxtyping import Int
+from torch import Tensor
 
 from pellucid.base.address import Address
 from pellucid.base.errors import ProjectError
@@ -85,6 +87,11 @@ class Project:
                     f"{recorded[:12]}); restore it, or run `decompile` with the new text into another directory"
                 )
         return splits
+
+    @cached_property
+    def packed(self) -> dict[tuple[str, int], Int[Tensor, "row pos"]]:
+        """Rows of its text that were packed before, by split and number: reading a text to sample it takes seconds."""
+        return {}
 
     @cached_property
     def evidence(self) -> Evidence:
