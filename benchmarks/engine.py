@@ -1,0 +1,440 @@
+"""The engine beside Hugging Face, TransformerLens 4 and nnsight 0.8: same weights, same inputs, results compared.
+
+A random model of the size of GPT-2 small; 1 and 8 prompts of 32 tokens. Each contender is a process in an environment
+of its own, and measurements take turns. The engine patches all heads (12 × 12 × 32 pieces) and the residual stream
+(12 × 32) exhaustively; the peers run a random sample of the same pieces, one patched forward pass each as their
+documentation shows, and are scaled to all of them (every pass costs them the same). Whatever several of them computed
+must agree to 1e-4.
+
+    python benchmarks/engine.py [--json] [--lens PYTHON] [--nnsight PYTHON] [--sample 24] [--repeats 3] [--quick]
+
+`--lens` and `--nnsight` name Python interpreters in which `transformer_lens>=4` and `nnsight>=0.8` are installed;
+without them, two throw-away environments are made with pip.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+LAYERS, HEADS, POSITIONS, ANSWER, INSTEAD = 12, 12, 32, 3, 5
+PIECES = {"heads": LAYERS * HEADS * POSITIONS, "stream": LAYERS * POSITIONS}
+LONG = ("heads", "neurons")
+"""What is run once: it takes minutes."""
+PACKAGES = {"lens": "transformer_lens>=4,<5", "nnsight": "nnsight>=0.8,<0.9"}
+
+
+def main() -> None:
+    """Measure, compare, print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--lens", help="a Python with transformer_lens 4")
+    parser.add_argument("--nnsight", help="a Python with nnsight 0.8")
+    parser.add_argument("--sample", type=int, default=24, help="pieces that each peer patches (24)")
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="runs whose median counts, of all but heads and neurons (3)"
+    )
+    parser.add_argument("--quick", action="store_true", help="one prompt only, no neurons")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        work(options.worker, options.root)
+        return
+    with tempfile.TemporaryDirectory(prefix="engine-") as name:
+        root = Path(name)
+        found = compare(root, options)
+    print(json.dumps(found, indent=1) if options.json else table(found))
+
+
+def compare(root: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Run all measurements, contenders taking turns."""
+    from gpt2_small import make_checkpoint
+
+    make_checkpoint(root / "model")
+    draw = random.Random(0)
+    rows = [[[draw.randrange(50257) for _ in range(POSITIONS)] for _ in range(8)] for _ in range(2)]
+    pieces = [(draw.randrange(LAYERS), draw.randrange(HEADS), draw.randrange(POSITIONS)) for _ in range(options.sample)]
+    (root / "inputs.json").write_text(json.dumps({"base": rows[0], "source": rows[1], "pieces": pieces}))
+    pythons = {"engine": sys.executable, "hugging face": sys.executable}
+    pythons |= {name: getattr(options, name) or environment(root, name) for name in PACKAGES}
+    contenders = {name: Worker(name, python, root) for name, python in pythons.items()}
+    found: dict[str, Any] = {"machine": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+    found |= {"sample": options.sample, "repeats": options.repeats, "measurements": {}}
+    for what, prompts, who in plan(options.quick):
+        rounds = 1 if what in LONG else options.repeats
+        answers = [{name: contenders[name].ask(what, prompts) for name in who} for _ in range(rounds)]
+        values = {name: answers[0][name].pop("values", None) for name in who}
+        check(what, values)
+        found["measurements"][f"{what}, {prompts}"] = {
+            name: {
+                "seconds": statistics.median(answer[name]["seconds"] for answer in answers),
+                **{key: value for key, value in answers[-1][name].items() if key not in ("seconds", "values")},
+            }
+            for name in who
+        }
+        print(f"{what}, {prompts}: {found['measurements'][f'{what}, {prompts}']}", file=sys.stderr, flush=True)
+    found["versions"] = {name: worker.ask("version", 1)["version"] for name, worker in contenders.items()}
+    for worker in contenders.values():
+        worker.close()
+    return found
+
+
+def plan(quick: bool) -> list[tuple[str, int, tuple[str, ...]]]:
+    """What is measured, on how many prompts, by whom."""
+    everybody = ("engine", "hugging face", "lens", "nnsight")
+    patchers = ("engine", "lens", "nnsight")
+    listed, late = [], []
+    for prompts in (1,) if quick else (1, 8):
+        listed += [("forward", prompts, everybody), ("sdpa", prompts, ("hugging face",))]
+        listed += [("record", prompts, ("engine", "lens")), ("edges", prompts, ("engine",))]
+        listed += [("gradients", prompts, ("hugging face",)), ("stream", prompts, patchers)]
+        late.append(("heads", prompts, patchers))
+    return [*listed, *late] if quick else [*listed, late[0], ("neurons", 128, ("engine",)), late[1]]
+
+
+def check(what: str, values: dict[str, Any]) -> None:
+    """Raise unless everybody computed the same, to 1e-4 of the largest."""
+    known = {name: value for name, value in values.items() if value}
+    first = next(iter(known.values()), None)
+    for name, value in known.items():
+        assert first is not None
+        largest = max(map(abs, first))
+        gap = max(abs(a - b) for a, b in zip(first, value, strict=True))
+        assert gap <= 1e-4 * max(1.0, largest), f"{what}: {name} differs by {gap:.3g} from {next(iter(known))}"
+
+
+def environment(root: Path, name: str) -> str:
+    """A throw-away environment with the package `name`; the path of its Python."""
+    import torch
+
+    home = root / name
+    subprocess.run([sys.executable, "-m", "venv", home], check=True)
+    python = str(home / "bin" / "python")
+    wanted = f"torch=={torch.__version__.partition('+')[0]}"
+    subprocess.run([python, "-m", "pip", "install", "--quiet", PACKAGES[name], wanted], check=True)
+    return python
+
+
+class Worker:
+    """A contender: a process that measures on demand."""
+
+    def __init__(self, name: str, python: str, root: Path) -> None:
+        command = [python, __file__, "--worker", name, "--root", str(root)]
+        self.name = name
+        quiet = os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=quiet)
+
+    def ask(self, what: str, prompts: int) -> dict[str, Any]:
+        """Have something measured."""
+        assert self.process.stdin
+        assert self.process.stdout
+        print(json.dumps([what, prompts]), file=self.process.stdin, flush=True)
+        while line := self.process.stdout.readline():
+            if line.startswith("ANSWER "):
+                answer: dict[str, Any] = json.loads(line.removeprefix("ANSWER "))
+                return answer
+        raise RuntimeError(f"{self.name} ended while measuring {what}")
+
+    def close(self) -> None:
+        """End the process."""
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait()
+
+
+# --- in the workers ---------------------------------------------------------------------------------------------------
+
+
+def work(name: str, root: Path) -> None:
+    """Answer requests until there are no more."""
+    contender = {"engine": Engine, "hugging face": HuggingFace, "lens": Lens, "nnsight": NNsight}[name](root)
+    for line in sys.stdin:
+        what, prompts = json.loads(line)
+        if what != "version":
+            getattr(contender, what)(prompts, warm=True)
+        start = perf_counter()
+        answer = getattr(contender, what)(prompts) or {}
+        answer.setdefault("seconds", perf_counter() - start)
+        print("ANSWER " + json.dumps(answer | {"peak_gib": round(peak(), 2)}), flush=True)
+
+
+def peak() -> float:
+    """The most memory that this process has held so far, in GiB."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 2**20
+
+
+class Contender:
+    """The inputs, and which pieces are patched."""
+
+    def __init__(self, root: Path) -> None:
+        import torch
+
+        self.root, self.torch = root, torch
+        inputs = json.loads((root / "inputs.json").read_text())
+        self.base, self.source = (torch.tensor(inputs[name]) for name in ("base", "source"))
+        self.pieces = [tuple(piece) for piece in inputs["pieces"]]
+
+    def scaled(self, what: str, seconds: float, values: list[float]) -> dict[str, Any]:
+        """The time of the sample, scaled to all pieces."""
+        return {"seconds": seconds / len(self.pieces) * PIECES[what], "sampled": len(self.pieces), "values": values}
+
+    def sampled(self, what: str, warm: bool, patched: Any) -> dict[str, Any]:
+        """Time one patched pass a piece; the values are means over prompts of the difference of logits."""
+        pieces = self.pieces[:1] if warm else self.pieces
+        start = perf_counter()
+        values = []
+        for layer, head, position in pieces:
+            last = patched(layer, head, position)
+            values.append(float((last[:, ANSWER] - last[:, INSTEAD]).mean()))
+        return self.scaled(what, perf_counter() - start, values)
+
+
+class Engine(Contender):
+    """pellucid."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        import pellucid
+
+        self.pellucid, self.model = pellucid, pellucid.load(root / "model")
+        self.metric = pellucid.logit_difference(self.model, ANSWER, INSTEAD)
+
+    def version(self, _: int) -> dict[str, Any]:
+        return {"version": self.pellucid.__version__}
+
+    def forward(self, prompts: int, warm: bool = False) -> dict[str, Any]:
+        del warm
+        with self.torch.no_grad():
+            return {"values": self.model.logits(self.base[:prompts])[:, -1, :50].flatten().tolist()}
+
+    def record(self, prompts: int, warm: bool = False) -> None:
+        del warm
+        with self.torch.no_grad():
+            self.pellucid.trace(self.model, self.base[:prompts], ["*"])
+
+    def stream(self, prompts: int, warm: bool = False) -> dict[str, Any]:
+        return self._sweep(prompts, warm, "resid_pre")
+
+    def heads(self, prompts: int, warm: bool = False) -> dict[str, Any]:
+        return self._sweep(prompts, warm, "z")
+
+    def _sweep(self, prompts: int, warm: bool, kind: str) -> dict[str, Any]:
+        some = {"positions": [31]} if warm else {}
+        base, source = self.base[:prompts], self.source[:prompts]
+        found = self.pellucid.sweep(self.model, base, source, self.metric, kind, **some)
+        if warm:
+            return {}
+        values = found.values.mean(-1)
+        return {"values": [float(values[x, y if kind == "z" else 0, z]) for x, y, z in self.pieces]}
+
+    def edges(self, prompts: int, warm: bool = False) -> None:
+        del warm
+        base, source = self.base[:prompts], self.source[:prompts]
+        self.pellucid.edge_attribution(self.model, base, source, self.metric, "gradient")
+
+    def neurons(self, rows: int, warm: bool = False) -> dict[str, Any]:
+        """The effect of every neuron (its mean in its place) on 4,096 tokens, and 200 exact ones on 128 of them."""
+        from pellucid.base.address import Address
+        from pellucid.match.effect import calibrate, estimate
+        from pellucid.match.forms import Fires
+
+        if warm:
+            return {}
+        ids = self.torch.randint(50257, (rows, POSITIONS), generator=self.torch.Generator().manual_seed(1))
+        names = [f"L{layer:02d}.pre" for layer in range(LAYERS)]
+        means = self.pellucid.means(self.model, ids[:16], names).activations
+        forms = [
+            Fires(Address("IN", layer, neuron), float(means[name][0, 0, neuron]))
+            for layer, name in enumerate(names)
+            for neuron in range(3072)
+        ]
+        start = perf_counter()
+        estimate(self.model, ids, forms)
+        seconds = perf_counter() - start
+        found = calibrate(self.model, ids[:4], forms, draws=4)
+        return {"seconds": seconds, "parts": len(forms), "pearson": found.pearson, "exact": found.n}
+
+
+class HuggingFace(Contender):
+    """transformers, eager and sdpa."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        import transformers
+
+        self.library = transformers.__version__
+        load = transformers.GPT2LMHeadModel.from_pretrained
+        self.models = {how: load(root / "model", attn_implementation=how).eval() for how in ("eager", "sdpa")}
+
+    def version(self, _: int) -> dict[str, Any]:
+        return {"version": self.library}
+
+    def forward(self, prompts: int, warm: bool = False) -> dict[str, Any]:
+        del warm
+        with self.torch.no_grad():
+            return {"values": self.models["eager"](self.base[:prompts]).logits[:, -1, :50].flatten().tolist()}
+
+    def sdpa(self, prompts: int, warm: bool = False) -> None:
+        del warm
+        with self.torch.no_grad():
+            self.models["sdpa"](self.base[:prompts])
+
+    def gradients(self, prompts: int, warm: bool = False) -> None:
+        """Two forward passes and one backward (to the embeddings)."""
+        del warm
+        model = self.models["eager"].requires_grad_(False)
+        with self.torch.no_grad():
+            model(self.source[:prompts])
+        embedded = model.transformer.wte(self.base[:prompts]).requires_grad_()
+        logits = model(inputs_embeds=embedded).logits[:, -1]
+        self.torch.autograd.grad((logits[:, ANSWER] - logits[:, INSTEAD]).sum(), embedded)
+
+
+class Lens(Contender):
+    """TransformerLens, its bridge to the Hugging Face model; weights as they are."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        import transformers
+        from transformer_lens.model_bridge import TransformerBridge
+
+        load = transformers.GPT2LMHeadModel.from_pretrained
+        hf = load(root / "model", attn_implementation="eager").eval()
+        tokenizer = transformers.GPT2Tokenizer.from_pretrained(root / "model")
+        self.model = TransformerBridge.boot_transformers(
+            str(root / "model"), hf_model=hf, tokenizer=tokenizer, device="cpu"
+        )
+
+    def version(self, _: int) -> dict[str, Any]:
+        from importlib.metadata import version
+
+        return {"version": version("transformer_lens")}
+
+    def forward(self, prompts: int, warm: bool = False) -> dict[str, Any]:
+        del warm
+        with self.torch.no_grad():
+            return {"values": self.model(self.base[:prompts])[:, -1, :50].flatten().tolist()}
+
+    def record(self, prompts: int, warm: bool = False) -> None:
+        del warm
+        with self.torch.no_grad():
+            self.model.run_with_cache(self.base[:prompts])
+
+    def stream(self, prompts: int, warm: bool = False) -> dict[str, Any]:
+        return self._patched("stream", prompts, warm, "blocks.{}.hook_resid_pre", None)
+
+    def heads(self, prompts: int, warm: bool = False) -> dict[str, Any]:
+        return self._patched("heads", prompts, warm, "blocks.{}.attn.hook_z", 2)
+
+    def _patched(self, what: str, prompts: int, warm: bool, hook: str, axis: int | None) -> dict[str, Any]:
+        base, source = self.base[:prompts], self.source[:prompts]
+        with self.torch.no_grad():
+            names = [hook.format(layer) for layer in range(LAYERS)]
+            _, cache = self.model.run_with_cache(source, names_filter=lambda name: name in names)
+
+            def patched(layer: int, head: int, position: int) -> Any:
+                name = hook.format(layer)
+
+                def put(x: Any, hook: Any = None) -> Any:  # noqa: ARG001
+                    if axis is None:
+                        x[:, position] = cache[name][:, position]
+                    elif x.ndim == 3:
+                        own = slice(64 * head, 64 * head + 64)
+                        x[:, position, own] = cache[name][:, position, own]
+                    else:
+                        x[:, position, head] = cache[name][:, position, head]
+                    return x
+
+                return self.model.run_with_hooks(base, fwd_hooks=[(name, put)])[:, -1]
+
+            return self.sampled(what, warm, patched)
+
+
+class NNsight(Contender):
+    """nnsight around the Hugging Face model."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        import nnsight
+        import transformers
+
+        load = transformers.GPT2LMHeadModel.from_pretrained
+        self.library = nnsight
+        self.model = nnsight.NNsight(load(root / "model", attn_implementation="eager").eval())
+
+    def version(self, _: int) -> dict[str, Any]:
+        return {"version": self.library.__version__}
+
+    def forward(self, prompts: int, warm: bool = False) -> dict[str, Any]:
+        del warm
+        with self.torch.no_grad(), self.model.trace(self.base[:prompts]):
+            logits = self.model.lm_head.output.save()
+        return {"values": logits[:, -1, :50].flatten().tolist()}
+
+    def stream(self, prompts: int, warm: bool = False) -> dict[str, Any]:
+        base, source, model = self.base[:prompts], self.source[:prompts], self.model
+        with self.torch.no_grad():
+            held = []
+            for layer in range(LAYERS):
+                with model.trace(source):
+                    value = model.transformer.h[layer].inputs[0][0].save()
+                held.append(value)
+
+            def patched(layer: int, _: int, position: int) -> Any:
+                with model.trace(base):
+                    model.transformer.h[layer].inputs[0][0][:, position] = held[layer][:, position]
+                    last = model.lm_head.output[:, -1].save()
+                return last  # noqa: RET504
+
+            return self.sampled("stream", warm, patched)
+
+    def heads(self, prompts: int, warm: bool = False) -> dict[str, Any]:
+        base, source, model = self.base[:prompts], self.source[:prompts], self.model
+        with self.torch.no_grad():
+            held = []
+            for layer in range(LAYERS):
+                with model.trace(source):
+                    value = model.transformer.h[layer].attn.c_proj.input.save()
+                held.append(value)
+
+            def patched(layer: int, head: int, position: int) -> Any:
+                own = slice(64 * head, 64 * head + 64)
+                with model.trace(base):
+                    model.transformer.h[layer].attn.c_proj.input[:, position, own] = held[layer][:, position, own]
+                    last = model.lm_head.output[:, -1].save()
+                return last  # noqa: RET504
+
+            return self.sampled("heads", warm, patched)
+
+
+def table(found: dict[str, Any]) -> str:
+    """What was found, as a Markdown table."""
+    names = ("engine", "hugging face", "lens", "nnsight")
+    lines = [
+        "| | " + " | ".join(names) + " | engine is faster than the faster peer by |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for what, times in found["measurements"].items():
+        cells = [
+            f"{times[name]['seconds']:.3g} s, {times[name]['peak_gib']} GiB" if name in times else "–" for name in names
+        ]
+        peers = [times[name]["seconds"] for name in times if name != "engine"]
+        ratio = f"{min(peers) / times['engine']['seconds']:.2f} ×" if peers and "engine" in times else "–"
+        lines.append(f"| {what} | {' | '.join(cells)} | {ratio} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
