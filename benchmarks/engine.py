@@ -4,7 +4,8 @@ A random model of the size of GPT-2 small; 1 and 8 prompts of 32 tokens. Each co
 of its own, and measurements take turns. The engine patches all heads (12 × 12 × 32 pieces) and the residual stream
 (12 × 32) exhaustively; the peers run a random sample of the same pieces, one patched forward pass each as their
 documentation shows, and are scaled to all of them (every pass costs them the same). Whatever several of them computed
-must agree to 1e-4.
+must agree to 1e-4. Times are processor seconds of one thread, which other work on the machine hardly changes; the
+clock's are told beside them in JSON.
 
     python benchmarks/engine.py [--json] [--lens PYTHON] [--nnsight PYTHON] [--sample 24] [--repeats 3] [--quick]
 
@@ -24,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 LAYERS, HEADS, POSITIONS, ANSWER, INSTEAD = 12, 12, 32, 3, 5
@@ -45,6 +46,7 @@ def main() -> None:
         "--repeats", type=int, default=3, help="runs whose median counts, of all but heads and neurons (3)"
     )
     parser.add_argument("--quick", action="store_true", help="one prompt only, no neurons")
+    parser.add_argument("--only", nargs="+", help="measure only these, such as stream heads")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -72,6 +74,8 @@ def compare(root: Path, options: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {"machine": platform.processor() or platform.machine(), "cores": os.cpu_count()}
     found |= {"sample": options.sample, "repeats": options.repeats, "measurements": {}}
     for what, prompts, who in plan(options.quick):
+        if options.only and what not in options.only:
+            continue
         rounds = 1 if what in LONG else options.repeats
         answers = [{name: contenders[name].ask(what, prompts) for name in who} for _ in range(rounds)]
         values = {name: answers[0][name].pop("values", None) for name in who}
@@ -133,6 +137,7 @@ class Worker:
         command = [python, __file__, "--worker", name, "--root", str(root)]
         self.name = name
         quiet = os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
+        quiet |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=quiet)
 
     def ask(self, what: str, prompts: int) -> dict[str, Any]:
@@ -163,9 +168,10 @@ def work(name: str, root: Path) -> None:
         what, prompts = json.loads(line)
         if what != "version":
             getattr(contender, what)(prompts, warm=True)
-        start = perf_counter()
+        start = process_time(), perf_counter()
         answer = getattr(contender, what)(prompts) or {}
-        answer.setdefault("seconds", perf_counter() - start)
+        answer.setdefault("seconds", process_time() - start[0])
+        answer["wall"] = round(perf_counter() - start[1], 2)
         print("ANSWER " + json.dumps(answer | {"peak_gib": round(peak(), 2)}), flush=True)
 
 
@@ -193,12 +199,12 @@ class Contender:
     def sampled(self, what: str, warm: bool, patched: Any) -> dict[str, Any]:
         """Time one patched pass a piece; the values are means over prompts of the difference of logits."""
         pieces = self.pieces[:1] if warm else self.pieces
-        start = perf_counter()
+        start = process_time()
         values = []
         for layer, head, position in pieces:
             last = patched(layer, head, position)
             values.append(float((last[:, ANSWER] - last[:, INSTEAD]).mean()))
-        return self.scaled(what, perf_counter() - start, values)
+        return self.scaled(what, process_time() - start, values)
 
 
 class Engine(Contender):
@@ -260,9 +266,9 @@ class Engine(Contender):
             for layer, name in enumerate(names)
             for neuron in range(3072)
         ]
-        start = perf_counter()
+        start = process_time()
         estimate(self.model, ids, forms)
-        seconds = perf_counter() - start
+        seconds = process_time() - start
         found = calibrate(self.model, ids[:4], forms, draws=4)
         return {"seconds": seconds, "parts": len(forms), "pearson": found.pearson, "exact": found.n}
 

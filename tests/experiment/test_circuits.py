@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ from pellucid import (
 from pellucid.base.errors import PellucidError
 from pellucid.exact.model import Model
 from pellucid.experiment.circuits import Curve, Examiner, judge, largest
-from pellucid.experiment.tasks import Pair, Task
+from pellucid.experiment.tasks import Pair, Task, blimp_task
 from pellucid.experiment.wiring import Wiring
 
 SHAPE = {"n_embd": 15, "n_head": 3, "n_inner": 4, "n_layer": 2}
@@ -229,3 +230,15 @@ def test_tasks_come_from_lines_of_json(model: Model, task: Task, tmp_path: Path)
             read_task(tmp_path / "bad.jsonl")
     with pytest.raises(PellucidError, match="is not a file"):
         read_task(tmp_path / "none.jsonl")
+
+
+def test_blimp_gets_partners_that_want_the_other(model: Model, tmp_path: Path) -> None:
+    rows = [("w1 w2", "w3", "w4"), ("w5 w6", "w4", "w3"), ("w7", "w3", "w4"), ("w8 w9", "w3", "w5")]
+    keys = ("one_prefix_prefix", "one_prefix_word_good", "one_prefix_word_bad")
+    path = tmp_path / "blimp-x.jsonl"
+    path.write_text("\n".join(json.dumps(dict(zip(keys, row, strict=True))) for row in rows))
+    found = blimp_task(model, path)
+    assert [(pair.clean, pair.corrupted) for pair in found.pairs] == [("w1 w2", "w5 w6"), ("w5 w6", "w1 w2")]
+    path.write_text("{}")
+    with pytest.raises(PellucidError, match="is no line of BLiMP"):
+        blimp_task(model, path)

@@ -117,6 +117,30 @@ def read_task(path: Path | str, limit: int | None = None) -> Task:
     return Task(path.stem, tuple(pairs))
 
 
+def blimp_task(model: Model, path: Path | str) -> Task:
+    """Minimal pairs from a paradigm of BLiMP (arXiv 1912.00582) in its own JSON lines (those with one prefix).
+
+    Its prompts have no corrupted partner, so each gets the first other prompt of the same number of tokens after which
+    what is bad here is good; those that have none are left out. Raises `PellucidError` for lines of another kind.
+    """
+    entries: list[tuple[str, str, str]] = []
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            fields = json.loads(line)
+            entries.append(tuple(str(fields[f"one_prefix_{key}"]) for key in ("prefix", "word_good", "word_bad")))  # type: ignore[arg-type]
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise PellucidError(f"{path}:{number} is no line of BLiMP with one prefix: {error}") from None
+    partners: dict[tuple[int, str], str] = {}
+    for prefix, good, _ in entries:
+        partners.setdefault((model.ids(prefix).shape[1], good), prefix)
+    pairs = [
+        Pair(prefix, partners[key], (f" {good}",), (f" {bad}",))
+        for prefix, good, bad in entries
+        if (key := (model.ids(prefix).shape[1], bad)) in partners
+    ]
+    return Task(Path(path).stem, tuple(pairs))
+
+
 def _pair(line: str, place: str) -> Pair:
     try:
         entry = json.loads(line)
