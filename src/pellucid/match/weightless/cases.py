@@ -19,7 +19,7 @@ from pellucid.match.weightless.language import Look
 from pellucid.match.weightless.looks import Sight
 from pellucid.match.weightless.prelude import Seen
 from pellucid.match.weightless.task import Answer
-from pellucid.match.weightless.teacher import answers, clear, logits
+from pellucid.match.weightless.teacher import answers, clear, logits, same
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +29,8 @@ class States:
     values: dict[str, Any]
     logits: Float32[np.ndarray, "case vocab"]
     kind: Answer
+    moved: Bool[np.ndarray, " case"] | None = None
+    """Where an intervention on an input changed what the model says: these are few, and count more."""
 
     @property
     def answer(self) -> np.ndarray:
@@ -99,9 +101,8 @@ def reset(
     """Scored places, a few a row, with another `token` (of `content`) or `position`; what heads give there stays."""
     draw = np.random.default_rng(seed)
     places = np.argwhere(sight.read.scored)
-    if name == "token":
-        free = np.isin(sight.read.ids[places[:, 0], places[:, 1]], content)
-        places = places[free] if free.any() else places
+    free = np.isin(sight.read.ids[places[:, 0], places[:, 1]], content)
+    places = places[free] if free.any() else places
     places = places[draw.permutation(len(places))[: 4 * len(sight.rows)]]
     was = sight.read.ids[places[:, 0], places[:, 1]] if name == "token" else places[:, 1]
     others = draw.choice(np.array(content), len(places)) if name == "token" else draw.permutation(was)
@@ -109,10 +110,13 @@ def reset(
     names = [f"L{layer:02d}.z" for layer in range(model.config.n_layer)]
     kept = {at: torch.from_numpy(z) for at, z in sight.record(model, ["L00.resid_pre", *names]).items()}
     kept["L00.resid_pre"][places[:, 0], places[:, 1]] += table[torch.from_numpy(others)] - table[torch.from_numpy(was)]
-    found = logits(model, sight.read.ids, kept)[places[:, 0], places[:, 1]]
-    return States(gather(sight, looks, places) | {name: others}, found, kind)
+    before, after = sight.record(model, ("logits",))["logits"], logits(model, sight.read.ids, kept)
+    at, to = places[:, 0], places[:, 1]
+    moved = ~same(answers(before[at, to], kind), answers(after[at, to], kind), kind)
+    return States(gather(sight, looks, places) | {name: others}, after[at, to], kind, moved)
 
 
 def repeat(weight: float, states: States) -> Float[np.ndarray, " case"]:
-    """`weight` for every case; a quarter of it where the model is not clear."""
-    return np.where(states.clear, weight, weight / 4)
+    """`weight` for every case, ten times it where a reset input had effect; a quarter where the model is not clear."""
+    heavy = np.ones(len(states)) if states.moved is None else np.where(states.moved, 10.0, 1.0)
+    return np.where(states.clear, weight, weight / 4) * heavy

@@ -124,14 +124,12 @@ class _Bench:
 
     def swap_token(self) -> _Swap:
         """The content token that the answer at a place is given, by another one; what is seen stays."""
-        others = np.array(content(self.task))
-        free = self.read.scored & np.isin(self.read.ids, others)
-        places = self._places(np.where(free.any(axis=1, keepdims=True), free, self.read.scored))
+        others, places = np.array(content(self.task)), self._content_places()
         return self._swap_input("token", places, self.draw.choice(others, len(places)), "wte.weight")
 
     def swap_position(self) -> _Swap:
-        """The position that the answer at a place is given, by another one that rows have; what is seen stays."""
-        places = self._places(self.read.scored)
+        """The position that the answer at a place is given, by that of another such place; what is seen stays."""
+        places = self._content_places()
         return self._swap_input("position", places, self.draw.permutation(places), "wpe.weight")
 
     def _swap_input(self, name: str, places: np.ndarray, others: np.ndarray, table: str) -> _Swap:
@@ -163,6 +161,11 @@ class _Bench:
             return value
 
         return edit
+
+    def _content_places(self) -> np.ndarray:
+        """One scored place a row, where a content token stands if there is one."""
+        free = self.read.scored & np.isin(self.read.ids, content(self.task))
+        return self._places(np.where(free.any(axis=1, keepdims=True), free, self.read.scored))
 
     def _places(self, among: np.ndarray) -> np.ndarray:
         """One place a row."""
