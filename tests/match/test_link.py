@@ -39,3 +39,9 @@ def test_one_bad_part_does_not_cost_the_others() -> None:
 def test_exact_estimates_need_one_trial_for_all() -> None:
     result = link(range(10), [0.1] * 10, 2.0, lambda _: True, trials=5)
     assert result.trials == [(10, True)]
+
+
+def test_a_large_part_may_cost_more_than_a_small_one() -> None:
+    result = link(["head", "neuron", "other"], [0.3, 0.1, 0.2], 0.5, lambda parts: len(parts) < 3, 9, [100, 1, 10])
+    assert result.accepted == ["head", "other"]
+    assert result.trials[0] == (2, True)

@@ -15,8 +15,9 @@ from pellucid.explain.evidence import Measurement
 from pellucid.match.effect import divergence
 from pellucid.match.inventory import statement_state
 from pellucid.match.project import Project
+from pellucid.match.prove import TOKENS as PROVED
 from pellucid.match.record import batches
-from pellucid.match.sources import rows_for
+from pellucid.match.sources import first_tokens, rows_for
 from pellucid.match.twin import Form, Twin
 
 TOKENS = {False: 4_000, True: 2_000}
@@ -33,7 +34,7 @@ def measure_joint(
     The KL of the full program to the subject, less that with this one part raw, in nats per token. Measured in the
     twin; small values can be negative, where the part's errors make up for those of others.
     """
-    rows = rows_for(project, "heldout", TOKENS[quick])
+    rows = first_tokens(rows_for(project, "heldout", PROVED[quick]), TOKENS[quick])
     found = joint_costs(Twin(project.model, forms), chosen(forms, effects), rows)
     listing, corpus = project.listing(), project.texts.heldout.sha256
     return [

@@ -10,9 +10,12 @@ from pellucid.base.address import Address
 from pellucid.listing.emit import write_lifted
 from pellucid.match.lifting import Costs, Vectors, costs
 from pellucid.match.project import Project
-from pellucid.match.sources import TOKENS, rows_for
+from pellucid.match.sources import TOKENS as SOURCE_TOKENS
+from pellucid.match.sources import first_tokens, rows_for
 from pellucid.match.stored import Stored
 
+TOKENS = {False: 20_000, True: 8_000}
+"""Tokens of tune text that lifted forms are chosen on, and of held-out text that they are measured on."""
 SHARE = 0.1
 """What a single neuron's mean may cost, as a share of what all parts without residual may cost together."""
 
@@ -39,7 +42,7 @@ def find_lifted(project: Project, vectors: Vectors, promised: float, *, quick: b
 
     A head has the lowest rank that costs less than its share of that, or, where none does, the highest it may have.
     """
-    tune = rows_for(project, "tune", TOKENS[quick]["tune"])
+    tune = first_tokens(rows_for(project, "tune", SOURCE_TOKENS[quick]["tune"]), TOKENS[quick])
     return choose(costs(project.model, vectors, tune, project.manifest.settings.seed), vectors, promised)
 
 

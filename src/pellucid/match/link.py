@@ -1,8 +1,9 @@
 """Linking: which parts can run their source alone, all of them at once.
 
-Parts are taken in the order of their estimated effect, cheapest first, and judged jointly in blocks: the first block is
-as long as the estimates promise. A block that fails is bisected, its first half tried before its second; what is
-accepted has therefore always passed together with everything accepted before it, whatever the estimates said.
+Parts are taken in the order of their estimated cost for each parameter that they do without, cheapest first, and judged
+jointly in blocks: the first block is as long as the estimates promise. A block that fails is bisected, its first half
+tried before its second; what is accepted has therefore always passed together with everything accepted before it,
+whatever the estimates said.
 """
 
 from __future__ import annotations
@@ -29,13 +30,16 @@ def link(
     promised: float,
     passes: Callable[[Sequence[Part]], bool],
     trials: int,
+    sizes: Sequence[int] | None = None,
 ) -> Link[Part]:
     """Accept as many of `parts` as pass together.
 
     `costs` are estimated KL increases (nats per token), `promised` the sum of them that is expected to pass, `passes`
-    the joint judgement of a list of parts, and `trials` the most judgements that may be made.
+    the joint judgement of a list of parts, and `trials` the most judgements that may be made. `sizes` are the
+    parameters of the parts, all alike if None.
     """
-    order = sorted(range(len(parts)), key=lambda i: (costs[i], i))
+    prices = costs if sizes is None else [cost / size for cost, size in zip(costs, sizes, strict=True)]
+    order = sorted(range(len(parts)), key=lambda i: (prices[i], i))
     totals = list(accumulate(costs[i] for i in order))
     cut = sum(total <= promised for total in totals)
     result: Link[Part] = Link()

@@ -19,6 +19,7 @@ from pellucid.match.project import Project
 from pellucid.match.rollouts import Rollouts, roll, slips
 from pellucid.match.sources import Sources, rows_for
 from pellucid.match.twin import Twin
+from pellucid.parts.part import count as parameters_of
 
 CONTEXTS = {False: 900, True: 240}
 TRIALS = {False: 10, True: 5}
@@ -35,7 +36,7 @@ Unit = tuple[Address, ...]
 
 
 def link_sources(project: Project, sources: Sources, lifted: LiftedParts, *, quick: bool) -> list[Address]:
-    """The addresses whose residuals can go, cheapest first; says on standard error how each trial ended."""
+    """The addresses whose residuals can go, cheapest for their size first; says on standard error how trials ended."""
     model, gate = project.model, project.manifest.gate
     spoken = rollouts(project, CONTEXTS[quick])
     forms, costs = {**sources.forms, **lifted.forms}, units(sources, lifted)
@@ -50,7 +51,8 @@ def link_sources(project: Project, sources: Sources, lifted: LiftedParts, *, qui
         )
         return passed
 
-    found = link(list(costs), list(costs.values()), PROMISED, passes, TRIALS[quick])
+    sizes = [sum(parameters_of(address, model.config) for address in unit) for unit in costs]
+    found = link(list(costs), list(costs.values()), PROMISED, passes, TRIALS[quick], sizes)
     return [address for unit in found.accepted for address in unit]
 
 

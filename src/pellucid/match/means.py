@@ -17,7 +17,7 @@ from pellucid.exact.model import Model
 from pellucid.match.lifting import Vectors, fit_vectors
 from pellucid.match.project import Project
 from pellucid.match.record import batches
-from pellucid.match.sources import rows_for
+from pellucid.match.sources import first_tokens, rows_for
 
 MEAN_TOKENS = {False: 100_000, True: 20_000}
 """Tokens of fit text that means are taken over."""
@@ -38,9 +38,9 @@ class Extras:
 def fit_extras(project: Project, *, quick: bool) -> Extras:
     """The means and vectors of a project's subject over its fit text."""
     model = project.model
-    average = averages(model, rows_for(project, "fit", MEAN_TOKENS[quick]))
-    rows = rows_for(project, "fit", LIFT_TOKENS[quick])
-    return Extras(named(model, average), fit_vectors(model, average, rows, project.manifest.settings.seed))
+    rows = rows_for(project, "fit", MEAN_TOKENS[quick])
+    average, some = averages(model, rows), first_tokens(rows, LIFT_TOKENS[quick])
+    return Extras(named(model, average), fit_vectors(model, average, some, project.manifest.settings.seed))
 
 
 def averages(model: Model, rows: Int[Tensor, "row pos"]) -> dict[str, Float[Tensor, ...]]:

@@ -12,10 +12,11 @@ from pellucid.match.effect import estimate
 from pellucid.match.forms import token_texts
 from pellucid.match.inventory import PASSING, lifted_state, statement_state
 from pellucid.match.isolated import kept, scores
+from pellucid.match.lifted import TOKENS as LIFTED_TOKENS
 from pellucid.match.lifted import LiftedParts
 from pellucid.match.project import Project
 from pellucid.match.sources import TOKENS as TUNE_TOKENS
-from pellucid.match.sources import Sources, rows_for
+from pellucid.match.sources import Sources, first_tokens, rows_for
 from pellucid.match.stored import Lifted
 
 TOKENS = {False: 30_000, True: 10_000}
@@ -58,11 +59,12 @@ def prove_lifted(project: Project, lifted: LiftedParts, *, quick: bool) -> list[
 
     `isolated`: the share of the variance of a head's write that is kept, in the directions that the head writes along.
     """
-    model, heldout = project.model, rows_for(project, "heldout", TOKENS[quick])
+    heldout = first_tokens(rows_for(project, "heldout", TOKENS[quick]), LIFTED_TOKENS[quick])
+    model, tuned = project.model, LIFTED_TOKENS[quick]
     found = kept(model, [form for form in lifted.forms.values() if isinstance(form, Lifted)], heldout)
     costs = estimate(model, heldout, lifted.forms.values(), seed=project.manifest.settings.seed)[0]
     hashes = {name: getattr(project.texts, name).sha256 for name in ("tune", "heldout")}
-    weights, tuned = project.manifest.subject.weights_sha256, TUNE_TOKENS[quick]["tune"]
+    weights = project.manifest.subject.weights_sha256
     rows = [
         _row(address, ("effect", "kl", weights, "tune", hashes["tune"]), value, tuned, ESTIMATED)
         for address, value in lifted.effects.items()
