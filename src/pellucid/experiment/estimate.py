@@ -16,8 +16,8 @@ from pellucid.experiment.predictor import Predictor
 CONTEXTS, QUICK_CONTEXTS = 5000, 500
 PER_ROW = 8
 """Contexts continued from each row of text."""
-QUICK_SECONDS = 180.0
-"""What a quick measurement may take, of the five minutes that a quick run has in all."""
+QUICK_SECONDS = 90.0
+"""What a quick measurement is planned to take, of the five minutes that a quick run has in all, whatever it measures."""
 REFERENCE_SECONDS = 120.0
 """What averaging the subject's predictions may take in a full measurement."""
 _WRITTEN = 40
@@ -94,7 +94,7 @@ def plan(
 
     `cache_bytes` is what one position of one row takes in a cache (for GPT-2: layers × 2 × d_model × 4). Without
     `seconds` a full measurement has 5,000 contexts however long they take; a quick one 500 contexts, of rows of at most
-    256 tokens, in 180 seconds: fewer if they take longer. A fifth of the time goes to the references (in a full one, at
+    256 tokens, in 90 seconds: fewer if they take longer. A fifth of the time goes to the references (in a full one, at
     most two minutes).
     """
     budget = seconds if seconds is not None else QUICK_SECONDS if quick else None
