@@ -102,7 +102,7 @@ def reset(
     draw = np.random.default_rng(seed)
     places = np.argwhere(sight.read.scored)
     free = np.isin(sight.read.ids[places[:, 0], places[:, 1]], content)
-    places = places[free] if free.any() else places
+    places = places[free]
     places = places[draw.permutation(len(places))[: 4 * len(sight.rows)]]
     was = sight.read.ids[places[:, 0], places[:, 1]] if name == "token" else places[:, 1]
     others = draw.choice(np.array(content), len(places)) if name == "token" else draw.permutation(was)
@@ -117,6 +117,6 @@ def reset(
 
 
 def repeat(weight: float, states: States) -> Float[np.ndarray, " case"]:
-    """`weight` for every case, ten times it where a reset input had effect; a quarter where the model is not clear."""
-    heavy = np.ones(len(states)) if states.moved is None else np.where(states.moved, 10.0, 1.0)
+    """`weight` for every case, more where a reset input had effect; a quarter where the model is not clear."""
+    heavy = np.ones(len(states)) if states.moved is None else np.where(states.moved, 3.0, 1.0)
     return np.where(states.clear, weight, weight / 4) * heavy

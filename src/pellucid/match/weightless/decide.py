@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from pellucid.match.weightless.task import Answer
 LEAVES = 40
 PRICES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 """Weighted errors that a question has to save; the highest price that still agrees on tune rows wins."""
-SLACK = 0.0005
+SLACK = 0.0002
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,15 @@ def decide(
     asked, node = tuple(texts[at] for at in used), _renumbered(node, {feature: at for at, feature in enumerate(used)})
     said = " ".join(answers[leaf] for leaf in tree.leaves_of(node))
     kept = {name: table for name, table in tables.items() if f"({name})" in said}
-    return Program(alphabet, kind, tuple(looks), asked, tuple(answers), node, kept), score
+    shown = tuple(_with_numbers(look, asked) for look in looks)
+    return Program(alphabet, kind, shown, asked, tuple(answers), node, kept), score
+
+
+def _with_numbers(look: Look, asked: Sequence[str]) -> Look:
+    """`look` with the averages that somebody asks about."""
+    wanted = [f'{look.name}.mean("{name}")' for name, _ in look.numbers]
+    kept = [number for number, text in zip(look.numbers, wanted, strict=True) if any(text in a for a in asked)]
+    return replace(look, numbers=tuple(kept))
 
 
 def _smallest(fitting: tree.Cases, tuning: tree.Cases, allowed: np.ndarray) -> tuple[tree.Node, float]:

@@ -15,6 +15,7 @@ from pellucid.match.weightless.language import Alphabet, Look, Program
 from pellucid.match.weightless.tree import Node
 
 WIDTH = 118
+QUOTES = '"""'
 _PRELUDE = Path(__file__).with_name("prelude.py")
 
 
@@ -71,7 +72,11 @@ def _look(look: Look, program: Program) -> str:
 def _docstring(name: str, program: Program) -> list[str]:
     note = program.notes.get(name, "")
     wrapped = [piece for line in note.split("\n") for piece in (textwrap.wrap(line, WIDTH - 8) or [""])]
-    return ['    """' + "\n    ".join(wrapped) + ("\n    " if len(wrapped) > 1 else "") + '"""'] if note else []
+    if not note:
+        return []
+    first, *rest = (f"    {piece}".rstrip() for piece in wrapped)
+    closing = ['    """'] if rest else []
+    return [f'    """{first.strip()}{"" if rest else QUOTES}', *rest, *closing]
 
 
 def _term(text: str, weight: float, at: int) -> str:

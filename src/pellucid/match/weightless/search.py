@@ -21,9 +21,9 @@ from pellucid.match.weightless.teacher import Read, read
 
 ROWS, HEAD_ROWS = 250, 80
 EFFORTS = (Effort(0.01, 6), Effort(0.00001, 16), Effort(0.002, 10))
-GOOD = 0.9995
+GOOD = 0.9998
 """A candidate that agrees on so many tune cases is not improved on."""
-WORTH = 2e-5
+WORTH = 1e-5
 """The share of tune cases that a number has to win."""
 
 
@@ -141,7 +141,9 @@ def _weighted(search: Search, sights: Sequence[Sight], looks: Sequence[Look], mu
         parts.append(cases.interchanged(search.model, sights[0], looks, looks[-1].layer, kind, seed))
     if multiple:
         parts.append(cases.states(search.model, sights[1], looks, kind))
+    scored = sights[0].read.ids[sights[0].read.scored]
     inputs = ("token", "position") if search.positions else ("token",)
+    inputs = inputs if np.isin(scored, content(search.task)).any() else ()
     parts += [cases.reset(search.model, sights[0], looks, kind, name, content(search.task), seed) for name in inputs]
     weights += [cases.repeat(0.5, part) for part in parts[1:]]
     return Weighted(cases.joined(parts), np.concatenate(weights))
