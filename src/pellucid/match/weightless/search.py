@@ -142,7 +142,7 @@ def _weighted(search: Search, sights: Sequence[Sight], looks: Sequence[Look], mu
     if multiple:
         parts.append(cases.states(search.model, sights[1], looks, kind))
     scored = sights[0].read.ids[sights[0].read.scored]
-    inputs = ("token", "position") if search.positions else ("token",)
+    inputs: tuple[str, ...] = ("token", "position") if search.positions else ("token",)
     inputs = inputs if np.isin(scored, content(search.task)).any() else ()
     parts += [cases.reset(search.model, sights[0], looks, kind, name, content(search.task), seed) for name in inputs]
     weights += [cases.repeat(0.5, part) for part in parts[1:]]
