@@ -17,7 +17,7 @@ CONTEXTS, QUICK_CONTEXTS = 5000, 500
 PER_ROW = 8
 """Contexts continued from each row of text."""
 QUICK_SECONDS = 90.0
-"""What a quick measurement is planned to take, of the five minutes that a quick run has in all, whatever it measures."""
+"""What a quick measurement is planned to take, of the five minutes that a quick run has in all."""
 REFERENCE_SECONDS = 120.0
 """What averaging the subject's predictions may take in a full measurement."""
 _WRITTEN = 40
