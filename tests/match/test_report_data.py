@@ -48,7 +48,7 @@ def test_a_quick_run_never_passes_the_gate(workshop: Workshop) -> None:
 
 def test_progress_of_an_all_raw_program(workshop: Workshop) -> None:
     progress = pellucid.open(workshop.made).report()["progress"]
-    assert progress["residual_free"]["source"] == {"parameters": 0.0, "effect": None}
+    assert progress["residual_free"]["source"] == {"parameters": 0.0, "effect": None, "data_effect": None}
     assert progress["source_only"] == pellucid.open(workshop.made).report()["source_only"]["overall"]
     assert progress["evidence"] == {"share": None, "mean_score": None, "n": 0}
     assert progress["effect_calibration"] == {"correlation": None, "n": 0}
