@@ -26,6 +26,7 @@ def figures(value: float, high: float, n: int = 5000, domain: float | None = Non
         (figures(0.5, 0.9, n=4999), False, None),
         (figures(0.5, 0.9), True, None),
         (figures(3.0, 4.0, n=500), True, False),
+        (figures(0.0, 14.0, n=21), True, None),
     ],
 )
 def test_judgement(full: dict[str, dict[str, Any]], quick: bool, passed: bool | None) -> None:

@@ -11,7 +11,8 @@ def judge(full: dict[str, dict[str, dict[str, Any]]], gate: Gate, *, quick: bool
     """Whether the figures `full` (`{overall|DOMAIN: {METRIC: {value, low, high, n}}}`) pass `gate`.
 
     Returns `{passed: bool | None, limits, reasons}`; `passed` is None where something needed was not measured or where
-    fewer contexts were measured than the gate asks for (always so with `quick`) and nothing failed.
+    fewer contexts were measured than the gate asks for (always so with `quick`) and nothing failed: a wide interval
+    fails only where there were enough of them to narrow it.
     """
     failed: list[str] = []
     missing: list[str] = []
@@ -20,9 +21,10 @@ def judge(full: dict[str, dict[str, dict[str, Any]]], gate: Gate, *, quick: bool
         if entry.get("value") is None:
             missing.append(f"{metric} is unmeasured.")
             continue
-        if entry["high"] > limit:
+        enough = entry["n"] >= gate.contexts
+        if entry["high"] > limit and (enough or entry["value"] > limit):
             failed.append(f"{metric}: upper 95 % bound {entry['high']:.2f} % is above {limit} %.")
-        if entry["n"] < gate.contexts:
+        if not enough:
             missing.append(f"{metric} rests on {entry['n']:,} contexts, {gate.contexts:,} are needed.")
         for domain, block in full.items():
             value = block.get(metric, {}).get("value")
