@@ -113,6 +113,25 @@ def test_lost_evidence(workshop: Workshop) -> None:
     assert not (workshop.made / "evidence.sqlite").exists()
 
 
+def test_the_report_names_what_was_measured(workshop: Workshop) -> None:
+    workshop.source(HEAD, POINTED)
+    settle(workshop)
+    assert checked(workshop).passed
+    rewrite(workshop.made / "report.json", lambda data: data.update(measured=[HEAD]))
+    assert kinds(checked(workshop)) == [("unmeasured", HEAD)]
+    add(workshop, "swapped_in", "kl_estimate", 0.1, state_of(workshop))
+    assert checked(workshop).passed
+
+
+def test_an_estimate_of_the_source_as_it_stands_beats_an_older_measurement(workshop: Workshop) -> None:
+    workshop.source(HEAD, POINTED)
+    settle(workshop)
+    add(workshop, "swapped_in", "kl", 0.1, "an older text")
+    assert kinds(checked(workshop)) == [("stale", HEAD)]
+    add(workshop, "swapped_in", "kl_estimate", 0.1, state_of(workshop))
+    assert checked(workshop).passed
+
+
 def test_residual_free_shares(workshop: Workshop) -> None:
     workshop.source(HEAD, POINTED)
     project = Project.open(workshop.made)

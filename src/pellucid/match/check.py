@@ -185,7 +185,7 @@ def smaller_shares(old: Mapping[str, Any], new: Mapping[str, Any], entries: Sequ
 
 
 def unproven(old: Mapping[str, Any], entries: Sequence[Entry]) -> Iterator[Failure]:
-    """Sources that changed since they were measured, and sources that stand for a part without ever being measured."""
+    """Sources that changed since they were measured, that stand for a part without being measured, or lost their evidence."""
     stale = [entry for entry in entries if entry.verdict == "stale"]
     for entry in stale:
         said = "its source has changed since it was measured; run `pellucid verify` on it"
@@ -193,6 +193,11 @@ def unproven(old: Mapping[str, Any], entries: Sequence[Entry]) -> Iterator[Failu
     for entry in entries:
         if entry.verdict == "unmeasured" and entry.state.residual == "dropped":
             said = "its residual is dropped, but its source was never measured; run `pellucid verify` on it"
+            yield Failure("unmeasured", str(entry.address), said)
+    measured = frozenset(old.get("measured", ()))
+    for entry in entries:
+        if entry.verdict == "unmeasured" and entry.state.residual == "on" and str(entry.address) in measured:
+            said = "it was measured when the report was written; is evidence.sqlite the one of the report?"
             yield Failure("unmeasured", str(entry.address), said)
     was, now = old["progress"]["evidence"]["n"], evidence_share([entry.state for entry in entries])["n"] or 0
     if now + len(stale) < was:

@@ -104,6 +104,12 @@ def inventory(project: Project) -> list[Entry]:
     return entries
 
 
+def _swapped(rows: dict[str, Measurement], state: str) -> Measurement | None:
+    """The swapped-in cost that a verdict rests on: about the part in this `state` if any is, exact before estimated."""
+    known = [rows[metric] for metric in ("kl", "kl_estimate") if metric in rows]
+    return next((row for row in known if row.state == state), known[0] if known else None)
+
+
 def _entry(
     project: Project,
     address: Address,
@@ -115,9 +121,9 @@ def _entry(
 ) -> Entry:
     form, explained = statement.part_form, statement.form != "raw"
     effect = measured.get("effect", {}).get("kl")
-    swapped = measured.get("swapped_in", {}).get("kl") or measured.get("swapped_in", {}).get("kl_estimate")
     score = measured.get("isolated", {}).get("score")
     state = statement_state(statement)
+    swapped = _swapped(measured.get("swapped_in", {}), state)
     judged = verdict(
         form,
         state,

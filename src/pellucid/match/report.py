@@ -14,8 +14,11 @@ from pellucid.match.gate import judge
 from pellucid.match.inventory import Entry, inventory
 from pellucid.match.progress import progress
 from pellucid.match.project import Project
+from pellucid.match.verdict import Verdict
 
 BLOCKS = ("full", "source_only", "source_only_all", "noise_floor", "trigram", "bigram")
+MEASURED: tuple[Verdict, ...] = ("exact", "within", "over")
+"""Verdicts that rest on a measurement of the part as it stands."""
 
 
 def build_report(
@@ -39,6 +42,7 @@ def build_report(
     report["progress"] = progress(
         [entry.state for entry in entries], report["gate"]["passed"], report["source_only"], calibration(project)
     )
+    report["measured"] = [str(entry.address) for entry in entries if entry.verdict in MEASURED]
     report["numbers"] = _numbers(project, entries)
     report["worst"] = [divergence.to_dict() for divergence in worst]
     return report
