@@ -6,8 +6,8 @@ Pickle files run code when they are loaded; they are refused, never opened.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,7 @@ def read_weights(files: list[Path], config: GPT2Config) -> tuple[dict[str, Tenso
     weights = dict(_load(stored))
     if tied_copy is not None:
         _check_tied(tied_copy, weights["wte.weight"])
-    if broken := [name for name, tensor in weights.items() if not bool(torch.isfinite(tensor).all())]:
+    if broken := [name for name, tensor in weights.items() if not _finite(tensor)]:
         raise SubjectError(f"{_where(files)}: NaN or infinite numbers in {_listing(broken)}")
     kinds = sorted({_FLOATS[entry.kind] for entry in stored.values()} - {"float32"})
     notes = [f"the checkpoint's {' and '.join(kinds)} weights were converted to float32"] if kinds else []
@@ -146,11 +146,19 @@ def _check_tied(copy: Stored, table: Tensor) -> None:
 
 
 def _load(stored: dict[str, Stored]) -> Iterator[tuple[str, Tensor]]:
-    """The tensors, one after the other, each in memory of its own and so aligned as PyTorch aligns it."""
-    with ExitStack() as stack:
-        handles = {file: stack.enter_context(_opened(file)) for file in sorted({e.file for e in stored.values()})}
-        for name, entry in stored.items():
-            yield name, handles[entry.file].get_tensor(entry.name).to(torch.float32, copy=True).contiguous()
+    """The tensors, the largest first, each in memory of its own and so aligned as PyTorch aligns it.
+
+    A file is opened anew for each: what was read of it stays in memory as long as it is open.
+    """
+    for name, entry in sorted(stored.items(), key=lambda item: -math.prod(item[1].shape)):
+        with _opened(entry.file) as handle:
+            tensor = handle.get_tensor(entry.name).to(torch.float32, copy=True).contiguous()
+        yield name, tensor
+
+
+def _finite(tensor: Tensor) -> bool:
+    """Whether there is neither NaN nor infinity in `tensor`; the extremes carry both, and take no memory."""
+    return all(map(math.isfinite, torch.aminmax(tensor))) if tensor.numel() else True
 
 
 def _opened(file: Path) -> Any:
