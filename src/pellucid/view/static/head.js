@@ -3,7 +3,8 @@
 function drawHead() {
   const subject = report.subject ?? {};
   const corpus = report.corpus ?? {};
-  const name = printable(subject.name ?? "unnamed subject");
+  const path = printable(subject.name ?? "unnamed subject");
+  const name = /^(\/|[A-Za-z]:\\)/.test(path) ? path.split(/[\/\\]/).filter(Boolean).pop() ?? path : path;
   document.title = `${name} · pellucid report`;
   fill(
     byId("head"),
@@ -13,7 +14,7 @@ function drawHead() {
     h("div", { class: "head-title" },
       h("div", {},
         h("p", { class: "eyebrow" }, "Decompilation of"),
-        h("h1", {}, name),
+        h("h1", { title: path }, name),
         h("p", { class: "subtitle" }, subjectLine(subject))),
       gateBadge(report.gate)),
     gateText(report.gate),
