@@ -7,7 +7,7 @@ depends on what model or task are called.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -19,11 +19,11 @@ from torch import Tensor
 from pellucid.base.errors import SubjectError
 from pellucid.match.weightless.emit import count, lines, number_text, plain
 from pellucid.match.weightless.fourier import Losses, Waves, key_waves, losses
-from pellucid.match.weightless.hooked import Hooked
+from pellucid.match.weightless.hooked import Edit, Hooked
 from pellucid.match.weightless.language import Alphabet
 from pellucid.match.weightless.measure import Match, Share
 from pellucid.match.weightless.mechanism import Interchange
-from pellucid.match.weightless.split import Split, split
+from pellucid.match.weightless.split import split
 from pellucid.match.weightless.task import Row, Task
 from pellucid.match.weightless.teacher import ARGMAX_MARGIN
 from pellucid.match.weightless.verdict import Figures
@@ -57,8 +57,10 @@ def decompiled_clock(model: Hooked, task: Task, title: str) -> tuple[dict[str, s
     held = {band: sums(model, part, numbers) for band, part in rows.heldout.items()}
     every = sums(model, task.rows, numbers)
     found = losses(every.logits, every.ids[:, 0], every.ids[:, 1], waves)
-    tried = interchanges(model, waves, fit, held[task.trained], rows)
-    text = program_text(waves, found, tried, title)
+    band = task.trained if held.get(task.trained) else next(iter(held))
+    bench = Bench.of(model, waves, fit, held[band], rows.heldout[band])
+    tried = interchanges(bench)
+    text = program_text(waves, found, [*tried, *single_waves(bench)], title)
     figures = Figures(
         name=task.name,
         trained=task.trained,
@@ -82,17 +84,11 @@ def decompiled_clock(model: Hooked, task: Task, title: str) -> tuple[dict[str, s
     return files, figures
 
 
-def sums(model: Hooked, rows: Sequence[Row], numbers: int, edit: Tensor | None = None) -> Sums:
-    """What the model says after `rows`, and its neurons there; `edit` is added to the neurons."""
+def sums(model: Hooked, rows: Sequence[Row], numbers: int, edits: Mapping[str, Edit] | None = None) -> Sums:
+    """What the model says after `rows`, and its neurons there, with `edits` applied."""
     ids = np.array([row.ids for row in rows])
-
-    def shift(post: Tensor) -> Tensor:
-        post = post.clone()
-        post[:, -1] = post[:, -1] + (0 if edit is None else edit)
-        return post
-
     with torch.inference_mode():
-        found = model.run(torch.from_numpy(ids), {} if edit is None else {"post": shift})
+        found = model.run(torch.from_numpy(ids), edits)
     logits, post = (found[name][:, -1].double().numpy() for name in ("logits", "post"))
     return Sums(ids, logits[:, :numbers], post)
 
@@ -106,32 +102,91 @@ def compare(held: Sums, waves: Waves) -> Match:
     return Match(share, share, Share(int(agree[clear].sum()), int(clear.sum())))
 
 
-def interchanges(model: Hooked, waves: Waves, fit: Sums, held: Sums, rows: Split) -> list[Interchange]:
-    """Every wave, taken from another row: in the program its angle, in the model its two directions of neurons.
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """Rows to intervene on, each with another row to take values from, and the directions that carry the waves.
 
-    The directions are those of a regression of the neurons, on fit rows, on all waves of a + b, of a and of b.
+    `tokens` are directions of embeddings and `neurons` directions of neurons, cosine and sine of each wave in turn:
+    regressions on the fit rows alone.
     """
-    directions = np.linalg.lstsq(_design(fit, waves), fit.post, rcond=None)[0]
-    read = np.linalg.pinv(directions)
-    part = rows.heldout[next(iter(rows.heldout))][:INTERVENTIONS]
-    size = len(part)
-    draw = np.random.default_rng(41)
-    found = []
-    angles = waves.angles(held.total[:size])
-    before = waves.logits(angles).argmax(1)
-    coordinates = held.post[:size] @ read
-    for at, (frequency, _) in enumerate(waves.weights):
-        order = draw.permutation(size)
-        mine = [1 + 2 * at, 2 + 2 * at]
-        change = (coordinates[order][:, mine] - coordinates[:, mine]) @ directions[mine]
-        after = sums(model, part, waves.p, torch.from_numpy(change).float()).logits.argmax(1)
-        swapped = angles.copy()
-        swapped[:, at] = angles[order][:, at]
-        ours = waves.logits(swapped).argmax(1)
-        moved = (ours != before) | (after != held.logits[:size].argmax(1))
-        share = Share(int((ours == after)[moved].sum()), int(moved.sum()))
-        found.append(Interchange(f"wave {frequency}", "L00.N*.OUT", share))
-    return found
+
+    model: Hooked
+    waves: Waves
+    rows: Sequence[Row]
+    held: Sums
+    order: Int[np.ndarray, " case"]
+    tokens: Float[np.ndarray, "axis model"]
+    neurons: Float[np.ndarray, "axis neuron"]
+
+    @staticmethod
+    def of(model: Hooked, waves: Waves, fit: Sums, held: Sums, rows: Sequence[Row]) -> Bench:
+        """The first rows of `rows`, whose sums are `held`."""
+        size = min(INTERVENTIONS, len(rows))
+        part = Sums(held.ids[:size], held.logits[:size], held.post[:size])
+        seen = np.unique(fit.ids[:, :2])
+        table = model.weights["embed.W_E"].double().numpy()[seen]
+        design = np.concatenate([np.ones((len(seen), 1)), waves.angles(seen).reshape(len(seen), -1)], 1)
+        tokens = np.linalg.lstsq(design, table, rcond=None)[0][1:]
+        neurons = np.linalg.lstsq(_design(fit, waves), fit.post, rcond=None)[0]
+        order = np.random.default_rng(41).permutation(size)
+        return Bench(model, waves, rows[:size], part, order, tokens, neurons)
+
+    def number(self, at: int) -> Share:
+        """The angles of the number at place `at`, along their directions of its embedding."""
+        was, other = self.held.ids[:, at], self.held.ids[self.order, at]
+        change = torch.from_numpy(self._change(was, other) @ self.tokens).float()
+
+        def shift(resid: Tensor) -> Tensor:
+            resid = resid.clone()
+            resid[:, at] += change
+            return resid
+
+        angles = self.waves.angles(self.held.total - was + other)
+        return self._share(angles, sums(self.model, self.rows, self.waves.p, {"resid": shift}))
+
+    def total(self, chosen: Sequence[int]) -> Share:
+        """The angles of the sum, for the `chosen` waves, along their directions of neurons."""
+        axes = [1 + 2 * at + part for at in chosen for part in (0, 1)]
+        coordinates = self.held.post @ np.linalg.pinv(self.neurons)
+        change = (coordinates[self.order][:, axes] - coordinates[:, axes]) @ self.neurons[axes]
+        moved = torch.from_numpy(change).float()
+
+        def shift(post: Tensor) -> Tensor:
+            post = post.clone()
+            post[:, -1] += moved
+            return post
+
+        angles = self.waves.angles(self.held.total)
+        angles[:, list(chosen)] = angles[self.order][:, list(chosen)]
+        return self._share(angles, sums(self.model, self.rows, self.waves.p, {"post": shift}))
+
+    def _change(self, was: np.ndarray, other: np.ndarray) -> Float[np.ndarray, "case axis"]:
+        return (self.waves.angles(other) - self.waves.angles(was)).reshape(len(was), -1)
+
+    def _share(self, angles: np.ndarray, after: Sums) -> Share:
+        """How often both agree, of the interventions that changed what either says."""
+        before = self.waves.logits(self.waves.angles(self.held.total)).argmax(1)
+        ours, theirs = self.waves.logits(angles).argmax(1), after.logits.argmax(1)
+        moved = (ours != before) | (theirs != self.held.logits.argmax(1))
+        return Share(int((ours == theirs)[moved].sum()), int(moved.sum()))
+
+
+def interchanges(bench: Bench) -> list[Interchange]:
+    """The values that the program names, taken from another row: the angles of either number, and those of their sum."""
+    every = range(len(bench.waves.weights))
+    return [
+        Interchange("angles of a", "EMB.TOK", bench.number(0)),
+        Interchange("angles of b", "EMB.TOK", bench.number(1)),
+        Interchange("angles of a + b", "L00.N*.OUT", bench.total(every)),
+    ]
+
+
+def single_waves(bench: Bench) -> list[Interchange]:
+    """One wave of the sum alone, taken from another row: then the waves no longer peak together anywhere."""
+    return [
+        Interchange(f"wave {frequency} alone", "L00.N*.OUT", bench.total([at]))
+        for at, (frequency, _) in enumerate(bench.waves.weights)
+    ]
 
 
 def _design(fit: Sums, waves: Waves) -> Float[np.ndarray, "case axis"]:
@@ -152,12 +207,15 @@ def summary(waves: Waves, found: Losses) -> str:
 
 def program_text(waves: Waves, found: Losses, tried: Sequence[Interchange], title: str) -> str:
     """`program.py`."""
-    table = ", ".join(f"{frequency}: {number_text(weight)}" for frequency, weight in waves.weights)
+    frequencies = ", ".join(str(frequency) for frequency, _ in waves.weights)
+    weights = ", ".join(number_text(weight) for _, weight in waves.weights)
     margins = np.sort(waves.logits(waves.angles(np.array([0])))[0])
-    evidence = "\n    ".join(
+    said = [
         f"{entry.value}: {100 * (entry.agree.value or 0):.1f} % of {entry.agree.n} interventions agree"
         for entry in tried
-    )
+    ]
+    numbers = [line for line in said if line.startswith("angles of ") and "+" not in line]
+    told, evidence = ("\n    ".join(lines) for lines in (numbers, [line for line in said if line not in numbers]))
     return f'''"""{plain(title)}
 
 Numbers are angles on circles, one circle a key frequency. Angles add; the answer is where all waves peak together.
@@ -165,20 +223,28 @@ Loss of the model on all inputs: {found.whole:.3g} nats; restricted to these wav
 excluded {found.excluded:.3g}.
 """
 
-from numpy import arange, cos, pi, sin
+from numpy import arange, array, cos, outer, pi, sin
 
 P = {waves.p}
-WAVES = {{{table}}}
+FREQUENCIES = array([{frequencies}])
+WEIGHTS = array([{weights}])
 
 
-def wave(frequency, a, b):
-    """Cosine and sine of the angle of a + b, from those of a and b by the identity that adds angles.
+def angles(number):
+    """The angle of a number on every circle.
 
-    Replaces EMB.TOK, L00.H*.QK, L00.H*.OV and L00.N*.IN. Taken from another row, here and along its two directions of
-    neurons:
+    Replaces EMB.TOK. Taken from another row, here and along the directions of its embedding:
+    {told}
+    """
+    return 2 * pi * FREQUENCIES * number / P
+
+
+def added(x, y):
+    """Cosine and sine of the sum of two angles on every circle, by the identity that adds angles.
+
+    Replaces L00.H*.QK, L00.H*.OV and L00.N*.IN. Taken from another row, here and along two directions of neurons a wave:
     {evidence}
     """
-    x, y = 2 * pi * frequency * a / P, 2 * pi * frequency * b / P
     return cos(x) * cos(y) - sin(x) * sin(y), sin(x) * cos(y) + cos(x) * sin(y)
 
 
@@ -187,12 +253,9 @@ def answer(a, b):
 
     Replaces L00.N*.OUT and the unembedding. The highest peak is {margins[-1]:.3g}, the next {margins[-2]:.3g}.
     """
-    c = arange(P)
-    score = 0
-    for frequency, weight in WAVES.items():
-        cosine, sine = wave(frequency, a, b)
-        turn = 2 * pi * frequency * c / P
-        score = score + weight * (cosine * cos(turn) + sine * sin(turn))
+    cosine, sine = added(angles(a), angles(b))
+    turn = outer(arange(P), angles(1))
+    score = cos(turn) @ (WEIGHTS * cosine) + sin(turn) @ (WEIGHTS * sine)
     return int(score.argmax())
 '''
 

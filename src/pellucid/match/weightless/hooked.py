@@ -47,9 +47,12 @@ class Hooked:
     def run(
         self, ids: Int[Tensor, "batch pos"], edits: Mapping[str, Edit] | None = None
     ) -> dict[str, Float[Tensor, "batch ..."]]:
-        """`z` [batch pos head dim], `post` [batch pos neuron] and `logits` [batch pos vocab], with edits applied."""
+        """`z` [batch pos head dim], `post` [batch pos neuron] and `logits` [batch pos vocab], with edits applied.
+
+        `resid` [batch pos model], what token and position write, can be edited as well.
+        """
         w, edits = self.weights, edits or {}
-        resid = w["embed.W_E"][ids] + w["pos_embed.W_pos"][: ids.shape[1]]
+        resid = _edited("resid", w["embed.W_E"][ids] + w["pos_embed.W_pos"][: ids.shape[1]], edits)
         q, k, v = (torch.einsum("bpm,hmd->bphd", resid, w[f"blocks.0.attn.W_{part}"]) for part in "QKV")
         scores = torch.einsum("bqhd,bkhd->bhqk", q, k) / q.shape[-1] ** 0.5
         late = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool).triu(1)
