@@ -161,7 +161,7 @@ class Bench:
         return self._share(angles, sums(self.model, self.rows, self.waves.p, {"post": shift}))
 
     def _change(self, was: np.ndarray, other: np.ndarray) -> Float[np.ndarray, "case axis"]:
-        return (self.waves.angles(other) - self.waves.angles(was)).reshape(len(was), -1)
+        return np.asarray(self.waves.angles(other) - self.waves.angles(was)).reshape(len(was), -1)
 
     def _share(self, angles: np.ndarray, after: Sums) -> Share:
         """How often both agree, of the interventions that changed what either says."""
@@ -172,7 +172,7 @@ class Bench:
 
 
 def interchanges(bench: Bench) -> list[Interchange]:
-    """The values that the program names, taken from another row: the angles of either number, and those of their sum."""
+    """What the program names, taken from another row: the angles of either number, and those of their sum."""
     every = range(len(bench.waves.weights))
     return [
         Interchange("angles of a", "EMB.TOK", bench.number(0)),
@@ -242,7 +242,9 @@ def angles(number):
 def added(x, y):
     """Cosine and sine of the sum of two angles on every circle, by the identity that adds angles.
 
-    Replaces L00.H*.QK, L00.H*.OV and L00.N*.IN. Taken from another row, here and along two directions of neurons a wave:
+    Replaces L00.H*.QK, L00.H*.OV and L00.N*.IN.
+
+    Taken from another row, here and along two directions a wave of neurons:
     {evidence}
     """
     return cos(x) * cos(y) - sin(x) * sin(y), sin(x) * cos(y) + cos(x) * sin(y)
