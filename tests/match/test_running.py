@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from cli_support import Workshop, pellucid
-from pellucid import ablate, logit_difference, open_subject, sweep, trace
+from pellucid import ablate, direct_effects, logit_difference, open_subject, patch, sweep, trace
 from pellucid.base.errors import ProjectError
 from pellucid.exact.model import Model
+from pellucid.experiment.attribute import messages
+from pellucid.experiment.circuits import circuit_final
+from pellucid.experiment.subjects import model_of
+from pellucid.experiment.wiring import Wiring
 from pellucid.match.project import Project
 from pellucid.match.running import Running, running
 
@@ -54,3 +59,80 @@ def test_why_speaks_of_subjects_and_programs(workshop: Workshop, tmp_path: Path)
     assert "'w1 w2' is 2 tokens" in pellucid("why", workshop.subject, "w3", "--instead", "w1 w2").complaint()
     complaint = pellucid("why", workshop.subject, "w3", "--source-only").complaint()
     assert "is no directory of a program" in complaint
+
+
+def _write(workshop: Workshop, address: str, arguments: str, value: str) -> None:
+    """Write a source for any address by hand."""
+    layer = f"layer_{address[1:3]}.py" if address.startswith("L") else "embedding.py"
+    page = workshop.made / "program" / layer
+    name = address.replace(".", "_").lower()
+    function = f'@source("{address}")\ndef {name}({arguments}):\n    """By hand."""\n    return {value}\n'
+    text = page.read_text().replace("import raw\n", "import raw, source\n")
+    raw = f'raw("{address}")\n'
+    page.write_text(text.replace(raw, function) if raw in text else f"{text}\n\n{function}")
+
+
+@pytest.mark.parametrize("source_only", [None, "code", "all"])
+def test_sources_of_every_kind_run_as_in_the_program(workshop: Workshop, source_only: str | None) -> None:
+    along = "* [1, -1, 2, 0, 0.5, 0, -2, 1]"
+    moves = f"(pattern * (key.token == 4)).sum(-1)[..., None] {along}"
+    _write(workshop, "L00.H01.QK", "query, key", "6 * (key.position == query.position - 1)")
+    _write(workshop, "L00.H00.OV", "key, pattern", moves)
+    _write(workshop, "L01.H01.OV", "key, pattern", moves)
+    _write(workshop, "L01.N0003.IN", "here", "0.1 * here.position + (here.token == 8)")
+    _write(workshop, "L01.N0003.OUT", "here, fires", f"0.3 * (fires + here.position)[..., None] {along}")
+    _write(workshop, "EMB.POS", "here", f"0.05 * (here.position % 3)[..., None] {along}")
+    project = Project.open(workshop.made)
+    program = project.program(source_only)  # type: ignore[arg-type]
+    found = running(project.model, program)
+    wanted = torch.from_numpy(program.logits(IDS.numpy()))
+    largest = float(wanted.abs().max())
+    for dtype in (torch.float32, torch.float64):
+        one = running(Model(project.model.subject, dtype), program)
+        torch.testing.assert_close(trace(one, IDS).logits.float(), wanted, rtol=0, atol=1e-4 * largest)
+    model = model_of(found)
+    first, cache = model.extend(IDS[:, :4].numpy())
+    second, _ = model.extend(IDS[:, 4:].numpy(), cache)
+    both = torch.from_numpy(np.concatenate([first, second], 1))
+    torch.testing.assert_close(both, wanted, rtol=0, atol=1e-4 * largest)
+    effects = direct_effects(found, IDS, 3, 5)
+    exact = trace(found, IDS).logits[:, -1]
+    torch.testing.assert_close(effects.total, exact[:, 3] - exact[:, 5], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(sum(effects.parts.values()), effects.total, rtol=1e-3, atol=1e-4)  # type: ignore[arg-type]
+    metric, other = logit_difference(model, 3, 5), IDS.roll(1, 0)
+    heads, neurons_swept = (sweep(found, IDS, other, metric, kind) for kind in ("z", "neuron"))
+    assert bool(heads.values.isfinite().all())
+    if source_only == "all":
+        assert float((heads.values[1, 1] - heads.base).abs().max()) > 1e-6, "a head that writes by its source counts"
+        assert float((neurons_swept.values[1, 3] - neurons_swept.base).abs().max()) > 1e-6
+        silenced = trace(found, IDS, changes=[ablate("L01.H01.OV")]).logits
+        assert not torch.allclose(silenced, wanted, atol=1e-5)
+        everything = Wiring.of(model.config).real
+        said, streams = messages(found, other), {}
+        with torch.no_grad():
+            names = [f"L{layer:02d}.{name}" for layer in (0, 1) for name in ("resid_pre", "resid_mid", "resid_post")]
+            streams = model.run(other, tuple(names))
+            streams["end"] = streams[names[-1]]
+            final = circuit_final(found, IDS, said, streams, everything)
+            torch.testing.assert_close(final, model.run(IDS, ("final",))["final"], rtol=1e-3, atol=1e-4)
+
+
+def test_embeddings_at_their_means_run(workshop: Workshop) -> None:
+    embedding = workshop.made / "program" / "embedding.py"
+    text = embedding.read_text().replace("import raw", "import mean, raw")
+    embedding.write_text(text.replace('raw("EMB.POS")\n', 'mean("EMB.POS")\n'))
+    entry = '[[part]]\naddresses = ["EMB.POS"]\nform = "lifted"\nresidual = "dropped"\n'
+    (workshop.made / "parts.toml").write_text(entry)
+    project = Project.open(workshop.made)
+    program = project.program()
+    found = running(project.model, program)
+    assert isinstance(found, Model)
+    wanted = torch.from_numpy(program.logits(IDS.numpy()))
+    assert not torch.allclose(wanted, project.model.logits(IDS), atol=1e-2)
+    torch.testing.assert_close(trace(found, IDS).logits, wanted, rtol=1e-4, atol=1e-4)
+    base, other = IDS[:1], IDS[1:2]
+    metric = logit_difference(found, 3, 5)
+    swept = sweep(found, base, other, metric, "resid_pre", layers=[0])
+    (last,) = swept.values[0, 0, -1].tolist()
+    changed = trace(found, base, changes=[patch("L00.resid_pre", trace(found, other, ["L00.resid_pre"]), positions=-1)])
+    assert last == pytest.approx(float(changed.logits[0, -1, 3] - changed.logits[0, -1, 5]), abs=1e-4)

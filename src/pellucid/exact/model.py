@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -88,6 +89,13 @@ class Model:
     def inner(self) -> list[str]:
         """The names of the activations inside norms, reads and writes; the table is in `exact/rules.py`."""
         return self._inner
+
+    def but(self, weights: Mapping[str, Tensor], graph: Graph) -> Model:
+        """This model with other weights and another graph, which has the activations of this one's."""
+        other = copy(self)
+        other.weights, other.graph = dict(weights), graph
+        other._inner, other._refined = refined_names(graph), {}
+        return other
 
     def logits(self, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos vocab"]:
         """The logits after each token; gradients flow to whatever requires them."""

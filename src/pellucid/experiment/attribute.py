@@ -130,12 +130,11 @@ def messages(
     """What every writer says: the embedding, each head (without the layer's bias), each MLP (with its bias)."""
     model = model_of(subject)
     layers = range(model.config.n_layer)
-    names = ["L00.resid_pre", *(f"L{layer:02d}.{name}" for layer in layers for name in ("z", "mlp_out"))]
+    names = ["L00.resid_pre", *(f"L{layer:02d}.{name}" for layer in layers for name in ("head_writes", "mlp_out"))]
     found = model.run(ids, tuple(names), edits={**edits_of(subject, ids), **(edits or {})})
     said = [found["L00.resid_pre"][None]]
     for layer in layers:
-        out = model.weights[f"h.{layer}.attn.c_proj.weight"].view(model.config.n_head, model.config.d_head, -1)
-        said.append(torch.einsum("bphd,hdm->hbpm", found[f"L{layer:02d}.z"], out))
+        said.append(found[f"L{layer:02d}.head_writes"].permute(2, 0, 1, 3))
         said.append(found[f"L{layer:02d}.mlp_out"][None])
     return torch.cat(said)
 
@@ -224,9 +223,8 @@ def _between(subject: Subject, ids: Tensor, other: Tensor, share: float) -> dict
     edits = dict(edits_of(subject, ids))
     if share == 1:
         return edits
-    model = model_of(subject)
     with torch.no_grad():
-        far = model.run(other, ("EMB.TOK",))["EMB.TOK"]
+        far = model_of(subject).run(other, ("EMB.TOK",))["EMB.TOK"]
     edits["EMB.TOK"] = lambda x: far + share * (x - far)
     return edits
 

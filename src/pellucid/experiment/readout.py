@@ -73,7 +73,7 @@ class DirectEffects:
     """What each part adds to a logit or a difference of logits, row by row; the parts add up to `total`.
 
     `parts` has embeddings, heads, the neurons of a layer together (`L03.N*.OUT`), biases and the final norm's bias;
-    `neurons` each neuron.
+    `neurons` each neuron, as far as it writes by the weights.
     """
 
     parts: dict[str, Float[Tensor, " batch"]]
@@ -100,7 +100,7 @@ def direct_effects(
     """
     model = model_of(subject)
     layers = range(model.config.n_layer)
-    each = [f"L{layer:02d}.{name}" for layer in layers for name in ("z", "post")]
+    each = [f"L{layer:02d}.{name}" for layer in layers for name in ("head_writes", "post", "neuron_writes")]
     with torch.no_grad():
         run = trace(subject, text, ["EMB.TOK", "EMB.POS", *each, "final.scale", last_resid(model.config)], logits=False)
         if not -run.ids.shape[1] <= position < run.ids.shape[1]:
@@ -111,13 +111,12 @@ def direct_effects(
         neurons = []
         for layer in layers:
             at, block = f"L{layer:02d}", f"h.{layer}"
-            out = model.weights[f"{block}.attn.c_proj.weight"].view(model.config.n_head, model.config.d_head, -1)
-            writes = torch.einsum("bhd,hdm->bhm", run.activations[f"{at}.z"][:, position], out)
+            writes = run.activations[f"{at}.head_writes"][:, position]
             for head in range(model.config.n_head):
                 parts[f"{at}.H{head:02d}.OV"] = _read(writes[:, head], read)
             parts[f"{at}.ATTN.B"] = _read(model.weights[f"{block}.attn.c_proj.bias"], read)
             said = run.activations[f"{at}.post"][:, position] * (read @ model.weights[f"{block}.mlp.c_proj.weight"].T)
-            parts[f"{at}.N*.OUT"] = said.sum(-1)
+            parts[f"{at}.N*.OUT"] = _read(run.activations[f"{at}.neuron_writes"][:, position], read)
             parts[f"{at}.MLP.B"] = _read(model.weights[f"{block}.mlp.c_proj.bias"], read)
             neurons.append(said)
         parts["LNF"] = constant.expand(len(read))

@@ -86,6 +86,11 @@ def axes(activation: str) -> tuple[str, ...]:
     return _AXES.get(activation.rpartition(".")[2], _STREAM)
 
 
+def heads_write(model: Model) -> str:
+    """The activation that has all that heads write: `z`, or `head_writes` where not all goes through the weights."""
+    return "head_writes" if "L00.head_writes" in model.graph else "z"
+
+
 def hooks(model: Model) -> dict[str, str]:
     """Every hook name that is understood, and the activation it means."""
     blocks = {

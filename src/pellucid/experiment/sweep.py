@@ -26,6 +26,7 @@ from pellucid.exact.rules import fuse
 from pellucid.experiment.batches import in_batches
 from pellucid.experiment.metrics import Metric
 from pellucid.experiment.single import Kind, Single, needed
+from pellucid.experiment.sites import heads_write
 from pellucid.experiment.subjects import Subject, Text, edits_of, ids_of, model_of, token_texts
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -264,7 +265,8 @@ class _Whole:
     def __init__(self, subject: Subject, ids: Tensor, other: Tensor, metric: Metric, plan: _Plan) -> None:
         self.subject, self.model, self.metric, self.plan = subject, model_of(subject), metric, plan
         self.ids = ids
-        self.names = [f"L{layer:02d}.{'post' if plan.kind == 'neuron' else plan.kind}" for layer in plan.layers]
+        own = {"neuron": "post", "z": heads_write(self.model)}.get(plan.kind, plan.kind)
+        self.names = [f"L{layer:02d}.{own}" for layer in plan.layers]
         self.source = self.model.run(other, (*self.names, "final"), edits=edits_of(subject, other))
         base = self.model.run(ids, ("final",), edits=edits_of(subject, ids))
         rows = torch.arange(len(ids), device=self.model.device)

@@ -20,6 +20,7 @@ from torch import Tensor
 from pellucid.base.errors import PellucidError
 from pellucid.exact.model import Model
 from pellucid.experiment.intervene import Change, Means, ablate, means
+from pellucid.experiment.sites import heads_write
 from pellucid.experiment.subjects import Subject, model_of, token_id, token_texts
 from pellucid.experiment.trace import Gradients, Trace, trace
 
@@ -119,7 +120,10 @@ def why(
     """
     model = model_of(subject)
     layers = range(model.config.n_layer)
-    names = ["EMB.TOK", *(f"L{layer:02d}.{name}" for layer in layers for name in ("z", "mlp_out", "post", "pattern"))]
+    names = [
+        "EMB.TOK",
+        *(f"L{layer:02d}.{name}" for layer in layers for name in (heads_write(model), "mlp_out", "post", "pattern")),
+    ]
     run = trace(subject, prompt, names, gradients=True)
     last = run.logits[0, -1].detach().float()
     said = int(last.argmax())
@@ -142,12 +146,12 @@ def why(
     tokens = token_texts(model, run.ids[0])
     causes = []
     for place in order:
-        effect = whole - margin([_ablated(place, averages)])
+        effect = whole - margin([_ablated(model, place, averages)])
         part, position = place
         detail = _looks(run, place, tokens), _neurons(run, slopes, averages, place)
         share = effect / whole if whole else float("nan")
         causes.append(Cause(part, position, tokens[position], estimates[place], effect, share, *detail))
-    left = margin([_ablated(place, averages) for place in order])
+    left = margin([_ablated(model, place, averages) for place in order])
     causes.sort(key=lambda cause: -abs(cause.effect))
     words = [model.tokenizer.decode([token]) for token in (said, other)]
     together = (whole - left) / whole if whole else float("nan")
@@ -168,19 +172,19 @@ def _estimates(model: Model, run: Trace, slopes: Gradients, averages: Means) -> 
 
     found: dict[Place, float] = {("EMB.TOK", at): value for at, value in enumerate(beyond("EMB.TOK").tolist())}
     for layer in range(model.config.n_layer):
-        for at, heads in enumerate(beyond(f"L{layer:02d}.z").tolist()):
+        for at, heads in enumerate(beyond(f"L{layer:02d}.{heads_write(model)}").tolist()):
             found |= {(f"L{layer:02d}.H{head:02d}.OV", at): value for head, value in enumerate(heads)}
         mlp = f"L{layer:02d}.mlp_out"
         found |= {(mlp, at): value for at, value in enumerate(beyond(mlp).tolist())}
     return found
 
 
-def _ablated(place: Place, averages: Means) -> Change:
+def _ablated(model: Model, place: Place, averages: Means) -> Change:
     """The change that puts a part at a position back to its mean."""
     part, position = place
     if part.endswith(".OV"):
         layer, head, _ = part.split(".")
-        return ablate(f"{layer}.z", mean=averages, heads=int(head[1:]), positions=position)
+        return ablate(f"{layer}.{heads_write(model)}", mean=averages, heads=int(head[1:]), positions=position)
     return ablate(part, mean=averages, positions=position)
 
 

@@ -58,6 +58,19 @@ class Sources:
             said = source(whole, here=view.here, query=view.query(0, pos), key=view.key(pos))
             return np.broadcast_to(said, whole).reshape(shape).copy()
 
+    def say(
+        self, key: str, text: Integer[np.ndarray, "batch pos"], past: int, shape: tuple[int, ...], **given: Any
+    ) -> Float32[np.ndarray, "*_"]:
+        """What the source of `key` says, broadcast to `shape`, about the positions of `text` behind the first `past`.
+
+        `given` has what it may ask for beside places: `pattern`, `fires`. Raises `SourceError` as `source_output`.
+        """
+        with _errors(self.directory):
+            view = self._view(np.asarray(text, np.int64), past, self.vocabulary)
+            end = text.shape[1]
+            places = {"here": view.here, "query": view.query(0, end - past), "key": view.key(end)}
+            return np.broadcast_to(self._sources[key](shape, **places, **given), shape).copy()
+
     def _source(self, key: str) -> Any:
         source = self._sources.get(key)
         if source is None or source.kind not in ("QK", "IN"):

@@ -1,91 +1,237 @@
-"""A decompiled program as the engine runs it: the exact model with the program's weights, and its sources on their way.
+"""A decompiled program as the engine runs it: an exact model with the program's weights, and its sources in its graph.
 
-Means, constants and lifted parts are folded into the program's own copies of the weights; sources of scores and
-pre-activations are called by the program. What comes out agrees with the program to 1e-4 of its logits (tested).
+Means, constants and lifted parts are folded into the program's own copies of the weights; where sources run by
+themselves, the nodes of the graph call them. What comes out agrees with the program to 1e-4 of its logits (tested).
+Gradients do not pass through sources: estimates take what they say as given, exact runs do not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from copy import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from dataclasses import replace as altered
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from pellucid.base.errors import ProjectError
-from pellucid.exact.graph import Edit
+from pellucid.exact import ops
+from pellucid.exact.cache import Cache
+from pellucid.exact.graph import Edit, Graph, Node
 from pellucid.exact.model import Model
+from pellucid.exact.rules import head_writes, product, refine
 from pellucid.listing.load import Program
 from pellucid.match.manifest import MANIFEST
 from pellucid.match.project import Project
 from pellucid.subject.load import load_subject
 
+Ids = Int[Tensor, "batch pos"]
+
 
 class Running:
-    """A program in the engine's terms: a model, and what takes the place of its activations."""
+    """A program in the engine's terms: the model that it is."""
 
     def __init__(self, model: Model, program: Program) -> None:
         self.program = program
-        self.model = copy(model)
-        self.model.weights = dict(model.weights)
-        self._looks: dict[int, list[int]] = {}
-        self._fires: dict[int, list[int]] = {}
-        embedding = program.model.embed
-        if any(how != "raw" for how, _ in embedding.ways):
-            raise ProjectError(f"{program.directory} replaces embeddings; the engine runs programs that keep them")
-        for layer, (attention, mlp) in enumerate(program.model.layers):
-            if attention.moves or mlp.writes:
-                raise ProjectError(
-                    f"{program.directory} has sources of what heads or neurons of layer {layer} write; the engine runs "
-                    "those of where heads look and when neurons fire"
-                )
-            self._put(f"h.{layer}.attn.c_attn", attention)
-            self._put(f"h.{layer}.attn.c_proj", attention, out=True)
-            self._put(f"h.{layer}.mlp.c_fc", mlp)
-            self._put(f"h.{layer}.mlp.c_proj", mlp, out=True)
-            self._looks[layer] = [head for head, _ in attention.looks]
-            self._fires[layer] = [neuron for neuron, _ in mlp.fires]
-
-    @property
-    def edited(self) -> bool:
+        weights, sources = _weights(model, program), _sources(program)
+        self.edited = bool(sources)
         """Whether any source runs by itself."""
-        return any(self._looks.values()) or any(self._fires.values())
+        self.model = model.but(weights, _graph(model.graph, sources, weights, model.config.n_layer))
 
-    def edits(self, ids: Int[Tensor, "batch pos"]) -> dict[str, Edit]:
-        """What the program's sources put in place of scores and pre-activations for whole rows `ids`."""
-        found: dict[str, Edit] = {}
-        for layer, heads in self._looks.items():
-            if heads:
-                found[f"L{layer:02d}.scores"] = self._edit(ids, [f"L{layer:02d}.H{n:02d}.QK" for n in heads], heads, 1)
-        for layer, neurons in self._fires.items():
-            if neurons:
-                keys = [f"L{layer:02d}.N{n:04d}.IN" for n in neurons]
-                found[f"L{layer:02d}.pre"] = self._edit(ids, keys, neurons, 2)
-        return found
-
-    def _put(self, name: str, piece: Any, *, out: bool = False) -> None:
-        side = "out" if out else "in"
-        for kind, value in (("weight", getattr(piece, f"w_{side}")), ("bias", getattr(piece, f"b_{side}"))):
-            tensor = torch.from_numpy(np.array(value, np.float32))
-            self.model.weights[f"{name}.{kind}"] = tensor.to(self.model.device, self.model.dtype)
-
-    def _edit(self, ids: Tensor, keys: list[str], members: list[int], axis: int) -> Edit:
-        rows = ids.cpu().numpy()
-        batch, pos = rows.shape
-        shape = (batch, pos, pos) if axis == 1 else (batch, pos)
-
-        def said() -> Tensor:
-            return torch.from_numpy(np.stack([self.program.source_output(key, rows, shape) for key in keys], axis))
-
-        return _placed(said, members, axis)
+    def edits(self, ids: Ids) -> dict[str, Edit]:  # noqa: ARG002
+        """Nothing beside what the graph of `model` does by itself."""
+        return {}
 
 
-def _placed(said: Callable[[], Tensor], members: list[int], axis: int) -> Edit:
-    return lambda x: x.index_copy(axis, torch.tensor(members, device=x.device), said().to(x))
+def _weights(model: Model, program: Program) -> dict[str, Tensor]:
+    """The model's weights with the program's own copies in their place, and the means of embeddings."""
+    weights = dict(model.weights)
+
+    def put(name: str, value: Any) -> None:
+        weights[name] = torch.from_numpy(np.array(value, np.float32)).to(model.device, model.dtype)
+
+    for layer, pieces in enumerate(program.model.layers):
+        for piece, block in zip(pieces, ("attn.c_attn attn.c_proj", "mlp.c_fc mlp.c_proj"), strict=True):
+            for side, name in zip(("in", "out"), block.split(), strict=True):
+                put(f"h.{layer}.{name}.weight", getattr(piece, f"w_{side}"))
+                put(f"h.{layer}.{name}.bias", getattr(piece, f"b_{side}"))
+    embedding = program.model.embed
+    for (_, name), mean in zip(embedding.ways, embedding.means, strict=True):
+        if mean is not None:
+            put(f"mean.{name}", mean)
+    return weights
+
+
+# --- sources in the graph ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A source that runs by itself: its address, and which head or neuron it is."""
+
+    program: Program
+    key: str
+    member: int
+
+    def __call__(self, text: np.ndarray, past: int, like: Tensor, shape: tuple[int, ...], **given: Tensor) -> Tensor:
+        """What it says about the positions behind `past`, on the device and in the kind of number of `like`."""
+        arrays = {name: value.detach().float().cpu().numpy() for name, value in given.items()}
+        return torch.from_numpy(self.program.sources.say(self.key, text, past, shape, **arrays)).to(like)
+
+
+def _sources(program: Program) -> dict[str, list[_Source]]:
+    """The sources that run by themselves, by the node that calls them."""
+    found: dict[str, list[_Source]] = {}
+
+    def add(node: str, key: str, member: int = 0) -> None:
+        found.setdefault(node, []).append(_Source(program, key, member))
+
+    for how, name in program.model.embed.ways:
+        if not isinstance(how, str):
+            add(name, name)
+    for layer, (attention, mlp) in enumerate(program.model.layers):
+        at = f"L{layer:02d}"
+        for node, letter, kind, held in (
+            ("scores", "H{:02d}", "QK", attention.looks),
+            ("head_writes", "H{:02d}", "OV", attention.moves),
+            ("pre", "N{:04d}", "IN", mlp.fires),
+            ("neuron_writes", "N{:04d}", "OUT", mlp.writes),
+        ):
+            for member, _ in held:
+                add(f"{at}.{node}", f"{at}.{letter.format(member)}.{kind}", member)
+    return found
+
+
+def _graph(graph: Graph, sources: dict[str, list[_Source]], weights: dict[str, Tensor], layers: int) -> Graph:
+    """`graph` with nodes that call `sources`, and means of embeddings where `weights` have them.
+
+    Where any head or neuron writes by a source, the writes of all layers stand in the graph in pieces.
+    """
+    pieces = {
+        f"L{layer:02d}.{kind}"
+        for kind in ("head_writes", "neuron_writes")
+        if any(name.endswith(kind) for name in sources)
+        for layer in range(layers)
+    }
+    nodes = []
+    for node in refine(graph, pieces).nodes:
+        if f"mean.{node.name}" in weights:
+            node = Node(node.name, _everywhere, ("ids",), (f"mean.{node.name}",))
+        elif own := sources.get(node.name):
+            options = {**node.options, "sources": tuple(own), "slot": f"{node.name}.text"}
+            read = () if node.op is ops.embed else node.inputs
+            read += (f"{node.name.partition('.')[0]}.pattern",) if node.op is head_writes else ()
+            node = altered(node, op=_CALLING[node.op], inputs=(*read, "ids", "cache"), options=options)
+        nodes.append(node)
+    return Graph(graph.inputs, nodes)
+
+
+def _text(ids: Ids, cache: Cache | None, slot: str) -> tuple[np.ndarray, int]:
+    """All tokens so far, and how many of them come before `ids`."""
+    held = None if cache is None else cache.append(slot, ids[:, None, :, None].double())  # a cache holds floats
+    text = ids if held is None else held[:, 0, :, 0].long()
+    return text.cpu().numpy(), text.shape[1] - ids.shape[1]
+
+
+def _everywhere(ids: Ids, mean: Float[Tensor, " model"]) -> ops.Resid:
+    """The mean of an embedding at every position."""
+    return mean.expand(*ids.shape, -1)
+
+
+def _embed(ids: Ids, cache: Cache | None, table: Tensor, *, sources: Sequence[_Source], slot: str) -> ops.Resid:
+    """What a source of an embedding writes."""
+    (source,) = sources
+    return source(*_text(ids, cache, slot), table, (*ids.shape, table.shape[1]))
+
+
+def _scores(
+    queries: ops.PerHead,
+    keys: Float[Tensor, "batch head key dim"],
+    ids: Ids,
+    cache: Cache | None,
+    *,
+    scale: float,
+    sources: Sequence[_Source],
+    slot: str,
+) -> ops.Pairs:
+    """Scores, those of some heads by their sources."""
+    raw = ops.scores(queries, keys, scale=scale)
+    text, past = _text(ids, cache, slot)
+    said = [source(text, past, raw, (raw.shape[0], *raw.shape[2:])) for source in sources]
+    return raw.index_copy(1, _members(sources, raw), torch.stack(said, 1))
+
+
+def _pre(
+    x: ops.Resid,
+    ids: Ids,
+    cache: Cache | None,
+    weight: Tensor,
+    bias: Tensor,
+    *,
+    sources: Sequence[_Source],
+    slot: str,
+) -> Float[Tensor, "batch pos neuron"]:
+    """Pre-activations, those of some neurons by their sources."""
+    raw = ops.linear(x, weight, bias)
+    text, past = _text(ids, cache, slot)
+    said = [source(text, past, raw, tuple(raw.shape[:2])) for source in sources]
+    return raw.index_copy(2, _members(sources, raw), torch.stack(said, 2))
+
+
+def _head_writes(
+    z: ops.PerHead,
+    pattern: ops.Pairs,
+    ids: Ids,
+    cache: Cache | None,
+    weight: Tensor,
+    *,
+    sources: Sequence[_Source],
+    slot: str,
+) -> Float[Tensor, "batch pos head model"]:
+    """What each head writes, some by their sources."""
+    raw = head_writes(z, weight)
+    text, past = _text(ids, cache, slot)
+    shape = (*raw.shape[:2], raw.shape[3])
+    said = [source(text, past, raw, shape, pattern=pattern[:, source.member]) for source in sources]
+    return raw.index_add(2, _members(sources, raw), torch.stack(said, 2))
+
+
+def _neuron_writes(
+    post: Float[Tensor, "batch pos neuron"],
+    ids: Ids,
+    cache: Cache | None,
+    weight: Tensor,
+    *,
+    sources: Sequence[_Source],
+    slot: str,
+) -> ops.Resid:
+    """What the neurons of a layer write together, some by their sources."""
+    total = product(post, weight)
+    text, past = _text(ids, cache, slot)
+    for source in sources:
+        total = total + source(text, past, total, tuple(total.shape), fires=post[..., source.member])
+    return total
+
+
+def _members(sources: Sequence[_Source], like: Tensor) -> Int[Tensor, " source"]:
+    return torch.tensor([source.member for source in sources], device=like.device)
+
+
+_CALLING: dict[Callable[..., Tensor], Callable[..., Tensor]] = {
+    ops.embed: _embed,
+    ops.scores: _scores,
+    ops.linear: _pre,
+    head_writes: _head_writes,
+    product: _neuron_writes,
+}
+"""What takes the place of a node's operation where sources run: it gets the text beside what that got."""
+
+
+# --- opening ----------------------------------------------------------------------------------------------------------
 
 
 def running(model: Model, program: Program) -> Model | Running:
@@ -94,15 +240,19 @@ def running(model: Model, program: Program) -> Model | Running:
     return found if found.edited else found.model
 
 
-def open_subject(name: str, *, source_only: bool = False, trust: bool = False) -> Model | Running:
+def open_subject(
+    name: str, *, source_only: bool | Literal["code", "all"] = False, trust: bool = False
+) -> Model | Running:
     """What the engine runs for a directory that `decompile` wrote, or for a subject as `pellucid.load` takes it.
 
-    Raises `PellucidError` for what is neither, for a stranger's program that is not trusted, and where `source_only` is
-    asked of what is no program.
+    `source_only` switches off the residuals of every QK and IN (True, "code"), or of all parts. Raises `PellucidError`
+    for what is neither, for a stranger's program that is not trusted, and where `source_only` is asked of what is no
+    program.
     """
     if (Path(name) / MANIFEST).is_file():
         project = Project.open(name, trust=trust)
-        return running(project.model, project.program("code" if source_only else None))
+        which: Literal["code", "all"] | None = "code" if source_only is True else source_only or None
+        return running(project.model, project.program(which))
     if source_only:
         raise ProjectError(f"{name} is no directory of a program, which alone can run without residuals")
     return Model(load_subject(name))
