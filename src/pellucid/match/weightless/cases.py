@@ -21,6 +21,8 @@ from pellucid.match.weightless.prelude import Seen
 from pellucid.match.weightless.task import Answer
 from pellucid.match.weightless.teacher import answers, clear, logits, same
 
+BISECTIONS = 9
+
 
 @dataclass(frozen=True, eq=False)
 class States:
@@ -93,6 +95,101 @@ def interchanged(model: Model, sight: Sight, looks: Sequence[Look], layer: int, 
     after = logits(model, sight.read.ids, {**sight.instead, name: other})[places[:, 0], places[:, 1]]
     values, taken = gather(sight, looks, places), gather(sight, looks, sources)
     return States(values | {look.name: taken[look.name] for look in swapped}, after, kind)
+
+
+@dataclass(frozen=True, eq=False)
+class Crossing:
+    """Scored places whose look values can be mixed: what the model says is computed from the last layer on.
+
+    `resid` is what reaches the layer directly, `z` what its heads give.
+    """
+
+    model: Model
+    kind: Answer
+    looks: tuple[Look, ...]
+    layer: int
+    values: dict[str, Any]
+    resid: Float32[np.ndarray, "case model"]
+    z: Float32[np.ndarray, "case head dim"]
+
+    @staticmethod
+    def of(model: Model, sight: Sight, looks: Sequence[Look], kind: Answer) -> Crossing:
+        """The scored places of `sight`, with what the looks of the model's last layer saw there."""
+        layer = model.config.n_layer - 1
+        places = np.argwhere(sight.read.scored)
+        names = [f"L{layer:02d}.{part}" for part in ("resid_pre", "z")]
+        resid, z = (value[places[:, 0], places[:, 1]] for value in sight.record(model, names).values())
+        mine = tuple(look for look in looks if look.layer == layer)
+        return Crossing(model, kind, mine, layer, gather(sight, looks, places), resid, z)
+
+    def logits(self, resid: np.ndarray, z: np.ndarray) -> Float32[np.ndarray, "case vocab"]:
+        """What the model says where `resid` and `z` reach its last layer."""
+        given = {f"L{self.layer:02d}.{part}": torch.from_numpy(value[:, None].astype(np.float32))
+                 for part, value in (("resid_pre", resid), ("z", z))}  # fmt: skip
+        with torch.inference_mode():
+            ids = torch.zeros(len(resid), 1, dtype=torch.long)
+            return np.asarray(self.model.run(ids, ("logits",), given=given)["logits"][:, 0].numpy())
+
+    def cases(self, count: int, seed: int) -> tuple[States, States]:
+        """`count` places with what looks saw on the line between two other places; and as many next to a boundary.
+
+        The line runs on behind either place as long as no share is negative. Where the answers at its ends differ, the
+        boundary is found by bisection.
+        """
+        draw = np.random.default_rng(seed)
+        size = len(self.resid)
+        base, one, two = draw.integers(size, size=(3, count))
+        alone = draw.random(count) < 0.5
+        which = np.where(alone, draw.integers(len(self.looks), size=count), -1)
+        low, high = self._ends(one, two)
+        inner = draw.random(count) < 0.5
+        at = np.where(inner, draw.random(count), low + (high - low) * draw.random(count))
+        free = self._case(base, one, two, which, at)
+        left, right = np.where(inner, 0.0, low), np.where(inner, 1.0, high)
+        said = answers(self._case(base, one, two, which, left).logits, self.kind)
+        differ = ~same(said, answers(self._case(base, one, two, which, right).logits, self.kind), self.kind)
+        chosen = np.flatnonzero(differ)
+        base, one, two, which, said = base[chosen], one[chosen], two[chosen], which[chosen], said[chosen]
+        left, right = left[chosen], right[chosen]
+        width = right - left
+        for _ in range(BISECTIONS):
+            middle = (left + right) / 2
+            stays = same(answers(self._case(base, one, two, which, middle).logits, self.kind), said, self.kind)
+            left, right = np.where(stays, middle, left), np.where(stays, right, middle)
+        gap = width * draw.choice([0.01, 0.03, 0.1], len(chosen))
+        sides = [self._case(base, one, two, which, edge) for edge in (left - gap, right + gap)]
+        return free, joined(sides)
+
+    def _ends(self, one: np.ndarray, two: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How far the line from `one` (0) to `two` (1) runs until some share is negative; at most three lengths."""
+        low, high = np.full(len(one), -1.0), np.full(len(one), 2.0)
+        for look in self.looks:
+            start, end = (self.values[look.name].shares[index] for index in (one, two))
+            slope = end - start
+            with np.errstate(all="ignore"):
+                zero = -start / slope
+            high = np.minimum(high, np.where(slope < -1e-6, zero, np.inf).min(1))
+            low = np.maximum(low, np.where(slope > 1e-6, zero, -np.inf).max(1))
+        return np.minimum(low, 0.0), np.maximum(high, 1.0)
+
+    def _case(self, base: np.ndarray, one: np.ndarray, two: np.ndarray, which: np.ndarray, at: np.ndarray) -> States:
+        """The places `base` with what looks (number `which`, or all where that is -1) saw at `at` from one to two."""
+        z = self.z[base].copy()
+        values = {name: value[base] for name, value in self.values.items()}
+        for number, look in enumerate(self.looks):
+            mine = np.flatnonzero((which == number) | (which == -1))
+            part = at[mine][:, None]
+            seen = [self.values[look.name][index[mine]] for index in (one, two)]
+            shares = values[look.name].shares.copy()
+            shares[mine] = (1 - part) * seen[0].shares + part * seen[1].shares
+            means = {}
+            for name, mean in values[look.name].means.items():
+                means[name] = mean.copy()
+                means[name][mine] = (1 - at[mine]) * seen[0].means[name] + at[mine] * seen[1].means[name]
+            values[look.name] = Seen(shares, means)
+            for head in look.heads:
+                z[mine, head] = (1 - part) * self.z[one[mine], head] + part * self.z[two[mine], head]
+        return States(values, self.logits(self.resid[base], z), self.kind)
 
 
 def reset(

@@ -20,6 +20,7 @@ from pellucid.match.weightless.task import Row, Task, content
 from pellucid.match.weightless.teacher import Read, read
 
 ROWS, HEAD_ROWS = 250, 80
+CROSSED = 2500
 EFFORTS = (Effort(0.01, 6), Effort(0.00001, 16), Effort(0.002, 10))
 GOOD = 0.9998
 """A candidate that agrees on so many tune cases is not improved on."""
@@ -139,6 +140,8 @@ def _weighted(search: Search, sights: Sequence[Sight], looks: Sequence[Look], mu
     weights = [cases.repeat(1.0, parts[0])]
     if looks:
         parts.append(cases.interchanged(search.model, sights[0], looks, looks[-1].layer, kind, seed))
+    if any(look.layer == search.model.config.n_layer - 1 for look in looks):
+        parts += cases.Crossing.of(search.model, sights[0], looks, kind).cases(CROSSED, seed)
     if multiple:
         parts.append(cases.states(search.model, sights[1], looks, kind))
     scored = sights[0].read.ids[sights[0].read.scored]
