@@ -22,6 +22,7 @@ from pellucid.match.weightless.task import Answer
 from pellucid.match.weightless.teacher import answers, clear, logits, same
 
 BISECTIONS = 9
+MOST = 5000
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,19 +76,26 @@ def gather(sight: Sight, looks: Sequence[Look], places: Int[np.ndarray, "case tw
     return {name: _joined(parts)[back] for name, parts in values.items()}
 
 
-def states(model: Model, sight: Sight, looks: Sequence[Look], kind: Answer) -> States:
-    """The scored places of `sight` as they are."""
+def _drawn(sight: Sight, seed: int) -> Int[np.ndarray, "case two"]:
+    """Scored places (row, place), at most `MOST` of them."""
     places = np.argwhere(sight.read.scored)
+    return places[np.sort(np.random.default_rng(seed).permutation(len(places))[:MOST])]
+
+
+def states(model: Model, sight: Sight, looks: Sequence[Look], kind: Answer, seed: int = 0) -> States:
+    """Scored places of `sight` as they are."""
+    places = _drawn(sight, seed)
     found = sight.record(model, ("logits",))["logits"]
     return States(gather(sight, looks, places), found[places[:, 0], places[:, 1]], kind)
 
 
-def interchanged(model: Model, sight: Sight, looks: Sequence[Look], layer: int, kind: Answer, seed: int) -> States:
-    """The scored places of `sight`, each with what the looks of the last `layer` saw at another scored place."""
-    places = np.argwhere(sight.read.scored)
+def interchanged(
+    model: Model, sight: Sight, looks: Sequence[Look], swapped: Sequence[Look], kind: Answer, seed: int
+) -> States:
+    """Scored places of `sight`, each with what the looks `swapped`, of one layer, saw at another scored place."""
+    places = _drawn(sight, seed)
     sources = places[np.random.default_rng(seed).permutation(len(places))]
-    swapped = [look for look in looks if look.layer == layer]
-    name = f"L{layer:02d}.z"
+    name = f"L{swapped[0].layer:02d}.z"
     z = torch.from_numpy(sight.record(model, [name])[name])
     other = z.clone()
     for head in sorted({head for look in swapped for head in look.heads}):

@@ -19,14 +19,40 @@ LEAVES = 40
 PRICES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 """Weighted errors that a question has to save; the highest price that still agrees on tune rows wins."""
 SLACK = 0.0002
+ENOUGH, NEAR = 0.99, 0.003
+"""Under interventions a tree is good enough if it agrees so often, or nearly as often as any other."""
+FINE = 0.2
+"""What missing that costs, per share of agreement on cases as they are."""
 
 
 @dataclass(frozen=True, eq=False)
 class Weighted:
-    """Cases and what each counts."""
+    """Cases and what each counts; `kind` tells cases as they are (0) from interventions (1) and mixtures (2)."""
 
     states: States
     weight: np.ndarray
+    kind: np.ndarray
+
+
+@dataclass(frozen=True)
+class Score:
+    """Agreement on cases as they are, and under interventions."""
+
+    plain: float
+    moved: float
+
+    @property
+    def total(self) -> float:
+        """One number to compare candidates by."""
+        return self.plain - FINE * max(0.0, ENOUGH - self.moved)
+
+
+def acceptable(scores: Sequence[Score]) -> list[int]:
+    """Which of `scores` are about as good as the best."""
+    plain = max(score.plain for score in scores)
+    near = [at for at, score in enumerate(scores) if score.plain >= plain - SLACK]
+    moved = min(ENOUGH, max(scores[at].moved for at in near) - NEAR)
+    return [at for at in near if scores[at].moved >= moved]
 
 
 def decide(
@@ -41,14 +67,15 @@ def decide(
     fitting, tuning = (_cases(part, texts, answers, constants, alphabet, tables) for part in (fit, tune))
     varied = np.flatnonzero(fitting.features.std(1) > 0)
     seen = np.array([at for at in varied if not re.search(r"\b(token|position)\b", texts[at])], np.int64)
-    tries = [_smallest(fitting, tuning, allowed) for allowed in (seen, varied) if len(allowed)] or [(tree.Node(0), 0.0)]
-    node, score = next(entry for entry in tries if entry[1] >= max(score for _, score in tries) - SLACK)
+    tries = [_smallest(fitting, tuning, tune.kind, allowed) for allowed in (seen, varied) if len(allowed)]
+    tries = tries or [(tree.Node(0), _score(tree.Node(0), tuning, tune.kind))]
+    node, score = tries[acceptable([score for _, score in tries])[0]]
     used = tree.used(node)
     asked, node = tuple(texts[at] for at in used), _renumbered(node, {feature: at for at, feature in enumerate(used)})
     said = " ".join(answers[leaf] for leaf in tree.leaves_of(node))
     kept = {name: table for name, table in tables.items() if f"({name})" in said}
     shown = tuple(_with_numbers(look, asked) for look in looks)
-    return Program(alphabet, kind, shown, asked, tuple(answers), node, kept), score
+    return Program(alphabet, kind, shown, asked, tuple(answers), node, kept), score.total
 
 
 def _with_numbers(look: Look, asked: Sequence[str]) -> Look:
@@ -58,14 +85,16 @@ def _with_numbers(look: Look, asked: Sequence[str]) -> Look:
     return replace(look, numbers=tuple(kept))
 
 
-def _smallest(fitting: tree.Cases, tuning: tree.Cases, allowed: np.ndarray) -> tuple[tree.Node, float]:
+def _smallest(
+    fitting: tree.Cases, tuning: tree.Cases, kind: np.ndarray, allowed: np.ndarray
+) -> tuple[tree.Node, Score]:
     """The smallest tree of questions `allowed` that agrees about best on tune cases, and how well it agrees."""
     own = tree.Cases(fitting.features[allowed], fitting.right, fitting.weight)
     other = tree.Cases(tuning.features[allowed], tuning.right, tuning.weight)
     grown = tree.grow(own, LEAVES)
     tries = [tree.prune(grown, own, price) for price in PRICES]
-    scores = [agreement(candidate, other) for candidate in tries]
-    best = max(at for at, score in enumerate(scores) if score >= max(scores) - SLACK)
+    scores = [_score(candidate, other, kind) for candidate in tries]
+    best = acceptable(scores)[-1]
     names = {at: int(feature) for at, feature in enumerate(allowed)}
     return _renumbered(tries[best], names), scores[best]
 
@@ -76,10 +105,14 @@ def _present(states: States, looks: Sequence[Look]) -> list[int]:
     return sorted(seen | {int(id) for id in np.unique(states.values["token"])})
 
 
-def agreement(node: tree.Node, cases: tree.Cases) -> float:
-    """The weighted share of cases that a tree gets right."""
-    said = tree.choose(node, cases.features)
-    return float(np.average(cases.right[np.arange(len(said)), said], weights=cases.weight))
+def _score(node: tree.Node, cases: tree.Cases, kind: np.ndarray) -> Score:
+    """The weighted share of cases that a tree gets right, as they are and under interventions; mixtures do not count."""
+    right = cases.right[np.arange(len(kind)), tree.choose(node, cases.features)]
+    plain, moved = (
+        float(np.average(right[kind == at], weights=cases.weight[kind == at])) if (kind == at).any() else 1.0
+        for at in (0, 1)
+    )
+    return Score(plain, moved)
 
 
 def _cases(

@@ -20,7 +20,7 @@ from pellucid.match.weightless.task import Row, Task, content
 from pellucid.match.weightless.teacher import Read, read
 
 ROWS, HEAD_ROWS = 250, 80
-CROSSED = 2500
+CROSSED, MIXED = 2500, 0.1
 EFFORTS = (Effort(0.01, 6), Effort(0.00001, 16), Effort(0.002, 10))
 GOOD = 0.9998
 """A candidate that agrees on so many tune cases is not improved on."""
@@ -134,19 +134,26 @@ def build(search: Search, groups: Sequence[Group], effort: Effort) -> Candidate:
 
 
 def _weighted(search: Search, sights: Sequence[Sight], looks: Sequence[Look], multiple: bool, seed: int) -> Weighted:
-    """Cases of rows and probes, and of states by interchange, which count half."""
-    kind = search.task.answer
-    parts = [cases.states(search.model, sights[0], looks, kind)]
-    weights = [cases.repeat(1.0, parts[0])]
-    if looks:
-        parts.append(cases.interchanged(search.model, sights[0], looks, looks[-1].layer, kind, seed))
-    if any(look.layer == search.model.config.n_layer - 1 for look in looks):
-        parts += cases.Crossing.of(search.model, sights[0], looks, kind).cases(CROSSED, seed)
+    """Cases of rows and probes, of states by interchange, which count half, and of mixtures, which count little."""
+    model, kind, sight = search.model, search.task.answer, sights[0]
+    plain = [cases.states(model, sight, looks, kind)]
+    moved: list[cases.States] = []
+    last = [look for look in looks if look.layer == looks[-1].layer]
+    swaps = [last] if len(last) < 2 else [last, *([look] for look in last)]
+    moved += [
+        cases.interchanged(model, sight, looks, swapped, kind, seed + at) for at, swapped in enumerate(swaps) if looks
+    ]
     if multiple:
-        parts.append(cases.states(search.model, sights[1], looks, kind))
-    scored = sights[0].read.ids[sights[0].read.scored]
+        moved.append(cases.states(model, sights[1], looks, kind, seed))
+    scored = sight.read.ids[sight.read.scored]
     inputs: tuple[str, ...] = ("token", "position") if search.positions else ("token",)
     inputs = inputs if np.isin(scored, content(search.task)).any() else ()
-    parts += [cases.reset(search.model, sights[0], looks, kind, name, content(search.task), seed) for name in inputs]
-    weights += [cases.repeat(0.5, part) for part in parts[1:]]
-    return Weighted(cases.joined(parts), np.concatenate(weights))
+    moved += [cases.reset(model, sight, looks, kind, name, content(search.task), seed) for name in inputs]
+    mixed: list[cases.States] = []
+    if any(look.layer == model.config.n_layer - 1 for look in looks):
+        mixed += cases.Crossing.of(model, sight, looks, kind).cases(CROSSED, seed)
+    weights, kinds = [], []
+    for at, (parts, weight) in enumerate(((plain, 1.0), (moved, 0.5 / max(1, len(swaps) - 1)), (mixed, MIXED))):
+        weights += [cases.repeat(weight, part) for part in parts]
+        kinds += [np.full(len(part), at) for part in parts]
+    return Weighted(cases.joined([*plain, *moved, *mixed]), np.concatenate(weights), np.concatenate(kinds))
