@@ -116,7 +116,7 @@ class Bench:
     held: Sums
     order: Int[np.ndarray, " case"]
     tokens: Float[np.ndarray, "axis model"]
-    neurons: Float[np.ndarray, "axis neuron"]
+    neurons: Float[np.ndarray, "column neuron"]
 
     @staticmethod
     def of(model: Hooked, waves: Waves, fit: Sums, held: Sums, rows: Sequence[Row]) -> Bench:
