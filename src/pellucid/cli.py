@@ -36,8 +36,11 @@ from pellucid.match.watch import watch
 from pellucid.match.weightless.decompile import decompile_weightless, suits
 from pellucid.match.weightless.show import EXIT_MISSED
 from pellucid.match.weightless.show import show as show_weightless
+from pellucid.match.weightless.timeline import JSON, PNG, SECONDS, timeline
+from pellucid.match.weightless.timeline import show as show_timeline
 from pellucid.view.pictures import picture
 from pellucid.view.report import render
+from pellucid.view.timeline import drawn
 from pellucid.zoo import registry
 
 app = typer.Typer(
@@ -257,6 +260,25 @@ def why_command(
         if png:
             drawn.save_png(png)
         print_json(found.to_dict()) if json_ else print(found.text)
+
+
+@app.command("timeline")
+def timeline_command(
+    checkpoints: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="Checkpoints of one training run, or folders of them.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help=f"Where {PNG} and {JSON} go.")] = Path(
+        "timeline"
+    ),
+    seconds: Annotated[float, typer.Option(min=0, help="How long to search for the program of one.")] = SECONDS,
+    json_: AsJson = False,
+) -> None:
+    """Decompile the checkpoints of an algorithmic model, and draw when each piece of its mechanism appears."""
+    with plain_errors():
+        found = timeline(checkpoints, seconds)
+        found.write(output)
+        drawn(found).save_png(output / PNG)
+        print_json(found.to_dict()) if json_ else show_timeline(found)
 
 
 @app.command()
