@@ -4,10 +4,14 @@ A random model of the size of GPT-2 small; 1 and 8 prompts of 32 tokens. Each co
 of its own, and measurements take turns. The engine patches all heads (12 × 12 × 32 pieces) and the residual stream
 (12 × 32) exhaustively; the peers run a random sample of the same pieces, one patched forward pass each as their
 documentation shows, and are scaled to all of them (every pass costs them the same). Whatever several of them computed
-must agree to 1e-4. Times are processor seconds of one thread, which other work on the machine hardly changes; the
-clock's are told beside them in JSON.
+must agree to 1e-4. Times are processor seconds of one thread, which other work on the machine changes little, and
+the clock's, medians of all rounds. Memory is the most that a process held (resident, weights and libraries included)
+during one measurement: what was free was given back to the system and the high-water mark was reset before each.
+Ratios are of processor seconds. Edge attribution is held against two forward passes and one backward of Hugging Face.
+The effect of all neurons is the second-order estimate on 4,096 tokens; 200 of them are also ablated exactly on 128 of
+the tokens, and compared with an estimate on the same 128 (32 draws).
 
-    python benchmarks/engine.py [--json] [--lens PYTHON] [--nnsight PYTHON] [--sample 24] [--repeats 3] [--quick]
+    python benchmarks/engine.py [--json] [--lens PYTHON] [--nnsight PYTHON] [--sample 24] [--repeats 5] [--quick]
 
 `--lens` and `--nnsight` name Python interpreters in which `transformer_lens>=4` and `nnsight>=0.8` are installed;
 without them, two throw-away environments are made with pip.
@@ -16,6 +20,8 @@ without them, two throw-away environments are made with pip.
 from __future__ import annotations
 
 import argparse
+import ctypes
+import gc
 import json
 import os
 import platform
@@ -30,8 +36,8 @@ from typing import Any
 
 LAYERS, HEADS, POSITIONS, ANSWER, INSTEAD = 12, 12, 32, 3, 5
 PIECES = {"heads": LAYERS * HEADS * POSITIONS, "stream": LAYERS * POSITIONS}
-LONG = ("heads", "neurons")
-"""What is run once: it takes minutes."""
+ROUNDS = {"heads": 1, "neurons": 1, "stream": 3}
+"""How often at most what takes long is run."""
 PACKAGES = {"lens": "transformer_lens>=4,<5", "nnsight": "nnsight>=0.8,<0.9"}
 
 
@@ -43,7 +49,7 @@ def main() -> None:
     parser.add_argument("--nnsight", help="a Python with nnsight 0.8")
     parser.add_argument("--sample", type=int, default=24, help="pieces that each peer patches (24)")
     parser.add_argument(
-        "--repeats", type=int, default=3, help="runs whose median counts, of all but heads and neurons (3)"
+        "--repeats", type=int, default=5, help="runs whose median counts (5); stream at most 3, heads and neurons 1"
     )
     parser.add_argument("--quick", action="store_true", help="one prompt only, no neurons")
     parser.add_argument("--only", nargs="+", help="measure only these, such as stream heads")
@@ -76,15 +82,14 @@ def compare(root: Path, options: argparse.Namespace) -> dict[str, Any]:
     for what, prompts, who in plan(options.quick):
         if options.only and what not in options.only:
             continue
-        rounds = 1 if what in LONG else options.repeats
+        rounds = min(options.repeats, ROUNDS.get(what, options.repeats))
         answers = [{name: contenders[name].ask(what, prompts) for name in who} for _ in range(rounds)]
         values = {name: answers[0][name].pop("values", None) for name in who}
         check(what, values)
         found["measurements"][f"{what}, {prompts}"] = {
-            name: {
-                "seconds": statistics.median(answer[name]["seconds"] for answer in answers),
-                **{key: value for key, value in answers[-1][name].items() if key not in ("seconds", "values")},
-            }
+            name: answers[-1][name]
+            | {key: statistics.median(answer[name][key] for answer in answers) for key in ("seconds", "wall")}
+            | {"peak_gib": max(answer[name]["peak_gib"] for answer in answers), "rounds": rounds}
             for name in who
         }
         print(f"{what}, {prompts}: {found['measurements'][f'{what}, {prompts}']}", file=sys.stderr, flush=True)
@@ -101,8 +106,8 @@ def plan(quick: bool) -> list[tuple[str, int, tuple[str, ...]]]:
     listed, late = [], []
     for prompts in (1,) if quick else (1, 8):
         listed += [("forward", prompts, everybody), ("sdpa", prompts, ("hugging face",))]
-        listed += [("record", prompts, ("engine", "lens")), ("edges", prompts, ("engine",))]
-        listed += [("gradients", prompts, ("hugging face",)), ("stream", prompts, patchers)]
+        listed += [("record", prompts, ("engine", "lens")), ("edges", prompts, ("engine", "hugging face"))]
+        listed += [("stream", prompts, patchers)]
         late.append(("heads", prompts, patchers))
     return [*listed, *late] if quick else [*listed, late[0], ("neurons", 128, ("engine",)), late[1]]
 
@@ -168,15 +173,32 @@ def work(name: str, root: Path) -> None:
         what, prompts = json.loads(line)
         if what != "version":
             getattr(contender, what)(prompts, warm=True)
-        start = process_time(), perf_counter()
+        settle()
+        start = now()
         answer = getattr(contender, what)(prompts) or {}
-        answer.setdefault("seconds", process_time() - start[0])
-        answer["wall"] = round(perf_counter() - start[1], 2)
-        print("ANSWER " + json.dumps(answer | {"peak_gib": round(peak(), 2)}), flush=True)
+        answer = since(start) | answer
+        print("ANSWER " + json.dumps(answer | {"peak_gib": round(peak(), 3)}), flush=True)
+
+
+def now() -> tuple[float, float]:
+    """The processor's time and the clock's."""
+    return process_time(), perf_counter()
+
+
+def since(start: tuple[float, float], share: float = 1.0) -> dict[str, float]:
+    """What went by, scaled up from the `share` of the work that was done."""
+    return {"seconds": (process_time() - start[0]) / share, "wall": (perf_counter() - start[1]) / share}
+
+
+def settle() -> None:
+    """Give memory that is free back to the system, and forget how much was held before."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak() -> float:
-    """The most memory that this process has held so far, in GiB."""
+    """The most memory that this process has held since it settled, in GiB."""
     status = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 2**20
 
@@ -192,19 +214,15 @@ class Contender:
         self.base, self.source = (torch.tensor(inputs[name]) for name in ("base", "source"))
         self.pieces = [tuple(piece) for piece in inputs["pieces"]]
 
-    def scaled(self, what: str, seconds: float, values: list[float]) -> dict[str, Any]:
-        """The time of the sample, scaled to all pieces."""
-        return {"seconds": seconds / len(self.pieces) * PIECES[what], "sampled": len(self.pieces), "values": values}
-
     def sampled(self, what: str, warm: bool, patched: Any) -> dict[str, Any]:
         """Time one patched pass a piece; the values are means over prompts of the difference of logits."""
         pieces = self.pieces[:1] if warm else self.pieces
-        start = process_time()
+        start = now()
         values = []
         for layer, head, position in pieces:
             last = patched(layer, head, position)
             values.append(float((last[:, ANSWER] - last[:, INSTEAD]).mean()))
-        return self.scaled(what, process_time() - start, values)
+        return since(start, len(pieces) / PIECES[what]) | {"sampled": len(pieces), "values": values}
 
 
 class Engine(Contender):
@@ -251,7 +269,7 @@ class Engine(Contender):
         self.pellucid.edge_attribution(self.model, base, source, self.metric, "gradient")
 
     def neurons(self, rows: int, warm: bool = False) -> dict[str, Any]:
-        """The effect of every neuron (its mean in its place) on 4,096 tokens, and 200 exact ones on 128 of them."""
+        """The effect of every neuron (its mean in its place) on all tokens, and 200 exact ones on 128 of them."""
         from pellucid.base.address import Address
         from pellucid.match.effect import calibrate, estimate
         from pellucid.match.forms import Fires
@@ -266,11 +284,17 @@ class Engine(Contender):
             for layer, name in enumerate(names)
             for neuron in range(3072)
         ]
-        start = process_time()
+        start = now()
         estimate(self.model, ids, forms)
-        seconds = process_time() - start
-        found = calibrate(self.model, ids[:4], forms, draws=4)
-        return {"seconds": seconds, "parts": len(forms), "pearson": found.pearson, "exact": found.n}
+        taken, start = since(start), now()
+        found = calibrate(self.model, ids[:4], forms, draws=32)
+        figures = {
+            "parts": len(forms),
+            "tokens": ids.numel(),
+            "exact": found.n,
+            "exact_seconds": since(start)["seconds"],
+        }
+        return taken | figures | {"pearson": found.pearson, "spearman": found.spearman, "scale": found.scale}
 
 
 class HuggingFace(Contender):
@@ -297,7 +321,7 @@ class HuggingFace(Contender):
         with self.torch.no_grad():
             self.models["sdpa"](self.base[:prompts])
 
-    def gradients(self, prompts: int, warm: bool = False) -> None:
+    def edges(self, prompts: int, warm: bool = False) -> None:
         """Two forward passes and one backward (to the embeddings)."""
         del warm
         model = self.models["eager"].requires_grad_(False)
@@ -429,17 +453,31 @@ def table(found: dict[str, Any]) -> str:
     """What was found, as a Markdown table."""
     names = ("engine", "hugging face", "lens", "nnsight")
     lines = [
-        "| | " + " | ".join(names) + " | engine is faster than the faster peer by |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| | " + " | ".join(names) + " | engine is faster by | memory |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for what, times in found["measurements"].items():
-        cells = [
-            f"{times[name]['seconds']:.3g} s, {times[name]['peak_gib']} GiB" if name in times else "–" for name in names
-        ]
-        peers = [times[name]["seconds"] for name in times if name != "engine"]
-        ratio = f"{min(peers) / times['engine']['seconds']:.2f} ×" if peers and "engine" in times else "–"
-        lines.append(f"| {what} | {' | '.join(cells)} | {ratio} |")
+        cells = [cell(times[name]) if name in times else "–" for name in names]
+        peers = [name for name in times if name != "engine"]
+        ratios = "– | –"
+        if peers and "engine" in times:
+            faster = min(peers, key=lambda name: times[name]["seconds"])
+            ratio, share = (times[faster][key] / times["engine"][key] for key in ("seconds", "peak_gib"))
+            ratios = f"{ratio:.2f} × | {1 / share:.2f} ×"
+        lines.append(f"| {what} | {' | '.join(cells)} | {ratios} |")
+    for what, times in found["measurements"].items():
+        if "pearson" in (told := times.get("engine", {})):
+            lines.append(
+                f"\n{what}: {told['parts']:,} parts on {told['tokens']:,} tokens; correlation of logarithms with "
+                f"{told['exact']} exact ablations {told['pearson']:.3f}, of ranks {told['spearman']:.3f}, exact = "
+                f"{told['scale']:.3f} · estimate; the exact ones took {told['exact_seconds']:.0f} s."
+            )
     return "\n".join(lines)
+
+
+def cell(told: dict[str, Any]) -> str:
+    """Processor seconds, the clock's in brackets, and memory."""
+    return f"{told['seconds']:.3g} s ({told['wall']:.3g}), {told['peak_gib']:.2f} GiB"
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ from pellucid import (
 from pellucid.base.errors import PellucidError
 from pellucid.exact.model import Model
 from pellucid.experiment.circuits import Curve, Examiner, judge, largest
-from pellucid.experiment.tasks import Pair, Task, blimp_task
+from pellucid.experiment.tasks import Pair, Task, _counterpart, _Entry, read_blimp
 from pellucid.experiment.wiring import Wiring
 
 SHAPE = {"n_embd": 15, "n_head": 3, "n_inner": 4, "n_layer": 2}
@@ -232,13 +233,35 @@ def test_tasks_come_from_lines_of_json(model: Model, task: Task, tmp_path: Path)
         read_task(tmp_path / "none.jsonl")
 
 
+def _blimp(path: Path, rows: Sequence[tuple[str, str, str]]) -> Path:
+    keys = ("one_prefix_prefix", "one_prefix_word_good", "one_prefix_word_bad", "sentence_good", "sentence_bad")
+    full = [(prefix, good, bad, f"{prefix} {good}", f"{prefix} {bad}") for prefix, good, bad in rows]
+    path.write_text("\n".join(json.dumps(dict(zip(keys, row, strict=True))) for row in full))
+    return path
+
+
 def test_blimp_gets_partners_that_want_the_other(model: Model, tmp_path: Path) -> None:
     rows = [("w1 w2", "w3", "w4"), ("w5 w6", "w4", "w3"), ("w7", "w3", "w4"), ("w8 w9", "w3", "w5")]
-    keys = ("one_prefix_prefix", "one_prefix_word_good", "one_prefix_word_bad")
-    path = tmp_path / "blimp-x.jsonl"
-    path.write_text("\n".join(json.dumps(dict(zip(keys, row, strict=True))) for row in rows))
-    found = blimp_task(model, path)
-    assert [(pair.clean, pair.corrupted) for pair in found.pairs] == [("w1 w2", "w5 w6"), ("w5 w6", "w1 w2")]
+    path = _blimp(tmp_path / "blimp-x.jsonl", rows)
+    found = read_blimp(model, path)
+    pairs = [("w1 w2", "w5 w6", ("w3",), ("w4",)), ("w5 w6", "w1 w2", ("w4",), ("w3",))]
+    assert [(p.clean, p.corrupted, p.answers, p.instead) for p in found.task.pairs] == pairs
+    assert found.left_out == {"no prefix wants the other word": 2}
     path.write_text("{}")
     with pytest.raises(PellucidError, match="is no line of BLiMP"):
-        blimp_task(model, path)
+        read_blimp(model, path)
+
+
+def test_blimp_words_that_begin_alike_are_told_apart_by_what_follows(model: Model, tmp_path: Path) -> None:
+    rows = [("w1 w2", "w3 w6", "w3 w7"), ("w4 w5", "w3 w7", "w3 w6")]
+    (first, second) = read_blimp(model, _blimp(tmp_path / "blimp-x.jsonl", rows)).task.pairs
+    assert (first.clean, first.corrupted, first.answers, first.instead) == ("w1 w2 w3", "w4 w5 w3", ("w6",), ("w7",))
+    assert (second.clean, second.corrupted) == ("w4 w5 w3", "w1 w2 w3")
+
+
+def test_determiners_and_licensors_have_counterparts() -> None:
+    kept = ("a", "b")
+    assert _counterpart(_Entry("Eva sold this", "car", "cars", kept)) == "Eva sold these"
+    assert _counterpart(_Entry("Even Eva has", "really", "ever", kept)) == "Only Eva has"
+    assert _counterpart(_Entry("Even Eva has", "really", "also", kept)) is None
+    assert _counterpart(_Entry("These men like", "themselves", "himself", kept)) is None

@@ -62,25 +62,35 @@ class Single:
         return 0 if self.kind in ("resid_pre", "k", "v") else 1
 
     def joining(
-        self, layer: int, own: Numbers, member: Numbers, position: Numbers, row: Numbers, first: int
-    ) -> dict[str, Tensor]:
-        """The stream [n pos model] and queries in front of `layer` from position `first` on, keys and values of all."""
+        self,
+        layer: int,
+        own: Numbers,
+        member: Numbers,
+        position: Numbers,
+        row: Numbers,
+        first: int,
+        keys: Float[Tensor, "n head pos dim"],
+        values: Float[Tensor, "n head pos dim"],
+    ) -> tuple[Float[Tensor, "n new model"], Float[Tensor, "n new head dim"]]:
+        """The stream and the queries in front of `layer` from position `first` on.
+
+        The base run's `keys` and `values` of all positions are changed in place.
+        """
         at, here = f"L{layer:02d}", torch.arange(len(row))
-        found = {name: self.base[f"{at}.{name}"][row][:, first:] for name in ("resid_pre", "q")}
-        found |= {name: self.base[f"{at}.{name}"][row] for name in ("keys", "values")}
+        streams, queries = (self.base[f"{at}.{name}"][:, first:][row] for name in ("resid_pre", "q"))
         if self.kind in ("k", "v"):
-            held = found["keys" if self.kind == "k" else "values"]
+            held = keys if self.kind == "k" else values
             held[here, member, position] = self.source[f"{at}.{self.kind}"][row, position, member]
-            return found
+            return streams, queries
         stream = self.stream(own, member, position, row)
         read = self.graph.run(
             self.model.weights, {f"{at}.resid_pre": stream[:, None]}, (f"{at}.q", f"{at}.k", f"{at}.v")
         )
-        found["resid_pre"][here, position - first] = stream
-        found["q"][here, position - first] = read[f"{at}.q"][:, 0]
-        found["keys"][here, :, position] = read[f"{at}.k"][:, 0]
-        found["values"][here, :, position] = read[f"{at}.v"][:, 0]
-        return found
+        streams[here, position - first] = stream
+        queries[here, position - first] = read[f"{at}.q"][:, 0]
+        keys[here, :, position] = read[f"{at}.k"][:, 0]
+        values[here, :, position] = read[f"{at}.v"][:, 0]
+        return streams, queries
 
     def stream(self, layer: Numbers, member: Numbers, position: Numbers, row: Numbers) -> Float[Tensor, "n model"]:
         """The stream at its own position that each piece leaves behind its layer; they are sorted by layer."""

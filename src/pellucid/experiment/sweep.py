@@ -34,6 +34,8 @@ TOKENS = 1536
 """Tokens that run at a time: enough to keep the processor busy, few enough for its cache."""
 ENOUGH = 192
 """Tokens from which on a batch needs no further positions to be worth its weights' way through memory."""
+KEYS = 8192
+"""Positions whose keys and values are held for the variants of a batch: each variant has a copy of its own."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,7 @@ class _Restarting:
             width = self.read + 1 - first
             for found in in_batches(
                 len(group),
-                max(1, tokens // width),
+                max(1, min(tokens // width, max(ENOUGH // width, KEYS // (self.read + 1)))),
                 lambda at, group=group, first=first: self._batch(group.pick(at), first),  # type: ignore[misc]
                 "variants",
             ):
@@ -240,22 +242,26 @@ class _Restarting:
     ) -> Float[Tensor, "n pos model"]:
         """The stream behind `layer` for those that ran before and those that join, from position `first` on."""
         at, weights = f"L{layer:02d}", self.model.weights
-        parts: list[dict[str, Tensor]] = []
+        rows = torch.cat([old.row, new.row])
+        given = {name: self.base[f"{at}.{name}"][rows] for name in ("keys", "values")}
+        streams, queries = [], []
         if stream is not None and len(old):
             found = self.graph.run(weights, {f"{at}.resid_pre": stream}, (f"{at}.q", f"{at}.k", f"{at}.v"))
-            past = {name: self.base[f"{at}.{name}"][old.row, :, :first] for name in ("keys", "values")}
-            keys = torch.cat([past["keys"], found[f"{at}.k"].transpose(1, 2)], 2)
-            values = torch.cat([past["values"], found[f"{at}.v"].transpose(1, 2)], 2)
-            parts.append({"resid_pre": stream, "q": found[f"{at}.q"], "keys": keys, "values": values})
+            for name, own in (("keys", "k"), ("values", "v")):
+                given[name][: len(old), :, first:] = found[f"{at}.{own}"].transpose(1, 2)
+            streams.append(stream)
+            queries.append(found[f"{at}.q"])
         if len(new):
-            parts.append(self.single.joining(layer, new.layer, new.member, new.position, new.row, first))
-        given = {name: torch.cat([part[name] for part in parts]) for name in parts[0]} if parts[1:] else parts[0]
+            keys, values = (value[len(old) :] for value in given.values())
+            joined = self.single.joining(layer, new.layer, new.member, new.position, new.row, first, keys, values)
+            streams.append(joined[0])
+            queries.append(joined[1])
+        given |= {"resid_pre": torch.cat(streams), "q": torch.cat(queries)}
         places = self.read + 1
         if layer == self.last - 1:
             given |= {name: given[name][:, -1:] for name in ("resid_pre", "q")}
-        queries = given["q"].shape[1]
         inputs: dict[str, Any] = {f"{at}.{name}": value for name, value in given.items()}
-        inputs["mask"] = causal_mask(queries, places, self.model.dtype, self.model.device)
+        inputs["mask"] = causal_mask(given["q"].shape[1], places, self.model.dtype, self.model.device)
         return self.graph.run(weights, inputs, (f"{at}.resid_post",))[f"{at}.resid_post"]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -117,28 +117,99 @@ def read_task(path: Path | str, limit: int | None = None) -> Task:
     return Task(path.stem, tuple(pairs))
 
 
-def blimp_task(model: Model, path: Path | str) -> Task:
+@dataclass(frozen=True)
+class Blimp:
+    """Minimal pairs from a paradigm of BLiMP, and how many of its lines were left out for which reason."""
+
+    task: Task
+    left_out: dict[str, int]
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A line of BLiMP: the prefix, the word that fits behind it and the one that does not, and both sentences."""
+
+    prefix: str
+    good: str
+    bad: str
+    sentences: tuple[str, str]
+
+
+COUNTERPARTS = {"this": "these", "these": "this", "that": "those", "those": "that"}
+"""Determiners with their partner of the other number: in front of a noun they decide its number."""
+LICENSORS = {"Even": "Only"}
+"""What does not license a word such as `ever` behind it, and what does in its place."""
+LICENSED = ("ever",)
+
+
+def read_blimp(model: Model, path: Path | str) -> Blimp:
     """Minimal pairs from a paradigm of BLiMP (arXiv 1912.00582) in its own JSON lines (those with one prefix).
 
-    Its prompts have no corrupted partner, so each gets the first other prompt of the same number of tokens after which
-    what is bad here is good; those that have none are left out. Raises `PellucidError` for lines of another kind.
+    The clean prompt is all that the tokens of the good and the bad sentence share, which may reach into the words that
+    tell them apart (`sketch` and `sketches`); the answers are the first tokens that differ. Its corrupted partner ends
+    alike but begins with another prefix of as many tokens, behind which what is bad here is good: this prefix with its
+    last determiner changed in number (`COUNTERPARTS`), or with what licenses the other word (`LICENSORS`); else the
+    first such of the file. Raises `PellucidError` for lines of another kind.
     """
-    entries: list[tuple[str, str, str]] = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            fields = json.loads(line)
-            entries.append(tuple(str(fields[f"one_prefix_{key}"]) for key in ("prefix", "word_good", "word_bad")))  # type: ignore[arg-type]
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise PellucidError(f"{path}:{number} is no line of BLiMP with one prefix: {error}") from None
+    entries = [_entry(line, f"{path}:{number}") for number, line in _numbered(path)]
     partners: dict[tuple[int, str], str] = {}
-    for prefix, good, _ in entries:
-        partners.setdefault((model.ids(prefix).shape[1], good), prefix)
-    pairs = [
-        Pair(prefix, partners[key], (f" {good}",), (f" {bad}",))
-        for prefix, good, bad in entries
-        if (key := (model.ids(prefix).shape[1], bad)) in partners
-    ]
-    return Task(Path(path).stem, tuple(pairs))
+    for entry in entries:
+        partners.setdefault((model.ids(entry.prefix).shape[1], entry.good), entry.prefix)
+    pairs: list[Pair] = []
+    left_out: dict[str, int] = {}
+    for entry in entries:
+        found = _paired(model, entry, partners)
+        if isinstance(found, Pair):
+            pairs.append(found)
+        else:
+            left_out[found] = left_out.get(found, 0) + 1
+    return Blimp(Task(Path(path).stem, tuple(pairs)), left_out)
+
+
+def _numbered(path: Path | str) -> Iterable[tuple[int, str]]:
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    return ((number, line) for number, line in enumerate(lines, 1) if line.strip())
+
+
+def _entry(line: str, place: str) -> _Entry:
+    try:
+        fields = json.loads(line)
+        prefix, good, bad = (str(fields[f"one_prefix_{key}"]) for key in ("prefix", "word_good", "word_bad"))
+        return _Entry(prefix, good, bad, (str(fields["sentence_good"]), str(fields["sentence_bad"])))
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise PellucidError(f"{place} is no line of BLiMP with one prefix: {error}") from None
+
+
+def _paired(model: Model, entry: _Entry, partners: Mapping[tuple[int, str], str]) -> Pair | str:
+    """The minimal pair of an entry, or why there is none."""
+    good, bad = (model.ids(sentence)[0].tolist() for sentence in entry.sentences)
+    shared = next((at for at, both in enumerate(zip(good, bad, strict=False)) if both[0] != both[1]), None)
+    if shared is None or not shared:
+        return "no token tells the sentences apart"
+    clean = model.tokenizer.decode(good[:shared])
+    if not clean.startswith(entry.prefix) or model.ids(clean)[0].tolist() != good[:shared]:
+        return "its words cannot be cut at a token"
+    length = model.ids(entry.prefix).shape[1]
+    other = _counterpart(entry) or partners.get((length, entry.bad))
+    if other is None:
+        return "no prefix wants the other word"
+    answer, instead = (model.tokenizer.decode([ids[shared]]) for ids in (good, bad))
+    pair = Pair(clean, other + clean.removeprefix(entry.prefix), (answer,), (instead,))
+    read = read_pair(model, pair)
+    if isinstance(read, str) or read[2:] != ((good[shared],), (bad[shared],)):
+        return "its partner has another number of tokens"
+    return pair
+
+
+def _counterpart(entry: _Entry) -> str | None:
+    """The prefix of an entry, changed so that it wants the other word; None where that is not known to be possible."""
+    *_, last = entry.prefix.split() or [""]
+    if last in COUNTERPARTS:
+        return entry.prefix.removesuffix(last) + COUNTERPARTS[last]
+    first = entry.prefix.split()[0] if entry.prefix.split() else ""
+    if first in LICENSORS and entry.bad in LICENSED:
+        return LICENSORS[first] + entry.prefix.removeprefix(first)
+    return None
 
 
 def _pair(line: str, place: str) -> Pair:
