@@ -37,6 +37,10 @@ class Sources:
         self._view, self._probe, self._config = prelude.View, parts.probe, model.CONFIG
         self._sources = {key: parts.Source(s) for key, s in prelude.STATEMENTS.items() if s.function}
 
+    def has(self, key: str) -> bool:
+        """Whether the part `key` has a source."""
+        return key in self._sources
+
     def check(self, key: str) -> None:
         """Call the source of `key` once on a short text. Raises `SourceError` naming the part if it is broken."""
         with _errors(self.directory):
