@@ -53,6 +53,7 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="one prompt only, no neurons")
     parser.add_argument("--only", nargs="+", help="measure only these, such as stream heads")
+    parser.add_argument("--prompts", type=int, nargs="+", help="measure only these numbers of prompts (1 8 128)")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -79,8 +80,9 @@ def compare(root: Path, options: argparse.Namespace) -> dict[str, Any]:
     contenders = {name: Worker(name, python, root) for name, python in pythons.items()}
     found: dict[str, Any] = {"machine": platform.processor() or platform.machine(), "cores": os.cpu_count()}
     found |= {"sample": options.sample, "repeats": options.repeats, "measurements": {}}
-    for what, prompts, who in plan(options.quick):
-        if options.only and what not in options.only:
+    for what, prompts, who in plan():
+        left_out = prompts != 1 if options.quick else options.prompts and prompts not in options.prompts
+        if left_out or (options.only and what not in options.only):
             continue
         rounds = min(options.repeats, ROUNDS.get(what, options.repeats))
         answers = [{name: contenders[name].ask(what, prompts) for name in who} for _ in range(rounds)]
@@ -99,17 +101,17 @@ def compare(root: Path, options: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-def plan(quick: bool) -> list[tuple[str, int, tuple[str, ...]]]:
+def plan() -> list[tuple[str, int, tuple[str, ...]]]:
     """What is measured, on how many prompts, by whom."""
     everybody = ("engine", "hugging face", "lens", "nnsight")
     patchers = ("engine", "lens", "nnsight")
     listed, late = [], []
-    for prompts in (1,) if quick else (1, 8):
+    for prompts in (1, 8):
         listed += [("forward", prompts, everybody), ("sdpa", prompts, ("hugging face",))]
         listed += [("record", prompts, ("engine", "lens")), ("edges", prompts, ("engine", "hugging face"))]
         listed += [("stream", prompts, patchers)]
         late.append(("heads", prompts, patchers))
-    return [*listed, *late] if quick else [*listed, late[0], ("neurons", 128, ("engine",)), late[1]]
+    return [*listed, late[0], ("neurons", 128, ("engine",)), late[1]]
 
 
 def check(what: str, values: dict[str, Any]) -> None:
@@ -306,7 +308,7 @@ class HuggingFace(Contender):
 
         self.library = transformers.__version__
         load = transformers.GPT2LMHeadModel.from_pretrained
-        self.models = {how: load(root / "model", attn_implementation=how).eval() for how in ("eager", "sdpa")}
+        self.model = load(root / "model", attn_implementation="eager").eval().requires_grad_(False)
 
     def version(self, _: int) -> dict[str, Any]:
         return {"version": self.library}
@@ -314,17 +316,19 @@ class HuggingFace(Contender):
     def forward(self, prompts: int, warm: bool = False) -> dict[str, Any]:
         del warm
         with self.torch.no_grad():
-            return {"values": self.models["eager"](self.base[:prompts]).logits[:, -1, :50].flatten().tolist()}
+            return {"values": self.model(self.base[:prompts]).logits[:, -1, :50].flatten().tolist()}
 
     def sdpa(self, prompts: int, warm: bool = False) -> None:
         del warm
+        self.model.set_attn_implementation("sdpa")
         with self.torch.no_grad():
-            self.models["sdpa"](self.base[:prompts])
+            self.model(self.base[:prompts])
+        self.model.set_attn_implementation("eager")
 
     def edges(self, prompts: int, warm: bool = False) -> None:
         """Two forward passes and one backward (to the embeddings)."""
         del warm
-        model = self.models["eager"].requires_grad_(False)
+        model = self.model
         with self.torch.no_grad():
             model(self.source[:prompts])
         embedded = model.transformer.wte(self.base[:prompts]).requires_grad_()
