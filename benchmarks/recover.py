@@ -1,6 +1,6 @@
 """Decompile models whose programs are known, and say how many of these were found again.
 
-    python benchmarks/recover.py [--json] [--programs 20] [--seconds 20] [--output DIR] [--only zoo|compiled]
+    python benchmarks/recover.py [--json] [--programs 20] [--seconds 20] [--output DIR] [--only PREFIX …]
 
 Two kinds of ground truth. The zoo's algorithmic models were trained on a known labelling function: one counts as
 recovered *functionally* where the program found is right on at least 99 % of new rows of the trained band. Which
@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 from platform import machine
 from typing import Any
@@ -29,7 +30,7 @@ from pellucid.base.errors import PellucidError
 from pellucid.base.progress import track
 from pellucid.match.weightless.decompile import Decompiled, decompiled
 from pellucid.match.weightless.emit import load, program_text
-from pellucid.match.weightless.generate import BANDS, Generated, generated
+from pellucid.match.weightless.generate import BANDS, generated
 from pellucid.match.weightless.language import Alphabet
 from pellucid.match.weightless.prelude import run
 from pellucid.match.weightless.runner import Runner
@@ -86,17 +87,15 @@ def main() -> None:
     parser.add_argument("--programs", type=int, default=20, help="how many programs to compile (20)")
     parser.add_argument("--seconds", type=float, default=20.0, help="time to search for one program (20)")
     parser.add_argument("--output", type=Path, help="write each program to a directory below this one")
-    parser.add_argument("--only", choices=["zoo", "compiled"], help="one kind of ground truth")
+    parser.add_argument("--only", nargs="+", default=[""], help="beginnings of names, such as zoo or compiled-3")
     options = parser.parse_args()
+    known = {f"zoo:{name}": partial(of_zoo, language) for name, language in LANGUAGES.items()}
+    known |= {f"compiled-{seed}": partial(of_compiled, seed) for seed in range(options.programs)}
+    chosen = [decompiling for name, decompiling in known.items() if name.startswith(tuple(options.only))]
     found = []
-    if options.only != "compiled":
-        for language in track(list(LANGUAGES.values()), "zoo"):
-            found.append(of_zoo(language, options.seconds, options.output))
-            print(row(found[-1]), file=sys.stderr, flush=True)
-    if options.only != "zoo":
-        for seed in track(range(options.programs), "compiled programs"):
-            found.append(of_compiled(generated(seed), options.seconds, options.output))
-            print(row(found[-1]), file=sys.stderr, flush=True)
+    for decompiling in track(chosen, "known programs"):
+        found.append(decompiling(options.seconds, options.output))
+        print(row(found[-1]), file=sys.stderr, flush=True)
     if options.json:
         print(json.dumps([entry.to_dict() for entry in found], indent=1, ensure_ascii=False))
     else:
@@ -121,9 +120,9 @@ def of_zoo(language: Language, seconds: float, output: Path | None) -> Recovery:
     return recovery(f"zoo:{language.name}", "trained", result, agrees, None)
 
 
-def of_compiled(known: Generated, seconds: float, output: Path | None) -> Recovery:
-    """Compile a program, decompile the model, and compare the two programs."""
-    name = f"compiled-{known.seed}"
+def of_compiled(seed: int, seconds: float, output: Path | None) -> Recovery:
+    """Compile the program of a seed, decompile the model, and compare the two programs."""
+    name, known = f"compiled-{seed}", generated(seed)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
         known.write(path)

@@ -42,7 +42,7 @@ class Recipe:
     width: int = 64
     heads: int = 4
     neurons: int = 256
-    steps: int = 15_000
+    steps: int = 8_000
     share: float = 0.45
     seed: int = 0
 

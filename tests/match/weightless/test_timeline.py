@@ -23,7 +23,7 @@ from pellucid.match.weightless.progress_measures import Pairs, progress, within
 from pellucid.match.weightless.timeline import checkpoints, timeline
 
 ROOT = Path(__file__).resolve().parents[3]
-P = 13
+P = 11
 PAIRS = np.array([(a, b, P) for a in range(P) for b in range(P)])
 MADE = Waves(P, ((2, 1.0), (5, 0.7)))
 
@@ -67,7 +67,7 @@ def test_a_run_goes_on_where_it_was_killed(grokking: ModuleType, trained: Path, 
         {name: value.detach() for name, value in grokking.train(recipe, tmp_path / "again", 5).items()}, dict(straight)
     )
     with pytest.raises(SystemExit, match="another run"):
-        grokking.train(grokking.Recipe(p=11), tmp_path / "again", 5)
+        grokking.train(grokking.Recipe(p=7), tmp_path / "again", 5)
 
 
 def test_checkpoints_are_put_in_the_order_of_their_steps(trained: Path) -> None:
