@@ -86,8 +86,8 @@ def compare(root: Path, options: argparse.Namespace) -> dict[str, Any]:
             continue
         rounds = min(options.repeats, ROUNDS.get(what, options.repeats))
         answers = [{name: contenders[name].ask(what, prompts) for name in who} for _ in range(rounds)]
-        values = {name: answers[0][name].pop("values", None) for name in who}
-        check(what, values)
+        for answer in answers:
+            check(what, {name: answer[name].pop("values", None) for name in who})
         found["measurements"][f"{what}, {prompts}"] = {
             name: answers[-1][name]
             | {key: statistics.median(answer[name][key] for answer in answers) for key in ("seconds", "wall")}

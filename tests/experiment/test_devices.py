@@ -1,0 +1,48 @@
+"""The engine's verbs run in every kind of number, and on a GPU where there is one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import checkpoints
+from pellucid import ablate, edge_attribution, logit_difference, path_patch, patch, steer, sweep, trace, why
+from pellucid.exact.model import Model
+from pellucid.experiment.attribute import estimate
+from pellucid.experiment.circuits import find_circuit, judge
+from pellucid.experiment.readout import direct_effects, logit_lens
+from pellucid.experiment.sweep import KINDS
+from pellucid.experiment.tasks import Pair, Task
+
+CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+PLACES = [
+    ("cpu", "bfloat16"),
+    ("cpu", "float64"),
+    *(pytest.param("cuda", n, marks=CUDA) for n in ("float32", "bfloat16")),
+]
+
+
+@pytest.mark.parametrize(("device", "kind"), PLACES)
+def test_every_verb_runs_there(device: str, kind: str) -> None:
+    dtype = getattr(torch, kind)
+    subject = checkpoints.random_model(2, n_embd=16, n_head=2, n_inner=8, n_layer=2)[0].subject
+    model, reference = Model(subject, dtype, device), Model(subject)
+    clean, corrupted = "w1 w2 w3 w4", "w5 w2 w3 w6"
+    metric = logit_difference(model, "w7", "w8")
+    source = trace(model, corrupted, ["L*.head_writes"])
+    changes = [patch("L00.H01.OV", source), steer("L01.resid_pre", torch.ones(16)), ablate("L01.N0003.OUT")]
+    logits = trace(model, clean, changes=changes).logits
+    assert (logits.device.type, logits.dtype) == (device, dtype)
+    for what in KINDS:
+        found = sweep(model, clean, corrupted, metric, what)
+        exact = sweep(reference, clean, corrupted, logit_difference(reference, "w7", "w8"), what)
+        torch.testing.assert_close(found.values, exact.values, rtol=0.1, atol=0.1, check_dtype=False)
+        assert bool(estimate(model, clean, corrupted, metric, what, "relp").isfinite().all())
+    assert bool(edge_attribution(model, clean, corrupted, metric).scores.isfinite().all())
+    assert bool(path_patch(model, clean, corrupted, metric, "L00.H00.OV", "L01.H01.QK").values.isfinite().all())
+    task = Task("one", (Pair(clean, corrupted, ("w7",), ("w8",)),))
+    circuit = find_circuit(model, task, 0.5)
+    judge(model, task, circuit, sets=1)
+    assert bool(direct_effects(model, clean, "w7").total.isfinite().all())
+    assert bool(logit_lens(model, clean).logits.isfinite().all())
+    assert why(model, clean, top=3).causes
