@@ -47,17 +47,17 @@ def _neurons(
     neurons = torch.tensor([form.address.index for form in fires])
     own = torch.cat([batch.values[name][..., neurons] for batch in record(model, rows, [name])])
     said = torch.cat([tables(batch.ids) for batch in record(model, rows, [])])
-    chosen, places = _worst((own - said).abs())
+    chosen, places = worst_places((own - said).abs())
     return {
         form.address: [
-            _context(model, rows[row], at, _spoken(form, rows[row]), float(own[row, at, n]), float(said[row, at, n]))
+            context(model, rows[row], at, _spoken(form, rows[row]), float(own[row, at, n]), float(said[row, at, n]))
             for row, at in zip(chosen[:, n].tolist(), places[:, n].tolist(), strict=True)
         ]
         for n, form in enumerate(fires)
     }
 
 
-def _worst(
+def worst_places(
     difference: Float[Tensor, "row pos part"],
 ) -> tuple[Int[Tensor, "worst part"], Int[Tensor, "worst part"]]:
     """Rows and positions of the largest differences of every part, one a row."""
@@ -82,7 +82,7 @@ def _heads(
             own = batch.values[name][:, form.address.index]
             variation = (own - look(form, batch.ids)).abs().sum(-1) / 2
             for n, at in enumerate(variation.argmax(1).tolist()):
-                entry = _context(model, batch.ids[n], at, own[n, at].tolist(), 1.0, 1 - float(variation[n, at]))
+                entry = context(model, batch.ids[n], at, own[n, at].tolist(), 1.0, 1 - float(variation[n, at]))
                 found[form.address].append(entry)
     return {
         address: sorted(entries, key=lambda entry: -abs(entry["difference"]))[:WORST]
@@ -90,7 +90,7 @@ def _heads(
     }
 
 
-def _context(
+def context(
     model: Model, ids: Int[Tensor, " pos"], at: int, weights: Sequence[float], raw: float, source: float
 ) -> dict[str, Any]:
     """A place as a report shows it: the tokens up to it, how responsible each is, and both values."""

@@ -8,6 +8,7 @@ is printed when it is made, so that whatever is measured of a form holds for its
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -353,7 +354,7 @@ def _function(
     line = f"    return {' '.join(signed)}"
     body = [line] if len(line) <= WIDTH else ["    return (", *(w for s in signed for w in _wrapped(s)), "    )"]
     return "\n".join(
-        [f'@source("{address}")', f"def {name}({arguments}):", *_docstring(address, description, evidence), *body]
+        [f'@source("{address}")', f"def {name}({arguments}):", *docstring([[description], evidence, [str(address)]]), *body]
     )
 
 
@@ -372,14 +373,11 @@ def _wrapped(summand: str) -> list[str]:
     return [*lines, f"            {line.rstrip().rstrip(',')}", "        )"]
 
 
-def _docstring(address: Address, description: str, evidence: Sequence[str]) -> list[str]:
-    """The lines of a docstring: what the part does, the numbers behind it, its address. Nothing in them can end it."""
-    import textwrap
-
-    paragraphs = [[description], *([list(evidence)] if evidence else []), [str(address)]]
+def docstring(paragraphs: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a docstring, each paragraph a list of sentences. Nothing in them can end it."""
     lines: list[str] = []
-    for number, paragraph in enumerate(paragraphs):
-        lines += [""] if number else []
+    for paragraph in filter(None, paragraphs):
+        lines += [""] if lines else []
         for sentence in paragraph:
             visible = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in sentence)
             escaped = visible.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
