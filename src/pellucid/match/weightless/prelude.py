@@ -41,6 +41,10 @@ class Seen:
         """The token with the largest share; of equals, that with the smallest id."""
         return self.shares.argmax(-1)
 
+    def least(self, part: float) -> Any:
+        """The smallest token whose share is at least `part` of the largest share."""
+        return (self.shares >= part * self.shares.max(-1, keepdims=True)).argmax(-1)
+
     def best(self, handicap: Any) -> Any:
         """The token with the largest share after every token's `handicap` is added to it."""
         return (self.shares + np.asarray(handicap)).argmax(-1)
@@ -93,7 +97,8 @@ def run(
     values: dict[str, Any] = {"token": token, "position": position, "number": number[token]}
     query, key = Place(values, (slice(None), None)), Place(values, (None, slice(None)))
     for name, function in looks.items():
-        seen = function(query, key, values)
+        with np.errstate(all="ignore"):  # what is compared with later places is never used
+            seen = function(query, key, values)
         for (look, place), other in (given or {}).items():
             if look == name:
                 seen.shares[place] = other.shares
