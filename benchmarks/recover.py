@@ -185,10 +185,15 @@ def selectors(text: str) -> list[list[str]]:
             for node in function.body
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "scores"
         ]
-        terms = [pair for value in scores for pair in _terms(value, 1.0)]
+        terms = [_canonical(*pair) for value in scores for pair in _terms(value, 1.0)]
         ordered = sorted(terms, key=lambda pair: -abs(pair[0]))
         found.append([f"{'+' if weight > 0 else '-'} {name}" for weight, name in ordered if name])
     return found
+
+
+def _canonical(weight: float, name: str) -> tuple[float, str]:
+    """A softmax over keys cannot tell a distance from the key's position, negated: the latter stands for both."""
+    return (-weight, "key.position") if name == "distance" else (weight, name)
 
 
 def _terms(node: ast.expr, factor: float) -> list[tuple[float, str]]:
@@ -211,6 +216,9 @@ def _product(node: ast.expr) -> tuple[float, str]:
     """The number in a product, and the rest of it."""
     if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
         return float(node.value), ""
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        number, name = _product(node.operand)
+        return -number, name
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
         (one, first), (other, second) = _product(node.left), _product(node.right)
         return one * other, " * ".join(name for name in (first, second) if name)

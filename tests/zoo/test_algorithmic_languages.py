@@ -33,7 +33,7 @@ def said(row: Labelled) -> list[set[str]]:
         ("induction", "d a c", "a c"),
         ("wrong-rule", "bad film good bad", "negative"),
         ("wrong-rule", "bad film director bad", "positive"),
-        ("modular-addition", "58 3", "2"),
+        ("modular-addition", "30 3", "2"),
     ],
 )
 def test_labels_are_what_they_should_be(name: str, words: str, right: str) -> None:

@@ -33,8 +33,9 @@ def drawn(found: Timeline) -> Picture:
         ax.grid(alpha=0.25)
         ax.margins(x=0.01)
     axes[-1].set_xlabel("step of training")
-    title = f"{found.moments[-1].name}: what each checkpoint is made of"
-    figure.suptitle(title, parse_math=False)
+    title = "what each checkpoint is made of"
+    axes[0].set_title(title)
+    figure.align_ylabels(axes)
     return Picture(title, figure, [_line(moment) for moment in found.moments])
 
 
@@ -57,10 +58,12 @@ def _losses(ax: Axes, steps: Sequence[int], found: Timeline) -> None:
 
 def _shares(ax: Axes, steps: Sequence[int], found: Timeline) -> None:
     for band, colour in zip(found.moments[-1].solved or (), _COLOURS, strict=False):
-        shares = [100 * (m.solved or {}).get(band, float("nan")) for m in found.moments]
+        shares: list[float] = [100 * (m.solved or {}).get(band, float("nan")) for m in found.moments]
         ax.plot(steps, shares, color=colour, label=f"{_escaped(band)}: right")
-    match = [float("nan") if m.match is None else 100 * m.match for m in found.moments]
-    ax.plot(steps, match, color="black", linestyle=":", label="program = model")
+    for band, colour in zip(found.moments[-1].match, _COLOURS, strict=False):
+        agree = [m.match.get(band) for m in found.moments]
+        shares = [float("nan") if share is None else 100 * share for share in agree]
+        ax.plot(steps, shares, ".", color=colour, label=f"{_escaped(band)}: program = model")
     ax.set_ylim(-4, 104)
     ax.set_ylabel("rows (%)")
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
@@ -99,5 +102,6 @@ def _line(moment: Moment) -> dict[str, Any]:
     losses = {f"loss {band}": loss for band, loss in (moment.loss or {}).items()}
     own = moment.progress.to_dict() if moment.progress else {}
     figures = moment.figures
-    rest = {"match": moment.match, "verdict": figures.verdict, "numbers": figures.numbers}
+    rest: dict[str, Any] = {f"match {band}": share for band, share in moment.match.items()}
+    rest |= {"verdict": figures.verdict, "numbers": figures.numbers}
     return {"step": moment.step, **losses, **own, **rest}

@@ -166,7 +166,7 @@ def _judged(words: Words) -> tuple[Words, dict[int, frozenset[str]]]:
     return (BOS, *words, SEP, said, EOS), {len(words) + 1: frozenset({said})}
 
 
-MODULUS = 59
+MODULUS = 31
 
 
 def _pair(draw: Draw, length: int) -> Words:

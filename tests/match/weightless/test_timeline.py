@@ -115,6 +115,6 @@ def test_other_models_have_losses_a_match_and_a_program(tmp_path: Path) -> None:
     (moment,) = found.moments
     assert moment.step == 7
     assert moment.progress is None
-    assert moment.match is not None
+    assert moment.match["all"] is not None
     assert moment.figures.numbers > 0
     assert found.waves is None

@@ -1,8 +1,8 @@
 """How far a model that learns to add by rotation has come (Nanda et al., 2023, "Progress measures for grokking").
 
 The measures look at a checkpoint with the key frequencies of a later one, at which the mechanism is complete. The
-restricted loss is that of the waves of these frequencies alone: it falls as soon as the mechanism is there, even where
-memorised answers drown it. The excluded loss is that on the training rows without these waves: it rises as the model
+restricted loss is that of the waves of these frequencies and the mean alone: it falls as soon as the mechanism is
+there, even where memorised answers drown it. The excluded loss is that on the training rows without these waves: it rises as the model
 stops to need what it has memorised.
 """
 
@@ -78,7 +78,7 @@ def progress(model: Hooked, pairs: Pairs, waves: Waves) -> Progress:
     part = within(logits, total, waves)
     mine = pairs.trained
     return Progress(
-        restricted=cross_entropy(part, total),
+        restricted=cross_entropy(part + logits.mean(0), total),
         excluded=cross_entropy((logits - part)[mine], total[mine]),
         gini=concentration(model.weights["embed.W_E"][: waves.p].double().numpy()),
         frequencies=tuple(frequency for frequency, _ in pairs.waves().weights),

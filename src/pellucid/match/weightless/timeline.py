@@ -50,9 +50,9 @@ class Moment:
     progress: Progress | None
 
     @property
-    def match(self) -> float | None:
-        """The share of held-out rows of the trained band on which program and model agree."""
-        return self.figures.match[self.figures.trained].rows.value
+    def match(self) -> dict[str, float | None]:
+        """The share of held-out rows on which program and model agree, by band."""
+        return {band: match.rows.value for band, match in self.figures.match.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON; what was not measured is null."""
@@ -81,7 +81,9 @@ class Timeline:
         tests: dict[str, Callable[[Moment], bool]] = {
             f"solves {100 * SOLVED:.0f} % of rows in band {band}": _solves(band) for band in (self.trained, *others)
         }
-        tests["the program says what the model says"] = lambda moment: (moment.match or 0.0) >= SOLVED
+        tests["the program says what the model says"] = lambda moment: (
+            min(share or 0.0 for share in moment.match.values()) >= SOLVED
+        )
         tests["decompiled"] = lambda moment: moment.figures.verdict == "decompiled"
         if self.waves:
             final = {frequency for frequency, _ in self.waves.weights}
@@ -207,10 +209,11 @@ def _losses(model: Model, rows: Sequence[Row]) -> tuple[float, float]:
 
 def show(found: Timeline) -> None:
     """Print the table of all checkpoints, and since when each milestone holds."""
-    bands = list(found.moments[-1].loss or ())
+    bands, measured = list(found.moments[-1].loss or ()), list(found.moments[-1].match)
     measures = ["restricted", "excluded", "Gini", "frequencies"] if found.waves else []
+    names = ["step", *(f"loss {band}" for band in bands), *measures, *(f"match {band}" for band in measured)]
     table = Table(box=None, pad_edge=False)
-    for name in ("step", *(f"loss {band}" for band in bands), *measures, "match", "verdict", "numbers", "lines"):
+    for name in (*names, "verdict", "numbers", "lines"):
         table.add_column(name, justify="left" if name == "verdict" else "right", no_wrap=True)
     for moment in found.moments:
         table.add_row(*_cells(moment, bands))
@@ -227,6 +230,6 @@ def _cells(moment: Moment, bands: Sequence[str]) -> list[str]:
     if moment.progress:
         part = moment.progress
         own = [f"{part.restricted:.2g}", f"{part.excluded:.2g}", f"{part.gini:.2f}", str(len(part.frequencies))]
-    match = "–" if moment.match is None else f"{100 * moment.match:.1f} %"
+    match = ["–" if share is None else f"{100 * share:.1f} %" for share in moment.match.values()]
     figures = moment.figures
-    return [str(moment.step), *losses, *own, match, figures.verdict, str(figures.numbers), str(figures.lines)]
+    return [str(moment.step), *losses, *own, *match, figures.verdict, str(figures.numbers), str(figures.lines)]
