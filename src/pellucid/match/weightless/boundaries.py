@@ -78,8 +78,12 @@ def _plane(
         return None
     slope = slope / np.abs(slope).max()
     terms = [(value, text) for value, text in zip(slope, axes, strict=True) if abs(value) >= 5e-4]
-    first, *rest = (f"{'-' if value < 0 else '+'} {number_text(abs(value))} * {text}" for value, text in terms)
+    first, *rest = (f"{'-' if value < 0 else '+'} {_times(abs(value))}{text}" for value, text in terms)
     return " ".join([first.removeprefix("+ ").replace("- ", "-"), *rest]) + " > 0"
+
+
+def _times(value: float) -> str:
+    return "" if value == 1 else f"{number_text(value)} * "
 
 
 def _sides(logit: np.ndarray) -> list[np.ndarray]:
@@ -87,40 +91,40 @@ def _sides(logit: np.ndarray) -> list[np.ndarray]:
 
 
 def handicaps(states: States, looks: Sequence[Look], alphabet: Alphabet) -> dict[str, tuple[float, ...]]:
-    """For each look, what every token's share is short of or ahead by, where the largest share is not what is said.
-
-    A multinomial regression of the model's answer on shares, with one slope for all tokens and an offset for each.
-    """
+    """For each look, what every token's share is short of or ahead by, where the largest share is not what is said."""
     content = np.array([id for id in range(len(alphabet.texts)) if id not in alphabet.special])
     if states.kind == "set" or not 2 < len(content) <= MOST_HANDICAPS:
         return {}
-    mine = np.isin(states.answer, content)
-    if not mine.any():
-        return {}
     found = {}
-    target = (states.answer[mine][:, None] == content[None]).astype(float)
     for look in looks:
-        shares = states.values[look.name].shares[mine][:, content]
-        slope, offset = _multinomial(shares, target)
-        if slope > 0:
+        if (fitted := _offsets(states.values[look.name].shares[:, content], states.logits[:, content])) is not None:
             table = np.zeros(len(alphabet.texts))
-            table[content] = offset / slope
+            table[content] = fitted
             table[list(alphabet.special)] = -1.0
             found[f"HANDICAP_{look.name.upper()}"] = tuple(float(f"{value:.2g}") for value in table)
     return found
 
 
-def _multinomial(shares: np.ndarray, target: np.ndarray, steps: int = 400) -> tuple[float, np.ndarray]:
-    """Slope and offsets by gradient ascent with momentum (Nesterov, 1983), lightly regularised."""
-    slope, offset = 10.0, np.zeros(shares.shape[1])
-    speed_slope, speed_offset = 0.0, np.zeros_like(offset)
-    for step in range(steps):
-        momentum = step / (step + 3)
-        s, o = slope + momentum * speed_slope, offset + momentum * speed_offset
-        logits = s * shares + o
-        weights = np.exp(logits - logits.max(1, keepdims=True))
-        error = target - weights / weights.sum(1, keepdims=True)
-        speed_slope = momentum * speed_slope + 40.0 * float((error * shares).sum(1).mean())
-        speed_offset = momentum * speed_offset + 4.0 * (error.mean(0) - 1e-4 * o)
-        slope, offset = slope + speed_slope, offset + speed_offset
-    return slope, offset
+def _offsets(
+    shares: Float[np.ndarray, "case token"], logits: Float[np.ndarray, "case token"]
+) -> Float[np.ndarray, " token"] | None:
+    """By how much each token is ahead of its share; None where logits do not grow with shares.
+
+    A regression of the gap between the two largest logits on the gap between their shares, with an offset for every
+    token; cases where the gap is small count most, because there it decides.
+    """
+    rows = np.arange(len(logits))
+    one, two = logits.argsort(1)[:, -2:].T
+    gap = logits[rows, two] - logits[rows, one]
+    weight = 1 / (0.2 * np.median(gap) + gap)
+    design = np.zeros((len(rows), 1 + shares.shape[1]))
+    design[:, 0] = shares[rows, two] - shares[rows, one]
+    design[rows, 1 + two] += 1
+    design[rows, 1 + one] -= 1
+    swap = np.where(np.random.default_rng(0).random(len(rows)) < 0.5, 1.0, -1.0)  # else every gap would be positive
+    design, gap = design * (swap * weight)[:, None], gap * swap * weight
+    solved = np.linalg.solve(design.T @ design + 1e-6 * len(rows) * np.eye(design.shape[1]), design.T @ gap)
+    if solved[0] <= 0:
+        return None
+    offset = solved[1:] / solved[0]
+    return np.asarray(offset - offset.mean())

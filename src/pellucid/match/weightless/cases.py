@@ -76,7 +76,7 @@ def gather(sight: Sight, looks: Sequence[Look], places: Int[np.ndarray, "case tw
     return {name: _joined(parts)[back] for name, parts in values.items()}
 
 
-def _drawn(sight: Sight, seed: int) -> Int[np.ndarray, "case two"]:
+def drawn(sight: Sight, seed: int) -> Int[np.ndarray, "case two"]:
     """Scored places (row, place), at most `MOST` of them."""
     places = np.argwhere(sight.read.scored)
     return places[np.sort(np.random.default_rng(seed).permutation(len(places))[:MOST])]
@@ -84,7 +84,7 @@ def _drawn(sight: Sight, seed: int) -> Int[np.ndarray, "case two"]:
 
 def states(model: Model, sight: Sight, looks: Sequence[Look], kind: Answer, seed: int = 0) -> States:
     """Scored places of `sight` as they are."""
-    places = _drawn(sight, seed)
+    places = drawn(sight, seed)
     found = sight.record(model, ("logits",))["logits"]
     return States(gather(sight, looks, places), found[places[:, 0], places[:, 1]], kind)
 
@@ -93,7 +93,7 @@ def interchanged(
     model: Model, sight: Sight, looks: Sequence[Look], swapped: Sequence[Look], kind: Answer, seed: int
 ) -> States:
     """Scored places of `sight`, each with what the looks `swapped`, of one layer, saw at another scored place."""
-    places = _drawn(sight, seed)
+    places = drawn(sight, seed)
     sources = places[np.random.default_rng(seed).permutation(len(places))]
     name = f"L{swapped[0].layer:02d}.z"
     z = torch.from_numpy(sight.record(model, [name])[name])

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from pellucid.match.weightless.language import Alphabet, Look
 from pellucid.match.weightless.prelude import Seen
 
+FAR = "log(1 + maximum(distance, 0))"
 SMALL = 12
 """Up to so many tokens, every pair of tokens is a comparison of its own."""
 
@@ -29,9 +30,8 @@ def proposals(alphabet: Alphabet, present: Sequence[int], looks: Sequence[Look],
     for name in names:
         found += [f"(query.token == {name}) & (key.token == {other})" for other in names]
         if positions:
-            found += [
-                f"(query.token == {name}) * ({place})" for place in ("distance == 0", "distance == 1", "distance")
-            ]
+            near = ("distance == 0", "distance == 1", "distance == 2", "distance", FAR)
+            found += [f"(query.token == {name}) * ({place})" for place in near]
             found += [f"(key.token == {name}) * ({place})" for place in ("distance == 1", "distance == 2", "distance")]
     for look in looks:
         found += _looks(look.name, names, small)
@@ -42,7 +42,7 @@ def _places() -> list[str]:
     near = [f"distance == {steps}" for steps in range(4)]
     turns = [f"distance % {m} == {r}" for m in (2, 3, 4) for r in range(m)]
     first = [f"key.position == {place}" for place in (1, 2, 3)]
-    return [*near, *turns, *first, "0.1 * distance", "log(1 + distance)", "0.1 * key.position", "log(1 + key.position)"]
+    return [*near, *turns, *first, "0.1 * distance", FAR, "0.1 * key.position", "log(1 + key.position)"]
 
 
 def _numbers(alphabet: Alphabet) -> list[str]:

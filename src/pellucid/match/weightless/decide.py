@@ -20,14 +20,14 @@ PRICES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 """Weighted errors that a question has to save; the highest price that still agrees on tune rows wins."""
 SLACK = 0.0002
 ENOUGH, NEAR = 0.99, 0.003
-"""Under interventions a tree is good enough if it agrees so often, or nearly as often as any other."""
+"""On probes and under interventions a tree is good enough if it agrees so often, or nearly as often as any other."""
 FINE = 0.2
-"""What missing that costs, per share of agreement on cases as they are."""
+"""What missing that costs, per share of agreement on rows."""
 
 
 @dataclass(frozen=True, eq=False)
 class Weighted:
-    """Cases and what each counts; `kind` tells cases as they are (0) from interventions (1) and mixtures (2)."""
+    """Cases and what each counts; `kind` tells rows (0) from interventions (1), mixtures (2) and probes (3)."""
 
     states: States
     weight: np.ndarray
@@ -36,21 +36,24 @@ class Weighted:
 
 @dataclass(frozen=True)
 class Score:
-    """Agreement on cases as they are, and under interventions."""
+    """Agreement on rows, on probes, and under interventions."""
 
-    plain: float
+    rows: float
+    probes: float
     moved: float
 
     @property
     def total(self) -> float:
         """One number to compare candidates by."""
-        return self.plain - FINE * max(0.0, ENOUGH - self.moved)
+        return self.rows - FINE * (max(0.0, ENOUGH - self.probes) + max(0.0, ENOUGH - self.moved))
 
 
 def acceptable(scores: Sequence[Score]) -> list[int]:
-    """Which of `scores` are about as good as the best."""
-    plain = max(score.plain for score in scores)
-    near = [at for at, score in enumerate(scores) if score.plain >= plain - SLACK]
+    """Which of `scores` are about as good as the best: on rows first, then on probes, then under interventions."""
+    rows = max(score.rows for score in scores)
+    near = [at for at, score in enumerate(scores) if score.rows >= rows - SLACK]
+    probes = min(ENOUGH, max(scores[at].probes for at in near) - NEAR)
+    near = [at for at in near if scores[at].probes >= probes]
     moved = min(ENOUGH, max(scores[at].moved for at in near) - NEAR)
     return [at for at in near if scores[at].moved >= moved]
 
@@ -106,13 +109,13 @@ def _present(states: States, looks: Sequence[Look]) -> list[int]:
 
 
 def _score(node: tree.Node, cases: tree.Cases, kind: np.ndarray) -> Score:
-    """The weighted share of cases that a tree gets right, as they are and under interventions; mixtures do not count."""
+    """The weighted share of cases that a tree gets right, kind by kind; mixtures are left out."""
     right = cases.right[np.arange(len(kind)), tree.choose(node, cases.features)]
-    plain, moved = (
+    shares = [
         float(np.average(right[kind == at], weights=cases.weight[kind == at])) if (kind == at).any() else 1.0
-        for at in (0, 1)
-    )
-    return Score(plain, moved)
+        for at in (0, 3, 1)
+    ]
+    return Score(*shares)
 
 
 def _cases(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.exact.model import Model
@@ -16,9 +17,11 @@ from pellucid.match.weightless import attend, comparisons
 from pellucid.match.weightless.language import Alphabet, Look, Term
 from pellucid.match.weightless.prelude import Seen
 from pellucid.match.weightless.runner import see
-from pellucid.match.weightless.teacher import Read, record
+from pellucid.match.weightless.task import Answer
+from pellucid.match.weightless.teacher import Read, answers, logits, record, same
 
 QUERIES = 900
+IMPORTANT_ROWS, ROUNDS, LARGE = 150, 6, 30
 DIGITS = 4
 
 Group = tuple[int, tuple[int, ...]]
@@ -87,22 +90,26 @@ def put(seen: Seen, place: int, other: Seen) -> None:
 
 @dataclass(frozen=True)
 class Effort:
-    """How closely looks are fitted: until `enough` nats are left, with at most `most` comparisons."""
+    """How closely looks are fitted: until `enough` nats are left, with at most `most` comparisons.
+
+    A `sharp` look is fitted to the pattern to that power: what is looked at most matters, not by how much.
+    """
 
     enough: float
     most: int
+    sharp: float = 1.0
 
 
 def fit_look(
     name: str, group: Group, sights: Sequence[tuple[Sight, np.ndarray]], alphabet: Alphabet, looks: Sequence[Look],
-    last: bool, effort: Effort, positions: bool, seed: int = 0,
+    last: bool, effort: Effort, positions: bool, matter: np.ndarray, seed: int = 0,
 ) -> Look:  # fmt: skip
     """The look of the fewest comparisons for a group of heads, on rows with the group's pattern [batch query key].
 
-    In the last layer only the queries whose answer counts are fitted.
+    In the last layer only the queries whose answer counts are fitted; a query at token `t` counts `matter[t]`.
     """
     draw = np.random.default_rng(seed)
-    drawn = [_pairs(sight, pattern, looks, last, draw) for sight, pattern in sights]
+    drawn = [_pairs(sight, pattern**effort.sharp, looks, last, matter, draw) for sight, pattern in sights]
     queries = np.cumsum([0, *(len(pairs.weight) for pairs, _, _ in drawn)])
     pairs = attend.Pairs(
         np.concatenate([pairs.pattern for pairs, _, _ in drawn]),
@@ -122,7 +129,7 @@ def fit_look(
 
 
 def _pairs(
-    sight: Sight, pattern: np.ndarray, looks: Sequence[Look], last: bool, draw: np.random.Generator
+    sight: Sight, pattern: np.ndarray, looks: Sequence[Look], last: bool, matter: np.ndarray, draw: np.random.Generator
 ) -> tuple[attend.Pairs, comparisons.Side, comparisons.Side]:
     """Some queries of `sight` with all their keys, and the values on either side."""
     places = np.argwhere(sight.read.scored if last else sight.read.inside)
@@ -131,17 +138,50 @@ def _pairs(
     row = np.repeat(places[:, 0], sizes)
     query, at = np.repeat(places[:, 1], sizes), np.repeat(np.arange(len(places)), sizes)
     key = np.arange(len(row)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    pairs = attend.Pairs(pattern[row, query, key].astype(float), at, np.ones(len(places)))
+    weight = matter[sight.read.ids[places[:, 0], places[:, 1]]]
+    shares = pattern[row, query, key].astype(float)
+    shares /= np.bincount(at, shares)[at]
+    pairs = attend.Pairs(shares, at, weight)
     return pairs, _side(sight, row, query, looks), _side(sight, row, key, looks)
 
 
+def importance(model: Model, sight: Sight, group: Group, kind: Answer, vocabulary: int) -> Float[np.ndarray, " vocab"]:
+    """How much what a group of heads gives at each token matters: at most 1, never 0, and 1 in large vocabularies.
+
+    At one place a row it is taken from elsewhere; what counts is how often that changes an answer behind it.
+    """
+    if vocabulary > LARGE:
+        return np.ones(vocabulary)
+    layer, heads = group
+    draw = np.random.default_rng(layer)
+    size = min(len(sight.rows), IMPORTANT_ROWS)
+    ids, inside = sight.read.ids[:size], sight.read.inside[:size]
+    name = f"L{layer:02d}.z"
+    z = record(model, ids, [name])[name]
+    changed, tried = np.zeros(vocabulary), np.zeros(vocabulary)
+    rows = np.arange(size)
+    for _ in range(ROUNDS):
+        places = (draw.random(inside.shape) * inside).argmax(1)
+        sources, order = (draw.random(inside.shape) * inside).argmax(1), draw.permutation(size)
+        other = z.copy()
+        for head in heads:
+            other[rows, places, head] = z[order, sources[order], head]
+        said = answers(logits(model, ids, {name: torch.from_numpy(other)}), kind)
+        moved = (~same(said, sight.read.answer[:size], kind) & sight.read.scored[:size]).any(1)
+        np.add.at(changed, ids[rows, places], moved)
+        np.add.at(tried, ids[rows, places], 1)
+    matter = (changed + 0.1) / (tried + 1)
+    return np.asarray(np.maximum(matter, 0.03 * matter.max()) / matter.max())
+
+
 def _numbers(alphabet: Alphabet, present: Sequence[int], looks: Sequence[Look]) -> tuple[tuple[str, str], ...]:
-    """The numbers that a look may average: how far back it looks, and what earlier looks saw there."""
+    """The numbers that a look may average: larger tokens, how far back it looks, and what earlier looks saw there."""
     content = [id for id in present if id not in alphabet.special]
     small = content if len(present) <= comparisons.SMALL else []
     named = [(f"{look.name}_{alphabet.names[id]}", f"key.{look.name}.share({alphabet.names[id]})")
              for look in looks for id in small]  # fmt: skip
-    return (("back", "distance"), *named) if looks else ()
+    larger = [("larger", "key.number > query.number")] if alphabet.numeric else []
+    return (*larger, ("back", "distance"), *named) if looks else tuple(larger)
 
 
 def _side(sight: Sight, row: np.ndarray, place: np.ndarray, looks: Sequence[Look]) -> comparisons.Side:

@@ -14,6 +14,7 @@ from pellucid.match.weightless.language import Alphabet, Look
 from pellucid.match.weightless.task import Answer
 
 MOST_CONSTANTS = 12
+PARTS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
 
 
 def questions(
@@ -77,6 +78,7 @@ def choices(
     constants = [int(ids[at]) for at in order if few or ids[at] in alphabet.special]
     near = ["token + 1", "token - 1"] if alphabet.numeric else []
     texts = [*(f"{look.name}.top" for look in looks), "token", *near]
+    texts += [f"{look.name}.least({part})" for look in looks for part in PARTS if alphabet.numeric]
     texts += [f"{look.name}.best({table})" for look in looks for table in tables if table.endswith(look.name.upper())]
     return [*(alphabet.names[id] for id in constants), *texts], [*constants, *([None] * len(texts))]
 

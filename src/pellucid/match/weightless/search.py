@@ -10,18 +10,19 @@ import numpy as np
 
 from pellucid.exact.model import Model
 from pellucid.match.weightless import cases, heads
+from pellucid.match.weightless.boundaries import MOST_HANDICAPS
 from pellucid.match.weightless.decide import Weighted, decide
 from pellucid.match.weightless.emit import count, program_text
 from pellucid.match.weightless.language import Alphabet, Look, Program
-from pellucid.match.weightless.looks import Effort, Group, Sight, fit_look, pattern_of
+from pellucid.match.weightless.looks import Effort, Group, Sight, fit_look, importance, pattern_of
 from pellucid.match.weightless.probes import draw_probes
 from pellucid.match.weightless.split import Split
 from pellucid.match.weightless.task import Row, Task, content
 from pellucid.match.weightless.teacher import Read, read
 
 ROWS, HEAD_ROWS = 250, 80
-CROSSED, MIXED = 2500, 0.1
-EFFORTS = (Effort(0.01, 6), Effort(0.00001, 16), Effort(0.002, 10))
+CROSSED, MIXED, PROBE = 2500, 0.1, 0.5
+EFFORTS = (Effort(0.01, 6), Effort(0.01, 6, sharp=3.0), Effort(0.00001, 16), Effort(0.002, 10))
 GOOD = 0.9998
 """A candidate that agrees on so many tune cases is not improved on."""
 WORTH = 1e-5
@@ -44,14 +45,16 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False)
 class Search:
-    """What every candidate is fitted and chosen on."""
+    """What every candidate is fitted and chosen on; `rows` says how many of either are rows, probes follow."""
 
     model: Model
     task: Task
     fit: Read
     tune: Read
+    rows: tuple[int, int]
     positions: bool
     needed: tuple[heads.Head, ...]
+    fewer: tuple[heads.Head, ...]
 
     @staticmethod
     def of(model: Model, task: Task, rows: Split) -> Search:
@@ -65,9 +68,10 @@ class Search:
         probes = probes_of(task, fit_rows, fit_seed)[:HEAD_ROWS]
         few = read(model, [*fit_rows[:HEAD_ROWS], *probes], kind)
         positions = heads.positions_matter(model, few, kind)
-        found = tuple(heads.needed(model, few, kind))
+        found, left = (tuple(some) for some in heads.needed(model, few, kind))
         fit, tune = drawn(fit_rows, fit_seed), drawn(tune_rows, tune_seed)
-        return Search(model, task, fit, tune, positions, found)
+        sizes = (len(fit_rows[:ROWS]), len(tune_rows[:ROWS]))
+        return Search(model, task, fit, tune, sizes, positions, found, left)
 
 
 def probe_draws(rows: Split) -> tuple[tuple[list[Row], int], tuple[list[Row], int]]:
@@ -97,11 +101,16 @@ def best(search: Search, seconds: float) -> Candidate:
 
 
 def groupings(search: Search) -> list[tuple[Group, ...]]:
-    """Ways to see heads as looks: every needed head for itself, or all heads of a needed layer together."""
-    layers = sorted({layer for layer, _ in search.needed})
-    single = tuple((layer, (head,)) for layer, head in search.needed)
-    joint = tuple((layer, tuple(range(search.model.config.n_head))) for layer in layers)
-    return [single] if single == joint else [joint, single]
+    """Ways to see heads as looks, few first: all heads of a needed layer together, or every needed head for itself.
+
+    Heads that are hardly needed are left out first, then seen as well.
+    """
+    found: dict[tuple[Group, ...], None] = {}
+    for kept in (search.fewer, search.needed):
+        layers = sorted({layer for layer, _ in kept})
+        found[tuple((layer, tuple(range(search.model.config.n_head))) for layer in layers)] = None
+        found[tuple((layer, (head,)) for layer, head in kept)] = None
+    return list(found)
 
 
 def build(search: Search, groups: Sequence[Group], effort: Effort) -> Candidate:
@@ -117,9 +126,10 @@ def build(search: Search, groups: Sequence[Group], effort: Effort) -> Candidate:
         patterns = [(sight, sight.record(model, [f"L{layer:02d}.pattern"])) for sight in shown]
         for group in (group for group in groups if group[0] == layer):
             pairs = [(sight, pattern_of(pattern, group)) for sight, pattern in patterns]
+            matter = importance(model, fits[0], group, task.answer, len(alphabet.texts))
             name = f"look_{len(looks) + len(new)}"
             last = layer == model.config.n_layer - 1
-            new.append(fit_look(name, group, pairs, alphabet, earlier, last, effort, search.positions))
+            new.append(fit_look(name, group, pairs, alphabet, earlier, last, effort, search.positions, matter))
         for look in new:
             for sight in (*fits, *tunes):
                 sight.add(look, alphabet)
@@ -128,15 +138,21 @@ def build(search: Search, groups: Sequence[Group], effort: Effort) -> Candidate:
             fits[1].disturb(model, looks, layer, seed=layer)
             tunes[1].disturb(model, looks, layer, seed=100 + layer)
     multiple = len({look.layer for look in looks}) > 1
-    fit, tune = (_weighted(search, sights, looks, multiple, seed) for sights, seed in ((fits, 21), (tunes, 22)))
+    fit, tune = (
+        _weighted(search, sights, looks, rows, multiple, seed)
+        for sights, rows, seed in ((fits, search.rows[0], 21), (tunes, search.rows[1], 22))
+    )
     program, agreement = decide(fit, tune, looks, alphabet, task.answer, search.positions)
     return Candidate(program, agreement, count(program_text(program, "")))
 
 
-def _weighted(search: Search, sights: Sequence[Sight], looks: Sequence[Look], multiple: bool, seed: int) -> Weighted:
-    """Cases of rows and probes, of states by interchange, which count half, and of mixtures, which count little."""
+def _weighted(
+    search: Search, sights: Sequence[Sight], looks: Sequence[Look], rows: int, multiple: bool, seed: int
+) -> Weighted:
+    """Cases of rows; of probes and of states by interchange, which count half; and of mixtures, which count little."""
     model, kind, sight = search.model, search.task.answer, sights[0]
     plain = [cases.states(model, sight, looks, kind)]
+    probes = cases.drawn(sight, 0)[:, 0] >= rows
     moved: list[cases.States] = []
     last = [look for look in looks if look.layer == looks[-1].layer]
     swaps = [last] if len(last) < 2 else [last, *([look] for look in last)]
@@ -150,10 +166,13 @@ def _weighted(search: Search, sights: Sequence[Sight], looks: Sequence[Look], mu
     inputs = inputs if np.isin(scored, content(search.task)).any() else ()
     moved += [cases.reset(model, sight, looks, kind, name, content(search.task), seed) for name in inputs]
     mixed: list[cases.States] = []
-    if any(look.layer == model.config.n_layer - 1 for look in looks):
+    few = len(content(search.task)) <= MOST_HANDICAPS
+    if few and any(look.layer == model.config.n_layer - 1 for look in looks):
         mixed += cases.Crossing.of(model, sight, looks, kind).cases(CROSSED, seed)
     weights, kinds = [], []
     for at, (parts, weight) in enumerate(((plain, 1.0), (moved, 0.5 / max(1, len(swaps) - 1)), (mixed, MIXED))):
         weights += [cases.repeat(weight, part) for part in parts]
         kinds += [np.full(len(part), at) for part in parts]
+    weights[0] = np.where(probes, PROBE * weights[0], 1.0)
+    kinds[0] = np.where(probes, 3, 0)
     return Weighted(cases.joined([*plain, *moved, *mixed]), np.concatenate(weights), np.concatenate(kinds))
