@@ -9,7 +9,7 @@ the clock's, medians of all rounds. Memory is the most that a process held (resi
 during one measurement: what was free was given back to the system and the high-water mark was reset before each.
 Ratios are of processor seconds. Edge attribution is held against two forward passes and one backward of Hugging Face.
 The effect of all neurons is the second-order estimate on 4,096 tokens; 200 of them are also ablated exactly on 128 of
-the tokens, and compared with an estimate on the same 128 (32 draws).
+the tokens, and compared with an estimate on the same 128 (32 draws) and with the one on all.
 
     python benchmarks/engine.py [--json] [--lens PYTHON] [--nnsight PYTHON] [--sample 24] [--repeats 5] [--quick]
 
@@ -273,7 +273,7 @@ class Engine(Contender):
     def neurons(self, rows: int, warm: bool = False) -> dict[str, Any]:
         """The effect of every neuron (its mean in its place) on all tokens, and 200 exact ones on 128 of them."""
         from pellucid.base.address import Address
-        from pellucid.match.effect import calibrate, estimate
+        from pellucid.match.effect import calibrate, compare, estimate
         from pellucid.match.forms import Fires
 
         if warm:
@@ -287,7 +287,7 @@ class Engine(Contender):
             for neuron in range(3072)
         ]
         start = now()
-        estimate(self.model, ids, forms)
+        effects = estimate(self.model, ids, forms)[0]
         taken, start = since(start), now()
         found = calibrate(self.model, ids[:4], forms, draws=32)
         figures = {
@@ -296,6 +296,8 @@ class Engine(Contender):
             "exact": found.n,
             "exact_seconds": since(start)["seconds"],
         }
+        whole = compare([(address, effects[address], true) for address, _, true in found.pairs])
+        figures |= {"pearson_all": whole.pearson}
         return taken | figures | {"pearson": found.pearson, "spearman": found.spearman, "scale": found.scale}
 
 
@@ -474,7 +476,7 @@ def table(found: dict[str, Any]) -> str:
             lines.append(
                 f"\n{what}: {told['parts']:,} parts on {told['tokens']:,} tokens; correlation of logarithms with "
                 f"{told['exact']} exact ablations {told['pearson']:.3f}, of ranks {told['spearman']:.3f}, exact = "
-                f"{told['scale']:.3f} · estimate; the exact ones took {told['exact_seconds']:.0f} s."
+                f"{told['scale']:.3f} · estimate; with the estimate on all tokens {told['pearson_all']:.3f}; the exact ones took {told['exact_seconds']:.0f} s."
             )
     return "\n".join(lines)
 

@@ -124,19 +124,30 @@ class _Offset:
         return self.metric(model, final, rows + self.start)
 
 
-def messages(
-    subject: Subject, ids: Int[Tensor, "batch pos"], edits: Mapping[str, Edit] | None = None
-) -> Float[Tensor, "writer batch pos model"]:
+@torch.no_grad()
+def messages(subject: Subject, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "writer batch pos model"]:
     """What every writer says: the embedding, each head (without the layer's bias), each MLP (with its bias)."""
     model = model_of(subject)
-    layers = range(model.config.n_layer)
-    names = ["L00.resid_pre", *(f"L{layer:02d}.{name}" for layer in layers for name in ("head_writes", "mlp_out"))]
-    found = model.run(ids, tuple(names), edits={**edits_of(subject, ids), **(edits or {})})
-    said = [found["L00.resid_pre"][None]]
-    for layer in layers:
-        said.append(found[f"L{layer:02d}.head_writes"].permute(2, 0, 1, 3))
-        said.append(found[f"L{layer:02d}.mlp_out"][None])
-    return torch.cat(said)
+    wiring = Wiring.of(model.config)
+    said = torch.empty(len(wiring.writers), *ids.shape, model.config.n_embd, dtype=model.dtype, device=model.device)
+    edits = dict(edits_of(subject, ids))
+
+    def keep(name: str, at: int | slice, order: tuple[int, ...]) -> None:
+        before = edits.get(name)
+
+        def edit(x: Tensor) -> Tensor:
+            x = x if before is None else before(x)
+            said[at] = x.permute(order)
+            return x
+
+        edits[name] = edit
+
+    keep("L00.resid_pre", 0, (0, 1, 2))
+    for layer in range(wiring.layers):
+        keep(f"L{layer:02d}.head_writes", wiring.heads_at(layer), (2, 0, 1, 3))
+        keep(f"L{layer:02d}.mlp_out", wiring.mlp_at(layer), (0, 1, 2))
+    model.run(ids, (last_resid(model.config),), edits=edits)
+    return said
 
 
 def _edges(
@@ -146,8 +157,7 @@ def _edges(
     model = model_of(subject)
     wiring = Wiring.of(model.config)
     layers = range(model.config.n_layer)
-    with torch.no_grad():
-        said = (messages(subject, ids) - messages(subject, other)).flatten(1)
+    said = messages(subject, ids).sub_(messages(subject, other)).flatten(1)
     slopes = torch.zeros(len(wiring.writers), len(wiring.readers), device=model.device)
     names = [f"L{layer:02d}.{name}" for layer in layers for name in ("q", "k", "v", "LN2")] + ["final"]
     extra = [f"L{layer:02d}.{name}" for layer in layers for name in ("resid_pre", "resid_mid")] + [
