@@ -476,7 +476,8 @@ def table(found: dict[str, Any]) -> str:
             lines.append(
                 f"\n{what}: {told['parts']:,} parts on {told['tokens']:,} tokens; correlation of logarithms with "
                 f"{told['exact']} exact ablations {told['pearson']:.3f}, of ranks {told['spearman']:.3f}, exact = "
-                f"{told['scale']:.3f} · estimate; with the estimate on all tokens {told['pearson_all']:.3f}; the exact ones took {told['exact_seconds']:.0f} s."
+                f"{told['scale']:.3f} · estimate; with the estimate on all tokens {told['pearson_all']:.3f}; "
+                f"the exact ones took {told['exact_seconds']:.0f} s."
             )
     return "\n".join(lines)
 
