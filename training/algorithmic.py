@@ -222,8 +222,9 @@ CARD = """# zoo:{name}
 
 A small {architecture} that {summary}.
 
-The labelling function is `pellucid.zoo.algorithmic.LANGUAGES["{name}"]`. Share of {tested:,} new rows that the model
-gets right at all scored places, by length of the content (it was trained on the first band alone):
+The labelling function is `pellucid.zoo.algorithmic.LANGUAGES["{name}"]`.
+
+{measured} (it was trained on the first band alone):
 
 | band | solved |
 |---|---:|
@@ -282,6 +283,7 @@ def card(language: Language, command: str, seconds: float, **more: Any) -> dict[
         "machine": f"{platform.system()} {platform.machine()}, device cpu, {torch.get_num_threads()} thread(s)",
         "vocabulary": len(language.vocabulary),
         "tested": TESTED,
+        "measured": f"Share of {TESTED:,} new rows that the model gets right at all scored places, by length",
         "seconds": round(seconds),
         **more,
     }
@@ -323,8 +325,10 @@ def adopt(language: Language, checkpoint: Path, out: Path) -> None:
         "architecture": f"transformer of one layer without norms, width {shape['d_model']}",
         "steps": fields["step"],
         "tested": rows,
+        "measured": f"Share of all {rows:,} pairs that the model adds right",
     }
-    command = f"modular-addition --from {checkpoint.name}"
+    recipe = " ".join(f"--{name} {value}" for name, value in fields["recipe"].items())
+    command = f"modular-addition --from OUT/{checkpoint.name}, OUT from python training/grokking.py --out OUT {recipe}"
     data = card(language, command, fields["seconds"], parameters=size, accuracy=accuracy)
     write_card(folder, data | more)
 

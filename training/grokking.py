@@ -123,6 +123,7 @@ def write_checkpoint(
         "accuracy_of_the_model_on_its_task": solved,
         "step": step,
         "seconds": round(seconds),
+        "recipe": asdict(recipe),
     }
     write_text(folder / "task.json", json.dumps(task, indent=1) + "\n")
     write_rows(folder / "inputs.jsonl.gz", recipe)
