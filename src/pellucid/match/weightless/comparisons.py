@@ -50,7 +50,8 @@ def _numbers(alphabet: Alphabet) -> list[str]:
         return []
     ahead, behind = "maximum(key.number - query.number, 1)", "maximum(query.number - key.number, 1)"
     signs = ["key.number > query.number", "key.number < query.number", "key.number >= 0", "0.1 * key.number"]
-    return [*signs, f"log({ahead})", f"log({behind})", f"0.1 * {ahead}", f"0.1 * {behind}"]
+    bent = [f"0.1 * minimum({ahead}, {most})" for most in (10, 30, 90)]
+    return [*signs, f"log({ahead})", f"log({behind})", f"0.1 * {ahead}", f"0.1 * {behind}", *bent]
 
 
 def _looks(look: str, names: Sequence[str], small: bool) -> list[str]:

@@ -133,7 +133,8 @@ def _pairs(
 ) -> tuple[attend.Pairs, comparisons.Side, comparisons.Side]:
     """Some queries of `sight` with all their keys, and the values on either side."""
     places = np.argwhere(sight.read.scored if last else sight.read.inside)
-    places = places[draw.permutation(len(places))[:QUERIES]]
+    rarity = 1 / np.bincount(places[:, 0])[places[:, 0]]  # rows count alike, however long they are
+    places = places[draw.choice(len(places), min(QUERIES, len(places)), replace=False, p=rarity / rarity.sum())]
     sizes = places[:, 1] + 1
     row = np.repeat(places[:, 0], sizes)
     query, at = np.repeat(places[:, 1], sizes), np.repeat(np.arange(len(places)), sizes)
