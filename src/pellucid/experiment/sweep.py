@@ -30,11 +30,11 @@ from pellucid.experiment.sites import heads_write
 from pellucid.experiment.subjects import Subject, Text, edits_of, ids_of, model_of, token_texts
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
-TOKENS = 1536
+TOKENS = 768
 """Tokens that run at a time: enough to keep the processor busy, few enough for its cache."""
 ENOUGH = 192
 """Tokens from which on a batch needs no further positions to be worth its weights' way through memory."""
-KEYS = 8192
+KEYS = 4096
 """Positions whose keys and values are held for the variants of a batch: each variant has a copy of its own."""
 
 
