@@ -26,6 +26,7 @@ from pellucid.match.weightless.teacher import Read, answers, constant, edited, r
 
 WANTED = 400
 ROUNDS = 250
+HOPELESS, HOPELESS_AFTER = 100, 50
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,11 @@ class _Bench:
         self.z = {name: torch.from_numpy(value) for name, value in record(self.model, self.read.ids, names).items()}
 
     def count(self, swap: Callable[[], _Swap]) -> Share:
-        """Interventions until enough of them changed something."""
+        """Interventions until enough of them changed something, or until it is plain that too few ever will."""
         hits = n = 0
-        for _ in range(ROUNDS):
-            if n >= WANTED:
+        for done in range(ROUNDS):
+            hopeless = done >= HOPELESS_AFTER and n * ROUNDS < HOPELESS * done
+            if n >= WANTED or hopeless:
                 break
             agree, effective = self.outcome(swap())
             hits, n = hits + int((agree & effective).sum()), n + int(effective.sum())

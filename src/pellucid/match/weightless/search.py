@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import process_time
 
 import numpy as np
@@ -55,6 +55,7 @@ class Search:
     positions: bool
     needed: tuple[heads.Head, ...]
     fewer: tuple[heads.Head, ...]
+    matter: dict[Group, np.ndarray] = field(default_factory=dict, repr=False)
 
     @staticmethod
     def of(model: Model, task: Task, rows: Split) -> Search:
@@ -126,10 +127,13 @@ def build(search: Search, groups: Sequence[Group], effort: Effort) -> Candidate:
         patterns = [(sight, sight.record(model, [f"L{layer:02d}.pattern"])) for sight in shown]
         for group in (group for group in groups if group[0] == layer):
             pairs = [(sight, pattern_of(pattern, group)) for sight, pattern in patterns]
-            matter = importance(model, fits[0], group, task.answer, len(alphabet.texts))
+            if group not in search.matter:
+                search.matter[group] = importance(model, fits[0], group, task.answer, len(alphabet.texts))
             name = f"look_{len(looks) + len(new)}"
             last = layer == model.config.n_layer - 1
-            new.append(fit_look(name, group, pairs, alphabet, earlier, last, effort, search.positions, matter))
+            new.append(
+                fit_look(name, group, pairs, alphabet, earlier, last, effort, search.positions, search.matter[group])
+            )
         for look in new:
             for sight in (*fits, *tunes):
                 sight.add(look, alphabet)
