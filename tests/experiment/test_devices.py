@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import checkpoints
-from pellucid import ablate, edge_attribution, logit_difference, path_patch, patch, steer, sweep, trace, why
+from pellucid import ablate, edge_attribution, logit_difference, patch, path_patch, steer, sweep, trace, why
 from pellucid.exact.model import Model
 from pellucid.experiment.attribute import estimate
 from pellucid.experiment.circuits import find_circuit, judge
