@@ -11,7 +11,7 @@ from emitted import Project, some_ids
 
 from pellucid.base.address import Address
 from pellucid.base.errors import SourceError
-from pellucid.listing.count import count_program
+from pellucid.listing.count import count_lifted, count_program
 from pellucid.listing.emit import emit, write_lifted, write_statements
 from pellucid.listing.load import load_program
 from pellucid.listing.pages import means
@@ -118,6 +118,65 @@ def test_the_vectors_of_the_file_are_what_runs(project: Project) -> None:
     np.testing.assert_allclose(project.load().logits(ids), wanted.numpy(), atol=2e-5)
 
 
+def furnish_beside(project: Project) -> dict[str, torch.Tensor]:
+    """Give the program vectors for channels of layer 1 and for where a head of it looks, and return them."""
+    generator = torch.Generator().manual_seed(1)
+    shapes = {"IN.read": (8, 2), "IN.write": (2, 32), "IN.centre": (2,), "IN.offset": (32,)}
+    shapes |= {"H01.QK.read_q": (8, 1), "H01.QK.read_k": (8, 1), "H01.QK.bias": (1,)}
+    vectors = {f"L01.{name}": torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    emit(project.subject, project.directory, {"L01.IN": torch.zeros(32), "L00.IN": torch.zeros(32)}, vectors)
+    return vectors
+
+
+def test_channels_and_comparisons_are_what_runs_beside_a_source(project: Project) -> None:
+    held = furnish_beside(project)
+    write_lifted(project.directory, {Address("QK", 1, 1): 1}, [], {1: (2, range(3, 32))})
+    page = project.read("layer_01.py")
+    assert 'raw("L01.H01.QK")\nlifted("L01.H01.QK", rank=1)' in page
+    assert 'channels("L01.IN", *range(3, 32), rank=2)\n\nraw("L01.N*.IN")' in page
+    ids = some_ids(11, 2, 9)
+    raw = project.load().logits(ids)
+    drop(project, "L01.H01.QK", *(f"L01.N{n:04d}.IN" for n in (5, 30)), "L01.N0000.IN")
+    model = project.exact()
+    found = model.run(torch.from_numpy(ids), ("L01.LN1", "L01.scores"))
+    q, k = found["L01.LN1"] @ held["L01.H01.QK.read_q"] + held["L01.H01.QK.bias"], found["L01.LN1"]
+    scores = found["L01.scores"].clone()
+    scores[:, 1] = q @ (k @ held["L01.H01.QK.read_k"]).transpose(1, 2) * model.config.attention_scale(1)
+    seen: dict[str, torch.Tensor] = {}
+
+    def reads(pre: torch.Tensor) -> torch.Tensor:
+        said = (seen["x"] @ held["L01.IN.read"] - held["L01.IN.centre"]) @ held["L01.IN.write"] + held["L01.IN.offset"]
+        return pre.index_copy(2, torch.tensor([5, 30]), said[..., [5, 30]])
+
+    edits = {"L01.scores": lambda _: scores, "L01.LN2": lambda x: seen.setdefault("x", x), "L01.pre": reads}
+    wanted = model.run(torch.from_numpy(ids), ("logits",), edits=edits)["logits"].numpy()
+    np.testing.assert_allclose(project.load().logits(ids), wanted, atol=2e-5)
+    assert np.abs(wanted - raw).max() > 1e-2
+    project.replace("layer_01.py", 'raw("L01.N*.IN")', 'constants("L01.IN", {5: 3.0})\nraw("L01.N*.IN")')
+    project.replace("layer_01.py", 'raw("L01.H01.QK")\n', "")
+    project.replace("layer_01.py", " lifted,", " constants, lifted,")
+    np.testing.assert_allclose(project.load().logits(ids), wanted, atol=2e-5)
+    listing, neuron = read_program(project.directory), Address("IN", 1, 5)
+    assert (listing[neuron].form, listing.runs(neuron).form) == ("constants", "channels")
+    assert listing.form(neuron) == "lifted"
+    assert count_program(listing)[neuron] == 1
+    assert count_lifted(listing)[neuron] == -(-8 * 2 // 29) + 2 + 1
+    assert count_lifted(listing)[Address("QK", 1, 1)] == 17
+    alone = project.load("code").logits(ids)
+    write_lifted(project.directory, {}, [])
+    assert "channels(" not in project.read("layer_01.py")
+    assert read_program(project.directory)[Address("QK", 1, 1)].form == "raw"
+    np.testing.assert_array_equal(project.load("code").logits(ids), alone)
+
+
+def test_missing_or_shorter_channels_are_named(project: Project) -> None:
+    furnish_beside(project)
+    write_lifted(project.directory, {}, [], {0: (1, range(32))})
+    drop(project, "L00.N0001.IN")
+    with pytest.raises(SourceError, match=r"layer_00.py:\d+: L00.IN.lifted of rank 1: weights.safetensors has none"):
+        load_program(project.directory)
+
+
 @pytest.mark.parametrize("address", ["L00.H01.QK", "EMB.TOK", "EMB.POS", "L00.H00.OV"])
 def test_a_mean_runs_what_source_only_would(project: Project, address: str) -> None:
     furnish(project)
@@ -163,7 +222,19 @@ WRONG = [
     ('lifted("L00.H01.OV", rank=0)', "expected lifted"),
     ('lifted("L00.H01.OV", rank=1.5)', "expected lifted"),
     ('lifted("L00.H01.OV", rank=1, bias=2)', "expected lifted"),
-    ('lifted("L00.H01.QK", rank=1)', "expected lifted"),
+    ('lifted("L00.LN1", rank=1)', "expected lifted"),
+    ('lifted("L00.H01.QK", rank=5)\nraw("L00.H01.OV")', "L00.H01.QK would hold 85 numbers .* the most is rank 1"),
+    ('channels("L00.IN", 1, 2)', "expected channels"),
+    ('channels("L00.IN", rank=1)', "expected channels"),
+    ('channels("L00.IN", 1, 1, rank=1)', "expected channels"),
+    ('channels("L00.IN", 1.5, rank=1)', "expected channels"),
+    ('channels("L00.IN", *range(3, 2), rank=1)', "expected channels"),
+    ('channels("L00.IN", *range(0, 32, 2), rank=1)', "expected channels"),
+    ('channels("L00.IN", *[1, 2], rank=1)', "expected channels"),
+    ('channels("L00.OUT", *range(32), rank=1)', "expected channels"),
+    ('channels("L00.IN", *range(33), rank=1)\nraw("L00.H01.OV")', "names no part of this subject"),
+    ('channels("L00.IN", *range(32), rank=3)\nraw("L00.H01.OV")', "hold 5 numbers where the raw part has 9; .* rank 2"),
+    ('channels("L00.IN", 1, 2, rank=1)\nraw("L00.H01.OV")', "for 2 neurons is rank 0, or name at least 4 neurons"),
     ('lifted("L00.H1.OV", rank=1)', "is not an address"),
     ('lifted("L00.H01.OV", rank=2)', "L00.H01.OV would hold 40 numbers where the raw part has 68"),
     ('mean("L00.N0003.IN")', "expected mean"),
@@ -185,7 +256,7 @@ WRONG = [
 def test_a_wrong_statement_is_named_with_its_place(project: Project, statement: str, said: str) -> None:
     project.replace("layer_00.py", 'raw("L00.H01.OV")\n', 'raw("L00.H01.OV")\n' if "OUT" in statement else "")
     project.replace("layer_00.py", 'raw("L00.N*.OUT")\n', f'{statement}\nraw("L00.N*.OUT")\n')
-    project.replace("layer_00.py", "import raw", "import lifted, mean, means, raw")
+    project.replace("layer_00.py", "import raw", "import channels, lifted, mean, means, raw")
     with pytest.raises(SourceError, match=rf"layer_00.py:\d+: .*{said}"):
         read_program(project.directory)
 
@@ -194,7 +265,9 @@ def test_the_program_alone_refuses_what_it_cannot_run() -> None:
     from pellucid.listing import prelude
 
     for call, said in (
-        (lambda: prelude.lifted("L00.H00.QK", rank=1), "expected lifted"),
+        (lambda: prelude.lifted("L00.LN1", rank=1), "expected lifted"),
+        (lambda: prelude.channels("L00.OUT", 1, rank=1), "expected channels"),
+        (lambda: prelude.channels("L00.IN", rank=1), "expected channels"),
         (lambda: prelude.lifted("L00.H00.OV", rank=0), "expected lifted"),
         (lambda: prelude.mean("L00.N0001.IN"), "is for heads and embeddings"),
         (lambda: prelude.means("L00.IN", 1), "is for what neurons write"),

@@ -4,20 +4,28 @@ Every literal number is one, every element of a collection at least one, and so 
 integer; a float of more than 9 digits counts the rest by started 16 bits as well. Helper functions and named constants
 count where they are first used, once a file. Docstrings, addresses, `None` and `...` are free, and so are the first 256
 nodes of a source's syntax; beyond them every started 16 nodes count as one, so that operators cannot spell a table.
+
+A neuron that sums named values holds its bias, and two numbers a term: the coefficient, and which value it is. Values
+count as sources do, and a kind of tokens as the table that it is; each is shared out equally among all addresses that
+use it, directly or through values, and rounded up for each of them, so that the sum is never below what is there.
 """
 
 from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from decimal import Decimal
+from fractions import Fraction
 from types import EllipsisType
 
 from pellucid.base.address import Address
-from pellucid.listing.language import definitions, is_docstring
-from pellucid.listing.parse import Listing, Page
+from pellucid.listing.content import imported_kinds, kinds_of
+from pellucid.listing.language import contents, definitions, reachable
+from pellucid.listing.parse import STORED, Listing, Page, Statement
 from pellucid.parts.lifted import lifted_numbers
+from pellucid.subject.gpt2 import GPT2Config
 
 BITS = 16
 FREE_NODES = 256
@@ -26,51 +34,90 @@ FREE_NODES = 256
 def count_program(listing: Listing) -> dict[Address, int]:
     """The numbers in every source of a program, and those of every lifted part, by address; raw parts are not in it."""
     found = {address: held for page in listing.pages.values() for address, held in count_page(page).items()}
+    for address, held in count_shares(listing).items():
+        found[address] += held
     for page in listing.pages.values():
         for address, statement in page.explained():
-            if address not in found:
-                sharing = max(1, len(statement.neurons))
-                found[address] = lifted_numbers(address.kind, listing.config, rank=statement.rank, sharing=sharing)
+            if address not in found and statement.form in STORED:
+                found[address] = numbers_lifted(address, statement, listing.config)
     return found
+
+
+def count_lifted(listing: Listing) -> dict[Address, int]:
+    """The numbers in every lifted part of a program, those beside a source too, by address."""
+    explained = (found for page in listing.pages.values() for found in page.explained())
+    return {a: numbers_lifted(a, said, listing.config) for a, said in explained if said.form in STORED}
+
+
+def numbers_lifted(address: Address, statement: Statement, config: GPT2Config) -> int:
+    """The numbers in a lifted part, with its share of those that neurons of its layer hold together."""
+    return lifted_numbers(address.kind, config, rank=statement.rank, sharing=max(1, len(statement.neurons)))
 
 
 def count_page(page: Page) -> dict[Address, int]:
-    """The numbers in every source of a page, by address. A constant neuron holds one."""
-    defined = definitions(page.tree)
-    counted: set[str] = set()
-    found: dict[Address, int] = {}
-    for address, statement in page.sources():
-        if statement.function is None:
-            found[address] = 1
-            continue
-        names = [name for name in reachable(statement.function, defined) if name not in counted]
-        counted.update(names)
-        nodes = [node for name in names for node in _contents(defined[name])]
-        syntax = sum(1 for node in nodes for _ in ast.walk(node)) - FREE_NODES
-        found[address] = sum(map(numbers, nodes)) + max(0, math.ceil(syntax / BITS))
-    return found
+    """The numbers in every source of a page, by address. A constant neuron holds one; shares are not in it."""
+    return _count(page, ())[0]
+
+
+def count_values(listing: Listing) -> dict[str, int]:
+    """The numbers in every named value that some neuron reads, directly or through others, by its name."""
+    used = {name for _, values, _ in _uses(listing) for name in values}
+    return {name: held for page in listing.pages.values() for name, held in _count(page, used)[1].items()}
+
+
+def count_shares(listing: Listing) -> dict[Address, int]:
+    """What every address holds of the named values and kinds that it uses, each shared equally among its users."""
+    uses = list(_uses(listing))
+    held: dict[tuple[str, str], int] = {("value", name): n for name, n in count_values(listing).items()}
+    held |= {("kind", name): numbers(kind.node) for name, kind in listing.kinds.items()}
+    of_address = {a: [*(("value", v) for v in values), *(("kind", k) for k in kinds)] for a, values, kinds in uses}
+    users = Counter(used for all_used in of_address.values() for used in all_used)
+    return {
+        address: math.ceil(sum((Fraction(held[used], users[used]) for used in all_used), Fraction(0)))
+        for address, all_used in of_address.items()
+    }
+
+
+def _uses(listing: Listing) -> Iterator[tuple[Address, Collection[str], Collection[str]]]:
+    """Every address that uses named values or kinds, with all that it uses."""
+    for page in listing.pages.values():
+        defined, imported = definitions(page.tree), imported_kinds(page.tree)
+        for address, statement in page.sources():
+            if statement.form == "linear":
+                values = listing.values_of(statement)
+                yield address, values, {kind for name in values for kind in listing.values[name].kinds}
+            elif statement.function and imported:
+                yield address, (), kinds_of(statement.function, defined, imported)
 
 
 def numbers_of(page: Page) -> int:
-    """All numbers in the sources of a page."""
-    return sum(count_page(page).values())
+    """All numbers in the sources and the named values of a page."""
+    return sum(sum(found.values()) for found in _count(page, [value.name for value in page.values]))
 
 
-def reachable(name: str, defined: dict[str, ast.FunctionDef | ast.Assign]) -> list[str]:
-    """The definitions that `name` uses, directly or through others, itself first."""
-    found = [name]
-    for current in found:
-        inside = [part for node in _contents(defined[current]) for part in ast.walk(node)]
-        used = dict.fromkeys(part.id for part in inside if isinstance(part, ast.Name))
-        found += [other for other in used if other in defined and other not in found]
-    return found
+def _count(page: Page, values: Collection[str]) -> tuple[dict[Address, int], dict[str, int]]:
+    """The numbers in the sources of a page, and in those of its named values that are in `values`."""
+    defined = definitions(page.tree)
+    counted: set[str] = set()
+
+    def function(own: str) -> int:
+        names = [name for name in reachable(own, defined) if name not in counted]
+        counted.update(names)
+        nodes = [node for name in names for node in contents(defined[name])]
+        syntax = sum(1 for node in nodes for _ in ast.walk(node)) - FREE_NODES
+        return sum(map(numbers, nodes)) + max(0, math.ceil(syntax / BITS))
+
+    sources: dict[Address, int] = {}
+    for address, statement in page.sources():
+        sources[address] = function(statement.function) if statement.function else _without_function(statement)
+    return sources, {value.name: function(value.name) for value in page.values if value.name in values}
 
 
-def _contents(node: ast.FunctionDef | ast.Assign) -> list[ast.AST]:
-    """What counts of a definition: a constant's value, a function's body without its docstring."""
-    if isinstance(node, ast.Assign):
-        return [node.value]
-    return [*node.body[1:]] if is_docstring(node.body[0]) else [*node.body]
+def _without_function(statement: Statement) -> int:
+    """The numbers of one neuron that is constant, or that sums named values."""
+    if statement.form != "linear":
+        return 1
+    return literal(statement.bias) + sum(1 + literal(coefficient) for coefficient in statement.terms.values())
 
 
 def numbers(node: ast.AST) -> int:

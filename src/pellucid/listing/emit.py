@@ -10,8 +10,8 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import safetensors
@@ -20,12 +20,17 @@ from torch import Tensor
 
 from pellucid.base.address import Address
 from pellucid.base.files import atomic_path, write_text
-from pellucid.listing import pages
+from pellucid.listing import content, pages
+from pellucid.listing.content import PAGE as WORDS
 from pellucid.listing.count import numbers_of
 from pellucid.listing.parse import (
     RECORD,
     STORED,
+    VALUE,
     Listing,
+    Page,
+    check_listing,
+    collect,
     digest,
     page_name,
     read_listing,
@@ -33,6 +38,8 @@ from pellucid.listing.parse import (
     read_program,
     read_record,
 )
+from pellucid.listing.prelude import BESIDE
+from pellucid.listing.revalue import kept_values, revalue
 from pellucid.listing.revise import revise
 from pellucid.parts.lifted import fewest_means
 from pellucid.subject.load import Subject
@@ -94,6 +101,46 @@ def write_statements(directory: Path, statements: Mapping[Address, str | None]) 
     return _revise(read_program(directory), {str(address): text for address, text in statements.items()})
 
 
+def write_words(directory: Path, text: str) -> Emission:
+    """Write `program/words.py`, unless a person has changed it; kinds that pages still use stay behind the new ones.
+
+    Raises `SourceError` for a text that does more than name kinds of tokens.
+    """
+    return write_content(directory, words=text)
+
+
+def write_values(directory: Path, layer: int, functions: Sequence[str]) -> Emission:
+    """Let exactly these named values stand in a layer's file among those that emission may write, in this order.
+
+    Each is the text of a function under `@value`. A person's values stay, and so do those that they read; neurons that
+    emission let sum values which are now gone become raw. Raises `SourceError` for what is not such a value.
+    """
+    return write_content(directory, values={layer: functions})
+
+
+def write_content(
+    directory: Path,
+    *,
+    words: str | None = None,
+    values: Mapping[int, Sequence[str]] | None = None,
+    statements: Mapping[Address, str | None] | None = None,
+) -> Emission:
+    """Write kinds of tokens, named values by layer, and statements that use them, all at once.
+
+    See `write_words`, `write_values` and `write_statements`. What is written fits together, or nothing is written:
+    raises `SourceError` naming file and line.
+    """
+    listing = read_program(directory)
+    changes: dict[str, str | None] = {str(address): text for address, text in (statements or {}).items()}
+    names = {f"layer_{layer:02d}.py": list(texts) for layer, texts in (values or {}).items()}
+    gone = {value.name for page in names for value in listing.pages[page].values if not value.by_person}
+    gone -= {value.name for texts in names.values() for text in texts for value in read_page(Path(""), {}, text).values}
+    for key, statement in listing.statements.items():
+        if not statement.by_person and gone & {*statement.terms} - _needed(listing):
+            changes.setdefault(key, None)
+    return _revise(listing, changes, names, words)
+
+
 def write_constants(directory: Path, values: Mapping[Address, float]) -> Emission:
     """Make neurons constant, beside what the `constants` statements of their layers already say.
 
@@ -119,16 +166,29 @@ def write_constants(directory: Path, values: Mapping[Address, float]) -> Emissio
     return Emission(emission.written, (*kept, *emission.kept))
 
 
-def write_lifted(directory: Path, heads: Mapping[Address, int], neurons: Collection[Address]) -> Emission:
+def write_lifted(
+    directory: Path,
+    heads: Mapping[Address, int],
+    neurons: Collection[Address],
+    channels: Mapping[int, tuple[int, Collection[int]]] | None = None,
+) -> Emission:
     """Let exactly these parts be lifted among those that emission may write; what a person wrote stays.
 
-    `heads` (OV) have their rank, 0 for the mean; `neurons` (OUT) write their means, where a layer has enough of them to
-    share a vector. A part that emission lifted before and that is not among them becomes raw.
+    `heads` (OV, QK) have their rank, 0 for the mean; `neurons` (OUT) write their means, where a layer has enough of
+    them to share a vector; `channels` are rank and neurons (IN) by layer. A part that emission lifted before and that
+    is not among them becomes raw, or is its source alone.
     """
     listing = read_program(directory)
     old = {key: statement for key, statement in listing.statements.items() if statement.form in STORED}
     changes: dict[str, str | None] = {key: None for key, statement in old.items() if not statement.by_person}
-    changes |= {str(address): pages.lifted(str(address), rank) for address, rank in heads.items()}
+    alone = (key.removesuffix(BESIDE) for key in changes if key.endswith(f".QK{BESIDE}"))
+    changes |= {key: None for key in alone if key not in listing.statements}
+    for address, rank in heads.items():
+        beside = BESIDE if address.kind == "QK" and rank else ""
+        changes[f"{address}{beside}"] = pages.lifted(str(address), rank)
+    for layer, (rank, readers) in (channels or {}).items():
+        key = f"L{layer:02d}.IN"
+        changes[f"{key}{BESIDE}"] = pages.channels(key, readers, rank)
     for layer in sorted({address.layer for address in neurons}):
         of_layer = [a.index for a in neurons if a.layer == layer and str(a) not in listing.statements]
         if len(of_layer) >= fewest_means(listing.config):
@@ -236,8 +296,13 @@ def _fill(subject: Subject, program: Path) -> Emission:
     return Emission(tuple(dict.fromkeys((*first.written, *second.written))), (*first.kept, *second.kept))
 
 
-def _revise(listing: Listing, changes: Mapping[str, str | None]) -> Emission:
-    """Bring `changes` into the pages of `listing` wherever emission may."""
+def _revise(
+    listing: Listing,
+    changes: Mapping[str, str | None],
+    values: Mapping[str, Sequence[str]] | None = None,
+    words: str | None = None,
+) -> Emission:
+    """Bring `changes`, the named `values` by page, and the text of `words.py` into `listing` wherever emission may."""
     draft = _Draft()
     wanted: dict[str, dict[str, str | None]] = {}
     for key, text in changes.items():
@@ -251,18 +316,64 @@ def _revise(listing: Listing, changes: Mapping[str, str | None]) -> Emission:
         if constants and constants.key not in changes:
             left = {n: v for n, v in constants.values.items() if f"{constants.key[:-3]}.N{n:04d}.IN" not in changes}
             of_page[constants.key] = pages.constants(constants.key, left) if left else None
-    for name, edits in wanted.items():
-        old_page = listing.pages[name]
-        page = revise(old_page, edits)
-        new = {statement.key: statement for statement in page.statements}
-        draft.gone |= {statement.key for statement in old_page.statements} - set(new)
-        draft.hashes |= {key: digest(new[key].text) for key in edits if key in new}
-        ours = read_record(listing.program).get(f"docstring {name}", set())
-        if digest(page.docstring) in ours:
-            forms = Counter((address.kind, statement.part_form) for address, statement in page.explained())
-            said = pages.docstring(name, listing.subject, listing.config, forms, numbers_of(page))
-            page = page.with_docstring(said)
-            draft.hashes[f"docstring {name}"] = digest(said)
-        if page.text != old_page.text:
-            draft.files[name] = page.text
+    mine = listing.words is not None and listing.words.by_person
+    if words is not None and mine:
+        draft.kept.append(WORDS)
+    fresh = content.read_words(listing.program / WORDS, words) if words is not None and not mine else listing.words
+    kinds = {**listing.kinds, **(fresh.kinds if fresh else {})}
+    revised = dict(listing.pages)
+    values, needed = values or {}, _needed(listing) if values else ()
+    for name in dict.fromkeys((*wanted, *values)):
+        edits, page = wanted.get(name, {}), listing.pages[name]
+        if name in values:
+            draft.kept += kept_values(page, values[name])
+            page = revalue(page, values[name], needed)
+        revised[name] = _described(listing, draft, revise(page, edits, kinds), edits)
+    _check(listing, draft, revised, fresh)
     return draft.commit(listing.program)
+
+
+def _described(listing: Listing, draft: _Draft, page: Page, edits: Collection[str]) -> Page:
+    """A revised page under a docstring that says what it holds now; the draft learns what is new and what is gone."""
+    name = page.path.name
+    old = listing.pages[name]
+    new = {statement.key: statement for statement in page.statements}
+    draft.gone |= {statement.key for statement in old.statements} - set(new)
+    draft.hashes |= {key: digest(new[key].text) for key in edits if key in new}
+    mine = {value.name for value in old.values if value.by_person}
+    draft.gone |= {f"{VALUE}{value.name}" for value in old.values} - {f"{VALUE}{value.name}" for value in page.values}
+    draft.hashes |= {f"{VALUE}{value.name}": digest(value.text) for value in page.values if value.name not in mine}
+    if digest(old.docstring) in read_record(listing.program).get(f"docstring {name}", set()):
+        found = sorted(page.explained(), key=lambda entry: entry[1].part_form == "lifted")
+        last = {address: statement.part_form for address, statement in found}  # lifted before a source
+        forms = Counter((address.kind, form) for address, form in last.items())
+        said = pages.docstring(name, listing.subject, listing.config, forms, numbers_of(page))
+        page = page.with_docstring(said)
+        draft.hashes[f"docstring {name}"] = digest(said)
+    if page.text != old.text:
+        draft.files[name] = page.text
+    return page
+
+
+def _needed(listing: Listing) -> set[str]:
+    """The named values that what a person wrote reads, directly or through others."""
+    theirs = [name for value in listing.values.values() if value.by_person for name in value.values]
+    theirs += [name for s in listing.statements.values() if s.by_person for name in s.terms]
+    for name in theirs:
+        theirs += [other for other in listing.values[name].values if other not in theirs]
+    return set(theirs)
+
+
+def _check(listing: Listing, draft: _Draft, revised: dict[str, Page], words: content.Words | None) -> None:
+    """Add `words.py` to the draft, with all kinds that are in use. Raises `SourceError` for pages that do not fit."""
+    if words is not None and words is not listing.words:
+        used = {kind for page in revised.values() for kind in content.imported_kinds(page.tree)}
+        left = [kind.text for name, kind in listing.kinds.items() if name in used and name not in words.kinds]
+        text = "\n".join([words.text.rstrip("\n"), *left]) + "\n"
+        words = content.read_words(words.path, text)
+        draft.hashes[WORDS] = digest(text)
+        if listing.words is None or listing.words.text != text:
+            draft.files[WORDS] = text
+    if words or any(page.values or any(s.terms for s in page.statements) for page in revised.values()):
+        after = replace(listing, pages=revised, statements=collect(revised, listing.config.shape), words=words)
+        check_listing(after)

@@ -8,18 +8,24 @@ defaults and annotations. It keeps sources readable, and it leaves no place to h
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 from pellucid.base.errors import SourceError
 from pellucid.listing import prelude
+from pellucid.listing.values import read_seen
 
-STATEMENTS = frozenset({"raw", "source", "constants", "lifted", "mean", "means"})
+STATEMENTS = frozenset({"raw", "source", "value", "kind", "constants", "linear", "lifted", "channels", "mean", "means"})
+CALLED = STATEMENTS - {"source", "value", "kind"}
+"""Those that are calls at the top of a page."""
 WORDS = frozenset(prelude.__all__) - STATEMENTS
 """What the prelude gives to sources."""
 BUILTINS = frozenset({"abs", "all", "any", "enumerate", "float", "len", "max", "min", "range", "round", "sum", "zip"})
 PLACES = frozenset({"token", "previous", "position", "before", "one_of", "ids"})
 ARRAYS = frozenset({"all", "any", "argmax", "argmin", "clip", "cumsum", "max", "mean", "min", "shape", "sum"})
+ASKED = frozenset({"query", "key", "here", "seen", "fires", "pattern"})
+"""What sources and values ask for by the names of their arguments."""
 METHODS = (PLACES | ARRAYS) - {"token", "previous", "position", "ids", "shape"}
 
 _OPERATIONS = (ast.BinOp, ast.BoolOp, ast.UnaryOp, ast.Compare, ast.IfExp)
@@ -30,9 +36,16 @@ _BODY = (ast.Assign, ast.AugAssign, ast.Return, ast.If, ast.For, ast.Pass)
 _PLAIN = (*_OPERATIONS, *_OPERATORS, *_COLLECTIONS, *_OTHERS, *_BODY)
 
 
-def check(tree: ast.Module, file: str) -> None:
-    """Raise `SourceError` naming file and line of everything in a page that is not in the language."""
-    wrong = list(_Checker(tree).page())
+def check(tree: ast.Module, file: str, kinds: Collection[str] | None = None) -> None:
+    """Raise `SourceError` naming file and line of everything in a page that is not in the language.
+
+    `kinds` are those that `words.py` defines; None leaves open which they are.
+    """
+    refuse(list(_Checker(tree, kinds).page()), file)
+
+
+def refuse(wrong: Sequence[tuple[int, str]], file: str) -> None:
+    """Raise `SourceError` naming the first few of the lines and reasons `wrong`, if there are any."""
     if wrong:
         said = "; ".join(f"line {line}: {reason}" for line, reason in wrong[:3])
         more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
@@ -50,9 +63,32 @@ def definitions(tree: ast.Module) -> dict[str, ast.FunctionDef | ast.Assign]:
     return found
 
 
+def is_value(node: ast.stmt) -> TypeGuard[ast.FunctionDef]:
+    """Whether a statement defines a named value."""
+    decorators = node.decorator_list if isinstance(node, ast.FunctionDef) else []
+    return any(isinstance(decorator, ast.Name) and decorator.id == "value" for decorator in decorators)
+
+
 def is_docstring(node: ast.stmt) -> bool:
     """Whether a statement is a text alone."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def reachable(name: str, defined: Mapping[str, ast.FunctionDef | ast.Assign]) -> list[str]:
+    """The definitions that `name` uses, directly or through others, itself first."""
+    found = [name]
+    for current in found:
+        inside = [part for node in contents(defined[current]) for part in ast.walk(node)]
+        used = dict.fromkeys(part.id for part in inside if isinstance(part, ast.Name))
+        found += [o for o in used if o in defined and o not in found and not is_value(defined[o])]  # an argument
+    return found
+
+
+def contents(node: ast.FunctionDef | ast.Assign) -> list[ast.AST]:
+    """What counts of a definition: a constant's value, a function's body without its docstring."""
+    if isinstance(node, ast.Assign):
+        return [node.value]
+    return [*node.body[1:]] if is_docstring(node.body[0]) else [*node.body]
 
 
 Wrong = tuple[int, str]
@@ -63,11 +99,23 @@ class _Checker:
     """What is wrong with a page, as lines and reasons."""
 
     tree: ast.Module
+    kinds: Collection[str] | None = None
+    """What `words.py` defines, None where that is not known."""
     known: set[str] = field(default_factory=set)
+    """The functions and constants that a source may use."""
+    imported: set[str] = field(default_factory=set)
+    """The kinds that the page imports."""
+    values: set[str] = field(default_factory=set)
+    """The named values that the page defines."""
+    sees: bool = False
+    """Whether the function that is being checked is a value that asks for `seen`."""
 
     def page(self) -> Iterator[Wrong]:
         """Check all of it."""
-        defined: set[str] = set()
+        words = [node for node in self.tree.body if isinstance(node, ast.ImportFrom) and node.module == "words"]
+        self.imported = {alias.name for node in words for alias in node.names}
+        self.values = {node.name for node in self.tree.body if is_value(node)}
+        defined: set[str] = set(self.imported)
         for node in self.tree.body:
             name = ""
             if isinstance(node, ast.FunctionDef):
@@ -80,7 +128,7 @@ class _Checker:
                     yield node.lineno, f"{name} is defined twice"
                 defined.add(name)
         imported = {alias.name for node in self.tree.body if isinstance(node, ast.ImportFrom) for alias in node.names}
-        self.known = defined | (imported & WORDS) | BUILTINS
+        self.known = (defined - self.values) | (imported & WORDS) | BUILTINS
         for number, node in enumerate(self.tree.body):
             if not (number == 0 and is_docstring(node)):
                 yield from self._top(node)
@@ -91,11 +139,18 @@ class _Checker:
                 for alias in node.names:
                     if alias.name not in prelude.__all__ or alias.asname:
                         yield node.lineno, f"the prelude has no {ast.unparse(alias)} to import"
+            case ast.ImportFrom(module="words", level=1):
+                for alias in node.names:
+                    if alias.asname or (self.kinds is not None and alias.name not in self.kinds):
+                        yield node.lineno, f"words.py has no kind {ast.unparse(alias)} to import"
             case ast.ImportFrom(module="__future__", names=[ast.alias(name="annotations")]):
                 return
             case ast.Import() | ast.ImportFrom():
-                yield node.lineno, f"`{ast.unparse(node)[:60]}`: only the prelude may be imported"
-            case ast.Expr(value=ast.Call(func=ast.Name(id="raw" | "constants" | "lifted" | "mean" | "means"))):
+                yield (
+                    node.lineno,
+                    f"`{ast.unparse(node)[:60]}`: only the prelude may be imported, or .words",
+                )
+            case ast.Expr(value=ast.Call(func=ast.Name(id=name))) if name in CALLED:
                 return  # the reader of statements has checked it
             case ast.FunctionDef():
                 yield from self._function(node)
@@ -106,8 +161,10 @@ class _Checker:
 
     def _function(self, node: ast.FunctionDef) -> Iterator[Wrong]:
         for decorator in node.decorator_list:
-            if not (isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "source"):
-                yield decorator.lineno, f"@{ast.unparse(decorator)[:60]}: the only decorator is @source"
+            if not ((isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "source") or is_value(node)):
+                yield decorator.lineno, f"@{ast.unparse(decorator)[:60]}: the only decorator is @source, or @value"
+        if is_value(node) and len(node.decorator_list) > 1:
+            yield node.lineno, f"{node.name} has several decorators; a value has @value alone"
         given = node.args
         plain = [arg.arg for arg in given.args]
         if ast.unparse(given) != ", ".join(plain):
@@ -117,9 +174,12 @@ class _Checker:
         bound = {name.id for name in ast.walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)}
         for name in sorted(bound | set(plain)):
             yield from self._binding(name, node.lineno)
+        local = bound | set(plain)
+        self.sees = is_value(node) and "seen" in plain and "seen" not in bound
         for number, statement in enumerate(node.body):
             if not (number == 0 and is_docstring(statement)):
-                yield from self._tree(statement, bound | set(plain))
+                yield from self._tree(statement, local - {"seen"} if self.sees else local)
+        self.sees = False
 
     def _binding(self, name: str, line: int) -> Iterator[Wrong]:
         if name in WORDS | STATEMENTS | BUILTINS or name.startswith("__"):
@@ -128,6 +188,10 @@ class _Checker:
     def _tree(self, node: ast.AST, local: set[str]) -> Iterator[Wrong]:
         """Check a statement or expression and all that is in it."""
         line = getattr(node, "lineno", 0)
+        if self.sees and isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "seen":
+            if reason := self._seen(node, local):
+                yield line, reason
+            return
         reason = self._node(node, local)
         if reason:
             yield line, reason
@@ -140,6 +204,8 @@ class _Checker:
         if isinstance(node, ast.Name):
             if isinstance(node.ctx, ast.Store) or node.id in local | self.known:
                 return ""
+            if node.id in self.values:
+                return f"{node.id} is a named value: only values and linear() can read it, by its name"
             return f"{node.id} is not known here" + (", import it from .prelude" if node.id in WORDS else "")
         if isinstance(node, ast.Attribute):
             known = node.attr in PLACES | ARRAYS and isinstance(node.ctx, ast.Load)
@@ -161,6 +227,15 @@ class _Checker:
         if isinstance(node, ast.Dict) and None in node.keys:
             return "** is not used in sources"
         return "" if isinstance(node, _PLAIN) else f"{type(node).__name__} is not used in sources"
+
+    def _seen(self, node: ast.Call, local: set[str]) -> str:
+        """Why a call of `seen` is not in the language: what heads are asked must stand in the text."""
+        asked = read_seen(node)
+        if asked is None:
+            return f"{ast.unparse(node)[:60]}: expected seen(LAYER, HEAD, KIND) or seen(LAYER, HEAD, KIND, STEPS)"
+        if asked[2] not in self.imported - local:
+            return f"{asked[2]} is no kind that is imported from .words"
+        return ""
 
     def _call(self, node: ast.Call, local: set[str]) -> str:
         """Why a call is not in the language: only functions by their names, and methods of places and arrays."""

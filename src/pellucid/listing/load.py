@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float32, Integer
 
+from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError, ProjectError, SourceError, closest
 from pellucid.listing.parse import read_program
 
@@ -75,6 +76,10 @@ class Sources:
             places = {"here": view.here, "query": view.query(0, end - past), "key": view.key(end)}
             return np.broadcast_to(self._sources[key](shape, **places, **given), shape).copy()
 
+    def view(self, ids: Integer[np.ndarray, "batch pos"]) -> Any:
+        """Whole rows of text as sources see them."""
+        return self._view(ids, 0, self.vocabulary)
+
     def _source(self, key: str) -> Any:
         source = self._sources.get(key)
         if source is None or source.kind not in ("QK", "IN"):
@@ -127,11 +132,42 @@ class Program:
             plan, (layer, head, _) = self.model.plan, key.split(".")
             return plan.runs(key), plan.mean(f"{layer}.OV")[int(head[1:])]
 
+    def reading(self, key: str) -> Any:
+        """What a lifted QK or IN runs that has no residual: `read_q`, `read_k` and `bias`, or `weight` and `bias`."""
+        with _errors(self.directory):
+            plan, (layer, part, kind) = self.model.plan, key.split(".")
+            return plan.runs(key) if kind == "QK" else dict(plan.neurons(int(layer[1:]), kind))[int(part[1:])]
+
     def source_output(
         self, key: str, ids: Integer[np.ndarray, "batch pos"], shape: tuple[int, ...]
     ) -> Float32[np.ndarray, "*_"]:
-        """What the source of one part says, see `Sources.source_output`."""
+        """What the source of one part says, see `Sources.source_output`.
+
+        A neuron that sums named values says it by the patterns of this program; its residual must be dropped.
+        """
+        if key in self._sums:
+            with _errors(self.directory):
+                return self._summed(key, np.asarray(ids, np.int64)).reshape(shape).copy()
         return self.sources.source_output(key, ids, shape)
+
+    @property
+    def _sums(self) -> list[str]:
+        """The neurons that sum named values and run."""
+        layers = enumerate(self.model.layers)
+        return [f"L{layer:02d}.N{neuron:04d}.IN" for layer, (_, mlp) in layers for neuron in mlp.sums.neurons]
+
+    def _summed(self, key: str, ids: Integer[np.ndarray, "batch pos"]) -> Float32[np.ndarray, "batch pos"]:
+        """The pre-activations of the neuron `key` on whole rows: the program, run that far."""
+        address = Address.parse(key)
+        view = self.sources.view(ids)
+        stream = self.model.embed(view)
+        held = np.empty((*stream.shape[:2], 2 * stream.shape[2]), np.float32)
+        for attention, mlp in self.model.layers[: address.layer]:
+            stream += attention(attention.norm(stream), view, held)
+            stream += mlp(mlp.norm(stream), view)
+        attention, mlp = self.model.layers[address.layer]
+        stream += attention(attention.norm(stream), view, held)
+        return np.asarray(mlp.pre_activations(mlp.norm(stream), view)[..., address.index])
 
 
 def load_program(directory: Path, source_only: Literal["code", "all"] | None = None) -> Program:

@@ -6,7 +6,7 @@ import json
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pellucid.base.address import Kind, Shape
@@ -16,12 +16,14 @@ from pellucid.parts.part import count
 from pellucid.subject.gpt2 import GPT2Config
 from pellucid.subject.tokenizer import Tokenizer
 
-VERBATIM = {name: name for name in ("prelude.py", "runtime.py", "parts.py", "vocabulary.py")} | {
+VERBATIM = {name: name for name in ("prelude.py", "runtime.py", "parts.py", "values.py", "vocabulary.py")} | {
     "main.py": "__main__.py"
 }
 """Files of this folder that every program has, and what they are called there."""
 
 _HERE = Path(__file__).parent
+_RUN = 6
+"""Consecutive neurons from which on a range is shorter to read than a list."""
 _SECTIONS: dict[str, str] = {
     "EMB.TOK": "the residual stream begins as a vector for the token plus one for its position",
     "LNF": "after the last layer: norm, then logits",
@@ -69,9 +71,43 @@ def constants(key: str, values: dict[int, float]) -> str:
     return f'constants(\n    "{key}",\n    {{\n{textwrap.indent(body, " " * 8)}\n    }},\n)  # fmt: skip'
 
 
+def linear(key: str, bias: float, terms: Mapping[str, float]) -> str:
+    """The statement that a neuron sums named values."""
+    entries = [f"{name}={coefficient:.6g}" for name, coefficient in terms.items()]
+    one = f'linear("{key}", {", ".join([f"{bias:.6g}", *entries])})'
+    if len(one) <= 120:
+        return one
+    body = textwrap.fill(", ".join(entries) + ",", 112, initial_indent="    ", subsequent_indent="    ")
+    return f'linear(\n    "{key}", {bias:.6g},\n{body}\n)  # fmt: skip'
+
+
 def lifted(key: str, rank: int) -> str:
     """The statement that a head writes along `rank` directions alone, or its mean for 0."""
     return f'lifted("{key}", rank={rank})' if rank else f'mean("{key}")'
+
+
+def channels(key: str, neurons: Iterable[int], rank: int) -> str:
+    """The statement that neurons read along `rank` directions alone; long runs of neurons are written as ranges."""
+    entries: list[str] = []
+    for first, last in _runs(sorted(neurons)):
+        whole = f"*range({first}, {last + 1})" if first else f"*range({last + 1})"
+        entries += [whole] if last - first >= _RUN else [str(neuron) for neuron in range(first, last + 1)]
+    listed = ", ".join(entries)
+    one = f'channels("{key}", {listed}, rank={rank})'
+    if len(one) <= 120:
+        return one
+    body = textwrap.fill(f"{listed},", 116, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
+    return f'channels(\n    "{key}",\n{body}\n    rank={rank},\n)  # fmt: skip'
+
+
+def _runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """First and last of every run of consecutive numbers."""
+    first = None
+    for number, following in zip(numbers, [*numbers[1:], None], strict=True):
+        first = number if first is None else first
+        if following != number + 1:
+            yield first, number
+            first = None
 
 
 def means(key: str, neurons: Iterable[int]) -> str:
@@ -141,7 +177,7 @@ def package(subject: str) -> str:
     python -m program "Some text"
 
 Read `model.py` first: the forward pass, top to bottom. `embedding.py` and `layer_00.py` and on say what every part of
-it runs; `prelude.py` is the language they are written in. `parts.py` and `runtime.py` do the arithmetic.
+it runs; `prelude.py` is the language they are written in. `parts.py`, `values.py` and `runtime.py` do the arithmetic.
 """
 '''
 

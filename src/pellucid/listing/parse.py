@@ -15,21 +15,26 @@ from pathlib import Path
 from typing import Literal
 
 from pellucid.base.address import Address, Shape
-from pellucid.base.errors import PellucidError, ProjectError, SourceError
+from pellucid.base.errors import PellucidError, ProjectError, SourceError, closest
 from pellucid.base.files import sha256_text
-from pellucid.listing.language import check
-from pellucid.parts.lifted import LIFTED_SHARE, fewest_means, lifted_numbers, most_rank
+from pellucid.listing import content
+from pellucid.listing.content import Kind, Value, Words
+from pellucid.listing.language import check, definitions, is_value
+from pellucid.listing.prelude import BESIDE
+from pellucid.parts.lifted import LIFTED_SHARE, fewest_means, fewest_readers, lifted_numbers, most_rank
 from pellucid.parts.part import Form as PartForm
 from pellucid.parts.part import count
 from pellucid.subject.gpt2 import GPT2Config
 
-Form = Literal["raw", "source", "constants", "lifted", "mean", "means"]
-STORED: tuple[Form, ...] = ("lifted", "mean", "means")
+Form = Literal["raw", "source", "constants", "linear", "lifted", "channels", "mean", "means"]
+STORED: tuple[Form, ...] = ("lifted", "channels", "mean", "means")
 """What a lifted part says: its vectors are data."""
 
 RECORD = ".emitted"
+VALUE = "value "
+"""Begins the keys of named values in the record."""
 _SEVERAL = re.compile(r"L(\d{2,})\.(IN|OUT)")
-"""Neurons of a layer that share a statement: `constants` (IN) or `means` (OUT)."""
+"""Neurons of a layer that share a statement: `constants` or `channels` (IN), or `means` (OUT)."""
 _NEURON = re.compile(r"L(\d{2,})\.N(\d{4,})\.IN")
 _REST = re.compile(r"L(\d{2,})\.N\*\.(IN|OUT)")
 
@@ -39,7 +44,10 @@ class Statement:
     """What a program says about an address, or about all neurons of a layer that it does not name."""
 
     key: str
-    """As written: `L00.H01.QK`, `L00.N*.IN`, or `L00.IN` for `constants`, `L00.OUT` for `means`."""
+    """As written: `L00.H01.QK`, `L00.N*.IN`, or `L00.IN` for `constants`, `L00.OUT` for `means`.
+
+    `L00.H01.QK.lifted` and `L00.IN.lifted` for what stands beside a raw statement or a source: `lifted` and `channels`.
+    """
     form: Form
     file: Path
     line: int
@@ -50,8 +58,14 @@ class Statement:
     docstring: str | None = None
     values: dict[int, float] = field(default_factory=dict)
     neurons: tuple[int, ...] = ()
-    """Those that `constants` and `means` are about."""
+    """Those that `constants`, `channels` and `means` are about."""
     rank: int = 0
+    bias: float = 0.0
+    """Of `linear`."""
+    terms: dict[str, float] = field(default_factory=dict)
+    """Of `linear`: named values with their coefficients."""
+    uses: str = ""
+    """A hash of the named values and kinds that it uses, empty where there are none: what it says depends on them."""
     by_person: bool = True
 
     @property
@@ -80,6 +94,8 @@ class Page:
     text: str
     tree: ast.Module
     statements: tuple[Statement, ...]
+    values: tuple[Value, ...] = ()
+    """Its named values."""
 
     @cached_property
     def lines(self) -> list[str]:
@@ -123,18 +139,62 @@ class Listing:
     config: GPT2Config
     pages: dict[str, Page]
     statements: dict[str, Statement]
+    words: Words | None = None
+    """`words.py`, None where there is none."""
+
+    @property
+    def kinds(self) -> dict[str, Kind]:
+        """The kinds of tokens that its sources and values may use, by name."""
+        return self.words.kinds if self.words else {}
+
+    @cached_property
+    def values(self) -> dict[str, Value]:
+        """Its named values by name, every one behind those that it reads."""
+        return {value.name: value for page in self.pages.values() for value in page.values}
+
+    def values_of(self, statement: Statement) -> list[str]:
+        """The named values that a `linear` statement reads, directly or through others, in the order of the files."""
+        found = frozenset[str]().union(*map(self._closure, statement.terms))
+        return [name for name in self.values if name in found]
+
+    def _closure(self, name: str) -> frozenset[str]:
+        """A named value with all that it reads."""
+        if name not in self._closures:
+            self._closures[name] = frozenset({name})  # what reads itself is refused elsewhere
+            before = self.values[name].values if name in self.values else ()
+            self._closures[name] = frozenset({name}).union(*map(self._closure, before))
+        return self._closures[name]
+
+    @cached_property
+    def _closures(self) -> dict[str, frozenset[str]]:
+        return {}
 
     def __getitem__(self, address: Address) -> Statement:
-        """The statement that says what `address` runs: its own, one about several neurons, or that of the rest."""
+        """The statement that says what `address` runs: its own, one about several neurons, or that of the rest.
+
+        What it is lifted to beside a raw statement or a source is not that; see `lifted`.
+        """
         own = self.statements.get(str(address))
         if own is None and address.kind in ("IN", "OUT"):
             several = self.statements.get(f"L{address.layer:02d}.{address.kind}")
             if several and address.index in self._named[several.key]:
                 return several
             own = self.statements.get(f"L{address.layer:02d}.N*.{address.kind}")
+        own = own or self.lifted(address)
         if own is None:
             raise SourceError(f"{page_name(str(address))} has no statement for {address}; add raw({str(address)!r})")
         return own
+
+    def lifted(self, address: Address) -> Statement | None:
+        """The statement that lifts `address` (QK or IN) in the place of its weights, beside what else it is."""
+        if address.kind == "QK":
+            return self.statements.get(f"{address}{BESIDE}")
+        several = self.statements.get(f"L{address.layer:02d}.IN{BESIDE}") if address.kind == "IN" else None
+        return several if several and address.index in self._named[several.key] else None
+
+    def runs(self, address: Address) -> Statement:
+        """What `address` runs in the full program without its residual: what it is lifted to before its source."""
+        return self.lifted(address) or self[address]
 
     @cached_property
     def _named(self) -> dict[str, frozenset[int]]:
@@ -142,8 +202,8 @@ class Listing:
         return {key: frozenset(found.neurons) for key, found in self.statements.items() if found.neurons}
 
     def form(self, address: Address) -> PartForm:
-        """Whether `address` is raw, lifted or a source."""
-        return self[address].part_form
+        """Whether `address` is raw, lifted or a source; where it has a source and is lifted too, it is lifted."""
+        return self.runs(address).part_form
 
     def covers(self, key: str) -> bool:
         """Whether every address that the key of an all-raw program means has a statement."""
@@ -175,6 +235,8 @@ def page_name(key: str) -> str:
 
 def order(key: str) -> tuple[int, ...]:
     """Where the statement `key` stands in its file: in the order of execution, the rest of the neurons last."""
+    if key.endswith(BESIDE):
+        return (*order(key.removesuffix(BESIDE)), 1)
     if several := _SEVERAL.fullmatch(key):
         side: Literal["IN", "OUT"] = "IN" if several[2] == "IN" else "OUT"
         return (*Address(side, int(several[1]))._order[:2], int(side == "OUT"), 1 << 30)
@@ -193,8 +255,7 @@ def read_program(directory: Path) -> Listing:
     are missing, doubled, in the wrong file or about a part that the subject does not have.
     """
     listing = read_listing(directory / "program")
-    for name, page in listing.pages.items():
-        _check(page.text, name)
+    check_listing(listing)
     for address in listing.config.shape.addresses():
         _ = listing[address]
     for statement in listing.statements.values():
@@ -209,10 +270,26 @@ def _tree(text: str, name: str) -> ast.Module:
     return ast.parse(text, name)
 
 
+def check_listing(listing: Listing) -> None:
+    """Raise `SourceError` if a page is not in the language of sources, or reads values that are not there."""
+    kinds = frozenset(listing.kinds)
+    for name, page in listing.pages.items():
+        _check(page.text, name, kinds)
+    content.check_values((v for page in listing.pages.values() for v in page.values), kinds, listing.config.shape)
+    for statement in listing.statements.values():
+        for name in statement.terms:
+            value = listing.values.get(name)
+            if value is None:
+                near = closest(name, list(listing.values))
+                raise SourceError(f"{statement.place}: {statement.key} reads {name}, but there is no such value{near}")
+            if value.layer > Address.parse(statement.key).layer:
+                raise SourceError(f"{statement.place}: {statement.key} reads {name} of a later layer ({value.place})")
+
+
 @lru_cache(maxsize=256)
-def _check(text: str, name: str) -> None:
+def _check(text: str, name: str, kinds: frozenset[str]) -> None:
     """Raise `SourceError` if the file is not in the language of sources; what has passed is not checked again."""
-    check(_tree(text, name), name)
+    check(_tree(text, name), name, kinds)
 
 
 def read_listing(program: Path) -> Listing:
@@ -224,7 +301,35 @@ def read_listing(program: Path) -> Listing:
     hashes = read_record(program)
     names = ["embedding.py", *(f"layer_{layer:02d}.py" for layer in range(config.n_layer))]
     pages = {name: read_page(program / name, hashes) for name in names}
-    return Listing(program, subject, config, pages, collect(pages, config.shape))
+    listing = Listing(program, subject, config, pages, collect(pages, config.shape), read_words(program, hashes))
+    return replace(listing, statements=_with_uses(listing)) if listing.words or listing.values else listing
+
+
+def _with_uses(listing: Listing) -> dict[str, Statement]:
+    """The statements of a program with hashes of the values and kinds that they use."""
+    held = {("kind", name): digest(kind.text) for name, kind in listing.kinds.items()}
+    held |= {("value", name): digest(value.text) for name, value in listing.values.items()}
+    found = dict(listing.statements)
+    for page in listing.pages.values():
+        defined, imported = definitions(page.tree), content.imported_kinds(page.tree)
+        for key, statement in ((s.key, s) for s in page.statements):
+            values = listing.values_of(statement) if statement.terms else []
+            kinds = {kind for name in values for kind in listing.values[name].kinds}
+            if statement.function:
+                kinds |= set(content.kinds_of(statement.function, defined, imported))
+            used = [*(("value", name) for name in values), *(("kind", name) for name in sorted(kinds))]
+            if used:
+                found[key] = replace(statement, uses=digest(" ".join(held.get(entry, "") for entry in used)))
+    return found
+
+
+def read_words(program: Path, hashes: Mapping[str, set[str]]) -> Words | None:
+    """The kinds of tokens of the program in the folder `program`; None where it has no `words.py`."""
+    path = program / content.PAGE
+    if not path.is_file():
+        return None
+    text = path.read_text(encoding="utf-8")
+    return replace(content.read_words(path, text), by_person=digest(text) not in hashes.get(content.PAGE, set()))
 
 
 def collect(pages: dict[str, Page], shape: Shape) -> dict[str, Statement]:
@@ -243,7 +348,7 @@ def collect(pages: dict[str, Page], shape: Shape) -> dict[str, Statement]:
                 raise SourceError(f"{statement.place}: {key} names no part of this subject")
             found[key] = statement
     for statement in found.values():
-        for address in _meant(statement) if statement.neurons else ():
+        for address in _meant(statement) if statement.neurons and statement.form != "channels" else ():
             if own := found.get(str(address)):
                 raise SourceError(
                     f"{statement.place}: {address} is already defined at {own.place}; keep one of the two"
@@ -253,10 +358,11 @@ def collect(pages: dict[str, Page], shape: Shape) -> dict[str, Statement]:
 
 def _meant(statement: Statement) -> list[Address]:
     """The addresses that a statement names, one for those of a wildcard."""
-    if several := _SEVERAL.fullmatch(statement.key):
+    key = statement.key.removesuffix(BESIDE)
+    if several := _SEVERAL.fullmatch(key):
         kind: Literal["IN", "OUT"] = "IN" if several[2] == "IN" else "OUT"
         return [Address(kind, int(several[1]), neuron) for neuron in statement.neurons]
-    return [Address.parse(statement.key.replace("*", "0000"))]
+    return [Address.parse(key.replace("*", "0000"))]
 
 
 def read_page(path: Path, hashes: Mapping[str, set[str]], text: str | None = None) -> Page:
@@ -272,7 +378,9 @@ def read_page(path: Path, hashes: Mapping[str, set[str]], text: str | None = Non
     page = Page(path, text, tree, ())
     statements = [found for node in tree.body if (found := read_statement(node, page))]
     owned = (replace(s, by_person=digest(s.text) not in hashes.get(s.key, set())) for s in statements)
-    return replace(page, statements=tuple(owned))
+    values = content.read_values(path, tree, page.lines, [node for node in tree.body if is_value(node)])
+    valued = (replace(v, by_person=digest(v.text) not in hashes.get(f"{VALUE}{v.name}", set())) for v in values)
+    return replace(page, statements=tuple(owned), values=tuple(valued))
 
 
 def read_statement(node: ast.stmt, page: Page) -> Statement | None:
@@ -300,21 +408,26 @@ def read_statement(node: ast.stmt, page: Page) -> Statement | None:
             key, values = _key(call, name, 2), _values(call, name)
             about = tuple(values)
             return Statement(key, "constants", page.path, node.lineno, end, text, values=values, neurons=about)
-        case "lifted" | "mean" | "means":
+        case "linear":
+            key, bias, terms = _sum(call, name)
+            return Statement(key, "linear", page.path, node.lineno, end, text, bias=bias, terms=terms)
+        case "lifted" | "channels" | "mean" | "means":
             return replace(read_stored(call, name), file=page.path, line=node.lineno, end=end, text=text)
         case _:
             return None
 
 
 _STORED_AS = {
-    "lifted": 'lifted("L00.H02.OV", rank=5): a head, and along how many directions it writes',
+    "lifted": 'lifted("L00.H02.OV", rank=5): a head (OV or QK), and along how many directions it writes or looks',
+    "channels": 'channels("L00.IN", 3, 17, rank=40) or channels("L00.IN", *range(99), rank=40): a layer, neurons '
+    "of it, each once, and how many directions they read",
     "mean": 'mean("L00.H03.OV"): a head or an embedding',
     "means": 'means("L00.OUT", 3, 17, 99): a layer, and neurons of it, each once',
 }
 
 
 def read_stored(call: ast.Call, file: str) -> Statement:
-    """What `lifted(…)`, `mean(…)` or `means(…)` says, without its place. Raises `SourceError` for anything else."""
+    """What a call that lifts says, without its place. Raises `SourceError` for anything else."""
     what = _called(call)
     key, numbers, rank = "", [], 0
     match call:
@@ -326,13 +439,37 @@ def read_stored(call: ast.Call, file: str) -> Statement:
         case ast.Call(
             args=[ast.Constant(value=str(key))], keywords=[ast.keyword(arg="rank", value=ast.Constant(value=int(rank)))]
         ) if what == "lifted":
-            good = _kind(key, file, call.lineno) == "OV" and rank > 0
+            good = _kind(key, file, call.lineno) in ("OV", "QK") and type(rank) is int and rank > 0
+            key = f"{key}{BESIDE}" if key.endswith(".QK") else key
+        case ast.Call(
+            args=[ast.Constant(value=str(key)), *rest],
+            keywords=[ast.keyword(arg="rank", value=ast.Constant(value=int(rank)))],
+        ) if what == "channels":
+            numbers = [neuron for entry in rest for neuron in _neurons(entry)]
+            good = key.endswith(".IN") and bool(_SEVERAL.fullmatch(key)) and type(rank) is int and rank > 0
+            good = good and len(set(numbers)) == len(numbers) > 0 and min(numbers) >= 0
+            key = f"{key}{BESIDE}"
         case _:
             good = False
     if not good:
         raise SourceError(f"{file}:{call.lineno}: expected {_STORED_AS[what]}; not {ast.unparse(call)[:80]}")
-    form: Form = "lifted" if what == "lifted" else "mean" if what == "mean" else "means"
-    return Statement(key, form, Path(), 0, 0, "", neurons=tuple(numbers), rank=int(rank))
+    return Statement(key, _FORMS[what], Path(), 0, 0, "", neurons=tuple(numbers), rank=int(rank))
+
+
+_FORMS: dict[str, Form] = {"lifted": "lifted", "channels": "channels", "mean": "mean", "means": "means"}
+_MOST_NEURONS = 1 << 20
+
+
+def _neurons(entry: ast.expr) -> list[int]:
+    """The neurons that an argument of `channels` names: a number, or `*range(…)`; [-1] for anything else."""
+    match entry:
+        case ast.Constant(value=int(number)) if type(number) is int:
+            return [number]
+        case ast.Starred(value=ast.Call(func=ast.Name(id="range"), args=ends, keywords=[])) if 1 <= len(ends) <= 2:
+            numbers = [end.value for end in ends if isinstance(end, ast.Constant) and type(end.value) is int]
+            if len(numbers) == len(ends) and max(numbers) <= _MOST_NEURONS:
+                return [*range(*numbers)]
+    return [-1]
 
 
 def _kind(key: str, file: str, line: int) -> str:
@@ -350,12 +487,23 @@ def require_small(statement: Statement, config: GPT2Config) -> None:
     raw = count(address, config)
     if holds <= LIFTED_SHARE * raw:
         return
-    most = f"rank {most_rank(config)}" if most_rank(config) else "its mean"
-    advice = f"name at least {fewest_means(config)} neurons" if statement.neurons else f"the most is {most}"
+    advice = _advice(statement, address, config)
     raise SourceError(
         f"{statement.place}: {address} would hold {holds:,} numbers where the raw part has {raw:,}; a lifted part may "
         f"hold {LIFTED_SHARE:.0%} of them: {advice}"
     )
+
+
+def _advice(statement: Statement, address: Address, config: GPT2Config) -> str:
+    """What may be written in the place of a statement that holds too many numbers."""
+    if statement.form == "channels":
+        sharing, enough = len(statement.neurons), fewest_readers(config, statement.rank)
+        most = f"the most for {sharing} neurons is rank {most_rank(config, 'IN', sharing)}"
+        return f"{most}, or name at least {enough} neurons" if enough <= config.n_inner else most
+    if statement.neurons:
+        return f"name at least {fewest_means(config)} neurons"
+    most_of_head = most_rank(config, address.kind)
+    return f"the most is {f'rank {most_of_head}' if most_of_head else 'its mean'}"
 
 
 def _called(call: ast.Call) -> str:
@@ -399,6 +547,21 @@ def _values(call: ast.Call, file: str) -> dict[int, float]:
     if len(values) < len(getattr(call.args[1], "keys", ())):
         raise SourceError(f"{file}:{call.lineno}: constants() names a neuron twice")
     return {int(neuron): float(value) for neuron, value in values.items()}
+
+
+def _sum(call: ast.Call, file: str) -> tuple[str, float, dict[str, float]]:
+    """Neuron, bias and terms of `linear("L01.N0012.IN", -0.31, he=0.8)`."""
+    place = f"{file}:{call.lineno}"
+    match call.args:
+        case [ast.Constant(value=str(key)), bias] if _NEURON.fullmatch(key) and content.number(bias) is not None:
+            _kind(key, file, call.lineno)
+            terms = {word.arg: content.number(word.value) for word in call.keywords if word.arg}
+            if len(terms) == len(call.keywords) and not any(value is None for value in terms.values()):
+                return key, content.number(bias) or 0.0, {name: value or 0.0 for name, value in terms.items()}
+    raise SourceError(
+        f'{place}: expected linear("L01.N0012.IN", -0.31, he=0.8): a neuron, its bias, and values, each once, with '
+        f"their coefficients as numbers; not {ast.unparse(call)[:80]}"
+    )
 
 
 CONFIG_FIELDS = {

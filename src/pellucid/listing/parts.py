@@ -7,18 +7,30 @@ called while it runs.
 
 from __future__ import annotations
 
-import inspect
 import re
 import tomllib
-import traceback
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 
-from .prelude import STATEMENTS, Booleans, Floats, ProgramError, Statement, TokenSets, View
-from .runtime import ACTIVATIONS, Config, in_blocks, layer_norm, matmul, softmax_sums
+from .prelude import (
+    BESIDE,
+    STATEMENTS,
+    VALUES,
+    Booleans,
+    Floats,
+    Integers,
+    Kind,
+    ProgramError,
+    Statement,
+    TokenSets,
+    View,
+)
+from .runtime import ACTIVATIONS, Config, Function, in_blocks, layer_norm, matmul, softmax_sums
+from .values import Sum, Sums, Values, check_sum, layer_of
 
 QUERIES = 64  # queries whose scores are computed at a time: no more keys than they can see, and they stay in the cache
 
@@ -44,7 +56,9 @@ class Source:
             raise ProgramError(f"{statement}: {statement.key} can only run raw; write raw({statement.key!r})")
         self.statement, self.kind = statement, kind
         self.function = function
-        self.asks = tuple(inspect.signature(function).parameters)
+        name = f"{statement.key} ({function.__name__})"
+        self._checked = Function(function, statement.file, str(statement), name)
+        self.asks = self._checked.asks
         if unknown := set(self.asks) - ARGUMENTS[kind]:
             known = ", ".join(sorted(ARGUMENTS[kind])) or "nothing"
             raise ProgramError(
@@ -53,28 +67,7 @@ class Source:
 
     def __call__(self, shape: tuple[int, ...], **given: object) -> Floats:
         """What the source says, in a form that broadcasts to `shape`."""
-        try:
-            with np.errstate(all="ignore"):
-                result = np.asarray(self.function(*(given[name] for name in self.asks)), dtype=np.float32)
-        except Exception as error:
-            raise ProgramError(f"{self._place(error)} raised {type(error).__name__}: {error}") from error
-        if result.ndim > len(shape) or any(
-            n not in (1, m) for n, m in zip(result.shape[::-1], shape[::-1], strict=False)
-        ):
-            raise ProgramError(
-                f"{self.statement} returned shape {list(result.shape)}; it must broadcast to {list(shape)}"
-            )
-        if not np.isfinite(result).all():
-            raise ProgramError(f"{self.statement} returned NaN or infinity")
-        return result
-
-    def _place(self, error: Exception) -> str:
-        """The statement, with the line of its file where the error arose."""
-        lines = [
-            f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).name == self.statement.file
-        ]
-        name = f"{self.statement.key} ({self.function.__name__})"
-        return f"{self.statement.file}:{lines[-1] if lines else self.statement.line}: {name}"
+        return self._checked(shape, given)
 
 
 @dataclass(frozen=True)
@@ -86,7 +79,24 @@ class Lifted:
     bias: Floats  # [model]
 
 
-Runs = Source | Lifted | float | str  # a function, vectors, a constant (of a neuron), "raw" or "mean"
+@dataclass(frozen=True)
+class Compared:
+    """Where a head looks by a few directions: `x @ read_q + bias` of the query with `x @ read_k` of the key."""
+
+    read_q: Floats  # [model, rank]
+    read_k: Floats  # [model, rank]
+    bias: Floats  # [rank]
+
+
+@dataclass(frozen=True)
+class Reads:
+    """When a neuron fires, by a few directions of the normed residual stream: its column of weights, and its bias."""
+
+    weight: Floats  # [model]
+    bias: float
+
+
+Runs = Source | Sum | Lifted | Compared | Reads | float | str  # or a neuron's constant, "raw", or "mean"
 
 
 class Plan:
@@ -110,9 +120,12 @@ class Plan:
 
     def runs(self, address: str) -> Runs:
         """What the part at `address`, which is no neuron, runs."""
-        if address not in STATEMENTS:
+        statement, beside = STATEMENTS.get(address), STATEMENTS.get(f"{address}{BESIDE}")
+        if statement is None and beside is None:
             raise ProgramError(f"{_file(address)} has no statement for {address}; add raw({address!r})")
-        return self._choose(address, STATEMENTS[address])
+        if beside is not None and "QK" not in self.off:
+            return self.compared(beside) if self._is_dropped(address) else "raw"
+        return "mean" if statement is None else self._choose(address, statement)
 
     def neurons(self, layer: int, kind: str) -> list[tuple[int, Runs]]:
         """The neurons of a layer that do not run raw, with what they run; `kind` is IN or OUT."""
@@ -122,17 +135,29 @@ class Plan:
         if missing and rest not in STATEMENTS:
             raise ProgramError(f"{_file(rest)} has no statement for neuron {missing[0]} ({kind}); add raw({rest!r})")
         chosen = {neuron: self._choose(f"L{layer:02d}.N{neuron:04d}.{kind}", own[neuron]) for neuron in own}
+        beside = STATEMENTS.get(f"L{layer:02d}.{kind}{BESIDE}")
+        if beside is not None and kind not in self.off:
+            chosen |= self._reading(beside)
         if missing and kind in self.off:
             chosen |= dict.fromkeys(missing, "mean")
         return [(neuron, chosen[neuron]) for neuron in sorted(chosen) if chosen[neuron] != "raw"]
+
+    @cached_property
+    def values(self) -> Values:
+        """The named values, and what heads have to see for those that neurons read."""
+        sums = {layer_of(s.file) for s in STATEMENTS.values() if s.form == "linear"}
+        running = [how for layer in sorted(sums) for _, how in self.neurons(layer, "IN") if isinstance(how, Sum)]
+        return Values(self.config, [name for how in running for name in how.terms])
 
     def sources(self) -> list[Source]:
         """The functions of all statements, whether they run or their residual makes up for them."""
         return [Source(statement) for statement in STATEMENTS.values() if statement.function]
 
     def check(self, vocabulary: TokenSets) -> None:
-        """Try every source out. Raises `ProgramError` naming the part that is broken."""
+        """Try every source and value out. Raises `ProgramError` naming the one that is broken."""
         probe(self.sources(), self.config, vocabulary)
+        if VALUES:
+            probe_values(Values(self.config, VALUES), self.config, vocabulary)
 
     def mean(self, name: str) -> Floats:
         """A mean over text, for a part that has neither its weights nor a source."""
@@ -143,14 +168,54 @@ class Plan:
     def lifted(self, statement: Statement) -> Lifted:
         """The vectors of a lifted head; those of a lower rank are the first of those of a higher one."""
         address, rank = statement.key, statement.rank
-        names = [f"lifted.{address}.{name}" for name in ("read", "write", "centre")]
-        held = [self.weights[name] for name in names if name in self.weights]
-        if len(held) < len(names) or len(held[1]) < rank:
-            most = f"vectors up to rank {len(held[1])}" if len(held) == len(names) else "none; decompile again"
-            raise ProgramError(f"{statement} of rank {rank}: weights.safetensors has {most}")
-        read, write, centre = held[0][:, :rank], held[1][:rank], held[2][:rank]
+        read, write, centre = self._vectors(statement, address, ("read", "write", "centre"))
+        read, write, centre = read[:, :rank], write[:rank], centre[:rank]
         head = int(address[address.index("H") + 1 : -len(".OV")])
         return Lifted(read, write, self.mean(f"{address.partition('.')[0]}.OV")[head] - centre @ write)
+
+    def compared(self, statement: Statement) -> Compared:
+        """The vectors by which a lifted head looks."""
+        address, rank = statement.key.removesuffix(BESIDE), statement.rank
+        read_q, read_k, bias = self._vectors(statement, address, ("read_q", "read_k", "bias"))
+        return Compared(read_q[:, :rank], read_k[:, :rank], bias[:rank])
+
+    def reads(self, statement: Statement) -> tuple[Floats, Floats]:
+        """What neurons of a layer read along its channels: weights [model, neuron] and biases [neuron]."""
+        address, rank = statement.key.removesuffix(BESIDE), statement.rank
+        names = ("read", "write", "centre", "offset")
+        read, write, centre, offset = self._vectors(statement, address, names)
+        return read[:, :rank] @ write[:rank], offset - centre[:rank] @ write[:rank]
+
+    def _vectors(self, statement: Statement, address: str, names: tuple[str, ...]) -> list[Floats]:
+        """Vectors of a lifted part, of all ranks; those of a lower rank are the first of those of a higher one."""
+        held = [
+            self.weights[f"lifted.{address}.{name}"] for name in names if f"lifted.{address}.{name}" in self.weights
+        ]
+        if len(held) < len(names) or held[0].shape[1] < statement.rank:
+            most = f"vectors up to rank {held[0].shape[1]}" if len(held) == len(names) else "none; decompile again"
+            raise ProgramError(f"{statement} of rank {statement.rank}: weights.safetensors has {most}")
+        rank = held[0].shape[1]
+        if f"lifted.{address}.tuned" in self.weights and rank != statement.rank:
+            raise ProgramError(
+                f"{statement} of rank {statement.rank}: its vectors were tuned at rank {rank}, which they are good for "
+                f"alone; write rank={rank}, or remove tuned.safetensors and decompile again"
+            )
+        return held
+
+    def _reading(self, statement: Statement) -> dict[int, Runs]:
+        """What the neurons of a `channels` statement run in the full program."""
+        at = statement.key.partition(".")[0]
+        free = {neuron for neuron in statement.neurons if self._is_dropped(f"{at}.N{neuron:04d}.IN")}
+        if not free:
+            return dict.fromkeys(statement.neurons, "raw")
+        weights, biases = self.reads(statement)
+        if strange := sorted(neuron for neuron in free if not np.isfinite(biases[neuron])):
+            raise ProgramError(f"{statement}: neuron {strange[0]} is none of those that its channels were tuned for")
+        return {n: Reads(weights[:, n], float(biases[n])) if n in free else "raw" for n in statement.neurons}
+
+    def _is_dropped(self, address: str) -> bool:
+        """Whether a part's residual is dropped for good."""
+        return address in self.dropped or any(pattern.fullmatch(address) for pattern in self.patterns)
 
     def _choose(self, address: str, statement: Statement) -> Runs:
         """Raw, lifted, mean, constant or function, by form and residual."""
@@ -158,13 +223,14 @@ class Plan:
         source = Source(statement) if statement.function else None
         if statement.form == "raw" or (self.off and statement.form in ("lifted", "mean", "means")):
             return "mean" if kind in self.off else "raw"
-        dropped = address in self.dropped or any(pattern.fullmatch(address) for pattern in self.patterns)
-        if kind not in self.off and not dropped:
+        if kind not in self.off and not self._is_dropped(address):
             return "raw"  # source + (raw − source)
         if statement.form == "lifted":
             return self.lifted(statement)
         if statement.form in ("mean", "means"):
             return "mean"
+        if statement.form == "linear":
+            return Sum(statement.bias, statement.terms)
         return source or statement.values[int(address.split(".")[1][1:])]
 
     def _statements(self, layer: int, kind: str) -> dict[int, Statement]:
@@ -191,6 +257,7 @@ class Plan:
             raise ProgramError(f"{statement}: this model has no such part")
         if statement.file != _file(statement.key):
             raise ProgramError(f"{statement} belongs into {_file(statement.key)}")
+        check_sum(statement)
 
 
 def _file(address: str) -> str:
@@ -261,19 +328,23 @@ class Attention:
             plan.weights[f"{name}.c_proj.weight"],
             _bias(plan, f"L{layer:02d}.ATTN.B", f"{name}.c_proj.bias"),
         )
+        self.layer, self.values = layer, plan.values
         self.looks: list[tuple[int, Source]] = []
         self.moves: list[tuple[int, Source]] = []
         size = config.model // config.heads
         uniform: list[int] = []  # columns of queries that are not needed
         silent: list[int] = []  # rows through which nothing is written
         lifts: list[tuple[range, Lifted]] = []  # columns of values, and what takes their place
+        compared: list[tuple[range, Compared]] = []  # columns of queries, and what is compared in their place
         for head in range(config.heads):
             address = f"L{layer:02d}.H{head:02d}"
             look, move = plan.runs(f"{address}.QK"), plan.runs(f"{address}.OV")
             columns = range(head * size, (head + 1) * size)
             if isinstance(look, Source):
                 self.looks.append((head, look))
-            if look != "raw":
+            if isinstance(look, Compared):
+                compared.append((columns, look))
+            elif look != "raw":
                 uniform += columns
             if isinstance(move, Source):
                 self.moves.append((head, move))
@@ -290,6 +361,8 @@ class Attention:
             self.w_out = _without(self.w_out, silent, axis=0)
         for columns, lift in lifts:
             self._fold(columns, lift)
+        for columns, look in compared:
+            self._compare(columns, look)
 
     def _fold(self, columns: range, lift: Lifted) -> None:
         """Let a head carry `x @ read` in the place of its values, and write that through `write`."""
@@ -300,6 +373,15 @@ class Attention:
         self.w_in[:, first : first + rank] = lift.read
         self.w_out[columns.start : columns.start + rank] = lift.write  # in a copy, where the head's rows are 0
         self.b_out = self.b_out + lift.bias
+
+    def _compare(self, columns: range, look: Compared) -> None:
+        """Let a head compare a few directions in the place of its queries and keys."""
+        model, rank = look.read_q.shape
+        both = [*columns, *(model + column for column in columns)]
+        self.w_in, self.b_in = _without(self.w_in, both, axis=1), _without(self.b_in, both, axis=0)
+        for first, read in ((columns.start, look.read_q), (model + columns.start, look.read_k)):
+            self.w_in[:, first : first + rank] = read
+        self.b_in[columns.start : columns.start + rank] = look.bias
 
     def __call__(self, x: Floats, view: View, held: Floats) -> Floats:
         """What the heads write, [batch, pos, model].
@@ -322,6 +404,7 @@ class Attention:
             last = min(first + QUERIES, new)
             seen = view.past + last
             pattern, sums = self._looks(queries[:, :, first:last], keys[..., :seen], view, first)
+            self.values.see(self.layer, pattern, sums, view, first)
             if moved is not None:
                 pattern /= sums
                 sums = np.ones((), np.float32)
@@ -368,27 +451,39 @@ class MLP:
         if reads:
             self.w_in = _without(self.w_in, [neuron for neuron, _ in reads], axis=1)
             self.b_in = self.b_in.copy()
+        sums = [(neuron, how) for neuron, how in reads if isinstance(how, Sum)]
+        self.sums = Sums(plan.values, sums)
         for neuron, how in reads:
-            if not isinstance(how, Source):
+            if isinstance(how, Sum):
+                self.b_in[neuron] = how.bias
+            elif isinstance(how, Reads):
+                self.w_in[:, neuron], self.b_in[neuron] = how.weight, how.bias
+            elif not isinstance(how, Source):
                 self.b_in[neuron] = how if isinstance(how, float | int) else plan.mean(f"L{layer:02d}.IN")[neuron]
         if writes:
             self.w_out = _without(self.w_out, [neuron for neuron, _ in writes], axis=0)
         if means := [neuron for neuron, how in writes if how == "mean"]:
             self.b_out = self.b_out + plan.mean(f"L{layer:02d}.OUT")[means].sum(0)
-        self.raw_fires = len(reads) < plan.config.neurons
+        self.raw_fires = any(isinstance(how, Reads) for _, how in reads) or len(reads) < plan.config.neurons
 
     def __call__(self, x: Floats, view: View) -> Floats:
         """What the neurons write, [batch, pos, model], given the normed residual stream `x`."""
-        fires = matmul(x, self.w_in) if self.raw_fires else np.zeros((*x.shape[:2], self.w_in.shape[1]), np.float32)
-        fires += self.b_in
-        for neuron, source in self.fires:
-            fires[..., neuron] = source(fires.shape[:2], here=view.here)
+        fires = self.pre_activations(x, view)
         in_blocks(self.activation, fires)
         write = matmul(fires, self.w_out)
         write += self.b_out
         for neuron, source in self.writes:
             write += source(write.shape, here=view.here, fires=fires[..., neuron])
         return write
+
+    def pre_activations(self, x: Floats, view: View) -> Floats:
+        """How strongly the neurons are driven, [batch, pos, neuron]."""
+        fires = matmul(x, self.w_in) if self.raw_fires else np.zeros((*x.shape[:2], self.w_in.shape[1]), np.float32)
+        fires += self.b_in
+        for neuron, source in self.fires:
+            fires[..., neuron] = source(fires.shape[:2], here=view.here)
+        self.sums(fires, view)
+        return fires
 
 
 def unembedding(plan: Plan) -> Floats:
@@ -435,6 +530,14 @@ class FewTokens:
         """Which tokens `texts` are folded into, with a False for no token at the end."""
         return np.isin(np.arange(self.count + 1), [self.id_of(text) for text in texts])
 
+    def levels(self, kinds: tuple[Kind, ...]) -> tuple[Integers, Floats]:
+        """A row of levels for each token that others are folded into: that of the last one that is of any kind."""
+        at, rows = self.vocabulary.levels(kinds)
+        folded = np.zeros((self.count + 1, len(kinds)), np.float32)
+        named = np.flatnonzero(at)
+        folded[named % self.count] = rows[at[named]]
+        return np.arange(self.count + 1), folded
+
 
 def probe(sources: list[Source], config: Config, vocabulary: TokenSets) -> None:
     """Call every source once on a short made-up text, so that a broken one is known before anything is measured.
@@ -442,11 +545,9 @@ def probe(sources: list[Source], config: Config, vocabulary: TokenSets) -> None:
     Raises `ProgramError` naming the part: also where a source looks at what comes later, which shows in rows that
     differ in their second half only.
     """
-    rows, length, few = 4, min(16, config.positions), min(5, config.vocabulary)
+    view = _made_up(config, vocabulary)
+    rows, length = view.ids.shape
     half = length // 2
-    ids = np.random.default_rng(0).integers(0, few, (rows, length))
-    ids[:, :half] = ids[0, :half]
-    view = View(ids, 0, FewTokens(vocabulary, few))
     tri = np.tri(length, dtype=np.float32)
     given: dict[str, object] = {"here": view.here, "query": view.query(0, length), "key": view.key(length)}
     given |= {"pattern": np.broadcast_to(tri / tri.sum(1, keepdims=True), (rows, length, length))}
@@ -460,3 +561,24 @@ def probe(sources: list[Source], config: Config, vocabulary: TokenSets) -> None:
         early = said[:, :half] * tri[:half] if source.kind == "QK" else said[:, :half]
         if not (early == early[:1]).all():
             raise ProgramError(f"{source.statement} depends on tokens that come later")
+
+
+def probe_values(values: Values, config: Config, vocabulary: TokenSets) -> None:
+    """Call every named value once on a short made-up text, where heads look at all keys alike; see `probe`."""
+    view = _made_up(config, vocabulary)
+    rows, length = view.ids.shape
+    pattern = np.broadcast_to(np.tri(length, dtype=np.float32), (rows, config.heads, length, length))
+    for layer in range(config.layers):
+        values.see(layer, pattern, pattern.sum(-1, keepdims=True), view, 0)
+    for name, found in values.named.items():
+        early = values(name, view)[:, : length // 2]
+        if not (early == early[:1]).all():
+            raise ProgramError(f"{found.value} depends on tokens that come later")
+
+
+def _made_up(config: Config, vocabulary: TokenSets) -> View:
+    """A few rows of text that differ in their second half only, in a few tokens that stand for all."""
+    rows, length, few = 4, min(16, config.positions), min(5, config.vocabulary)
+    ids = np.random.default_rng(0).integers(0, few, (rows, length))
+    ids[:, : length // 2] = ids[0, : length // 2]
+    return View(ids, 0, FewTokens(vocabulary, few))

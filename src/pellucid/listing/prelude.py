@@ -6,11 +6,16 @@ Every address of the model has exactly one statement:
     @source("L00.H01.QK") def ...            runs the function below it
     constants("L00.IN", {12: -0.83})         neuron 12 of layer 0 always has the pre-activation -0.83
     lifted("L00.H02.OV", rank=5)             moves what the weights say, but along 5 directions alone
+    lifted("L00.H02.QK", rank=9)             looks where the weights say, but compares 9 directions alone
+    channels("L00.IN", 3, 17, rank=40)       neurons 3 and 17 read 40 directions alone, the same for all that are named
     mean("L00.H03.OV")                       does the same everywhere: what it does on average over text
     means("L00.OUT", 3, 17, 99)              neurons 3, 17 and 99 always write what they write on average
     raw("L00.N*.IN")                         every neuron of layer 0 that has no statement of its own
+    linear("L01.N0012.IN", -0.3, he=0.8)     a neuron whose pre-activation is a bias plus 0.8 times the value `he`
 
-The vectors of `lifted`, `mean` and `means` are data: they stand in `weights.safetensors` under names of their own.
+`lifted` (QK) and `channels` take the place of the weights. They may stand beside a raw statement or a source, which is
+what runs with sources only. The vectors of `lifted`, `channels`, `mean` and `means` are data: they stand in
+`weights.safetensors` under names of their own.
 
 What a source is given, by the names of its arguments, and what it returns (anything that broadcasts to the shape):
 
@@ -25,6 +30,12 @@ What a source is given, by the names of its arguments, and what it returns (anyt
 
 `query`, `key` and `here` are places in the text: `.token`, `.previous` (the token before), `.before(k)` and
 `.position`. A `query` looks from its place back at every `key`, which is never later.
+
+Kinds of tokens stand in `words.py`: `names = kind({1.0: (" Ada", " Ida"), 0.4: (" Bo",)})`, and `names(here.token)` is
+how much each token is of that kind. A function under `@value` is a named value, [batch, pos], that neurons of its layer
+and of later ones may sum. It may ask for `here`, for values that are defined earlier, and for `seen`: what a head sees
+of a kind, `seen(0, 3, names)` for head 3 of layer 0, is the sum over keys of its pattern times how much the token there
+is of that kind; `seen(0, 3, names, 1)` is about the token before.
 """
 
 from __future__ import annotations
@@ -41,12 +52,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
+    "channels",
     "constants",
     "curve",
     "distance",
     "exp",
+    "kind",
     "latest",
     "lifted",
+    "linear",
     "log",
     "maximum",
     "mean",
@@ -56,6 +70,7 @@ __all__ = [
     "select",
     "source",
     "sqrt",
+    "value",
     "where",
 ]
 
@@ -77,13 +92,15 @@ class Statement:
     """One line or function of `embedding.py` or a layer file; `key` is the address or pattern that it names."""
 
     key: str
-    form: str  # "raw", "source", "constants", "lifted", "mean" or "means"
+    form: str  # "raw", "source", "constants", "linear", "lifted", "channels", "mean" or "means"
     file: str
     line: int
     function: Callable[..., Any] | None = None
     values: dict[int, float] = field(default_factory=dict)  # of `constants`: neuron -> pre-activation
-    neurons: tuple[int, ...] = ()  # of `constants` and `means`: the neurons that it is about
-    rank: int = 0  # of `lifted`: how many directions
+    neurons: tuple[int, ...] = ()  # of `constants`, `channels` and `means`: the neurons that it is about
+    rank: int = 0  # of `lifted` and `channels`: how many directions
+    bias: float = 0.0  # of `linear`
+    terms: dict[str, float] = field(default_factory=dict)  # of `linear`: value -> its coefficient
 
     def __str__(self) -> str:
         name = f" ({self.function.__name__})" if self.function else ""
@@ -91,6 +108,7 @@ class Statement:
 
 
 STATEMENTS: dict[str, Statement] = {}
+BESIDE = ".lifted"  # ends the keys of statements that stand beside a raw part or a source, in the place of the weights
 _KEY = re.compile(
     r"L\d{2,}\.(H\d{2,}\.(QK|OV)|N(\d{4,}|\*)\.(IN|OUT)|ATTN\.B|MLP\.B|LN1|LN2)|LNF|EMB\.TOK|EMB\.POS|UNEMB"
 )
@@ -120,15 +138,38 @@ def constants(neurons: str, values: dict[int, float]) -> None:
     _register(Statement(neurons, "constants", file, line, values=dict(values), neurons=tuple(values)), checked=True)
 
 
-def lifted(address: str, *, rank: int) -> None:
-    """A head that moves what its weights say along `rank` directions alone: `lifted("L00.H02.OV", rank=5)`.
+def linear(address: str, bias: float, **terms: float) -> None:
+    """A neuron whose pre-activation is `bias` plus named values, each times its coefficient."""
+    file, line = _caller()
+    if not re.fullmatch(r"L\d{2,}\.N\d{4,}\.IN", address):
+        raise ProgramError(f'{file}:{line}: linear() is for a neuron, for example "L01.N0012.IN", not {address!r}')
+    _register(Statement(address, "linear", file, line, bias=bias, terms=terms))
 
-    Its write is the pattern-weighted mean of `x @ read`, times `write`, plus a bias; x is the normed residual stream.
+
+def lifted(address: str, *, rank: int) -> None:
+    """A head that moves, or looks where, its weights say along `rank` directions alone: `lifted("L00.H02.OV", rank=5)`.
+
+    OV: its write is the pattern-weighted mean of `x @ read`, times `write`, plus a bias; x is the normed residual
+    stream. QK: its scores are `(x @ read_q + bias)` of the query times `x @ read_k` of the key.
     """
     file, line = _caller()
-    if not address.endswith(".OV") or type(rank) is not int or rank < 1:
+    if not address.endswith((".OV", ".QK")) or type(rank) is not int or rank < 1 or not _KEY.fullmatch(address):
         raise ProgramError(f'{file}:{line}: expected lifted("L00.H02.OV", rank=5), not {address!r} of rank {rank!r}')
-    _register(Statement(address, "lifted", file, line, rank=rank))
+    beside = address.endswith(".QK")
+    _register(Statement(f"{address}{BESIDE}" if beside else address, "lifted", file, line, rank=rank), checked=beside)
+
+
+def channels(layer: str, *neurons: int, rank: int) -> None:
+    """Neurons that read `rank` directions alone, the same for all of them: `channels("L00.IN", 3, 17, rank=40)`.
+
+    Their pre-activations are `(x @ read) @ write`, plus biases; x is the normed residual stream.
+    """
+    file, line = _caller()
+    if not re.fullmatch(r"L\d{2,}\.IN", layer) or type(rank) is not int or rank < 1 or not neurons:
+        raise ProgramError(
+            f'{file}:{line}: expected channels("L00.IN", 3, 17, rank=40), not {layer!r} of rank {rank!r}'
+        )
+    _register(Statement(f"{layer}{BESIDE}", "channels", file, line, neurons=neurons, rank=rank), checked=True)
 
 
 def mean(address: str) -> None:
@@ -167,6 +208,78 @@ def _caller() -> tuple[str, int]:
     return Path(frame.f_code.co_filename).name, frame.f_lineno
 
 
+# --- kinds of tokens, and named values --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Kind:
+    """How much each token is of a kind; one that is not named is not of it at all."""
+
+    levels: dict[float, tuple[str | int, ...]]  # level -> tokens, by their text or id
+    place: str
+
+    def __call__(self, tokens: Tokens) -> Floats:
+        """How much each of `tokens` is of this kind, in their shape; 0 where there is none."""
+        if not isinstance(tokens, Tokens):
+            raise TypeError(f"a kind is asked about tokens, for example here.token, not about {tokens!r:.40}")
+        return tokens.level(self)
+
+
+@dataclass(frozen=True)
+class Value:
+    """A named value: its function, and where it stands."""
+
+    name: str
+    function: Callable[..., Any]
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.name} (value)"
+
+
+VALUES: dict[str, Value] = {}
+
+
+def kind(levels: dict[float, tuple[str | int, ...]]) -> Kind:
+    """A kind of tokens: `kind({1.0: (" Ada", " Ida"), 0.4: (" Bo",)})`."""
+    file, line = _caller()
+    return Kind(levels, f"{file}:{line}")
+
+
+def value(function: Function) -> Function:
+    """The decorated function is a named value of its layer, called as the function is."""
+    code = function.__code__
+    found = Value(function.__name__, function, Path(code.co_filename).name, code.co_firstlineno)
+    if earlier := VALUES.get(found.name):
+        raise ProgramError(f"{found} is already defined at {earlier.file}:{earlier.line}; give one another name")
+    VALUES[found.name] = found
+    return function
+
+
+def level_rows(kinds: tuple[Kind, ...], id_of: Callable[[str | int], int], count: int) -> tuple[Integers, Floats]:
+    """For `count` ids, and no token at the end, a row of levels: `rows[at[id]]` [kind] is how much it is of each kind.
+
+    Raises `ProgramError` where a kind names a token twice.
+    """
+    named: list[dict[int, float]] = []
+    for of_kind in kinds:
+        levels: dict[int, float] = {}
+        for level, tokens in of_kind.levels.items():
+            for token in tokens:
+                if id_of(token) in levels:
+                    raise ProgramError(f"{of_kind.place}: the kind names the token {token!r} twice")
+                levels[id_of(token)] = level
+        named.append(levels)
+    ids = sorted({id for levels in named for id in levels})
+    at = np.zeros(count + 1, np.int64)
+    at[ids] = range(1, len(ids) + 1)
+    rows = np.zeros((len(ids) + 1, len(kinds)), np.float32)
+    for column, levels in enumerate(named):
+        rows[at[list(levels)], column] = list(levels.values())
+    return at, rows
+
+
 # --- places in the text: what a source is given -----------------------------------------------------------------------
 
 
@@ -180,6 +293,10 @@ class TokenSets(Protocol):
 
     def members(self, texts: tuple[str | int, ...]) -> Booleans:
         """Which ids are among texts or ids, with a False for no token at the end."""
+        ...
+
+    def levels(self, kinds: tuple[Kind, ...]) -> tuple[Integers, Floats]:
+        """How much tokens are of `kinds`, see `level_rows`."""
         ...
 
 
@@ -207,6 +324,18 @@ class Tokens:
     def one_of(self, *texts: str | int) -> Booleans:
         """Where the token is one of `texts` (or token ids)."""
         return self.vocabulary.members(texts)[self.ids]
+
+    @cached_property
+    def _levels(self) -> dict[Kind, Floats]:
+        """What has been looked up so far."""
+        return {}
+
+    def level(self, of_kind: Kind) -> Floats:
+        """How much each token is of a kind."""
+        if of_kind not in self._levels:
+            at, rows = self.vocabulary.levels((of_kind,))
+            self._levels[of_kind] = rows[at[self.ids], 0]
+        return self._levels[of_kind].copy()
 
 
 @dataclass(frozen=True)
@@ -256,6 +385,33 @@ class View:
     def here(self) -> Place:
         """The new positions, [batch, pos]."""
         return Place(self.ids, self.past, self.ids.shape[1], (slice(None), slice(None)), self.vocabulary)
+
+    @cached_property
+    def values(self) -> dict[str, Floats]:
+        """The named values that have been computed for the new positions so far, [batch, pos]."""
+        return {}
+
+    @cached_property
+    def seen(self) -> dict[tuple[int, int], Floats]:
+        """What heads, by layer and number, see of the kinds they are asked for, [batch, pos, kind]."""
+        return {}
+
+    def levels(self, kinds: tuple[tuple[Kind, int], ...]) -> Floats:
+        """How much every token so far is of `kinds`, or the one some steps before it, [batch, position, kind]."""
+        if kinds not in self._levels:
+            everywhere = Place(self.ids, 0, self.ids.shape[1], (slice(None), slice(None)), self.vocabulary)
+            found = np.empty((*self.ids.shape, len(kinds)), np.float32)
+            for steps in {steps for _, steps in kinds}:
+                columns = [n for n, (_, back) in enumerate(kinds) if back == steps]
+                at, rows = self.vocabulary.levels(tuple(kinds[n][0] for n in columns))
+                found[..., columns] = rows[at[everywhere.before(steps).ids]]
+            self._levels[kinds] = found
+        return self._levels[kinds]
+
+    @cached_property
+    def _levels(self) -> dict[tuple[tuple[Kind, int], ...], Floats]:
+        """What has been looked up so far."""
+        return {}
 
     def query(self, first: int, last: int) -> Place:
         """The new positions from `first` to before `last`, [batch, query, 1]."""

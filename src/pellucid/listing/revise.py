@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Collection, Mapping
 
 from pellucid.base.errors import SourceError
 from pellucid.listing import prelude
-from pellucid.listing.language import check
+from pellucid.listing.content import imported_kinds
+from pellucid.listing.language import check, definitions
 from pellucid.listing.pages import raw
 from pellucid.listing.parse import Page, order, read_page
 
@@ -17,14 +19,15 @@ _GROUP = re.compile(r'raw\("L\d+\.(H00\.QK|ATTN\.B|N\*\.IN)"')
 """Statements that emission sets apart from the one before by a blank line."""
 _APART = ("constants(", "means(")
 """Statements about several neurons stand apart."""
-_NEEDLESS = re.compile(r"L\d+\.(IN|OUT|N\d+\.(IN|OUT))")
-"""Statements that a raw part can do without: those about single neurons."""
+_NEEDLESS = re.compile(r"L\d+\.(IN|OUT|N\d+\.(IN|OUT)|(IN|H\d+\.QK)\.lifted)")
+"""Statements that a raw part can do without: those about single neurons, and those that stand beside others."""
 
 
-def revise(page: Page, edits: Mapping[str, str | None]) -> Page:
+def revise(page: Page, edits: Mapping[str, str | None], kinds: Collection[str] = ()) -> Page:
     """The page with the statements of `edits` by key; None is raw, or for one neuron: what its layer's rest does.
 
-    Raises `SourceError` for a text that is not one statement about its key.
+    It imports what it uses of the prelude and of `kinds`, those of `words.py`. Raises `SourceError` for a
+    text that is not one statement about its key.
     """
     old = {statement.key: statement for statement in page.statements}
     taken = _names(page) - {old[key].function for key in edits if key in old}
@@ -37,14 +40,14 @@ def revise(page: Page, edits: Mapping[str, str | None]) -> Page:
     lines = list(page.lines)
     for first, end in sorted(spans, reverse=True):
         _splice(lines, first, end, spans[first, end])
-    revised = _with_imports(read_page(page.path, {}, "\n".join(lines)))
+    revised = _with_imports(read_page(page.path, {}, "\n".join(lines)), kinds)
     check(revised.tree, page.path.name)
     return revised
 
 
 def _names(page: Page) -> set[str | None]:
-    """The functions of a page."""
-    return {node.name for node in page.tree.body if isinstance(node, ast.FunctionDef)}
+    """The functions of a page, and the kinds that it imports."""
+    return {*(node.name for node in page.tree.body if isinstance(node, ast.FunctionDef)), *imported_kinds(page.tree)}
 
 
 def _statement(page: Page, key: str, text: str | None, taken: set[str | None]) -> str:
@@ -67,6 +70,8 @@ def _statement(page: Page, key: str, text: str | None, taken: set[str | None]) -
 def _place(page: Page, key: str) -> int:
     """Where a new statement goes: behind all that run earlier, else before the first that runs later."""
     earlier = [statement.end for statement in page.statements if order(statement.key) < order(key)]
+    if earlier and page.values and order(key) > order(f"{key.partition('.')[0]}.LN2"):
+        earlier += [value.end for value in page.values]  # they stand above the neurons that read them
     later = [statement.line - 1 for statement in page.statements if order(statement.key) > order(key)]
     return max(earlier) if earlier else min(later, default=len(page.lines))
 
@@ -104,20 +109,47 @@ def _blank(above: list[str], below: list[str], had: int) -> int:
     return min(had, 2) if below[0].startswith("#") or above[-1].startswith("#") else min(had, 1)
 
 
-def _with_imports(page: Page) -> Page:
-    """The page importing from the prelude whatever of it its text uses, in one line with what it imported before."""
+def _with_imports(page: Page, kinds: Collection[str]) -> Page:
+    """The page importing whatever its text uses from the prelude, and those of `kinds` that it uses and no others."""
     used = {node.id for node in ast.walk(page.tree) if isinstance(node, ast.Name)}
-    wanted = used & set(prelude.__all__)
-    imports = [node for node in page.tree.body if isinstance(node, ast.ImportFrom) and node.module == "prelude"]
-    held = {alias.name for node in imports for alias in node.names}
-    if wanted <= held:
+    prelude_names = _imported(page, "prelude")
+    page = _importing(page, "prelude", prelude_names | (used & set(prelude.__all__)))
+    if not kinds and not _imported(page, "words"):
         return page
-    names = sorted(wanted | held)
-    line = f"from .prelude import {', '.join(names)}"
+    return _importing(page, "words", (used & set(kinds)) - set(definitions(page.tree)))
+
+
+def _imported(page: Page, module: str) -> set[str]:
+    """What a page imports from the prelude or from the kinds of tokens."""
+    nodes = [node for node in page.tree.body if isinstance(node, ast.ImportFrom) and node.module == module]
+    return {alias.name for node in nodes for alias in node.names}
+
+
+def _importing(page: Page, module: str, names: set[str]) -> Page:
+    """The page importing exactly `names` from a module, in one statement, where it imports others now."""
+    if names == _imported(page, module):
+        return page
+    imports = [node for node in page.tree.body if isinstance(node, ast.ImportFrom)]
+    own = [node for node in imports if node.module == module]
     lines = list(page.lines)
-    if imports:
-        lines[imports[0].lineno - 1 : imports[0].end_lineno] = [line]
+    new = _import(module, sorted(names)) if names else []
+    for node in own[:0:-1]:
+        lines[node.lineno - 1 : node.end_lineno] = []
+    if own:
+        lines[own[0].lineno - 1 : own[0].end_lineno] = new
+    elif imports:
+        at = imports[-1].end_lineno or imports[-1].lineno
+        lines[at:at] = new
     else:
-        at = page.tree.body[0].end_lineno if page.docstring else 0
-        lines[at:at] = ["", line]
+        at = (page.tree.body[0].end_lineno or 0) if page.docstring else 0
+        lines[at:at] = ["", *new]
     return read_page(page.path, {}, "\n".join(lines))
+
+
+def _import(module: str, names: list[str]) -> list[str]:
+    """The statement that imports `names`, in as many lines as it takes."""
+    one = f"from .{module} import {', '.join(names)}"
+    if module == "prelude" or len(one) <= 120:
+        return [one]
+    body = textwrap.wrap(f"{', '.join(names)},", 116, initial_indent="    ", subsequent_indent="    ")
+    return [f"from .{module} import (  # fmt: skip", *body, ")"]

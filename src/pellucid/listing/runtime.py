@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import inspect
 import json
 import os
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,6 +119,40 @@ class Cache:
         """A copy of the given rows, cut to their first `length` positions."""
         ids = self.ids[rows, :length]
         return Cache(ids, self.held[:, rows, :length], length, [length])
+
+
+# --- functions of this program ----------------------------------------------------------------------------------------
+
+
+class Function:
+    """A function of a layer file: called with what it asks for, and what it raises or returns is checked."""
+
+    def __init__(self, function: Callable[..., Any], file: str, place: str, name: str):
+        self.function, self.file = function, file
+        self.place, self.name = place, name  # the whole place for messages, and the name without file and line
+        self.line = function.__code__.co_firstlineno
+        self.asks = tuple(inspect.signature(function).parameters)
+
+    def __call__(self, shape: tuple[int, ...], given: Mapping[str, object]) -> Floats:
+        """What it says, in a form that broadcasts to `shape`."""
+        try:
+            with np.errstate(all="ignore"):
+                result = np.asarray(self.function(*(given[name] for name in self.asks)), dtype=np.float32)
+        except Exception as error:
+            raise ProgramError(f"{self._where(error)} raised {type(error).__name__}: {error}") from error
+        if result.ndim > len(shape) or any(
+            n not in (1, m) for n, m in zip(result.shape[::-1], shape[::-1], strict=False)
+        ):
+            raise ProgramError(f"{self.place} returned shape {list(result.shape)}; it must broadcast to {list(shape)}")
+        if not np.isfinite(result).all():
+            raise ProgramError(f"{self.place} returned NaN or infinity")
+        return result
+
+    def _where(self, error: Exception) -> str:
+        """Its name, with the line of its file where the error arose."""
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if Path(frame.filename).name == self.file]
+        return f"{self.file}:{lines[-1] if lines else self.line}: {self.name}"
 
 
 # --- processors -------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from .prelude import Booleans, ProgramError
+from .prelude import Booleans, Floats, Integers, Kind, ProgramError, level_rows
 
 # White_Space of Unicode without the plain space. Python's own \s also has U+001C to U+001F.
 _SPACES = "\t\n\v\f\r\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
@@ -145,6 +145,11 @@ class Vocabulary:
         table = np.zeros(len(self._data["pieces"]) + 1, np.bool_)
         table[[self.id_of(text) for text in texts]] = True
         return table
+
+    @cache  # noqa: B019
+    def levels(self, kinds: tuple[Kind, ...]) -> tuple[Integers, Floats]:
+        """How much each token is of `kinds`: a row for every id and one for no token, see `level_rows`."""
+        return level_rows(kinds, self.id_of, len(self._data["pieces"]))
 
     @cached_property
     def _splitter(self) -> re.Pattern[str]:

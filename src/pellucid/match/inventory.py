@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pellucid.base.address import Address
 from pellucid.base.files import sha256_text
 from pellucid.explain.evidence import Measurement
 from pellucid.explain.symbols import Symbol
+from pellucid.listing.content import Value
 from pellucid.listing.count import count_program
 from pellucid.listing.parse import STORED, Statement
 from pellucid.match.progress import State
@@ -34,6 +35,14 @@ class Entry:
     numbers: int
     symbol: Symbol | None
     measured: dict[str, dict[str, Measurement]]
+    values: tuple[Value, ...] = ()
+    """The named values that it reads, directly or through others."""
+
+    @property
+    def text(self) -> str:
+        """What explains it: its statement, behind the named values that it reads."""
+        assert self.statement is not None
+        return "\n\n\n".join([*(value.text for value in self.values), self.statement.text])
 
     @property
     def name(self) -> str:
@@ -53,7 +62,7 @@ class Entry:
             "description": docstring.split("\n\n")[0].strip(),
             "file": self.statement.file.name,
             "line": self.statement.line,
-            "source": self.statement.text,
+            "source": self.text,
             "numbers": self.numbers,
             "measured": {kind: {m: figure(row) for m, row in self.measured.get(kind, {}).items()} for kind in KINDS},
             "contexts": list(contexts),
@@ -66,6 +75,8 @@ def _words(statement: Statement) -> str:
         case "lifted":
             directions = "one direction" if statement.rank == 1 else f"{statement.rank} directions"
             return f"Moves what its weights say along {directions} alone; the vectors are data."
+        case "linear":
+            return f"Sums {len(statement.terms)} named values: {', '.join(statement.terms)}."
         case "mean" | "means":
             return "Is the same everywhere: its mean over text, which is data."
         case _:
@@ -81,7 +92,7 @@ def statement_state(statement: Statement) -> str:
     """The hash by which evidence about a source, or a lifted part, knows whether it has changed since."""
     if statement.form in STORED:
         return lifted_state(statement.rank)
-    return sha256_text(statement.text.strip())[:16]
+    return sha256_text(statement.text.strip() + statement.uses)[:16]
 
 
 def lifted_state(rank: int) -> str:
@@ -99,8 +110,10 @@ def inventory(project: Project) -> list[Entry]:
     entries = []
     for address in listing.config.shape.addresses():
         name = str(address)
-        about = (listing[address], address in dropped, symbols.get(name), dict(measured[name]))
-        entries.append(_entry(project, address, *about, numbers.get(address, 0)))
+        statement = listing[address]
+        values = tuple(listing.values[v] for v in listing.values_of(statement)) if statement.terms else ()
+        about = (statement, address in dropped, symbols.get(name), dict(measured[name]))
+        entries.append(replace(_entry(project, address, *about, numbers.get(address, 0)), values=values))
     return entries
 
 

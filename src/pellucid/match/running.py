@@ -37,6 +37,11 @@ class Running:
 
     def __init__(self, model: Model, program: Program) -> None:
         self.program = program
+        if any(mlp.sums.names for _, mlp in program.model.layers):
+            raise ProjectError(
+                f"{program.directory} has neurons that sum named values and run without residual; the engine does not "
+                "run those, `pellucid verify` and the program itself do"
+            )
         weights, sources = _weights(model, program), _sources(program)
         self.edited = bool(sources)
         """Whether any source runs by itself."""

@@ -12,13 +12,14 @@ from rich.text import Text
 
 from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError
-from pellucid.listing.load import Sources, load_sources
+from pellucid.listing.load import Program, Sources, load_sources
 from pellucid.listing.parse import Listing
 from pellucid.match.examine import agreement, causal_softmax, overlap, source_output
 from pellucid.match.freeze import Frozen, freeze
 from pellucid.match.project import Project
 from pellucid.match.scoreboard import terminal
 from pellucid.match.trust import require_trust
+from pellucid.match.variant import variant
 
 WORST = 8
 """Places that are shown, each from another row."""
@@ -100,7 +101,7 @@ def scratch(project: Project, address: Address | str) -> Scratch:
     statement = listing[address]
     sources = load_sources(project.directory, statement.file.name)
     mean = [np.full_like(values, _average(frozen)) for values in frozen.raw]
-    said = say(sources, listing, frozen) if statement.part_form == "source" else None
+    said = _said(project, sources, listing, frozen) if statement.part_form == "source" else None
     return Scratch(
         str(address),
         f"{statement.place} {statement.function or statement.form}",
@@ -121,10 +122,21 @@ def one(listing: Listing, text: str) -> Address:
     return found[0]
 
 
-def say(sources: Sources, listing: Listing, frozen: Frozen) -> Values:
+def _said(project: Project, sources: Sources, listing: Listing, frozen: Frozen) -> Values:
+    """What the source says; of a neuron that sums named values, which look where the heads do, by running the program.
+
+    All other residuals are on then, so that heads look where the subject's do.
+    """
+    if listing[frozen.address].form != "linear":
+        return say(sources, listing, frozen)
+    with variant(project, dropped=[frozen.address]) as program:
+        return say(program, listing, frozen)
+
+
+def say(sources: Sources | Program, listing: Listing, frozen: Frozen) -> Values:
     """What the source says on every frozen row. Raises `SourceError` for one that is broken or looks ahead."""
     address = frozen.address
-    if listing[address].form == "source":
+    if listing[address].form == "source" and isinstance(sources, Sources):
         sources.check(str(address))
     pairs = zip(frozen.rows, frozen.raw, strict=True)
     return [source_output(sources, listing, address, row[None], values.shape) for row, values in pairs]

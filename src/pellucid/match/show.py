@@ -79,7 +79,7 @@ def _card(entry: Entry) -> RenderableType:
         lines.append(Text(f'  runs from the weights: raw("{entry.address}")'))
     else:
         lines.append(Text(f"  {entry.statement.place}, {entry.numbers} numbers", style="dim"))
-        lines.append(Syntax(entry.statement.text, "python", background_color="default", word_wrap=True))
+        lines.append(Syntax(entry.text, "python", background_color="default", word_wrap=True))
         lines += [Text(line) for line in _evidence(entry)]
     return Group(*lines, Text())
 

@@ -1,0 +1,222 @@
+"""Kinds of tokens and named values as text: what `words.py` and the `@value` functions of the layer files say."""
+
+from __future__ import annotations
+
+import ast
+import keyword
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pellucid.base.address import Shape
+from pellucid.base.errors import SourceError, closest
+from pellucid.listing.language import ASKED, BUILTINS, STATEMENTS, WORDS, definitions, is_docstring, reachable, refuse
+from pellucid.listing.values import layer_of, read_seen
+
+PAGE = "words.py"
+_EXAMPLE = 'kind({1.0: (" Ada", " Ida"), 0.4: (" Bo",)})'
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How much each token is of a kind: levels with the tokens, by their text or id, that have them."""
+
+    name: str
+    levels: dict[float, tuple[str | int, ...]]
+    line: int
+    text: str
+    node: ast.expr
+    """The table of levels, as an expression."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """`words.py`: the kinds of tokens of a program."""
+
+    path: Path
+    text: str
+    kinds: dict[str, Kind]
+    by_person: bool = True
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a value asks a head for: what it sees of a kind, or of that kind `steps` before each key."""
+
+    layer: int
+    head: int
+    kind: str
+    steps: int = 0
+
+
+@dataclass(frozen=True)
+class Value:
+    """A named value: a function of a layer file."""
+
+    name: str
+    layer: int
+    file: Path
+    line: int
+    """First line, decorators included, counted from 1; `end` is the last one."""
+    end: int
+    text: str
+    docstring: str | None
+    asks: tuple[str, ...]
+    """The names of its arguments."""
+    seen: tuple[Seen, ...]
+    kinds: tuple[str, ...]
+    """Those that it uses, by itself or through helper functions."""
+    by_person: bool = True
+
+    @property
+    def place(self) -> str:
+        """File and line, for messages."""
+        return f"{self.file.name}:{self.line}"
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The other values that it asks for."""
+        return tuple(name for name in self.asks if name not in ("here", "seen"))
+
+
+# --- kinds ------------------------------------------------------------------------------------------------------------
+
+
+def read_words(path: Path, text: str) -> Words:
+    """Parse `words.py`. Raises `SourceError` naming file and line of everything that it may not contain."""
+    try:
+        tree = ast.parse(text, path.name)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        line = getattr(error, "lineno", None) or 1
+        raise SourceError(f"{path.name}:{line}: not Python: {getattr(error, 'msg', error)}") from None
+    kinds: dict[str, Kind] = {}
+    wrong: list[tuple[int, str]] = []
+    for number, node in enumerate(tree.body):
+        match node:
+            case ast.Expr() if number == 0 and is_docstring(node):
+                continue
+            case ast.ImportFrom(module="prelude", level=1, names=[ast.alias(name="kind", asname=None)]):
+                continue
+            case ast.Assign(
+                targets=[ast.Name(id=name)],
+                value=ast.Call(func=ast.Name(id="kind"), args=[ast.Dict() as table], keywords=[]),
+            ):
+                wrong += [(node.lineno, reason) for reason in _name_wrong(name, kinds)]
+                levels, reasons = _levels(table)
+                wrong += reasons
+                lines = text.split("\n")[node.lineno - 1 : node.end_lineno]
+                kinds[name] = Kind(name, levels, node.lineno, "\n".join(lines), table)
+            case _:
+                wrong.append((node.lineno, f"`{ast.unparse(node)[:60]}`: expected NAME = {_EXAMPLE}"))
+    refuse(wrong, path.name)
+    return Words(path, text, kinds)
+
+
+def _name_wrong(name: str, kinds: Collection[str]) -> Iterator[str]:
+    """Why a kind may not have this name."""
+    if name in kinds:
+        yield f"{name} is defined twice"
+    if name != name.lower() or name.startswith("__"):
+        yield f"{name} is not in lower case"
+    if name in WORDS | STATEMENTS | BUILTINS | ASKED:
+        yield f"{name} is a word of the language and cannot be given another meaning"
+
+
+def _levels(table: ast.Dict) -> tuple[dict[float, tuple[str | int, ...]], list[tuple[int, str]]]:
+    """The levels of a kind with their tokens, and what is wrong with them."""
+    levels: dict[float, tuple[str | int, ...]] = {}
+    wrong: list[tuple[int, str]] = []
+    named: set[str | int] = set()
+    for key, entry in zip(table.keys, table.values, strict=True):
+        level = number(key)
+        entries = entry.elts if isinstance(entry, ast.Tuple) else []
+        tokens = tuple(token for token in map(_token, entries) if token != -1)
+        if level is None:
+            wrong.append((entry.lineno, f"the level {ast.unparse(key) if key else '**'} is not a number"))
+        elif not isinstance(entry, ast.Tuple) or not 0 < len(tokens) == len(entries):
+            wrong.append((entry.lineno, f"{ast.unparse(entry)[:60]}: expected tokens, such as (' Ada', ' Ida')"))
+        elif level in levels:
+            wrong.append((entry.lineno, f"the level {level} is named twice"))
+        else:
+            levels[level] = tokens
+            twice = [t for n, t in enumerate(tokens) if t in named or t in tokens[:n]]
+            wrong += [(entry.lineno, f"the token {token!r} is named twice") for token in twice]
+            named.update(tokens)
+    return levels, wrong or ([] if levels else [(table.lineno, f"no token is named; expected {_EXAMPLE}")])
+
+
+def _token(node: ast.expr) -> str | int:
+    """The token that an expression names, -1 for anything else."""
+    if isinstance(node, ast.Constant) and (isinstance(node.value, str) or type(node.value) is int):
+        return node.value if not isinstance(node.value, int) or node.value >= 0 else -1
+    return -1
+
+
+def number(node: ast.expr | None) -> float | None:
+    """The number that a literal stands for; None for anything else."""
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        positive = number(node.operand) if isinstance(node.operand, ast.Constant) else None
+        return None if positive is None else -positive
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        value = float(node.value)  # type: ignore[arg-type]
+        return value if math.isfinite(value) and abs(value) < 1e30 else None
+    return None
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+
+def read_values(path: Path, tree: ast.Module, lines: list[str], nodes: Iterable[ast.FunctionDef]) -> Iterator[Value]:
+    """The named values among the functions of a page."""
+    defined = definitions(tree)
+    imported = imported_kinds(tree)
+    for node in nodes:
+        line = node.decorator_list[0].lineno
+        end = node.end_lineno or line
+        calls = [c for c in ast.walk(node) if isinstance(c, ast.Call) and ast.unparse(c.func) == "seen"]
+        seen = map(read_seen, sorted(calls, key=lambda call: (call.lineno, call.col_offset)))
+        yield Value(
+            node.name, layer_of(path.name), path, line, end, "\n".join(lines[line - 1 : end]), ast.get_docstring(node),
+            tuple(arg.arg for arg in node.args.args), tuple(Seen(*found) for found in seen if found),
+            tuple(kinds_of(node.name, defined, imported)),
+        )  # fmt: skip
+
+
+def imported_kinds(tree: ast.Module) -> frozenset[str]:
+    """The kinds that a page imports."""
+    nodes = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "words"]
+    return frozenset(alias.name for node in nodes for alias in node.names)
+
+
+def kinds_of(name: str, defined: Mapping[str, ast.FunctionDef | ast.Assign], imported: Collection[str]) -> list[str]:
+    """The kinds that a function uses, by itself or through helper functions."""
+    if not imported:
+        return []
+    nodes = (node for own in reachable(name, defined) for node in ast.walk(defined[own]))
+    return sorted({node.id for node in nodes if isinstance(node, ast.Name)} & set(imported))
+
+
+def check_values(values: Iterable[Value], kinds: Collection[str], shape: Shape) -> None:
+    """Raise `SourceError` for values, in the order of the files, whose names or arguments are not as they must be."""
+    known: dict[str, Value] = {}
+    for value in values:
+        if value.layer < 0:
+            raise SourceError(f"{value.place}: {value.name} is a value; values stand in the files of layers")
+        if earlier := known.get(value.name):
+            raise SourceError(f"{value.place}: {value.name} stands at {earlier.place} too; rename one of the two")
+        if value.name in kinds or value.name in ASKED or keyword.iskeyword(value.name):
+            raise SourceError(f"{value.place}: {value.name} means something else already; give the value another name")
+        for name in value.values:
+            if name not in known:
+                raise SourceError(
+                    f"{value.place}: {value.name} asks for {name}; it may ask for here, seen, and values that are "
+                    f"defined before it{closest(name, list(known))}"
+                )
+        for seen in value.seen:
+            if not (seen.layer <= value.layer and seen.head < shape.heads):
+                raise SourceError(
+                    f"{value.place}: {value.name} sees by head {seen.head} of layer {seen.layer}; expected one of "
+                    f"{shape.heads} heads, of layer {value.layer} or of one before"
+                )
+        known[value.name] = value
