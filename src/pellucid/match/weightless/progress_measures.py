@@ -1,9 +1,9 @@
 """How far a model that learns to add by rotation has come (Nanda et al., 2023, "Progress measures for grokking").
 
-The measures look at a checkpoint with the key frequencies of a later one, at which the mechanism is complete. The
-restricted loss is that of the waves of these frequencies and the mean alone: it falls as soon as the mechanism is there,
-even where memorised answers drown it. The excluded loss is that on the training rows without these waves: it rises as
-the model stops to need what it has memorised.
+The measures look at a checkpoint with the key frequencies of a later one, at which the mechanism is complete.
+The restricted loss is that of the waves of these frequencies and the mean alone: it falls as soon as the mechanism is
+there, even where memorised answers drown it. The excluded loss is that on the training rows without these waves: it
+rises as the model stops to need what it has memorised.
 """
 
 from __future__ import annotations
