@@ -60,6 +60,7 @@ class Settings:
     quick: bool = False
     pellucid: str = ""
     torch: str = ""
+    understand: int = 0
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 from pellucid import __version__
 from pellucid.experiment.divergence import Divergence
 from pellucid.experiment.ledger import Report
+from pellucid.listing.count import count_lifted
 from pellucid.match.gate import judge
 from pellucid.match.inventory import Entry, inventory
 from pellucid.match.progress import progress
@@ -63,7 +64,9 @@ def page_data(project: Project) -> dict[str, Any]:
         "name": [entry.name for entry in entries],
         "detail": [at.get(entry.address, -1) for entry in entries],
     }
-    worst = json.loads(project.evidence.latest("contexts") or "{}")
+    worst: dict[str, Any] = {}
+    for stage in ("contexts", "worst of understanding"):
+        worst |= json.loads(project.evidence.latest(stage) or "{}")
     shown = [entry.detail(worst.get(str(entry.address), ())) for entry in details]
     return project.report() | {"parts": columns, "details": shown}
 
@@ -98,10 +101,16 @@ def splits(project: Project) -> dict[str, dict[str, Any]]:
 def _numbers(project: Project, entries: list[Entry]) -> dict[str, Any]:
     code = ("QK", "IN")
     return {
-        "program": sum(entry.numbers for entry in entries if entry.address.kind in code),
+        "program": sum(entry.numbers for entry in entries if entry.address.kind in code and _is_source(entry)),
+        "lifted": sum(count_lifted(project.listing()).values()),
         "budget": project.budget,
         "size": project.manifest.settings.size,
     }
+
+
+def _is_source(entry: Entry) -> bool:
+    """Whether an entry has a source, lifted or not."""
+    return entry.statement is not None and entry.statement.part_form == "source"
 
 
 def calibration(project: Project) -> dict[str, float | int | None] | None:

@@ -1,0 +1,60 @@
+"""The sizes of an understanding: how many kinds, values and terms, and what each of their numbers costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pellucid.base.errors import CorpusError
+from pellucid.subject.gpt2 import GPT2Config
+
+STEP_TOKENS = 2048
+"""Tokens of fit text that a step of training sees."""
+TOKENS_A_NUMBER = 2
+"""The least tokens of fit text that must stand behind every number of a program."""
+COEFFICIENT = 2
+"""What a term costs: its coefficient, and the name of what it multiplies."""
+BEND = 3
+"""What a bend of a curve costs: its place as well."""
+SEEN = 4
+"""What a term costs that names a head as well."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`kinds` of tokens, `values` a layer, products of `rank` pairs in a head's scores, and `steps` of training.
+
+    `budget` is how many numbers the sources may hold in all, when training ends.
+    """
+
+    kinds: int
+    values: int
+    rank: int
+    steps: int
+    budget: int
+
+    @property
+    def dense_until(self) -> int:
+        """The step at which pruning begins."""
+        return self.steps // 4
+
+    @property
+    def pruned_at(self) -> int:
+        """The step at which the budget is kept."""
+        return self.steps * 13 // 20
+
+    @property
+    def levelled_at(self) -> int:
+        """The step at which the tokens of a kind are joined into few levels."""
+        return self.steps * 4 // 5
+
+
+def plan_for(config: GPT2Config, budget: int, steps: int, fit_tokens: int) -> Plan:
+    """The plan for a subject within `budget` numbers. Raises `CorpusError` where fit text is too short for it."""
+    needed = TOKENS_A_NUMBER * budget
+    if fit_tokens < needed:
+        raise CorpusError(
+            f"{fit_tokens:,} tokens of fit text are too few for sources of {budget:,} numbers; give at least "
+            f"{needed:,} tokens (--fit-corpus), or a smaller --size"
+        )
+    width = config.n_embd
+    return Plan(kinds=min(width, 64), values=min(width, 64), rank=min(config.d_head, 8), steps=steps, budget=budget)

@@ -1,0 +1,79 @@
+"""Making a student small: the numbers that matter least for what they cost go first, then tokens share levels.
+
+Leaving out a number w raises the KL by about ½ w² F, F being its Fisher information (optimal brain damage; LeCun,
+Denker & Solla, NeurIPS 1989). Training keeps a running mean of squared gradients, which stands in for F.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pellucid.match.levels import clusters
+from pellucid.match.understand.plan import BEND, COEFFICIENT, SEEN
+from pellucid.match.understand.student import PLACES, SHIFTS, Student
+
+MOST_LEVELS = 16
+"""The most levels that a kind may have."""
+ENOUGH = 0.998
+"""The share of what `MOST_LEVELS` levels save that fewer must save to be preferred."""
+
+
+def prices(student: Student, token_numbers: Float[Tensor, " vocab"]) -> dict[str, Tensor]:
+    """What every number that may be left out costs, by tensor; `token_numbers` are those of a token's text."""
+    plan = student.plan
+    found: dict[str, Tensor] = {"kinds": token_numbers[:, None]}
+    own = 1 + PLACES + SHIFTS * plan.kinds
+    for name, tensor in student.tensors.items():
+        match name.partition(".")[2]:
+            case "curve":
+                found[name] = tensor.new_tensor(float(BEND))
+            case "offers" | "seeks.query" | "seeks.key" | "neurons" | "primitives" | "seeks.bias":
+                found[name] = tensor.new_tensor(float(COEFFICIENT))
+            case "values":
+                rows = torch.arange(len(tensor), device=tensor.device)
+                found[name] = torch.where(rows < own, float(COEFFICIENT), float(SEEN))[:, None]
+    return {name: price.to(student.tensors[name]).expand_as(student.tensors[name]) for name, price in found.items()}
+
+
+def held(student: Student, price: Mapping[str, Tensor]) -> float:
+    """What all that is left of a student costs, biases included."""
+    biases = sum(len(tensor) for name, tensor in student.tensors.items() if name.endswith(".bias") and tensor.ndim == 1)
+    return biases + sum(float((price[name] * (student[name] != 0)).sum()) for name in price if name in student.tensors)
+
+
+def prune(student: Student, squares: Mapping[str, Tensor], price: Mapping[str, Tensor], allowed: float) -> None:
+    """Leave out what matters least for its price, until what is left costs at most `allowed`.
+
+    `squares` are the running means of squared gradients. What was left out stays out.
+    """
+    names = [name for name in price if name in student.tensors and name in squares]
+    alive = {name: student[name] != 0 for name in names}
+    worth = torch.cat([(student[n].square() * squares[n] / price[n])[alive[n]].flatten() for n in names])
+    cost = torch.cat([price[n][alive[n]].flatten() for n in names])
+    order = worth.argsort(descending=True)
+    fixed = held(student, price) - float(cost.sum())
+    kept = torch.zeros_like(worth, dtype=torch.bool)
+    kept[order] = cost[order].cumsum(0) <= allowed - fixed
+    start = 0
+    for name in names:
+        mask, count = alive[name].clone(), int(alive[name].sum())
+        mask[alive[name]] = kept[start : start + count]
+        student.masks[name] = mask.to(student.tensors[name])
+        start += count
+
+
+def join_levels(student: Student, squares: Tensor) -> None:
+    """Let the tokens of every kind share at most `MOST_LEVELS` levels, by exact weighted one-dimensional k-means."""
+    table, weight = student["kinds"].detach(), squares + squares.mean() * 1e-3
+    groups = clusters(weight, table, table != 0, MOST_LEVELS, ENOUGH).long()
+    levels = table.new_zeros(MOST_LEVELS, table.shape[1])
+    total = torch.zeros_like(levels).scatter_add_(0, (groups - 1).clamp(min=0), weight * (groups > 0))
+    levels.scatter_add_(0, (groups - 1).clamp(min=0), weight * table)
+    student.tensors["levels"] = levels / total.clamp(min=1e-30)
+    del student.tensors["kinds"]
+    student.masks.pop("kinds", None)
+    student.groups = groups

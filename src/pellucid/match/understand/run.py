@@ -1,0 +1,119 @@
+"""From first sources to sources that know content: the stage of a decompilation that trains, prints and proves them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import torch
+
+from pellucid.base.address import Address
+from pellucid.explain.evidence import Measurement
+from pellucid.explain.symbols import Symbol
+from pellucid.listing.count import literal
+from pellucid.listing.emit import write_content
+from pellucid.match.forms import token_texts
+from pellucid.match.inventory import PASSING, statement_state
+from pellucid.match.project import Project
+from pellucid.match.sources import rows_for
+from pellucid.match.understand.plan import STEP_TOKENS, plan_for
+from pellucid.match.understand.prove import Proof, prove, worst_contexts
+from pellucid.match.understand.student import Student
+from pellucid.match.understand.train import train
+from pellucid.match.understand.write import Printed, printed, write_up
+
+CHECKPOINT = "understanding.safetensors"
+FIT_TOKENS = 3_000_000
+"""The most tokens of fit text that training reads; beyond that it reads them again."""
+TUNE_TOKENS = 20_000
+HELDOUT_TOKENS = {False: 30_000, True: 10_000}
+CONTEXT_TOKENS = 4_096
+ESTIMATED = "second-order estimate"
+SYNTAX = 0.97
+"""The share of the budget that terms are given; the rest is for the syntax around them."""
+
+
+@dataclass(frozen=True)
+class Understanding:
+    """What training found: the student as it is printed, its texts, and its KL on tune text (nats per token)."""
+
+    student: Student
+    texts: Printed
+    tune_kl: float
+
+    @property
+    def addresses(self) -> set[Address]:
+        """All that it has a statement for."""
+        return set(self.texts.statements)
+
+
+def understand(project: Project, steps: int, taken: int) -> Understanding:
+    """Train a student for `steps` within the project's budget less the `taken` numbers of other sources.
+
+    Raises `CorpusError` where fit text is too short for the budget. Training goes on where an earlier run was killed.
+    """
+    model, seed = project.model, project.manifest.settings.seed
+    fit = rows_for(project, "fit", min(FIT_TOKENS, steps * STEP_TOKENS))
+    tune = rows_for(project, "tune", TUNE_TOKENS)
+    whole = project.budget // 100
+    budget = int(SYNTAX * (project.budget - taken)) // max(1, whole) * max(1, whole)
+    plan = plan_for(model.config, budget, steps, fit.numel())
+    student, kl = train(model, plan, fit, tune, token_numbers(project), project.directory / CHECKPOINT, seed)
+    student = printed(student)
+    return Understanding(student, write_up(student, token_texts(model.tokenizer)), kl)
+
+
+def token_numbers(project: Project) -> torch.Tensor:
+    """How many numbers the text of every token counts as."""
+    text = token_texts(project.model.tokenizer)
+    return torch.tensor([float(literal(text(token))) for token in range(project.model.n_vocab)])
+
+
+def write_understanding(project: Project, found: Understanding, chosen: Collection[Address]) -> None:
+    """Let the program say what was found about the `chosen` addresses; what a person wrote stays."""
+    texts = found.texts
+    write_content(
+        project.directory,
+        words=texts.words,
+        values={layer: list(values.values()) for layer, values in enumerate(texts.values)},
+        statements={address: text for address, text in texts.statements.items() if address in chosen},
+    )
+
+
+def prove_understanding(
+    project: Project, found: Understanding, chosen: Collection[Address], *, quick: bool
+) -> tuple[list[Measurement], str]:
+    """Evidence about the `chosen` statements on held-out text, and the worst places of each as JSON."""
+    heldout = rows_for(project, "heldout", HELDOUT_TOKENS[quick])
+    proof = prove(found.student, heldout, project.manifest.settings.seed)
+    worst = worst_contexts(found.student, rows_for(project, "heldout", CONTEXT_TOKENS), chosen)
+    return evidence(project, proof, chosen, heldout.numel()), json.dumps({str(a): said for a, said in worst.items()})
+
+
+def evidence(project: Project, proof: Proof, chosen: Collection[Address], n: int) -> list[Measurement]:
+    """The rows of a proof: isolated scores, and second-order estimates of what each source costs alone."""
+    listing, corpus = project.listing(), project.texts.heldout.sha256
+    rows = []
+    for address in sorted(chosen):
+        name, about = str(address), (statement_state(listing[address]), "heldout", corpus, "overall")
+        score, cost = proof.scores[address], proof.costs[address]
+        rows.append(Measurement(name, "isolated", "score", *about, score, None, None, n))
+        rows.append(
+            Measurement(name, "swapped_in", "kl_estimate", *about, cost, None, None, n, "second-order estimate")
+        )
+    return rows
+
+
+def understood_names(project: Project, found: Understanding, chosen: Collection[Address]) -> dict[str, Symbol]:
+    """Symbols of the `chosen` parts: named where the rule passed its test on held-out text."""
+    proofs = {row.part: (id, row) for id, row in project.evidence.find(kind="isolated", metric="score")}
+    symbols = {}
+    for address in chosen:
+        id, row = proofs[str(address)]
+        score = row.value or 0.0
+        passed = score >= PASSING
+        name = found.texts.names[address][0] if passed else ""
+        about = ("analysis", str(id)) if passed else ("default", "")
+        symbols[str(address)] = Symbol(str(address), name, address.kind, *about, score=f"{score:.3f}")
+    return symbols

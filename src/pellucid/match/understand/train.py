@@ -1,0 +1,228 @@
+"""Training a student end to end on KL against its subject: dense, then ever smaller, then with shared levels.
+
+Everything is tuned on *fit* text and judged on *tune* text; the best state of the last phase is kept. Training goes on
+from its last checkpoint, and from the last good state where it diverges.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pellucid.base.files import sha256_text
+from pellucid.base.progress import track
+from pellucid.exact.model import Model
+from pellucid.match.record import batches
+from pellucid.match.understand.begin import fit_patterns, fit_values
+from pellucid.match.understand.kinds import first_kinds
+from pellucid.match.understand.plan import STEP_TOKENS, Plan
+from pellucid.match.understand.prune import join_levels, prices, prune
+from pellucid.match.understand.student import Student, new_student, state
+
+RATE = 1.5e-3
+BETAS = (0.9, 0.98)
+CLIP = 1.0
+PRUNE_EVERY = 20
+JUDGE_EVERY = 0.04
+"""How often tune text is consulted in the last phase, as a share of all steps."""
+SAVE_SECONDS = 120.0
+PATTERN_SHARE = 0.06
+"""Steps that patterns are fitted by themselves, as a share of all."""
+VALUE_ROWS_TOKENS = 100_000
+DIVERGED = 3.0
+"""A loss of this many times its running mean counts as diverged."""
+
+Rows = Int[Tensor, "row pos"]
+
+
+@dataclass
+class Training:
+    """A student in training: its optimiser, how far it is, and the best state on tune text of the last phase."""
+
+    student: Student
+    optimiser: torch.optim.Adam
+    step: int = 0
+    rate: float = RATE
+    best: tuple[float, dict[str, Tensor]] = (math.inf, {})
+    losses: list[float] = field(default_factory=list)
+
+
+def train(
+    model: Model,
+    plan: Plan,
+    fit: Rows,
+    tune: Int[Tensor, "tuned pos"],
+    token_numbers: Float[Tensor, " vocab"],
+    checkpoint: Path,
+    seed: int = 0,
+) -> tuple[Student, float]:
+    """The trained student and its KL on `tune` rows, in nats per token. Goes on from `checkpoint` where that fits."""
+    about = sha256_text(repr((plan, model.subject.weights_sha256, fit.shape, int(fit.sum()), seed)))
+    training = resume(model, plan, checkpoint, about) or begin(model, plan, fit, seed)
+    batch, saved = max(1, STEP_TOKENS // fit.shape[1]), time.monotonic()
+    for _ in track(range(training.step, plan.steps), "understanding"):
+        reshape(training, token_numbers)
+        at = training.step * batch % max(1, len(fit) - batch + 1)
+        advance(training, fit[at : at + batch].to(model.device))
+        judge(training, tune)
+        if time.monotonic() - saved > SAVE_SECONDS:
+            save(training, checkpoint, about)
+            saved = time.monotonic()
+    save(training, checkpoint, about)
+    kl, best = training.best
+    tensors = best or {name: tensor.detach() for name, tensor in training.student.tensors.items()}
+    student = replace(training.student, tensors=tensors)
+    return student, kl if best else kl_of(student, tune)
+
+
+def begin(model: Model, plan: Plan, fit: Rows, seed: int) -> Training:
+    """A student whose patterns and values are fitted one by one."""
+    kinds = first_kinds(model.weights["wte.weight"], fit, plan.kinds)
+    student = new_student(model, plan, kinds, seed)
+    fit_patterns(student, fit, max(1, int(PATTERN_SHARE * plan.steps)))
+    fit_values(student, fit[: max(2, VALUE_ROWS_TOKENS // fit.shape[1])])
+    return Training(student, optimiser(student))
+
+
+def optimiser(student: Student) -> torch.optim.Adam:
+    """Adam over all of a student's tensors."""
+    for tensor in student.tensors.values():
+        tensor.requires_grad_()
+    return torch.optim.Adam(list(student.tensors.values()), lr=RATE, betas=BETAS)
+
+
+def reshape(training: Training, token_numbers: Float[Tensor, " vocab"]) -> None:
+    """Prune, or join levels, where the plan says so for this step."""
+    plan, step, student = training.student.plan, training.step, training.student
+    if step == plan.levelled_at and student.groups is None:
+        with torch.no_grad():
+            join_levels(student, squares_of(training)["kinds"])
+        training.optimiser = optimiser(student)
+    elif plan.dense_until < step <= plan.pruned_at and (step % PRUNE_EVERY == 0 or step == plan.pruned_at):
+        with torch.no_grad():
+            price = prices(student, token_numbers)
+            dense = sum(float(price[name].sum()) for name in price)
+            left = 1 - (step - plan.dense_until) / max(1, plan.pruned_at - plan.dense_until)
+            allowed = plan.budget + (max(dense, plan.budget) - plan.budget) * left**3
+            prune(student, squares_of(training), price, allowed)
+
+
+def squares_of(training: Training) -> dict[str, Tensor]:
+    """The running means of squared gradients, by tensor."""
+    held = training.optimiser.state
+    return {name: held[tensor]["exp_avg_sq"] for name, tensor in training.student.tensors.items() if tensor in held}
+
+
+def advance(training: Training, ids: Int[Tensor, "batch pos"]) -> None:
+    """One step of Adam; one that diverges is undone, and the rate lowered for good."""
+    student, plan = training.student, training.student.plan
+    rate = training.rate * schedule(training.step, plan)
+    with torch.no_grad():
+        own = student.model.logits(ids).log_softmax(-1)
+    loss = (own.exp() * (own - student.logits(ids).log_softmax(-1))).sum(-1).mean()
+    recent = training.losses[-50:]
+    if not math.isfinite(float(loss.detach())) or (
+        recent and float(loss.detach()) > DIVERGED * sum(recent) / len(recent)
+    ):
+        training.rate /= 2
+        print(
+            f"step {training.step}: the loss was {float(loss.detach()):.3g}; skipped, the rate is halved",
+            file=sys.stderr,
+        )
+    else:
+        training.optimiser.param_groups[0]["lr"] = rate
+        training.optimiser.zero_grad()
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(list(student.tensors.values()), CLIP)
+        training.optimiser.step()
+        training.losses.append(float(loss.detach()))
+    training.step += 1
+
+
+def schedule(step: int, plan: Plan) -> float:
+    """The share of the rate at a step: a short rise, then a fall to zero at the end, begun anew with shared levels."""
+    rise = min(1.0, (step + 1) / 20)
+    if step < plan.levelled_at:
+        return rise * (1 - 0.7 * step / plan.levelled_at)
+    rest = (plan.steps - step) / max(1, plan.steps - plan.levelled_at)
+    return 0.5 * rest * min(1.0, (step - plan.levelled_at + 1) / 20)
+
+
+def judge(training: Training, tune: Rows) -> None:
+    """In the last phase, now and then: keep the student if it is the best so far on tune text."""
+    plan, every = training.student.plan, max(1, int(JUDGE_EVERY * training.student.plan.steps))
+    last = training.step == plan.steps
+    if training.student.groups is None or not (last or (plan.steps - training.step) % every == 0):
+        return
+    kl = kl_of(training.student, tune)
+    if kl < training.best[0]:
+        copied = {name: tensor.detach().clone() for name, tensor in training.student.tensors.items()}
+        training.best = (kl, copied)
+
+
+@torch.no_grad()
+def kl_of(student: Student, rows: Rows) -> float:
+    """Mean KL of the student's predictions from the subject's on `rows`, in nats per token."""
+    total = 0.0
+    for ids in batches(rows, student.model.n_vocab):
+        ids = ids.to(student.model.device)
+        own = student.model.logits(ids).log_softmax(-1)
+        total += float((own.exp() * (own - student.logits(ids).log_softmax(-1))).sum())
+    return total / rows.numel()
+
+
+# --- checkpoints ------------------------------------------------------------------------------------------------------
+
+
+def save(training: Training, path: Path, about: str) -> None:
+    """Store everything that `resume` needs, atomically."""
+    held = dict(state(training.student))
+    for name, tensor in training.student.tensors.items():
+        moments = training.optimiser.state.get(tensor, {})
+        held |= {f"adam.{key}.{name}": torch.as_tensor(value) for key, value in moments.items()}
+    held |= {f"best.{name}": tensor for name, tensor in training.best[1].items()}
+    facts = {"about": about, "step": training.step, "rate": training.rate, "best": training.best[0]}
+    facts["losses"] = training.losses[-50:]
+    partial = path.with_suffix(".partial")
+    save_file(
+        {name: value.detach().contiguous().cpu() for name, value in held.items()},
+        partial,
+        {"training": json.dumps(facts)},
+    )
+    partial.replace(path)
+
+
+def resume(model: Model, plan: Plan, path: Path, about: str) -> Training | None:
+    """The training that was stored at `path`, if it is `about` the same subject, text and plan."""
+    if not path.is_file():
+        return None
+    with safe_open(path, "pt") as file:
+        facts = json.loads((file.metadata() or {}).get("training", "{}"))
+        if facts.get("about") != about:
+            return None
+        held = {name: file.get_tensor(name).to(model.device) for name in file.keys()}  # noqa: SIM118
+    student = Student(model, plan, _below(held, "tensor."), _below(held, "mask."), held.get("groups"))
+    training = Training(student, optimiser(student), facts["step"], facts["rate"], losses=facts["losses"])
+    training.best = (facts["best"], _below(held, "best."))
+    for name, tensor in student.tensors.items():
+        if f"adam.step.{name}" in held:
+            training.optimiser.state[tensor] = {
+                key: held[f"adam.{key}.{name}"].cpu() if key == "step" else held[f"adam.{key}.{name}"]
+                for key in ("step", "exp_avg", "exp_avg_sq")
+            }
+    return training
+
+
+def _below(held: Mapping[str, Tensor], start: str) -> dict[str, Tensor]:
+    return {name.removeprefix(start): value for name, value in held.items() if name.startswith(start)}

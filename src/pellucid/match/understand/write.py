@@ -1,0 +1,392 @@
+"""Printing a student: `words.py`, the named values of every layer, a function for every head, a line for every neuron.
+
+What is printed is what was measured: `printed` rounds a student to the digits that are printed before anything is
+measured of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from pellucid.base.address import Address
+from pellucid.match.forms import WIDTH, TokenText, docstring, quoted, rounded
+from pellucid.match.understand.student import PLACES, SHIFTS, Student, bends
+
+SHOWN = 3
+"""Terms that a description names."""
+_SIGNS = {
+    ",": "comma", ".": "stop", ";": "semicolon", ":": "colon", "!": "exclamation", "?": "question", '"': "quote",
+    "'": "apostrophe", "-": "dash", "(": "bracket", ")": "bracket", "\n": "newline", " ": "space",
+    "<|endoftext|>": "end",
+}  # fmt: skip
+_PLACES = ("token", "previous", "before(2)")
+_WHERE = ("on", "after", "two after")
+_FOLLOWS = ("", "what follows ", "what comes two after ")
+
+
+@dataclass(frozen=True)
+class Printed:
+    """The texts of a student: of `words.py`, of the values of each layer by name, and a statement for each address."""
+
+    words: str
+    values: tuple[dict[str, str], ...]
+    statements: dict[Address, str]
+    names: dict[Address, tuple[str, str]]
+    """The name and the one sentence of every address, from its own rule."""
+
+
+def printed(student: Student) -> Student:
+    """`student` with every number rounded to what is printed, and with what nothing reads left out."""
+    if student.groups is None:
+        raise ValueError("a student is printed once its kinds have levels")
+    tensors = {name: _rounded(student[name].detach()) for name in student.tensors}
+    limits = torch.tensor([float(bend) for bend in bends(student.model.n_ctx)])
+    for name, tensor in tensors.items():
+        if name.endswith(".curve"):
+            tensors[name] = _rounded(tensor / limits.to(tensor)) * limits.to(tensor)
+        if name.endswith(".values"):
+            read = (tensors[name.replace(".values", ".neurons")] != 0).any(1)
+            tensors[name] = tensor * read
+    return replace(student, tensors=tensors, masks={})
+
+
+def _rounded(tensor: Tensor) -> Tensor:
+    """`tensor` to the significant digits that are printed."""
+    return (
+        torch.tensor([rounded(float(x)) for x in tensor.flatten()], dtype=tensor.dtype)
+        .reshape(tensor.shape)
+        .to(tensor.device)
+    )
+
+
+def write_up(student: Student, token_text: TokenText) -> Printed:
+    """The texts of a `printed` student."""
+    kinds = kind_names(student, token_text)
+    values, statements, names = [], {}, {}
+    for layer in range(student.model.config.n_layer):
+        writer = _LayerWriter(student, layer, kinds)
+        values.append(writer.values())
+        for address, (name, sentence, text) in (*writer.heads(), *writer.neurons()):
+            statements[address], names[address] = text, (name, sentence)
+    return Printed(words_page(student, kinds, token_text), tuple(values), statements, names)
+
+
+# --- kinds ------------------------------------------------------------------------------------------------------------
+
+
+def kind_names(student: Student, token_text: TokenText) -> list[str]:
+    """A name for every kind, from the tokens that are most of it; the embedding's first kinds come first."""
+    table = student.kinds()[:-1]
+    found: list[str] = []
+    for kind in range(table.shape[1]):
+        level = table[:, kind]
+        best = level.abs().argsort(descending=True)[:40].tolist()
+        words = [word(token_text(token)) for token in best if level[token]]
+        words = list(dict.fromkeys(w for w in words if w))[:2]
+        found.append("_".join(["like", *words]) if words else "like_some")
+    return unique(found)
+
+
+def word(token: str | int) -> str:
+    """What a token may lend to a Python name."""
+    if isinstance(token, int):
+        return f"token_{token}"
+    plain = re.sub(r"[^a-z0-9]+", "_", token.lower()).strip("_")
+    return plain or _SIGNS.get(token.strip() or token, "")
+
+
+def unique(names: Sequence[str]) -> list[str]:
+    """`names` with a number behind those that came before."""
+    seen: dict[str, int] = {}
+    found = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        found.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+    return found
+
+
+def words_page(student: Student, kinds: Sequence[str], token_text: TokenText) -> str:
+    """The text of `words.py`."""
+    groups, levels = student.groups, student["levels"]
+    assert groups is not None
+    lines = [
+        '"""Kinds of tokens: how much each token is of a kind. Shared by all layers."""',
+        "",
+        "from .prelude import kind",
+        "",
+    ]
+    for number, name in enumerate(kinds):
+        entries = []
+        for level in range(len(levels)):
+            members = (groups[:, number] == level + 1).nonzero()[:, 0].tolist()
+            if members and float(levels[level, number]):
+                entries.append(
+                    (rounded(float(levels[level, number])), [_shown(token_text(token)) for token in members])
+                )
+        if entries:
+            lines += [
+                f"{name} = kind(",
+                "    {",
+                *(line for entry in sorted(entries, reverse=True) for line in _entry(*entry)),
+                "    }",
+                ")",
+            ]
+    return "\n".join(lines) + "\n"
+
+
+def _entry(level: float, members: Sequence[str]) -> Iterator[str]:
+    """One level of a kind, on as many lines as its tokens need."""
+    whole = f"        {level!r}: ({', '.join(members)},),"
+    if len(whole) <= WIDTH:
+        yield whole
+        return
+    yield f"        {level!r}: ("
+    line = ""
+    for member in members:
+        if len(line) + len(member) + 16 > WIDTH:
+            yield f"            {line.rstrip()}"
+            line = ""
+        line += f"{member}, "
+    yield f"            {line.rstrip()}"
+    yield "        ),"
+
+
+def _shown(token: str | int) -> str:
+    return str(token) if isinstance(token, int) else quoted(token)
+
+
+# --- a layer ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Term:
+    """A summand: its weight, the code of what it multiplies, and the words for that."""
+
+    weight: float
+    code: str
+    words: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weight", rounded(self.weight))
+
+    @property
+    def text(self) -> str:
+        return f"{self.weight!r} * {self.code}" if self.code else repr(self.weight)
+
+
+class _LayerWriter:
+    """Prints what a student says of one layer."""
+
+    def __init__(self, student: Student, layer: int, kinds: Sequence[str]) -> None:
+        self.student, self.layer, self.kinds = student, layer, kinds
+        self.at = f"L{layer:02d}"
+        self.alive = (student.kinds() != 0).any(0).tolist()
+        self.value_names = unique([self._value_name(n) for n in range(student.plan.values)])
+
+    # --- values
+
+    def values(self) -> dict[str, str]:
+        """The function of every value that a neuron reads, by its name."""
+        found = {}
+        for number, name in enumerate(self.value_names):
+            terms = self._value_terms(number)
+            if terms and self._is_read(number):
+                asks = [
+                    ask for ask, code in (("here", "here."), ("seen", "seen(")) if any(code in t.code for t in terms)
+                ]
+                found[name] = _function("@value", name, ", ".join(asks), _rises(terms), terms)
+        return found
+
+    def _is_read(self, number: int) -> bool:
+        return bool((self.student[f"{self.at}.neurons"][number] != 0).any())
+
+    def _value_terms(self, number: int) -> list[_Term]:
+        """What a value sums, the largest first; its constant comes last."""
+        column, kinds = self.student[f"{self.at}.values"][:, number].tolist(), len(self.kinds)
+        codes = [("", ""), ("(here.position == 0)", "at the start"), ("log(here.position + 1)", "later in the text")]
+        for shift in range(SHIFTS):
+            codes += [(f"{name}(here.{_PLACES[shift]})", f"{_WHERE[shift]} {name}") for name in self.kinds]
+        for layer in range(self.layer + 1):
+            for head in range(self.student.model.config.n_head):
+                codes += [
+                    (f"seen({layer}, {head}, {k})", f"where L{layer:02d}.H{head:02d} sees {k}") for k in self.kinds
+                ]
+        alive = [True] * (1 + PLACES) + self.alive * ((len(column) - 1 - PLACES) // kinds)
+        terms = [_Term(weight, *code) for weight, code, on in zip(column, codes, alive, strict=True) if weight and on]
+        return sorted(terms, key=lambda term: (not term.code, -abs(term.weight)))
+
+    def _value_name(self, number: int) -> str:
+        """From its strongest term: `l1_after_like_he_she`."""
+        terms = [term for term in self._value_terms(number) if term.code]
+        said = (
+            re.sub(r"[^a-z0-9]+", "_", terms[0].words.lower().replace("where ", "")).strip("_") if terms else "nothing"
+        )
+        return f"l{self.layer}_{'not_' if terms and terms[0].weight < 0 else ''}{said}"
+
+    # --- neurons
+
+    def neurons(self) -> Iterator[tuple[Address, tuple[str, str, str]]]:
+        """Every neuron: its name, its sentence, its line."""
+        student = self.student
+        weights = student[f"{self.at}.neurons"].T.tolist()
+        bias = [rounded(b) for b in student[f"{self.at}.bias"].tolist()]
+        empty = {n for n in range(len(self.value_names)) if not self._value_terms(n)}
+        for neuron, row in enumerate(weights):
+            address = Address("IN", self.layer, neuron)
+            terms = [
+                _Term(w, self.value_names[n], self.value_names[n]) for n, w in enumerate(row) if w and n not in empty
+            ]
+            terms.sort(key=lambda term: -abs(term.weight))
+            name = (
+                "_".join(["fires", *(("not_" if t.weight < 0 else "") + t.code for t in terms[:1])])
+                if terms
+                else "constant"
+            )
+            sentence = _rises(terms) if terms else f"Its pre-activation is a constant, {bias[neuron]:g}."
+            summands = "".join(f", {term.code}={term.weight!r}" for term in terms)
+            yield address, (name, sentence, _call(f'linear("{address}", {bias[neuron]!r}{summands})'))
+
+    # --- heads
+
+    def heads(self) -> Iterator[tuple[Address, tuple[str, str, str]]]:
+        """Every head: its name, its sentence, its function."""
+        for head in range(self.student.model.config.n_head):
+            address = Address("QK", self.layer, head)
+            yield address, self._head(address, head)
+
+    def _head(self, address: Address, head: int) -> tuple[str, str, str]:
+        curve, offers = self._curve(head), self._key_terms("offers", head)
+        own = [*curve, *self._primitives(head), *offers]
+        lines, products = [], []
+        for rank in range(self.student.plan.rank):
+            seeks, found = self._query_terms(head, rank), self._key_terms("seeks.key", head, rank)
+            if seeks and found:
+                lines += [*_assignment(f"seeks_{rank}", seeks), *_assignment(f"offers_{rank}", found)]
+                products.append((f"seeks_{rank} * offers_{rank}", seeks, found))
+        liked = [term for term in offers if term.weight > 0]
+        name = (
+            "looks_"
+            + re.sub(r"\W+", "_", liked[0].words if liked else "near" if curve else "everywhere").strip("_").lower()
+        )
+        sentence = self._sentence(curve, offers, products)
+        summands = [*(term.text for term in own), *(text for text, _, _ in products)] or ["0.0"]
+        body = [*lines, *_return(summands)]
+        text = "\n".join(
+            [f'@source("{address}")', f"def {name}(query, key):", *docstring([[sentence], [str(address)]]), *body]
+        )
+        return name, sentence, text
+
+    def _curve(self, head: int) -> list[_Term]:
+        limits = bends(self.student.model.n_ctx)
+        weights = self.student[f"{self.at}.curve"][head].tolist()
+        return [
+            _Term(rounded(w / bend), f"minimum(distance(query, key), {bend})", f"each step back, up to {bend}")
+            for bend, w in zip(limits, weights, strict=True)
+            if w
+        ]
+
+    def _primitives(self, head: int) -> list[_Term]:
+        said = (
+            ("(key.token == query.token)", "the same token"),
+            ("(key.previous == query.token)", "what followed the same token before"),
+            ("(key.position == 0)", "the first token"),
+        )
+        weights = self.student[f"{self.at}.primitives"][head].tolist()
+        return [_Term(weight, *entry) for weight, entry in zip(weights, said, strict=True) if weight]
+
+    def _key_terms(self, name: str, head: int, rank: int | None = None) -> list[_Term]:
+        table = self.student[f"{self.at}.{name}"][head]
+        return self._place_terms(table if rank is None else table[rank], "key")
+
+    def _query_terms(self, head: int, rank: int) -> list[_Term]:
+        bias = float(self.student[f"{self.at}.seeks.bias"][head, rank])
+        terms = self._place_terms(self.student[f"{self.at}.seeks.query"][head, rank], "query")
+        return [*terms, _Term(bias, "", "")] if bias else terms
+
+    def _place_terms(self, table: Tensor, place: str) -> list[_Term]:
+        """Terms over the kinds of a place and of those before it; `table` is [kind, shift]."""
+        found = []
+        for kind, weights in enumerate(table.tolist()):
+            for weight, where, how in zip(weights, _PLACES, _FOLLOWS, strict=True):
+                if self.alive[kind] and weight:
+                    found.append(_Term(weight, f"{self.kinds[kind]}({place}.{where})", f"{how}{self.kinds[kind]}"))
+        return sorted(found, key=lambda term: -abs(term.weight))
+
+    def _sentence(
+        self, curve: list[_Term], offers: list[_Term], products: list[tuple[str, list[_Term], list[_Term]]]
+    ) -> str:
+        said = []
+        if liked := [term for term in offers if term.weight > 0][:SHOWN]:
+            said.append("looks at " + ", ".join(f"{term.words} ({term.weight:+g})" for term in liked))
+        if curve:
+            near = sum(term.weight for term in curve) < 0
+            said.append(f"prefers {'near' if near else 'distant'} tokens")
+        if products:
+            _, seeks, found = max(products, key=lambda p: abs(p[1][0].weight * p[2][0].weight))
+            asked, given = seeks[0].words or "any query", found[0].words
+            said.append(f"from {asked} {'to' if seeks[0].weight * found[0].weight > 0 else 'not to'} {given}")
+        sentence = "; ".join(said) or "looks everywhere alike"
+        return f"{sentence[0].upper()}{sentence[1:]}."
+
+
+# --- text -------------------------------------------------------------------------------------------------------------
+
+
+def _rises(terms: Sequence[_Term]) -> str:
+    """The largest terms as one sentence."""
+    said = [(t.weight, t.words) for t in terms if t.words]
+    up = [f"{words} ({weight:+g})" for weight, words in said if weight > 0][:SHOWN]
+    down = [f"{words} ({weight:+g})" for weight, words in said if weight < 0][:SHOWN]
+    clauses = [
+        *([f"Rises {', '.join(up)}"] if up else []),
+        *([f"{'falls' if up else 'Falls'} {', '.join(down)}"] if down else []),
+    ]
+    more = len(said) - len(up) - len(down)
+    return "; ".join(clauses or ["Is a constant"]) + (f"; and {more} smaller terms" if more else "") + "."
+
+
+def _function(decorator: str, name: str, arguments: str, sentence: str, terms: Sequence[_Term]) -> str:
+    body = _return([term.text for term in terms])
+    return "\n".join([decorator, f"def {name}({arguments}):", *docstring([[sentence]]), *body])
+
+
+def _return(summands: Sequence[str]) -> list[str]:
+    return _sum("return ", summands)
+
+
+def _assignment(name: str, terms: Sequence[_Term]) -> list[str]:
+    return _sum(f"{name} = ", [term.text for term in terms])
+
+
+def _sum(start: str, summands: Sequence[str]) -> list[str]:
+    """A statement that is a sum, on as many lines as it needs."""
+    signed = [summands[0], *(f"- {s[1:]}" if s.startswith("-") else f"+ {s}" for s in summands[1:])]
+    line = f"    {start}{' '.join(signed)}"
+    if len(line) <= WIDTH:
+        return [line]
+    lines, line = [f"    {start}("], "       "
+    for piece in signed:
+        if len(line) + len(piece) + 1 > WIDTH:
+            lines.append(line)
+            line = "       "
+        line += f" {piece}"
+    return [*lines, line, "    )"]
+
+
+def _call(text: str) -> str:
+    """A call on as many lines as it needs."""
+    if len(text) <= WIDTH:
+        return text
+    start, _, rest = text.partition("(")
+    lines, line = [f"{start}("], "   "
+    for piece in rest.removesuffix(")").split(", "):
+        if len(line) + len(piece) + 2 > WIDTH:
+            lines.append(line)
+            line = "   "
+        line += f" {piece},"
+    return "\n".join([*lines, line, ")"])

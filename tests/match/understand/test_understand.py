@@ -1,0 +1,194 @@
+"""Sources over kinds and values: the printed program is the trained student, within its budget, resumed or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import checkpoints
+from pellucid.base.address import Address
+from pellucid.base.errors import CorpusError
+from pellucid.exact.model import Model
+from pellucid.listing.count import count_program, literal
+from pellucid.listing.emit import emit, write_content
+from pellucid.listing.load import load_program
+from pellucid.listing.parse import read_program
+from pellucid.match.forms import token_texts
+from pellucid.match.means import averages, named
+from pellucid.match.understand import train as training
+from pellucid.match.understand.kinds import varimax
+from pellucid.match.understand.plan import Plan, plan_for
+from pellucid.match.understand.prove import prove, worst_contexts
+from pellucid.match.understand.prune import held, prices, prune
+from pellucid.match.understand.student import Student
+from pellucid.match.understand.train import kl_of, train
+from pellucid.match.understand.write import printed, unique, word, write_up
+
+BUDGET = 900
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return checkpoints.random_model(3, n_head=2, n_embd=16, n_positions=24, n_inner=12, vocab_size=40)[0]
+
+
+@pytest.fixture(scope="module")
+def rows() -> torch.Tensor:
+    return torch.randint(40, (120, 24), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return Plan(kinds=6, values=5, rank=2, steps=60, budget=BUDGET)
+
+
+def run(model: Model, plan: Plan, rows: torch.Tensor, path: Path) -> tuple[Student, float]:
+    text = token_texts(model.tokenizer)
+    numbers = torch.tensor([float(literal(text(token))) for token in range(40)])
+    return train(model, plan, rows[:100], rows[100:], numbers, path)
+
+
+@pytest.fixture(scope="module")
+def student(model: Model, plan: Plan, rows: torch.Tensor, tmp_path_factory: pytest.TempPathFactory) -> Student:
+    return printed(run(model, plan, rows, tmp_path_factory.mktemp("student") / "state.safetensors")[0])
+
+
+def written(model: Model, student: Student, rows: torch.Tensor, directory: Path) -> Path:
+    emit(model.subject, directory, named(model, averages(model, rows)))
+    texts = write_up(student, token_texts(model.tokenizer))
+    values = {layer: list(functions.values()) for layer, functions in enumerate(texts.values)}
+    write_content(directory, words=texts.words, values=values, statements=texts.statements)
+    return directory
+
+
+def test_the_program_computes_what_the_student_does(
+    model: Model, student: Student, rows: torch.Tensor, tmp_path: Path
+) -> None:
+    program = load_program(written(model, student, rows, tmp_path), source_only="code")
+    wanted = student.logits(rows[:6]).detach().numpy()
+    found = program.logits(rows[:6].numpy())
+    assert np.abs(found - wanted).max() <= 1e-4 * np.abs(wanted).max()
+    raw = model.logits(rows[:6]).numpy()
+    assert np.abs(found - raw).max() > 1e-2 * np.abs(raw).max()
+
+
+def test_every_head_and_neuron_is_written_within_the_budget(
+    model: Model, student: Student, rows: torch.Tensor, tmp_path: Path
+) -> None:
+    listing = read_program(written(model, student, rows, tmp_path))
+    code = [address for address in model.config.shape.addresses() if address.kind in ("QK", "IN")]
+    assert {listing.form(address) for address in code} == {"source"}
+    assert sum(count_program(listing).values()) <= BUDGET
+
+
+def test_training_lowers_the_divergence(model: Model, plan: Plan, rows: torch.Tensor, tmp_path: Path) -> None:
+    begun = training.begin(model, plan, rows[:100], 0).student
+    before = kl_of(begun, rows[100:])
+    after = run(model, replace(plan, budget=10_000), rows, tmp_path / "state.safetensors")[1]
+    assert after < before
+
+
+class KilledError(Exception):
+    """Stands for a kill in the middle of training."""
+
+
+@contextmanager
+def killed_at(step: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    advance = training.advance
+
+    def stop(state: Any, ids: torch.Tensor) -> None:
+        if state.step == step:
+            raise KilledError
+        advance(state, ids)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "SAVE_SECONDS", 0.0)
+        patch.setattr(training, "advance", stop)
+        yield
+
+
+@pytest.mark.parametrize("step", [7, 30, 52])
+def test_killed_training_goes_on_to_the_same_end(
+    step: int, model: Model, plan: Plan, rows: torch.Tensor, student: Student, tmp_path: Path, monkeypatch: Any
+) -> None:
+    path = tmp_path / "state.safetensors"
+    with killed_at(step, monkeypatch), pytest.raises(KilledError):
+        run(model, plan, rows, path)
+    resumed = printed(run(model, plan, rows, path)[0])
+    for name, tensor in student.tensors.items():
+        torch.testing.assert_close(resumed.tensors[name], tensor)
+
+
+def test_divergence_is_undone_and_said(
+    model: Model, plan: Plan, rows: torch.Tensor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = training.begin(model, plan, rows[:100], 0)
+    state.losses = [1e-9] * 50
+    before = {name: tensor.detach().clone() for name, tensor in state.student.tensors.items()}
+    training.advance(state, rows[:4])
+    assert "the rate is halved" in capsys.readouterr().err
+    assert state.rate == training.RATE / 2
+    for name, tensor in state.student.tensors.items():
+        torch.testing.assert_close(tensor.detach(), before[name])
+
+
+def test_pruning_keeps_the_budget_and_what_matters(model: Model, plan: Plan, rows: torch.Tensor) -> None:
+    student = training.begin(model, plan, rows[:100], 0).student
+    student.tensors = {name: tensor.detach() for name, tensor in student.tensors.items()}
+    price = prices(student, torch.ones(40))
+    squares = {name: torch.ones_like(tensor) for name, tensor in student.tensors.items()}
+    student.tensors["L00.neurons"][0, 0] = 1e3
+    prune(student, squares, price, 700.0)
+    assert held(student, price) <= 700
+    assert student["L00.neurons"][0, 0] == 1e3
+    left = {name: int((student[name] != 0).sum()) for name in student.tensors}
+    prune(student, squares, price, 500.0)
+    assert all(int((student[name] != 0).sum()) <= count for name, count in left.items())
+
+
+def test_proof(model: Model, student: Student, rows: torch.Tensor) -> None:
+    found = prove(student, rows[:20])
+    code = {address for address in model.config.shape.addresses() if address.kind in ("QK", "IN")}
+    assert set(found.scores) == set(found.costs) == code
+    assert all(-1 <= score <= 1 for score in found.scores.values())
+    assert all(cost >= 0 for cost in found.costs.values())
+    chosen = {Address("QK", 1, 0), Address("IN", 0, 3)}
+    worst = worst_contexts(student, rows[:20], chosen)
+    assert set(worst) == chosen
+    assert all(len(entry["tokens"]) == len(entry["weights"]) for entries in worst.values() for entry in entries)
+
+
+def test_a_student_of_unpruned_weights_scores_well(model: Model, rows: torch.Tensor, tmp_path: Path) -> None:
+    rich = Plan(kinds=16, values=16, rank=8, steps=200, budget=10**6)
+    proof = prove(run(model, rich, rows, tmp_path / "state.safetensors")[0], rows[:20])
+    first = [score for address, score in proof.scores.items() if address.kind == "IN" and address.layer == 0]
+    assert sum(first) / len(first) > 0.5
+
+
+def test_too_little_text_is_said(model: Model) -> None:
+    with pytest.raises(
+        CorpusError, match="1,000 tokens of fit text are too few for sources of 600 numbers; give at le"
+    ):
+        plan_for(model.config, 600, 10, 1_000)
+
+
+def test_varimax_turns_and_makes_sparse() -> None:
+    generator = torch.Generator().manual_seed(0)
+    sparse = torch.randn(200, 4, generator=generator, dtype=torch.double) ** 3
+    mixed = torch.linalg.qr(torch.randn(4, 4, generator=generator, dtype=torch.double)).Q
+    turn = varimax(sparse @ mixed)
+    torch.testing.assert_close(turn.T @ turn, torch.eye(4, dtype=torch.double))
+    found = (sparse @ mixed @ turn).abs()
+    assert float((found**4).sum() / (found**2).sum() ** 2) > 0.9 * float((sparse**4).sum() / (sparse**2).sum() ** 2)
+
+
+def test_names() -> None:
+    assert unique(["a", "b", "a"]) == ["a", "b", "a_2"]
+    assert [word(token) for token in (" He", ",", 7, "é", "'s\n")] == ["he", "comma", "token_7", "", "s"]
