@@ -154,7 +154,7 @@ def test_neurons_are_offered_by_what_their_mean_costs(fitted: Fitted) -> None:
     none = torch.ones(0, 1, dtype=torch.float64)
     neurons = torch.full((128,), 1e-3, dtype=torch.float64)
     neurons[7] = 1e-9
-    found = choose(Costs((none, none), (neurons, neurons)), fitted.vectors, 1e-5)
+    found = choose(Costs((none, none), (neurons, neurons), (), ()), fitted.vectors, 1e-5)
     assert list(found.forms) == [Address("OUT", 0, 7), Address("OUT", 1, 7)]
     assert len(found.effects) == 256
 
@@ -258,7 +258,9 @@ def test_what_is_lifted_runs_without_residual_and_says_so(lifted_copy: Workshop)
     assert f'["L01.H00.OV"]\nform = "lifted"\nresidual = "dropped"\nsource = "layer_01.py:{line}"' in parts
     free = residual_free([entry.state for entry in entries.values()], gate_passed=True)
     assert free["lifted"]["parameters"] > 0
-    assert free["lifted"]["effect"] == 0
+    code = [entry.state for entry in entries.values() if entry.address.is_code]
+    felt = sum(state.effect or 0 for state in code if (state.form, state.residual) == ("lifted", "dropped"))
+    assert free["lifted"]["effect"] == pytest.approx(felt / sum(state.effect or 0 for state in code))
     assert free["data"]["effect"] > 0
 
 

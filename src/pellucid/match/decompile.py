@@ -19,6 +19,7 @@ from pellucid.listing.emit import emit
 from pellucid.match.joint import measure_joint
 from pellucid.match.lifted import (
     LiftedParts,
+    before_sources,
     dump_lifted,
     find_lifted,
     liftable,
@@ -34,6 +35,7 @@ from pellucid.match.prove import contexts, names, prove, prove_lifted
 from pellucid.match.sources import Sources, dump, find_sources, load, write_sources
 from pellucid.match.texts import open_texts, require_enough, with_tokens
 from pellucid.match.trust import require_trust, trust
+from pellucid.match.tuned import describe, named_tuned, read_tuned, tune_parts, tuned_hash, with_tuned
 from pellucid.match.verify import verify
 from pellucid.parts.lifted import most_rank
 from pellucid.subject.load import Subject, load_subject
@@ -41,7 +43,10 @@ from pellucid.subject.load import Subject, load_subject
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asks for; `corpus` and `fit_corpus` are files or folders of text, none for the subject's own."""
+    """What a user asks for; `corpus` and `fit_corpus` are files or folders of text, none for the subject's own.
+
+    `tune` are the minutes for which what is lifted is tuned, where it was not before.
+    """
 
     subject: str
     directory: Path
@@ -52,6 +57,7 @@ class Request:
     seed: int = 0
     raw: bool = False
     trust: bool = False
+    tune: float = 0.0
 
 
 def decompile(request: Request) -> Project:
@@ -64,7 +70,7 @@ def decompile(request: Request) -> Project:
     project = begin(request, subject)
     announce(project)
     extras = write_program(project, quick=request.quick)
-    candidates = None if request.raw else explain_program(project, extras, quick=request.quick)
+    candidates = None if request.raw else explain_program(project, extras, request.tune, quick=request.quick)
     verify(project, quick=request.quick)
     if candidates:
         back_off(project, candidates, quick=request.quick)
@@ -138,7 +144,8 @@ def write_program(project: Project, *, quick: bool) -> Extras:
     Returns the means over fit text that stand in for parts without a source, and the vectors of lifted parts.
     """
     extras = fit_extras(project, quick=quick)
-    emission = emit(project.subject, project.directory, extras.means, extras.vectors.named(project.model))
+    vectors = named_tuned(project.model, extras.vectors, read_tuned(project))
+    emission = emit(project.subject, project.directory, extras.means, vectors)
     if emission.kept:
         print(f"kept as you wrote them: {', '.join(emission.kept)}", file=sys.stderr)
     write_parts_of(project, project.dropped())
@@ -163,7 +170,7 @@ def write_names(project: Project, found: dict[str, Symbol]) -> None:
 
 @dataclass(frozen=True)
 class Candidates:
-    """What a run found: sources for QK and IN, and lifted forms of OV and OUT."""
+    """What a run found: sources for QK and IN, and lifted forms."""
 
     sources: Sources
     lifted: LiftedParts
@@ -174,8 +181,11 @@ class Candidates:
         return {*self.sources.forms, *self.lifted.forms}
 
 
-def explain_program(project: Project, extras: Extras, *, quick: bool) -> Candidates:
-    """Find sources and lifted forms, link them, write and prove them. A stage that ended in an earlier run is kept."""
+def explain_program(project: Project, extras: Extras, tune: float = 0.0, *, quick: bool) -> Candidates:
+    """Find sources and lifted forms, tune the latter for `tune` minutes, link them, write and prove them.
+
+    A stage that ended in an earlier run is kept.
+    """
     evidence, state = project.evidence, stage_state(project)
     text = evidence.finished("sources", state)
     if text is None:
@@ -188,15 +198,35 @@ def explain_program(project: Project, extras: Extras, *, quick: bool) -> Candida
         text = dump_lifted(find_lifted(project, extras.vectors, PROMISED, quick=quick))
         evidence.finish("lifted", state, text)
     lifted = load_lifted(text, extras.vectors)
-    found = Candidates(sources.only(standing(project, sources)), lifted.only(liftable(project, lifted)))
-    linked = evidence.finished("link", state)
+    standing_sources = sources.only(standing(project, sources))
+    losses = {address: sources.losses[address] for address in standing_sources.forms}
+    lifted = before_sources(lifted.only(liftable(project, lifted)), losses, PROMISED)
+    found = Candidates(standing_sources, lifted)
+    found = tune_program(project, found, extras, tune, quick=quick)
+    linked = evidence.finished("link", link_state(project))
     if linked is None:
         linked = " ".join(map(str, link_sources(project, found.sources, found.lifted, quick=quick)))
-        evidence.finish("link", state, linked)
+        evidence.finish("link", link_state(project), linked)
     settle(project, found, linked.split())
     prove_all(project, found, quick=quick)
     write_names(project, names(project, found.sources))
     return found
+
+
+def tune_program(project: Project, found: Candidates, extras: Extras, minutes: float, *, quick: bool) -> Candidates:
+    """The candidates with their vectors tuned together for `minutes`, or as they were tuned before."""
+    tuned = read_tuned(project)
+    if tuned is None and minutes:
+        tuned = tune_parts(project, found.sources, found.lifted, minutes, quick=quick)
+        print(describe(tuned), file=sys.stderr)
+        emit(project.subject, project.directory, lifted=named_tuned(project.model, extras.vectors, tuned))
+    return replace(found, lifted=with_tuned(found.lifted, extras.vectors, tuned)) if tuned else found
+
+
+def link_state(project: Project) -> str:
+    """What linking and all that follows depend on: the state of the stages before, and what was tuned."""
+    tuned = tuned_hash(project)
+    return sha256_text(f"{stage_state(project)} {tuned}") if tuned else stage_state(project)
 
 
 def settle(project: Project, found: Candidates, linked: Sequence[str]) -> None:
@@ -212,7 +242,7 @@ def settle(project: Project, found: Candidates, linked: Sequence[str]) -> None:
 
 def prove_all(project: Project, found: Candidates, *, quick: bool) -> None:
     """Store the evidence about everything that was found, each kind once."""
-    evidence, state = project.evidence, stage_state(project)
+    evidence, state = project.evidence, link_state(project)
     proved = sha256_text(" ".join([state, *map(str, sorted(found.sources.forms))]))
     if evidence.finished("proof", proved) is None:
         evidence.finish("contexts", proved, contexts(project, found.sources))
@@ -239,7 +269,7 @@ def prove_together(project: Project, found: Candidates, *, quick: bool) -> None:
     evidence, dropped = project.evidence, project.dropped()
     forms = {**found.sources.forms, **found.lifted.forms}
     linked = {address: form for address, form in forms.items() if address in dropped}
-    proved = sha256_text(" ".join([stage_state(project), *map(str, sorted(linked))]))
+    proved = sha256_text(" ".join([link_state(project), *map(str, sorted(linked))]))
     if evidence.finished("joint proof", proved) is None:
         effects = found.sources.effects | found.lifted.effects
         evidence.finish("joint proof", proved, "", measure_joint(project, linked, effects, quick=quick))
@@ -250,7 +280,7 @@ def back_off(project: Project, found: Candidates, *, quick: bool) -> None:
 
     Each step consults the held-out text once more, which the report says.
     """
-    state = stage_state(project)
+    state = link_state(project)
     linked = (project.evidence.finished("link", state) or "").split()
     while project.report()["gate"]["passed"] is False and linked:
         linked = linked[: len(linked) // 2]

@@ -27,7 +27,7 @@ from pellucid.exact.model import Model
 from pellucid.exact.ops import ACTIVATION
 from pellucid.match.forms import Fires, Looks, Tables
 from pellucid.match.record import Recording, batches, record
-from pellucid.match.stored import Lifted, Still, Stored
+from pellucid.match.stored import Channel, Compares, Lifted, Still, Stored, stacked
 
 Form = Looks | Fires | Stored
 HEADS = 0.25
@@ -100,20 +100,27 @@ class _Layer:
     tables: Tables
     lifted: tuple[Lifted, ...]
     still: tuple[Still, ...]
+    compares: tuple[Compares, ...]
+    channels: tuple[Channel, ...]
+    scale: float
 
     def __len__(self) -> int:
         return len(self.addresses)
 
     @property
     def addresses(self) -> list[Address]:
-        forms: tuple[Form, ...] = (*self.looks, *self.fires, *self.lifted, *self.still)
+        forms: tuple[Form, ...] = (
+            *self.looks, *self.fires, *self.lifted, *self.still, *self.compares, *self.channels,
+        )  # fmt: skip
         return [form.address for form in forms]
 
     @property
     def names(self) -> list[str]:
         """The activations that the estimate reads."""
-        wanted = (("pattern", self.looks), ("post", (*self.fires, *self.still)), ("z", self.lifted))
-        return [f"L{self.layer:02d}.{name}" for name, forms in wanted if forms]
+        posts: tuple[Form, ...] = (*self.fires, *self.still, *self.channels)
+        wanted: dict[str, tuple[Form, ...]] = {"pattern": (*self.looks, *self.compares), "post": posts}
+        wanted |= {"z": self.lifted, "LN1": self.compares, "LN2": self.channels}
+        return [f"L{self.layer:02d}.{name}" for name, forms in wanted.items() if forms]
 
     def squares(self, batch: Recording) -> Float64[Tensor, " form"]:
         """Σ over draws and rows of (Σ_t g_t · δ_t)², for every form."""
@@ -126,6 +133,13 @@ class _Layer:
             parts.append(self._head(batch, "z", (slice(None), slice(None), lifted.address.index), lifted.twin))
         if self.still:
             parts.append(self._neurons(batch, self.still, torch.tensor([form.post for form in self.still])))
+        for compared in self.compares:
+            pattern = causal(compared.twin(batch.values[f"L{self.layer:02d}.LN1"], self.scale))
+            parts.append(self._head(batch, "pattern", (slice(None), compared.address.index), _put(pattern)))
+        if self.channels:
+            read, write, bias = stacked(self.channels)
+            said = (batch.values[f"L{self.layer:02d}.LN2"] @ read) @ write + bias
+            parts.append(self._neurons(batch, self.channels, ACTIVATION[self.activation](said)))
         return torch.cat(parts)
 
     def _head(
@@ -139,7 +153,7 @@ class _Layer:
         return torch.stack(slopes).double().square().sum()[None]
 
     def _neurons(
-        self, batch: Recording, forms: Sequence[Fires | Still], posts: Float[Tensor, "*batch neuron"]
+        self, batch: Recording, forms: Sequence[Fires | Still | Channel], posts: Float[Tensor, "*batch neuron"]
     ) -> Float64[Tensor, " neuron"]:
         """The same for neurons with `posts` in the place of their post-activations."""
         name, neurons = f"L{self.layer:02d}.post", [form.address.index for form in forms]
@@ -165,12 +179,19 @@ def _layer(model: Model, number: int, forms: Sequence[Form]) -> _Layer:
     lifted = tuple(form for form in forms if isinstance(form, Lifted))
     still = tuple(form for form in forms if isinstance(form, Still))
     tables = Tables.of(fires, model.n_vocab, model.device)
-    return _Layer(number, model.config.activation, looks, fires, tables, lifted, still)
+    compares = tuple(form for form in forms if isinstance(form, Compares))
+    channels = tuple(form for form in forms if isinstance(form, Channel))
+    scale = model.config.attention_scale(number)
+    return _Layer(number, model.config.activation, looks, fires, tables, lifted, still, compares, channels, scale)
 
 
 def look(form: Looks, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch query key"]:
     """The pattern of a form: softmax of its scores over keys that are not later than the query."""
-    scores = form.twin(ids)
+    return causal(form.twin(ids))
+
+
+def causal(scores: Float[Tensor, "batch query key"]) -> Float[Tensor, "batch query key"]:
+    """The pattern that scores give where no query sees a later key."""
     later = torch.ones_like(scores[0], dtype=torch.bool).triu(1)
     return scores.masked_fill(later, -torch.inf).softmax(-1)
 
@@ -201,6 +222,10 @@ def _restart(form: Form) -> tuple[str, ...]:
     at = f"L{form.address.layer:02d}"
     if isinstance(form, Looks):
         return f"{at}.resid_pre", f"{at}.values", f"{at}.scores"
+    if isinstance(form, Compares):
+        return f"{at}.resid_pre", f"{at}.values", f"{at}.LN1", f"{at}.scores"
+    if isinstance(form, Channel):
+        return f"{at}.resid_mid", f"{at}.LN2", f"{at}.pre"
     if isinstance(form, Lifted):
         return f"{at}.resid_pre", f"{at}.z"
     return f"{at}.resid_mid", f"{at}.post" if isinstance(form, Still) else f"{at}.pre"
@@ -218,6 +243,11 @@ def _replaced(
         value[:, :, form.address.index] = form.twin(value[:, :, form.address.index])
     elif isinstance(form, Still):
         value[..., form.address.index] = form.post
+    elif isinstance(form, Compares):
+        normed = given[f"L{form.address.layer:02d}.LN1"]
+        value[:, form.address.index] = form.twin(normed, model.config.attention_scale(form.address.layer))
+    elif isinstance(form, Channel):
+        value[..., form.address.index] = form.twin(given[f"L{form.address.layer:02d}.LN2"])
     else:
         tables = Tables.of([form], model.n_vocab, model.device)
         value[..., form.address.index] = tables(ids)[..., 0].to(value)

@@ -20,8 +20,10 @@ from pellucid.listing.load import Program, Sources
 from pellucid.listing.parse import Listing, Statement
 from pellucid.match.freeze import raw_outputs
 from pellucid.match.inventory import statement_state
-from pellucid.match.isolated import head_out
+from pellucid.match.isolated import head_out, kept
 from pellucid.match.project import Project
+from pellucid.match.sources import rows_for
+from pellucid.match.stored import Channel, Compares
 from pellucid.match.trust import require_trust
 from pellucid.match.variant import variant
 
@@ -36,27 +38,31 @@ def examine(project: Project, address: Address, *, quick: bool = False) -> Figur
 
     `isolated`: how its output compares with the raw part's on the subject's own activations: `score` is the correlation
     of pre-activations (IN), or the share of the total variation from uniform attention that the source removes (QK);
-    `variance_kept` the share of the variance of its write that a lifted head keeps (OV). `swapped_in`: the metrics of
-    `fidelity` for the program with this residual alone dropped. `joint`: the same for the source-only program (code),
+    `variance_kept` the share of variance that a lifted part keeps, of its write (OV), pre-activation (IN) or scores
+    (QK). A part that has a source and is lifted too has both, and runs lifted from here on. `swapped_in`: the metrics
+    of `fidelity` for the program with this residual alone dropped. `joint`: those of the source-only program (code),
     with `kl_gain`, by how much its KL is smaller than with the mean in this part's place; of a lifted part, which
     source-only knows nothing of, for the full program, with `kl_cost`, by how much its KL is larger than with the part
     raw. Raises `ProjectError` for a part that runs raw.
     """
     require_trust(project.directory)
-    statement = project.listing()[address]
+    listing = project.listing()
+    source, statement = listing[address], listing.runs(address)
     if statement.form == "raw":
         raise ProjectError(f"{address} runs raw: there is no source to verify. Write one in {statement.place}")
     model, seed = project.model, project.manifest.settings.seed
     rows = sample_rows(project.texts.heldout, model.tokenizer, model.n_ctx, ROWS[quick], seed)
     figures: Figures = {"isolated": {}}
     with variant(project, dropped=[address]) as swapped:
-        if statement.form == "lifted":
+        if statement.form == "lifted" and address.kind == "OV":
             figures["isolated"]["variance_kept"] = variance_kept(model, swapped, statement, rows)
-        elif statement.part_form == "source" and (score := isolated(model, swapped, project.listing(), address, rows)):
+        elif listing.lifted(address):
+            figures["isolated"]["variance_kept"] = read_kept(project, swapped, address, quick=quick)
+        if source.part_form == "source" and (score := isolated(model, swapped, listing, address, rows)):
             figures["isolated"]["score"] = score
         figures["swapped_in"] = _against(project, {"it": swapped}, rows)["it"].overall
     figures["joint"] = _joint(project, statement, address, rows)
-    project.evidence.add(_rows(project, address, statement_state(statement), figures))
+    project.evidence.add(_rows(project, address, statement_state(source), statement_state(statement), figures))
     return figures
 
 
@@ -84,11 +90,12 @@ def _against(project: Project, programs: dict[str, Program], rows: list[Row]) ->
     return evaluate(project.model, programs, rows, project.model.tokenizer, Settings(contexts=0))
 
 
-def _rows(project: Project, address: Address, state: str, figures: Figures) -> list[Measurement]:
-    """`figures` as rows of evidence."""
+def _rows(project: Project, address: Address, source: str, runs: str, figures: Figures) -> list[Measurement]:
+    """`figures` as rows of evidence about the states of the source and of what runs without residual."""
     corpus = project.texts.heldout.sha256
+    states = {"score": source}
     return [
-        Measurement(str(address), kind, metric, state, "heldout", corpus, "overall", *_values(found))
+        Measurement(str(address), kind, metric, states.get(metric, runs), "heldout", corpus, "overall", *_values(found))
         for kind, metrics in figures.items()
         for metric, found in metrics.items()
     ]
@@ -130,6 +137,19 @@ def variance_kept(model: Model, program: Program, statement: Statement, rows: li
         whole += float(np.square(raw - mean, dtype=np.float64).sum())
         n += len(raw)
     return Estimate(1 - left / whole if whole else 0.0, None, None, n)
+
+
+def read_kept(project: Project, program: Program, address: Address, *, quick: bool) -> Estimate:
+    """The same of a neuron's pre-activation or a head's scores, by the vectors that `program` runs; see `kept`."""
+    runs = program.reading(str(address))
+    form: Channel | Compares
+    if address.kind == "QK":
+        read_q, read_k, bias = (torch.tensor(part) for part in (runs.read_q, runs.read_k, runs.bias))
+        form = Compares(address, read_q, read_k, bias)
+    else:
+        form = Channel(address, torch.tensor(runs.weight)[:, None], torch.ones(1), runs.bias)
+    rows = rows_for(project, "heldout", ROWS[quick] * project.model.n_ctx)
+    return Estimate(kept(project.model, [form], rows)[address], None, None, rows.numel())
 
 
 def agreement(

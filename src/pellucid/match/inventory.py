@@ -14,6 +14,7 @@ from pellucid.explain.symbols import Symbol
 from pellucid.listing.content import Value
 from pellucid.listing.count import count_program
 from pellucid.listing.parse import STORED, Statement
+from pellucid.listing.prelude import BESIDE
 from pellucid.match.progress import State
 from pellucid.match.project import Project
 from pellucid.match.verdict import Verdict, verdict
@@ -26,7 +27,10 @@ KINDS = ("isolated", "swapped_in", "joint")
 
 @dataclass(frozen=True)
 class Entry:
-    """One address. `statement` is None where it runs raw; `measured` are its latest measurements by kind and metric."""
+    """One address. `statement` is None where it runs raw; `measured` are its latest measurements by kind and metric.
+
+    `numbers` are those of its source, or of what it is lifted to where it has none.
+    """
 
     address: Address
     state: State
@@ -37,6 +41,8 @@ class Entry:
     measured: dict[str, dict[str, Measurement]]
     values: tuple[Value, ...] = ()
     """The named values that it reads, directly or through others."""
+    lifted: Statement | None = None
+    """What it is lifted to in the place of its weights, beside what else it is."""
 
     @property
     def text(self) -> str:
@@ -54,6 +60,8 @@ class Entry:
         assert self.statement is not None
         symbol = self.symbol or Symbol(str(self.address), "", self.address.kind)
         docstring = self.statement.docstring or _words(self.statement)
+        if self.lifted and self.lifted is not self.statement:
+            docstring = f"{docstring} Without its residual it runs lifted: {_words(self.lifted)}"
         return {
             "address": str(self.address),
             "name": symbol.name,
@@ -74,9 +82,12 @@ def _words(statement: Statement) -> str:
     match statement.form:
         case "lifted":
             directions = "one direction" if statement.rank == 1 else f"{statement.rank} directions"
-            return f"Moves what its weights say along {directions} alone; the vectors are data."
+            does = "Looks where" if statement.key.endswith(BESIDE) else "Moves what"
+            return f"{does} its weights say along {directions} alone; the vectors are data."
         case "linear":
             return f"Sums {len(statement.terms)} named values: {', '.join(statement.terms)}."
+        case "channels":
+            return f"Reads {statement.rank} channels alone, which its layer's neurons share; the vectors are data."
         case "mean" | "means":
             return "Is the same everywhere: its mean over text, which is data."
         case _:
@@ -112,14 +123,14 @@ def inventory(project: Project) -> list[Entry]:
         name = str(address)
         statement = listing[address]
         values = tuple(listing.values[v] for v in listing.values_of(statement)) if statement.terms else ()
-        about = (statement, address in dropped, symbols.get(name), dict(measured[name]))
+        about = (statement, listing.lifted(address), address in dropped, symbols.get(name), dict(measured[name]))
         entries.append(replace(_entry(project, address, *about, numbers.get(address, 0)), values=values))
     return entries
 
 
 def _swapped(rows: dict[str, Measurement], state: str) -> Measurement | None:
     """The swapped-in cost that a verdict rests on: about the part in this `state` if any is, exact before estimated."""
-    known = [rows[metric] for metric in ("kl", "kl_estimate") if metric in rows]
+    known = [rows[metric] for metric in ("kl", "kl_estimate", "lifted_kl_estimate") if metric in rows]
     return next((row for row in known if row.state == state), known[0] if known else None)
 
 
@@ -127,15 +138,17 @@ def _entry(
     project: Project,
     address: Address,
     statement: Statement,
+    lifted: Statement | None,
     is_dropped: bool,
     symbol: Symbol | None,
     measured: dict[str, dict[str, Measurement]],
     numbers: int,
 ) -> Entry:
-    form, explained = statement.part_form, statement.form != "raw"
+    runs = lifted or statement
+    form, explained = runs.part_form, runs.form != "raw"
     effect = measured.get("effect", {}).get("kl")
     score = measured.get("isolated", {}).get("score")
-    state = statement_state(statement)
+    state = statement_state(runs)
     swapped = _swapped(measured.get("swapped_in", {}), state)
     judged = verdict(
         form,
@@ -144,7 +157,7 @@ def _entry(
         swapped.value if swapped else None,
         effect.value if effect else None,
     )
-    fresh = score is not None and score.state == state
+    fresh = score is not None and score.state == statement_state(statement)
     standing = State(
         address,
         form,
@@ -154,5 +167,5 @@ def _entry(
         score.value if score and fresh else None,
         passed=bool(score and fresh and score.value is not None and score.value >= PASSING),
     )
-    shown = statement if explained else None
-    return Entry(address, standing, judged, shown, numbers, symbol, measured)
+    shown = runs if statement.form == "raw" else statement
+    return Entry(address, standing, judged, shown if explained else None, numbers, symbol, measured, lifted=lifted)

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from pellucid.base.address import Address
 from pellucid.base.progress import track
-from pellucid.exact.model import Model
 from pellucid.explain.evidence import Measurement
 from pellucid.match.effect import divergence
 from pellucid.match.inventory import statement_state
@@ -39,7 +38,7 @@ def measure_joint(
     listing, corpus = project.listing(), project.texts.heldout.sha256
     return [
         Measurement(
-            str(address), "joint", "kl_cost", statement_state(listing[address]), "heldout", corpus, "overall",
+            str(address), "joint", "kl_cost", statement_state(listing.runs(address)), "heldout", corpus, "overall",
             value, None, None, rows.numel(), "in the full program",
         )
         for address, value in found.items()
@@ -68,18 +67,17 @@ def joint_costs(twin: Twin, parts: Sequence[Address], rows: Int[Tensor, "row pos
     with torch.inference_mode():
         for ids in track(batches(rows, model.n_vocab), "joint costs", count):
             subject = model.logits(ids)
-            together = model.run(ids, (*starts, "logits"), edits=twin.edits(ids))
+            together = twin.run(ids, (*starts, "logits"))
             whole = divergence(subject, together["logits"])
-            for part, logits in _each_raw(model, others, together, ids):
+            for part, logits in _each_raw(others, together, ids):
                 totals[part] += whole - divergence(subject, logits)
     return {part: total / rows.numel() for part, total in totals.items()}
 
 
 def _each_raw(
-    model: Model, others: Mapping[Address, Twin], together: Mapping[str, Tensor], ids: Int[Tensor, "batch pos"]
+    others: Mapping[Address, Twin], together: Mapping[str, Tensor], ids: Int[Tensor, "batch pos"]
 ) -> Iterator[tuple[Address, Float[Tensor, "batch pos vocab"]]]:
     """The logits with each part raw, from where its layer begins."""
     for part, other in others.items():
         start = f"L{part.layer:02d}.resid_pre"
-        edits = other.edits(ids, first=part.layer)
-        yield part, model.run(ids, ("logits",), {start: together[start]}, edits)["logits"]
+        yield part, other.run(ids, ("logits",), {start: together[start]}, first=part.layer)["logits"]

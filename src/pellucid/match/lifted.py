@@ -1,13 +1,15 @@
-"""Lifted parts: along how few directions each head can write, and which neurons may write the same everywhere."""
+"""Lifted parts: along how few directions heads write and look and neurons read, and which neurons may write a mean."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from pellucid.base.address import Address
 from pellucid.listing.emit import write_lifted
+from pellucid.listing.parse import STORED
+from pellucid.listing.prelude import BESIDE
 from pellucid.match.lifting import Costs, Vectors, costs
 from pellucid.match.project import Project
 from pellucid.match.sources import TOKENS as SOURCE_TOKENS
@@ -22,10 +24,10 @@ SHARE = 0.1
 
 @dataclass(frozen=True)
 class LiftedParts:
-    """Candidates: forms of heads (OV) and neurons (OUT).
+    """Candidates: forms of heads (OV, QK) and neurons (OUT, IN).
 
     `effects` are the nats per token that the mean costs in the place of any OV or OUT, `losses` those that the forms
-    cost, both second-order estimates on tune text.
+    cost, both second-order estimates on tune text. The effects of QK and IN are known with their sources.
     """
 
     forms: dict[Address, Stored]
@@ -38,7 +40,7 @@ class LiftedParts:
 
 
 def find_lifted(project: Project, vectors: Vectors, promised: float, *, quick: bool) -> LiftedParts:
-    """Every OV and OUT that can be lifted if linking accepts about `promised` nats per token in all.
+    """Every part that can be lifted if linking accepts about `promised` nats per token in all.
 
     A head has the lowest rank that costs less than its share of that, or, where none does, the highest it may have.
     """
@@ -47,7 +49,10 @@ def find_lifted(project: Project, vectors: Vectors, promised: float, *, quick: b
 
 
 def choose(estimated: Costs, vectors: Vectors, promised: float) -> LiftedParts:
-    """The candidates that `estimated` costs leave, none of which costs more than `promised` alone."""
+    """The candidates that `estimated` costs leave.
+
+    No OV or OUT costs more than `promised` alone; of QK and IN all are, since tuning may make them cheaper together.
+    """
     forms: dict[Address, Stored] = {}
     effects: dict[Address, float] = {}
     losses: dict[Address, float] = {}
@@ -65,7 +70,24 @@ def choose(estimated: Costs, vectors: Vectors, promised: float) -> LiftedParts:
             effects[address] = cost
             if cost <= SHARE * promised:
                 forms[address], losses[address] = vectors.neuron(address), cost
+    for address, cost in reading_costs(estimated).items():
+        if rank := vectors.most(address):
+            forms[address], losses[address] = vectors.form(address, rank), cost
     return LiftedParts(forms, effects, losses)
+
+
+def reading_costs(estimated: Costs) -> dict[Address, float]:
+    """What lifting each QK and IN costs."""
+    looks = {
+        Address("QK", layer, head): cost
+        for layer, of_layer in enumerate(estimated.looks)
+        for head, cost in enumerate(of_layer.tolist())
+    }
+    return looks | {
+        Address("IN", layer, neuron): cost
+        for layer, of_layer in enumerate(estimated.reads)
+        for neuron, cost in enumerate(of_layer.tolist())
+    }
 
 
 def lowest(ranks: list[float], affordable: float) -> int:
@@ -74,25 +96,43 @@ def lowest(ranks: list[float], affordable: float) -> int:
     return good[0] if good else min(range(len(ranks)), key=lambda rank: ranks[rank])
 
 
+def before_sources(parts: LiftedParts, losses: Mapping[Address, float], promised: float) -> LiftedParts:
+    """The candidates that are better than the source of their part, `losses` being what sources cost.
+
+    A source goes before what is lifted where it costs no more, or no more than its share of `promised`.
+    """
+    share = promised / max(1, len(parts.forms))
+    better = (a for a in parts.forms if a not in losses or losses[a] > max(parts.losses[a], share))
+    return parts.only(set(better))
+
+
 def liftable(project: Project, parts: LiftedParts) -> set[Address]:
     """The candidates that no person has written about: those that emission may lift."""
     listing = project.listing()
     written = {key for key, statement in listing.statements.items() if statement.by_person}
-    shared = {f"L{address.layer:02d}.OUT" for address in parts.forms if address.kind == "OUT"} & written
-    return {
-        address
-        for address in parts.forms
-        if str(address) not in written
-        and listing.form(address) != "source"
-        and not (address.kind == "OUT" and f"L{address.layer:02d}.OUT" in shared)
-    }
+    layers = {(address.layer, address.kind) for address in parts.forms}
+    shared = {f"L{layer:02d}.OUT" for layer, _ in layers} | {f"L{layer:02d}.IN{BESIDE}" for layer, _ in layers}
+    shared &= written
+
+    def free(address: Address) -> bool:
+        if address.kind in ("QK", "IN"):
+            key = f"L{address.layer:02d}.IN{BESIDE}" if address.kind == "IN" else f"{address}{BESIDE}"
+            return key not in written and not (str(address) in written and listing[address].form in STORED)
+        several = address.kind == "OUT" and f"L{address.layer:02d}.OUT" in shared
+        return str(address) not in written and listing.form(address) != "source" and not several
+
+    return {address for address in parts.forms if free(address)}
 
 
 def write_lifted_parts(project: Project, parts: LiftedParts, linked: Collection[Address]) -> None:
     """Let exactly the candidates among `linked` be lifted in the program; what a person wrote stays."""
     chosen = [address for address in parts.forms if address in linked]
-    ranks = {address: parts.forms[address].rank for address in chosen if address.kind == "OV"}
-    write_lifted(project.directory, ranks, [address for address in chosen if address.kind == "OUT"])
+    ranks = {address: parts.forms[address].rank for address in chosen if address.kind in ("OV", "QK")}
+    channels: dict[int, tuple[int, list[int]]] = {}
+    for address in chosen:
+        if address.kind == "IN":
+            channels.setdefault(address.layer, (parts.forms[address].rank, []))[1].append(address.index)
+    write_lifted(project.directory, ranks, [address for address in chosen if address.kind == "OUT"], channels)
 
 
 def dump_lifted(parts: LiftedParts) -> str:
@@ -109,8 +149,5 @@ def load_lifted(text: str, vectors: Vectors) -> LiftedParts:
         {Address.parse(address): value for address, value in data[name].items()}
         for name in ("ranks", "effects", "losses")
     )
-    forms: dict[Address, Stored] = {
-        address: vectors.head(address, rank) if address.kind == "OV" else vectors.neuron(address)
-        for address, rank in ranks.items()
-    }
+    forms = {address: vectors.form(address, rank) for address, rank in ranks.items()}
     return LiftedParts(forms, effects, losses)

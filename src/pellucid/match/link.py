@@ -1,6 +1,6 @@
 """Linking: which parts can run their source alone, all of them at once.
 
-Parts are taken in the order of their estimated cost for each parameter that they do without, cheapest first, and judged
+Parts are taken in the order of their estimated cost for what it is worth to do without them, cheapest first, and judged
 jointly in blocks: the first block is as long as the estimates promise. A block that fails is bisected, its first half
 tried before its second; what is accepted has therefore always passed together with everything accepted before it,
 whatever the estimates said.
@@ -30,13 +30,13 @@ def link(
     promised: float,
     passes: Callable[[Sequence[Part]], bool],
     trials: int,
-    sizes: Sequence[int] | None = None,
+    sizes: Sequence[float] | None = None,
 ) -> Link[Part]:
     """Accept as many of `parts` as pass together.
 
     `costs` are estimated KL increases (nats per token), `promised` the sum of them that is expected to pass, `passes`
-    the joint judgement of a list of parts, and `trials` the most judgements that may be made. `sizes` are the
-    parameters of the parts, all alike if None.
+    the joint judgement of a list of parts, and `trials` the most judgements that may be made. `sizes` are
+    what the parts are worth, all alike if None.
     """
     prices = costs if sizes is None else [cost / size for cost, size in zip(costs, sizes, strict=True)]
     order = sorted(range(len(parts)), key=lambda i: (prices[i], i))

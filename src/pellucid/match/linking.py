@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from jaxtyping import Bool
@@ -18,8 +20,11 @@ from pellucid.match.manifest import Gate
 from pellucid.match.project import Project
 from pellucid.match.rollouts import Rollouts, roll, slips
 from pellucid.match.sources import Sources, rows_for
-from pellucid.match.twin import Twin
+from pellucid.match.stored import Channel
+from pellucid.match.twin import Form, Twin
+from pellucid.parts.lifted import most_rank
 from pellucid.parts.part import count as parameters_of
+from pellucid.subject.gpt2 import GPT2Config
 
 CONTEXTS = {False: 900, True: 240}
 TRIALS = {False: 10, True: 5}
@@ -30,6 +35,9 @@ MARGIN = 0.6
 SPOKEN = 32
 """Tokens of every continuation that are compared."""
 
+
+BLOCKS = 12
+"""Units that the neurons of a layer which read its channels are linked in."""
 
 Unit = tuple[Address, ...]
 """Addresses that are linked together or not at all."""
@@ -42,30 +50,32 @@ def link_sources(project: Project, sources: Sources, lifted: LiftedParts, *, qui
     forms, costs = {**sources.forms, **lifted.forms}, units(sources, lifted)
 
     def passes(chosen: Sequence[Unit]) -> bool:
-        found = slips(Twin(model, [forms[address] for unit in chosen for address in unit]), spoken)
+        together = allowed(chosen, forms, model.config)
+        found = slips(Twin(model, [forms[address] for address in together]), spoken)
         passed = within(found.wer_next, found.wer_16, gate)
         print(
-            f"  {sum(map(len, chosen)):,} parts without residual: at most {found.wer_next:.2f} % of next words and "
+            f"  {len(together):,} parts without residual: at most {found.wer_next:.2f} % of next words and "
             f"{found.wer_16:.2f} % of 16 words differ on tune text: {'kept' if passed else 'backed off'}",
             file=sys.stderr,
         )
         return passed
 
-    sizes = [sum(parameters_of(address, model.config) for address in unit) for unit in costs]
+    sizes = worth(list(costs), sources.effects | lifted.effects, model.config)
     found = link(list(costs), list(costs.values()), PROMISED, passes, TRIALS[quick], sizes)
-    return [address for unit in found.accepted for address in unit]
+    return allowed(found.accepted, forms, model.config)
 
 
 def units(sources: Sources, lifted: LiftedParts) -> dict[Unit, float]:
     """What is linked together, with its estimated cost in nats per token.
 
-    Sources that cost as much as the mean are left out. A neuron that fires by a constant and writes its mean is one
-    unit: what it writes is the same everywhere either way, and costs what its mean costs.
+    Sources that cost as much as the mean are left out, and those of parts that can be lifted. A neuron that fires by a
+    constant and writes its mean is one unit: what it writes is the same everywhere either way, and costs what its mean
+    costs. Neurons of a layer that read its channels are a few units, those that cost least for their effect first.
     """
     found: dict[Unit, float] = {}
     paired: set[Address] = set()
     for address, form in sources.forms.items():
-        if sources.losses[address] >= sources.effects[address]:
+        if address in lifted.forms or sources.losses[address] >= sources.effects[address]:
             continue
         out = Address("OUT", address.layer, address.index)
         if isinstance(form, Fires) and not form.sets and out in lifted.forms:
@@ -73,7 +83,42 @@ def units(sources: Sources, lifted: LiftedParts) -> dict[Unit, float]:
             paired.add(out)
         else:
             found[address,] = sources.losses[address]
-    return found | {(address,): lifted.losses[address] for address in lifted.forms if address not in paired}
+    found |= {(a,): lifted.losses[a] for a in lifted.forms if a not in paired and a.kind != "IN"}
+    for unit in reading_units(sources, lifted):
+        found[unit] = math.fsum(lifted.losses[address] for address in unit)
+    return found
+
+
+def reading_units(sources: Sources, lifted: LiftedParts) -> Iterator[Unit]:
+    """The neurons that read channels, those of a layer in `BLOCKS` units by what they cost for their effect."""
+    neurons = [address for address in lifted.forms if address.kind == "IN"]
+    average = math.fsum(sources.effects.get(address, 0.0) for address in neurons) / max(1, len(neurons))
+    price = {a: lifted.losses[a] / max(sources.effects.get(a, 0.0) + average, 1e-30) for a in neurons}
+    for layer in sorted({address.layer for address in neurons}):
+        own = sorted((a for a in neurons if a.layer == layer), key=lambda a: (price[a], a))
+        size = math.ceil(len(own) / BLOCKS)
+        yield from (tuple(own[start : start + size]) for start in range(0, len(own), size))
+
+
+def allowed(units: Sequence[Unit], forms: Mapping[Address, Form], config: GPT2Config) -> list[Address]:
+    """The addresses of `units` that may run together: channels only where enough neurons of a layer share them."""
+    chosen = [address for unit in units for address in unit]
+    channels = [address for address in chosen if isinstance(forms[address], Channel)]
+    readers = Counter(address.layer for address in channels)
+    few = {a for a in channels if most_rank(config, "IN", readers[a.layer]) < _rank(forms[a])}
+    return [address for address in chosen if address not in few]
+
+
+def _rank(form: Form) -> int:
+    return form.rank if isinstance(form, Channel) else 0
+
+
+def worth(units: Sequence[Unit], effects: Mapping[Address, float], config: GPT2Config) -> list[float]:
+    """What it is worth that each of `units` runs without residual: its share of all parameters, and of all effects."""
+    parameters = [sum(parameters_of(address, config) for address in unit) for unit in units]
+    felt = [math.fsum(effects.get(address, 0.0) for address in unit) for unit in units]
+    whole, all_felt = sum(parameters) or 1, math.fsum(felt) or 1.0
+    return [size / whole + effect / all_felt for size, effect in zip(parameters, felt, strict=True)]
 
 
 def within(wer_next: float, wer_16: float, gate: Gate) -> bool:

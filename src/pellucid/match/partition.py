@@ -79,7 +79,7 @@ def partition(listing: Listing, dropped: frozenset[Address]) -> list[Part]:
             group.append(address)
             continue
         residual: Residual = "dropped" if form != "raw" and address in dropped else "on"
-        parts.append(Part((address,), form, residual, listing[address].source))
+        parts.append(Part((address,), form, residual, listing.runs(address).source))
     return [
         Part(tuple(rest[part.addresses[0].layer, part.addresses[0].kind]))
         if part.form == "raw" and part.addresses[0].kind in ("IN", "OUT")

@@ -17,7 +17,7 @@ from pellucid.match.lifted import LiftedParts
 from pellucid.match.project import Project
 from pellucid.match.sources import TOKENS as TUNE_TOKENS
 from pellucid.match.sources import Sources, first_tokens, rows_for
-from pellucid.match.stored import Lifted
+from pellucid.match.stored import Still
 
 TOKENS = {False: 30_000, True: 10_000}
 CONTEXT_TOKENS = 4_096
@@ -55,13 +55,14 @@ def prove(project: Project, sources: Sources, *, quick: bool) -> list[Measuremen
 
 
 def prove_lifted(project: Project, lifted: LiftedParts, *, quick: bool) -> list[Measurement]:
-    """Evidence about OV and OUT: the `effect` of every one, and what lifting the candidates comes to on held-out text.
+    """Evidence about lifted parts: the `effect` of every OV and OUT, and what the candidates come to on held-out text.
 
-    `isolated`: the share of the variance of a head's write that is kept, in the directions that the head writes along.
+    `isolated`: the share of variance that is kept, of a head's write in the directions that it writes along, of a
+    neuron's pre-activation, or of a head's scores around their mean over the keys of a query.
     """
     heldout = first_tokens(rows_for(project, "heldout", TOKENS[quick]), LIFTED_TOKENS[quick])
     model, tuned = project.model, LIFTED_TOKENS[quick]
-    found = kept(model, [form for form in lifted.forms.values() if isinstance(form, Lifted)], heldout)
+    found = kept(model, [form for form in lifted.forms.values() if not isinstance(form, Still)], heldout)
     costs = estimate(model, heldout, lifted.forms.values(), seed=project.manifest.settings.seed)[0]
     hashes = {name: getattr(project.texts, name).sha256 for name in ("tune", "heldout")}
     weights = project.manifest.subject.weights_sha256
@@ -72,7 +73,8 @@ def prove_lifted(project: Project, lifted: LiftedParts, *, quick: bool) -> list[
     n = heldout.numel()
     for address, form in lifted.forms.items():
         about = (lifted_state(form.rank), "heldout", hashes["heldout"])
-        rows.append(_row(address, ("swapped_in", "kl_estimate", *about), costs[address], n, ESTIMATED))
+        metric = "lifted_kl_estimate" if address.kind in ("QK", "IN") else "kl_estimate"  # beside that of a source
+        rows.append(_row(address, ("swapped_in", metric, *about), costs[address], n, ESTIMATED))
         if address in found:
             rows.append(_row(address, ("isolated", "variance_kept", *about), found[address], n))
     return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -48,4 +49,53 @@ class Still:
         return torch.full_like(post, self.post)
 
 
-Stored = Lifted | Still
+@dataclass(frozen=True, eq=False)
+class Channel:
+    """A neuron's IN along the channels of its layer: pre-activation = x · read · write + bias, x what LN2 leaves."""
+
+    address: Address
+    read: Float[Tensor, "model rank"]
+    write: Float[Tensor, " rank"]
+    bias: float
+
+    @property
+    def rank(self) -> int:
+        """How many channels."""
+        return self.read.shape[1]
+
+    def twin(self, x: Float[Tensor, "*batch model"]) -> Float[Tensor, "*batch"]:
+        """The pre-activation, from the normed residual stream."""
+        said: Tensor = (x @ self.read.to(x)) @ self.write.to(x) + self.bias
+        return said
+
+
+@dataclass(frozen=True, eq=False)
+class Compares:
+    """A head's QK along a few directions: score = (x_q · read_q + bias) · (x_k · read_k) · scale, x what LN1 leaves."""
+
+    address: Address
+    read_q: Float[Tensor, "model rank"]
+    read_k: Float[Tensor, "model rank"]
+    bias: Float[Tensor, " rank"]
+
+    @property
+    def rank(self) -> int:
+        """How many directions."""
+        return self.read_q.shape[1]
+
+    def twin(self, x: Float[Tensor, "batch pos model"], scale: float) -> Float[Tensor, "batch query key"]:
+        """The scores of all pairs, from the normed residual stream; those of later keys mean nothing."""
+        query, key = x @ self.read_q.to(x) + self.bias.to(x), x @ self.read_k.to(x)
+        scores: Tensor = query @ key.transpose(1, 2) * scale
+        return scores
+
+
+def stacked(
+    channels: Sequence[Channel],
+) -> tuple[Float[Tensor, "model rank"], Float[Tensor, "rank neuron"], Float[Tensor, " neuron"]]:
+    """What neurons of a layer read together, which read the same channels: directions, weights and biases."""
+    write = torch.stack([form.write for form in channels], 1)
+    return channels[0].read, write, torch.tensor([form.bias for form in channels])
+
+
+Stored = Lifted | Still | Channel | Compares

@@ -1,0 +1,182 @@
+"""What neurons and heads read, along few directions: the channels of a layer, and the directions that a head compares.
+
+A layer's neurons have pre-activations W^T x + b, x the normed residual stream. Let C be the covariance of x and G the
+second moment of the gradient of drawn log-likelihood at the pre-activations (see `lifting`). Reading x along k
+directions that all neurons share costs least, as far as x and the gradient are independent, along the k leading left
+singular vectors U of C^(1/2) W G^(1/2): x is replaced by mean + (x - mean) C^(-1/2) U U^T C^(1/2).
+
+A head's scores are (x_q, 1)^T M x_k with M = [W_Q; b_Q] W_K^T; what the key's bias adds is the same for all keys and
+vanishes in the softmax. The error of a score counts as much as its gradient is large, and only as far as it differs
+between keys: with C_q the second moment of (x_q, 1) and C_k that of x_k less what the head sees on average, both
+weighted by the square of the gradient at the score, the best M of rank r are the leading singular directions of
+C_q^(1/2) M C_k^(1/2).
+
+Directions of a lower rank are the first of those of a higher one, here too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from pellucid.base.address import Address
+from pellucid.exact.model import Model
+from pellucid.match.record import Recording
+from pellucid.match.stored import Channel, Compares
+from pellucid.parts.lifted import most_rank
+
+_FLAT = 1e-6
+"""Directions whose variance is less than this share of the largest count as constant: they cannot be whitened."""
+
+
+@dataclass(frozen=True)
+class Channels:
+    """What the neurons of a layer read: pre-activations ≈ offset + (x − mean) · read[:, :r] · write[:r]."""
+
+    mean: Float[Tensor, " model"]
+    read: Float[Tensor, "model rank"]
+    write: Float[Tensor, "rank neuron"]
+    offset: Float[Tensor, " neuron"]
+
+    def bias(self, rank: int) -> Float[Tensor, " neuron"]:
+        """What is added to x · read · write at a rank."""
+        return self.offset - (self.mean @ self.read[:, :rank]) @ self.write[:rank]
+
+    def form(self, address: Address, rank: int) -> Channel:
+        """The form of one neuron at a rank."""
+        bias = self.offset[address.index] - self.mean @ self.read[:, :rank] @ self.write[:rank, address.index]
+        return Channel(address, self.read[:, :rank], self.write[:rank, address.index], float(bias))
+
+    def named(self, layer: int) -> dict[str, Tensor]:
+        """The vectors as a program reads them."""
+        at = f"L{layer:02d}.IN"
+        tensors = {"read": self.read, "write": self.write, "centre": self.mean @ self.read, "offset": self.offset}
+        return {f"{at}.{name}": tensor for name, tensor in tensors.items()}
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """Where the heads of a layer look: scores ≈ ((x_q · read_q + bias) · (x_k · read_k)) · scale, cut to a rank."""
+
+    read_q: Float[Tensor, "head model rank"]
+    read_k: Float[Tensor, "head model rank"]
+    bias: Float[Tensor, "head rank"]
+
+    def form(self, address: Address, rank: int) -> Compares:
+        """The form of one head at a rank."""
+        q, k, bias = (part[address.index][..., :rank] for part in (self.read_q, self.read_k, self.bias))
+        return Compares(address, q, k, bias)
+
+    def named(self, layer: int) -> dict[str, Tensor]:
+        """The vectors as a program reads them."""
+        tensors = {"read_q": self.read_q, "read_k": self.read_k, "bias": self.bias}
+        heads = range(len(self.bias))
+        return {f"L{layer:02d}.H{h:02d}.QK.{name}": tensor[h] for h in heads for name, tensor in tensors.items()}
+
+
+class Moments:
+    """Second moments of what a layer reads and of the gradients there, gathered batch by batch."""
+
+    def __init__(self, model: Model, layer: int) -> None:
+        config = model.config
+        size, heads = config.n_embd, config.n_head
+        self.model, self.layer, self.count = model, layer, 0
+        self.names = [f"L{layer:02d}.{name}" for name in ("LN1", "LN2", "pattern", "pre")]
+        self.gradients = [f"L{layer:02d}.{name}" for name in ("pattern", "pre")]
+        self.stream = torch.zeros(size + 1, size + 1, dtype=torch.float64)
+        self.slopes = torch.zeros(config.n_inner, config.n_inner, dtype=torch.float64)
+        self.queries = torch.zeros(heads, size + 1, size + 1, dtype=torch.float64)
+        self.keys = torch.zeros(heads, size, size, dtype=torch.float64)
+
+    def add(self, batch: Recording) -> None:
+        """Take in a batch."""
+        normed, read, pattern = (batch.values[name] for name in self.names[:3])
+        whole = _with_one(read.flatten(0, 1))
+        self.stream += (whole.T @ whole).double().cpu()
+        self.count += batch.ids.numel()
+        for draw in batch.gradients:
+            slope = draw[self.gradients[1]].flatten(0, 1)
+            self.slopes += (slope.T @ slope).double().cpu() / len(batch.gradients)
+            weight = score_slopes(pattern, draw[self.gradients[0]]).square() / len(batch.gradients)
+            self._add_pairs(normed, pattern, weight)
+
+    def _add_pairs(
+        self,
+        x: Float[Tensor, "batch pos model"],
+        pattern: Float[Tensor, "batch head query key"],
+        weight: Float[Tensor, "batch head query key"],
+    ) -> None:
+        """Add the moments of queries and keys, a pair counting `weight`; keys less what the query sees on average."""
+        ones, by_query, by_key = _with_one(x), weight.sum(3), weight.sum(2)  # [batch head pos]
+        self.queries += torch.einsum("bpd,bhp,bpe->hde", ones, by_query, ones).double().cpu()
+        seen, weighted = (torch.einsum("bhqk,bkd->bhqd", share, x) for share in (pattern, weight))
+        cross = torch.einsum("bhqd,bhqe->hde", weighted, seen)
+        own = torch.einsum("bpd,bhp,bpe->hde", x, by_key, x)
+        around = torch.einsum("bhqd,bhq,bhqe->hde", seen, by_query, seen)
+        self.keys += (own - cross - cross.transpose(1, 2) + around).double().cpu()
+
+    def channels(self, rank: int | None = None) -> Channels:
+        """The channels of the layer: as many as all its neurons may share, or `rank` of them."""
+        model, block = self.model, f"h.{self.layer}.mlp.c_fc"
+        config = model.config
+        weight, bias = (model.weights[f"{block}.{name}"].double().cpu() for name in ("weight", "bias"))
+        moment = self.stream / self.count
+        mean = moment[:-1, -1]
+        root, whiten = _roots(moment[:-1, :-1] - mean[:, None] * mean)
+        half, _ = _roots(self.slopes / self.count)
+        most = most_rank(config, "IN", config.n_inner) if rank is None else rank
+        best = torch.linalg.svd(root @ weight @ half, full_matrices=False).U[:, :most]
+        return Channels(
+            mean.float(), (whiten @ best).float(), (best.T @ root @ weight).float(), (bias + mean @ weight).float()
+        )
+
+    def comparisons(self, rank: int | None = None) -> Comparisons:
+        """The directions of all heads of the layer, of the highest rank that a head may have, or of `rank`."""
+        model, config = self.model, self.model.config
+        most = most_rank(config, "QK") if rank is None else rank
+        found: list[tuple[Tensor, Tensor, Tensor]] = []
+        for head in range(config.n_head):
+            compared = bilinear(model, self.layer, head)
+            left, unleft = _roots(self.queries[head] / self.count)
+            right, unright = _roots(self.keys[head] / self.count)
+            u, s, v = torch.linalg.svd(left @ compared @ right)
+            query, key = unleft @ u[:, :most] * s[:most].sqrt(), unright @ v[:most].T * s[:most].sqrt()
+            found.append((query[:-1].float(), key.float(), query[-1].float()))
+        queries, keys, biases = (torch.stack(part) for part in zip(*found, strict=True))
+        return Comparisons(queries, keys, biases)
+
+
+def bilinear(model: Model, layer: int, head: int) -> Float64[Tensor, "model_and_one model"]:
+    """M of a head: its scores before scaling are (x_q, 1)ᵀ M x_k, up to what is the same for all keys."""
+    size, width = model.config.d_head, model.config.n_embd
+    weight, bias = (model.weights[f"h.{layer}.attn.c_attn.{name}"].double().cpu() for name in ("weight", "bias"))
+    query = slice(head * size, (head + 1) * size)
+    key = slice(width + query.start, width + query.stop)
+    return torch.cat([weight[:, query], bias[query][None]]) @ weight[:, key].T
+
+
+def score_slopes(
+    pattern: Float[Tensor, "batch head query key"], slope: Float[Tensor, "batch head query key"]
+) -> Float[Tensor, "batch head query key"]:
+    """The gradient at the scores, from that at the pattern."""
+    own = pattern * slope
+    return own - pattern * own.sum(-1, keepdim=True)
+
+
+def _with_one(x: Float[Tensor, "*batch model"]) -> Float[Tensor, "*batch model_and_one"]:
+    return torch.cat([x, x.new_ones(*x.shape[:-1], 1)], -1)
+
+
+def _roots(
+    moment: Float64[Tensor, "*batch dim dim"],
+) -> tuple[Float64[Tensor, "*batch dim dim"], Float64[Tensor, "*batch dim dim"]]:
+    """The symmetric square root of a moment, and that of its inverse where it is not flat."""
+    values, axes = torch.linalg.eigh(moment)
+    flat = values <= _FLAT * values.amax(-1, keepdim=True)
+    lengths = values.clamp(min=0).sqrt().masked_fill(flat, 0.0)
+    inverse = torch.where(flat, 0.0, 1 / lengths.masked_fill(flat, 1.0))
+    root, whiten = ((axes * scale[..., None, :]) @ axes.transpose(-1, -2) for scale in (lengths, inverse))
+    return root, whiten

@@ -1,0 +1,300 @@
+"""Tuning: the vectors of lifted parts together, end to end, on the KL to the subject.
+
+What lifted parts hold is folded into the subject's weights, through which gradients flow, and Adam (arXiv 1412.6980)
+lowers KL(subject ‖ program) on *fit* text; the best state on *tune* text is what stays. A tensor's learning rate is in
+proportion to its root mean square. A killed run goes on from its last checkpoint; a step that diverges leads back to
+the best state, at half the rate.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from pellucid.base.address import Address
+from pellucid.base.errors import PellucidError
+from pellucid.base.files import atomic_path
+from pellucid.base.progress import track
+from pellucid.exact.model import Model
+from pellucid.match.effect import divergence
+from pellucid.match.record import batches
+from pellucid.match.stored import Channel, Compares, Lifted, Stored, stacked
+
+RATE = 4e-3
+"""The learning rate of a tensor whose root mean square is 1, at first; it falls to a tenth along a cosine."""
+CHECK_STEPS = 20
+"""Steps between looks at tune text."""
+PATIENCE = 12
+"""Looks without improvement after which tuning ends."""
+SAVE_SECONDS = 30.0
+DIVERGED = 4.0
+"""A KL on tune text that is this many times the first one counts as divergence, as does one that is no number."""
+TRIES = 3
+"""Divergences after which tuning ends with the best state."""
+TOKENS_PER_NUMBER = 0.5
+"""Tokens of fit text that every tuned number needs: a token's prediction is compared in many directions at once."""
+
+Tensors = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Tunable:
+    """The lifted parts that are tuned together, by kind; their vectors are tensors by name."""
+
+    model: Model
+    channels: Mapping[int, tuple[int, ...]]
+    """Neurons that read channels, by layer."""
+    compares: tuple[Address, ...]
+    moves: Mapping[Address, Float[Tensor, " dim"]]
+    """Heads that move along few directions, with their means."""
+    start: Tensors
+
+    @staticmethod
+    def of(model: Model, forms: Mapping[Address, Stored]) -> Tunable:
+        """What of `forms` can be tuned: means cannot."""
+        start: Tensors = {}
+        channels: dict[int, tuple[int, ...]] = {}
+        readers = [form for form in forms.values() if isinstance(form, Channel)]
+        for layer in sorted({form.address.layer for form in readers}):
+            own = sorted((f for f in readers if f.address.layer == layer), key=lambda form: form.address)
+            channels[layer] = tuple(form.address.index for form in own)
+            named = dict(zip(("read", "write", "bias"), stacked(own), strict=True))
+            start |= {f"L{layer:02d}.IN.{name}": tensor for name, tensor in named.items()}
+        compares = [form for form in forms.values() if isinstance(form, Compares)]
+        for look in compares:
+            named = {"read_q": look.read_q, "read_k": look.read_k, "bias": look.bias}
+            start |= {f"{look.address}.{name}": tensor for name, tensor in named.items()}
+        moves = [form for form in forms.values() if isinstance(form, Lifted) and form.rank]
+        for move in moves:
+            start |= {f"{move.address}.read": move.read, f"{move.address}.write": move.write}
+        start = {name: tensor.detach().to(model.device, torch.float32).clone() for name, tensor in start.items()}
+        heads = {move.address: move.mean.to(model.device) for move in moves}
+        return Tunable(model, channels, tuple(look.address for look in compares), heads, start)
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers are tuned."""
+        return sum(tensor.numel() for tensor in self.start.values())
+
+    def weights(self, tensors: Tensors) -> Tensors:
+        """The subject's weights with `tensors` folded in; gradients flow to them."""
+        model, found = self.model, dict(self.model.weights)
+        for layer, neurons in self.channels.items():
+            name, at = f"h.{layer}.mlp.c_fc", f"L{layer:02d}.IN"
+            where = torch.tensor(neurons, device=model.device)
+            weight = tensors[f"{at}.read"] @ tensors[f"{at}.write"]
+            found[f"{name}.weight"] = found[f"{name}.weight"].index_copy(1, where, weight)
+            found[f"{name}.bias"] = found[f"{name}.bias"].index_copy(0, where, tensors[f"{at}.bias"])
+        for address in self.compares:
+            self._put(found, address, 0, tensors[f"{address}.read_q"], tensors[f"{address}.bias"])
+            self._put(found, address, 1, tensors[f"{address}.read_k"], None)
+        for address, mean in self.moves.items():
+            self._move(found, address, mean, tensors[f"{address}.read"] @ tensors[f"{address}.write"])
+        return found
+
+    def _columns(self, address: Address, part: int) -> slice:
+        """The columns of a head in part 0 (queries), 1 (keys) or 2 (values) of the joint projection."""
+        size = self.model.config.d_head
+        start = part * self.model.config.n_embd + address.index * size
+        return slice(start, start + size)
+
+    def _put(self, found: Tensors, address: Address, part: int, read: Tensor, bias: Tensor | None) -> None:
+        """Let a head read `read` and `bias` in the first of its columns, and nothing in the others."""
+        name, columns = f"h.{address.layer}.attn.c_attn", self._columns(address, part)
+        left = columns.stop - columns.start - read.shape[1]
+        where = torch.arange(columns.start, columns.stop, device=read.device)
+        wide = torch.cat([read, read.new_zeros(len(read), left)], 1)
+        own = read.new_zeros(read.shape[1]) if bias is None else bias
+        found[f"{name}.weight"] = found[f"{name}.weight"].index_copy(1, where, wide)
+        found[f"{name}.bias"] = found[f"{name}.bias"].index_copy(0, where, torch.cat([own, own.new_zeros(left)]))
+
+    def _move(self, found: Tensors, address: Address, mean: Tensor, through: Tensor) -> None:
+        """Let a head carry mean + (z − mean) · through in the place of z."""
+        name, columns = f"h.{address.layer}.attn.c_attn", self._columns(address, 2)
+        where = torch.arange(columns.start, columns.stop, device=mean.device)
+        weight, bias = (self.model.weights[f"{name}.{kind}"] for kind in ("weight", "bias"))
+        found[f"{name}.weight"] = found[f"{name}.weight"].index_copy(1, where, weight[:, columns] @ through)
+        found[f"{name}.bias"] = found[f"{name}.bias"].index_copy(0, where, (bias[columns] - mean) @ through + mean)
+
+
+@dataclass
+class Tuning:
+    """Where tuning stands: the tensors, Adam's moments, the best tensors and their KL on tune text."""
+
+    tensors: Tensors
+    first: Tensors
+    second: Tensors
+    best: Tensors
+    step: int = 0
+    best_kl: float = math.inf
+    first_kl: float = math.inf
+    worse: int = 0
+    tries: int = 0
+    seconds: float = 0.0
+    done: bool = False
+    history: list[tuple[int, float]] = field(default_factory=list)
+
+    @staticmethod
+    def begin(start: Tensors) -> Tuning:
+        """Nothing tuned yet."""
+        copies = [{name: tensor.clone() for name, tensor in start.items()} for _ in range(2)]
+        zeros = [{name: torch.zeros_like(tensor) for name, tensor in start.items()} for _ in range(2)]
+        return Tuning(copies[0], zeros[0], zeros[1], copies[1])
+
+    def save(self, path: Path, about: str) -> None:
+        """Write everything to `path`, atomically; `about` is what it is a tuning of."""
+        groups = {"at": self.tensors, "first": self.first, "second": self.second, "best": self.best}
+        held = {f"{group}.{name}": t.cpu().contiguous() for group, ts in groups.items() for name, t in ts.items()}
+        names = ("step", "best_kl", "first_kl", "worse", "tries", "seconds", "done", "history")
+        facts = json.dumps({name: getattr(self, name) for name in names})
+        with atomic_path(path) as temporary:
+            safetensors.torch.save_file(held, temporary, metadata={"about": about, "facts": facts})
+
+    @staticmethod
+    def load(path: Path, about: str, device: torch.device | str = "cpu") -> Tuning | None:
+        """What `save` wrote; None where there is nothing, or something else."""
+        try:
+            with safetensors.safe_open(path, "pt", device=str(device)) as file:
+                said = file.metadata() or {}
+                if said.get("about") != about:
+                    return None
+                held = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            facts = json.loads(said["facts"])
+        except (OSError, safetensors.SafetensorError, KeyError, ValueError):
+            return None
+        groups: list[Tensors] = [{}, {}, {}, {}]
+        for name, tensor in held.items():
+            group, _, own = name.partition(".")
+            groups[("at", "first", "second", "best").index(group)][own] = tensor
+        facts["history"] = [(int(step), float(kl)) for step, kl in facts["history"]]
+        return Tuning(groups[0], groups[1], groups[2], groups[3], **facts)
+
+
+def require_text(tunable: Tunable, fit: Int[Tensor, "row pos"]) -> None:
+    """Raise `PellucidError` where there is too little fit text for the numbers that are to be tuned."""
+    needed = math.ceil(TOKENS_PER_NUMBER * tunable.numbers)
+    if fit.numel() < needed:
+        raise PellucidError(
+            f"tuning {tunable.numbers:,} numbers needs at least {needed:,} tokens of fit text, there are "
+            f"{fit.numel():,}; give more with --fit-corpus, or leave --tune out"
+        )
+
+
+def tune(
+    tunable: Tunable,
+    fit: Int[Tensor, "rows pos"],
+    check: Int[Tensor, "checked pos"],
+    seconds: float,
+    path: Path,
+    about: str = "",
+    seed: int = 0,
+    steps: int | None = None,
+) -> Tuning:
+    """Tune for about `seconds` in all, or `steps`; go on from the checkpoint at `path` if it is one of `about`.
+
+    `fit` are rows to tune on, `check` rows of tune text to stop by. Raises `PellucidError` for too little fit text.
+    """
+    require_text(tunable, fit)
+    device = tunable.model.device
+    tuning = Tuning.load(path, about, device) or Tuning.begin(tunable.start)
+    rates = {name: float(tensor.square().mean().sqrt()) for name, tensor in tunable.start.items()}
+    groups = list(batches(fit, tunable.model.n_vocab))
+    if not tuning.history:
+        tuning.first_kl = tuning.best_kl = loss_on(tunable, tuning.tensors, check)
+        tuning.history.append((0, tuning.best_kl))
+    last = saved = time.monotonic()
+    bar, shown = track(range(steps or math.ceil(seconds)), "tuning"), 0
+    while not tuning.done:
+        share = tuning.step / steps if steps else tuning.seconds / max(seconds, 1e-9)
+        while shown < min(1.0, share) * (steps or math.ceil(seconds)):
+            next(bar, None)
+            shown += 1
+        if share >= 1:
+            break
+        batch = groups[_drawn(tuning.step, len(groups), seed)]
+        _descend(tunable, tuning, batch, rates, _rate(share) * 0.5**tuning.tries)
+        if tuning.step % CHECK_STEPS == 0:
+            _look(tunable, tuning, check)
+        now = time.monotonic()
+        tuning.seconds, last = tuning.seconds + now - last, now
+        if now - saved > SAVE_SECONDS:
+            tuning.save(path, about)
+            saved = now
+    if tuning.step % CHECK_STEPS and not tuning.done:
+        _look(tunable, tuning, check)
+    tuning.save(path, about)
+    return tuning
+
+
+def _drawn(step: int, count: int, seed: int) -> int:
+    """The batch of a step: every one once before any again, in an order of its own each time."""
+    generator = torch.Generator().manual_seed(1_000_003 * seed + step // count)
+    return int(torch.randperm(count, generator=generator)[step % count])
+
+
+def _rate(share: float) -> float:
+    """The learning rate when `share` of the time is over."""
+    return RATE * (0.55 + 0.45 * math.cos(math.pi * min(share, 1.0)))
+
+
+def _descend(tunable: Tunable, tuning: Tuning, ids: Tensor, rates: Mapping[str, float], rate: float) -> None:
+    """One step of Adam on a batch of fit text."""
+    model, names = tunable.model, list(tuning.tensors)
+    with torch.no_grad():
+        own = model.logits(ids).log_softmax(-1)
+    leaves = {name: tensor.detach().requires_grad_() for name, tensor in tuning.tensors.items()}
+    said = model.but(tunable.weights(leaves), model.graph).logits(ids).log_softmax(-1)
+    loss = (own.exp() * (own - said)).sum(-1).mean()
+    slopes = torch.autograd.grad(loss, [leaves[name] for name in names])
+    tuning.step += 1
+    for name, slope in zip(names, slopes, strict=True):
+        first = tuning.first[name].mul_(0.9).add_(slope, alpha=0.1)
+        second = tuning.second[name].mul_(0.99).addcmul_(slope, slope, value=0.01)
+        change = (first / (1 - 0.9**tuning.step)) / ((second / (1 - 0.99**tuning.step)).sqrt() + 1e-12)
+        tuning.tensors[name] = tuning.tensors[name] - rate * rates[name] * change
+
+
+def _look(tunable: Tunable, tuning: Tuning, check: Tensor) -> None:
+    """Measure on tune text; keep what is best, go back to it after a divergence, and end without improvement."""
+    kl = loss_on(tunable, tuning.tensors, check)
+    tuning.history.append((tuning.step, kl))
+    if math.isfinite(kl) and kl < tuning.best_kl:
+        tuning.best_kl, tuning.worse = kl, 0
+        tuning.best = {name: tensor.clone() for name, tensor in tuning.tensors.items()}
+        return
+    tuning.worse += 1
+    if not math.isfinite(kl) or kl > DIVERGED * tuning.first_kl:
+        tuning.tries += 1
+        _back(tuning)
+        said = f"at half the rate, from a KL of {tuning.best_kl:.2e}"
+        print(f"tuning diverged at step {tuning.step} (KL {kl:.2e}); going on {said}", file=sys.stderr)
+    tuning.done = tuning.worse >= PATIENCE or tuning.tries >= TRIES
+
+
+def _back(tuning: Tuning) -> None:
+    """Return to the best state, with Adam's moments forgotten."""
+    tuning.tensors = {name: tensor.clone() for name, tensor in tuning.best.items()}
+    for moments in (tuning.first, tuning.second):
+        for tensor in moments.values():
+            tensor.zero_()
+
+
+def loss_on(tunable: Tunable, tensors: Tensors, rows: Int[Tensor, "row pos"]) -> float:
+    """KL(subject ‖ subject with `tensors` folded in) in nats per token."""
+    model, total = tunable.model, 0.0
+    with torch.no_grad():
+        other = model.but(tunable.weights(tensors), model.graph)
+        for ids in batches(rows, model.n_vocab):
+            total += divergence(model.logits(ids), other.logits(ids))
+    return total / rows.numel()

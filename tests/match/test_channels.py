@@ -1,0 +1,276 @@
+"""Channels and comparisons of heads: the best directions, what they cost, the program against its twin, and tuning."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import checkpoints
+from pellucid.base.address import Address
+from pellucid.base.errors import PellucidError
+from pellucid.exact.model import Model
+from pellucid.listing.emit import emit, write_lifted
+from pellucid.listing.load import load_program
+from pellucid.match import means, tune
+from pellucid.match.channels import Moments, bilinear
+from pellucid.match.effect import compare, estimate, exact
+from pellucid.match.isolated import kept
+from pellucid.match.lifted import LiftedParts, before_sources, choose
+from pellucid.match.lifting import Vectors, costs, fit_vectors
+from pellucid.match.linking import BLOCKS, allowed, reading_units, worth
+from pellucid.match.record import record
+from pellucid.match.sources import Sources
+from pellucid.match.stored import Stored
+from pellucid.match.tune import Tunable, Tuning
+from pellucid.match.tuned import Tuned, joint_cost, named_tuned, with_tuned
+from pellucid.match.twin import Twin
+from pellucid.parts.lifted import fewest_readers, lifted_numbers, most_rank
+from pellucid.parts.part import count
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A random model of four heads of 8 coordinates in each of two layers, and the vectors fitted on its rows."""
+
+    model: Model
+    rows: Tensor
+    vectors: Vectors
+
+    def forms(self, neurons: int = 128) -> dict[Address, Stored]:
+        """Channels of the first neurons of layer 1, and where the heads of layer 0 look, at the most directions."""
+        readers = [Address("IN", 1, n) for n in range(neurons)]
+        heads = [Address("QK", 0, head) for head in range(4)]
+        moves: dict[Address, Stored] = {Address("OV", 1, 2): self.vectors.form(Address("OV", 1, 2), 2)}
+        return {a: self.vectors.form(a, self.vectors.most(a)) for a in (*readers, *heads)} | moves
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Fitted:
+    model, _ = checkpoints.random_model(2, n_head=4, n_embd=32)
+    rows = torch.randint(model.n_vocab, (48, 16), generator=torch.Generator().manual_seed(0))
+    return Fitted(model, rows, fit_vectors(model, means.averages(model, rows), rows))
+
+
+# --- directions -------------------------------------------------------------------------------------------------------
+
+
+def test_no_other_channels_cost_less(fitted: Fitted) -> None:
+    moments, model = Moments(fitted.model, 1), fitted.model
+    for batch in record(model, fitted.rows, moments.names, gradients=moments.gradients):
+        moments.add(batch)
+    moment, slopes = moments.stream / moments.count, moments.slopes / moments.count
+    mean = moment[:-1, -1]
+    spread = moment[:-1, :-1] - mean[:, None] * mean
+    weight = model.weights["h.1.mlp.c_fc.weight"].double()
+
+    def cost(through: Tensor) -> float:
+        left = weight - through
+        return float(torch.trace(left.T @ spread @ left @ slopes))
+
+    found = moments.channels(6)
+    ours = found.read.double() @ found.write.double()
+    best, generator = cost(ours), torch.Generator().manual_seed(0)
+    assert best < cost(torch.zeros_like(ours))
+    for _ in range(10):
+        read = found.read.double() + 0.05 * torch.randn(32, 6, generator=generator, dtype=torch.float64)
+        assert best < cost(read @ torch.linalg.lstsq(read, weight).solution)
+        assert best < cost(read @ found.write.double())
+    whole = moments.channels(32)
+    x, own = batch.values["L01.LN2"], batch.values["L01.pre"]
+    torch.testing.assert_close(x @ whole.read @ whole.write + whole.bias(32), own, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(whole.read[:, :6] @ whole.write[:6], ours.float(), atol=1e-5, rtol=1e-4)
+
+
+def test_all_directions_of_a_head_are_its_scores_up_to_what_is_the_same_for_all_keys(fitted: Fitted) -> None:
+    moments, model = Moments(fitted.model, 0), fitted.model
+    for batch in record(model, fitted.rows, moments.names, gradients=moments.gradients):
+        moments.add(batch)
+    form = moments.comparisons(8).form(Address("QK", 0, 1), 8)
+    one = torch.cat([batch.values["L00.LN1"], torch.ones(*batch.ids.shape, 1)], 2).double()
+    wanted = one @ bilinear(model, 0, 1) @ one[..., :-1].transpose(1, 2) * model.config.attention_scale(0)
+    said = form.twin(batch.values["L00.LN1"], model.config.attention_scale(0)).double()
+    error = (said - wanted) * torch.ones_like(wanted).tril()
+    error = error - error.sum(2, keepdim=True) / torch.arange(1, error.shape[1] + 1)[:, None]
+    assert float((error * torch.ones_like(error).tril()).abs().max()) < 1e-4 * float(wanted.abs().max())
+    assert kept(model, [form], fitted.rows)[form.address] > 1 - 1e-4
+    found = Twin(model, [form]).logits(fitted.rows)
+    torch.testing.assert_close(found, model.logits(fitted.rows), atol=1e-4, rtol=1e-3)
+
+
+def test_numbers_are_counted_with_their_share() -> None:
+    model, _ = checkpoints.random_model(2, n_head=4, n_embd=32)
+    config = model.config
+    for sharing in (128, 60, 20):
+        rank = most_rank(config, "IN", sharing)
+        allowed_numbers = 0.45 * count(Address("IN", 0, 0), config)
+        assert lifted_numbers("IN", config, rank=rank, sharing=sharing) <= allowed_numbers
+        assert lifted_numbers("IN", config, rank=rank + 1, sharing=sharing) > allowed_numbers
+        assert fewest_readers(config, rank) <= sharing
+    assert most_rank(config, "IN", 1) == 0
+    assert fewest_readers(config, 32) > config.n_inner
+    assert lifted_numbers("QK", config, rank=3) == 3 * 65
+    assert most_rank(config, "QK") == 3  # 0.45 · 528 / 65
+
+
+# --- what it costs, and what runs -------------------------------------------------------------------------------------
+
+
+def test_costs_are_the_estimates_of_the_forms(fitted: Fitted) -> None:
+    found, forms = costs(fitted.model, fitted.vectors, fitted.rows, seed=3), fitted.forms()
+    (estimates,) = estimate(fitted.model, fitted.rows, forms.values(), seed=3)
+    for address, value in estimates.items():
+        if address.kind in ("IN", "QK"):
+            by_layer = found.reads if address.kind == "IN" else found.looks
+            assert float(by_layer[address.layer][address.index]) == pytest.approx(value, rel=1e-3, abs=1e-15)
+
+
+def test_estimates_agree_with_exact_costs(fitted: Fitted) -> None:
+    forms = {a: f for a, f in fitted.forms().items() if a.kind == "QK" or a.index % 8 == 0}
+    (estimates,) = estimate(fitted.model, fitted.rows, forms.values(), draws=60)
+    measured = exact(fitted.model, fitted.rows, forms.values())
+    assert compare([(a, estimates[a], measured[a]) for a in forms]).pearson > 0.9
+
+
+def test_the_program_runs_what_its_twin_does(fitted: Fitted, tmp_path: Path) -> None:
+    forms, model = fitted.forms(100), fitted.model
+    average = means.named(model, means.averages(model, fitted.rows))
+    emit(model.subject, tmp_path, average, named_tuned(model, fitted.vectors, None))
+    ranks = {address: form.rank for address, form in forms.items() if address.kind != "IN"}
+    readers = [address.index for address in forms if address.kind == "IN"]
+    write_lifted(tmp_path, ranks, [], {1: (most_rank(model.config, "IN", 100), readers)})
+    rank = most_rank(model.config, "IN", 100)
+    forms |= {a: fitted.vectors.form(a, rank) for a in forms if a.kind == "IN"}
+    addresses = json.dumps([str(address) for address in forms])
+    (tmp_path / "parts.toml").write_text(
+        f'[[part]]\naddresses = {addresses}\nform = "lifted"\nresidual = "dropped"\n', encoding="utf-8"
+    )
+    said = load_program(tmp_path).logits(fitted.rows[:4].numpy())
+    wanted = Twin(model, forms).logits(fitted.rows[:4]).numpy()
+    np.testing.assert_allclose(said, wanted, atol=1e-4)
+    assert np.abs(wanted - model.logits(fitted.rows[:4]).numpy()).max() > 1e-3
+
+
+def test_channels_are_linked_in_blocks_that_enough_neurons_share(fitted: Fitted) -> None:
+    forms, config = fitted.forms(), fitted.model.config
+    losses = {address: 1e-6 * (1 + address.index) for address in forms}
+    effects = dict.fromkeys(forms, 1e-3)
+    sources, lifted = Sources({}, effects, {}, compare([])), LiftedParts(forms, {}, losses)
+    blocks = list(reading_units(sources, lifted))
+    assert len(blocks) == BLOCKS
+    assert [address.index for block in blocks for address in block] == list(range(128))
+    rank = fitted.vectors.most(Address("IN", 1, 0))
+    enough = fewest_readers(config, rank)
+    assert len(allowed(blocks, forms, config)) == 128
+    assert enough > 11
+    assert allowed(blocks[:1], forms, config) == []
+    values = worth(blocks, effects, config)
+    assert sum(values) == pytest.approx(2)
+
+
+def test_a_source_that_costs_as_little_goes_before_what_is_lifted(fitted: Fitted) -> None:
+    forms = fitted.forms()
+    parts = LiftedParts(forms, {}, dict.fromkeys(forms, 1e-3))
+    one, other = Address("IN", 1, 0), Address("IN", 1, 1)
+    left = before_sources(parts, {one: 1e-4, other: 1e-2}, 1e-5)
+    assert one not in left.forms
+    assert other in left.forms
+    found = choose(costs(fitted.model, fitted.vectors, fitted.rows), fitted.vectors, 1e-5)
+    assert {address.kind for address in found.forms} >= {"QK", "IN"}
+
+
+# --- tuning -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def long_rows(fitted: Fitted) -> Tensor:
+    return torch.randint(fitted.model.n_vocab, (400, 16), generator=torch.Generator().manual_seed(1))
+
+
+def tuned(fitted: Fitted, rows: Tensor, path: Path, steps: int, about: str = "it") -> Tuning:
+    tunable = Tunable.of(fitted.model, fitted.forms())
+    return tune.tune(tunable, rows[:360], rows[360:], 0.0, path, about, steps=steps)
+
+
+def test_what_is_tuned_starts_as_the_twin_and_costs_less_on_tune_text(
+    fitted: Fitted, long_rows: Tensor, tmp_path: Path
+) -> None:
+    forms, check = fitted.forms(), long_rows[360:]
+    tunable = Tunable.of(fitted.model, forms)
+    before = joint_cost(fitted.model, forms, check)
+    assert tune.loss_on(tunable, tunable.start, check) == pytest.approx(before, rel=1e-3)
+    found = tuned(fitted, long_rows, tmp_path / "tuning", 60)
+    assert found.first_kl == pytest.approx(before, rel=1e-3)
+    assert found.best_kl < 0.8 * before
+    whole = Tuned(found.best, dict(tunable.channels), found.first_kl, found.best_kl, found.step)
+    assert joint_cost(fitted.model, whole.forms(fitted.vectors), check) == pytest.approx(found.best_kl, rel=1e-3)
+    whole.write(tmp_path / "tuned", "state")
+    again = Tuned.read(tmp_path / "tuned", "state")
+    assert again is not None
+    assert again.channels == whole.channels
+    assert Tuned.read(tmp_path / "tuned", "another") is None
+    parts = LiftedParts(forms, {}, dict.fromkeys(forms, 1.0))
+    after = with_tuned(parts, fitted.vectors, again)
+    assert sum(after.losses.values()) == pytest.approx(found.best_kl)
+
+
+def test_a_killed_run_goes_on_and_ends_the_same(fitted: Fitted, long_rows: Tensor, tmp_path: Path) -> None:
+    whole = tuned(fitted, long_rows, tmp_path / "whole", 40)
+    tunable = Tunable.of(fitted.model, fitted.forms())
+    half = Tuning.begin(tunable.start)
+    half.first_kl = half.best_kl = whole.first_kl
+    half.history.append(whole.history[0])
+    rates = {name: float(tensor.square().mean().sqrt()) for name, tensor in tunable.start.items()}
+    groups = list(tune.batches(long_rows[:360], fitted.model.n_vocab))
+    for step in range(20):
+        tune._descend(tunable, half, groups[tune._drawn(step, len(groups), 0)], rates, tune._rate(step / 40))
+    tune._look(tunable, half, long_rows[360:])
+    half.save(tmp_path / "half", "it")
+    resumed = tuned(fitted, long_rows, tmp_path / "half", 40)
+    assert resumed.step == whole.step == 40
+    for name, tensor in whole.best.items():
+        assert torch.equal(tensor, resumed.best[name])
+    assert Tuning.load(tmp_path / "half", "another") is None
+    (tmp_path / "half").write_bytes(b"broken")
+    assert Tuning.load(tmp_path / "half", "it") is None
+
+
+def test_divergence_falls_back_to_the_best_state(
+    fitted: Fitted,
+    long_rows: Tensor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(tune, "RATE", 30.0)
+    monkeypatch.setattr(tune, "CHECK_STEPS", 2)
+    found = tuned(fitted, long_rows, tmp_path / "tuning", 40)
+    assert found.tries == tune.TRIES
+    assert "tuning diverged at step 2" in capsys.readouterr().err
+    assert found.best_kl <= found.first_kl
+    for name, tensor in found.tensors.items():
+        assert torch.equal(tensor, found.best[name])
+
+
+def test_too_little_text_says_how_much_is_needed(fitted: Fitted, tmp_path: Path) -> None:
+    tunable = Tunable.of(fitted.model, fitted.forms())
+    needed = -(-tunable.numbers // 2)
+    with pytest.raises(PellucidError, match=rf"needs at least {needed:,} tokens of fit text, there are 160"):
+        tune.tune(tunable, fitted.rows[:10], fitted.rows[10:], 1.0, tmp_path / "tuning")
+
+
+def test_neurons_that_were_not_tuned_with_their_layer_are_no_candidates(fitted: Fitted) -> None:
+    forms = fitted.forms(100)
+    tunable = Tunable.of(fitted.model, forms)
+    whole = Tuned(dict(tunable.start), dict(tunable.channels), 1.0, 1.0, 0)
+    every = fitted.forms() | {Address("IN", 0, 3): fitted.vectors.form(Address("IN", 0, 3), 2)}
+    left = with_tuned(LiftedParts(every, {}, dict.fromkeys(every, 1.0)), fitted.vectors, whole)
+    assert {a.index for a in left.forms if a.kind == "IN" and a.layer == 1} == set(range(100))
+    assert Address("IN", 0, 3) in left.forms
+    named = named_tuned(fitted.model, fitted.vectors, whole)
+    assert named["L01.IN.write"].isnan().any(0).tolist() == [n >= 100 for n in range(128)]
