@@ -174,7 +174,8 @@ def read_values(path: Path, tree: ast.Module, lines: list[str], nodes: Iterable[
     for node in nodes:
         line = node.decorator_list[0].lineno
         end = node.end_lineno or line
-        calls = [c for c in ast.walk(node) if isinstance(c, ast.Call) and ast.unparse(c.func) == "seen"]
+        named = (call for call in ast.walk(node) if isinstance(call, ast.Call) and isinstance(call.func, ast.Name))
+        calls = [call for call in named if isinstance(call.func, ast.Name) and call.func.id == "seen"]
         seen = map(read_seen, sorted(calls, key=lambda call: (call.lineno, call.col_offset)))
         yield Value(
             node.name, layer_of(path.name), path, line, end, "\n".join(lines[line - 1 : end]), ast.get_docstring(node),

@@ -264,7 +264,7 @@ def read_program(directory: Path) -> Listing:
     return listing
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _tree(text: str, name: str) -> ast.Module:
     """The parsed `text` of the file `name`; kept, since a program is read far more often than it changes."""
     return ast.parse(text, name)
@@ -378,9 +378,16 @@ def read_page(path: Path, hashes: Mapping[str, set[str]], text: str | None = Non
     page = Page(path, text, tree, ())
     statements = [found for node in tree.body if (found := read_statement(node, page))]
     owned = (replace(s, by_person=digest(s.text) not in hashes.get(s.key, set())) for s in statements)
-    values = content.read_values(path, tree, page.lines, [node for node in tree.body if is_value(node)])
+    values = _named_values(path, text) if any(map(is_value, tree.body)) else ()
     valued = (replace(v, by_person=digest(v.text) not in hashes.get(f"{VALUE}{v.name}", set())) for v in values)
     return replace(page, statements=tuple(owned), values=tuple(valued))
+
+
+@lru_cache(maxsize=1024)
+def _named_values(path: Path, text: str) -> tuple[Value, ...]:
+    """The named values of a page; kept, as its tree is."""
+    tree = _tree(text, path.name)
+    return tuple(content.read_values(path, tree, text.split("\n"), [node for node in tree.body if is_value(node)]))
 
 
 def read_statement(node: ast.stmt, page: Page) -> Statement | None:
