@@ -23,7 +23,7 @@ from pellucid.match.understand.student import Student
 from pellucid.match.understand.train import train
 from pellucid.match.understand.write import Printed, printed, write_up
 
-CHECKPOINT = "understanding.safetensors"
+CHECKPOINT = "scratch/understanding.safetensors"
 FIT_TOKENS = 3_000_000
 """The most tokens of fit text that training reads; beyond that it reads them again."""
 TUNE_TOKENS = 20_000
@@ -59,7 +59,9 @@ def understand(project: Project, steps: int, taken: int) -> Understanding:
     whole = project.budget // 100
     budget = int(SYNTAX * (project.budget - taken)) // max(1, whole) * max(1, whole)
     plan = plan_for(model.config, budget, steps, fit.numel())
-    student, kl = train(model, plan, fit, tune, token_numbers(project), project.directory / CHECKPOINT, seed)
+    checkpoint = project.directory / CHECKPOINT
+    checkpoint.parent.mkdir(exist_ok=True)
+    student, kl = train(model, plan, fit, tune, token_numbers(project), checkpoint, seed)
     student = printed(student)
     return Understanding(student, write_up(student, token_texts(model.tokenizer)), kl)
 
