@@ -24,6 +24,7 @@ from pellucid.listing.parse import page_name
 from pellucid.match.check import check, moved, print_check
 from pellucid.match.decompile import Request, decompile
 from pellucid.match.examine import examine
+from pellucid.match.front import front
 from pellucid.match.next import next_parts, print_suggestions
 from pellucid.match.project import Project
 from pellucid.match.report import page_data
@@ -38,6 +39,8 @@ from pellucid.match.weightless.show import EXIT_MISSED
 from pellucid.match.weightless.show import show as show_weightless
 from pellucid.match.weightless.timeline import JSON, PNG, SECONDS, timeline
 from pellucid.match.weightless.timeline import show as show_timeline
+from pellucid.view.front import drawn as drawn_front
+from pellucid.view.front import table as front_table
 from pellucid.view.pictures import picture
 from pellucid.view.report import render
 from pellucid.view.timeline import drawn
@@ -116,6 +119,10 @@ def decompile_command(
     quick: Quick = False,
     seed: Annotated[int, typer.Option(help="Everything that is drawn at random is drawn from this.")] = 0,
     raw: Annotated[bool, typer.Option("--raw", help="Stop at the program that runs wholly from the weights.")] = False,
+    tune: Annotated[
+        float,
+        typer.Option(min=0, metavar="MINUTES", help="Tune the vectors of lifted parts together for so many minutes."),
+    ] = 0.0,
     weightless: Annotated[
         bool | None,
         typer.Option(
@@ -135,7 +142,8 @@ def decompile_command(
             if found.figures.misses:
                 raise typer.Exit(EXIT_MISSED)
             return
-        request = Request(subject, output, tuple(corpus or ()), tuple(fit_corpus or ()), size, quick, seed, raw, trust)
+        texts = tuple(corpus or ()), tuple(fit_corpus or ())
+        request = Request(subject, output, *texts, size, quick, seed, raw, trust, tune)
         project = decompile(request)
         finish(project, json_)
 
@@ -164,6 +172,27 @@ def verify(
             raise PellucidError("--watch repeats the measurement of a part; name one, such as L00.H01.QK")
         verify_program(project, quick=quick)
         finish(project, json_, "source_only" if source_only else "full")
+
+
+@app.command("front")
+def front_command(
+    directory: Directory,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Where front.png and front.json go; else DIR.")
+    ] = None,
+    quick: Quick = False,
+    trust: Trust = False,
+    subject: SubjectPath = None,
+    json_: AsJson = False,
+) -> None:
+    """Draw fidelity against program size: the programs in DIR, lifting at several ranks, and the references."""
+    with plain_errors():
+        project = Project.open(directory, trust=trust, subject=subject)
+        found = front(project, quick=quick)
+        target = output or directory
+        write_text(target / "front.json", json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n")
+        drawn_front(found).save_png(target / "front.png")
+        print_json(found.to_dict()) if json_ else Console(width=116).print(front_table(found))
 
 
 @app.command("next")
