@@ -119,6 +119,15 @@ def decompile_command(
     quick: Quick = False,
     seed: Annotated[int, typer.Option(help="Everything that is drawn at random is drawn from this.")] = 0,
     raw: Annotated[bool, typer.Option("--raw", help="Stop at the program that runs wholly from the weights.")] = False,
+    understand: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="STEPS",
+            help="Train sources over kinds of tokens and named values for so many steps of 2,048 tokens.",
+            show_default=False,
+        ),
+    ] = None,
     tune: Annotated[
         float,
         typer.Option(min=0, metavar="MINUTES", help="Tune the vectors of lifted parts together for so many minutes."),
@@ -143,7 +152,7 @@ def decompile_command(
                 raise typer.Exit(EXIT_MISSED)
             return
         texts = tuple(corpus or ()), tuple(fit_corpus or ())
-        request = Request(subject, output, *texts, size, quick, seed, raw, trust, tune)
+        request = Request(subject, output, *texts, size, quick, seed, raw, trust, understand, tune)
         project = decompile(request)
         finish(project, json_)
 

@@ -185,7 +185,7 @@ def smaller_shares(old: Mapping[str, Any], new: Mapping[str, Any], entries: Sequ
 
 
 def unproven(old: Mapping[str, Any], entries: Sequence[Entry]) -> Iterator[Failure]:
-    """Sources that changed since they were measured, that stand for a part without being measured, or lost their evidence."""
+    """Sources that changed since they were measured, that run without being measured, or that lost their evidence."""
     stale = [entry for entry in entries if entry.verdict == "stale"]
     for entry in stale:
         said = "its source has changed since it was measured; run `pellucid verify` on it"

@@ -15,6 +15,7 @@ from pellucid.base.errors import ProjectError
 from pellucid.base.files import sha256_text
 from pellucid.exact.model import Model
 from pellucid.explain.symbols import Symbol, merge, write_symbols
+from pellucid.listing.count import count_program
 from pellucid.listing.emit import emit
 from pellucid.match.joint import measure_joint
 from pellucid.match.lifted import (
@@ -36,6 +37,12 @@ from pellucid.match.sources import Sources, dump, find_sources, load, write_sour
 from pellucid.match.texts import open_texts, require_enough, with_tokens
 from pellucid.match.trust import require_trust, trust
 from pellucid.match.tuned import describe, named_tuned, read_tuned, tune_parts, tuned_hash, with_tuned
+from pellucid.match.understand.run import (
+    prove_understanding,
+    understand,
+    understood_names,
+    write_understanding,
+)
 from pellucid.match.verify import verify
 from pellucid.parts.lifted import most_rank
 from pellucid.subject.load import Subject, load_subject
@@ -45,7 +52,8 @@ from pellucid.subject.load import Subject, load_subject
 class Request:
     """What a user asks for; `corpus` and `fit_corpus` are files or folders of text, none for the subject's own.
 
-    `tune` are the minutes for which what is lifted is tuned, where it was not before.
+    `understand` is the steps of training for sources over kinds and values, None for as many as last time; `tune` the
+    minutes for which what is lifted is tuned, where it was not before.
     """
 
     subject: str
@@ -57,6 +65,7 @@ class Request:
     seed: int = 0
     raw: bool = False
     trust: bool = False
+    understand: int | None = None
     tune: float = 0.0
 
 
@@ -105,6 +114,7 @@ def begin(request: Request, subject: Subject) -> Project:
     """
     if request.fit_corpus and not request.corpus:
         raise ProjectError("--fit-corpus is given without --corpus; name the text to measure on too")
+    steps = request.understand or 0
     directory = request.directory
     corpus = CorpusEntry("", _resolved(request.corpus), _resolved(request.fit_corpus))
     if (directory / MANIFEST).is_file():
@@ -113,6 +123,7 @@ def begin(request: Request, subject: Subject) -> Project:
         require_trust(directory, granted=request.trust)
         same_text = not corpus.paths or (corpus.paths, corpus.fit_paths) == (old.corpus.paths, old.corpus.fit_paths)
         corpus = old.corpus if same_text else corpus
+        steps = old.settings.understand if request.understand is None else steps
     model = Model(subject)
     corpus = with_tokens(corpus, model, quick=request.quick)
     texts = open_texts(corpus, model, request.seed)
@@ -121,7 +132,7 @@ def begin(request: Request, subject: Subject) -> Project:
     manifest = Manifest(
         SubjectEntry(_name(subject), subject.weights_sha256, subject.tokenizer_sha256),
         replace(corpus, origin=texts.heldout.corpus.origin, **hashes),
-        settings=Settings(request.seed, request.size, request.quick, __version__, torch.__version__),
+        settings=Settings(request.seed, request.size, request.quick, __version__, torch.__version__, steps),
     )
     directory.mkdir(parents=True, exist_ok=True)
     trust(directory)
@@ -192,7 +203,8 @@ def explain_program(project: Project, extras: Extras, tune: float = 0.0, *, quic
         text = dump(find_sources(project, extras.means, quick=quick))
         evidence.finish("sources", state, text)
     sources = load(text)
-    write_sources(project, sources)
+    understood = understood_before(project)
+    write_sources(project, sources.only(sources.forms.keys() - understood))
     text = evidence.finished("lifted", state)
     if text is None:
         text = dump_lifted(find_lifted(project, extras.vectors, PROMISED, quick=quick))
@@ -208,6 +220,9 @@ def explain_program(project: Project, extras: Extras, tune: float = 0.0, *, quic
         linked = " ".join(map(str, link_sources(project, found.sources, found.lifted, quick=quick)))
         evidence.finish("link", link_state(project), linked)
     settle(project, found, linked.split())
+    if not understood and project.manifest.settings.understand:
+        understood = understand_program(project, found, quick=quick)
+    found = replace(found, sources=found.sources.only(found.sources.forms.keys() - understood))
     prove_all(project, found, quick=quick)
     write_names(project, names(project, found.sources))
     return found
@@ -227,6 +242,35 @@ def link_state(project: Project) -> str:
     """What linking and all that follows depend on: the state of the stages before, and what was tuned."""
     tuned = tuned_hash(project)
     return sha256_text(f"{stage_state(project)} {tuned}") if tuned else stage_state(project)
+
+
+def understood_before(project: Project) -> set[Address]:
+    """The parts that an earlier run has written sources over kinds and values for."""
+    found = project.evidence.finished("understanding", understanding_state(project)) or ""
+    return {Address.parse(address) for address in found.split()}
+
+
+def understand_program(project: Project, found: Candidates, *, quick: bool) -> set[Address]:
+    """Let sources over kinds and values take the place of first sources that run nowhere alone; those addresses."""
+    listing, dropped = project.listing(), project.dropped()
+    chosen = {address for address in found.sources.forms if address not in dropped or listing.lifted(address)}
+    held = count_program(listing)
+    rest = sum(held[address] for address in held if address.is_code and address not in chosen)
+    understanding = understand(project, project.manifest.settings.understand, rest)
+    write_understanding(project, understanding, chosen)
+    write_parts_of(project, project.dropped())
+    rows, worst = prove_understanding(project, understanding, chosen, quick=quick)
+    project.evidence.add(rows)
+    write_names(project, understood_names(project, understanding, chosen))
+    state = understanding_state(project)
+    project.evidence.finish("worst of understanding", state, worst)
+    project.evidence.finish("understanding", state, " ".join(map(str, sorted(chosen))))
+    return chosen
+
+
+def understanding_state(project: Project) -> str:
+    """What the stage of understanding depends on."""
+    return sha256_text(f"{stage_state(project)} {project.manifest.settings.understand}")
 
 
 def settle(project: Project, found: Candidates, linked: Sequence[str]) -> None:
@@ -255,7 +299,8 @@ def prove_all(project: Project, found: Candidates, *, quick: bool) -> None:
 def stage_state(project: Project) -> str:
     """What the stages of a run depend on: subject, text, settings and version."""
     manifest = project.manifest
-    return sha256_text(repr((manifest.subject, manifest.corpus, manifest.settings, manifest.gate)))
+    settings = replace(manifest.settings, understand=0)
+    return sha256_text(repr((manifest.subject, manifest.corpus, settings, manifest.gate)))
 
 
 def standing(project: Project, sources: Sources) -> set[Address]:

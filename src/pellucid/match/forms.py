@@ -354,7 +354,12 @@ def _function(
     line = f"    return {' '.join(signed)}"
     body = [line] if len(line) <= WIDTH else ["    return (", *(w for s in signed for w in _wrapped(s)), "    )"]
     return "\n".join(
-        [f'@source("{address}")', f"def {name}({arguments}):", *docstring([[description], evidence, [str(address)]]), *body]
+        [
+            f'@source("{address}")',
+            f"def {name}({arguments}):",
+            *docstring([[description], evidence, [str(address)]]),
+            *body,
+        ]
     )
 
 

@@ -85,7 +85,8 @@ def _words(statement: Statement) -> str:
             does = "Looks where" if statement.key.endswith(BESIDE) else "Moves what"
             return f"{does} its weights say along {directions} alone; the vectors are data."
         case "linear":
-            return f"Sums {len(statement.terms)} named values: {', '.join(statement.terms)}."
+            values = f"{len(statement.terms)} named value{'s' * (len(statement.terms) != 1)}"
+            return f"Sums {values}: {', '.join(statement.terms)}."
         case "channels":
             return f"Reads {statement.rank} channels alone, which its layer's neurons share; the vectors are data."
         case "mean" | "means":
