@@ -1,0 +1,67 @@
+"""`decompile --understand`: sources over kinds and values in the program, kept by later runs and by people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import checkpoints
+import pellucid
+from cli_support import Answer, Workshop, furnish, lean
+from cli_support import pellucid as command
+from pellucid.listing.count import count_program
+from pellucid.match.project import Project
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    root = tmp_path_factory.mktemp("understanding")
+    with lean(root / "state"):
+        made = furnish(root)
+        answer = understand(made, "--understand", 40)
+        assert answer.code == 0, answer.err
+        yield made
+
+
+def understand(workshop: Workshop, *more: object) -> Answer:
+    text = ("--corpus", workshop.text, "--quick", "--size", "large")
+    return command("decompile", workshop.subject, "-o", workshop.fresh, *text, *more)
+
+
+def text_of(project: Project) -> dict[str, str]:
+    return {path.name: path.read_text() for path in sorted((project.directory / "program").glob("*.py"))}
+
+
+def test_the_program_sums_named_values_within_its_budget(workshop: Workshop) -> None:
+    project = pellucid.open(workshop.fresh)
+    listing = project.listing()
+    code = [address for address in listing.config.shape.addresses() if address.kind in ("QK", "IN")]
+    held = count_program(listing)
+    assert sum(held.get(address, 0) for address in code) <= project.budget
+    assert listing.kinds
+    assert any(statement.form == "linear" for statement in listing.statements.values())
+    parts = {row.part for _, row in project.evidence.find(kind="isolated", metric="score")}
+    assert {str(address) for address in code} <= parts
+    assert project.report()["source_only"]["overall"]["kl"]["value"] > 0
+
+
+def test_later_runs_keep_what_was_found_and_what_people_wrote(workshop: Workshop) -> None:
+    project = pellucid.open(workshop.fresh)
+    before = text_of(project)
+    assert understand(workshop).code == 0
+    assert text_of(project) == before
+    page = project.directory / "program" / "layer_01.py"
+    page.write_text(page.read_text() + "\n# a person was here\n")
+    (project.directory / "scratch" / "understanding.safetensors").unlink()
+    assert understand(workshop, "--understand", 40).code == 0
+    assert text_of(project) == before | {"layer_01.py": before["layer_01.py"] + "\n# a person was here\n"}
+
+
+def test_too_little_text_for_the_budget_is_refused(workshop: Workshop, tmp_path: Path) -> None:
+    checkpoints.write(tmp_path / "subject", checkpoints.hugging_face(n_embd=32))
+    how = ("--corpus", workshop.text, "--understand", 40, "--quick", "--size", "large")
+    answer = command("decompile", tmp_path / "subject", "-o", tmp_path / "x", *how)
+    assert answer.code == 2
+    assert "tokens of fit text are too few for sources of" in answer.err.strip().splitlines()[-1]
