@@ -42,6 +42,8 @@ def test_exact_estimates_need_one_trial_for_all() -> None:
 
 
 def test_a_large_part_may_cost_more_than_a_small_one() -> None:
-    result = link(["head", "neuron", "other"], [0.3, 0.1, 0.2], 0.5, lambda parts: len(parts) < 3, 9, [100.0, 1.0, 10.0])
+    result = link(
+        ["head", "neuron", "other"], [0.3, 0.1, 0.2], 0.5, lambda parts: len(parts) < 3, 9, [100.0, 1.0, 10.0]
+    )
     assert result.accepted == ["head", "other"]
     assert result.trials[0] == (2, True)
