@@ -190,9 +190,9 @@ def look(form: Looks, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch que
     return causal(form.twin(ids))
 
 
-def causal(scores: Float[Tensor, "batch query key"]) -> Float[Tensor, "batch query key"]:
+def causal(scores: Float[Tensor, "*batch query key"]) -> Float[Tensor, "*batch query key"]:
     """The pattern that scores give where no query sees a later key."""
-    later = torch.ones_like(scores[0], dtype=torch.bool).triu(1)
+    later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
     return scores.masked_fill(later, -torch.inf).softmax(-1)
 
 

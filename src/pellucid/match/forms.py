@@ -263,7 +263,7 @@ class Fires:
         if not self.sets:
             return "constant"
         which, members, _ = max(raising or self.sets, key=lambda entry: abs(entry[2]))
-        words = [_word(token_text(token)) for token in members]
+        words = [word(token_text(token)) for token in members]
         words = list(dict.fromkeys(word for word in words if word))[:NAMED_TOKENS]
         start = ("on" if raising else "not_on") if which == "token" else ("after" if raising else "not_after")
         return "_".join([start, *words]) if words else f"{start}_some_tokens"
@@ -274,7 +274,7 @@ class Fires:
             return f"Its pre-activation is a constant, {self.bias:g}."
         clauses = []
         for which, members, weight in sorted(self.sets, key=lambda entry: -entry[2]):
-            shown = [_shown(token_text(token)) for token in members[:SHOWN_TOKENS]]
+            shown = [shown_token(token_text(token)) for token in members[:SHOWN_TOKENS]]
             more = f" and {len(members) - SHOWN_TOKENS} more" if len(members) > SHOWN_TOKENS else ""
             verb = ("on" if which == "token" else "after") + f" {', '.join(shown)}{more}"
             clauses.append(f"{'more' if weight > 0 else 'less'} {verb} ({weight:+g})")
@@ -285,7 +285,7 @@ class Fires:
         summands = [_number(self.bias)]
         for which, members, weight in self.sets:
             start = f"{_number(weight)} * here.{which}.one_of("
-            summands.append(start + ", ".join(_shown(token_text(token)) for token in members) + ")")
+            summands.append(start + ", ".join(shown_token(token_text(token)) for token in members) + ")")
         return _function(self.address, name, "here", description, evidence_lines, summands)
 
 
@@ -329,7 +329,7 @@ def quoted(text: str) -> str:
     return '"' + "".join('\\"' if c == '"' else c for c in plain) + '"'
 
 
-def _shown(token: str | int) -> str:
+def shown_token(token: str | int) -> str:
     return str(token) if isinstance(token, int) else quoted(token)
 
 
@@ -337,7 +337,7 @@ def _number(value: float) -> str:
     return repr(value)
 
 
-def _word(token: str | int) -> str:
+def word(token: str | int) -> str:
     """What a token may lend to a Python name."""
     return f"token_{token}" if isinstance(token, int) else re.sub(r"[^a-z0-9]+", "_", token.lower()).strip("_")
 

@@ -136,10 +136,10 @@ def _correlations(
     for batch in record(model, rows, [name]):
         own, said = (x.flatten(0, 1).double() for x in (batch.values[name][..., neurons], tables(batch.ids)))
         sums += torch.stack([x.sum(0) for x in (own, said, own * own, said * said, own * said)])
-    return dict(zip((form.address for form in fires), _pearson(sums, rows.numel()).tolist(), strict=True))
+    return dict(zip((form.address for form in fires), pearson(sums, rows.numel()).tolist(), strict=True))
 
 
-def _pearson(sums: Float64[Tensor, "5 neuron"], n: int) -> Float64[Tensor, " neuron"]:
+def pearson(sums: Float64[Tensor, "5 neuron"], n: int) -> Float64[Tensor, " neuron"]:
     """Correlations from Σa, Σb, Σa², Σb², Σab; 0 where one side does not vary."""
     a, b, aa, bb, ab = sums / n
     spread = ((aa - a * a).clamp(min=0) * (bb - b * b).clamp(min=0)).sqrt()

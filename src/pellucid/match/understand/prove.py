@@ -14,6 +14,8 @@ from pellucid.base.address import Address
 from pellucid.base.progress import track
 from pellucid.exact.ops import ACTIVATION
 from pellucid.match.contexts import WORST, context, worst_places
+from pellucid.match.effect import causal
+from pellucid.match.isolated import pearson
 from pellucid.match.record import Recording, batches, record
 from pellucid.match.understand.student import Reading, Student
 
@@ -61,7 +63,7 @@ def prove(student: Student, rows: Rows, seed: int = 0) -> Proof:
     costs: dict[Address, float] = {}
     for layer, found in enumerate(sums):
         for kind, score, cost in (
-            ("IN", _pearson(found.moments / rows.numel()), found.neuron_squares),
+            ("IN", pearson(found.moments, rows.numel()), found.neuron_squares),
             ("QK", 1 - found.left / found.whole.clamp(min=1e-30), found.head_squares),
         ):
             for n, (value, paid) in enumerate(zip(score.tolist(), (cost / scale).tolist(), strict=True)):
@@ -80,8 +82,8 @@ def _add(sums: _Sums, reading: Reading, batch: Recording, layer: int) -> None:
     """Add what a batch says about a layer."""
     at, (slopes,) = f"L{layer:02d}", batch.gradients
     own = batch.values[f"{at}.pattern"]
-    said = pattern_of(reading.scores(layer))
-    uniform = pattern_of(torch.zeros_like(said))
+    said = causal(reading.scores(layer))
+    uniform = causal(torch.zeros_like(said))
     reading.saw(layer, own)
     pre = reading.pre(layer)
     post = ACTIVATION[reading.student.model.config.activation](pre)
@@ -93,19 +95,6 @@ def _add(sums: _Sums, reading: Reading, batch: Recording, layer: int) -> None:
     sums.head_squares += looked.double().square().sum(0).cpu()
     sums.left += (said - own).abs().sum((0, 2, 3)).double().cpu()
     sums.whole += (uniform - own).abs().sum((0, 2, 3)).double().cpu()
-
-
-def pattern_of(scores: Float[Tensor, "batch head query key"]) -> Float[Tensor, "batch head query key"]:
-    """Softmax over the keys that are not later than the query."""
-    later = torch.ones(scores.shape[2:], dtype=torch.bool, device=scores.device).triu(1)
-    return scores.masked_fill(later, -torch.inf).softmax(-1)
-
-
-def _pearson(means: Float64[Tensor, "5 neuron"]) -> Float64[Tensor, " neuron"]:
-    """Correlations from the means of a, b, a², b² and ab; 0 where one side does not vary."""
-    a, b, aa, bb, ab = means
-    spread = ((aa - a * a).clamp(min=0) * (bb - b * b).clamp(min=0)).sqrt()
-    return torch.where(spread > 1e-12, (ab - a * b) / spread.clamp(min=1e-12), 0.0)
 
 
 @torch.no_grad()
@@ -123,7 +112,7 @@ def worst_contexts(student: Student, rows: Rows, chosen: Collection[Address]) ->
                 reading.saw(n, batch.values[f"L{n:02d}.pattern"])
             pres.append(batch.values[f"{at}.pre"])
             saids.append(reading.pre(layer))
-            heads.append((batch.values[f"{at}.pattern"] - pattern_of(reading.scores(layer))).abs().sum(-1) / 2)
+            heads.append((batch.values[f"{at}.pattern"] - causal(reading.scores(layer))).abs().sum(-1) / 2)
         own, said = torch.cat(pres), torch.cat(saids)
         lines, places = worst_places((own - said).abs())
         for neuron in range(own.shape[2]):

@@ -59,9 +59,7 @@ def understand(project: Project, steps: int, taken: int) -> Understanding:
     whole = project.budget // 100
     budget = int(SYNTAX * (project.budget - taken)) // max(1, whole) * max(1, whole)
     plan = plan_for(model.config, budget, steps, fit.numel())
-    checkpoint = project.directory / CHECKPOINT
-    checkpoint.parent.mkdir(exist_ok=True)
-    student, kl = train(model, plan, fit, tune, token_numbers(project), checkpoint, seed)
+    student, kl = train(model, plan, fit, tune, token_numbers(project), project.directory / CHECKPOINT, seed)
     student = printed(student)
     return Understanding(student, write_up(student, token_texts(model.tokenizer)), kl)
 

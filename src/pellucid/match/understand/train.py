@@ -14,13 +14,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import safetensors
+import safetensors.torch
 import torch
 from jaxtyping import Float, Int
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from pellucid.base.files import sha256_text
+from pellucid.base.files import atomic_path, sha256_text
 from pellucid.base.progress import track
 from pellucid.exact.model import Model
 from pellucid.match.record import batches
@@ -192,26 +192,24 @@ def save(training: Training, path: Path, about: str) -> None:
         moments = training.optimiser.state.get(tensor, {})
         held |= {f"adam.{key}.{name}": torch.as_tensor(value) for key, value in moments.items()}
     held |= {f"best.{name}": tensor for name, tensor in training.best[1].items()}
-    facts = {"about": about, "step": training.step, "rate": training.rate, "best": training.best[0]}
-    facts["losses"] = training.losses[-50:]
-    partial = path.with_suffix(".partial")
-    save_file(
-        {name: value.detach().contiguous().cpu() for name, value in held.items()},
-        partial,
-        {"training": json.dumps(facts)},
-    )
-    partial.replace(path)
+    best, losses = training.best[0], training.losses[-50:]
+    facts = {"step": training.step, "rate": training.rate, "best": best, "losses": losses}
+    tensors = {name: value.detach().contiguous().cpu() for name, value in held.items()}
+    with atomic_path(path) as temporary:
+        safetensors.torch.save_file(tensors, temporary, {"about": about, "facts": json.dumps(facts)})
 
 
 def resume(model: Model, plan: Plan, path: Path, about: str) -> Training | None:
     """The training that was stored at `path`, if it is `about` the same subject, text and plan."""
-    if not path.is_file():
+    try:
+        with safetensors.safe_open(path, "pt", device=str(model.device)) as file:
+            said = file.metadata() or {}
+            if said.get("about") != about:
+                return None
+            held = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        facts = json.loads(said["facts"])
+    except (OSError, safetensors.SafetensorError, KeyError, ValueError):
         return None
-    with safe_open(path, "pt") as file:
-        facts = json.loads((file.metadata() or {}).get("training", "{}"))
-        if facts.get("about") != about:
-            return None
-        held = {name: file.get_tensor(name).to(model.device) for name in file.keys()}  # noqa: SIM118
     student = Student(model, plan, _below(held, "tensor."), _below(held, "mask."), held.get("groups"))
     training = Training(student, optimiser(student), facts["step"], facts["rate"], losses=facts["losses"])
     training.best = (facts["best"], _below(held, "best."))

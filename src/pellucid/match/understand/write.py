@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from pellucid.base.address import Address
-from pellucid.match.forms import WIDTH, TokenText, docstring, quoted, rounded
+from pellucid.match import forms
+from pellucid.match.forms import WIDTH, TokenText, docstring, rounded, shown_token
 from pellucid.match.understand.student import PLACES, SHIFTS, Student, bends
 
 SHOWN = 3
@@ -93,11 +94,8 @@ def kind_names(student: Student, token_text: TokenText) -> list[str]:
 
 
 def word(token: str | int) -> str:
-    """What a token may lend to a Python name."""
-    if isinstance(token, int):
-        return f"token_{token}"
-    plain = re.sub(r"[^a-z0-9]+", "_", token.lower()).strip("_")
-    return plain or _SIGNS.get(token.strip() or token, "")
+    """What a token may lend to a Python name: its letters, or what its sign is called."""
+    return forms.word(token) or (_SIGNS.get(token.strip() or token, "") if isinstance(token, str) else "")
 
 
 def unique(names: Sequence[str]) -> list[str]:
@@ -126,7 +124,7 @@ def words_page(student: Student, kinds: Sequence[str], token_text: TokenText) ->
             members = (groups[:, number] == level + 1).nonzero()[:, 0].tolist()
             if members and float(levels[level, number]):
                 entries.append(
-                    (rounded(float(levels[level, number])), [_shown(token_text(token)) for token in members])
+                    (rounded(float(levels[level, number])), [shown_token(token_text(token)) for token in members])
                 )
         if entries:
             lines += [
@@ -154,10 +152,6 @@ def _entry(level: float, members: Sequence[str]) -> Iterator[str]:
         line += f"{member}, "
     yield f"            {line.rstrip()}"
     yield "        ),"
-
-
-def _shown(token: str | int) -> str:
-    return str(token) if isinstance(token, int) else quoted(token)
 
 
 # --- a layer ----------------------------------------------------------------------------------------------------------
