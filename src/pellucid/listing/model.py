@@ -47,12 +47,13 @@ class Model:
         self.norm = Norm(self.plan, "LNF", "ln_f")
         self.unembed = unembedding(self.plan)  # [model, vocab]
 
-    def forward(self, ids: Integers, past: int, held: Floats) -> Floats:
+    def forward(self, ids: Integers, past: int, held: Floats, said: Floats) -> Floats:
         """The final residual stream of the tokens after the first `past` ones, [batch, new, model].
 
-        `held` [layer, batch, positions so far, keys then values] has those of the past; the new ones are filled in.
+        `held` [layer, batch, positions so far, keys then values] and `said` [batch, positions so far, named value]
+        have those of the past; the new ones are filled in.
         """
-        view = View(ids, past, self.vocabulary)
+        view = View(ids, past, self.vocabulary, said)
         stream = self.embed(view)
         for n, (attention, mlp) in enumerate(self.layers):
             stream += attention(attention.norm(stream), view, held[n])
@@ -66,11 +67,12 @@ class Model:
         """
         batch, new = ids.shape
         past = cache.length if cache else 0
-        grown = (cache or Cache.empty(CONFIG, batch, new)).grown(ids, CONFIG)
+        grown = (cache or Cache.empty(CONFIG, batch, new, len(self.plan.values.kept))).grown(ids, CONFIG)
         logits = np.empty((batch, min(new, 1) if last_only else new, CONFIG.vocabulary), np.float32)
 
         def run(rows: slice) -> None:
-            final = self.forward(grown.ids[rows, : grown.length], past, grown.held[:, rows, : grown.length])
+            end = grown.length
+            final = self.forward(grown.ids[rows, :end], past, grown.held[:, rows, :end], grown.said[rows, :end])
             matmul(final[:, -1:] if last_only else final, self.unembed, out=logits[rows])
 
         step = max(1, TOKENS // max(1, new))

@@ -30,7 +30,7 @@ from .prelude import (
     View,
 )
 from .runtime import ACTIVATIONS, Config, Function, in_blocks, layer_norm, matmul, softmax_sums
-from .values import Sum, Sums, Values, check_sum, layer_of
+from .values import Sum, Sums, Told, Values, check_asked, check_sum, layer_of
 
 QUERIES = 64  # queries whose scores are computed at a time: no more keys than they can see, and they stay in the cache
 
@@ -59,7 +59,8 @@ class Source:
         name = f"{statement.key} ({function.__name__})"
         self._checked = Function(function, statement.file, str(statement), name)
         self.asks = self._checked.asks
-        if unknown := set(self.asks) - ARGUMENTS[kind]:
+        self.values = tuple(name for name in self.asks if kind == "QK" and name not in ARGUMENTS[kind])
+        if unknown := set(self.asks) - ARGUMENTS[kind] - set(self.values):
             known = ", ".join(sorted(ARGUMENTS[kind])) or "nothing"
             raise ProgramError(
                 f"{statement} asks for {', '.join(sorted(unknown))}; a {kind} source may ask for {known}"
@@ -147,7 +148,9 @@ class Plan:
         """The named values, and what heads have to see for those that neurons read."""
         sums = {layer_of(s.file) for s in STATEMENTS.values() if s.form == "linear"}
         running = [how for layer in sorted(sums) for _, how in self.neurons(layer, "IN") if isinstance(how, Sum)]
-        return Values(self.config, [name for how in running for name in how.terms])
+        heads = [s.key for s in STATEMENTS.values() if s.function and s.key.endswith(".QK") and Source(s).values]
+        looks = [how for how in map(self.runs, heads) if isinstance(how, Source)]
+        return Values(self.config, (n for how in running for n in how.terms), (n for how in looks for n in how.values))
 
     def sources(self) -> list[Source]:
         """The functions of all statements, whether they run or their residual makes up for them."""
@@ -258,6 +261,7 @@ class Plan:
         if statement.file != _file(statement.key):
             raise ProgramError(f"{statement} belongs into {_file(statement.key)}")
         check_sum(statement)
+        check_asked(statement, Source(statement).values if statement.function else ())
 
 
 def _file(address: str) -> str:
@@ -422,7 +426,8 @@ class Attention:
         scores = queries @ keys if self.raw_looks else np.zeros((*queries.shape[:3], seen), np.float32)
         places = {"query": view.query(first, first + new), "key": view.key(seen)}
         for head, source in self.looks:
-            scores[:, head] = source((len(scores), new, seen), **places)
+            told = {name: Told(self.values.everywhere(name, view)) for name in source.values}
+            scores[:, head] = source((len(scores), new, seen), **places, **told)
         if new > 1:
             np.copyto(scores[..., -new:], -np.inf, where=np.tri(new, dtype=np.bool_).T & ~np.eye(new, dtype=np.bool_))
         return scores, softmax_sums(scores)
@@ -464,12 +469,15 @@ class MLP:
             self.w_out = _without(self.w_out, [neuron for neuron, _ in writes], axis=0)
         if means := [neuron for neuron, how in writes if how == "mean"]:
             self.b_out = self.b_out + plan.mean(f"L{layer:02d}.OUT")[means].sum(0)
+        self.layer, self.values = layer, plan.values
         self.raw_fires = any(isinstance(how, Reads) for _, how in reads) or len(reads) < plan.config.neurons
 
     def __call__(self, x: Floats, view: View) -> Floats:
         """What the neurons write, [batch, pos, model], given the normed residual stream `x`."""
         fires = self.pre_activations(x, view)
         in_blocks(self.activation, fires)
+        if self.layer in self.values.fired:
+            view.fired[self.layer] = fires
         write = matmul(fires, self.w_out)
         write += self.b_out
         for neuron, source in self.writes:
@@ -552,6 +560,7 @@ def probe(sources: list[Source], config: Config, vocabulary: TokenSets) -> None:
     given: dict[str, object] = {"here": view.here, "query": view.query(0, length), "key": view.key(length)}
     given |= {"pattern": np.broadcast_to(tri / tri.sum(1, keepdims=True), (rows, length, length))}
     given |= {"fires": np.ones((rows, length), np.float32)}
+    given |= {name: Told(_made_up_numbers(view)) for source in sources for name in source.values}
     shapes = {"QK": (rows, length, length), "IN": (rows, length), "B": (config.model,)}
     for source in sources:
         shape = shapes.get(source.kind, (rows, length, config.model))
@@ -570,6 +579,7 @@ def probe_values(values: Values, config: Config, vocabulary: TokenSets) -> None:
     pattern = np.broadcast_to(np.tri(length, dtype=np.float32), (rows, config.heads, length, length))
     for layer in range(config.layers):
         values.see(layer, pattern, pattern.sum(-1, keepdims=True), view, 0)
+        view.fired[layer] = np.broadcast_to(_made_up_numbers(view)[..., None], (rows, length, config.neurons))
     for name, found in values.named.items():
         early = values(name, view)[:, : length // 2]
         if not (early == early[:1]).all():
@@ -582,3 +592,8 @@ def _made_up(config: Config, vocabulary: TokenSets) -> View:
     ids = np.random.default_rng(0).integers(0, few, (rows, length))
     ids[:, : length // 2] = ids[0, : length // 2]
     return View(ids, 0, FewTokens(vocabulary, few))
+
+
+def _made_up_numbers(view: View) -> Floats:
+    """Numbers that depend on the tokens of a made-up text, [batch, pos]."""
+    return (0.1 * view.ids).astype(np.float32)

@@ -21,7 +21,7 @@ What a source is given, by the names of its arguments, and what it returns (anyt
 
     | address       | may ask for         | returns                                     | shape               |
     |---------------|---------------------|---------------------------------------------|---------------------|
-    | `Lxx.Hxx.QK`  | query, key          | scores before the softmax                   | [batch, query, key] |
+    | `Lxx.Hxx.QK`  | query, key, values  | scores before the softmax                   | [batch, query, key] |
     | `Lxx.Hxx.OV`  | query, key, pattern | what the head adds to the residual stream   | [batch, pos, model] |
     | `Lxx.Nxxxx.IN`| here                | the pre-activation                          | [batch, pos]        |
     | `Lxx.Nxxxx.OUT`| here, fires        | what the neuron adds to the residual stream | [batch, pos, model] |
@@ -33,9 +33,15 @@ What a source is given, by the names of its arguments, and what it returns (anyt
 
 Kinds of tokens stand in `words.py`: `names = kind({1.0: (" Ada", " Ida"), 0.4: (" Bo",)})`, and `names(here.token)` is
 how much each token is of that kind. A function under `@value` is a named value, [batch, pos], that neurons of its layer
-and of later ones may sum. It may ask for `here`, for values that are defined earlier, and for `seen`: what a head sees
-of a kind, `seen(0, 3, names)` for head 3 of layer 0, is the sum over keys of its pattern times how much the token there
-is of that kind; `seen(0, 3, names, 1)` is about the token before.
+and of later ones may sum. It may ask for `here`, for values that are defined earlier, and for
+
+    seen(0, 3, names)           what head 3 of layer 0 sees of a kind: the sum over keys of its pattern times how much
+                                the token there is of that kind; `seen(0, 3, names, 1)` is about the token before it
+    seen(2, 3, l1_after_he)     what it sees of a value of an earlier layer, which this value asks for too
+    fired(0, {12: 0.8})         0.8 times the activation of neuron 12 of layer 0 here, summed over all that are named; of
+                                the value's own layer as well, but then neurons of that layer cannot sum it
+
+A head may ask for values of earlier layers, by their names, and call them: `l1_after_he(query)`, `l1_after_he(key)`.
 """
 
 from __future__ import annotations
@@ -380,6 +386,7 @@ class View:
     ids: Integers  # [batch, past + new]
     past: int
     vocabulary: TokenSets
+    said: Floats | None = None  # [batch, past + new, value]: values that heads of later layers read, where text is cached
 
     @cached_property
     def here(self) -> Place:
@@ -393,7 +400,12 @@ class View:
 
     @cached_property
     def seen(self) -> dict[tuple[int, int], Floats]:
-        """What heads, by layer and number, see of the kinds they are asked for, [batch, pos, kind]."""
+        """What heads, by layer and number, see of the kinds and values they are asked for, [batch, pos, kind]."""
+        return {}
+
+    @cached_property
+    def fired(self) -> dict[int, Floats]:
+        """The activations of the neurons of layers that values ask for, [batch, pos, neuron]."""
         return {}
 
     def levels(self, kinds: tuple[tuple[Kind, int], ...]) -> Floats:

@@ -76,22 +76,23 @@ def _tensor(data: NDArray[np.uint8], entry: dict[str, Any]) -> Floats:
 
 
 class Cache:
-    """The tokens of a text so far, and the keys and values that every layer computed for them.
+    """The tokens of a text so far, the keys and values that every layer computed for them, and the named values kept.
 
     Extending a cache leaves it valid: new positions go into spare room behind it, or into a copy where that is taken.
     """
 
-    def __init__(self, ids: Integers, held: Floats, length: int, used: list[int]):
+    def __init__(self, ids: Integers, held: Floats, said: Floats, length: int, used: list[int]):
         self.ids = ids  # [batch, room]
         self.held = held  # [layer, batch, room, keys then values]
+        self.said = said  # [batch, room, named value]
         self.length = length
         self._used = used  # one number, shared by all caches in the same room: positions written
 
     @staticmethod
-    def empty(config: Config, batch: int, room: int) -> Cache:
-        """A cache without positions, with room for some."""
+    def empty(config: Config, batch: int, room: int, kept: int = 0) -> Cache:
+        """A cache without positions, with room for some, and for so many named values that are `kept`."""
         held = np.empty((config.layers, batch, room, 2 * config.model), np.float32)
-        return Cache(np.empty((batch, room), np.int64), held, 0, [0])
+        return Cache(np.empty((batch, room), np.int64), held, np.empty((batch, room, kept), np.float32), 0, [0])
 
     def grown(self, new: Integers, config: Config) -> Cache:
         """This cache with `new` tokens behind it, [batch, new]; their keys and values are still to be filled in.
@@ -108,17 +109,18 @@ class Cache:
         target = self
         if self._used[0] != self.length or length > self.ids.shape[1]:
             room = length if self.length == 0 else min(config.positions, max(2 * self.length, length + 16))
-            target = Cache.empty(config, len(self.ids), room)
+            target = Cache.empty(config, len(self.ids), room, self.said.shape[2])
             target.ids[:, : self.length] = self.ids[:, : self.length]
             target.held[:, :, : self.length] = self.held[:, :, : self.length]
+            target.said[:, : self.length] = self.said[:, : self.length]
         target.ids[:, self.length : length] = new
         target._used[0] = length
-        return Cache(target.ids, target.held, length, target._used)
+        return Cache(target.ids, target.held, target.said, length, target._used)
 
     def take(self, rows: Integers, length: int) -> Cache:
         """A copy of the given rows, cut to their first `length` positions."""
         ids = self.ids[rows, :length]
-        return Cache(ids, self.held[:, rows, :length], length, [length])
+        return Cache(ids, self.held[:, rows, :length], self.said[rows, :length], length, [length])
 
 
 # --- functions of this program ----------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Named values: what heads see of kinds of tokens, the functions that use it, and the neurons that sum values."""
+"""Named values: what heads see, what neurons fire, the functions that use it, and the neurons that sum values."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pathlib import Path
 
 import numpy as np
 
-from .prelude import VALUES, Floats, Kind, ProgramError, Statement, Value, View
+from .prelude import VALUES, Floats, Kind, Place, ProgramError, Statement, Value, View
 from .runtime import Config, Function, matmul
 
 
 @dataclass(frozen=True)
 class Sight:
-    """What a value asks a head for: what it sees of a kind, or of that kind some steps before each key."""
+    """What a value asks a head for: what it sees of a kind, of that kind some steps before each key, or of a value."""
 
     layer: int
     head: int
-    kind: Kind
+    what: Kind | str
     steps: int
 
 
@@ -31,6 +31,19 @@ class Sum:
 
     bias: float
     terms: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Told:
+    """A named value of an earlier layer as heads ask for it: `l1_after_he(query)`, `l1_after_he(key)`."""
+
+    said: Floats  # [batch, all positions so far]
+
+    def __call__(self, place: Place) -> Floats:
+        """The value at a query or key, in the shape of that."""
+        if not isinstance(place, Place):
+            raise TypeError(f"a value is asked for at a place, query or key, not {place!r:.40}")
+        return self.said[:, place.first : place.last][place.axes].copy()
 
 
 def layer_of(file: str) -> int:
@@ -48,6 +61,15 @@ def check_sum(statement: Statement) -> None:
             raise ProgramError(f"{statement}: {VALUES[name]} is of a later layer")
 
 
+def check_asked(statement: Statement, asked: Iterable[str]) -> None:
+    """Raise `ProgramError` where a head asks for a value that is not there before it looks."""
+    for name in asked:
+        if name not in VALUES:
+            raise ProgramError(f"{statement}: there is no value {name}; define it in an earlier layer")
+        if layer_of(VALUES[name].file) >= layer_of(statement.file):
+            raise ProgramError(f"{statement}: {VALUES[name]} is not of an earlier layer, as what a head asks for must be")
+
+
 class Named:
     """A named value of this program, called with what it asks for."""
 
@@ -58,27 +80,54 @@ class Named:
         self.function = Function(value.function, value.file, str(value), f"{value.name} (value)")
         before = list(VALUES)[: list(VALUES).index(value.name)]  # files are imported in order of their layers
         for name in self.function.asks:
-            if name not in ("here", "seen", *before):
-                raise ProgramError(f"{value} asks for {name}; it may ask for here, seen and values defined before it")
-        self.values = tuple(name for name in self.function.asks if name not in ("here", "seen"))
-        self.sights = tuple(_sights(value)) if "seen" in self.function.asks else ()
+            if name not in (*GIVEN, *before):
+                raise ProgramError(
+                    f"{value} asks for {name}; it may ask for here, seen, fired and values defined before it"
+                )
+        self.values = tuple(name for name in self.function.asks if name not in GIVEN)
+        self.sights = tuple(_sights(value, self.values)) if "seen" in self.function.asks else ()
+        self.fired = tuple(_fired(value)) if "fired" in self.function.asks else ()
         for sight in self.sights:
             if sight.layer > self.layer or sight.head >= config.heads:
                 raise ProgramError(
                     f"{value} sees by head {sight.head} of layer {sight.layer}; expected one of {config.heads} heads, "
                     f"of layer {self.layer} or of one before"
                 )
+            if isinstance(sight.what, str) and layer_of(VALUES[sight.what].file) >= sight.layer:
+                raise ProgramError(
+                    f"{value} sees {sight.what} by a head of layer {sight.layer}; heads see values of earlier layers"
+                )
+        if late := [layer for layer in self.fired if layer > self.layer]:
+            raise ProgramError(f"{value} asks what layer {late[0]} fired, which comes later")
 
 
-def _sights(value: Value) -> Iterable[Sight]:
-    """What the text of a value asks heads for, `seen(LAYER, HEAD, KIND)` and `seen(LAYER, HEAD, KIND, STEPS)`."""
+GIVEN = ("here", "seen", "fired")  # what a value may ask for beside other values
+
+
+def _calls(value: Value, name: str) -> Iterable[ast.Call]:
+    """The calls of `name` in the text of a value."""
     for node in ast.walk(_functions(value.function.__code__.co_filename)[value.name]):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "seen":
-            layer, head, name, steps = read_seen(node) or (0, 0, "", 0)
-            of_kind = value.function.__globals__.get(name)
-            if not isinstance(of_kind, Kind):
-                raise ProgramError(f"{value}: expected seen(LAYER, HEAD, KIND), not {ast.unparse(node)[:60]}")
-            yield Sight(layer, head, of_kind, steps)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name:
+            yield node
+
+
+def _sights(value: Value, values: tuple[str, ...]) -> Iterable[Sight]:
+    """What the text of a value asks heads for: `seen(LAYER, HEAD, KIND)`, also with STEPS, or with one of `values`."""
+    for node in _calls(value, "seen"):
+        layer, head, name, steps = read_seen(node) or (0, 0, "", 0)
+        what = name if name in values and not steps else value.function.__globals__.get(name)
+        if not isinstance(what, Kind | str):
+            raise ProgramError(f"{value}: expected seen(LAYER, HEAD, KIND), not {ast.unparse(node)[:60]}")
+        yield Sight(layer, head, what, steps)
+
+
+def _fired(value: Value) -> Iterable[int]:
+    """The layers whose neurons a value asks for, by `fired(LAYER, {NEURON: COEFFICIENT})`."""
+    for node in _calls(value, "fired"):
+        found = read_fired(node)
+        if found is None:
+            raise ProgramError(f"{value}: expected fired(LAYER, {{NEURON: NUMBER}}), not {ast.unparse(node)[:60]}")
+        yield found[0]
 
 
 def read_seen(call: ast.Call) -> tuple[int, int, str, int] | None:
@@ -95,6 +144,20 @@ def read_seen(call: ast.Call) -> tuple[int, int, str, int] | None:
     return None
 
 
+def read_fired(call: ast.Call) -> tuple[int, dict[int, float]] | None:
+    """Layer and coefficients of `fired(1, {12: 0.8, 40: -0.3})`; None for anything else."""
+    match call:
+        case ast.Call(args=[ast.Constant(value=int(layer)), ast.Dict() as table], keywords=[]):
+            try:
+                terms = ast.literal_eval(table)
+            except (ValueError, TypeError):
+                return None
+            good = all(type(n) is int and n >= 0 and type(w) in (int, float) for n, w in terms.items())
+            if good and len(terms) == len(table.keys) > 0:
+                return int(layer), {n: float(weight) for n, weight in terms.items()}
+    return None
+
+
 @cache
 def _functions(path: str) -> dict[str, ast.FunctionDef]:
     """The functions of a file."""
@@ -103,38 +166,57 @@ def _functions(path: str) -> dict[str, ast.FunctionDef]:
 
 
 class Values:
-    """The named values of this program, and what heads have to see for those that are `wanted`."""
+    """The named values of this program, and what heads have to see for those that are `wanted`.
 
-    def __init__(self, config: Config, wanted: Iterable[str]):
+    `asked` by heads are others, which are kept for all positions, and so are those that heads see.
+    """
+
+    def __init__(self, config: Config, wanted: Iterable[str], asked: Iterable[str] = ()):
         self.named = {name: Named(value, config) for name, value in VALUES.items()}
-        needed = list(dict.fromkeys(wanted))
+        kept = list(asked)
+        needed = list(dict.fromkeys([*wanted, *kept]))
         for name in needed:
             needed += [other for other in self.named[name].values if other not in needed]
         self.needed = [name for name in self.named if name in needed]
-        asked: dict[tuple[int, int], list[tuple[Kind, int]]] = {}
+        kinds: dict[tuple[int, int], list[tuple[Kind, int]]] = {}
+        seen: dict[tuple[int, int], list[str]] = {}
         for name in self.needed:
             for sight in self.named[name].sights:
-                asked.setdefault((sight.layer, sight.head), []).append((sight.kind, sight.steps))
-        self.asked = {head: tuple(dict.fromkeys(kinds)) for head, kinds in asked.items()}
+                if isinstance(sight.what, str):
+                    seen.setdefault((sight.layer, sight.head), []).append(sight.what)
+                else:
+                    kinds.setdefault((sight.layer, sight.head), []).append((sight.what, sight.steps))
+        self.kinds = {head: tuple(dict.fromkeys(found)) for head, found in kinds.items()}
+        self.seen = {head: tuple(dict.fromkeys(found)) for head, found in seen.items()}
+        self.fired = {layer for name in self.needed for layer in self.named[name].fired}
+        kept += [name for found in self.seen.values() for name in found]
+        self.kept = {name: column for column, name in enumerate(dict.fromkeys(kept))}  # their columns in `View.said`
 
     def heads(self, layer: int) -> list[int]:
         """The heads of a layer whose patterns are asked for."""
-        return sorted(head for at, head in self.asked if at == layer)
+        return sorted({head for at, head in (*self.kinds, *self.seen) if at == layer})
 
     def see(self, layer: int, pattern: Floats, sums: Floats, view: View, first: int) -> None:
-        """Keep what heads see of kinds: `pattern` [batch, head, query, key] is of the queries from `first` on.
+        """Keep what heads see: `pattern` [batch, head, query, key] is of the queries from `first` on.
 
         Each row is to be divided by `sums` [batch, head, query, 1].
         """
         last, end = first + pattern.shape[2], pattern.shape[3]
         new = view.ids.shape[1] - view.past
         for head in self.heads(layer):
-            kinds = self.asked[layer, head]
-            said = pattern[:, head] @ view.levels(kinds)[:, :end]  # [batch, query, kind]
+            kinds, values = self.kinds.get((layer, head), ()), self.seen.get((layer, head), ())
+            there = [view.levels(kinds)[:, :end]] if kinds else []
+            there += [self.everywhere(name, view)[:, :end, None] for name in values]
+            said = pattern[:, head] @ np.concatenate(there, -1)  # [batch, query, kinds then values]
             said /= sums[:, head]
             if (layer, head) not in view.seen:
-                view.seen[layer, head] = np.empty((len(view.ids), new, len(kinds)), np.float32)
+                view.seen[layer, head] = np.empty((len(view.ids), new, said.shape[2]), np.float32)
             view.seen[layer, head][:, first:last] = said
+
+    def everywhere(self, name: str, view: View) -> Floats:
+        """The value of this name, which is kept, at all positions so far, [batch, pos]."""
+        now = self(name, view)
+        return now if view.said is None else view.said[..., self.kept[name]]
 
     def __call__(self, name: str, view: View) -> Floats:
         """The value of this name at the new positions, [batch, pos]."""
@@ -142,12 +224,22 @@ class Values:
             found = self.named[name]
             shape = (len(view.ids), view.ids.shape[1] - view.past)
 
-            def seen(layer: int, head: int, of_kind: Kind, steps: int = 0) -> Floats:
-                return view.seen[layer, head][..., self.asked[layer, head].index((of_kind, steps))].copy()
+            asked = {other: self(other, view).copy() for other in found.values}
+            names = {id(said): other for other, said in asked.items()}  # `seen` is given a value as it is asked for
 
-            given: dict[str, object] = {"here": view.here, "seen": seen}
-            given |= {other: self(other, view).copy() for other in found.values}
+            def seen(layer: int, head: int, what: Kind | Floats, steps: int = 0) -> Floats:
+                kinds = self.kinds.get((layer, head), ())
+                if isinstance(what, Kind):
+                    return view.seen[layer, head][..., kinds.index((what, steps))].copy()
+                return view.seen[layer, head][..., len(kinds) + self.seen[layer, head].index(names[id(what)])].copy()
+
+            def fired(layer: int, terms: dict[int, float]) -> Floats:
+                return matmul(view.fired[layer][..., list(terms)], np.array([[*terms.values()]], np.float32).T)[..., 0]
+
+            given: dict[str, object] = {"here": view.here, "seen": seen, "fired": fired, **asked}
             view.values[name] = np.broadcast_to(found.function(shape, given), shape)
+            if view.said is not None and name in self.kept:
+                view.said[:, view.past :, self.kept[name]] = view.values[name]
         return view.values[name]
 
 

@@ -12,7 +12,7 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from pellucid.match.weightless.cases import States
 from pellucid.match.weightless.emit import number_text
@@ -22,15 +22,21 @@ MOST_PAIRS = 10
 MOST_HANDICAPS = 60
 """Larger vocabularies get no handicaps: they would be a table."""
 NEAREST = 150
+UNIT, MARGIN = 1e-6, 100.0
 
 
-def planes(states: States, looks: Sequence[Look], alphabet: Alphabet, present: Sequence[int]) -> list[str]:
-    """Questions `a * x + b * y > 0` over shares, one a pair of frequent answers, for all tokens and for each."""
+def planes(
+    states: States, looks: Sequence[Look], alphabet: Alphabet, present: Sequence[int], margins: bool
+) -> list[str]:
+    """Questions `a * x + b * y > 0` over shares, for pairs of frequent answers, for all tokens and for each.
+
+    With `margins` also the planes that keep cases of either answer furthest away.
+    """
     axes = [f"{look.name}.share({alphabet.names[id]})" for look in looks for id in present]
     matrix = np.stack([_column(text, alphabet, states) for text in axes], 1)
     said, kinds = _kinds(states)
     frequent = [kind for kind, count in Counter(kinds.tolist()).most_common(9) if count >= 20]
-    found: dict[str, None] = {}
+    found: dict[str | None, None] = {}
     tokens = states.values["token"]
     wheres = [np.ones(len(tokens), bool), *(tokens == id for id in present)]
     for where in wheres:
@@ -42,10 +48,28 @@ def planes(states: States, looks: Sequence[Look], alphabet: Alphabet, present: S
                 tries.append((fewest, one, two, mine))
         for _, one, two, mine in sorted(tries, key=lambda entry: -entry[0])[:MOST_PAIRS]:
             deciding = _deciding(states, said[one], said[two])
-            for column in deciding:
-                if text := _plane(matrix[mine], column[mine], axes):
-                    found[text] = None
-    return list(found)
+            found |= dict.fromkeys(_plane(matrix[mine], column[mine], axes) for column in deciding)
+            if margins:
+                found[_margin(matrix[mine], kinds[mine] == one, axes)] = None
+    return [text for text in found if text]
+
+
+def _margin(
+    matrix: Float[np.ndarray, "case axis"], above: Bool[np.ndarray, " case"], axes: Sequence[str]
+) -> str | None:
+    """The plane of the widest margin between two answers, shares being counted in units of the smallest one there is.
+
+    In a row of n tokens that a head sees alike, the smallest share is that of one token: so measured, one token more or
+    less makes the same difference in every row, and a plane found on short rows holds for longer ones.
+    """
+    from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
+
+    unit = np.where(matrix > UNIT, matrix, np.inf).min(1, keepdims=True)
+    fitted = LogisticRegression(C=MARGIN, fit_intercept=False, class_weight="balanced", max_iter=1000)
+    slope = fitted.fit(matrix / unit, above).coef_[0]
+    if ((matrix @ slope > 0) == above).mean() < 0.9:
+        return None
+    return _text(slope, axes)
 
 
 def _column(text: str, alphabet: Alphabet, states: States) -> Float[np.ndarray, " case"]:
@@ -76,6 +100,10 @@ def _plane(
     slope = np.linalg.solve((x * weight[:, None]).T @ x + ridge, (x * weight[:, None]).T @ y)
     if ((x @ slope > 0) == (y > 0)).mean() < 0.9 or not np.isfinite(slope).all():
         return None
+    return _text(slope, axes)
+
+
+def _text(slope: Float[np.ndarray, " axis"], axes: Sequence[str]) -> str:
     slope = slope / np.abs(slope).max()
     terms = [(value, text) for value, text in zip(slope, axes, strict=True) if abs(value) >= 5e-4]
     first, *rest = (f"{'-' if value < 0 else '+'} {_times(abs(value))}{text}" for value, text in terms)

@@ -48,6 +48,10 @@ class States:
     def __len__(self) -> int:
         return len(self.logits)
 
+    def at(self, cases: Int[np.ndarray, " case"]) -> States:
+        """Some of them."""
+        return States({name: value[cases] for name, value in self.values.items()}, self.logits[cases], self.kind)
+
 
 def joined(parts: Sequence[States]) -> States:
     """All cases of `parts` in order."""

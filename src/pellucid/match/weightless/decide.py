@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from jaxtyping import Int
 
 from pellucid.match.weightless import questions, tree
 from pellucid.match.weightless.boundaries import handicaps, planes
@@ -16,6 +17,8 @@ from pellucid.match.weightless.language import Alphabet, Look, Program
 from pellucid.match.weightless.task import Answer
 
 LEAVES = 40
+ROW, MOVED, MIXTURE, PROBE = range(4)
+"""Kinds of cases."""
 PRICES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 """Weighted errors that a question has to save; the highest price that still agrees on tune rows wins."""
 SLACK = 0.0002
@@ -27,7 +30,7 @@ FINE = 0.2
 
 @dataclass(frozen=True, eq=False)
 class Weighted:
-    """Cases and what each counts; `kind` tells rows (0) from interventions (1), mixtures (2) and probes (3)."""
+    """Cases and what each counts; `kind` tells rows, interventions, mixtures and probes apart."""
 
     states: States
     weight: np.ndarray
@@ -63,14 +66,19 @@ def decide(
 ) -> tuple[Program, float]:
     """The smallest program that agrees about best with the model on `tune` cases, and on what share of them."""
     present = _present(fit.states, looks)
-    linear = planes(fit.states, looks, alphabet, present) if len(present) <= SMALL and looks else []
+    linear = _planes(fit, looks, alphabet, present) if len(present) <= SMALL and looks else []
     texts = questions.questions(alphabet, present, looks, positions, linear)
     tables = handicaps(fit.states, looks, alphabet)
     answers, constants = questions.choices(alphabet, kind, fit.states.answer, looks, tables)
     fitting, tuning = (_cases(part, texts, answers, constants, alphabet, tables) for part in (fit, tune))
     varied = np.flatnonzero(fitting.features.std(1) > 0)
-    seen = np.array([at for at in varied if not re.search(r"\b(token|position)\b", texts[at])], np.int64)
-    tries = [_smallest(fitting, tuning, tune.kind, allowed) for allowed in (seen, varied) if len(allowed)]
+    plain = fitting.at(np.flatnonzero(fit.kind != MIXTURE))
+    tries = [
+        _smallest(part, tuning, tune.kind, allowed)
+        for allowed in _families(texts, varied)
+        for part in (plain, fitting)
+        if len(allowed)
+    ]
     tries = tries or [(tree.Node(0), _score(tree.Node(0), tuning, tune.kind))]
     node, score = tries[acceptable([score for _, score in tries])[0]]
     used = tree.used(node)
@@ -79,6 +87,21 @@ def decide(
     kept = {name: table for name, table in tables.items() if f"({name})" in said}
     shown = tuple(_with_numbers(look, asked) for look in looks)
     return Program(alphabet, kind, shown, asked, tuple(answers), node, kept), score.total
+
+
+def _families(texts: Sequence[str], varied: Int[np.ndarray, " question"]) -> list[Int[np.ndarray, " question"]]:
+    """Sets of questions that a tree may ask, by number: what holds in rows of all lengths first, then all."""
+    seen = [at for at in varied if not re.search(r"\b(token|position)\b", texts[at])]
+    alike = [at for at in varied if questions.scale_free(texts[at])]
+    return [np.array(some, np.int64) for some in ([at for at in alike if at in seen], alike, seen, varied)]
+
+
+def _planes(fit: Weighted, looks: Sequence[Look], alphabet: Alphabet, present: Sequence[int]) -> list[str]:
+    """Planes where answers change: among places as they are seen (where boundaries bend, these count), and anywhere."""
+    real = np.flatnonzero(fit.kind != MIXTURE)
+    near = planes(fit.states.at(real), looks, alphabet, present, margins=True)
+    found = [*near, *planes(fit.states, looks, alphabet, present, margins=False)]
+    return list(dict.fromkeys(found))
 
 
 def _with_numbers(look: Look, asked: Sequence[str]) -> Look:
@@ -113,7 +136,7 @@ def _score(node: tree.Node, cases: tree.Cases, kind: np.ndarray) -> Score:
     right = cases.right[np.arange(len(kind)), tree.choose(node, cases.features)]
     shares = [
         float(np.average(right[kind == at], weights=cases.weight[kind == at])) if (kind == at).any() else 1.0
-        for at in (0, 3, 1)
+        for at in (ROW, PROBE, MOVED)
     ]
     return Score(*shares)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
@@ -53,6 +54,15 @@ def _of_look(
     if largest:
         found += [f"({at}.top > token) & ({at}.top <= {largest})", f"{at}.top == token + 1"]
     return found
+
+
+def scale_free(text: str) -> bool:
+    """Whether a question has the same answer where all shares of a look are half as large.
+
+    A soft look gives one token of a row of n a share of 1 / n: what is asked about such shares themselves holds for one
+    length.
+    """
+    return " / " in text or text.endswith(" > 0") or not re.search(r"\.(share|on|peak|mean)\b", text)
 
 
 def _largest(alphabet: Alphabet) -> str:

@@ -42,6 +42,10 @@ class Cases:
     right: Bool[np.ndarray, "case choice"]
     weight: Float[np.ndarray, " case"]
 
+    def at(self, cases: Int[np.ndarray, " some"]) -> Cases:
+        """Some of them."""
+        return Cases(self.features[:, cases], self.right[cases], self.weight[cases])
+
 
 def grow(cases: Cases, most: int) -> Node:
     """A tree of at most `most` leaves."""
