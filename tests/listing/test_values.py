@@ -184,7 +184,7 @@ def test_a_listing_has_kinds_and_values(project: Project) -> None:
         "verbs": {0.9: ("w4", 5), -0.3: ("w6",)},
     }
     assert list(listing.values) == ["who", "said"]
-    assert [(s.layer, s.head, s.kind, s.steps) for s in listing.values["said"].seen] == [
+    assert [(s.layer, s.head, s.what, s.steps) for s in listing.values["said"].seen] == [
         (0, 0, "names", 2), (1, 1, "verbs", 0),
     ]  # fmt: skip
     statement = listing[NEURON]
@@ -276,7 +276,10 @@ def test_a_token_that_is_named_by_text_and_id_is_refused(project: Project) -> No
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("def more(here, nobody):\n    return 0.5", "more asks for nobody; it may ask for here, seen, and values"),
+        (
+            "def more(here, nobody):\n    return 0.5",
+            "more asks for nobody; it may ask for here, seen, fired, and values",
+        ),
         ("def more(later):\n    return later\n\n\n@value\ndef later(here):\n    return 1.0", "more asks for later"),
         ("def more(query):\n    return 0.5", "more asks for query"),
         ("def who(here):\n    return 0.5", "who is defined twice|who stands at layer_00.py"),

@@ -12,7 +12,7 @@ from pathlib import Path
 from pellucid.base.address import Shape
 from pellucid.base.errors import SourceError, closest
 from pellucid.listing.language import ASKED, BUILTINS, STATEMENTS, WORDS, definitions, is_docstring, reachable, refuse
-from pellucid.listing.values import layer_of, read_seen
+from pellucid.listing.values import GIVEN, layer_of, read_fired, read_seen
 
 PAGE = "words.py"
 _EXAMPLE = 'kind({1.0: (" Ada", " Ida"), 0.4: (" Bo",)})'
@@ -42,11 +42,11 @@ class Words:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a value asks a head for: what it sees of a kind, or of that kind `steps` before each key."""
+    """What a value asks a head for: what it sees of a kind (or of that kind `steps` before each key), or of a value."""
 
     layer: int
     head: int
-    kind: str
+    what: str
     steps: int = 0
 
 
@@ -65,6 +65,8 @@ class Value:
     asks: tuple[str, ...]
     """The names of its arguments."""
     seen: tuple[Seen, ...]
+    fired: tuple[tuple[int, int], ...]
+    """Layers whose neurons it asks for, each with the last of those."""
     kinds: tuple[str, ...]
     """Those that it uses, by itself or through helper functions."""
     by_person: bool = True
@@ -77,7 +79,7 @@ class Value:
     @property
     def values(self) -> tuple[str, ...]:
         """The other values that it asks for."""
-        return tuple(name for name in self.asks if name not in ("here", "seen"))
+        return tuple(name for name in self.asks if name not in GIVEN)
 
 
 # --- kinds ------------------------------------------------------------------------------------------------------------
@@ -175,11 +177,13 @@ def read_values(path: Path, tree: ast.Module, lines: list[str], nodes: Iterable[
         line = node.decorator_list[0].lineno
         end = node.end_lineno or line
         named = (call for call in ast.walk(node) if isinstance(call, ast.Call) and isinstance(call.func, ast.Name))
-        calls = [call for call in named if isinstance(call.func, ast.Name) and call.func.id == "seen"]
-        seen = map(read_seen, sorted(calls, key=lambda call: (call.lineno, call.col_offset)))
+        calls = sorted(named, key=lambda call: (call.lineno, call.col_offset))
+        seen = [read_seen(call) for call in calls if ast.unparse(call.func) == "seen"]
+        fired = [read_fired(call) for call in calls if ast.unparse(call.func) == "fired"]
         yield Value(
             node.name, layer_of(path.name), path, line, end, "\n".join(lines[line - 1 : end]), ast.get_docstring(node),
             tuple(arg.arg for arg in node.args.args), tuple(Seen(*found) for found in seen if found),
+            tuple((found[0], max(found[1])) for found in fired if found),
             tuple(kinds_of(node.name, defined, imported)),
         )  # fmt: skip
 
@@ -211,8 +215,8 @@ def check_values(values: Iterable[Value], kinds: Collection[str], shape: Shape) 
         for name in value.values:
             if name not in known:
                 raise SourceError(
-                    f"{value.place}: {value.name} asks for {name}; it may ask for here, seen, and values that are "
-                    f"defined before it{closest(name, list(known))}"
+                    f"{value.place}: {value.name} asks for {name}; it may ask for here, seen, fired, and values that "
+                    f"are defined before it{closest(name, list(known))}"
                 )
         for seen in value.seen:
             if not (seen.layer <= value.layer and seen.head < shape.heads):
@@ -220,4 +224,23 @@ def check_values(values: Iterable[Value], kinds: Collection[str], shape: Shape) 
                     f"{value.place}: {value.name} sees by head {seen.head} of layer {seen.layer}; expected one of "
                     f"{shape.heads} heads, of layer {value.layer} or of one before"
                 )
+            if seen.what in value.values and known[seen.what].layer >= seen.layer:
+                raise SourceError(
+                    f"{value.place}: {value.name} sees {seen.what} by a head of layer {seen.layer}; heads see values "
+                    f"of earlier layers ({known[seen.what].place})"
+                )
+        for layer, neuron in value.fired:
+            if not (layer <= value.layer and neuron < shape.neurons):
+                raise SourceError(
+                    f"{value.place}: {value.name} asks for neuron {neuron} of layer {layer}; expected one of "
+                    f"{shape.neurons} neurons, of layer {value.layer} or of one before"
+                )
         known[value.name] = value
+
+
+def is_late(value: Value, values: Mapping[str, Value]) -> bool:
+    """Whether neurons of its own layer must have fired before a value is known, so that they cannot read it."""
+    own = any(layer == value.layer for layer, _ in value.fired)
+    return own or any(
+        values[n].layer == value.layer and is_late(values[n], values) for n in value.values if n in values
+    )

@@ -83,11 +83,12 @@ def _uses(listing: Listing) -> Iterator[tuple[Address, Collection[str], Collecti
     for page in listing.pages.values():
         defined, imported = definitions(page.tree), imported_kinds(page.tree)
         for address, statement in page.sources():
-            if statement.form == "linear":
-                values = listing.values_of(statement)
-                yield address, values, {kind for name in values for kind in listing.values[name].kinds}
-            elif statement.function and imported:
-                yield address, (), kinds_of(statement.function, defined, imported)
+            values = listing.values_of(statement) if statement.reads else []
+            kinds = {kind for name in values for kind in listing.values[name].kinds}
+            if statement.function:
+                kinds |= set(kinds_of(statement.function, defined, imported))
+            if values or kinds:
+                yield address, values, kinds
 
 
 def numbers_of(page: Page) -> int:

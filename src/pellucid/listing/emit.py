@@ -136,7 +136,7 @@ def write_content(
     gone = {value.name for page in names for value in listing.pages[page].values if not value.by_person}
     gone -= {value.name for texts in names.values() for text in texts for value in read_page(Path(""), {}, text).values}
     for key, statement in listing.statements.items():
-        if not statement.by_person and gone & {*statement.terms} - _needed(listing):
+        if not statement.by_person and gone & {*statement.reads} - _needed(listing):
             changes.setdefault(key, None)
     return _revise(listing, changes, names, words)
 
@@ -358,7 +358,7 @@ def _described(listing: Listing, draft: _Draft, page: Page, edits: Collection[st
 def _needed(listing: Listing) -> set[str]:
     """The named values that what a person wrote reads, directly or through others."""
     theirs = [name for value in listing.values.values() if value.by_person for name in value.values]
-    theirs += [name for s in listing.statements.values() if s.by_person for name in s.terms]
+    theirs += [name for s in listing.statements.values() if s.by_person for name in s.reads]
     for name in theirs:
         theirs += [other for other in listing.values[name].values if other not in theirs]
     return set(theirs)
@@ -374,6 +374,6 @@ def _check(listing: Listing, draft: _Draft, revised: dict[str, Page], words: con
         draft.hashes[WORDS] = digest(text)
         if listing.words is None or listing.words.text != text:
             draft.files[WORDS] = text
-    if words or any(page.values or any(s.terms for s in page.statements) for page in revised.values()):
+    if words or any(page.values or any(s.reads for s in page.statements) for page in revised.values()):
         after = replace(listing, pages=revised, statements=collect(revised, listing.config.shape), words=words)
         check_listing(after)

@@ -14,17 +14,19 @@ from typing import TypeGuard
 
 from pellucid.base.errors import SourceError
 from pellucid.listing import prelude
-from pellucid.listing.values import read_seen
+from pellucid.listing.values import read_fired, read_seen
 
-STATEMENTS = frozenset({"raw", "source", "value", "kind", "constants", "linear", "lifted", "channels", "mean", "means"})
-CALLED = STATEMENTS - {"source", "value", "kind"}
+STATEMENTS = frozenset(
+    {"raw", "source", "value", "kind", "constants", "linear", "lifted", "channels", "mean", "means", "edit", "base"}
+)
+CALLED = STATEMENTS - {"source", "value", "kind", "edit", "base"}
 """Those that are calls at the top of a page."""
 WORDS = frozenset(prelude.__all__) - STATEMENTS
 """What the prelude gives to sources."""
 BUILTINS = frozenset({"abs", "all", "any", "enumerate", "float", "len", "max", "min", "range", "round", "sum", "zip"})
 PLACES = frozenset({"token", "previous", "position", "before", "one_of", "ids"})
 ARRAYS = frozenset({"all", "any", "argmax", "argmin", "clip", "cumsum", "max", "mean", "min", "shape", "sum"})
-ASKED = frozenset({"query", "key", "here", "seen", "fires", "pattern"})
+ASKED = frozenset({"query", "key", "here", "seen", "fired", "fires", "pattern"})
 """What sources and values ask for by the names of their arguments."""
 METHODS = (PLACES | ARRAYS) - {"token", "previous", "position", "ids", "shape"}
 
@@ -36,12 +38,17 @@ _BODY = (ast.Assign, ast.AugAssign, ast.Return, ast.If, ast.For, ast.Pass)
 _PLAIN = (*_OPERATIONS, *_OPERATORS, *_COLLECTIONS, *_OTHERS, *_BODY)
 
 
-def check(tree: ast.Module, file: str, kinds: Collection[str] | None = None) -> None:
+def check(
+    tree: ast.Module,
+    file: str,
+    kinds: Collection[str] | None = None,
+    decorators: frozenset[str] = frozenset({"source"}),
+) -> None:
     """Raise `SourceError` naming file and line of everything in a page that is not in the language.
 
-    `kinds` are those that `words.py` defines; None leaves open which they are.
+    `kinds` are those that `words.py` defines; None leaves open which they are. `decorators` may stand above functions.
     """
-    refuse(list(_Checker(tree, kinds).page()), file)
+    refuse(list(_Checker(tree, kinds, decorators).page()), file)
 
 
 def refuse(wrong: Sequence[tuple[int, str]], file: str) -> None:
@@ -67,6 +74,14 @@ def is_value(node: ast.stmt) -> TypeGuard[ast.FunctionDef]:
     """Whether a statement defines a named value."""
     decorators = node.decorator_list if isinstance(node, ast.FunctionDef) else []
     return any(isinstance(decorator, ast.Name) and decorator.id == "value" for decorator in decorators)
+
+
+def told(node: ast.FunctionDef) -> frozenset[str]:
+    """The named values that a function asks for which says where a head looks; none for any other function."""
+    calls = [decorator for decorator in node.decorator_list if isinstance(decorator, ast.Call)]
+    addresses = [arg.value for call in calls for arg in call.args if isinstance(arg, ast.Constant)]
+    looks = any(isinstance(address, str) and address.endswith(".QK") for address in addresses)
+    return frozenset(arg.arg for arg in node.args.args) - ASKED if looks else frozenset()
 
 
 def is_docstring(node: ast.stmt) -> bool:
@@ -101,14 +116,19 @@ class _Checker:
     tree: ast.Module
     kinds: Collection[str] | None = None
     """What `words.py` defines, None where that is not known."""
+    decorators: frozenset[str] = frozenset({"source"})
     known: set[str] = field(default_factory=set)
     """The functions and constants that a source may use."""
     imported: set[str] = field(default_factory=set)
     """The kinds that the page imports."""
     values: set[str] = field(default_factory=set)
     """The named values that the page defines."""
-    sees: bool = False
-    """Whether the function that is being checked is a value that asks for `seen`."""
+    asked: frozenset[str] = frozenset()
+    """Of the function that is being checked, if it is a value: `seen` and `fired` where it asks for them."""
+    others: frozenset[str] = frozenset()
+    """The other values that it asks for."""
+    told: frozenset[str] = frozenset()
+    """Of a function that says where a head looks: the values that it asks for."""
 
     def page(self) -> Iterator[Wrong]:
         """Check all of it."""
@@ -150,7 +170,7 @@ class _Checker:
                     node.lineno,
                     f"`{ast.unparse(node)[:60]}`: only the prelude may be imported, or .words",
                 )
-            case ast.Expr(value=ast.Call(func=ast.Name(id=name))) if name in CALLED:
+            case ast.Expr(value=ast.Call(func=ast.Name(id=name))) if name in CALLED | (self.decorators & {"base"}):
                 return  # the reader of statements has checked it
             case ast.FunctionDef():
                 yield from self._function(node)
@@ -161,8 +181,10 @@ class _Checker:
 
     def _function(self, node: ast.FunctionDef) -> Iterator[Wrong]:
         for decorator in node.decorator_list:
-            if not ((isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "source") or is_value(node)):
-                yield decorator.lineno, f"@{ast.unparse(decorator)[:60]}: the only decorator is @source, or @value"
+            called = ast.unparse(decorator.func) if isinstance(decorator, ast.Call) else ""
+            if called not in self.decorators and not is_value(node):
+                only = " or ".join(f"@{name}" for name in sorted(self.decorators))
+                yield decorator.lineno, f"@{ast.unparse(decorator)[:60]}: the only decorator is {only}, or @value"
         if is_value(node) and len(node.decorator_list) > 1:
             yield node.lineno, f"{node.name} has several decorators; a value has @value alone"
         given = node.args
@@ -175,11 +197,14 @@ class _Checker:
         for name in sorted(bound | set(plain)):
             yield from self._binding(name, node.lineno)
         local = bound | set(plain)
-        self.sees = is_value(node) and "seen" in plain and "seen" not in bound
+        given_names = frozenset(plain) - bound
+        self.asked = given_names & {"seen", "fired"} if is_value(node) else frozenset()
+        self.others = given_names - ASKED if is_value(node) else frozenset()
+        self.told = frozenset() if is_value(node) else told(node) - bound
         for number, statement in enumerate(node.body):
             if not (number == 0 and is_docstring(statement)):
-                yield from self._tree(statement, local - {"seen"} if self.sees else local)
-        self.sees = False
+                yield from self._tree(statement, local - self.asked - self.told)
+        self.asked = self.others = self.told = frozenset()
 
     def _binding(self, name: str, line: int) -> Iterator[Wrong]:
         if name in WORDS | STATEMENTS | BUILTINS or name.startswith("__"):
@@ -188,8 +213,8 @@ class _Checker:
     def _tree(self, node: ast.AST, local: set[str]) -> Iterator[Wrong]:
         """Check a statement or expression and all that is in it."""
         line = getattr(node, "lineno", 0)
-        if self.sees and isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "seen":
-            if reason := self._seen(node, local):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in self.asked | self.told:
+            if reason := self._asked(node.func.id, node, local):
                 yield line, reason
             return
         reason = self._node(node, local)
@@ -204,8 +229,10 @@ class _Checker:
         if isinstance(node, ast.Name):
             if isinstance(node.ctx, ast.Store) or node.id in local | self.known:
                 return ""
+            if node.id in self.told:
+                return f"{node.id} is a named value: ask for it at a place, {node.id}(query) or {node.id}(key)"
             if node.id in self.values:
-                return f"{node.id} is a named value: only values and linear() can read it, by its name"
+                return f"{node.id} is a named value: only values, linear() and later heads can read it, by its name"
             return f"{node.id} is not known here" + (", import it from .prelude" if node.id in WORDS else "")
         if isinstance(node, ast.Attribute):
             known = node.attr in PLACES | ARRAYS and isinstance(node.ctx, ast.Load)
@@ -228,13 +255,19 @@ class _Checker:
             return "** is not used in sources"
         return "" if isinstance(node, _PLAIN) else f"{type(node).__name__} is not used in sources"
 
-    def _seen(self, node: ast.Call, local: set[str]) -> str:
-        """Why a call of `seen` is not in the language: what heads are asked must stand in the text."""
+    def _asked(self, name: str, node: ast.Call, local: set[str]) -> str:
+        """Why a call of `seen`, `fired` or a value is not in the language: what is asked must stand in the text."""
+        if name == "fired":
+            expected = "fired(LAYER, {NEURON: NUMBER}), every neuron once"
+            return "" if read_fired(node) else f"{ast.unparse(node)[:60]}: expected {expected}"
+        if name != "seen":
+            plain = ast.unparse(node) in (f"{name}(query)", f"{name}(key)")
+            return "" if plain else f"{ast.unparse(node)[:60]}: expected {name}(query) or {name}(key)"
         asked = read_seen(node)
         if asked is None:
             return f"{ast.unparse(node)[:60]}: expected seen(LAYER, HEAD, KIND) or seen(LAYER, HEAD, KIND, STEPS)"
-        if asked[2] not in self.imported - local:
-            return f"{asked[2]} is no kind that is imported from .words"
+        if asked[2] not in (self.imported - local) | (set() if asked[3] else self.others):
+            return f"{asked[2]} is no kind that is imported from .words, and no value that is asked for"
         return ""
 
     def _call(self, node: ast.Call, local: set[str]) -> str:

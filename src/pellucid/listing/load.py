@@ -21,6 +21,8 @@ from jaxtyping import Float32, Integer
 
 from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError, ProjectError, SourceError, closest
+from pellucid.listing.edits import PAGE as EDITS
+from pellucid.listing.edits import read_edits
 from pellucid.listing.parse import read_program
 
 _NUMBERS = count()
@@ -57,6 +59,10 @@ class Sources:
         """
         with _errors(self.directory):
             source = self._source(key)
+            if source.values:
+                raise SourceError(
+                    f"{key} reads named values ({source.values[0]}, …), which only a whole program can tell"
+                )
             view = self._view(np.asarray(ids, np.int64), 0, self.vocabulary)
             batch, pos = ids.shape
             whole = (batch, pos, pos) if source.kind == "QK" else (batch, pos)
@@ -100,6 +106,32 @@ class Program:
         self.sources = sources
         self.n_ctx: int = model.n_ctx
         self.n_vocab: int = model.n_vocab
+        self.modules: dict[str, ModuleType] = {}
+
+    def edited(self) -> None:
+        """Take over `edits.py` as it is now, without reading the other pages again.
+
+        Edits of sources by hand need the program to be loaded anew. Raises `SourceError` for a page that is broken.
+        """
+        read_edits(self.directory / "program")
+        name = next(iter(self.modules)).partition(".")[0]
+        with _errors(self.directory), _installed(name, self.directory / "program", self.modules):
+            registry = self.modules[f"{name}.prelude"]
+            held = list(registry.CHANGES), dict(registry.BASES)
+            registry.CHANGES.clear()
+            registry.BASES.clear()
+            try:
+                if (self.directory / "program" / EDITS).is_file():
+                    importlib.import_module(f"{name}.edits")
+                self.model.plan.changes.collect()
+                self.model.plan.try_changes(self.model.vocabulary)
+            except BaseException:
+                registry.CHANGES[:] = held[0]
+                self.model.plan.changes.collect()
+                raise
+            finally:
+                registry.BASES.clear()
+                registry.BASES.update(held[1])
 
     def extend(
         self, ids: Integer[np.ndarray, "batch new"], cache: Any = None, last_only: bool = False
@@ -143,21 +175,24 @@ class Program:
     ) -> Float32[np.ndarray, "*_"]:
         """What the source of one part says, see `Sources.source_output`.
 
-        A neuron that sums named values says it by the patterns of this program; its residual must be dropped.
+        What reads named values says it by the patterns of this program; its residual must be dropped.
         """
-        if key in self._sums:
+        if key in self._reading:
             with _errors(self.directory):
-                return self._summed(key, np.asarray(ids, np.int64)).reshape(shape).copy()
+                return self._read(key, np.asarray(ids, np.int64)).reshape(shape).copy()
         return self.sources.source_output(key, ids, shape)
 
     @property
-    def _sums(self) -> list[str]:
-        """The neurons that sum named values and run."""
-        layers = enumerate(self.model.layers)
-        return [f"L{layer:02d}.N{neuron:04d}.IN" for layer, (_, mlp) in layers for neuron in mlp.sums.neurons]
+    def _reading(self) -> list[str]:
+        """The neurons and heads that read named values and run."""
+        found = []
+        for layer, (attention, mlp) in enumerate(self.model.layers):
+            found += [f"L{layer:02d}.H{head:02d}.QK" for head, source in attention.looks if source.values]
+            found += [f"L{layer:02d}.N{neuron:04d}.IN" for neuron in mlp.sums.neurons]
+        return found
 
-    def _summed(self, key: str, ids: Integer[np.ndarray, "batch pos"]) -> Float32[np.ndarray, "batch pos"]:
-        """The pre-activations of the neuron `key` on whole rows: the program, run that far."""
+    def _read(self, key: str, ids: Integer[np.ndarray, "batch pos"]) -> Float32[np.ndarray, "batch pos *key"]:
+        """The pre-activations of the neuron `key` on whole rows, or the scores of the head, by the program."""
         address = Address.parse(key)
         view = self.sources.view(ids)
         stream = self.model.embed(view)
@@ -166,6 +201,8 @@ class Program:
             stream += attention(attention.norm(stream), view, held)
             stream += mlp(mlp.norm(stream), view)
         attention, mlp = self.model.layers[address.layer]
+        if address.kind == "QK":
+            return np.asarray(attention.scores(address.index, view))
         stream += attention(attention.norm(stream), view, held)
         return np.asarray(mlp.pre_activations(mlp.norm(stream), view)[..., address.index])
 
@@ -180,6 +217,9 @@ def load_program(directory: Path, source_only: Literal["code", "all"] | None = N
     with _errors(directory), _package(directory / "program") as package:
         model = importlib.import_module(".model", package.__name__).Model(source_only)
         program = Program(directory, model, Sources(directory, package))
+        program.modules = {
+            name: sys.modules[name] for name in sys.modules if name.partition(".")[0] == package.__name__
+        }
     program.check()
     return program
 
@@ -246,6 +286,21 @@ class _Finder(MetaPathFinder):
         return importlib.util.spec_from_file_location(
             fullname, file, loader=loader, submodule_search_locations=locations
         )
+
+
+@contextmanager
+def _installed(name: str, program: Path, modules: dict[str, ModuleType]) -> Iterator[None]:
+    """Let the modules of a program that was loaded earlier be found again for a while, all but its edits."""
+    finder = _Finder(name, program)
+    with _LOCK:
+        sys.meta_path.insert(0, finder)
+        sys.modules.update({key: module for key, module in modules.items() if key != f"{name}.edits"})
+        try:
+            yield
+        finally:
+            sys.meta_path.remove(finder)
+            for module in [module for module in sys.modules if module.partition(".")[0] == name]:
+                del sys.modules[module]
 
 
 @contextmanager

@@ -16,9 +16,9 @@ from pellucid.parts.part import count
 from pellucid.subject.gpt2 import GPT2Config
 from pellucid.subject.tokenizer import Tokenizer
 
-VERBATIM = {name: name for name in ("prelude.py", "runtime.py", "parts.py", "values.py", "vocabulary.py")} | {
-    "main.py": "__main__.py"
-}
+VERBATIM = {
+    name: name for name in ("prelude.py", "runtime.py", "parts.py", "values.py", "changes.py", "vocabulary.py")
+} | {"main.py": "__main__.py"}
 """Files of this folder that every program has, and what they are called there."""
 
 _HERE = Path(__file__).parent

@@ -19,7 +19,8 @@ from pellucid.base.errors import PellucidError, ProjectError, SourceError, close
 from pellucid.base.files import sha256_text
 from pellucid.listing import content
 from pellucid.listing.content import Kind, Value, Words
-from pellucid.listing.language import check, definitions, is_value
+from pellucid.listing.edits import Edits, read_edits
+from pellucid.listing.language import check, definitions, is_value, told
 from pellucid.listing.prelude import BESIDE
 from pellucid.parts.lifted import LIFTED_SHARE, fewest_means, fewest_readers, lifted_numbers, most_rank
 from pellucid.parts.part import Form as PartForm
@@ -64,6 +65,8 @@ class Statement:
     """Of `linear`."""
     terms: dict[str, float] = field(default_factory=dict)
     """Of `linear`: named values with their coefficients."""
+    asks: tuple[str, ...] = ()
+    """Of a function that says where a head looks: the named values that it asks for."""
     uses: str = ""
     """A hash of the named values and kinds that it uses, empty where there are none: what it says depends on them."""
     by_person: bool = True
@@ -77,6 +80,11 @@ class Statement:
     def place(self) -> str:
         """File and line, for messages."""
         return f"{self.file.name}:{self.line}"
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The named values that it reads itself."""
+        return (*self.terms, *self.asks)
 
     @property
     def source(self) -> str | None:
@@ -141,6 +149,8 @@ class Listing:
     statements: dict[str, Statement]
     words: Words | None = None
     """`words.py`, None where there is none."""
+    edits: Edits | None = None
+    """`edits.py`, None where there is none."""
 
     @property
     def kinds(self) -> dict[str, Kind]:
@@ -153,8 +163,8 @@ class Listing:
         return {value.name: value for page in self.pages.values() for value in page.values}
 
     def values_of(self, statement: Statement) -> list[str]:
-        """The named values that a `linear` statement reads, directly or through others, in the order of the files."""
-        found = frozenset[str]().union(*map(self._closure, statement.terms))
+        """The named values that a statement reads, directly or through others, in the order of the files."""
+        found = frozenset[str]().union(*map(self._closure, statement.reads))
         return [name for name in self.values if name in found]
 
     def _closure(self, name: str) -> frozenset[str]:
@@ -277,13 +287,19 @@ def check_listing(listing: Listing) -> None:
         _check(page.text, name, kinds)
     content.check_values((v for page in listing.pages.values() for v in page.values), kinds, listing.config.shape)
     for statement in listing.statements.values():
-        for name in statement.terms:
+        for name in statement.reads:
             value = listing.values.get(name)
             if value is None:
                 near = closest(name, list(listing.values))
                 raise SourceError(f"{statement.place}: {statement.key} reads {name}, but there is no such value{near}")
-            if value.layer > Address.parse(statement.key).layer:
+            layer = Address.parse(statement.key).layer
+            if value.layer > layer:
                 raise SourceError(f"{statement.place}: {statement.key} reads {name} of a later layer ({value.place})")
+            if value.layer == layer and (statement.asks or content.is_late(value, listing.values)):
+                why = "heads may ask for values of earlier layers" if statement.asks else "it asks what they fire"
+                raise SourceError(
+                    f"{statement.place}: {statement.key} reads {name}, which is known later ({value.place}): {why}"
+                )
 
 
 @lru_cache(maxsize=256)
@@ -301,7 +317,8 @@ def read_listing(program: Path) -> Listing:
     hashes = read_record(program)
     names = ["embedding.py", *(f"layer_{layer:02d}.py" for layer in range(config.n_layer))]
     pages = {name: read_page(program / name, hashes) for name in names}
-    listing = Listing(program, subject, config, pages, collect(pages, config.shape), read_words(program, hashes))
+    said = collect(pages, config.shape), read_words(program, hashes), read_edits(program)
+    listing = Listing(program, subject, config, pages, *said)
     return replace(listing, statements=_with_uses(listing)) if listing.words or listing.values else listing
 
 
@@ -313,7 +330,7 @@ def _with_uses(listing: Listing) -> dict[str, Statement]:
     for page in listing.pages.values():
         defined, imported = definitions(page.tree), content.imported_kinds(page.tree)
         for key, statement in ((s.key, s) for s in page.statements):
-            values = listing.values_of(statement) if statement.terms else []
+            values = listing.values_of(statement) if statement.reads else []
             kinds = {kind for name in values for kind in listing.values[name].kinds}
             if statement.function:
                 kinds |= set(content.kinds_of(statement.function, defined, imported))
@@ -402,7 +419,7 @@ def read_statement(node: ast.stmt, page: Page) -> Statement | None:
         line, key = node.decorator_list[0].lineno, _key(calls[0], name, 1)
         return Statement(
             key, "source", page.path, line, node.end_lineno or line, _text(page, line, node), node.name,
-            ast.get_docstring(node),
+            ast.get_docstring(node), asks=tuple(sorted(told(node))),
         )  # fmt: skip
     if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Call):
         return None

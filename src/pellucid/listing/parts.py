@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 
+from .changes import Changes, Delta
 from .prelude import (
+    BASES,
     BESIDE,
     STATEMENTS,
     VALUES,
@@ -116,8 +118,24 @@ class Plan:
         import_module(".embedding", __package__)
         for layer in range(config.layers):
             import_module(f".layer_{layer:02d}", __package__)
+        if (Path(__file__).parent / "edits.py").is_file():
+            import_module(".edits", __package__)
         for statement in STATEMENTS.values():
             self._check(statement)
+        self.changes = Changes(config, weights)
+        self.rebase()
+
+    def rebase(self) -> None:
+        """Find out which parts run raw + (source − base), after edits by hand."""
+        self.changes.deltas = {}
+        for address, change in BASES.items():
+            now, kind = STATEMENTS[address], address.rpartition(".")[2]
+            if change.function is None or kind in self.off or self._is_dropped(address):
+                continue
+            layer, member = (int(name[1:]) for name in address.split(".")[:2])
+            before = Source(replace(now, function=change.function, file=change.file, line=change.line))
+            delta = Delta(Source(now), before)
+            self.changes.deltas.setdefault((layer, kind), []).append((member, delta))
 
     def runs(self, address: str) -> Runs:
         """What the part at `address`, which is no neuron, runs."""
@@ -161,6 +179,18 @@ class Plan:
         probe(self.sources(), self.config, vocabulary)
         if VALUES:
             probe_values(Values(self.config, VALUES), self.config, vocabulary)
+        self.try_changes(vocabulary)
+
+    def try_changes(self, vocabulary: TokenSets) -> None:
+        """Call every edit once, so that a broken one is known before anything is measured."""
+        view = _made_up(self.config, vocabulary)
+        shape = (*view.ids.shape, self.config.model)
+        rows, length = view.ids.shape
+        pattern = np.ones((rows, self.config.heads, length, length), np.float32)
+        whole = View(view.ids, 0, vocabulary)  # edits name tokens that a few cannot stand for
+        for layer in range(self.config.layers):
+            self.changes.move(layer, np.zeros(shape, np.float32), pattern, whole.query(0, length), whole.key(length))
+            self.changes.write(layer, np.zeros(shape, np.float32), whole.here)
 
     def mean(self, name: str) -> Floats:
         """A mean over text, for a part that has neither its weights nor a source."""
@@ -226,7 +256,8 @@ class Plan:
         source = Source(statement) if statement.function else None
         if statement.form == "raw" or (self.off and statement.form in ("lifted", "mean", "means")):
             return "mean" if kind in self.off else "raw"
-        if kind not in self.off and not self._is_dropped(address):
+        edited = address in BASES and BASES[address].function is None  # it was raw: raw + (source − raw)
+        if kind not in self.off and not self._is_dropped(address) and not edited:
             return "raw"  # source + (raw − source)
         if statement.form == "lifted":
             return self.lifted(statement)
@@ -332,7 +363,7 @@ class Attention:
             plan.weights[f"{name}.c_proj.weight"],
             _bias(plan, f"L{layer:02d}.ATTN.B", f"{name}.c_proj.bias"),
         )
-        self.layer, self.values = layer, plan.values
+        self.layer, self.values, self.changes = layer, plan.values, plan.changes
         self.looks: list[tuple[int, Source]] = []
         self.moves: list[tuple[int, Source]] = []
         size = config.model // config.heads
@@ -403,7 +434,8 @@ class Attention:
         keys = held[..., :model].reshape(apart).transpose(0, 2, 3, 1)  # [batch, head, dim, key]
         values = held[..., model:].reshape(apart).transpose(0, 2, 1, 3)  # [batch, head, key, dim]
         z = np.empty((batch, new, model), np.float32)
-        moved = np.zeros((batch, new, model), np.float32) if self.moves else None
+        moving = self.moves or self.layer in self.changes.moves or (self.layer, "OV") in self.changes.deltas
+        moved = np.zeros((batch, new, model), np.float32) if moving else None
         for first in range(0, new, QUERIES):
             last = min(first + QUERIES, new)
             seen = view.past + last
@@ -426,18 +458,31 @@ class Attention:
         scores = queries @ keys if self.raw_looks else np.zeros((*queries.shape[:3], seen), np.float32)
         places = {"query": view.query(first, first + new), "key": view.key(seen)}
         for head, source in self.looks:
-            told = {name: Told(self.values.everywhere(name, view)) for name in source.values}
-            scores[:, head] = source((len(scores), new, seen), **places, **told)
+            scores[:, head] = source((len(scores), new, seen), **places, **self._told(source, view))
         if new > 1:
             np.copyto(scores[..., -new:], -np.inf, where=np.tri(new, dtype=np.bool_).T & ~np.eye(new, dtype=np.bool_))
         return scores, softmax_sums(scores)
+
+    def scores(self, head: int, view: View) -> Floats:
+        """The scores of a head that has a source, [batch, query, key], on whole rows."""
+        rows, length = view.ids.shape
+        source = dict(self.looks)[head]
+        said = source(
+            (rows, length, length), query=view.query(0, length), key=view.key(length), **self._told(source, view)
+        )
+        return np.broadcast_to(said, (rows, length, length))
+
+    def _told(self, source: Source, view: View) -> dict[str, Told]:
+        """The named values that the source of a head asks for."""
+        return {name: Told(self.values.everywhere(name, view)) for name in source.values}
 
     def _moves(self, write: Floats, pattern: Floats, view: View, first: int) -> None:
         """Add what the sources of heads move to `write` [batch, query, model]."""
         new, seen = pattern.shape[2:]
         places = {"query": view.query(first, first + new), "key": view.key(seen)}
-        for head, source in self.moves:
+        for head, source in (*self.moves, *self.changes.deltas.get((self.layer, "OV"), ())):
             write += source(write.shape, pattern=pattern[:, head], **places)
+        self.changes.move(self.layer, write, pattern, **places)
 
 
 class MLP:
@@ -446,6 +491,7 @@ class MLP:
     def __init__(self, plan: Plan, layer: int):
         name = f"h.{layer}.mlp"
         self.norm = Norm(plan, f"L{layer:02d}.LN2", f"h.{layer}.ln_2")
+        self.layer, self.changes = layer, plan.changes
         self.activation = ACTIVATIONS[plan.config.activation]
         self.w_in, self.b_in = plan.weights[f"{name}.c_fc.weight"], plan.weights[f"{name}.c_fc.bias"]
         self.w_out = plan.weights[f"{name}.c_proj.weight"]
@@ -469,7 +515,7 @@ class MLP:
             self.w_out = _without(self.w_out, [neuron for neuron, _ in writes], axis=0)
         if means := [neuron for neuron, how in writes if how == "mean"]:
             self.b_out = self.b_out + plan.mean(f"L{layer:02d}.OUT")[means].sum(0)
-        self.layer, self.values = layer, plan.values
+        self.layer, self.values, self.changes = layer, plan.values, plan.changes
         self.raw_fires = any(isinstance(how, Reads) for _, how in reads) or len(reads) < plan.config.neurons
 
     def __call__(self, x: Floats, view: View) -> Floats:
@@ -480,8 +526,9 @@ class MLP:
             view.fired[self.layer] = fires
         write = matmul(fires, self.w_out)
         write += self.b_out
-        for neuron, source in self.writes:
+        for neuron, source in (*self.writes, *self.changes.deltas.get((self.layer, "OUT"), ())):
             write += source(write.shape, here=view.here, fires=fires[..., neuron])
+        self.changes.write(self.layer, write, view.here)
         return write
 
     def pre_activations(self, x: Floats, view: View) -> Floats:
@@ -491,6 +538,8 @@ class MLP:
         for neuron, source in self.fires:
             fires[..., neuron] = source(fires.shape[:2], here=view.here)
         self.sums(fires, view)
+        for neuron, delta in self.changes.deltas.get((self.layer, "IN"), ()):
+            fires[..., neuron] += delta(fires.shape[:2], here=view.here)
         return fires
 
 

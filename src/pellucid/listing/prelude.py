@@ -38,8 +38,8 @@ and of later ones may sum. It may ask for `here`, for values that are defined ea
     seen(0, 3, names)           what head 3 of layer 0 sees of a kind: the sum over keys of its pattern times how much
                                 the token there is of that kind; `seen(0, 3, names, 1)` is about the token before it
     seen(2, 3, l1_after_he)     what it sees of a value of an earlier layer, which this value asks for too
-    fired(0, {12: 0.8})         0.8 times the activation of neuron 12 of layer 0 here, summed over all that are named; of
-                                the value's own layer as well, but then neurons of that layer cannot sum it
+    fired(0, {12: 0.8})         0.8 times the activation of neuron 12 of layer 0 here, summed over all that are named;
+                                of the value's own layer as well, but then neurons of that layer cannot sum it
 
 A head may ask for values of earlier layers, by their names, and call them: `l1_after_he(query)`, `l1_after_he(key)`.
 """
@@ -58,10 +58,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
+    "base",
     "channels",
     "constants",
     "curve",
     "distance",
+    "edit",
     "exp",
     "kind",
     "latest",
@@ -212,6 +214,66 @@ def _caller() -> tuple[str, int]:
     """File name and line of the statement being executed."""
     frame = sys._getframe(2)
     return Path(frame.f_code.co_filename).name, frame.f_lineno
+
+
+# --- edits ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Change:
+    """An edit of a part: how strongly it speaks for the tokens `says` rather than `over`, or what its source was."""
+
+    address: str
+    number: int
+    file: str
+    line: int
+    says: tuple[str | int, ...] = ()
+    over: tuple[str | int, ...] = ()
+    function: Callable[..., Any] | None = None  # of a base None: the part was raw
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.address} (edit {self.number})"
+
+
+CHANGES: list[Change] = []
+BASES: dict[str, Change] = {}
+_EDITED = re.compile(r"L\d{2,}\.(H\d{2,}\.OV|N\d{4,}\.OUT|E\d{2,}|MLP\.B)")
+
+
+def edit(
+    address: str, number: int, *, says: tuple[str | int, ...] = (), over: tuple[str | int, ...] = ()
+) -> Callable[[Function], Function]:
+    """The decorated function is how strongly the part speaks for `says` rather than `over`, beside all that it does.
+
+    It may ask for `query` and `key` (OV, [batch, query, key]), or for `here` (OUT and inserted parts such as L02.E01,
+    [batch, pos]); for MLP.B it is a number. An inserted part writes when its layer's neurons do.
+    """
+    change = Change(address, number, *_caller(), tuple(says), tuple(over))
+    if not _EDITED.fullmatch(address) or not (says or over):
+        raise ProgramError(f'{change}: expected a part such as "L02.H00.OV", and tokens to say, or not to')
+    CHANGES.append(change)
+
+    def register(function: Function) -> Function:
+        change.function = function
+        return function
+
+    return register
+
+
+def base(address: str, number: int) -> Callable[[Function], Function]:
+    """The decorated function is what the part's source was before edit `number`; without one, the part was raw."""
+    change = Change(address, number, *_caller())
+    if address not in STATEMENTS:
+        raise ProgramError(f"{change}: there is no statement about {address}")
+    if earlier := BASES.get(address):
+        raise ProgramError(f"{change} has a base at {earlier.file}:{earlier.line}; keep one of the two")
+    BASES[address] = change
+
+    def register(function: Function) -> Function:
+        change.function = function
+        return function
+
+    return register
 
 
 # --- kinds of tokens, and named values --------------------------------------------------------------------------------
@@ -386,7 +448,7 @@ class View:
     ids: Integers  # [batch, past + new]
     past: int
     vocabulary: TokenSets
-    said: Floats | None = None  # [batch, past + new, value]: values that heads of later layers read, where text is cached
+    said: Floats | None = None  # [batch, past + new, value]: named values that are kept, where text is cached
 
     @cached_property
     def here(self) -> Place:

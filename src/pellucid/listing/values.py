@@ -67,7 +67,9 @@ def check_asked(statement: Statement, asked: Iterable[str]) -> None:
         if name not in VALUES:
             raise ProgramError(f"{statement}: there is no value {name}; define it in an earlier layer")
         if layer_of(VALUES[name].file) >= layer_of(statement.file):
-            raise ProgramError(f"{statement}: {VALUES[name]} is not of an earlier layer, as what a head asks for must be")
+            raise ProgramError(
+                f"{statement}: {VALUES[name]} is not of an earlier layer, as what a head asks for must be"
+            )
 
 
 class Named:
@@ -186,7 +188,7 @@ class Values:
                     seen.setdefault((sight.layer, sight.head), []).append(sight.what)
                 else:
                     kinds.setdefault((sight.layer, sight.head), []).append((sight.what, sight.steps))
-        self.kinds = {head: tuple(dict.fromkeys(found)) for head, found in kinds.items()}
+        self.asked = {head: tuple(dict.fromkeys(found)) for head, found in kinds.items()}
         self.seen = {head: tuple(dict.fromkeys(found)) for head, found in seen.items()}
         self.fired = {layer for name in self.needed for layer in self.named[name].fired}
         kept += [name for found in self.seen.values() for name in found]
@@ -194,7 +196,7 @@ class Values:
 
     def heads(self, layer: int) -> list[int]:
         """The heads of a layer whose patterns are asked for."""
-        return sorted({head for at, head in (*self.kinds, *self.seen) if at == layer})
+        return sorted({head for at, head in (*self.asked, *self.seen) if at == layer})
 
     def see(self, layer: int, pattern: Floats, sums: Floats, view: View, first: int) -> None:
         """Keep what heads see: `pattern` [batch, head, query, key] is of the queries from `first` on.
@@ -204,7 +206,7 @@ class Values:
         last, end = first + pattern.shape[2], pattern.shape[3]
         new = view.ids.shape[1] - view.past
         for head in self.heads(layer):
-            kinds, values = self.kinds.get((layer, head), ()), self.seen.get((layer, head), ())
+            kinds, values = self.asked.get((layer, head), ()), self.seen.get((layer, head), ())
             there = [view.levels(kinds)[:, :end]] if kinds else []
             there += [self.everywhere(name, view)[:, :end, None] for name in values]
             said = pattern[:, head] @ np.concatenate(there, -1)  # [batch, query, kinds then values]
@@ -228,12 +230,14 @@ class Values:
             names = {id(said): other for other, said in asked.items()}  # `seen` is given a value as it is asked for
 
             def seen(layer: int, head: int, what: Kind | Floats, steps: int = 0) -> Floats:
-                kinds = self.kinds.get((layer, head), ())
+                kinds = self.asked.get((layer, head), ())
                 if isinstance(what, Kind):
                     return view.seen[layer, head][..., kinds.index((what, steps))].copy()
                 return view.seen[layer, head][..., len(kinds) + self.seen[layer, head].index(names[id(what)])].copy()
 
             def fired(layer: int, terms: dict[int, float]) -> Floats:
+                if layer not in view.fired:
+                    raise LookupError(f"the neurons of layer {layer} have not fired yet where this is read")
                 return matmul(view.fired[layer][..., list(terms)], np.array([[*terms.values()]], np.float32).T)[..., 0]
 
             given: dict[str, object] = {"here": view.here, "seen": seen, "fired": fired, **asked}

@@ -123,7 +123,7 @@ def inventory(project: Project) -> list[Entry]:
     for address in listing.config.shape.addresses():
         name = str(address)
         statement = listing[address]
-        values = tuple(listing.values[v] for v in listing.values_of(statement)) if statement.terms else ()
+        values = tuple(listing.values[v] for v in listing.values_of(statement)) if statement.reads else ()
         about = (statement, listing.lifted(address), address in dropped, symbols.get(name), dict(measured[name]))
         entries.append(replace(_entry(project, address, *about, numbers.get(address, 0)), values=values))
     return entries

@@ -37,9 +37,9 @@ class Running:
 
     def __init__(self, model: Model, program: Program) -> None:
         self.program = program
-        if any(mlp.sums.names for _, mlp in program.model.layers):
+        if program.model.plan.values.needed:
             raise ProjectError(
-                f"{program.directory} has neurons that sum named values and run without residual; the engine does not "
+                f"{program.directory} has parts that read named values and run without residual; the engine does not "
                 "run those, `pellucid verify` and the program itself do"
             )
         weights, sources = _weights(model, program), _sources(program)

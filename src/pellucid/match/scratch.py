@@ -123,11 +123,12 @@ def one(listing: Listing, text: str) -> Address:
 
 
 def _said(project: Project, sources: Sources, listing: Listing, frozen: Frozen) -> Values:
-    """What the source says; of a neuron that sums named values, which look where the heads do, by running the program.
+    """What the source says; of what reads named values, which look where the heads do, by running the program.
 
     All other residuals are on then, so that heads look where the subject's do.
     """
-    if listing[frozen.address].form != "linear":
+    statement = listing[frozen.address]
+    if statement.form != "linear" and not statement.reads:
         return say(sources, listing, frozen)
     with variant(project, dropped=[frozen.address]) as program:
         return say(program, listing, frozen)

@@ -23,6 +23,8 @@ from pellucid.match.weightless.teacher import answers, clear, logits, same
 
 BISECTIONS = 9
 MOST = 5000
+FURTHER = 0.75
+"""Rows are thought on until shares are a quarter of what they are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +35,7 @@ class States:
     logits: Float32[np.ndarray, "case vocab"]
     kind: Answer
     moved: Bool[np.ndarray, " case"] | None = None
-    """Where an intervention on an input changed what the model says: these are few, and count more."""
+    """Where an intervention changed what the model says: these are few, and count more."""
 
     @property
     def answer(self) -> np.ndarray:
@@ -57,7 +59,8 @@ def joined(parts: Sequence[States]) -> States:
     """All cases of `parts` in order."""
     first = parts[0]
     values = {name: _joined([part.values[name] for part in parts]) for name in first.values}
-    return States(values, np.concatenate([part.logits for part in parts]), first.kind)
+    moved = [np.zeros(len(part), bool) if part.moved is None else part.moved for part in parts]
+    return States(values, np.concatenate([part.logits for part in parts]), first.kind, np.concatenate(moved))
 
 
 def _joined(values: Sequence[Any]) -> Any:
@@ -89,8 +92,13 @@ def drawn(sight: Sight, seed: int) -> Int[np.ndarray, "case two"]:
 def states(model: Model, sight: Sight, looks: Sequence[Look], kind: Answer, seed: int = 0) -> States:
     """Scored places of `sight` as they are."""
     places = drawn(sight, seed)
-    found = sight.record(model, ("logits",))["logits"]
-    return States(gather(sight, looks, places), found[places[:, 0], places[:, 1]], kind)
+    found = sight.record(model, ("logits",))["logits"][places[:, 0], places[:, 1]]
+    return States(gather(sight, looks, places), found, kind, _changed(sight, places, found, kind))
+
+
+def _changed(sight: Sight, places: np.ndarray, found: np.ndarray, kind: Answer) -> Bool[np.ndarray, " case"]:
+    """Where the model says something else than it does on the rows themselves."""
+    return ~same(answers(found, kind), sight.read.answer[places[:, 0], places[:, 1]], kind)
 
 
 def interchanged(
@@ -106,20 +114,22 @@ def interchanged(
         other[places[:, 0], places[:, 1], head] = z[sources[:, 0], sources[:, 1], head]
     after = logits(model, sight.read.ids, {**sight.instead, name: other})[places[:, 0], places[:, 1]]
     values, taken = gather(sight, looks, places), gather(sight, looks, sources)
-    return States(values | {look.name: taken[look.name] for look in swapped}, after, kind)
+    moved = {look.name: taken[look.name] for look in swapped}
+    return States(values | moved, after, kind, _changed(sight, places, after, kind))
 
 
 @dataclass(frozen=True, eq=False)
 class Crossing:
     """Scored places whose look values can be mixed: what the model says is computed from the last layer on.
 
-    `resid` is what reaches the layer directly, `z` what its heads give.
+    `resid` is what reaches the layer directly, `z` what its heads give; `row` says which row a place is of.
     """
 
     model: Model
     kind: Answer
     looks: tuple[Look, ...]
     layer: int
+    row: Int[np.ndarray, " case"]
     values: dict[str, Any]
     resid: Float32[np.ndarray, "case model"]
     z: Float32[np.ndarray, "case head dim"]
@@ -132,7 +142,7 @@ class Crossing:
         names = [f"L{layer:02d}.{part}" for part in ("resid_pre", "z")]
         resid, z = (value[places[:, 0], places[:, 1]] for value in sight.record(model, names).values())
         mine = tuple(look for look in looks if look.layer == layer)
-        return Crossing(model, kind, mine, layer, gather(sight, looks, places), resid, z)
+        return Crossing(model, kind, mine, layer, places[:, 0], gather(sight, looks, places), resid, z)
 
     def logits(self, resid: np.ndarray, z: np.ndarray) -> Float32[np.ndarray, "case vocab"]:
         """What the model says where `resid` and `z` reach its last layer."""
@@ -171,6 +181,28 @@ class Crossing:
         gap = width * draw.choice([0.01, 0.03, 0.1], len(chosen))
         sides = [self._case(base, one, two, which, edge) for edge in (left - gap, right + gap)]
         return free, joined(sides)
+
+    def longer(self, count: int, seed: int) -> States:
+        """At most `count` places as they would be in longer rows.
+
+        What a soft look sees comes near some limit as rows grow, in steps that shrink like one by the length: two
+        places of a row that hold the same token and have the same answer lie on a straight line with later ones.
+        """
+        draw = np.random.default_rng(seed)
+        said = answers(self.logits(self.resid, self.z), self.kind)
+        alike = np.unique(said, axis=0, return_inverse=True)[1].ravel()
+        position = self.values["position"]
+        order = np.lexsort((position, alike, self.values["token"], self.row))
+        groups = np.stack([self.row, self.values["token"], alike], 1)[order]
+        first = np.flatnonzero(np.any(groups != np.roll(groups, 1, axis=0), axis=1))
+        start = first[np.searchsorted(first, np.arange(len(order)), side="right") - 1]
+        two = draw.permutation(len(order))
+        one = start[two] + (draw.random(len(two)) * (two - start[two])).astype(int)
+        one, two = order[one], order[two]
+        kept = np.flatnonzero(2 * position[one] <= position[two])[:count]
+        one, two = one[kept], two[kept]
+        _, high = self._ends(one, two)
+        return self._case(two, one, two, np.full(len(two), -1), 1 + (high - 1) * FURTHER * draw.random(len(two)))
 
     def _ends(self, one: np.ndarray, two: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """How far the line from `one` (0) to `two` (1) runs until some share is negative; at most three lengths."""
@@ -219,13 +251,11 @@ def reset(
     names = [f"L{layer:02d}.z" for layer in range(model.config.n_layer)]
     kept = {at: torch.from_numpy(z) for at, z in sight.record(model, ["L00.resid_pre", *names]).items()}
     kept["L00.resid_pre"][places[:, 0], places[:, 1]] += table[torch.from_numpy(others)] - table[torch.from_numpy(was)]
-    before, after = sight.record(model, ("logits",))["logits"], logits(model, sight.read.ids, kept)
-    at, to = places[:, 0], places[:, 1]
-    moved = ~same(answers(before[at, to], kind), answers(after[at, to], kind), kind)
-    return States(gather(sight, looks, places) | {name: others}, after[at, to], kind, moved)
+    after = logits(model, sight.read.ids, kept)[places[:, 0], places[:, 1]]
+    return States(gather(sight, looks, places) | {name: others}, after, kind, _changed(sight, places, after, kind))
 
 
 def repeat(weight: float, states: States) -> Float[np.ndarray, " case"]:
-    """`weight` for every case, more where a reset input had effect; a quarter where the model is not clear."""
+    """`weight` for every case, more where an intervention had effect; a quarter where the model is not clear."""
     heavy = np.ones(len(states)) if states.moved is None else np.where(states.moved, 3.0, 1.0)
     return np.where(states.clear, weight, weight / 4) * heavy

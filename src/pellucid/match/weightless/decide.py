@@ -17,8 +17,8 @@ from pellucid.match.weightless.language import Alphabet, Look, Program
 from pellucid.match.weightless.task import Answer
 
 LEAVES = 40
-ROW, MOVED, MIXTURE, PROBE = range(4)
-"""Kinds of cases."""
+LEAST = 0.01
+"""If fewer interventions on a value matter, it cannot be verified, and the program should not have it."""
 PRICES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 """Weighted errors that a question has to save; the highest price that still agrees on tune rows wins."""
 SLACK = 0.0002
@@ -30,35 +30,42 @@ FINE = 0.2
 
 @dataclass(frozen=True, eq=False)
 class Weighted:
-    """Cases and what each counts; `kind` tells rows, interventions, mixtures and probes apart."""
+    """Cases and what each counts; `kind` is row, longer (row), probe, mixture, or the value that is from elsewhere."""
 
     states: States
     weight: np.ndarray
     kind: np.ndarray
 
+    @property
+    def values(self) -> list[str]:
+        """The values that were taken from elsewhere."""
+        return sorted(set(self.kind.tolist()) - {"row", "longer", "probe", "mixture"})
+
 
 @dataclass(frozen=True)
 class Score:
-    """Agreement on rows, on probes, and under interventions."""
+    """Agreement on rows, longer rows, probes, and, for the value where it is least, under interventions that matter."""
 
     rows: float
+    longer: float
     probes: float
     moved: float
 
     @property
     def total(self) -> float:
         """One number to compare candidates by."""
-        return self.rows - FINE * (max(0.0, ENOUGH - self.probes) + max(0.0, ENOUGH - self.moved))
+        short = sum(max(0.0, ENOUGH - share) for share in (self.probes, self.moved))
+        return self.rows - FINE * (1 - self.longer + short)
 
 
 def acceptable(scores: Sequence[Score]) -> list[int]:
-    """Which of `scores` are about as good as the best: on rows first, then on probes, then under interventions."""
-    rows = max(score.rows for score in scores)
-    near = [at for at, score in enumerate(scores) if score.rows >= rows - SLACK]
-    probes = min(ENOUGH, max(scores[at].probes for at in near) - NEAR)
-    near = [at for at in near if scores[at].probes >= probes]
-    moved = min(ENOUGH, max(scores[at].moved for at in near) - NEAR)
-    return [at for at in near if scores[at].moved >= moved]
+    """Which of `scores` are about as good as the best: on rows first, longer rows, probes, then under interventions."""
+    near = list(range(len(scores)))
+    for name, slack, enough in (("rows", SLACK, 1.0), ("longer", 5 * SLACK, 1.0), ("probes", NEAR, ENOUGH),
+                                ("moved", NEAR, ENOUGH)):  # fmt: skip
+        least = min(enough, max(getattr(scores[at], name) for at in near) - slack)
+        near = [at for at in near if getattr(scores[at], name) >= least]
+    return near
 
 
 def decide(
@@ -72,14 +79,14 @@ def decide(
     answers, constants = questions.choices(alphabet, kind, fit.states.answer, looks, tables)
     fitting, tuning = (_cases(part, texts, answers, constants, alphabet, tables) for part in (fit, tune))
     varied = np.flatnonzero(fitting.features.std(1) > 0)
-    plain = fitting.at(np.flatnonzero(fit.kind != MIXTURE))
+    plain = fitting.at(np.flatnonzero(fit.kind != "mixture"))
     tries = [
-        _smallest(part, tuning, tune.kind, allowed)
+        _smallest(part, tuning, tune, allowed, texts)
         for allowed in _families(texts, varied)
         for part in (plain, fitting)
         if len(allowed)
     ]
-    tries = tries or [(tree.Node(0), _score(tree.Node(0), tuning, tune.kind))]
+    tries = tries or [(tree.Node(0), _score(tree.Node(0), tuning, tune, texts))]
     node, score = tries[acceptable([score for _, score in tries])[0]]
     used = tree.used(node)
     asked, node = tuple(texts[at] for at in used), _renumbered(node, {feature: at for at, feature in enumerate(used)})
@@ -98,7 +105,7 @@ def _families(texts: Sequence[str], varied: Int[np.ndarray, " question"]) -> lis
 
 def _planes(fit: Weighted, looks: Sequence[Look], alphabet: Alphabet, present: Sequence[int]) -> list[str]:
     """Planes where answers change: among places as they are seen (where boundaries bend, these count), and anywhere."""
-    real = np.flatnonzero(fit.kind != MIXTURE)
+    real = np.flatnonzero(fit.kind != "mixture")
     near = planes(fit.states.at(real), looks, alphabet, present, margins=True)
     found = [*near, *planes(fit.states, looks, alphabet, present, margins=False)]
     return list(dict.fromkeys(found))
@@ -112,14 +119,14 @@ def _with_numbers(look: Look, asked: Sequence[str]) -> Look:
 
 
 def _smallest(
-    fitting: tree.Cases, tuning: tree.Cases, kind: np.ndarray, allowed: np.ndarray
+    fitting: tree.Cases, tuning: tree.Cases, tune: Weighted, allowed: np.ndarray, texts: Sequence[str]
 ) -> tuple[tree.Node, Score]:
     """The smallest tree of questions `allowed` that agrees about best on tune cases, and how well it agrees."""
     own = tree.Cases(fitting.features[allowed], fitting.right, fitting.weight)
     other = tree.Cases(tuning.features[allowed], tuning.right, tuning.weight)
     grown = tree.grow(own, LEAVES)
     tries = [tree.prune(grown, own, price) for price in PRICES]
-    scores = [_score(candidate, other, kind) for candidate in tries]
+    scores = [_score(candidate, other, tune, [texts[at] for at in allowed]) for candidate in tries]
     best = acceptable(scores)[-1]
     names = {at: int(feature) for at, feature in enumerate(allowed)}
     return _renumbered(tries[best], names), scores[best]
@@ -131,14 +138,28 @@ def _present(states: States, looks: Sequence[Look]) -> list[int]:
     return sorted(seen | {int(id) for id in np.unique(states.values["token"])})
 
 
-def _score(node: tree.Node, cases: tree.Cases, kind: np.ndarray) -> Score:
-    """The weighted share of cases that a tree gets right, kind by kind; mixtures are left out."""
-    right = cases.right[np.arange(len(kind)), tree.choose(node, cases.features)]
-    shares = [
-        float(np.average(right[kind == at], weights=cases.weight[kind == at])) if (kind == at).any() else 1.0
-        for at in (ROW, PROBE, MOVED)
-    ]
-    return Score(*shares)
+def _score(node: tree.Node, cases: tree.Cases, tune: Weighted, texts: Sequence[str]) -> Score:
+    """How often a tree is right. Of interventions those count that change what the model says or the tree gets wrong.
+
+    Inputs that it does not ask about need not be right: they are no values of the program.
+    """
+    right = cases.right[np.arange(len(tune.kind)), tree.choose(node, cases.features)]
+    asked = " ".join(texts[at] for at in tree.used(node))
+    values = [v for v in tune.values if v not in ("token", "position") or re.search(rf"\b{v}\b", asked)]
+    moved = tune.states.moved if tune.states.moved is not None else np.zeros(len(right), bool)
+    clear = tune.states.clear
+    shares = []
+    for value in values:
+        mine = (tune.kind == value) & clear
+        effective = mine & (moved | ~right)
+        shares.append(float(right[effective].mean()) if effective.sum() >= LEAST * mine.sum() else 0.0)
+    rows, longer, probes = (
+        float(np.average(right[tune.kind == kind], weights=cases.weight[tune.kind == kind]))
+        if (tune.kind == kind).any()
+        else 1.0
+        for kind in ("row", "longer", "probe")
+    )
+    return Score(rows, longer, probes, min(shares, default=1.0))
 
 
 def _cases(

@@ -21,7 +21,7 @@ from pellucid.match.weightless.task import Row, Task, content
 from pellucid.match.weightless.teacher import Read, read
 
 ROWS, HEAD_ROWS = 250, 80
-CROSSED, MIXED, PROBE = 2500, 0.1, 0.5
+CROSSED, MIXED, LONGER, PROBE = 2500, 0.1, 0.5, 0.5
 EFFORTS = (Effort(0.01, 6), Effort(0.01, 6, sharp=3.0), Effort(0.00001, 16), Effort(0.002, 10))
 GOOD = 0.9998
 """A candidate that agrees on so many tune cases is not improved on."""
@@ -153,30 +153,45 @@ def build(search: Search, groups: Sequence[Group], effort: Effort) -> Candidate:
 def _weighted(
     search: Search, sights: Sequence[Sight], looks: Sequence[Look], rows: int, multiple: bool, seed: int
 ) -> Weighted:
-    """Cases of rows; of probes and of states by interchange, which count half; and of mixtures, which count little."""
+    """Cases of rows; of probes, interchanges and longer rows, which count half; and of mixtures, which count little."""
     model, kind, sight = search.model, search.task.answer, sights[0]
-    plain = [cases.states(model, sight, looks, kind)]
-    probes = cases.drawn(sight, 0)[:, 0] >= rows
-    moved: list[cases.States] = []
-    last = [look for look in looks if look.layer == looks[-1].layer]
-    swaps = [last] if len(last) < 2 else [last, *([look] for look in last)]
-    moved += [
-        cases.interchanged(model, sight, looks, swapped, kind, seed + at) for at, swapped in enumerate(swaps) if looks
-    ]
-    if multiple:
-        moved.append(cases.states(model, sights[1], looks, kind, seed))
-    scored = sight.read.ids[sight.read.scored]
-    inputs: tuple[str, ...] = ("token", "position") if search.positions else ("token",)
-    inputs = inputs if np.isin(scored, content(search.task)).any() else ()
-    moved += [cases.reset(model, sight, looks, kind, name, content(search.task), seed) for name in inputs]
+    plain = cases.states(model, sight, looks, kind)
+    moved = _moved(search, sights, looks, multiple, seed)
     mixed: list[cases.States] = []
-    few = len(content(search.task)) <= MOST_HANDICAPS
-    if few and any(look.layer == model.config.n_layer - 1 for look in looks):
-        mixed += cases.Crossing.of(model, sight, looks, kind).cases(CROSSED, seed)
-    weights, kinds = [], []
-    for at, (parts, weight) in enumerate(((plain, 1.0), (moved, 0.5 / max(1, len(swaps) - 1)), (mixed, MIXED))):
-        weights += [cases.repeat(weight, part) for part in parts]
-        kinds += [np.full(len(part), at) for part in parts]
-    weights[0] = np.where(probes, PROBE * weights[0], 1.0)
-    kinds[0] = np.where(probes, 3, 0)
-    return Weighted(cases.joined([*plain, *moved, *mixed]), np.concatenate(weights), np.concatenate(kinds))
+    longer: list[cases.States] = []
+    if any(look.layer == model.config.n_layer - 1 for look in looks):
+        crossing = cases.Crossing.of(model, sight, looks, kind)
+        longer += [found for found in [crossing.longer(CROSSED, seed)] if len(found)]
+        mixed += crossing.cases(CROSSED, seed) if len(content(search.task)) <= MOST_HANDICAPS else ()
+    probes = cases.drawn(sight, 0)[:, 0] >= rows
+    share = 0.5 / max(1, sum(value.startswith("look_") for value in moved))
+    weights = [np.where(probes, PROBE * cases.repeat(1.0, plain), 1.0)]
+    weights += [cases.repeat(share, part) for part in moved.values()]
+    weights += [cases.repeat(LONGER, part) for part in longer]
+    weights += [cases.repeat(MIXED, part) for part in mixed]
+    kinds = [np.where(probes, "probe", "row")]
+    kinds += [np.full(len(part), value) for value, part in moved.items()]
+    kinds += [np.full(len(part), "longer") for part in longer]
+    kinds += [np.full(len(part), "mixture") for part in mixed]
+    states = cases.joined([plain, *moved.values(), *longer, *mixed])
+    return Weighted(states, np.concatenate(weights), np.concatenate(kinds).astype(str))
+
+
+def _moved(
+    search: Search, sights: Sequence[Sight], looks: Sequence[Look], multiple: bool, seed: int
+) -> dict[str, cases.States]:
+    """States by interchange, by the value that was taken from elsewhere."""
+    model, kind, sight = search.model, search.task.answer, sights[0]
+    last = [look for look in looks if look.layer == looks[-1].layer]
+    swaps = {look.name: [look] for look in last} | ({"looks": last} if len(last) > 1 else {})
+    moved = {
+        value: cases.interchanged(model, sight, looks, swapped, kind, seed + at)
+        for at, (value, swapped) in enumerate(swaps.items())
+    }
+    if multiple:
+        moved["earlier looks"] = cases.states(model, sights[1], looks, kind, seed)
+    inputs = ("token", "position") if search.positions else ("token",)
+    if np.isin(sight.read.ids[sight.read.scored], content(search.task)).any():
+        for name in inputs:
+            moved[name] = cases.reset(model, sight, looks, kind, name, content(search.task), seed)
+    return moved
