@@ -52,6 +52,9 @@ def _of_look(
     found += [f'{at}.mean("{name}")' for name, _ in look.numbers]
     found += [f'{at}.mean("{one}") - {at}.mean("{two}")' for (one, _), (two, _) in combinations(look.numbers[:6], 2)]
     if largest:
+        seen = [f"{at}.on(token)", *(f'{at}.mean("{name}")' for name, _ in look.numbers)]
+        units = [f"{at}.peak", *(f"{at}.share({name})" for name in names)]
+        found += [f"{one} / {unit}" for one in seen for unit in units]
         found += [f"({at}.top > token) & ({at}.top <= {largest})", f"{at}.top == token + 1"]
     return found
 

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 
 SMALLEST = 3.0
 """No leaf is split off for fewer (weighted) cases."""
+FAR = 100
 BETTER = 1.01
 """A later question has to be better than an earlier one by this factor: simple questions come first."""
 
@@ -121,8 +122,15 @@ def _best_split(cases: Cases, kind: np.ndarray, rows: np.ndarray) -> _Split | No
 
 
 def between(low: float, high: float) -> float:
-    """The number of fewest digits in the middle half of the gap from `low` to `high`."""
-    middle, room = (float(low) + float(high)) / 2, (float(high) - float(low)) / 4
+    """The number of fewest digits in the middle half of the gap from `low` to `high`.
+
+    Where `low` is next to nothing beside `high` the gap is measured in factors: a tenth of `high` is as far from it.
+    """
+    if 0 <= low < high / FAR:
+        middle = high / math.sqrt(FAR)
+        room = middle / 4
+    else:
+        middle, room = (float(low) + float(high)) / 2, (float(high) - float(low)) / 4
     for digits in range(17):
         scale = 10.0 ** (digits - (math.floor(math.log10(abs(middle))) + 1 if middle and abs(middle) > 1 else 0))
         rounded = round(middle * scale) / scale
