@@ -7,13 +7,14 @@ little of it. So an edit holds no vectors, and what it does to the logits is nea
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 
-from .prelude import BASES, CHANGES, Change, Floats, Integers, Place, ProgramError, TokenSets
+from .prelude import CHANGES, Change, Floats, Integers, Place, ProgramError, TokenSets
 from .runtime import Config, Function
 
 HEARD = 0.3
@@ -161,18 +162,21 @@ class Changes:
     def collect(self) -> None:
         """Take over what stands in the registries now."""
         self.moves, self.writes = {}, {}
-        directions = Directions(self.config, self.weights) if CHANGES else None
-        for change in CHANGES:
-            assert directions is not None
-            found = Edited(change, directions)
-            if found.layer >= self.config.layers or found.head >= self.config.heads:
-                raise ProgramError(f"{change}: this model has no such part")
+        for found in self.made(CHANGES):
             (self.moves if found.kind == "OV" else self.writes).setdefault(found.layer, []).append(found)
 
-    @property
-    def bases(self) -> dict[str, Change]:
-        """What was before edits by hand, by address."""
-        return BASES
+    def made(self, changes: list[Change]) -> Iterator[Edited]:
+        """Edits at work, of what pages say."""
+        for change in changes:
+            found = Edited(change, self.directions)
+            if found.layer >= self.config.layers or found.head >= self.config.heads:
+                raise ProgramError(f"{change}: this model has no such part")
+            yield found
+
+    @cached_property
+    def directions(self) -> Directions:
+        """What all edits write along."""
+        return Directions(self.config, self.weights)
 
     def move(self, layer: int, write: Floats, pattern: Floats, query: Place, key: Place) -> None:
         """Add what edited heads move beside all else to `write` [batch, query, model]."""

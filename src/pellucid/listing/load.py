@@ -22,7 +22,7 @@ from jaxtyping import Float32, Integer
 from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError, ProjectError, SourceError, closest
 from pellucid.listing.edits import PAGE as EDITS
-from pellucid.listing.edits import read_edits
+from pellucid.listing.edits import parse_edits, read_edits
 from pellucid.listing.parse import read_program
 
 _NUMBERS = count()
@@ -132,6 +132,27 @@ class Program:
             finally:
                 registry.BASES.clear()
                 registry.BASES.update(held[1])
+
+    def tried(self, text: str) -> list[Any]:
+        """The edits of a page `text`, ready to be called, without the program taking them over.
+
+        Raises `SourceError` for a page that is broken.
+        """
+        parse_edits(self.directory / "program" / EDITS, text)
+        name = next(iter(self.modules)).partition(".")[0]
+        registry, changes = self.modules[f"{name}.prelude"], self.model.plan.changes
+        held, based = list(registry.CHANGES), dict(registry.BASES)
+        with _errors(self.directory), _installed(name, self.directory / "program", self.modules):
+            try:
+                registry.CHANGES.clear()
+                exec(
+                    compile(text, EDITS, "exec", dont_inherit=True), {"__package__": name, "__name__": f"{name}.edits"}
+                )
+                return list(changes.made(registry.CHANGES))
+            finally:
+                registry.CHANGES[:] = held
+                registry.BASES.clear()
+                registry.BASES.update(based)
 
     def extend(
         self, ids: Integer[np.ndarray, "batch new"], cache: Any = None, last_only: bool = False

@@ -25,6 +25,7 @@ from pellucid.exact.graph import Edit, Graph, Node
 from pellucid.exact.model import Model
 from pellucid.exact.rules import head_writes, product, refine
 from pellucid.listing.load import Program
+from pellucid.match.edited import edits, has_edits
 from pellucid.match.manifest import MANIFEST
 from pellucid.match.project import Project
 from pellucid.subject.load import load_subject
@@ -43,13 +44,13 @@ class Running:
                 "run those, `pellucid verify` and the program itself do"
             )
         weights, sources = _weights(model, program), _sources(program)
-        self.edited = bool(sources)
-        """Whether any source runs by itself."""
+        self.edited = bool(sources) or has_edits(program)
+        """Whether any source runs by itself, or anything was edited."""
         self.model = model.but(weights, _graph(model.graph, sources, weights, model.config.n_layer))
 
-    def edits(self, ids: Ids) -> dict[str, Edit]:  # noqa: ARG002
-        """Nothing beside what the graph of `model` does by itself."""
-        return {}
+    def edits(self, ids: Ids) -> dict[str, Edit]:
+        """What the program's edits add, beside what the graph of `model` does by itself."""
+        return edits(self.program, ids)
 
 
 def _weights(model: Model, program: Program) -> dict[str, Tensor]:

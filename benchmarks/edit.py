@@ -1,0 +1,350 @@
+"""Editing facts of the village: by pellucid, beside ROME and constrained fine-tuning, on the same prompts in one run.
+
+Facts are drawn from all that `zoo:village` was trained on and given another answer of the same relation. Every method
+is told one wording of the new fact ("Ada lives in" → "Oak Street") and may read fit text; all is measured on prompts
+that no method saw, each behind the beginning of an unseen story:
+
+- efficacy: the edited wording says the new answer, all of its tokens;
+- paraphrases: all other wordings of the fact do;
+- consequences: "…, so she comes from the" is followed by what the generator derives from the new answer;
+- neighbourhood: what is said of the same person in other relations, and of others in the same one, stays as it was;
+- CE: the change of cross-entropy on unseen stories, in nats per token.
+
+For pellucid also: predicted against measured logit changes where the measured one exceeds 0.05 (median and worst tenth
+of edits), top tokens that changed unpredicted, and seconds per edit.
+
+    python benchmarks/edit.py DIR [--facts 200] [--together 50] [--only pellucid,rome,tuning] [--json]
+
+DIR is a decompiled village; it is copied, and the copy is edited.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pellucid.base.errors import PellucidError
+from pellucid.exact.model import Model
+from pellucid.match.project import Project
+from pellucid.match.trust import is_trusted, trust
+from pellucid.rewrite.apply import apply, predicted, undo
+from pellucid.rewrite.intent import fact as fact_edit
+from pellucid.rewrite.intent import rows_of
+from pellucid.rewrite.workbench import Workbench
+from pellucid.zoo.village import Village
+from pellucid.zoo.village.consequences import consequences
+from pellucid.zoo.village.facts import ATTRIBUTES, KINSHIP, Fact
+from pellucid.zoo.village.wordings import WORDINGS, wordings_of
+
+Logits = Callable[[Tensor], Tensor]
+STORIES = 200
+"""Unseen stories that the change of cross-entropy is measured on."""
+NEIGHBOURS = 8
+"""Others of whom the same relation is asked."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fact with the answer that it is to have, and the prompts that are asked: text before, text expected."""
+
+    fact: Fact
+    answer: str
+    prompt: str
+    told: tuple[tuple[str, str], ...]
+    paraphrases: tuple[tuple[str, str], ...]
+    consequences: tuple[tuple[str, str], ...]
+    neighbours: tuple[tuple[str, str], ...]
+
+
+@dataclass
+class Score:
+    """What a method reached: shares of prompts, over all edits."""
+
+    hits: dict[str, list[bool]] = field(default_factory=dict)
+    ce: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    correlations: list[float] = field(default_factory=list)
+    changed: int = 0
+    surprises: int = 0
+    false_alarms: int = 0
+    refused: int = 0
+    inserted: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Percent, nats and seconds; what was not measured is null."""
+        ordered = sorted(self.correlations)
+        tenth = ordered[: max(1, len(ordered) // 10)] if ordered else []
+        shares = {name: 100 * statistics.mean(found) if found else None for name, found in self.hits.items()}
+        return shares | {
+            "ce_change": max(self.ce, key=abs) if self.ce else None,
+            "ce_change_mean": statistics.mean(self.ce) if self.ce else None,
+            "seconds": statistics.median(self.seconds) if self.seconds else None,
+            "r_median": statistics.median(ordered) if ordered else None,
+            "r_worst_tenth": statistics.mean(tenth) if tenth else None,
+            "surprises": 100 * self.surprises / self.changed if self.changed else None,
+            "false_alarms": self.false_alarms if ordered else None,
+            "edits": len(self.seconds),
+            "refused": self.refused,
+            "inserted": self.inserted,
+        }
+
+
+# --- the facts --------------------------------------------------------------------------------------------------------
+
+
+def cases(village: Village, count: int, seed: int) -> list[Case]:
+    """`count` facts with new answers; no two are of one person and relation."""
+    rng = Random(f"edit {seed}")
+    facts = rng.sample(list(village.facts), len(village.facts))[:count]
+    openings = [_opening(story.text) for story in village.stories("test", 5000, 40)]
+    return [_case(village, known, rng, openings) for known in facts]
+
+
+def _opening(story: str) -> str:
+    """The first sentence of a story."""
+    return story[: story.index(".") + 1] + " "
+
+
+def _case(village: Village, known: Fact, rng: Random, openings: Sequence[str]) -> Case:
+    relation = known.relation
+    kin = relation.name in KINSHIP
+    others = {f.answer for f in village.facts if f.relation == relation} - {known.answer, known.person.name}
+    changed = Fact(known.person, relation, rng.choice(sorted(others)))
+    behind = [opening for opening in openings if known.person.name not in opening]
+
+    def asked(fact: Fact, wording: str) -> tuple[str, str]:
+        return rng.choice(behind) + WORDINGS[wording](fact)[0][1:], f" {fact.answer}"
+
+    paraphrases = [
+        asked(changed, wording) for wording in wordings_of(relation) if wording not in ("plain", "therefore")
+    ]
+    so = [
+        (f"{before}{after}, so {known.person.she} {consequence.clause}", f" {consequence.answer}")
+        for before, after in [asked(changed, "plain")]
+        for consequence in consequences(changed)
+    ]
+    same = [f for f in village.facts if f.person == known.person and f.relation != relation]
+    of_others = [f for f in village.facts if f.relation == relation and f.person != known.person]
+    near = [*same, *rng.sample(of_others, min(NEIGHBOURS, len(of_others)))]
+    neighbours = [asked(f, rng.choice(["plain", "possessive", "of"])) for f in near]
+    assert kin or relation in ATTRIBUTES
+    prompt = WORDINGS["plain"](known)[0][1:]
+    told = (asked(changed, "plain"),)
+    return Case(known, changed.answer, prompt, told, tuple(paraphrases), tuple(so), tuple(neighbours))
+
+
+# --- measuring --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Prompts as rows of tokens, with what is to follow each."""
+
+    rows: Tensor
+    starts: tuple[int, ...]
+    answers: tuple[tuple[int, ...], ...]
+
+    @staticmethod
+    def of(model: Model, prompts: Iterable[tuple[str, str]]) -> Asked:
+        pairs = [(model.ids(before)[0].tolist(), model.ids(before + after)[0].tolist()) for before, after in prompts]
+        rows = rows_of([whole for _, whole in pairs] or [[0]])
+        starts = tuple(len(before) for before, _ in pairs)
+        return Asked(rows.ids, starts, tuple(tuple(whole[len(before) :]) for before, whole in pairs))
+
+    def said(self, logits: Logits) -> list[tuple[int, ...]]:
+        """The likeliest tokens in the places of the answers."""
+        if not self.starts:
+            return []
+        top = logits(self.rows).argmax(-1)
+        pairs = zip(self.starts, self.answers, strict=True)
+        return [tuple(top[row, s - 1 : s - 1 + len(a)].tolist()) for row, (s, a) in enumerate(pairs)]
+
+
+KINDS = ("told", "paraphrases", "consequences", "neighbours")
+
+
+def prepared(model: Model, chosen: Sequence[Case]) -> list[dict[str, Asked]]:
+    """The prompts of every case, tokenised."""
+    return [{kind: Asked.of(model, getattr(case, kind)) for kind in KINDS} for case in chosen]
+
+
+def ask(asked: dict[str, Asked], logits: Logits, before: Sequence[tuple[int, ...]], score: Score) -> None:
+    """Book what is said now; neighbours are held against what was said `before`."""
+    whole = Asked(
+        torch.cat([_padded(asked[kind].rows, max(a.rows.shape[1] for a in asked.values())) for kind in KINDS]), (), ()
+    )
+    top = logits(whole.rows).argmax(-1)
+    at = 0
+    for kind in KINDS:
+        own = asked[kind]
+        for row, (start, answer) in enumerate(zip(own.starts, own.answers, strict=True)):
+            said = tuple(top[at + row, start - 1 : start - 1 + len(answer)].tolist())
+            score.hits.setdefault(kind, []).append(said == (before[row] if kind == "neighbours" else answer))
+        at += len(own.rows)
+
+
+def _padded(rows: Tensor, length: int) -> Tensor:
+    return F.pad(rows, (0, length - rows.shape[1]))
+
+
+def cross_entropy(logits: Logits, ids: Tensor, inside: Tensor) -> float:
+    """Nats per token on whole rows."""
+    with torch.no_grad():
+        found = F.cross_entropy(logits(ids)[:, :-1].transpose(1, 2), ids[:, 1:], reduction="none")
+    return float(found[inside[:, 1:]].double().mean())
+
+
+# --- pellucid ---------------------------------------------------------------------------------------------------------
+
+
+def by_pellucid(
+    bench: Workbench, chosen: Sequence[Case], asked: Sequence[dict[str, Asked]], text: Any, ce: int
+) -> Score:
+    """Every fact alone: edited, measured and undone."""
+    score = Score()
+    logits = bench.measured
+    start = cross_entropy(logits, text.ids, text.inside)
+    for n, (case, prompts) in enumerate(zip(chosen, asked, strict=True)):
+        before = prompts["neighbours"].said(logits)
+        if not _edited(bench, case, score):
+            continue
+        ask(prompts, logits, before, score)
+        if n < ce:
+            score.ce.append(cross_entropy(logits, text.ids, text.inside) - start)
+        undo_all(bench)
+    return score
+
+
+def together_by_pellucid(
+    bench: Workbench, chosen: Sequence[Case], asked: Sequence[dict[str, Asked]], text: Any
+) -> Score:
+    """All facts at once."""
+    score, logits = Score(), bench.measured
+    start = cross_entropy(logits, text.ids, text.inside)
+    before = [prompts["neighbours"].said(logits) for prompts in asked]
+    for case in chosen:
+        _edited(bench, case, score)
+    for prompts, said in zip(asked, before, strict=True):
+        ask(prompts, logits, said, score)
+    score.ce.append(cross_entropy(logits, text.ids, text.inside) - start)
+    undo_all(bench)
+    return score
+
+
+def _edited(bench: Workbench, case: Case, score: Score) -> bool:
+    """Make an edit and book its prediction; an edit that is refused is made anyway, and counted."""
+    begin = time.perf_counter()
+    try:
+        ready = predicted(bench, fact_edit(bench, case.prompt, case.answer))
+    except PellucidError as error:
+        print(f"{case.prompt!r} → {case.answer!r}: {error}", flush=True)
+        score.refused += 1
+        return False
+    score.refused += bool(ready.doubts)
+    score.inserted += bool(ready.proposal.inserted)
+    measured = apply(bench, ready, anyway=True).measurement or {}
+    score.seconds.append(time.perf_counter() - begin)
+    if measured["correlation"] is not None:
+        score.correlations.append(measured["correlation"])
+    score.changed += measured["changed"]
+    score.surprises += measured["surprises"]
+    score.false_alarms += measured["false_alarms"]
+    return True
+
+
+def undo_all(bench: Workbench) -> None:
+    """Take back all edits, in the program and in the one that runs."""
+    directory = bench.program.directory
+    undo(directory, [path.stem for path in sorted((directory / "edits").glob("*.json"))])
+    for path in (directory / "edits").glob("*.json"):
+        path.unlink()
+    bench.program.edited()
+
+
+# --- main -------------------------------------------------------------------------------------------------------------
+
+
+def copied(directory: Path, target: Path) -> Path:
+    """A copy of a decompiled directory to edit, without reports and evidence."""
+    shutil.copytree(
+        directory, target, ignore=shutil.ignore_patterns("report.*", "evidence.*", "understanding*", "edits*", "__pyc*")
+    )
+    if is_trusted(directory):
+        trust(target)
+    return target
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--facts", type=int, default=200)
+    parser.add_argument("--together", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="pellucid,rome,tuning")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    torch.manual_seed(options.seed)
+    np.random.seed(options.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        found = run(options, copied(options.directory, Path(folder) / "village"))
+    print(json.dumps(found, indent=1)) if options.json else show(found)
+
+
+def run(options: argparse.Namespace, directory: Path) -> dict[str, Any]:
+    """All methods that are asked for."""
+    bench = Workbench(Project.open(directory))
+    village = Village()
+    chosen = cases(village, options.facts, options.seed)
+    asked = prepared(bench.model, chosen)
+    text = bench.check.take(range(min(STORIES, len(bench.check.ids))))
+    found: dict[str, Any] = {}
+    few = slice(0, options.together)
+    if "pellucid" in options.only:
+        begin = time.perf_counter()
+        fact_edit(bench, chosen[0].prompt, chosen[0].answer)
+        found["preparation_seconds"] = time.perf_counter() - begin
+        found["pellucid, singly"] = by_pellucid(bench, chosen, asked, text, 20).to_dict()
+        found["pellucid, together"] = together_by_pellucid(bench, chosen[few], asked[few], text).to_dict()
+    return found
+
+
+COLUMNS = {
+    "told": "efficacy, %",
+    "paraphrases": "paraphrases, %",
+    "consequences": "consequences, %",
+    "neighbours": "neighbourhood, %",
+    "ce_change": "CE change, nats",
+    "r_median": "r",
+    "r_worst_tenth": "r, worst tenth",
+    "surprises": "surprises, %",
+    "seconds": "s per edit",
+    "refused": "refused",
+    "inserted": "inserted",
+}
+
+
+def show(found: dict[str, Any]) -> None:
+    """A table, one line a method."""
+    print("| method |", " | ".join(COLUMNS.values()), "|\n|---|" + "---|" * len(COLUMNS))
+    for name, score in found.items():
+        if isinstance(score, dict):
+            values = (score.get(column) for column in COLUMNS)
+            print(f"| {name} |", " | ".join("–" if v is None else f"{v:.4g}" for v in values), "|")
+
+
+if __name__ == "__main__":
+    main()

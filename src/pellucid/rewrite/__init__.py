@@ -1,0 +1,1 @@
+"""Editing a decompiled model: by hand or by intent, predicted before and measured after, and undone alone."""

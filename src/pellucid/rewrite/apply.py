@@ -1,0 +1,155 @@
+"""Making an edit, and undoing it: predicted first, then written, run, and measured where it was predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pellucid.base.errors import PellucidError
+from pellucid.base.files import write_text
+from pellucid.listing.edits import PAGE, read_edits, without
+from pellucid.rewrite.edit import Record, find, next_number, read_records, standing, today, write_record
+from pellucid.rewrite.forecast import AGREE, Forecast, forecast, measure
+from pellucid.rewrite.hand import restore
+from pellucid.rewrite.intent import MARGIN, Proposal
+from pellucid.rewrite.predict import strengths
+from pellucid.rewrite.workbench import Workbench
+
+
+@dataclass(frozen=True)
+class Ready:
+    """An edit that was predicted and not yet made."""
+
+    proposal: Proposal
+    forecast: Forecast
+    doubts: tuple[str, ...]
+    """Why its effect cannot be told; empty where it can."""
+
+    def to_dict(self, bench: Workbench) -> dict[str, Any]:
+        """As JSON shows it."""
+        found = self.forecast.to_dict(bench)
+        return found | {"margin": self.proposal.margin, "sure": not self.doubts, "doubts": list(self.doubts)}
+
+
+def predicted(bench: Workbench, proposal: Proposal) -> Ready:
+    """Predict an edit on text that it was not found on, and say whether that can be relied on.
+
+    Raises `PellucidError` naming an edit that speaks at the same places already.
+    """
+    _refuse_conflict(bench, proposal)
+    found = forecast(bench, proposal.ready(bench), bench.check, proposal.tokens, proposal.near(bench))
+    doubts = []
+    if proposal.margin < MARGIN:
+        doubts.append(
+            f"no strength is predicted to do it everywhere: the margin is {proposal.margin:+.1f} at the worst place"
+        )
+    if found.doubt > 1 - AGREE:
+        doubts.append(f"neurons bend too much on the way: linear paths agree with them by r = {1 - found.doubt:.2f}")
+    return Ready(proposal, found, tuple(doubts))
+
+
+def apply(bench: Workbench, ready: Ready, *, anyway: bool = False) -> Record:
+    """Make an edit that was predicted, measure it where it was predicted, and record both.
+
+    Raises `PellucidError` where its effect cannot be told, unless `anyway`; then nothing is written.
+    """
+    if ready.doubts and not anyway:
+        raise PellucidError(f"{'; '.join(ready.doubts)}; the effect cannot be predicted: say it otherwise, or --anyway")
+    directory, proposal = bench.program.directory, ready.proposal
+    number = next_number(read_records(directory))
+    text, own = proposal.page(bench, number)
+    record = Record(
+        number, proposal.kind, proposal.what, proposal.why, today(), proposal.parts, bool(proposal.inserted),
+        text=own, located=[site.to_dict() for site in proposal.located], prediction=ready.to_dict(bench),
+    )  # fmt: skip
+    write_record(directory, record)
+    write_page(bench, text)
+    outcome = measure(bench, ready.forecast, proposal.tokens)
+    record = replace(record, measurement=outcome.to_dict())
+    write_record(directory, record)
+    return record
+
+
+def write_page(bench: Workbench, text: str) -> None:
+    """Let `program/edits.py` hold `text`, and the program of the bench take it over; put back what breaks it."""
+    path = bench.program.directory / "program" / PAGE
+    old = path.read_text(encoding="utf-8") if path.is_file() else None
+    write_text(path, text)
+    try:
+        bench.program.edited()
+    except BaseException:
+        _restore(path, old)
+        raise
+
+
+def _restore(path: Path, old: str | None) -> None:
+    if old is None:
+        path.unlink(missing_ok=True)
+    else:
+        write_text(path, old)
+
+
+def undo(directory: Path, wanted: Sequence[str]) -> list[Record]:
+    """Undo edits, by number; those that stand stay as they are.
+
+    Raises `PellucidError` for a number that is none, for an edit that is undone already, and for one that later edits
+    build on: those have to be undone first, or with it.
+    """
+    records = read_records(directory)
+    chosen = [find(records, one) for one in wanted]
+    gone = {record.number for record in chosen}
+    for record in chosen:
+        if record.undone is not None:
+            raise PellucidError(f"edit {record.name} was undone on {record.undone} already")
+        later = [other for other in standing(records) if other.number not in gone and _builds_on(other, record)]
+        if later:
+            names = ", ".join(f"{other.name} ({other.why})" for other in later)
+            raise PellucidError(f"later edits build on edit {record.name}: {names}; undo them first, or all at once")
+    for record in sorted(chosen, key=lambda record: -record.number):
+        _take_back(directory, record)
+        write_record(directory, replace(record, undone=today()))
+    return chosen
+
+
+def _builds_on(later: Record, record: Record) -> bool:
+    """Whether an edit was made of what another one had left: of a source that was edited by hand before."""
+    return (
+        later.number > record.number and "hand" in (later.kind, record.kind) and bool({*later.parts} & {*record.parts})
+    )
+
+
+def _take_back(directory: Path, record: Record) -> None:
+    """Let the program be as if an edit had not been made."""
+    if record.kind == "hand":
+        restore(directory, record)
+    program = directory / "program"
+    held = read_edits(program)
+    if held is None:
+        return
+    text = without(held, record.number)
+    left = any(s.number for s in held.statements if s.number != record.number)
+    if left:
+        write_text(program / PAGE, text)
+    else:
+        (program / PAGE).unlink()
+
+
+def _refuse_conflict(bench: Workbench, proposal: Proposal) -> None:
+    """Raise `PellucidError` where an edit that stands speaks at the same places for something else."""
+    changes = bench.program.model.plan.changes
+    standing_edits = [edit for held in (changes.moves, changes.writes) for edits in held.values() for edit in edits]
+    if not proposal.prompt or not standing_edits:
+        return
+    ids = torch.tensor([proposal.prompt])
+    for edit in standing_edits:
+        said = strengths(bench, edit, ids)[0]
+        if edit.kind != "B" and bool((said[-1] != 0).any()):
+            record = find(read_records(bench.program.directory), str(edit.change.number))
+            raise PellucidError(
+                f"edit {record.name} speaks here already: {record.what} Asked for now: {proposal.what} "
+                f"Undo one first: --undo {record.number}"
+            )

@@ -1,0 +1,180 @@
+"""What an edit will do to the logits, from its source and linear paths alone.
+
+An edit adds a known write to the residual stream: its strength, which its source says of the text, times the share of
+the keys that a head takes from (nothing before the edit changes that), times its direction. From there on the change is
+carried along linear paths of the program as it was before: attention patterns stay as they are, neurons answer along
+their slope, and norms divide by a named value, the scale, which follows from the change itself. The edited program is
+never run.
+
+How far neurons bend on the way is looked at beside that: where it matters, the prediction says that it is not sure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from pellucid.exact.model import Model
+from pellucid.exact.ops import ACTIVATION
+from pellucid.listing.changes import Edited
+from pellucid.rewrite.workbench import BATCH, Text, Workbench
+
+Stream = Float[Tensor, "batch pos model"]
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a write enters the stream: its layer, in front of the neurons (a head's) or behind them."""
+
+    layer: int
+    before_neurons: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The activations that paths from there on need."""
+        at = f"L{self.layer:02d}"
+        return (f"{at}.resid_mid", f"{at}.pre") if self.before_neurons else ()
+
+
+def needed(model: Model, start: Start) -> list[str]:
+    """The activations, before the edit, that paths from `start` on need."""
+    names = [*start.names, "logits"]
+    for layer in range(start.layer + 1, model.config.n_layer):
+        names += [f"L{layer:02d}.{name}" for name in ("resid_pre", "pattern", "resid_mid", "pre")]
+    return [*names, f"L{model.config.n_layer - 1:02d}.resid_post"]
+
+
+def carried(
+    model: Model, before: dict[str, Tensor], start: Start, write: Stream, *, bent: bool = False
+) -> Float[Tensor, "batch pos vocab"]:
+    """The change of the logits that `write` makes; `before` has what `needed` names.
+
+    With `bent` neurons answer as they do, and not along their slope.
+    """
+    change = write
+    for layer in range(start.layer, model.config.n_layer):
+        at, block = f"L{layer:02d}", f"h.{layer}"
+        if layer > start.layer:
+            read = _normed(model, f"{block}.ln_1", before[f"{at}.resid_pre"], change)
+            change = change + _moved(model, block, before[f"{at}.pattern"], read)
+        if layer > start.layer or start.before_neurons:
+            read = _normed(model, f"{block}.ln_2", before[f"{at}.resid_mid"], change)
+            driven = read @ model.weights[f"{block}.mlp.c_fc.weight"]
+            fired = _fired(model, before[f"{at}.pre"], driven, bent=bent)
+            change = change + fired @ model.weights[f"{block}.mlp.c_proj.weight"]
+    last = before[f"L{model.config.n_layer - 1:02d}.resid_post"]
+    table = model.weights["wte.weight" if model.config.tied else "lm_head.weight"]
+    return _normed(model, "ln_f", last, change) @ table.T
+
+
+def _normed(model: Model, norm: str, x: Stream, change: Stream) -> Stream:
+    """The change behind a norm, whose scale is that of the changed stream."""
+    before, after = (y - y.mean(-1, keepdim=True) for y in (x, x + change))
+    epsilon = model.config.layer_norm_epsilon
+    scales = [torch.sqrt(y.square().mean(-1, keepdim=True) + epsilon) for y in (before, after)]
+    moved: Tensor = (after / scales[1] - before / scales[0]) * model.weights[f"{norm}.weight"]
+    return moved
+
+
+def _moved(model: Model, block: str, pattern: Float[Tensor, "batch head query key"], read: Stream) -> Stream:
+    """What heads move of a change, looking where they looked before."""
+    width, heads = model.config.n_embd, model.config.n_head
+    values = (read @ model.weights[f"{block}.attn.c_attn.weight"][:, 2 * width :]).reshape(*read.shape[:2], heads, -1)
+    mixed = torch.einsum("bhqk,bkhd->bqhd", pattern, values).flatten(2)
+    return mixed @ model.weights[f"{block}.attn.c_proj.weight"]
+
+
+def _fired(model: Model, pre: Tensor, driven: Tensor, *, bent: bool) -> Tensor:
+    """The change of what neurons fire."""
+    act = ACTIVATION[model.config.activation]
+    if bent:
+        return act(pre + driven) - act(pre)
+    with torch.enable_grad():
+        at = pre.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(act(at).sum(), at)
+    found: Tensor = slope * driven
+    return found
+
+
+# --- what an edit writes ----------------------------------------------------------------------------------------------
+
+
+def start_of(edit: Edited) -> Start:
+    """Where an edit writes."""
+    return Start(edit.layer, edit.kind == "OV")
+
+
+def strengths(bench: Workbench, edit: Edited, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos *key"]:
+    """How strongly an edit speaks, by its source: [batch, query, key] for a head, else [batch, pos]."""
+    view = bench.program.sources.view(ids.numpy())
+    length = ids.shape[1]
+    if edit.kind == "OV":
+        shape: tuple[int, ...] = (len(ids), length, length)
+        given: dict[str, object] = {"query": view.query(0, length), "key": view.key(length)}
+    else:
+        shape, given = (len(ids), length), {} if edit.kind == "B" else {"here": view.here}
+    said = np.broadcast_to(edit.function(shape, given), shape)
+    found = torch.from_numpy(np.array(said, np.float32))
+    return found * torch.tril(torch.ones(length, length)) if edit.kind == "OV" else found
+
+
+def acts(bench: Workbench, edits: Sequence[Edited], text: Text) -> Bool[Tensor, "row pos"]:
+    """Where any of the edits speaks at all."""
+    found = torch.zeros(text.ids.shape, dtype=torch.bool)
+    for at in range(0, len(text.ids), BATCH):
+        for edit in edits:
+            said = strengths(bench, edit, text.ids[at : at + BATCH]) != 0
+            found[at : at + BATCH] |= said.any(-1) if edit.kind == "OV" else said
+    return found & text.inside
+
+
+def direction(bench: Workbench, edit: Edited) -> Float[Tensor, " model"]:
+    """Along what an edit writes."""
+    return torch.from_numpy(np.array(edit.direction(bench.program.sources.vocabulary)))
+
+
+def written(bench: Workbench, edit: Edited, ids: Int[Tensor, "batch pos"], pattern: Tensor | None) -> Stream:
+    """What an edit writes; `pattern` [batch, query, key] is that of its head."""
+    said = strengths(bench, edit, ids)
+    amount = said if pattern is None else (said * pattern).sum(-1)
+    return amount[..., None] * direction(bench, edit)
+
+
+@dataclass(frozen=True)
+class Change:
+    """Logits before an edit and how they change, on rows where it speaks; `doubt` is how much neurons bend."""
+
+    text: Text
+    before: Float[Tensor, "row pos vocab"]
+    change: Float[Tensor, "row pos vocab"]
+    bent: Float[Tensor, "row pos vocab"]
+
+
+def predict(bench: Workbench, edits: Sequence[Edited], text: Text) -> Change:
+    """What `edits` of one intent will do on `text`, in linear paths of the program as it is now."""
+    if not len(text.ids):
+        nothing = torch.zeros(*text.ids.shape, bench.model.n_vocab)
+        return Change(text, nothing, nothing, nothing)
+    parts = [_predict(bench, edits, text.ids[at : at + BATCH]) for at in range(0, len(text.ids), BATCH)]
+    return Change(text, *(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def _predict(bench: Workbench, edits: Sequence[Edited], ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    starts = {(edit.layer, edit.kind == "OV"): start_of(edit) for edit in edits}
+    heads = {f"L{edit.layer:02d}.pattern" for edit in edits if edit.kind == "OV"}
+    names = [name for start in starts.values() for name in needed(bench.model, start)]
+    before = bench.run(ids, tuple(dict.fromkeys((*names, *heads))))
+    change = torch.zeros_like(before["logits"])
+    bent = torch.zeros_like(change)
+    for key, start in starts.items():
+        own = [edit for edit in edits if (edit.layer, edit.kind == "OV") == key]
+        patterns = [before[f"L{e.layer:02d}.pattern"][:, e.head] if e.kind == "OV" else None for e in own]
+        write = torch.stack([written(bench, e, ids, p) for e, p in zip(own, patterns, strict=True)]).sum(0)
+        change += carried(bench.model, before, start, write)
+        bent += carried(bench.model, before, start, write, bent=True)
+    return before["logits"], change, bent
