@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -32,6 +33,7 @@ from pellucid.match.running import open_subject
 from pellucid.match.scoreboard import show as show_scoreboard
 from pellucid.match.scratch import print_scratch, scratch
 from pellucid.match.show import describe, figures_dict, print_figures, print_parts
+from pellucid.match.trust import require_trust
 from pellucid.match.verify import verify as verify_program
 from pellucid.match.watch import watch
 from pellucid.match.weightless.decompile import decompile_weightless, suits
@@ -39,6 +41,10 @@ from pellucid.match.weightless.show import EXIT_MISSED
 from pellucid.match.weightless.show import show as show_weightless
 from pellucid.match.weightless.timeline import JSON, PNG, SECONDS, timeline
 from pellucid.match.weightless.timeline import show as show_timeline
+from pellucid.rewrite.command import Intent, committed, make, opened, propose, undone
+from pellucid.rewrite.diff import diff
+from pellucid.rewrite.edit import read_records
+from pellucid.rewrite.show import diff_lines, list_lines, record_lines
 from pellucid.view.front import drawn as drawn_front
 from pellucid.view.front import table as front_table
 from pellucid.view.pictures import picture
@@ -298,6 +304,82 @@ def why_command(
         if png:
             drawn.save_png(png)
         print_json(found.to_dict()) if json_ else print(found.text)
+
+
+@app.command("diff")
+def diff_command(
+    directory: Directory,
+    against: Annotated[
+        str | None, typer.Option(metavar="SUBJECT|DIR2", help="Compare with this instead of the subject of DIR.")
+    ] = None,
+    corpus: Texts = None,
+    trust: Trust = False,
+    subject: SubjectPath = None,
+    json_: AsJson = False,
+) -> None:
+    """Show which parts of the program in DIR changed, and which of its predictions, worst first."""
+    with plain_errors():
+        found = diff(Project.open(directory, trust=trust, subject=subject), against, tuple(corpus or ()))
+        print_json(found.to_dict()) if json_ else print("\n".join(diff_lines(found)))
+
+
+@app.command("edit")
+def edit_command(
+    directory: Directory,
+    fact: Annotated[
+        tuple[str, str] | None, typer.Option(metavar="PROMPT ANSWER", help="Say ANSWER behind PROMPT, in any wording.")
+    ] = None,
+    forget: Annotated[str | None, typer.Option(metavar="PROMPT", help="Know no more of it than of others.")] = None,
+    when: Annotated[
+        str | None, typer.Option(metavar="PATTERN", help="Of a rule: right behind this text; ` *` is any one token.")
+    ] = None,
+    prefer: Annotated[str | None, typer.Option(metavar="TOKEN", help="Of a rule: what to say.")] = None,
+    over: Annotated[str | None, typer.Option(metavar="TOKEN", help="Of a rule: in the place of what.")] = None,
+    suppress: Annotated[list[str] | None, typer.Option(metavar="TOKEN", help="Never say it. May be repeated.")] = None,
+    commit: Annotated[
+        str | None, typer.Option(metavar="PART", help="Record the source of PART, which you changed, as an edit.")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option(metavar="DIR2", help="With --commit: a copy of DIR as it was before.")
+    ] = None,
+    undo: Annotated[list[str] | None, typer.Option(metavar="ID", help="Undo an edit. May be repeated.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List all edits.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Locate and predict, and write nothing.")] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Make it although its effect cannot be predicted.")] = False,
+    trust: Trust = False,
+    subject: SubjectPath = None,
+    json_: AsJson = False,
+) -> None:
+    """Edit the program in DIR: located, predicted, then made and measured; or undo, list, or record by hand."""
+    with plain_errors():
+        intent = Intent(fact, forget, when, prefer, over, tuple(suppress or ()), commit, tuple(undo or ()), list_)
+        intent.require_one()
+        if list_:
+            records = read_records(Project.open(directory).directory)
+            print_json([r.to_dict() for r in records]) if json_ else print("\n".join(list_lines(records)))
+            return
+        project = Project.open(directory, trust=trust, subject=subject)
+        require_trust(directory, granted=trust)
+        if undo:
+            records = undone(project, undo)
+            print_json([r.to_dict() for r in records]) if json_ else print(
+                "\n".join(f"undone: {r.what}" for r in records)
+            )
+            return
+        if commit:
+            record = committed(project, commit, against)
+            print_json(record.to_dict()) if json_ else print("\n".join(record_lines(record)))
+            return
+        bench = opened(project)
+        made = propose(bench, intent)
+        if not json_:
+            print("\n".join(made.lines()), flush=True)
+        if not dry_run:
+            made = replace(made, record=make(bench, made, anyway=anyway))
+        if json_:
+            print_json(made.to_dict())
+        elif made.record:
+            print("\n".join(record_lines(made.record)))
 
 
 @app.command("timeline")

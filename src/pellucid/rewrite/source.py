@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -70,13 +69,12 @@ def function(speech: Speech, number: int, name: str, doc: str, helpers: dict[str
 
 def _helper(prefix: str, conditions: tuple[Condition, ...], helpers: dict[str, str]) -> str:
     """The name of a helper that says where any of `conditions` holds."""
-    body = " | ".join(_grouped(conditions))
     words = [token for condition in conditions for _, token in sorted(condition, reverse=True)]
     slug = slugged(*dict.fromkeys(str(word) for word in words))[:40].strip("_")
     stem = f"{prefix}_{slug}" if slug else prefix
     for number in range(1, len(helpers) + 2):
         name = stem if number == 1 else f"{stem}_{number}"
-        text = f"def {name}(place):\n    return {_wrapped(body)}"
+        text = f"def {name}(place):\n    return {_joined(_grouped(conditions))}"
         if helpers.setdefault(name, text) == text:
             return name
     raise AssertionError("a name among so many is free")
@@ -107,14 +105,16 @@ def _before(conditions: tuple[Condition, ...]) -> str:
     return f"(sum(here.before(back).one_of({', '.join(map(repr, last))}) for back in range({REACH})) > 0)"
 
 
-def _wrapped(body: str) -> str:
-    """An expression, over several lines where it is long."""
-    if len(body) <= WIDTH - 11:
-        return body
-    lines = textwrap.wrap(body, WIDTH - 8, break_long_words=False, break_on_hyphens=False)
-    wrapped = "(\n" + "\n".join(f"        {line}" for line in lines) + "\n    )"
-    # a line broken inside a text would change it: such an expression stays on one line
-    return wrapped if ast.dump(ast.parse(wrapped)) == ast.dump(ast.parse(body)) else body
+def _joined(pieces: Sequence[str]) -> str:
+    """Alternatives as one expression, over several lines where it is long."""
+    lines: list[str] = []
+    for piece in pieces:
+        joined = f"{lines[-1]} | {piece}" if lines else piece
+        if lines and len(joined) > WIDTH - 8:
+            lines.append(f"| {piece}")
+        else:
+            lines[-1:] = [joined]
+    return lines[0] if len(lines) == 1 else "(\n" + "\n".join(f"        {line}" for line in lines) + "\n    )"
 
 
 def _docstring(doc: str) -> list[str]:

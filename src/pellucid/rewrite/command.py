@@ -1,0 +1,108 @@
+"""What `pellucid edit` does: one intent a call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pellucid.base.errors import PellucidError
+from pellucid.listing.emit import emit
+from pellucid.match.project import Project
+from pellucid.rewrite.apply import Ready, apply, predicted, undo
+from pellucid.rewrite.edit import Record, next_number, read_records
+from pellucid.rewrite.hand import commit
+from pellucid.rewrite.intent import Proposal, fact, forget
+from pellucid.rewrite.rules import rule, suppress
+from pellucid.rewrite.show import proposal_lines, ready_lines
+from pellucid.rewrite.workbench import Workbench
+
+
+@dataclass(frozen=True)
+class Intent:
+    """What was asked for on the command line; exactly one thing."""
+
+    fact: tuple[str, str] | None = None
+    forget: str | None = None
+    when: str | None = None
+    prefer: str | None = None
+    over: str | None = None
+    suppress: Sequence[str] = ()
+    commit: str | None = None
+    undo: Sequence[str] = ()
+    list: bool = False
+
+    def require_one(self) -> None:
+        """Raise `PellucidError` unless one thing is asked for, and all that it takes is given."""
+        ruled = [name for name in ("when", "prefer", "over") if getattr(self, name) is not None]
+        asked = [name for name in ("fact", "forget", "suppress", "commit", "undo", "list") if getattr(self, name)]
+        if len(asked) + bool(ruled) != 1:
+            raise PellucidError(
+                "expected one of --fact PROMPT ANSWER, --forget PROMPT, --when PATTERN --prefer X --over Y, "
+                "--suppress TOKEN, --commit PART, --undo ID, --list"
+            )
+        if ruled and not {"prefer", "over"} <= set(ruled):
+            raise PellucidError("a rule takes --prefer X and --over Y, and --when PATTERN unless it holds everywhere")
+
+
+@dataclass(frozen=True)
+class Made:
+    """An edit, and what was shown before it was made; `record` is None where it was only predicted."""
+
+    proposal: Proposal
+    ready: Ready
+    text: str
+    figures: dict[str, Any]
+    record: Record | None = None
+
+    def lines(self) -> Iterator[str]:
+        """What is shown before."""
+        yield from proposal_lines(self.proposal, self.text)
+        yield from ready_lines(self.ready, self.figures)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON shows it."""
+        said = {"what": self.proposal.what, "parts": list(self.proposal.parts), "inserted": self.proposal.inserted}
+        located = [site.to_dict() for site in self.proposal.located]
+        record = self.record.to_dict() if self.record else None
+        return said | {"located": located, "source": self.text, "prediction": self.figures, "record": record}
+
+
+def propose(bench: Workbench, intent: Intent) -> Made:
+    """Locate and predict what is asked for; nothing is written."""
+    if intent.fact:
+        proposal = fact(bench, *intent.fact)
+    elif intent.forget:
+        proposal = forget(bench, intent.forget)
+    elif intent.suppress:
+        proposal = suppress(bench, intent.suppress)
+    else:
+        proposal = rule(bench, intent.when or "", intent.prefer or "", intent.over or "")
+    ready = predicted(bench, proposal)
+    _, text = proposal.page(bench, next_number(read_records(bench.program.directory)))
+    return Made(proposal, ready, text, ready.to_dict(bench))
+
+
+def make(bench: Workbench, made: Made, *, anyway: bool = False) -> Record:
+    """Make what was proposed; see `apply`."""
+    return apply(bench, made.ready, anyway=anyway)
+
+
+def opened(project: Project) -> Workbench:
+    """A workbench for a project, whose program first learns how edits run if it was written before they could."""
+    emit(project.subject, project.directory)
+    return Workbench(project)
+
+
+def undone(project: Project, wanted: Sequence[str]) -> list[Record]:
+    """Undo edits; see `undo`. The program that is left must load."""
+    found = undo(project.directory, wanted)
+    project.program()
+    return found
+
+
+def committed(project: Project, part: str, against: Path | None) -> Record:
+    """Record a source that was changed by hand; see `commit`."""
+    emit(project.subject, project.directory)
+    return commit(project, part, against)

@@ -1,0 +1,112 @@
+"""Edits and differences in the terminal. Texts are shown as data: nothing in them is markup."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pellucid.rewrite.apply import Ready
+from pellucid.rewrite.diff import Diff, Part
+from pellucid.rewrite.edit import Record
+from pellucid.rewrite.intent import Proposal
+
+LINES = 24
+"""Lines of a part's difference that are shown."""
+METRICS = ("top1", "kl", "ce_gap", "wer_next", "wer_16")
+
+
+def diff_lines(found: Diff) -> Iterator[str]:
+    """A difference to read."""
+    yield f"{len(found.parts)} parts changed"
+    for part in found.parts:
+        yield from _part(part)
+    overall = found.changed["overall"]
+    yield ""
+    count = f"{overall['changed']:,} of {overall['positions']:,} predictions changed"
+    yield f"{count} ({overall['share']:.2%}), worst first"
+    for place in found.predictions:
+        said = f"{place.before!r} -> {place.after!r} by {place.by:+.2f}"
+        yield f"  {place.document}:{place.position}  {place.text!r}  {said}"
+    yield ""
+    yield f"{'':<20}{'changed, %':>12}" + "".join(f"{name:>12}" for name in METRICS)
+    for domain, metrics in found.totals.items():
+        share = found.changed.get(domain, {}).get("share")
+        figures = "".join(f"{_figure(metrics.get(name)):>12}" for name in METRICS)
+        yield f"{domain:<20}{'–' if share is None else f'{100 * share:.3f}':>12}{figures}"
+
+
+def _figure(entry: Any) -> str:
+    """A metric's value."""
+    return "–" if not entry or entry["value"] is None else f"{entry['value']:.4g}"
+
+
+def _part(part: Part) -> Iterator[str]:
+    """A part, and the lines that it says otherwise."""
+    yield ""
+    yield f"{part.address}: {part.status}{f' {part.edit}' if part.edit else ''}"
+    lines = difflib.unified_diff(part.before.split("\n"), part.after.split("\n"), lineterm="", n=1)
+    shown = [line for line in lines if not line.startswith(("---", "+++", "@@"))]
+    yield from (f"  {line}" for line in shown[:LINES])
+    if len(shown) > LINES:
+        yield f"  … {len(shown) - LINES} more lines"
+
+
+def proposal_lines(proposal: Proposal, text: str) -> Iterator[str]:
+    """Where an edit belongs, and what it will say."""
+    yield proposal.what
+    yield "located by attribution, then by putting each part to its mean in an exact run:"
+    for site in proposal.located:
+        looks = f", looks at position {site.looks_at} ({site.attention:.0%})" if site.looks_at >= 0 else ""
+        effect = f"estimate {site.estimate:+7.2f}   exact {site.effect:+7.2f}  ({site.share:4.0%})"
+        yield f"  {site.part:<14} {effect}{looks}"
+    if proposal.inserted:
+        yield f"a part of its own is inserted: {proposal.inserted}"
+    where = ", ".join(proposal.parts)
+    yield f"in program/edits.py ({where}), tuned on {proposal.tuned} other places that ask the same:"
+    yield ""
+    yield from (f"    {line}" for line in text.split("\n"))
+    yield ""
+
+
+def ready_lines(ready: Ready, figures: dict[str, Any]) -> Iterator[str]:
+    """A prediction."""
+    found = ready.forecast
+    yield (
+        f"predicted: speaks at {found.speaks} places on {found.rows} rows of held-out text ({found.positions:,} "
+        f"positions); {figures['changed']} top tokens change"
+    )
+    yield from _places(figures["places"])
+    yield f"predicted margin at the worst place that it was tuned on: {ready.proposal.margin:+.2f}"
+    for doubt in ready.doubts:
+        yield f"not sure: {doubt}"
+
+
+def record_lines(record: Record) -> Iterator[str]:
+    """An edit that was made, and what was measured."""
+    found = record.measurement or {}
+    yield f"edit {record.name} made in {', '.join(record.parts)}; undo it with --undo {record.number}"
+    if record.kind == "hand":
+        yield f"measured: {found['changed']} of {found['positions']:,} top tokens changed; KL {found['kl']:.2e}"
+        return
+    r = found["correlation"]
+    yield (
+        f"measured: {found['changed']} top tokens changed; r {'–' if r is None else f'{r:.4f}'} with the prediction, "
+        f"over {found['compared']} logits, {found['sign_errors']} sign errors, {found['surprises']} surprises, "
+        f"{found['false_alarms']} false alarms"
+    )
+    yield from _places(found["places"])
+
+
+def _places(places: Sequence[dict[str, Any]]) -> Iterator[str]:
+    for place in places:
+        yield f"  {place['text']!r}  {place['before']!r} -> {place['after']!r} by {place['by']:+.2f}"
+
+
+def list_lines(records: Sequence[Record]) -> Iterator[str]:
+    """All edits, a line each."""
+    if not records:
+        yield "no edits"
+    for record in records:
+        state = f"undone {record.undone}" if record.undone else ", ".join(record.parts)
+        yield f"{record.name}  {record.date}  {record.kind:<9}{state:<24}{record.why}"
