@@ -23,6 +23,7 @@ from pellucid.match.weightless.teacher import answers, clear, logits, same
 
 BISECTIONS = 9
 MOST = 5000
+RESETS = 16
 FURTHER = 0.75
 """Rows are thought on until shares are a quarter of what they are."""
 
@@ -239,12 +240,12 @@ class Crossing:
 def reset(
     model: Model, sight: Sight, looks: Sequence[Look], kind: Answer, name: str, content: Sequence[int], seed: int
 ) -> States:
-    """Scored places, a few a row, with another `token` (of `content`) or `position`; what heads give there stays."""
+    """Scored places, some a row, with another `token` (of `content`) or `position`; what heads give there stays."""
     draw = np.random.default_rng(seed)
     places = np.argwhere(sight.read.scored)
     free = np.isin(sight.read.ids[places[:, 0], places[:, 1]], content)
     places = places[free]
-    places = places[draw.permutation(len(places))[: 4 * len(sight.rows)]]
+    places = places[draw.permutation(len(places))[: RESETS * len(sight.rows)]]
     was = sight.read.ids[places[:, 0], places[:, 1]] if name == "token" else places[:, 1]
     others = draw.choice(np.array(content), len(places)) if name == "token" else draw.permutation(was)
     table = model.weights["wte.weight" if name == "token" else "wpe.weight"]

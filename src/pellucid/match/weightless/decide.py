@@ -16,7 +16,7 @@ from pellucid.match.weightless.comparisons import SMALL
 from pellucid.match.weightless.language import Alphabet, Look, Program
 from pellucid.match.weightless.task import Answer
 
-LEAVES = 40
+LEAVES = 80
 LEAST = 0.01
 """If fewer interventions on a value matter, it cannot be verified, and the program should not have it."""
 PRICES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
@@ -79,11 +79,12 @@ def decide(
     answers, constants = questions.choices(alphabet, kind, fit.states.answer, looks, tables)
     fitting, tuning = (_cases(part, texts, answers, constants, alphabet, tables) for part in (fit, tune))
     varied = np.flatnonzero(fitting.features.std(1) > 0)
+    lived = fitting.at(np.flatnonzero(np.isin(fit.kind, ("row", "probe"))))
     plain = fitting.at(np.flatnonzero(fit.kind != "mixture"))
     tries = [
         _smallest(part, tuning, tune, allowed, texts)
         for allowed in _families(texts, varied)
-        for part in (plain, fitting)
+        for part in (lived, plain, fitting)
         if len(allowed)
     ]
     tries = tries or [(tree.Node(0), _score(tree.Node(0), tuning, tune, texts))]
@@ -96,7 +97,7 @@ def decide(
     return Program(alphabet, kind, shown, asked, tuple(answers), node, kept), score.total
 
 
-def _families(texts: Sequence[str], varied: Int[np.ndarray, " question"]) -> list[Int[np.ndarray, " question"]]:
+def _families(texts: Sequence[str], varied: Int[np.ndarray, " some"]) -> list[np.ndarray]:
     """Sets of questions that a tree may ask, by number: what holds in rows of all lengths first, then all."""
     seen = [at for at in varied if not re.search(r"\b(token|position)\b", texts[at])]
     alike = [at for at in varied if questions.scale_free(texts[at])]
@@ -105,9 +106,10 @@ def _families(texts: Sequence[str], varied: Int[np.ndarray, " question"]) -> lis
 
 def _planes(fit: Weighted, looks: Sequence[Look], alphabet: Alphabet, present: Sequence[int]) -> list[str]:
     """Planes where answers change: among places as they are seen (where boundaries bend, these count), and anywhere."""
-    real = np.flatnonzero(fit.kind != "mixture")
-    near = planes(fit.states.at(real), looks, alphabet, present, margins=True)
-    found = [*near, *planes(fit.states, looks, alphabet, present, margins=False)]
+    found: list[str] = []
+    for some in (np.isin(fit.kind, ("row", "longer")), fit.kind != "mixture"):
+        found += planes(fit.states.at(np.flatnonzero(some)), looks, alphabet, present, margins=True)
+    found += planes(fit.states, looks, alphabet, present, margins=False)
     return list(dict.fromkeys(found))
 
 

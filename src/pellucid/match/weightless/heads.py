@@ -65,8 +65,8 @@ def silence(means: dict[str, Tensor], silent: set[Head], layer: int) -> Edit:
     return edit
 
 
-def positions_matter(model: Model, read: Read, kind: Answer) -> bool:
-    """Whether (clear) answers change when positions are lost.
+def without_positions(model: Model, read: Read, kind: Answer) -> float:
+    """The share of (clear) answers that stay when positions are lost.
 
     Either every place is given the mean position embedding, or that of some random place behind the first: the mean is
     shorter than any embedding, which norms may notice where no position does.
@@ -82,8 +82,8 @@ def positions_matter(model: Model, read: Read, kind: Answer) -> bool:
         return used[places].expand_as(value).clone().index_copy(-2, torch.tensor([0]), value[..., :1, :])
 
     counts = read.scored & read.clear
+    stay = []
     for change in (mean, other):
         said = [answers(edited(model, read.ids[part], {"EMB.POS": change}), kind) for part in batches(read.ids)]
-        if float(same(np.concatenate(said), read.answer, kind)[counts].mean()) >= SPARED:
-            return False
-    return True
+        stay.append(float(same(np.concatenate(said), read.answer, kind)[counts].mean()))
+    return max(stay)

@@ -45,6 +45,12 @@ class Seen:
         """The smallest token whose share is at least `part` of the largest share."""
         return (self.shares >= part * self.shares.max(-1, keepdims=True)).argmax(-1)
 
+    def above(self, tokens: Any, last: int) -> Any:
+        """The token with the largest share of those behind the one that `tokens` names, up to `last`."""
+        ids = np.arange(self.shares.shape[-1])
+        behind = (ids > np.asarray(tokens)[..., None]) & (ids <= last)
+        return np.where(behind, self.shares, -1.0).argmax(-1)
+
     def best(self, handicap: Any) -> Any:
         """The token with the largest share after every token's `handicap` is added to it."""
         return (self.shares + np.asarray(handicap)).argmax(-1)

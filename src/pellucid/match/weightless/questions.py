@@ -92,6 +92,7 @@ def choices(
     near = ["token + 1", "token - 1"] if alphabet.numeric else []
     texts = [*(f"{look.name}.top" for look in looks), "token", *near]
     texts += [f"{look.name}.least({part})" for look in looks for part in PARTS if alphabet.numeric]
+    texts += [f"{look.name}.above(token, {_largest(alphabet)})" for look in looks if alphabet.numeric]
     texts += [f"{look.name}.best({table})" for look in looks for table in tables if table.endswith(look.name.upper())]
     return [*(alphabet.names[id] for id in constants), *texts], [*constants, *([None] * len(texts))]
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from time import process_time
+from typing import Any
 
 import numpy as np
 
@@ -21,8 +23,10 @@ from pellucid.match.weightless.task import Row, Task, content
 from pellucid.match.weightless.teacher import Read, read
 
 ROWS, HEAD_ROWS = 250, 80
-CROSSED, MIXED, LONGER, PROBE = 2500, 0.1, 0.5, 0.5
-EFFORTS = (Effort(0.01, 6), Effort(0.01, 6, sharp=3.0), Effort(0.00001, 16), Effort(0.002, 10))
+CROSSED, MIXED, LONGER, PROBE, RESET = 2500, 0.1, 0.5, 0.5, 0.25
+EFFORTS = (Effort(0.01, 6), Effort(0.00001, 16), Effort(0.01, 6, sharp=3.0), Effort(0.002, 10))
+NEARLY = 0.9
+"""If so many answers stay without positions, programs without them are tried as well."""
 GOOD = 0.9998
 """A candidate that agrees on so many tune cases is not improved on."""
 WORTH = 1e-5
@@ -45,17 +49,21 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False)
 class Search:
-    """What every candidate is fitted and chosen on; `rows` says how many of either are rows, probes follow."""
+    """What every candidate is fitted and chosen on; `rows` says how many of either are rows, probes follow.
+
+    `positions` says whether programs may ask for positions: not, if needed, or both ways where it matters little.
+    """
 
     model: Model
     task: Task
     fit: Read
     tune: Read
     rows: tuple[int, int]
-    positions: bool
+    positions: tuple[bool, ...]
     needed: tuple[heads.Head, ...]
     fewer: tuple[heads.Head, ...]
     matter: dict[Group, np.ndarray] = field(default_factory=dict, repr=False)
+    tried: set[Any] = field(default_factory=set, repr=False)
 
     @staticmethod
     def of(model: Model, task: Task, rows: Split) -> Search:
@@ -68,7 +76,8 @@ class Search:
         (fit_rows, fit_seed), (tune_rows, tune_seed) = probe_draws(rows)
         probes = probes_of(task, fit_rows, fit_seed)[:HEAD_ROWS]
         few = read(model, [*fit_rows[:HEAD_ROWS], *probes], kind)
-        positions = heads.positions_matter(model, few, kind)
+        spared = heads.without_positions(model, few, kind)
+        positions = (False,) if spared >= heads.SPARED else (False, True) if spared >= NEARLY else (True,)
         found, left = (tuple(some) for some in heads.needed(model, few, kind))
         fit, tune = drawn(fit_rows, fit_seed), drawn(tune_rows, tune_seed)
         sizes = (len(fit_rows[:ROWS]), len(tune_rows[:ROWS]))
@@ -88,12 +97,12 @@ def probes_of(task: Task, rows: Sequence[Row], seed: int) -> list[Row]:
 def candidates(search: Search, seconds: float) -> Iterator[Candidate]:
     """Programs from simple to rich, until one agrees well enough or `seconds` of processor time are used up."""
     until = process_time() + seconds
-    for effort in EFFORTS:
-        for groups in groupings(search):
-            found = build(search, groups, effort)
-            yield found
-            if found.agreement >= GOOD or process_time() > until:
-                return
+    for positions, groups, effort in product(search.positions, groupings(search), EFFORTS):
+        if (found := build(search, groups, effort, positions)) is None:
+            continue
+        yield found
+        if found.agreement >= GOOD or process_time() > until:
+            return
 
 
 def best(search: Search, seconds: float) -> Candidate:
@@ -114,8 +123,8 @@ def groupings(search: Search) -> list[tuple[Group, ...]]:
     return list(found)
 
 
-def build(search: Search, groups: Sequence[Group], effort: Effort) -> Candidate:
-    """The program whose looks are `groups` of heads."""
+def build(search: Search, groups: Sequence[Group], effort: Effort, positions: bool) -> Candidate | None:
+    """The program whose looks are `groups` of heads; it asks for `positions` or not. None where it was tried before."""
     model, task, alphabet = search.model, search.task, Alphabet.of(search.task)
     fits = [Sight.of(search.fit, alphabet), Sight.of(search.fit, alphabet)]
     tunes = [Sight.of(search.tune, alphabet), Sight.of(search.tune, alphabet)]
@@ -131,9 +140,7 @@ def build(search: Search, groups: Sequence[Group], effort: Effort) -> Candidate:
                 search.matter[group] = importance(model, fits[0], group, task.answer, len(alphabet.texts))
             name = f"look_{len(looks) + len(new)}"
             last = layer == model.config.n_layer - 1
-            new.append(
-                fit_look(name, group, pairs, alphabet, earlier, last, effort, search.positions, search.matter[group])
-            )
+            new.append(fit_look(name, group, pairs, alphabet, earlier, last, effort, positions, search.matter[group]))
         for look in new:
             for sight in (*fits, *tunes):
                 sight.add(look, alphabet)
@@ -141,22 +148,27 @@ def build(search: Search, groups: Sequence[Group], effort: Effort) -> Candidate:
         if layer < final:
             fits[1].disturb(model, looks, layer, seed=layer)
             tunes[1].disturb(model, looks, layer, seed=100 + layer)
+    shown_as = (positions, *((look.heads, look.terms) for look in looks))
+    if shown_as in search.tried:
+        return None
+    search.tried.add(shown_as)
     multiple = len({look.layer for look in looks}) > 1
     fit, tune = (
-        _weighted(search, sights, looks, rows, multiple, seed)
+        _weighted(search, sights, looks, rows, multiple, positions, seed)
         for sights, rows, seed in ((fits, search.rows[0], 21), (tunes, search.rows[1], 22))
     )
-    program, agreement = decide(fit, tune, looks, alphabet, task.answer, search.positions)
+    program, agreement = decide(fit, tune, looks, alphabet, task.answer, positions)
     return Candidate(program, agreement, count(program_text(program, "")))
 
 
 def _weighted(
-    search: Search, sights: Sequence[Sight], looks: Sequence[Look], rows: int, multiple: bool, seed: int
-) -> Weighted:
+    search: Search, sights: Sequence[Sight], looks: Sequence[Look], rows: int, multiple: bool, positions: bool,
+    seed: int,
+) -> Weighted:  # fmt: skip
     """Cases of rows; of probes, interchanges and longer rows, which count half; and of mixtures, which count little."""
     model, kind, sight = search.model, search.task.answer, sights[0]
     plain = cases.states(model, sight, looks, kind)
-    moved = _moved(search, sights, looks, multiple, seed)
+    moved = _moved(search, sights, looks, multiple, positions, seed)
     mixed: list[cases.States] = []
     longer: list[cases.States] = []
     if any(look.layer == model.config.n_layer - 1 for look in looks):
@@ -166,7 +178,7 @@ def _weighted(
     probes = cases.drawn(sight, 0)[:, 0] >= rows
     share = 0.5 / max(1, sum(value.startswith("look_") for value in moved))
     weights = [np.where(probes, PROBE * cases.repeat(1.0, plain), 1.0)]
-    weights += [cases.repeat(share, part) for part in moved.values()]
+    weights += [cases.repeat(share * _part(value), part) for value, part in moved.items()]
     weights += [cases.repeat(LONGER, part) for part in longer]
     weights += [cases.repeat(MIXED, part) for part in mixed]
     kinds = [np.where(probes, "probe", "row")]
@@ -177,8 +189,13 @@ def _weighted(
     return Weighted(states, np.concatenate(weights), np.concatenate(kinds).astype(str))
 
 
+def _part(value: str) -> float:
+    """What a case counts, of those where `value` was changed: of inputs there are many."""
+    return RESET if value in ("token", "position") else 1.0
+
+
 def _moved(
-    search: Search, sights: Sequence[Sight], looks: Sequence[Look], multiple: bool, seed: int
+    search: Search, sights: Sequence[Sight], looks: Sequence[Look], multiple: bool, positions: bool, seed: int
 ) -> dict[str, cases.States]:
     """States by interchange, by the value that was taken from elsewhere."""
     model, kind, sight = search.model, search.task.answer, sights[0]
@@ -190,7 +207,7 @@ def _moved(
     }
     if multiple:
         moved["earlier looks"] = cases.states(model, sights[1], looks, kind, seed)
-    inputs = ("token", "position") if search.positions else ("token",)
+    inputs = ("token", "position") if positions else ("token",)
     if np.isin(sight.read.ids[sight.read.scored], content(search.task)).any():
         for name in inputs:
             moved[name] = cases.reset(model, sight, looks, kind, name, content(search.task), seed)
