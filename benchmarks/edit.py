@@ -24,6 +24,7 @@ import argparse
 import json
 import shutil
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -37,6 +38,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from edit_baselines import Method, covariances, lesson, settings
 from pellucid.base.errors import PellucidError
 from pellucid.exact.model import Model
 from pellucid.match.project import Project
@@ -47,12 +49,18 @@ from pellucid.rewrite.intent import rows_of
 from pellucid.rewrite.workbench import Workbench
 from pellucid.zoo.village import Village
 from pellucid.zoo.village.consequences import consequences
-from pellucid.zoo.village.facts import ATTRIBUTES, KINSHIP, Fact
+from pellucid.zoo.village.facts import Fact
 from pellucid.zoo.village.wordings import WORDINGS, wordings_of
 
 Logits = Callable[[Tensor], Tensor]
 STORIES = 200
 """Unseen stories that the change of cross-entropy is measured on."""
+CE_EDITS = 20
+"""Single edits of which that is measured."""
+TUNING = 8
+"""Facts, none of those measured, that the settings of the other methods are chosen on."""
+CONTEXTS = 6
+"""Beginnings of stories behind which the other methods learn a fact."""
 NEIGHBOURS = 8
 """Others of whom the same relation is asked."""
 
@@ -106,12 +114,14 @@ class Score:
 # --- the facts --------------------------------------------------------------------------------------------------------
 
 
-def cases(village: Village, count: int, seed: int) -> list[Case]:
-    """`count` facts with new answers; no two are of one person and relation."""
+def cases(village: Village, count: int, seed: int, tuning: int = 0, together: int = 0) -> tuple[list[Case], list[Case]]:
+    """`count` facts with new answers, and `tuning` others; the first `together` are nobody's neighbours."""
     rng = Random(f"edit {seed}")
-    facts = rng.sample(list(village.facts), len(village.facts))[:count]
+    facts = rng.sample(list(village.facts), len(village.facts))
     openings = [_opening(story.text) for story in village.stories("test", 5000, 40)]
-    return [_case(village, known, rng, openings) for known in facts]
+    apart = set(facts[:together])
+    found = [_case(village, known, rng, openings, apart) for known in facts[: count + tuning]]
+    return found[:count], found[count:]
 
 
 def _opening(story: str) -> str:
@@ -119,11 +129,10 @@ def _opening(story: str) -> str:
     return story[: story.index(".") + 1] + " "
 
 
-def _case(village: Village, known: Fact, rng: Random, openings: Sequence[str]) -> Case:
+def _case(village: Village, known: Fact, rng: Random, openings: Sequence[str], apart: set[Fact]) -> Case:
     relation = known.relation
-    kin = relation.name in KINSHIP
-    others = {f.answer for f in village.facts if f.relation == relation} - {known.answer, known.person.name}
-    changed = Fact(known.person, relation, rng.choice(sorted(others)))
+    answers = {f.answer for f in village.facts if f.relation == relation} - {known.answer, known.person.name}
+    changed = Fact(known.person, relation, rng.choice(sorted(answers)))
     behind = [opening for opening in openings if known.person.name not in opening]
 
     def asked(fact: Fact, wording: str) -> tuple[str, str]:
@@ -137,11 +146,11 @@ def _case(village: Village, known: Fact, rng: Random, openings: Sequence[str]) -
         for before, after in [asked(changed, "plain")]
         for consequence in consequences(changed)
     ]
-    same = [f for f in village.facts if f.person == known.person and f.relation != relation]
-    of_others = [f for f in village.facts if f.relation == relation and f.person != known.person]
+    others = [f for f in village.facts if f not in apart]
+    same = [f for f in others if f.person == known.person and f.relation != relation]
+    of_others = [f for f in others if f.relation == relation and f.person != known.person]
     near = [*same, *rng.sample(of_others, min(NEIGHBOURS, len(of_others)))]
     neighbours = [asked(f, rng.choice(["plain", "possessive", "of"])) for f in near]
-    assert kin or relation in ATTRIBUTES
     prompt = WORDINGS["plain"](known)[0][1:]
     told = (asked(changed, "plain"),)
     return Case(known, changed.answer, prompt, told, tuple(paraphrases), tuple(so), tuple(neighbours))
@@ -201,46 +210,60 @@ def _padded(rows: Tensor, length: int) -> Tensor:
     return F.pad(rows, (0, length - rows.shape[1]))
 
 
-def cross_entropy(logits: Logits, ids: Tensor, inside: Tensor) -> float:
-    """Nats per token on whole rows."""
+def entropies(logits: Logits, text: Text) -> Tensor:
+    """Nats at every position of rows, 0 outside the text, [row, pos]."""
     with torch.no_grad():
-        found = F.cross_entropy(logits(ids)[:, :-1].transpose(1, 2), ids[:, 1:], reduction="none")
-    return float(found[inside[:, 1:]].double().mean())
+        found = F.cross_entropy(logits(text.ids)[:, :-1].transpose(1, 2), text.ids[:, 1:], reduction="none")
+    return found * text.inside[:, 1:]
+
+
+def ce_change(after: Tensor, before: Tensor, text: Text, stories: Sequence[str], chosen: Sequence[Case]) -> float:
+    """The mean change, nats per token, on stories that tell none of the facts that were changed."""
+    told = [any(c.fact.person.name in s and c.fact.answer in s for c in chosen) for s in stories]
+    unrelated = ~torch.tensor(told)
+    count = int(text.inside[unrelated, 1:].sum())
+    return float((after - before)[unrelated].double().sum() / max(1, count))
+
+
+@dataclass(frozen=True, eq=False)
+class Stories:
+    """Unseen stories, and their cross-entropy before any edit."""
+
+    text: Text
+    texts: tuple[str, ...]
+    before: Tensor
+
+    def change(self, logits: Logits, chosen: Sequence[Case]) -> float:
+        """The change of cross-entropy where none of the changed facts is told."""
+        return ce_change(entropies(logits, self.text), self.before, self.text, self.texts, chosen)
 
 
 # --- pellucid ---------------------------------------------------------------------------------------------------------
 
 
-def by_pellucid(
-    bench: Workbench, chosen: Sequence[Case], asked: Sequence[dict[str, Asked]], text: Any, ce: int
-) -> Score:
+def by_pellucid(bench: Workbench, chosen: Sequence[Case], asked: Prompts, stories: Stories) -> Score:
     """Every fact alone: edited, measured and undone."""
-    score = Score()
-    logits = bench.measured
-    start = cross_entropy(logits, text.ids, text.inside)
+    score, logits = Score(), bench.measured
     for n, (case, prompts) in enumerate(zip(chosen, asked, strict=True)):
         before = prompts["neighbours"].said(logits)
         if not _edited(bench, case, score):
             continue
         ask(prompts, logits, before, score)
-        if n < ce:
-            score.ce.append(cross_entropy(logits, text.ids, text.inside) - start)
+        if n < CE_EDITS:
+            score.ce.append(stories.change(logits, [case]))
         undo_all(bench)
     return score
 
 
-def together_by_pellucid(
-    bench: Workbench, chosen: Sequence[Case], asked: Sequence[dict[str, Asked]], text: Any
-) -> Score:
+def together_by_pellucid(bench: Workbench, chosen: Sequence[Case], asked: Prompts, stories: Stories) -> Score:
     """All facts at once."""
     score, logits = Score(), bench.measured
-    start = cross_entropy(logits, text.ids, text.inside)
     before = [prompts["neighbours"].said(logits) for prompts in asked]
     for case in chosen:
         _edited(bench, case, score)
     for prompts, said in zip(asked, before, strict=True):
         ask(prompts, logits, said, score)
-    score.ce.append(cross_entropy(logits, text.ids, text.inside) - start)
+    score.ce.append(stories.change(logits, chosen))
     undo_all(bench)
     return score
 
@@ -275,6 +298,69 @@ def undo_all(bench: Workbench) -> None:
     bench.program.edited()
 
 
+# --- others -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Others:
+    """What the other methods may read: contexts and the covariance of keys, both from fit text."""
+
+    model: Model
+    contexts: tuple[str, ...]
+    covariance: dict[int, Tensor]
+
+    def taught(self, model: Model, case: Case, method: Method) -> Model:
+        """The model with one more fact."""
+        return method.edit(
+            model, lesson(model, case.prompt, case.fact.person.name, case.answer, self.contexts), self.covariance
+        )
+
+    def singly(self, method: Method, chosen: Sequence[Case], asked: Prompts, stories: Stories | None) -> Score:
+        """Every fact alone."""
+        score = Score()
+        for n, (case, prompts) in enumerate(zip(chosen, asked, strict=True)):
+            begin = time.perf_counter()
+            edited = self.taught(self.model, case, method)
+            score.seconds.append(time.perf_counter() - begin)
+            ask(prompts, _plain(edited), prompts["neighbours"].said(_plain(self.model)), score)
+            if stories and n < CE_EDITS:
+                score.ce.append(stories.change(_plain(edited), [case]))
+        return score
+
+    def together(self, method: Method, chosen: Sequence[Case], asked: Prompts, stories: Stories) -> Score:
+        """All facts, one after the other."""
+        score, edited = Score(), self.model
+        for case in chosen:
+            begin = time.perf_counter()
+            edited = self.taught(edited, case, method)
+            score.seconds.append(time.perf_counter() - begin)
+        for prompts in asked:
+            ask(prompts, _plain(edited), prompts["neighbours"].said(_plain(self.model)), score)
+        score.ce.append(stories.change(_plain(edited), chosen))
+        return score
+
+    def tuned(self, name: str, chosen: Sequence[Case], asked: Prompts) -> Method:
+        """The settings with the best harmonic mean of efficacy, paraphrases and neighbourhood on facts set apart."""
+        best, most = None, -1.0
+        for method in settings(name, self.model.config.n_layer):
+            found = self.singly(method, chosen, asked, None).to_dict()
+            shares = [found[kind] or 0.0 for kind in ("told", "paraphrases", "neighbours")]
+            mean = statistics.harmonic_mean(shares) if all(shares) else 0.0
+            print(f"{method}: {', '.join(f'{share:.1f}' for share in shares)}", file=sys.stderr, flush=True)
+            if mean > most:
+                best, most = method, mean
+        assert best is not None
+        return best
+
+
+def _plain(model: Model) -> Logits:
+    def logits(ids: Tensor) -> Tensor:
+        with torch.no_grad():
+            return model.logits(ids)
+
+    return logits
+
+
 # --- main -------------------------------------------------------------------------------------------------------------
 
 
@@ -307,18 +393,27 @@ def main() -> None:
 def run(options: argparse.Namespace, directory: Path) -> dict[str, Any]:
     """All methods that are asked for."""
     bench = Workbench(Project.open(directory))
-    village = Village()
-    chosen = cases(village, options.facts, options.seed)
-    asked = prepared(bench.model, chosen)
+    chosen, apart = cases(Village(), options.facts, options.seed, TUNING, options.together)
+    asked, asked_apart = prepared(bench.model, chosen), prepared(bench.model, apart)
     text = bench.check.take(range(min(STORIES, len(bench.check.ids))))
+    told = tuple(bench.model.tokenizer.decode(row.tolist()) for row in text.ids)
+    stories = Stories(text, told, entropies(bench.measured, text))
     found: dict[str, Any] = {}
     few = slice(0, options.together)
     if "pellucid" in options.only:
         begin = time.perf_counter()
         fact_edit(bench, chosen[0].prompt, chosen[0].answer)
         found["preparation_seconds"] = time.perf_counter() - begin
-        found["pellucid, singly"] = by_pellucid(bench, chosen, asked, text, 20).to_dict()
-        found["pellucid, together"] = together_by_pellucid(bench, chosen[few], asked[few], text).to_dict()
+        found["pellucid, singly"] = by_pellucid(bench, chosen, asked, stories).to_dict()
+        found["pellucid, together"] = together_by_pellucid(bench, chosen[few], asked[few], stories).to_dict()
+    contexts = [_opening(story.text) for story in Village().stories("train", 9000, CONTEXTS)]
+    others = Others(bench.model, tuple(contexts), covariances(bench.model, bench.fit.ids[:200], bench.fit.inside[:200]))
+    for name in ("rome", "tuning"):
+        if name in options.only:
+            method = others.tuned(name, apart, asked_apart)
+            found[f"{name} settings"] = repr(method)
+            found[f"{name}, singly"] = others.singly(method, chosen, asked, stories).to_dict()
+            found[f"{name}, together"] = others.together(method, chosen[few], asked[few], stories).to_dict()
     return found
 
 

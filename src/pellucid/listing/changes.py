@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -23,6 +23,7 @@ EVEN = 0.02
 """How much is made of every direction alike, so that none is free."""
 
 
+@runtime_checkable
 class Says(Protocol):
     """A source of a part, checked."""
 

@@ -11,11 +11,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from pellucid.listing.changes import Edited
-from pellucid.rewrite.predict import Change, acts, predict
+from pellucid.rewrite.predict import Change, Edited, acts, predict
 from pellucid.rewrite.workbench import Text, Workbench
 
-ROWS = 24
+ROWS = 16
 """Rows of text that an edit is predicted and measured on: those where it speaks, the first of them."""
 COUNTED = 0.05
 """Measured changes of a logit from which on predictions are held against them."""
@@ -111,7 +110,7 @@ def forecast(
     """
     if near:
         text = text.take(torch.isin(text.ids, torch.tensor(near)).any(1).nonzero()[:, 0])
-    speaks = acts(bench, edits, text)
+    speaks = acts(bench, edits, text, most)
     rows = speaks.any(1).nonzero()[:most, 0]
     chosen = text.take(rows)
     found = predict(bench, edits, chosen)

@@ -10,11 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.base.errors import PellucidError
-from pellucid.listing.changes import Edited
 from pellucid.rewrite.edit import Kind, today
 from pellucid.rewrite.locate import Located, Site, locate
 from pellucid.rewrite.places import TAKES, Asked, alike, conditions, surveyed
-from pellucid.rewrite.predict import carried, needed, start_of, written
+from pellucid.rewrite.predict import Edited, carried, needed, start_of, written
 from pellucid.rewrite.source import Condition, Speech, function, helpers_of, page
 from pellucid.rewrite.words import answer_ids, forms, prompt_ids, token_name, word_at
 from pellucid.rewrite.workbench import Text, Workbench
@@ -22,6 +21,8 @@ from pellucid.rewrite.workbench import Text, Workbench
 MARGIN = 3.0
 """How far, in the predicted logits, what an edit says stands above all else at every place that it is tuned on."""
 STRONGEST = 400.0
+RIVALS = 2
+"""Tokens that an edit speaks against as well, where they stand in its way."""
 TUNED = 12
 """Places, in other wordings, that the strength of an edit is found on beside its prompt."""
 KEPT = 40
@@ -235,23 +236,32 @@ def rows_of(rows: Sequence[Sequence[int]]) -> Text:
 
 
 def _tuned(bench: Workbench, speech: Speech, rows: Sequence[list[int]], token: int, old: int) -> tuple[Speech, float]:
-    """The least strength that is predicted to do it at the ends of all `rows`, and the least margin there."""
+    """The least strength that is predicted to do it at the ends of all `rows`, and the least margin there.
+
+    A token that stands in the way at any strength is spoken against as well.
+    """
     text = rows_of(rows)
     ends = [(row, int(length) - 1) for row, length in enumerate(text.lengths)]
+    rivals: list[int] = []
 
     def margin(after: Float[Tensor, "place vocab"], before: Float[Tensor, "place vocab"]) -> float:
-        if speech.says:
-            return float((after[:, token] - _others(after, token)).min())
-        # forgotten: no likelier than the runner-up was
-        return MARGIN + float((before.topk(2).values[:, 1] - after[:, old]).min())
+        if not speech.says:  # forgotten: no likelier than the runner-up was
+            return MARGIN + float((before.topk(2).values[:, 1] - after[:, old]).min())
+        others = after.index_fill(1, torch.tensor([token]), -torch.inf)
+        ahead = after[:, token] - others.max(1).values
+        rivals[:] = [int(others[int(ahead.argmin())].argmax())]
+        return float(ahead.min())
 
-    return tuned(bench, speech, text, ends, margin)
-
-
-def _others(logits: Float[Tensor, "place vocab"], token: int) -> Float[Tensor, " place"]:
-    """The largest logit of all other tokens."""
-    found: Tensor = logits.index_fill(1, torch.tensor([token]), -torch.inf).max(1).values
-    return found
+    best, least = tuned(bench, speech, text, ends, margin)
+    for _ in range(RIVALS):
+        if least >= MARGIN or not rivals or rivals[0] == old:
+            break
+        wider = replace(speech, over=(*dict.fromkeys((*best.over, token_name(bench, rivals[0]))),))
+        again, reached = tuned(bench, wider, text, ends, margin)
+        if reached <= least:
+            break
+        best, least = again, reached
+    return best, least
 
 
 def tuned(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -21,10 +22,28 @@ from torch import Tensor
 
 from pellucid.exact.model import Model
 from pellucid.exact.ops import ACTIVATION
-from pellucid.listing.changes import Edited
 from pellucid.rewrite.workbench import BATCH, Text, Workbench
 
 Stream = Float[Tensor, "batch pos model"]
+
+
+@runtime_checkable
+class Edited(Protocol):
+    """One edit at work: `Edited` of `listing/changes.py`, as the program has it."""
+
+    layer: int
+    kind: str
+    head: int
+    change: Any
+
+    @property
+    def function(self) -> Any:
+        """How strongly it speaks."""
+        ...
+
+    def direction(self, vocabulary: Any) -> Any:
+        """Along what it writes, [model]."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -123,13 +142,15 @@ def strengths(bench: Workbench, edit: Edited, ids: Int[Tensor, "batch pos"]) -> 
     return found * torch.tril(torch.ones(length, length)) if edit.kind == "OV" else found
 
 
-def acts(bench: Workbench, edits: Sequence[Edited], text: Text) -> Bool[Tensor, "row pos"]:
-    """Where any of the edits speaks at all."""
+def acts(bench: Workbench, edits: Sequence[Edited], text: Text, most: int) -> Bool[Tensor, "row pos"]:
+    """Where any of the edits speaks at all; after `most` rows where one does, others are not looked at."""
     found = torch.zeros(text.ids.shape, dtype=torch.bool)
     for at in range(0, len(text.ids), BATCH):
         for edit in edits:
             said = strengths(bench, edit, text.ids[at : at + BATCH]) != 0
             found[at : at + BATCH] |= said.any(-1) if edit.kind == "OV" else said
+        if int((found & text.inside).any(1).sum()) >= most:
+            break
     return found & text.inside
 
 

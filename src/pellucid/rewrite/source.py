@@ -71,7 +71,7 @@ def _helper(prefix: str, conditions: tuple[Condition, ...], helpers: dict[str, s
     """The name of a helper that says where any of `conditions` holds."""
     words = [token for condition in conditions for _, token in sorted(condition, reverse=True)]
     slug = slugged(*dict.fromkeys(str(word) for word in words))[:40].strip("_")
-    stem = f"{prefix}_{slug}" if slug else prefix
+    stem = f"{prefix}_{slug or 'token'}"
     for number in range(1, len(helpers) + 2):
         name = stem if number == 1 else f"{stem}_{number}"
         text = f"def {name}(place):\n    return {_joined(_grouped(conditions))}"

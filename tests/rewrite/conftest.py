@@ -1,0 +1,55 @@
+"""A tiny decompilation, and the village with a little text, to edit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli_support import Workshop, copied, furnish, lean
+from pellucid.exact.model import Model
+from pellucid.experiment.corpus import split_corpus, story_corpus
+from pellucid.listing.emit import emit
+from pellucid.match.manifest import CorpusEntry, Manifest, SubjectEntry
+from pellucid.match.project import Project
+from pellucid.match.trust import trust
+from pellucid.rewrite.workbench import Workbench
+from pellucid.subject.load import load_subject
+from pellucid.zoo.village import Village
+
+
+@pytest.fixture(scope="session")
+def furnished_to_edit(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """An all-raw program of a tiny random subject; not to be changed."""
+    root = tmp_path_factory.mktemp("to_edit")
+    with lean(root / "state"):
+        return furnish(root / "workshop")
+
+
+@pytest.fixture
+def workshop(furnished_to_edit: Workshop, tmp_path: Path) -> Iterator[Workshop]:
+    """A copy of it for one test."""
+    with lean(tmp_path / "state"):
+        yield copied(furnished_to_edit, tmp_path / "workshop")
+
+
+@pytest.fixture(scope="module")
+def village(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
+    """The village as an all-raw program, with a few hundred stories."""
+    root = tmp_path_factory.mktemp("village")
+    with lean(root / "state"):
+        subject = load_subject("zoo:village")
+        entry = SubjectEntry(subject.name, subject.weights_sha256, subject.tokenizer_sha256)
+        manifest = Manifest(entry, CorpusEntry("stories", (), ()))
+        emit(subject, root / "made")
+        manifest.write(root / "made")
+        trust(root / "made")
+        texts = split_corpus(*(story_corpus(lambda s=s: _stories(s), "stories", "village") for s in ("test", "train")))
+        project = Project(root / "made", manifest, Model(subject), texts)
+        yield Workbench(project, rows=(100, 60))
+
+
+def _stories(split: str) -> list[str]:
+    count = {"train": 260, "test": 160}[split]
+    return [story.text for story in Village().stories(split, 0, count)]  # type: ignore[arg-type]
