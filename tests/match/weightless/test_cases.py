@@ -10,7 +10,7 @@ import pytest
 from models import majority
 
 from pellucid.exact.model import Model
-from pellucid.match.weightless.boundaries import planes
+from pellucid.match.weightless.boundaries import HARD, planes
 from pellucid.match.weightless.cases import Crossing, States
 from pellucid.match.weightless.decide import Score, acceptable
 from pellucid.match.weightless.language import Alphabet, Look
@@ -77,7 +77,7 @@ def test_planes_of_the_widest_margin_hold_for_longer_rows() -> None:
         return States(values, logits, "argmax")
 
     look = Look("look_0", 0, (0,), ())
-    found = planes(states(20, 400), [look], alphabet, [0, 1, 2], margins=True)
+    found = planes(states(20, 400), [look], alphabet, [0, 1, 2], (HARD,))
     long = states(200, 400)
     right = [evaluate([text], alphabet, long.values)[0] == (long.answer == 0) for text in found]
     assert max(max(share.mean(), 1 - share.mean()) for share in right) == 1.0  # a plane may ask for either side

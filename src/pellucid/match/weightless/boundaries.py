@@ -22,15 +22,16 @@ MOST_PAIRS = 10
 MOST_HANDICAPS = 60
 """Larger vocabularies get no handicaps: they would be a table."""
 NEAREST = 150
-UNIT, MARGIN = 1e-6, 100.0
+UNIT = 1e-6
+SOFT, HARD = 100.0, 10_000.0
 
 
 def planes(
-    states: States, looks: Sequence[Look], alphabet: Alphabet, present: Sequence[int], margins: bool
+    states: States, looks: Sequence[Look], alphabet: Alphabet, present: Sequence[int], margins: Sequence[float]
 ) -> list[str]:
     """Questions `a * x + b * y > 0` over shares, for pairs of frequent answers, for all tokens and for each.
 
-    With `margins` also the planes that keep cases of either answer furthest away.
+    With `margins` also the planes that keep cases of either answer furthest away: so hard, or softer.
     """
     axes = [f"{look.name}.share({alphabet.names[id]})" for look in looks for id in present]
     matrix = np.stack([_column(text, alphabet, states) for text in axes], 1)
@@ -49,13 +50,12 @@ def planes(
         for _, one, two, mine in sorted(tries, key=lambda entry: -entry[0])[:MOST_PAIRS]:
             deciding = _deciding(states, said[one], said[two])
             found |= dict.fromkeys(_plane(matrix[mine], column[mine], axes) for column in deciding)
-            if margins:
-                found[_margin(matrix[mine], kinds[mine] == one, axes)] = None
+            found |= dict.fromkeys(_margin(matrix[mine], kinds[mine] == one, hard, axes) for hard in margins)
     return [text for text in found if text]
 
 
 def _margin(
-    matrix: Float[np.ndarray, "case axis"], above: Bool[np.ndarray, " case"], axes: Sequence[str]
+    matrix: Float[np.ndarray, "case axis"], above: Bool[np.ndarray, " case"], hard: float, axes: Sequence[str]
 ) -> str | None:
     """The plane of the widest margin between two answers, shares being counted in units of the smallest one there is.
 
@@ -65,7 +65,7 @@ def _margin(
     from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
 
     unit = np.where(matrix > UNIT, matrix, np.inf).min(1, keepdims=True)
-    fitted = LogisticRegression(C=MARGIN, fit_intercept=False, class_weight="balanced", max_iter=1000)
+    fitted = LogisticRegression(C=hard, fit_intercept=False, class_weight="balanced", solver="newton-cholesky")
     slope = fitted.fit(matrix / unit, above).coef_[0]
     if ((matrix @ slope > 0) == above).mean() < 0.9:
         return None

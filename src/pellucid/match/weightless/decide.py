@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from pellucid.match.weightless import questions, tree
-from pellucid.match.weightless.boundaries import handicaps, planes
+from pellucid.match.weightless.boundaries import HARD, SOFT, handicaps, planes
 from pellucid.match.weightless.cases import States
 from pellucid.match.weightless.comparisons import SMALL
 from pellucid.match.weightless.language import Alphabet, Look, Program
@@ -107,9 +107,9 @@ def _families(texts: Sequence[str], varied: Int[np.ndarray, " some"]) -> list[np
 def _planes(fit: Weighted, looks: Sequence[Look], alphabet: Alphabet, present: Sequence[int]) -> list[str]:
     """Planes where answers change: among places as they are seen (where boundaries bend, these count), and anywhere."""
     found: list[str] = []
-    for some in (np.isin(fit.kind, ("row", "longer")), fit.kind != "mixture"):
-        found += planes(fit.states.at(np.flatnonzero(some)), looks, alphabet, present, margins=True)
-    found += planes(fit.states, looks, alphabet, present, margins=False)
+    for some, margins in ((np.isin(fit.kind, ("row", "longer")), (SOFT, HARD)), (fit.kind != "mixture", (SOFT,))):
+        found += planes(fit.states.at(np.flatnonzero(some)), looks, alphabet, present, margins)
+    found += planes(fit.states, looks, alphabet, present, ())
     return list(dict.fromkeys(found))
 
 

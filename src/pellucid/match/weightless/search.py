@@ -23,7 +23,7 @@ from pellucid.match.weightless.task import Row, Task, content
 from pellucid.match.weightless.teacher import Read, read
 
 ROWS, HEAD_ROWS = 250, 80
-CROSSED, MIXED, LONGER, PROBE, RESET = 2500, 0.1, 0.5, 0.5, 0.25
+CROSSED, MIXED, LONGER, PROBE, RESET = 5000, 0.1, 1.0, 0.5, 0.25
 EFFORTS = (Effort(0.01, 6), Effort(0.00001, 16), Effort(0.01, 6, sharp=3.0), Effort(0.002, 10))
 NEARLY = 0.9
 """If so many answers stay without positions, programs without them are tried as well."""
@@ -165,7 +165,7 @@ def _weighted(
     search: Search, sights: Sequence[Sight], looks: Sequence[Look], rows: int, multiple: bool, positions: bool,
     seed: int,
 ) -> Weighted:  # fmt: skip
-    """Cases of rows; of probes, interchanges and longer rows, which count half; and of mixtures, which count little."""
+    """Cases of rows and longer rows; of probes and interchanges, which count half; and of mixtures, which count little."""
     model, kind, sight = search.model, search.task.answer, sights[0]
     plain = cases.states(model, sight, looks, kind)
     moved = _moved(search, sights, looks, multiple, positions, seed)
