@@ -165,7 +165,7 @@ def _weighted(
     search: Search, sights: Sequence[Sight], looks: Sequence[Look], rows: int, multiple: bool, positions: bool,
     seed: int,
 ) -> Weighted:  # fmt: skip
-    """Cases of rows and longer rows; of probes and interchanges, which count half; and of mixtures, which count little."""
+    """Cases of rows and longer rows; of probes and interchanges, at half the weight; of mixtures, at little."""
     model, kind, sight = search.model, search.task.answer, sights[0]
     plain = cases.states(model, sight, looks, kind)
     moved = _moved(search, sights, looks, multiple, positions, seed)
