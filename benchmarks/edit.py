@@ -85,6 +85,7 @@ class Score:
     hits: dict[str, list[bool]] = field(default_factory=dict)
     ce: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
     correlations: list[float] = field(default_factory=list)
     changed: int = 0
     surprises: int = 0
@@ -101,6 +102,7 @@ class Score:
             "ce_change": max(self.ce, key=abs) if self.ce else None,
             "ce_change_mean": statistics.mean(self.ce) if self.ce else None,
             "seconds": statistics.median(self.seconds) if self.seconds else None,
+            "processor_seconds": statistics.median(self.processor) if self.processor else None,
             "r_median": statistics.median(ordered) if ordered else None,
             "r_worst_tenth": statistics.mean(tenth) if tenth else None,
             "surprises": 100 * self.surprises / self.changed if self.changed else None,
@@ -270,7 +272,7 @@ def together_by_pellucid(bench: Workbench, chosen: Sequence[Case], asked: Prompt
 
 def _edited(bench: Workbench, case: Case, score: Score) -> bool:
     """Make an edit and book its prediction; an edit that is refused is made anyway, and counted."""
-    begin = time.perf_counter()
+    begin, busy = time.perf_counter(), time.process_time()
     try:
         ready = predicted(bench, fact_edit(bench, case.prompt, case.answer))
     except PellucidError as error:
@@ -281,6 +283,7 @@ def _edited(bench: Workbench, case: Case, score: Score) -> bool:
     score.inserted += bool(ready.proposal.inserted)
     measured = apply(bench, ready, anyway=True).measurement or {}
     score.seconds.append(time.perf_counter() - begin)
+    score.processor.append(time.process_time() - busy)
     if measured["correlation"] is not None:
         score.correlations.append(measured["correlation"])
     score.changed += measured["changed"]
@@ -427,6 +430,7 @@ COLUMNS = {
     "r_worst_tenth": "r, worst tenth",
     "surprises": "surprises, %",
     "seconds": "s per edit",
+    "processor_seconds": "of processor",
     "refused": "refused",
     "inserted": "inserted",
 }

@@ -459,6 +459,8 @@ class Attention:
         places = {"query": view.query(first, first + new), "key": view.key(seen)}
         for head, source in self.looks:
             scores[:, head] = source((len(scores), new, seen), **places, **self._told(source, view))
+        for head, delta in self.changes.deltas.get((self.layer, "QK"), ()):
+            scores[:, head] += delta((len(scores), new, seen), **places)
         if new > 1:
             np.copyto(scores[..., -new:], -np.inf, where=np.tri(new, dtype=np.bool_).T & ~np.eye(new, dtype=np.bool_))
         return scores, softmax_sums(scores)

@@ -91,7 +91,7 @@ def make(bench: Workbench, made: Made, *, anyway: bool = False) -> Record:
 
 def opened(project: Project) -> Workbench:
     """A workbench for a project, whose program first learns how edits run if it was written before they could."""
-    emit(project.subject, project.directory)
+    _renew(project)
     return Workbench(project)
 
 
@@ -104,5 +104,11 @@ def undone(project: Project, wanted: Sequence[str]) -> list[Record]:
 
 def committed(project: Project, part: str, against: Path | None) -> Record:
     """Record a source that was changed by hand; see `commit`."""
-    emit(project.subject, project.directory)
+    _renew(project)
     return commit(project, part, against)
+
+
+def _renew(project: Project) -> None:
+    """Bring a program that was written before programs could hold edits up to date."""
+    if not (project.directory / "program" / "changes.py").is_file():
+        emit(project.subject, project.directory)

@@ -84,7 +84,7 @@ def carried(
         if layer > start.layer or start.before_neurons:
             read = _normed(model, f"{block}.ln_2", before[f"{at}.resid_mid"], change)
             driven = read @ model.weights[f"{block}.mlp.c_fc.weight"]
-            fired = _fired(model, before[f"{at}.pre"], driven, bent=bent)
+            fired = _fired(model, before, f"{at}.pre", driven, bent=bent)
             change = change + fired @ model.weights[f"{block}.mlp.c_proj.weight"]
     last = before[f"L{model.config.n_layer - 1:02d}.resid_post"]
     table = model.weights["wte.weight" if model.config.tied else "lm_head.weight"]
@@ -108,16 +108,16 @@ def _moved(model: Model, block: str, pattern: Float[Tensor, "batch head query ke
     return mixed @ model.weights[f"{block}.attn.c_proj.weight"]
 
 
-def _fired(model: Model, pre: Tensor, driven: Tensor, *, bent: bool) -> Tensor:
-    """The change of what neurons fire."""
-    act = ACTIVATION[model.config.activation]
+def _fired(model: Model, before: dict[str, Tensor], name: str, driven: Tensor, *, bent: bool) -> Tensor:
+    """The change of what neurons fire; their slopes are kept in `before`."""
+    act, pre = ACTIVATION[model.config.activation], before[name]
     if bent:
         return act(pre + driven) - act(pre)
-    with torch.enable_grad():
-        at = pre.detach().requires_grad_()
-        (slope,) = torch.autograd.grad(act(at).sum(), at)
-    found: Tensor = slope * driven
-    return found
+    if f"{name}.slope" not in before:
+        with torch.enable_grad():
+            at = pre.detach().requires_grad_()
+            (before[f"{name}.slope"],) = torch.autograd.grad(act(at).sum(), at)
+    return before[f"{name}.slope"] * driven
 
 
 # --- what an edit writes ----------------------------------------------------------------------------------------------

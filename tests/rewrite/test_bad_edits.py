@@ -1,0 +1,64 @@
+"""What cannot be edited is refused in one line, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cli_support import Workshop, pellucid
+
+TWO = "expected one of --fact"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ((), TWO),
+        (("--list", "--undo", "1"), TWO),
+        (("--fact", "w1", "w2", "--forget", "w1"), TWO),
+        (("--when", "w1", "--prefer", "w2"), "takes --prefer X and --over Y"),
+        (("--undo", "7"), "'7' is no edit; there are none"),
+        (("--undo", "x"), "'x' is no edit"),
+        (("--fact", "w1", "Rome"), "'Rome' is not in the vocabulary"),
+        (("--fact", "", "w2"), "is no prompt"),
+        (("--suppress", "w1 w2"), "is 2 tokens"),
+        (("--prefer", "w1 w2", "--over", "w3"), "is 2 tokens"),
+        (("--prefer", "w3", "--over", "w3"), "preferred over itself"),
+        (("--when", "Rome", "--prefer", "w3", "--over", "w4"), "'Rome' is not in the vocabulary"),
+    ],
+)
+def test_bad_input_is_one_line(workshop: Workshop, arguments: tuple[str, ...], complaint: str) -> None:
+    before = workshop.files()
+    assert complaint in pellucid("edit", workshop.made, *arguments).complaint()
+    after = workshop.files()
+    changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    assert not {name for name in changed if not name.startswith(("scratch", "evidence"))}
+
+
+def test_a_record_from_a_stranger_is_data(workshop: Workshop) -> None:
+    folder = workshop.made / "edits"
+    folder.mkdir()
+    for text in ("[]", "{", json.dumps({"number": "1", "parts": []}), json.dumps({"number": 1, "parts": [], "x": 1})):
+        (folder / "0001.json").write_text(text)
+        assert "no record of an edit" in pellucid("edit", workshop.made, "--list").complaint()
+
+
+def test_suppressed_tokens_are_not_said(workshop: Workshop) -> None:
+    answer = pellucid("edit", workshop.made, "--suppress", "w3", "--anyway", "--json")
+    assert answer.code == 0, answer.err
+    record = answer.json["record"]
+    assert record["parts"] == ["L01.MLP.B"]
+    assert pellucid("edit", workshop.made, "--list").out.startswith("0001")
+    said = pellucid("run", workshop.made, "w1 w2", "--tokens", "8").out
+    assert "w3" not in said.split()[2:]
+    assert pellucid("edit", workshop.made, "--undo", "0001").code == 0
+    assert not (workshop.made / "program" / "edits.py").exists()
+
+
+def test_dry_run_writes_nothing(workshop: Workshop) -> None:
+    answer = pellucid("edit", workshop.made, "--suppress", "w3", "--dry-run", "--json")
+    assert answer.code == 0, answer.err
+    assert answer.json["record"] is None
+    assert answer.json["prediction"]["positions"] >= 0
+    assert not (workshop.made / "edits").exists()
