@@ -10,7 +10,7 @@ import pytest
 from models import majority
 
 from pellucid.exact.model import Model
-from pellucid.match.weightless.boundaries import HARD, planes
+from pellucid.match.weightless.boundaries import HARD, handicaps, planes
 from pellucid.match.weightless.cases import Crossing, States
 from pellucid.match.weightless.decide import Score, acceptable
 from pellucid.match.weightless.language import Alphabet, Look
@@ -100,6 +100,22 @@ def test_the_smallest_token_that_is_seen_enough_of() -> None:
     seen = Seen(np.array([[0.1, 0.3, 0.4, 0.2], [0.5, 0.0, 0.5, 0.0]]))
     assert seen.least(0.7).tolist() == [1, 0]
     assert seen.least(1.0).tolist() == [2, 0]
+
+
+def test_handicaps_and_weights_are_those_that_decide() -> None:
+    draw = np.random.default_rng(0)
+    alphabet = Alphabet(("a", "b", "c", "<bos>"), (3,))
+    shares = np.concatenate([draw.dirichlet(np.ones(3), 3000), np.zeros((3000, 1))], 1)
+    for name, scores in (
+        ("HANDICAP", shares + np.array([0.2, 0.0, -0.2, -9.0])),
+        ("WEIGHT", shares * np.array([1.5, 1.0, 0.5, 0.0])),
+    ):
+        states = States({"look_0": Seen(shares)}, scores.astype(np.float32), "argmax")
+        table = np.array(handicaps(states, [Look("look_0", 0, (0,), ())], alphabet)[f"{name}_LOOK_0"])
+        seen = Seen(shares)
+        said = seen.best(table) if name == "HANDICAP" else seen.heaviest(table)
+        assert (said == scores.argmax(1)).mean() > 0.99
+        assert (seen.top == scores.argmax(1)).mean() < 0.9
 
 
 def test_the_token_seen_most_above_another() -> None:

@@ -6,13 +6,18 @@ it. A question is the plane on which a regression of that logit, on cases near t
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional
 
 from pellucid.match.weightless.cases import States
 from pellucid.match.weightless.emit import number_text
@@ -23,6 +28,7 @@ MOST_HANDICAPS = 60
 """Larger vocabularies get no handicaps: they would be a table."""
 NEAREST = 150
 UNIT = 1e-6
+SHARP = 100.0
 SOFT, HARD = 100.0, 10_000.0
 
 
@@ -62,11 +68,16 @@ def _margin(
     In a row of n tokens that a head sees alike, the smallest share is that of one token: so measured, one token more or
     less makes the same difference in every row, and a plane found on short rows holds for longer ones.
     """
+    from sklearn.exceptions import ConvergenceWarning  # type: ignore[import-untyped]
     from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
 
     unit = np.where(matrix > UNIT, matrix, np.inf).min(1, keepdims=True)
     fitted = LogisticRegression(C=hard, fit_intercept=False, class_weight="balanced", solver="newton-cholesky")
-    slope = fitted.fit(matrix / unit, above).coef_[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", ConvergenceWarning
+        )  # slopes grow without end where nothing is on the wrong side
+        slope = fitted.fit(matrix / unit, above).coef_[0]
     if ((matrix @ slope > 0) == above).mean() < 0.9:
         return None
     return _text(slope, axes)
@@ -119,40 +130,48 @@ def _sides(logit: np.ndarray) -> list[np.ndarray]:
 
 
 def handicaps(states: States, looks: Sequence[Look], alphabet: Alphabet) -> dict[str, tuple[float, ...]]:
-    """For each look, what every token's share is short of or ahead by, where the largest share is not what is said."""
+    """For each look, how tokens compete where the largest share is not what is said: handicaps, and weights.
+
+    A handicap is added to a token's share, a weight multiplies it.
+    """
     content = np.array([id for id in range(len(alphabet.texts)) if id not in alphabet.special])
     if states.kind == "set" or not 2 < len(content) <= MOST_HANDICAPS:
         return {}
     found = {}
+    said = states.logits[:, content].argmax(1)
     for look in looks:
-        if (fitted := _offsets(states.values[look.name].shares[:, content], states.logits[:, content])) is not None:
-            table = np.zeros(len(alphabet.texts))
+        shares = states.values[look.name].shares[:, content]
+        for name, fitted in zip(("HANDICAP", "WEIGHT"), _competing(shares, said), strict=True):
+            table = np.full(len(alphabet.texts), -1.0 if name == "HANDICAP" else 0.0)
             table[content] = fitted
-            table[list(alphabet.special)] = -1.0
-            found[f"HANDICAP_{look.name.upper()}"] = tuple(float(f"{value:.2g}") for value in table)
+            found[f"{name}_{look.name.upper()}"] = tuple(float(f"{value:.3g}") for value in table)
     return found
 
 
-def _offsets(
-    shares: Float[np.ndarray, "case token"], logits: Float[np.ndarray, "case token"]
-) -> Float[np.ndarray, " token"] | None:
-    """By how much each token is ahead of its share; None where logits do not grow with shares.
+def _competing(
+    shares: Float[np.ndarray, "case token"], said: Int[np.ndarray, " case"]
+) -> tuple[Float[np.ndarray, " token"], Float[np.ndarray, " token"]]:
+    """Handicaps, and weights, under which the token of the largest share is most often what is said.
 
-    A regression of the gap between the two largest logits on the gap between their shares, with an offset for every
-    token; cases where the gap is small count most, because there it decides.
+    Multinomial logistic regressions, `sharpness * (share + handicap)` and `sharpness * weight * share`.
     """
-    rows = np.arange(len(logits))
-    one, two = logits.argsort(1)[:, -2:].T
-    gap = logits[rows, two] - logits[rows, one]
-    weight = 1 / (0.2 * np.median(gap) + gap)
-    design = np.zeros((len(rows), 1 + shares.shape[1]))
-    design[:, 0] = shares[rows, two] - shares[rows, one]
-    design[rows, 1 + two] += 1
-    design[rows, 1 + one] -= 1
-    swap = np.where(np.random.default_rng(0).random(len(rows)) < 0.5, 1.0, -1.0)  # else every gap would be positive
-    design, gap = design * (swap * weight)[:, None], gap * swap * weight
-    solved = np.linalg.solve(design.T @ design + 1e-6 * len(rows) * np.eye(design.shape[1]), design.T @ gap)
-    if solved[0] <= 0:
-        return None
-    offset = solved[1:] / solved[0]
-    return np.asarray(offset - offset.mean())
+    x, y = torch.from_numpy(shares.astype(np.float32)), torch.from_numpy(said)
+    fitted = []
+    for added in (True, False):
+        sharp = torch.tensor(math.log(SHARP), requires_grad=True)
+        table = torch.zeros(shares.shape[1], requires_grad=True)
+        solver = torch.optim.LBFGS([sharp, table], max_iter=300, line_search_fn="strong_wolfe")
+
+        def loss(sharp: Tensor = sharp, table: Tensor = table, added: bool = added) -> Tensor:
+            scores = sharp.exp() * (x + table if added else x * (1 + table))
+            return functional.cross_entropy(scores, y) + 1e-4 * (table**2).sum()
+
+        def closure(solver: torch.optim.LBFGS = solver, loss: Callable[[], Tensor] = loss) -> Tensor:
+            solver.zero_grad()
+            value = loss()
+            value.backward()  # type: ignore[no-untyped-call]
+            return value
+
+        solver.step(closure)  # type: ignore[no-untyped-call]
+        fitted.append(table.detach().numpy().astype(float) + (0.0 if added else 1.0))
+    return fitted[0] - fitted[0].mean(), fitted[1] / fitted[1].mean()

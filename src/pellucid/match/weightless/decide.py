@@ -75,7 +75,7 @@ def decide(
     present = _present(fit.states, looks)
     linear = _planes(fit, looks, alphabet, present) if len(present) <= SMALL and looks else []
     texts = questions.questions(alphabet, present, looks, positions, linear)
-    tables = handicaps(fit.states, looks, alphabet)
+    tables = handicaps(fit.states.at(np.flatnonzero(fit.kind != "mixture")), looks, alphabet)
     answers, constants = questions.choices(alphabet, kind, fit.states.answer, looks, tables)
     fitting, tuning = (_cases(part, texts, answers, constants, alphabet, tables) for part in (fit, tune))
     varied = np.flatnonzero(fitting.features.std(1) > 0)

@@ -55,6 +55,10 @@ class Seen:
         """The token with the largest share after every token's `handicap` is added to it."""
         return (self.shares + np.asarray(handicap)).argmax(-1)
 
+    def heaviest(self, weight: Any) -> Any:
+        """The token with the largest share after every share is multiplied by the token's `weight`."""
+        return (self.shares * np.asarray(weight)).argmax(-1)
+
     @property
     def peak(self) -> Any:
         """The largest share."""

@@ -93,7 +93,9 @@ def choices(
     texts = [*(f"{look.name}.top" for look in looks), "token", *near]
     texts += [f"{look.name}.least({part})" for look in looks for part in PARTS if alphabet.numeric]
     texts += [f"{look.name}.above(token, {_largest(alphabet)})" for look in looks if alphabet.numeric]
-    texts += [f"{look.name}.best({table})" for look in looks for table in tables if table.endswith(look.name.upper())]
+    for look in looks:
+        own = [table for table in tables if table.endswith(look.name.upper())]
+        texts += [f"{look.name}.{'best' if table.startswith('HANDICAP') else 'heaviest'}({table})" for table in own]
     return [*(alphabet.names[id] for id in constants), *texts], [*constants, *([None] * len(texts))]
 
 

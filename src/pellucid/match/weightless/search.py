@@ -24,6 +24,8 @@ from pellucid.match.weightless.teacher import Read, read
 
 ROWS, HEAD_ROWS = 250, 80
 CROSSED, MIXED, LONGER, PROBE, RESET = 5000, 0.1, 1.0, 0.5, 0.25
+ANSWERS = 2000
+"""Where rows have few scored places there are more probes, so that these have so many answers."""
 EFFORTS = (Effort(0.01, 6), Effort(0.00001, 16), Effort(0.01, 6, sharp=3.0), Effort(0.002, 10))
 NEARLY = 0.9
 """If so many answers stay without positions, programs without them are tried as well."""
@@ -91,7 +93,9 @@ def probe_draws(rows: Split) -> tuple[tuple[list[Row], int], tuple[list[Row], in
 
 def probes_of(task: Task, rows: Sequence[Row], seed: int) -> list[Row]:
     """Probes that candidates are fitted or chosen on."""
-    return draw_probes(task, rows, min(ROWS, max(len(rows), HEAD_ROWS)), seed)
+    scored = max(1.0, float(np.mean([len(row.scored) for row in rows]))) if rows else 1.0
+    few = min(ROWS, max(len(rows), HEAD_ROWS))
+    return draw_probes(task, rows, max(few, int(ANSWERS / scored)), seed)
 
 
 def candidates(search: Search, seconds: float) -> Iterator[Candidate]:
