@@ -13,16 +13,13 @@ from pellucid.rewrite.edit import read_records
 from pellucid.rewrite.intent import fact, forget
 from pellucid.rewrite.workbench import Workbench
 
-OTHERS = {"Ada keeps a": " parrot", "Boris lives in": "", "As for Ada, the favourite food is": ""}
+OTHERS = ("Ada keeps a", "Boris lives in", "As for Ada, the favourite food is")
+"""Said of the same person in other relations, and of another in the same one."""
 WORDINGS = ("The home of Ada is in", "It was Monday. They say that the home of Ada is in", "Ada's home is in")
 
 
 def said(bench: Workbench, prompt: str, tokens: int = 3) -> str:
     """What the program itself goes on with."""
-    return bench.project.generate(prompt, tokens) if bench.known.get("reload") else _said(bench, prompt, tokens)
-
-
-def _said(bench: Workbench, prompt: str, tokens: int) -> str:
     ids = bench.model.ids(prompt)[0].tolist()
     start = len(ids)
     for _ in range(tokens):
@@ -114,5 +111,5 @@ def test_prediction_never_runs_the_edited_program(village: Workbench, monkeypatc
 
     monkeypatch.setattr(village.program.model, "extend", refuse)
     ready = predicted(village, proposal)
-    assert ready.forecast.change.change.abs().max() > 1
+    assert ready.proposal.margin > 1  # it is predicted to say so at the prompt and wherever it was tuned
     assert not village.program.model.plan.changes.moves  # and it holds no edit while predictions are made

@@ -15,9 +15,12 @@ from pellucid.listing.edits import PAGE, read_edits, without
 from pellucid.rewrite.edit import Record, find, next_number, read_records, standing, today, write_record
 from pellucid.rewrite.forecast import AGREE, Forecast, forecast, measure
 from pellucid.rewrite.hand import restore
-from pellucid.rewrite.intent import MARGIN, Proposal
+from pellucid.rewrite.intent import Proposal
 from pellucid.rewrite.predict import strengths
 from pellucid.rewrite.workbench import Workbench
+
+SURE = 1.0
+"""The least predicted margin, at every place that an edit was tuned on, with which it is sure to do what it is for."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ def predicted(bench: Workbench, proposal: Proposal) -> Ready:
     _refuse_conflict(bench, proposal)
     found = forecast(bench, proposal.ready(bench), bench.check, proposal.tokens, proposal.near(bench))
     doubts = []
-    if proposal.margin < MARGIN:
+    if proposal.margin < SURE:
         doubts.append(
             f"no strength is predicted to do it everywhere: the margin is {proposal.margin:+.1f} at the worst place"
         )

@@ -18,9 +18,10 @@ from pellucid.rewrite.source import Condition, Speech, function, helpers_of, pag
 from pellucid.rewrite.words import answer_ids, forms, prompt_ids, token_name, word_at
 from pellucid.rewrite.workbench import Text, Workbench
 
-MARGIN = 3.0
+MARGIN = 2.5
 """How far, in the predicted logits, what an edit says stands above all else at every place that it is tuned on."""
-STRONGEST = 400.0
+STRONGEST = 128.0
+"""Beyond it a write drowns what stands in the stream, and the margin grows no more."""
 RIVALS = 2
 """Tokens that an edit speaks against as well, where they stand in its way."""
 TUNED = 12
@@ -267,7 +268,10 @@ def _tuned(bench: Workbench, speech: Speech, rows: Sequence[list[int]], token: i
 def tuned(
     bench: Workbench, speech: Speech, text: Text, places: Iterable[tuple[int, int]], margin: Margin
 ) -> tuple[Speech, float]:
-    """The least strength at which `margin` of the predicted logits at `places` reaches `MARGIN`; found by bisection."""
+    """The least strength at which `margin` of the predicted logits at `places` reaches `MARGIN`; found by bisection.
+
+    Where none does, the one that comes nearest.
+    """
     (edit,) = ready(bench, [replace(speech, strength=1.0)])
     start = start_of(edit)
     pattern_name = f"L{edit.layer:02d}.pattern"
@@ -281,9 +285,16 @@ def tuned(
         change = carried(bench.model, before, start, write * strength)
         return margin(was + change[rows, at], was)
 
+    tried: list[tuple[float, float]] = []
     low, high = 0.0, 4.0
-    while reached(high) < MARGIN and high < STRONGEST:
+    while high <= STRONGEST:
+        tried.append((reached(high), high))
+        if tried[-1][0] >= MARGIN:
+            break
         low, high = high, 2 * high
+    else:
+        least, high = max(tried)
+        return replace(speech, strength=high), least
     while high - low > 0.05 * high:
         middle = (low + high) / 2
         low, high = (low, middle) if reached(middle) >= MARGIN else (middle, high)
