@@ -12,7 +12,7 @@ import torch
 from pellucid.base.errors import PellucidError
 from pellucid.base.files import write_text
 from pellucid.listing.edits import PAGE, read_edits, without
-from pellucid.rewrite.edit import Record, find, next_number, read_records, standing, today, write_record
+from pellucid.rewrite.edit import FOLDER, Record, find, next_number, read_records, standing, today, write_record
 from pellucid.rewrite.forecast import AGREE, Forecast, forecast, measure
 from pellucid.rewrite.hand import restore
 from pellucid.rewrite.intent import Proposal
@@ -70,7 +70,11 @@ def apply(bench: Workbench, ready: Ready, *, anyway: bool = False) -> Record:
         text=own, located=[site.to_dict() for site in proposal.located], prediction=ready.to_dict(bench),
     )  # fmt: skip
     write_record(directory, record)
-    write_page(bench, text)
+    try:
+        write_page(bench, text)
+    except BaseException:
+        (directory / FOLDER / f"{record.name}.json").unlink(missing_ok=True)
+        raise
     outcome = measure(bench, ready.forecast, proposal.tokens)
     record = replace(record, measurement=outcome.to_dict())
     write_record(directory, record)
