@@ -35,6 +35,16 @@ def test_judgement(full: dict[str, dict[str, Any]], quick: bool, passed: bool | 
     assert bool(verdict["reasons"]) is (passed is not True)
 
 
+def test_next_words_are_judged_by_themselves() -> None:
+    full = figures(0.5, 0.9)
+    full["overall"]["wer_16"] = full["overall"]["wer_16"] | {"value": 1.5, "high": 1.8}
+    verdict = judge(full, Gate(), quick=False)
+    assert (verdict["passed"], verdict["next_word"]) == (False, True)
+    full["overall"]["wer_next"] = full["overall"]["wer_next"] | {"high": 1.2}
+    assert judge(full, Gate(), quick=False)["next_word"] is False
+    assert judge(figures(0.5, 0.9), Gate(), quick=True)["next_word"] is None
+
+
 def test_unmeasured_is_not_passed() -> None:
     full = figures(0.0, 0.0)
     full["overall"]["wer_16"] = {"value": None, "low": None, "high": None, "n": 0}

@@ -10,28 +10,44 @@ from pellucid.match.manifest import Gate
 def judge(full: dict[str, dict[str, dict[str, Any]]], gate: Gate, *, quick: bool) -> dict[str, Any]:
     """Whether the figures `full` (`{overall|DOMAIN: {METRIC: {value, low, high, n}}}`) pass `gate`.
 
-    Returns `{passed: bool | None, limits, reasons}`; `passed` is None where something needed was not measured or where
-    fewer contexts were measured than the gate asks for (always so with `quick`) and nothing failed: a wide interval
-    fails only where there were enough of them to narrow it.
+    Returns `{passed, next_word, limits, reasons}`. `passed` is about both word error rates, `next_word` about that of
+    next words alone; either is None where something needed was not measured or where fewer contexts were measured than
+    the gate asks for (always so with `quick`) and nothing failed: a wide interval fails only where there were enough of
+    them to narrow it.
     """
+    limits = {"wer_next": gate.wer_next, "wer_16": gate.wer_16}
+    findings = {metric: _findings(full, metric, limit, gate) for metric, limit in limits.items()}
+    failed, missing = ([reason for found in findings.values() for reason in found[at]] for at in (0, 1))
+    quickly = ["This was a quick run."] if quick else []
+    missing += quickly
+    return {
+        "passed": _verdict(failed, missing),
+        "next_word": _verdict(findings["wer_next"][0], [*findings["wer_next"][1], *quickly]),
+        "limits": limits | {"domain": gate.domain, "contexts": gate.contexts},
+        "reasons": failed or missing,
+    }
+
+
+def _verdict(failed: list[str], missing: list[str]) -> bool | None:
+    return False if failed else None if missing else True
+
+
+def _findings(
+    full: dict[str, dict[str, dict[str, Any]]], metric: str, limit: float, gate: Gate
+) -> tuple[list[str], list[str]]:
+    """What fails in one word error rate, and what is missing to be sure of it."""
     failed: list[str] = []
     missing: list[str] = []
-    for metric, limit in (("wer_next", gate.wer_next), ("wer_16", gate.wer_16)):
-        entry = full["overall"].get(metric, {})
-        if entry.get("value") is None:
-            missing.append(f"{metric} is unmeasured.")
-            continue
-        enough = entry["n"] >= gate.contexts
-        if entry["high"] > limit and (enough or entry["value"] > limit):
-            failed.append(f"{metric}: upper 95 % bound {entry['high']:.2f} % is above {limit} %.")
-        if not enough:
-            missing.append(f"{metric} rests on {entry['n']:,} contexts, {gate.contexts:,} are needed.")
-        for domain, block in full.items():
-            value = block.get(metric, {}).get("value")
-            if domain != "overall" and value is not None and value > gate.domain:
-                failed.append(f"{metric} in {domain} is {value:.2f} %, above {gate.domain} %.")
-    if quick:
-        missing.append("This was a quick run.")
-    passed = False if failed else None if missing else True
-    limits = {"wer_next": gate.wer_next, "wer_16": gate.wer_16, "domain": gate.domain, "contexts": gate.contexts}
-    return {"passed": passed, "limits": limits, "reasons": failed or missing}
+    entry = full["overall"].get(metric, {})
+    if entry.get("value") is None:
+        return failed, [f"{metric} is unmeasured."]
+    enough = entry["n"] >= gate.contexts
+    if entry["high"] > limit and (enough or entry["value"] > limit):
+        failed.append(f"{metric}: upper 95 % bound {entry['high']:.2f} % is above {limit} %.")
+    if not enough:
+        missing.append(f"{metric} rests on {entry['n']:,} contexts, {gate.contexts:,} are needed.")
+    for domain, block in full.items():
+        value = block.get(metric, {}).get("value")
+        if domain != "overall" and value is not None and value > gate.domain:
+            failed.append(f"{metric} in {domain} is {value:.2f} %, above {gate.domain} %.")
+    return failed, missing

@@ -110,7 +110,8 @@ def gate_line(report: dict[str, Any]) -> Text:
         return Text(f"Gate: not decided. {' '.join(gate['reasons'])}", style="yellow")
     if gate["passed"]:
         return Text("Gate: passed.", style="bold green")
-    return Text(f"Gate: FAILED. {' '.join(gate['reasons'])}", style="bold red")
+    alone = " For next words alone it passes." if gate.get("next_word") else ""
+    return Text(f"Gate: FAILED. {' '.join(gate['reasons'])}{alone}", style="bold red")
 
 
 def scoreboard(report: dict[str, Any], domains_of: str = "full") -> RenderableType:
