@@ -17,6 +17,8 @@ from pellucid.match.weightless.language import Alphabet, Look, Program
 from pellucid.match.weightless.task import Answer
 
 LEAVES = 80
+FEWEST = 200
+"""Fewer longer rows say nothing: one of them would decide."""
 LEAST = 0.01
 """If fewer interventions on a value matter, it cannot be verified, and the program should not have it."""
 PRICES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
@@ -157,7 +159,7 @@ def _score(node: tree.Node, cases: tree.Cases, tune: Weighted, texts: Sequence[s
         shares.append(float(right[effective].mean()) if effective.sum() >= LEAST * mine.sum() else 0.0)
     rows, longer, probes = (
         float(np.average(right[tune.kind == kind], weights=cases.weight[tune.kind == kind]))
-        if (tune.kind == kind).any()
+        if (tune.kind == kind).sum() >= (FEWEST if kind == "longer" else 1)
         else 1.0
         for kind in ("row", "longer", "probe")
     )
