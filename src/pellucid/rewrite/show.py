@@ -11,6 +11,8 @@ from pellucid.rewrite.diff import Diff, Part
 from pellucid.rewrite.edit import Record
 from pellucid.rewrite.intent import Proposal
 
+SITES = 6
+"""Parts that are shown of those that an edit was located by."""
 LINES = 24
 """Lines of a part's difference that are shown."""
 METRICS = ("top1", "kl", "ce_gap", "wer_next", "wer_16")
@@ -56,16 +58,18 @@ def proposal_lines(proposal: Proposal, text: str) -> Iterator[str]:
     """Where an edit belongs, and what it will say."""
     yield proposal.what
     yield "located by attribution, then by putting each part to its mean in an exact run:"
-    for site in proposal.located:
+    for site in proposal.located[:SITES]:
         looks = f", looks at position {site.looks_at} ({site.attention:.0%})" if site.looks_at >= 0 else ""
         effect = f"estimate {site.estimate:+7.2f}   exact {site.effect:+7.2f}  ({site.share:4.0%})"
         yield f"  {site.part:<14} {effect}{looks}"
+    if len(proposal.located) > SITES:
+        yield f"  … and {len(proposal.located) - SITES} that carry less"
     if proposal.inserted:
         yield f"a part of its own is inserted: {proposal.inserted}"
     where = ", ".join(proposal.parts)
     yield f"in program/edits.py ({where}), tuned on {proposal.tuned} other places that ask the same:"
     yield ""
-    yield from (f"    {line}" for line in text.split("\n"))
+    yield from (f"    {line}".rstrip() for line in text.split("\n"))
     yield ""
 
 
