@@ -2,7 +2,8 @@
 
 An edit speaks for tokens along one direction of the residual stream, which follows from the weights: that in which the
 final norm and the unembedding tell these tokens from others, turned so that what reads the stream in between hears
-little of it. So an edit holds no vectors, and what it does to the logits is nearly what it writes.
+little of it (where nothing does, so that other tokens do). So an edit holds no vectors, and what it does to the logits
+is nearly what it writes.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class Directions:
             heard = self._neurons(range(layer if before_neurons else layer + 1, self.config.layers))
             heads = self._heads(range(layer + 1, self.config.layers))
             size = float(np.trace(heard))
-            whole = heard / size + HEARD * heads if size else heads
+            whole = heard / size + HEARD * heads if size else self._spread  # behind all of them: other tokens hear
             even = EVEN * np.eye(self.config.model)
             share = self.config.model / max(float(np.trace(whole)), 1e-9)
             inverse: Floats = np.linalg.inv(whole * share + even)

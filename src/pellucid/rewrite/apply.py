@@ -21,6 +21,8 @@ from pellucid.rewrite.workbench import Workbench
 
 SURE = 1.0
 """The least predicted margin, at every place that an edit was tuned on, with which it is sure to do what it is for."""
+ASTRAY = 0.2
+"""The share of predicted changes between other tokens than it names beyond which an edit does too much."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,9 @@ def predicted(bench: Workbench, proposal: Proposal) -> Ready:
         )
     if found.doubt > 1 - AGREE:
         doubts.append(f"neurons bend too much on the way: linear paths agree with them by r = {1 - found.doubt:.2f}")
+    changed, astray = int(found.changed.sum()), found.astray(proposal.tokens)
+    if astray > ASTRAY * changed:
+        doubts.append(f"{astray} of {changed} predicted changes are between tokens that it does not name")
     return Ready(proposal, found, tuple(doubts))
 
 

@@ -62,6 +62,12 @@ class Forecast:
         """Where the top token is predicted to change."""
         return (self.after.argmax(-1) != self.change.before.argmax(-1)) & self.change.text.inside
 
+    def astray(self, tokens: Sequence[int]) -> int:
+        """How many top tokens are predicted to change where none of `tokens` was said or is."""
+        was, now = self.change.before.argmax(-1), self.after.argmax(-1)
+        named = torch.tensor(tokens)
+        return int((self.changed & ~torch.isin(was, named) & ~torch.isin(now, named)).sum())
+
     def to_dict(self, bench: Workbench) -> dict[str, Any]:
         """As the record of an edit holds it."""
         places = changed_places(bench, self.change.text, self.change.before, self.after)

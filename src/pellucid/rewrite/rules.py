@@ -51,7 +51,7 @@ def rule(bench: Workbench, pattern: str, prefer: str, over: str) -> Proposal:
 
 
 def suppress(bench: Workbench, words: Sequence[str]) -> Proposal:
-    """Let the program never say these tokens: the last layer's bias speaks against them.
+    """Let the program hardly ever say these tokens: the last layer's bias speaks against them.
 
     Raises `PellucidError` for what is not one token.
     """
@@ -66,12 +66,12 @@ def suppress(bench: Workbench, words: Sequence[str]) -> Proposal:
     for token in tokens:
 
         def margin(after: Float[Tensor, "place vocab"], _: Float[Tensor, "place vocab"], at: int = token) -> float:
-            return float((after.max(1).values - after[:, at]).min())
+            return float((after.max(1).values - after[:, at]).quantile(0.1)) - 0.5 + MARGIN
 
         speech, reached = tuned(bench, Speech(address, (), (token_name(bench, token),), ()), text, places, margin)
         speeches.append(speech)
         least = min(least, reached)
-    what = f"Never says {', '.join(map(repr, words))}."
+    what = f"Does not say {', '.join(map(repr, words))}."
     asked = f"--suppress {' '.join(map(repr, words))}"
     return Proposal("suppress", what, asked, tuple(speeches), tuple(tokens), (), least, "", len(rows))
 
