@@ -27,7 +27,9 @@ SLACK = 0.0002
 ENOUGH, NEAR = 0.99, 0.003
 """On probes and under interventions a tree is good enough if it agrees so often, or nearly as often as any other."""
 FINE = 0.2
-"""What missing that costs, per share of agreement on rows."""
+"""What missing that costs."""
+MANY = 100
+"""What an answer of a row costs that is missed: rows have many, and all have to be right."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +59,7 @@ class Score:
     def total(self) -> float:
         """One number to compare candidates by."""
         short = sum(max(0.0, ENOUGH - share) for share in (self.probes, self.moved))
-        return self.rows - FINE * (1 - self.longer + short)
+        return 1 - MANY * (1 - self.rows) - FINE * (1 - self.longer + short)
 
 
 def acceptable(scores: Sequence[Score]) -> list[int]:

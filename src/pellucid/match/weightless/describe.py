@@ -15,6 +15,9 @@ def docstrings(program: Program, tried: Sequence[Interchange], layers: int) -> d
     """What each function replaces, and how well."""
     found = {entry.value: entry for entry in tried}
     notes = {look.name: _of_look(look, found.get(look.name)) for look in program.looks}
+    if program.walk:
+        learned = "Learned from what the model says, not found in it: it stands for the whole model and for none of its parts."
+        return {"state": f"The state after every token.\n\n{learned}", "answer": "What comes next."}
     replaced = " ".join(f"L{layer:02d}.N*.IN L{layer:02d}.N*.OUT" for layer in range(layers))
     inputs = "".join(f" {_evidence(entry)}" for entry in tried if entry.value in ("token", "position"))
     notes["answer"] = f"What comes next.\n\nReplaces {replaced} LNF and the unembedding.{inputs}"
@@ -60,6 +63,8 @@ def _clause(text: str, weight: float) -> str:
 
 def summary(program: Program) -> str:
     """One line for a table."""
+    if program.walk:
+        return f"an automaton of {len(program.walk.says)} states, learned from what the model says"
     looks = "; ".join(f"{look.name} looks {where(look)}" for look in program.looks)
     asked = len(program.questions)
     plural = "" if asked == 1 else "s"

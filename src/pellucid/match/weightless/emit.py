@@ -6,12 +6,13 @@ import ast
 import json
 import re
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from pellucid.listing.count import numbers
-from pellucid.match.weightless.language import Alphabet, Look, Program
+from pellucid.match.weightless.language import Alphabet, Look, Program, Walk
 from pellucid.match.weightless.tree import Node
 
 WIDTH = 118
@@ -32,19 +33,36 @@ def number_text(value: float) -> str:
 
 def program_text(program: Program, title: str) -> str:
     """`program.py`."""
-    body = "\n\n".join([*(_look(look, program) for look in program.looks), _answer(program)])
+    body = "\n\n".join([*(_look(look, program) for look in program.looks), *_state(program), _answer(program)])
     names = sorted({name for name in program.alphabet.names if re.search(rf"\b{re.escape(name)}\b", body)})
     ids = {name: program.alphabet.names.index(name) for name in names}
     constants = "\n".join(f"{name} = {id}" for name, id in sorted(ids.items(), key=lambda entry: entry[1]))
     constants += "".join(f"\n{name} = {_table(values)}" for name, values in program.tables.items())
-    looks = ", ".join(f'"{look.name}": {look.name}' for look in program.looks)
-    imports = "from .prelude import attend" if program.looks else ""
+    looks = ", ".join(f'"{name}": {name}' for name in _values(program))
+    imports = "from .prelude import attend" if program.looks else "from .prelude import follow" if program.walk else ""
     calls = [name for name in ("log", "maximum", "minimum") if re.search(rf"\b{name}\(", body)]
     numpy = f"from numpy import {', '.join(calls)}" if calls else ""
     head = "\n".join(line for line in (numpy, imports) if line)
     parts = [f'"""{plain(title)}', program.notes.get("", ""), '"""', "", head, "", constants, "", ""]
     text = "\n".join(parts) + "\n" + body + f"\n\n\nLOOKS = {{{looks}}}\n"
     return re.sub(r"\n{4,}", "\n\n\n", text)
+
+
+def _values(program: Program) -> list[str]:
+    return [look.name for look in program.looks] + (["state"] if program.walk else [])
+
+
+def _state(program: Program) -> list[str]:
+    """The table of an automaton, and the function that follows it."""
+    if program.walk is None:
+        return []
+    rows = [f"    {program.alphabet.names[token]}: {_states(after)}," for token, after in program.walk.after.items()]
+    lines = ["AFTER = {", *rows, "}", "", "", "def state(query, key, values):", *_docstring("state", program)]
+    return ["\n".join([*lines, '    return follow(values["token"], AFTER)']) + "\n"]
+
+
+def _states(states: Sequence[int]) -> str:
+    return "(" + ", ".join(map(str, states)) + ("," if len(states) == 1 else "") + ")"
 
 
 def _table(values: tuple[float, ...]) -> str:
@@ -88,9 +106,22 @@ def _term(text: str, weight: float, at: int) -> str:
 
 
 def _answer(program: Program) -> str:
-    arguments = ", ".join(["token", "position", *(look.name for look in program.looks)])
-    lines = [f"def answer({arguments}):", *_docstring("answer", program), *_branches(program, program.tree, 1)]
+    arguments = ", ".join(["token", "position", *_values(program)])
+    decided = _by_state(program, program.walk) if program.walk else _branches(program, program.tree, 1)
+    lines = [f"def answer({arguments}):", *_docstring("answer", program), *decided]
     return "\n".join(lines) + "\n"
+
+
+def _by_state(program: Program, walk: Walk) -> list[str]:
+    """What is said in each state; what is said in most states comes last, without a question."""
+    groups = {said: [state for state, other in enumerate(walk.says) if other == said] for said in walk.says}
+    *first, last = sorted(groups, key=lambda said: (len(groups[said]), said))
+    asked = [(f"    if state {_among(groups[said])}:", f"        return {program.choices[said]}") for said in first]
+    return [*(line for pair in asked for line in pair), f"    return {program.choices[last]}"]
+
+
+def _among(states: Sequence[int]) -> str:
+    return f"== {states[0]}" if len(states) == 1 else f"in {_states(states)}"
 
 
 def _branches(program: Program, node: Node, depth: int) -> list[str]:
@@ -122,9 +153,9 @@ def load(text: str) -> ModuleType:
     module = ModuleType("weightless_program")
     from pellucid.match.weightless import prelude
 
-    code = text.replace("from .prelude import attend", "")
+    code = re.sub(r"^from \.prelude import \w+$", "", text, flags=re.MULTILINE)
     scope: dict[str, Any] = vars(module)
-    scope["attend"] = prelude.attend
+    scope |= {"attend": prelude.attend, "follow": prelude.follow}
     exec(compile(code, "program.py", "exec"), scope)
     return module
 

@@ -43,11 +43,19 @@ class Look:
         return [f"L{self.layer:02d}.H{head:02d}.{side}" for head in self.heads for side in ("QK", "OV")]
 
 
+@dataclass(frozen=True)
+class Walk:
+    """An automaton: the state after each token by the state before, and the number of the answer in each state."""
+
+    after: dict[int, tuple[int, ...]]
+    says: tuple[int, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Program:
     """Looks in order of layers, and a tree whose questions and answers are expressions over values at a place.
 
-    `tables` are the named constants that these use.
+    `tables` are the named constants that these use. With a `walk` it is an automaton, and there are no looks.
     """
 
     alphabet: Alphabet
@@ -58,6 +66,7 @@ class Program:
     tree: Node
     tables: dict[str, tuple[float, ...]] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
+    walk: Walk | None = None
 
     def with_notes(self, notes: dict[str, str]) -> Program:
         """The same program, with what is known about its values."""

@@ -8,7 +8,7 @@ the places looked at. The answer at a place is decided from the token, the posit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,6 +91,15 @@ def attend(scores: Any, values: Mapping[str, Any], vocabulary: int, numbers: Map
     weights /= weights.sum(-1, keepdims=True)
     means = {name: (weights * np.broadcast_to(number, scores.shape)).sum(-1) for name, number in numbers.items()}
     return Seen(weights @ np.eye(vocabulary)[token], means)
+
+
+def follow(tokens: Any, after: Mapping[int, Sequence[int]]) -> Array:
+    """The state after every token, from state 0 on; tokens that `after` lacks change nothing."""
+    state, found = 0, []
+    for token in tokens:
+        state = after[int(token)][state] if int(token) in after else state
+        found.append(state)
+    return np.array(found)
 
 
 def run(

@@ -22,7 +22,7 @@ class Runner:
     def __init__(self, program: Program) -> None:
         self.text = program_text(program, "")
         self.module = load(self.text)
-        self.looks = [look.name for look in program.looks]
+        self.looks = list(self.module.LOOKS)
         self.alphabet, self.kind = program.alphabet, program.answer
 
     def values(self, row: np.ndarray, given: Given | None = None) -> dict[str, Any]:

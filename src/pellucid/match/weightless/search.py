@@ -12,12 +12,16 @@ import numpy as np
 
 from pellucid.exact.model import Model
 from pellucid.match.weightless import cases, heads
+from pellucid.match.weightless.automaton import learned
 from pellucid.match.weightless.boundaries import MOST_HANDICAPS
+from pellucid.match.weightless.comparisons import SMALL
 from pellucid.match.weightless.decide import Weighted, decide
 from pellucid.match.weightless.emit import count, program_text
 from pellucid.match.weightless.language import Alphabet, Look, Program
 from pellucid.match.weightless.looks import Effort, Group, Sight, fit_look, importance, pattern_of
+from pellucid.match.weightless.measure import match
 from pellucid.match.weightless.probes import draw_probes
+from pellucid.match.weightless.runner import Runner
 from pellucid.match.weightless.split import Split
 from pellucid.match.weightless.task import Row, Task, content
 from pellucid.match.weightless.teacher import Read, read
@@ -27,6 +31,8 @@ CROSSED, MIXED, LONGER, PROBE, RESET = 5000, 0.1, 1.0, 0.5, 0.25
 ANSWERS = 2000
 """Where rows have few scored places there are more probes, so that these have so many answers."""
 EFFORTS = (Effort(0.01, 6), Effort(0.00001, 16), Effort(0.01, 6, sharp=3.0), Effort(0.002, 10))
+FAILS, FALLBACK = 0.9, 0.05
+"""Where fewer tune rows match an automaton is learned; it is taken where it matches so many more."""
 NEARLY = 0.9
 """If so many answers stay without positions, programs without them are tried as well."""
 GOOD = 0.9998
@@ -110,8 +116,26 @@ def candidates(search: Search, seconds: float) -> Iterator[Candidate]:
 
 
 def best(search: Search, seconds: float) -> Candidate:
-    """The candidate of the highest score."""
-    return max(candidates(search, seconds), key=lambda candidate: candidate.score)
+    """The candidate of the highest score; an automaton where that fails many rows and an automaton does not."""
+    found = max(candidates(search, seconds), key=lambda candidate: candidate.score)
+    alphabet = Alphabet.of(search.task)
+    if len(content(search.task)) > SMALL or (matched := rows_matched(search, found.program)) >= FAILS:
+        return found
+    reads = (search.fit, first(search.fit, search.rows[0]))
+    walks = [walk for read in reads if (walk := learned(read, alphabet, search.task.answer))]
+    tries = [Candidate(walk, rows_matched(search, walk), count(program_text(walk, ""))) for walk in walks]
+    better = max(tries, key=lambda candidate: candidate.agreement, default=None)
+    return better if better and better.agreement >= matched + FALLBACK else found
+
+
+def rows_matched(search: Search, program: Program) -> float:
+    """The share of tune rows on which `program` says what the model says, everywhere."""
+    return match(Runner(program), first(search.tune, search.rows[1])).rows.value or 0.0
+
+
+def first(read: Read, size: int) -> Read:
+    """The first rows: those that are no probes."""
+    return Read(read.ids[:size], read.scored[:size], read.answer[:size], read.clear[:size])
 
 
 def groupings(search: Search) -> list[tuple[Group, ...]]:
