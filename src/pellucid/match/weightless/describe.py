@@ -16,7 +16,7 @@ def docstrings(program: Program, tried: Sequence[Interchange], layers: int) -> d
     found = {entry.value: entry for entry in tried}
     notes = {look.name: _of_look(look, found.get(look.name)) for look in program.looks}
     if program.walk:
-        learned = "Learned from what the model says, not found in it: it stands for the whole model and for none of its parts."
+        learned = "Learned from what the model says, not found in it: it stands for all of it, and for no part."
         return {"state": f"The state after every token.\n\n{learned}", "answer": "What comes next."}
     replaced = " ".join(f"L{layer:02d}.N*.IN L{layer:02d}.N*.OUT" for layer in range(layers))
     inputs = "".join(f" {_evidence(entry)}" for entry in tried if entry.value in ("token", "position"))
