@@ -15,12 +15,10 @@ from pellucid.listing.edits import PAGE, read_edits, without
 from pellucid.rewrite.edit import FOLDER, Record, find, next_number, read_records, standing, today, write_record
 from pellucid.rewrite.forecast import AGREE, Forecast, forecast, measure
 from pellucid.rewrite.hand import restore
-from pellucid.rewrite.intent import Proposal
+from pellucid.rewrite.intent import SURE, Proposal
 from pellucid.rewrite.predict import strengths
 from pellucid.rewrite.workbench import Workbench
 
-SURE = 1.0
-"""The least predicted margin, at every place that an edit was tuned on, with which it is sure to do what it is for."""
 ASTRAY = 0.2
 """The share of predicted changes between other tokens than it names beyond which an edit does too much."""
 

@@ -20,6 +20,10 @@ from pellucid.rewrite.workbench import Text, Workbench
 
 MARGIN = 2.5
 """How far, in the predicted logits, what an edit says stands above all else at every place that it is tuned on."""
+SURE = 1.0
+"""The least predicted margin with which an edit is sure to do what it is for."""
+CANDIDATES = 3
+"""Heads that are tried, where the first ones know what is asked rather than what is answered."""
 STRONGEST = 128.0
 """Beyond it a write drowns what stands in the stream, and the margin grows no more."""
 RIVALS = 2
@@ -156,20 +160,23 @@ def _step(
 ) -> _Step:
     """The edit that lets the program say `token` and not `old` behind `ids`, the last `n` of them its own answer."""
     row = torch.tensor([ids])
-    located = locate(bench, row, [len(ids) - 1], [old], [token])
-    head = located.head
-    if n and first is not None and first.speech.kind == "OV":  # the same head, if it still looks at the same
-        head = next((site for site in located.sites if site.part == first.speech.address), head)
-    if head is None or head.attention < TAKES or head.looks_at == 0:
+    located = locate(bench, row, [len(ids) - 1], [old])
+    heads = located.heads(TAKES)
+    if n and first is not None and first.speech.kind == "OV":  # the same head comes first, if it looks at anything
+        heads = [site for site in located.sites if site.part == first.speech.address] or heads
+    if not heads:
         return _inserted(bench, ids, token, old, located, says=says)
-    word, own = word_at(bench, ids, head.looks_at)
-    of = forms(bench, word, own)
-    asked, examples = _asked(bench, ids, n, head, word)
-    speech = Speech(
-        head.part, (token_name(bench, token),) if says else (), (token_name(bench, old),), asked, of
-    )  # fmt: skip
-    speech, margin = _tuned(bench, speech, [ids, *examples], token, old)
-    return _Step(speech, margin, located, len(examples), (token, old) if says else (old,), "")
+    found: list[_Step] = []
+    for head in heads[:CANDIDATES]:
+        word, own = word_at(bench, ids, head.looks_at)
+        asked, examples = _asked(bench, ids, n, head, word)
+        sides = (token_name(bench, token),) if says else (), (token_name(bench, old),)
+        speech = Speech(head.part, *sides, asked, forms(bench, word, own))
+        speech, margin = _tuned(bench, speech, [ids, *examples], token, old)
+        found.append(_Step(speech, margin, located, len(examples), (token, old) if says else (old,), ""))
+        if margin >= SURE:
+            break
+    return max(found, key=lambda step: step.margin)
 
 
 def _asked(

@@ -1,8 +1,9 @@
 """Where a behaviour is computed: attribution over all heads and neurons, then exact patching of those that it names.
 
-What is explained is a difference of logits behind given places: of what the program says there, and of what it should
-say. Gradients say what each head and neuron adds to it there beyond its mean over text; the largest are then put to
-their mean, one at a time, in exact runs of the program.
+What is explained are the log odds of what the program says behind given places. Gradients say what each head and
+neuron adds to them there beyond its mean over text; the largest are then put to their mean, one at a time, in exact
+runs of the program. A part that knows the answer changes it alone; one that knows the question changes all that could
+be said, which shows in the logits of all tokens.
 """
 
 from __future__ import annotations
@@ -32,13 +33,15 @@ MEAN_ROWS = 32
 class Site:
     """A part at the place in question: what gradients say it adds, what its mean in its place takes away, as a share.
 
-    For a head, the position that it takes most from, and that share of its attention.
+    `keeps` is the correlation of all logits with what they are then: near 1 where the answer alone was changed. For a
+    head, the position that it takes most from, and that share of its attention.
     """
 
     part: str
     estimate: float
     effect: float
     share: float
+    keeps: float
     looks_at: int = -1
     attention: float = 0.0
 
@@ -59,30 +62,33 @@ class Site:
 
 @dataclass(frozen=True)
 class Located:
-    """The parts that carry a difference of logits, the largest exact effect first."""
+    """The parts that carry log odds, the largest exact effect first."""
 
     margin: float
     sites: tuple[Site, ...]
 
-    @property
-    def head(self) -> Site | None:
-        """The head that carries most, if that is enough to speak of a place."""
-        heads = [site for site in self.sites if site.is_head and site.share >= SHARE]
-        return heads[0] if heads else None
+    def heads(self, attention: float = 0.0) -> list[Site]:
+        """The heads that carry enough to speak of a place, those first that carry the answer and not the question.
+
+        Those that take at least `attention` from one token, if there is one, and not the first.
+        """
+        found = [site for site in self.sites if site.is_head and site.share >= SHARE]
+        if attention:
+            found = [site for site in found if site.attention >= attention and site.looks_at > 0]
+        return sorted(found, key=lambda site: -site.effect * max(0.0, site.keeps))
 
 
-def locate(
-    bench: Workbench, ids: Int[Tensor, "batch pos"], at: Sequence[int], says: Sequence[int], over: Sequence[int]
-) -> Located:
-    """Find what makes the program say `says` rather than `over` behind the position `at` of each row of `ids`."""
+def locate(bench: Workbench, ids: Int[Tensor, "batch pos"], at: Sequence[int], says: Sequence[int]) -> Located:
+    """Find what makes the program say `says` behind the position `at` of each row of `ids`."""
     layers = range(model_of(bench.subject).config.n_layer)
     names = [f"L{layer:02d}.{name}" for layer in layers for name in ("z", "post")]
     rows, places = torch.arange(len(ids)), torch.tensor(at)
-    said, other = torch.tensor(says), torch.tensor(over)
+    said = torch.tensor(says)
 
     def margin(logits: Float[Tensor, "batch pos vocab"]) -> Float[Tensor, ""]:
         last = logits[rows, places]
-        return (last[rows, said] - last[rows, other]).mean()
+        others = last.scatter(1, said[:, None], -torch.inf)
+        return (last[rows, said] - others.logsumexp(-1)).mean()
 
     if not bench.means:
         text = bench.fit.take(range(min(MEAN_ROWS, len(bench.fit.ids))))
@@ -103,12 +109,23 @@ def locate(
         selected: dict[str, Any] = {"positions": sorted({*at}), "heads" if name.endswith("z") else "neurons": member}
         change = ablate(name, mean=_Held(bench.means), **selected)
         with torch.no_grad():
-            effect = whole - float(margin(trace(bench.subject, ids, changes=[change]).logits))
+            logits = trace(bench.subject, ids, changes=[change]).logits
+        effect = whole - float(margin(logits))
+        both = torch.stack([side[rows, places].flatten() for side in (run.logits.detach(), logits)])
         looks = (-1, 0.0)
         if name.endswith("z"):
             pattern = run.activations[f"{name[:3]}.pattern"][0, member, at[0]].detach()
             looks = int(pattern.argmax()), float(pattern.max())
-        sites.append(Site(_part(name, member), estimates[name, member], effect, effect / (whole or 1.0), *looks))
+        sites.append(
+            Site(
+                _part(name, member),
+                estimates[name, member],
+                effect,
+                effect / (whole or 1.0),
+                float(torch.corrcoef(both)[0, 1]),
+                *looks,
+            )
+        )
     return Located(whole, tuple(sorted(sites, key=lambda site: -abs(site.effect))))
 
 

@@ -35,7 +35,7 @@ def rule(bench: Workbench, pattern: str, prefer: str, over: str) -> Proposal:
             "decided; check the space at its beginning, or give another pattern"
         )
     text = rows_of(rows)
-    located = locate(bench, text.ids, ends, [old] * len(rows), [token] * len(rows))
+    located = locate(bench, text.ids, ends, [old] * len(rows))
     address, why = _address(bench, located)
     sides = (token_name(bench, token),), (token_name(bench, old),)
 
@@ -78,8 +78,8 @@ def suppress(bench: Workbench, words: Sequence[str]) -> Proposal:
 
 def _address(bench: Workbench, located: Located) -> tuple[str, str]:
     """The part that an edit belongs to, and why it is one of its own, if it is."""
-    if located.head is not None:
-        return located.head.part, ""
+    if heads := located.heads():
+        return heads[0].part, ""
     best = located.sites[0]
     layer = bench.model.config.n_layer - 1
     why = f"no head carries enough of it (most: {best.part} with {best.share:.0%})"
