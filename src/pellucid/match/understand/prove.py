@@ -46,7 +46,7 @@ def prove(student: Student, rows: Rows, seed: int = 0) -> Proof:
 
     A neuron's score is the correlation of the pre-activations, a head's the share of the total variation between its
     pattern and the uniform one that the source removes. Costs are second-order estimates (see `match/effect.py`); what
-    heads see and what neurons fire is taken from the subject's own, since each part is judged alone.
+    heads see is taken from the subject's own patterns, since each part is judged alone.
     """
     model, layers = student.model, range(student.model.config.n_layer)
     names = [f"L{layer:02d}.{name}" for layer in layers for name in ("pattern", "pre", "post")]
@@ -86,7 +86,6 @@ def _add(sums: _Sums, reading: Reading, batch: Recording, layer: int) -> None:
     uniform = causal(torch.zeros_like(said))
     reading.saw(layer, own)
     pre = reading.pre(layer)
-    reading.fired(layer, batch.values[f"{at}.post"])
     post = ACTIVATION[reading.student.model.config.activation](pre)
     a, b = (x.flatten(0, 1).double().cpu() for x in (batch.values[f"{at}.pre"], pre))
     sums.moments += torch.stack([x.sum(0) for x in (a, b, a * a, b * b, a * b)])
@@ -107,12 +106,10 @@ def worst_contexts(student: Student, rows: Rows, chosen: Collection[Address]) ->
     model, found = student.model, dict[Address, list[dict[str, Any]]]()
     for layer in range(model.config.n_layer):
         at, pres, saids, heads = f"L{layer:02d}", [], [], []
-        names = [f"L{n:02d}.{what}" for n in range(layer + 1) for what in ("pattern", "post")]
-        for batch in record(model, rows, [*names, f"{at}.pre"]):
+        for batch in record(model, rows, [f"L{n:02d}.pattern" for n in range(layer + 1)] + [f"{at}.pre"]):
             reading = Reading(student, batch.ids)
             for n in range(layer + 1):
                 reading.saw(n, batch.values[f"L{n:02d}.pattern"])
-                reading.fired(n, batch.values[f"L{n:02d}.post"])
             pres.append(batch.values[f"{at}.pre"])
             saids.append(reading.pre(layer))
             heads.append((batch.values[f"{at}.pattern"] - causal(reading.scores(layer))).abs().sum(-1) / 2)

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.match.levels import clusters
-from pellucid.match.understand.plan import BEND, COEFFICIENT, FAR, SEEN, TERM, Plan
-from pellucid.match.understand.student import PLACES, SHIFTS, Student, features
+from pellucid.match.understand.plan import BEND, COEFFICIENT, SEEN
+from pellucid.match.understand.student import PLACES, SHIFTS, Student
 
 MOST_LEVELS = 16
 """The most levels that a kind may have."""
@@ -26,36 +26,23 @@ def prices(student: Student, token_numbers: Float[Tensor, " vocab"]) -> dict[str
     """What every number that may be left out costs, by tensor; `token_numbers` are those of a token's text."""
     plan = student.plan
     found: dict[str, Tensor] = {"kinds": token_numbers[:, None]}
+    own = 1 + PLACES + SHIFTS * plan.kinds
     for name, tensor in student.tensors.items():
         match name.partition(".")[2]:
             case "curve":
-                found[name] = tensor.new_tensor(BEND)
-            case "offers" | "seeks.query" | "seeks.key":
-                found[name] = torch.where(about_far(plan, tensor.shape[-1]), FAR, TERM)
-            case "neurons" | "fired" | "primitives":
-                found[name] = tensor.new_tensor(COEFFICIENT)
-            case "seeks.bias" | "findings":
-                found[name] = tensor.new_tensor(TERM)
+                found[name] = tensor.new_tensor(float(BEND))
+            case "offers" | "seeks.query" | "seeks.key" | "neurons" | "primitives" | "seeks.bias":
+                found[name] = tensor.new_tensor(float(COEFFICIENT))
             case "values":
-                own = 1 + PLACES + features(plan, int(name[1:3]))
-                found[name] = tensor.new_full((len(tensor), 1), SEEN)
-                found[name][:own] = TERM
-                found[name][1 + PLACES : own, 0] = torch.where(about_far(plan, own - 1 - PLACES), FAR, TERM)
+                rows = torch.arange(len(tensor), device=tensor.device)
+                found[name] = torch.where(rows < own, float(COEFFICIENT), float(SEEN))[:, None]
     return {name: price.to(student.tensors[name]).expand_as(student.tensors[name]) for name, price in found.items()}
-
-
-def about_far(plan: Plan, count: int) -> Bool[Tensor, " feature"]:
-    """Which of the first `count` features of a place are about a token more than one step before it."""
-    at = torch.arange(count)
-    return (at >= 2 * plan.kinds) & (at < SHIFTS * plan.kinds)
 
 
 def held(student: Student, price: Mapping[str, Tensor]) -> float:
     """What all that is left of a student costs, biases included."""
     biases = sum(len(tensor) for name, tensor in student.tensors.items() if name.endswith(".bias") and tensor.ndim == 1)
-    return float(biases) + sum(
-        float((price[name] * (student[name] != 0)).sum()) for name in price if name in student.tensors
-    )
+    return biases + sum(float((price[name] * (student[name] != 0)).sum()) for name in price if name in student.tensors)
 
 
 def prune(student: Student, squares: Mapping[str, Tensor], price: Mapping[str, Tensor], allowed: float) -> None:

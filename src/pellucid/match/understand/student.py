@@ -1,11 +1,9 @@
-"""The student: where heads look and when neurons fire, as functions of kinds of tokens and of what was found before.
+"""The student: where heads look and when neurons fire, as functions of kinds of tokens and of what heads see.
 
-A *kind* gives every token a level. A *value* of a layer sums levels of the token here and of the two before it, what
-heads see (the levels of keys, averaged by the head's own pattern), and findings of the layer before; a neuron's
-pre-activation is a sum over the values of its layer. A *finding* sums the values of its layer and what its neurons then
-fire: it is known of a place behind the layer, where the heads of the next layer ask for it at query and key, and see
-it. A head's score is a curve of distances, plus what its key offers, plus products of what the query seeks with what
-the key offers, plus the named primitives. Embeddings, OV and OUT stay the subject's own.
+A *kind* gives every token a level. A head's score is a curve of distances, plus what its key's kinds offer, plus
+products of what the query seeks with what the key offers, plus the named primitives. A *value* of a layer sums levels
+of the token here and of the two before it, and what heads see: the levels of keys, averaged by the head's own pattern.
+A neuron's pre-activation is a sum over the values of its layer. Embeddings, OV and OUT stay the subject's own.
 
 All of it stands in few tensors and is differentiable; masks say which of their numbers are still there. The printed
 program computes the same to 1e-4 of its logits (tested).
@@ -43,10 +41,8 @@ class Student:
     """`tensors` by name, with `masks` of the same shapes (1 where a number is still there).
 
     `kinds` [vocab, kind]. For each layer: `L00.curve` [head, bend], `L00.primitives` [head, 3], `L00.offers`
-    [head, feature] (salience of keys), `L00.seeks.query`, `L00.seeks.key` [head, rank, feature], `L00.seeks.bias`
-    [head, rank], `L00.values` [term, value], `L00.neurons` [value, neuron], `L00.bias` [neuron]; for each but the last
-    `L00.findings` [value, finding] and `L00.fired` [neuron, finding]. The features of a place are its kinds, those of
-    the tokens before it, and the findings of the layer before; `Reading.terms` has the order of terms.
+    [head, kind, shift] (salience of keys), `L00.seeks.query`, `L00.seeks.key` [head, rank, kind, shift],
+    `L00.seeks.bias` [head, rank], `L00.values` [feature, value], `L00.neurons` [value, neuron], `L00.bias` [neuron].
     Once levelled, `levels` [level, kind] and `groups` [vocab, kind] take the place of `kinds`.
     """
 
@@ -85,75 +81,50 @@ class Student:
 
 
 class Reading:
-    """A student that reads some rows: kinds are looked up once, and what was found is kept for later layers."""
+    """A student that reads some rows: kinds are looked up once, and what heads saw is kept for later layers."""
 
     def __init__(self, student: Student, ids: Int[Tensor, "batch pos"]) -> None:
         self.student, self.ids = student, ids
         table, nothing = student.kinds(), student.model.n_vocab
-        self.levels = torch.cat([table[before(ids, steps, nothing)] for steps in range(SHIFTS)], -1)
+        self.levels = torch.stack([table[before(ids, steps, nothing)] for steps in range(SHIFTS)], 2)
         self.seen: dict[int, Tensor] = {}
-        self.said: dict[int, Tensor] = {}
-        self.found: dict[int, Tensor] = {}
-
-    def place(self, layer: int) -> Float[Tensor, "batch pos feature"]:
-        """What the heads of a layer may know of a place."""
-        return torch.cat([self.levels, self.found[layer - 1]], -1) if layer else self.levels
 
     def scores(self, layer: int) -> Float[Tensor, "batch head query key"]:
         """The pre-softmax scores of all heads of a layer."""
-        return scores_of(self.student, layer, self.ids, self.place(layer))
+        student, at, levels = self.student, f"L{layer:02d}", self.levels
+        steps = curves(self.ids.shape[1], bends(student.model.n_ctx), levels.device).to(levels)
+        scores = torch.einsum("hn,nqk->hqk", student[f"{at}.curve"], steps)[None]
+        scores = scores + torch.einsum("bkst,hts->bhk", levels, student[f"{at}.offers"])[:, :, None]
+        seeks = torch.einsum("bqst,hrts->bhqr", levels, student[f"{at}.seeks.query"])
+        seeks = seeks + student[f"{at}.seeks.bias"][None, :, None]
+        offers = torch.einsum("bkst,hrts->bhkr", levels, student[f"{at}.seeks.key"])
+        scores = scores + seeks @ offers.transpose(2, 3)
+        return scores + torch.einsum("hn,nbqk->bhqk", student[f"{at}.primitives"], primitives(self.ids).to(levels))
 
     def saw(self, layer: int, pattern: Float[Tensor, "batch head query key"]) -> Float[Tensor, "batch head query key"]:
         """Note what the heads of a layer see; `pattern` itself is not changed."""
-        there = self.levels[..., : self.student.plan.kinds]
-        there = torch.cat([there, self.found[layer - 1]], -1) if layer else there
-        self.seen[layer] = torch.einsum("bhqk,bkt->bqht", pattern, there)
+        found = torch.einsum("bhqk,bkt->bqht", pattern, self.levels[:, :, 0])
+        self.seen[layer] = found.flatten(2)
         return pattern
 
-    def terms(self, layer: int) -> Float[Tensor, "batch pos term"]:
-        """All that a value of a layer may sum: 1, its position, what is known of its place, and what heads see.
-
-        Heads of earlier layers see kinds, those of this layer kinds and findings.
-        """
+    def terms(self, layer: int) -> Float[Tensor, "batch pos feature"]:
+        """All that a value of a layer may sum."""
         batch, length = self.ids.shape
         at = torch.arange(length, device=self.levels.device).to(self.levels)
         places = torch.stack([(at == 0).to(at), (at + 1).log()], -1).expand(batch, -1, -1)
         ones = self.levels.new_ones(batch, length, 1)
-        earlier = [self.seen[n][..., : self.student.plan.kinds].flatten(2) for n in range(layer)]
-        return torch.cat([ones, places, self.place(layer), *earlier, self.seen[layer].flatten(2)], -1)
+        pieces = [ones, places, self.levels.flatten(2), *(self.seen[n] for n in range(layer + 1))]
+        return torch.cat(pieces, -1)
 
     def values(self, layer: int) -> Float[Tensor, "batch pos value"]:
         """The named values of a layer."""
-        if layer not in self.said:
-            self.said[layer] = self.terms(layer) @ self.student[f"L{layer:02d}.values"]
-        return self.said[layer]
+        values: Tensor = self.terms(layer) @ self.student[f"L{layer:02d}.values"]
+        return values
 
     def pre(self, layer: int) -> Float[Tensor, "batch pos neuron"]:
         """The pre-activations of all neurons of a layer."""
         at = f"L{layer:02d}"
         return self.values(layer) @ self.student[f"{at}.neurons"] + self.student[f"{at}.bias"]
-
-    def fired(self, layer: int, post: Float[Tensor, "batch pos neuron"]) -> Float[Tensor, "batch pos neuron"]:
-        """Find what is known behind a layer whose neurons fire `post`, which is not changed."""
-        at = f"L{layer:02d}"
-        if f"{at}.fired" in self.student.tensors:
-            self.found[layer] = self.values(layer) @ self.student[f"{at}.findings"] + post @ self.student[f"{at}.fired"]
-        return post
-
-
-def scores_of(
-    student: Student, layer: int, ids: Int[Tensor, "batch pos"], place: Float[Tensor, "batch pos feature"]
-) -> Float[Tensor, "batch head query key"]:
-    """The pre-softmax scores of all heads of a layer, from what is known of every place."""
-    at = f"L{layer:02d}"
-    steps = curves(ids.shape[1], bends(student.model.n_ctx), place.device).to(place)
-    scores = torch.einsum("hn,nqk->hqk", student[f"{at}.curve"], steps)[None]
-    scores = scores + (place @ student[f"{at}.offers"].T).transpose(1, 2)[:, :, None]
-    seeks = torch.einsum("bqf,hrf->bhqr", place, student[f"{at}.seeks.query"])
-    seeks = seeks + student[f"{at}.seeks.bias"][None, :, None]
-    offers = torch.einsum("bkf,hrf->bhkr", place, student[f"{at}.seeks.key"])
-    scores = scores + seeks @ offers.transpose(2, 3)
-    return scores + torch.einsum("hn,nbqk->bhqk", student[f"{at}.primitives"], primitives(ids).to(place))
 
 
 def edits(reading: Reading, layers: Iterable[int]) -> dict[str, Edit]:
@@ -163,7 +134,6 @@ def edits(reading: Reading, layers: Iterable[int]) -> dict[str, Edit]:
         found[f"L{layer:02d}.scores"] = instead(partial(reading.scores, layer))
         found[f"L{layer:02d}.pattern"] = partial(reading.saw, layer)
         found[f"L{layer:02d}.pre"] = instead(partial(reading.pre, layer))
-        found[f"L{layer:02d}.post"] = partial(reading.fired, layer)
     return found
 
 
@@ -172,15 +142,9 @@ def instead(make: Callable[[], Tensor]) -> Edit:
     return lambda _: make()
 
 
-def features(plan: Plan, layer: int) -> int:
-    """How much heads and values of a layer may know of a place."""
-    return plan.kinds * SHIFTS + (plan.findings if layer else 0)
-
-
-def terms(plan: Plan, heads: int, layer: int) -> int:
-    """How many terms a value of a layer may have."""
-    seen = plan.kinds * (layer + 1) + (plan.findings if layer else 0)
-    return 1 + PLACES + features(plan, layer) + heads * seen
+def features(plan: Plan, heads: int, layer: int) -> int:
+    """How many terms a value of a layer may have: one for its constant, its position, and the kinds it can know of."""
+    return 1 + PLACES + plan.kinds * (SHIFTS + heads * (layer + 1))
 
 
 def before(ids: Int[Tensor, "batch pos"], steps: int, nothing: int) -> Int[Tensor, "batch pos"]:
@@ -218,21 +182,18 @@ def new_student(model: Model, plan: Plan, kinds: Float[Tensor, "vocab kind"], se
     heads, bend = config.n_head, len(bends(model.n_ctx))
     found: dict[str, Tensor] = {"kinds": kinds}
     for layer in range(config.n_layer):
-        at, known = f"L{layer:02d}", features(plan, layer)
+        at = f"L{layer:02d}"
         found |= {
             f"{at}.curve": torch.zeros(heads, bend),
             f"{at}.primitives": torch.zeros(heads, PRIMITIVES),
-            f"{at}.offers": torch.zeros(heads, known),
-            f"{at}.seeks.query": 0.02 * torch.randn(heads, plan.rank, known, generator=generator),
-            f"{at}.seeks.key": 0.02 * torch.randn(heads, plan.rank, known, generator=generator),
+            f"{at}.offers": torch.zeros(heads, plan.kinds, SHIFTS),
+            f"{at}.seeks.query": 0.1 * torch.randn(heads, plan.rank, plan.kinds, SHIFTS, generator=generator),
+            f"{at}.seeks.key": 0.1 * torch.randn(heads, plan.rank, plan.kinds, SHIFTS, generator=generator),
             f"{at}.seeks.bias": torch.zeros(heads, plan.rank),
-            f"{at}.values": torch.zeros(terms(plan, heads, layer), plan.values),
+            f"{at}.values": torch.zeros(features(plan, heads, layer), plan.values),
             f"{at}.neurons": torch.zeros(plan.values, config.n_inner),
             f"{at}.bias": torch.zeros(config.n_inner),
         }
-        if layer + 1 < config.n_layer:
-            found[f"{at}.findings"] = torch.zeros(plan.values, plan.findings)
-            found[f"{at}.fired"] = torch.zeros(config.n_inner, plan.findings)
     tensors = {name: tensor.to(model.device, model.dtype) for name, tensor in found.items()}
     return Student(model, plan, tensors)
 

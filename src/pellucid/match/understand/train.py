@@ -24,20 +24,22 @@ from pellucid.base.files import atomic_path, sha256_text
 from pellucid.base.progress import track
 from pellucid.exact.model import Model
 from pellucid.match.record import batches
-from pellucid.match.understand.begin import first_student
+from pellucid.match.understand.begin import fit_patterns, fit_values
+from pellucid.match.understand.kinds import first_kinds
 from pellucid.match.understand.plan import STEP_TOKENS, Plan
-from pellucid.match.understand.prune import held, join_levels, prices, prune
-from pellucid.match.understand.student import Student, state
+from pellucid.match.understand.prune import join_levels, prices, prune
+from pellucid.match.understand.student import Student, new_student, state
 
 RATE = 1.5e-3
 BETAS = (0.9, 0.98)
 CLIP = 1.0
-PRUNE_EVERY = 10
+PRUNE_EVERY = 20
 JUDGE_EVERY = 0.04
 """How often tune text is consulted in the last phase, as a share of all steps."""
 SAVE_SECONDS = 120.0
-SURE = 2.0
-"""How much more a place counts where the subject is sure of the next token, than where anything may follow."""
+PATTERN_SHARE = 0.06
+"""Steps that patterns are fitted by themselves, as a share of all."""
+VALUE_ROWS_TOKENS = 100_000
 DIVERGED = 3.0
 """A loss of this many times its running mean counts as diverged."""
 
@@ -67,7 +69,7 @@ def train(
 ) -> tuple[Student, float]:
     """The trained student and its KL on `tune` rows, in nats per token. Goes on from `checkpoint` where that fits."""
     about = sha256_text(repr((plan, model.subject.weights_sha256, fit.shape, int(fit.sum()), seed)))
-    training = resume(model, plan, checkpoint, about) or begin(model, plan, fit, token_numbers, seed)
+    training = resume(model, plan, checkpoint, about) or begin(model, plan, fit, seed)
     batch, saved = max(1, STEP_TOKENS // fit.shape[1]), time.monotonic()
     for _ in track(range(training.step, plan.steps), "understanding"):
         reshape(training, token_numbers)
@@ -84,9 +86,12 @@ def train(
     return student, kl if best else kl_of(student, tune)
 
 
-def begin(model: Model, plan: Plan, fit: Rows, token_numbers: Float[Tensor, " vocab"], seed: int) -> Training:
-    """A student that was fitted part by part, to be trained as a whole."""
-    student = first_student(model, plan, fit, token_numbers, seed)
+def begin(model: Model, plan: Plan, fit: Rows, seed: int) -> Training:
+    """A student whose patterns and values are fitted one by one."""
+    kinds = first_kinds(model.weights["wte.weight"], fit, plan.kinds)
+    student = new_student(model, plan, kinds, seed)
+    fit_patterns(student, fit, max(1, int(PATTERN_SHARE * plan.steps)))
+    fit_values(student, fit[: max(2, VALUE_ROWS_TOKENS // fit.shape[1])])
     return Training(student, optimiser(student))
 
 
@@ -107,8 +112,9 @@ def reshape(training: Training, token_numbers: Float[Tensor, " vocab"]) -> None:
     elif plan.dense_until < step <= plan.pruned_at and (step % PRUNE_EVERY == 0 or step == plan.pruned_at):
         with torch.no_grad():
             price = prices(student, token_numbers)
-            now, rounds = held(student, price), 1 + (plan.pruned_at - step + PRUNE_EVERY - 1) // PRUNE_EVERY
-            allowed = plan.budget * max(1.0, now / plan.budget) ** (1 - 1 / rounds)
+            dense = sum(float(price[name].sum()) for name in price)
+            left = 1 - (step - plan.dense_until) / max(1, plan.pruned_at - plan.dense_until)
+            allowed = plan.budget + (max(dense, plan.budget) - plan.budget) * left**3
             prune(student, squares_of(training), price, allowed)
 
 
@@ -124,8 +130,7 @@ def advance(training: Training, ids: Int[Tensor, "batch pos"]) -> None:
     rate = training.rate * schedule(training.step, plan)
     with torch.no_grad():
         own = student.model.logits(ids).log_softmax(-1)
-        sure = 1 + SURE * own.amax(-1).exp().square()
-    loss = ((own.exp() * (own - student.logits(ids).log_softmax(-1))).sum(-1) * sure).sum() / sure.sum()
+    loss = (own.exp() * (own - student.logits(ids).log_softmax(-1))).sum(-1).mean()
     recent = training.losses[-50:]
     if not math.isfinite(float(loss.detach())) or (
         recent and float(loss.detach()) > DIVERGED * sum(recent) / len(recent)

@@ -7,7 +7,7 @@ measured of it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count
 
@@ -21,8 +21,6 @@ from pellucid.match.understand.student import PLACES, SHIFTS, Student, bends
 
 SHOWN = 3
 """Terms that a description names."""
-NAME = 48
-"""The most letters of a value's name, before the number that tells it from others."""
 _SIGNS = {
     ",": "comma", ".": "stop", ";": "semicolon", ":": "colon", "!": "exclamation", "?": "question", '"': "quote",
     "'": "apostrophe", "-": "dash", "(": "bracket", ")": "bracket", "\n": "newline", " ": "space",
@@ -53,29 +51,10 @@ def printed(student: Student) -> Student:
     for name, tensor in tensors.items():
         if name.endswith(".curve"):
             tensors[name] = _rounded(tensor / limits.to(tensor)) * limits.to(tensor)
-    found = replace(student, tensors=tensors, masks={})
-    for layer in reversed(range(student.model.config.n_layer)):
-        _forget_unread(found, layer)
-    return found
-
-
-def _forget_unread(student: Student, layer: int) -> None:
-    """Leave out the findings of a layer that the next layer does not read, and the values that nothing reads."""
-    at, tensors = f"L{layer:02d}", student.tensors
-    read = (tensors[f"{at}.neurons"] != 0).any(1)
-    if f"{at}.fired" in tensors:
-        after, plan = f"L{layer + 1:02d}", student.plan
-        asking = [tensors[f"{after}.{name}"][..., -plan.findings :] for name in ("offers", "seeks.query", "seeks.key")]
-        asked = torch.stack([(table != 0).flatten(0, -2).any(0) for table in asking]).any(0)
-        first, heads = 1 + PLACES + SHIFTS * plan.kinds, student.model.config.n_head
-        here = tensors[f"{after}.values"][first : first + plan.findings]
-        seen = tensors[f"{after}.values"][-heads * (plan.kinds + plan.findings) :]
-        seen = seen.reshape(heads, plan.kinds + plan.findings, -1)[:, plan.kinds :]
-        asked = asked | (here != 0).any(1) | (seen != 0).any(2).any(0)
-        for name in ("findings", "fired"):
-            tensors[f"{at}.{name}"] = tensors[f"{at}.{name}"] * asked
-        read = read | (tensors[f"{at}.findings"] != 0).any(1)
-    tensors[f"{at}.values"] = tensors[f"{at}.values"] * read
+        if name.endswith(".values"):
+            read = (tensors[name.replace(".values", ".neurons")] != 0).any(1)
+            tensors[name] = tensor * read
+    return replace(student, tensors=tensors, masks={})
 
 
 def _rounded(tensor: Tensor) -> Tensor:
@@ -91,11 +70,9 @@ def write_up(student: Student, token_text: TokenText) -> Printed:
     """The texts of a `printed` student."""
     kinds = kind_names(student, token_text)
     values, statements, names = [], {}, {}
-    known: list[str] = []
     for layer in range(student.model.config.n_layer):
-        writer = _LayerWriter(student, layer, kinds, known)
-        known = writer.finding_names
-        values.append(writer.values() | writer.findings())
+        writer = _LayerWriter(student, layer, kinds)
+        values.append(writer.values())
         for address, (name, sentence, text) in (*writer.heads(), *writer.neurons()):
             statements[address], names[address] = text, (name, sentence)
     return Printed(words_page(student, kinds, token_text), tuple(values), statements, names)
@@ -187,8 +164,6 @@ class _Term:
     weight: float
     code: str
     words: str
-    neuron: int | None = None
-    """What it multiplies, where that is a neuron."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight", rounded(self.weight))
@@ -201,90 +176,51 @@ class _Term:
 class _LayerWriter:
     """Prints what a student says of one layer."""
 
-    def __init__(self, student: Student, layer: int, kinds: Sequence[str], known: Sequence[str]) -> None:
-        """`known` are the names of the findings of the layer before, empty where they find nothing."""
-        self.student, self.layer, self.kinds, self.known = student, layer, kinds, known
+    def __init__(self, student: Student, layer: int, kinds: Sequence[str]) -> None:
+        self.student, self.layer, self.kinds = student, layer, kinds
         self.at = f"L{layer:02d}"
-        self.alive = [*(student.kinds() != 0).any(0).tolist(), *map(bool, known)]
-        values = [self._value_terms(number) for number in range(student.plan.values)]
-        self.value_names = self._named("", values)
-        found = (
-            [self._finding_terms(n) for n in range(student.plan.findings)]
-            if f"{self.at}.fired" in student.tensors
-            else []
-        )
-        self.finding_names = self._named("knows_", found)
+        self.alive = (student.kinds() != 0).any(0).tolist()
+        self.value_names = unique([self._value_name(n) for n in range(student.plan.values)])
 
     # --- values
 
     def values(self) -> dict[str, str]:
-        """The function of every value that a neuron or a finding reads, by its name."""
+        """The function of every value that a neuron reads, by its name."""
         found = {}
         for number, name in enumerate(self.value_names):
-            if name:
-                terms = self._value_terms(number)
-                body = _return([term.text for term in terms])
-                found[name] = _function("@value", name, self._asks(terms), _rises(terms), body)
+            terms = self._value_terms(number)
+            if terms and self._is_read(number):
+                asks = [
+                    ask for ask, code in (("here", "here."), ("seen", "seen(")) if any(code in t.code for t in terms)
+                ]
+                found[name] = _function("@value", name, ", ".join(asks), _rises(terms), terms)
         return found
 
-    def findings(self) -> dict[str, str]:
-        """The function of every finding that the next layer reads, by its name."""
-        found = {}
-        for number, name in enumerate(self.finding_names):
-            if name:
-                terms = self._finding_terms(number)
-                summed = [term for term in terms if term.neuron is None]
-                fires = {term.neuron: term.weight for term in terms if term.neuron is not None}
-                asks = [*(["fired"] if fires else []), *(term.code for term in summed)]
-                body = [
-                    *_fired(self.layer, fires),
-                    *_return([*(term.text for term in summed), *["fires"] * bool(fires)]),
-                ]
-                found[name] = _function("@value", name, asks, _rises(terms), body)
-        return found
+    def _is_read(self, number: int) -> bool:
+        return bool((self.student[f"{self.at}.neurons"][number] != 0).any())
 
     def _value_terms(self, number: int) -> list[_Term]:
         """What a value sums, the largest first; its constant comes last."""
-        column = self.student[f"{self.at}.values"][:, number].tolist()
+        column, kinds = self.student[f"{self.at}.values"][:, number].tolist(), len(self.kinds)
         codes = [("", ""), ("(here.position == 0)", "at the start"), ("log(here.position + 1)", "later in the text")]
-        alive = [True] * (1 + PLACES)
         for shift in range(SHIFTS):
             codes += [(f"{name}(here.{_PLACES[shift]})", f"{_WHERE[shift]} {name}") for name in self.kinds]
-        codes += [(name, name) for name in self.known]
-        alive += [*self.alive[: len(self.kinds)] * SHIFTS, *self.alive[len(self.kinds) :]]
         for layer in range(self.layer + 1):
             for head in range(self.student.model.config.n_head):
-                at, known = f"L{layer:02d}.H{head:02d}", self.known if layer == self.layer else []
-                codes += [(f"seen({layer}, {head}, {k})", f"where {at} sees {k}") for k in (*self.kinds, *known)]
-                alive += self.alive[: len(self.kinds) + len(known)]
+                codes += [
+                    (f"seen({layer}, {head}, {k})", f"where L{layer:02d}.H{head:02d} sees {k}") for k in self.kinds
+                ]
+        alive = [True] * (1 + PLACES) + self.alive * ((len(column) - 1 - PLACES) // kinds)
         terms = [_Term(weight, *code) for weight, code, on in zip(column, codes, alive, strict=True) if weight and on]
         return sorted(terms, key=lambda term: (not term.code, -abs(term.weight)))
 
-    def _finding_terms(self, number: int) -> list[_Term]:
-        """What a finding sums, the largest first: values, and neurons, whose terms have no code."""
-        values = self.student[f"{self.at}.findings"][:, number].tolist()
-        neurons = self.student[f"{self.at}.fired"][:, number].tolist()
-        terms = [_Term(w, name, name) for w, name in zip(values, self.value_names, strict=True) if w and name]
-        terms += [_Term(w, "", f"when {self.at}.N{n:04d} fires", n) for n, w in enumerate(neurons) if w]
-        return sorted(terms, key=lambda term: -abs(term.weight))
-
-    def _asks(self, terms: Sequence[_Term]) -> list[str]:
-        """What a value with these terms asks for."""
-        code = " ".join(term.code for term in terms)
-        plain = [ask for ask, sign in (("here", "here."), ("seen", "seen(")) if sign in code]
-        words = set(re.findall(r"\w+", code))
-        return [*plain, *(name for name in self.known if name and name in words)]
-
-    def _named(self, start: str, terms: Sequence[Sequence[_Term]]) -> list[str]:
-        """Names of values or findings from their strongest terms, `l1_after_like_he`; empty where there are none."""
-        said = []
-        for own in terms:
-            strongest = next((term for term in own if term.words), None)
-            words = re.sub(r"^l\d+_(knows_)?", "", strongest.words.lower()) if strongest else "nothing"
-            words = re.sub(r"[^a-z0-9]+", "_", words.replace("where ", "").replace("when ", "")).strip("_")
-            sign = "not_" if strongest and strongest.weight < 0 else ""
-            said.append(f"l{self.layer}_{start}{sign}{words}"[:NAME])
-        return [name if own else "" for name, own in zip(unique(said), terms, strict=True)]
+    def _value_name(self, number: int) -> str:
+        """From its strongest term: `l1_after_like_he_she`."""
+        terms = [term for term in self._value_terms(number) if term.code]
+        said = (
+            re.sub(r"[^a-z0-9]+", "_", terms[0].words.lower().replace("where ", "")).strip("_") if terms else "nothing"
+        )
+        return f"l{self.layer}_{'not_' if terms and terms[0].weight < 0 else ''}{said}"
 
     # --- neurons
 
@@ -293,9 +229,12 @@ class _LayerWriter:
         student = self.student
         weights = student[f"{self.at}.neurons"].T.tolist()
         bias = [rounded(b) for b in student[f"{self.at}.bias"].tolist()]
+        empty = {n for n in range(len(self.value_names)) if not self._value_terms(n)}
         for neuron, row in enumerate(weights):
             address = Address("IN", self.layer, neuron)
-            terms = [_Term(w, name, name) for w, name in zip(row, self.value_names, strict=True) if w and name]
+            terms = [
+                _Term(w, self.value_names[n], self.value_names[n]) for n, w in enumerate(row) if w and n not in empty
+            ]
             terms.sort(key=lambda term: -abs(term.weight))
             name = (
                 "_".join(["fires", *(("not_" if t.weight < 0 else "") + t.code for t in terms[:1])])
@@ -331,9 +270,10 @@ class _LayerWriter:
         sentence = self._sentence(curve, offers, products)
         summands = [*(term.text for term in own), *(text for text, _, _ in products)] or ["0.0"]
         body = [*lines, *_return(summands)]
-        told = [found for found in self.known if found and any(f"{found}(" in line for line in body)]
-        start = [f'@source("{address}")', *_define(name, ["query", "key", *told])]
-        return name, sentence, "\n".join([*start, *docstring([[sentence], [str(address)]]), *body])
+        text = "\n".join(
+            [f'@source("{address}")', f"def {name}(query, key):", *docstring([[sentence], [str(address)]]), *body]
+        )
+        return name, sentence, text
 
     def _curve(self, head: int) -> list[_Term]:
         limits = bends(self.student.model.n_ctx)
@@ -362,16 +302,13 @@ class _LayerWriter:
         terms = self._place_terms(self.student[f"{self.at}.seeks.query"][head, rank], "query")
         return [*terms, _Term(bias, "", "")] if bias else terms
 
-    def _place_terms(self, weights: Tensor, place: str) -> list[_Term]:
-        """Terms over the kinds of a place and of those before it, and over what was found there; by feature."""
-        codes = [
-            (f"{kind}({place}.{where})", f"{how}{kind}")
-            for where, how in zip(_PLACES, _FOLLOWS, strict=True)
-            for kind in self.kinds
-        ]
-        codes += [(f"{name}({place})", name) for name in self.known]
-        alive = [*self.alive[: len(self.kinds)] * SHIFTS, *self.alive[len(self.kinds) :]]
-        found = [_Term(w, *code) for w, code, on in zip(weights.tolist(), codes, alive, strict=True) if w and on]
+    def _place_terms(self, table: Tensor, place: str) -> list[_Term]:
+        """Terms over the kinds of a place and of those before it; `table` is [kind, shift]."""
+        found = []
+        for kind, weights in enumerate(table.tolist()):
+            for weight, where, how in zip(weights, _PLACES, _FOLLOWS, strict=True):
+                if self.alive[kind] and weight:
+                    found.append(_Term(weight, f"{self.kinds[kind]}({place}.{where})", f"{how}{self.kinds[kind]}"))
         return sorted(found, key=lambda term: -abs(term.weight))
 
     def _sentence(
@@ -407,35 +344,9 @@ def _rises(terms: Sequence[_Term]) -> str:
     return "; ".join(clauses or ["Is a constant"]) + (f"; and {more} smaller terms" if more else "") + "."
 
 
-def _function(decorator: str, name: str, asks: Sequence[str], sentence: str, body: Sequence[str]) -> str:
-    return "\n".join([decorator, *_define(name, asks), *docstring([[sentence]]), *body])
-
-
-def _define(name: str, asks: Sequence[str]) -> list[str]:
-    """The line that begins a function, on as many lines as it needs."""
-    line = f"def {name}({', '.join(asks)}):"
-    return [line] if len(line) <= WIDTH else [f"def {name}(", *_filled("    ", [f"{ask}," for ask in asks]), "):"]
-
-
-def _fired(layer: int, weights: Mapping[int, float]) -> list[str]:
-    """The statement that sums what neurons of a layer fire; none without neurons."""
-    entries = [f"{neuron}: {weight!r}" for neuron, weight in weights.items()]
-    line = f"    fires = fired({layer}, {{{', '.join(entries)}}})"
-    if not entries or len(line) <= WIDTH:
-        return [line] if entries else []
-    start = ["    fires = fired(", f"        {layer},", "        {"]
-    return [*start, *_filled("            ", [f"{entry}," for entry in entries]), "        },", "    )"]
-
-
-def _filled(indent: str, pieces: Sequence[str]) -> list[str]:
-    """The pieces on as few lines as they fit on."""
-    lines: list[str] = []
-    for piece in pieces:
-        if lines and len(lines[-1]) + len(piece) + 1 <= WIDTH:
-            lines[-1] += f" {piece}"
-        else:
-            lines.append(f"{indent}{piece}")
-    return lines
+def _function(decorator: str, name: str, arguments: str, sentence: str, terms: Sequence[_Term]) -> str:
+    body = _return([term.text for term in terms])
+    return "\n".join([decorator, f"def {name}({arguments}):", *docstring([[sentence]]), *body])
 
 
 def _return(summands: Sequence[str]) -> list[str]:
