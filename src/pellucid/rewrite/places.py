@@ -28,6 +28,8 @@ TAKES, ALONE = 0.5, 0.9
 BAND = (0.5, 0.95)
 """Between these cosines lies the widest gap, which parts the places that ask the same thing from all others."""
 FIELDS = ("donors", "signatures", "centre", "before", "where")
+FEWEST = 0.001
+"""The least share of all places that must lie above that gap: nothing that is asked is rarer."""
 BACK = 10
 """Tokens before a place that can tell what is asked there."""
 WRONG, LEAST = 10, 0.02
@@ -149,7 +151,8 @@ def alike(bench: Workbench, asked: Asked, ids: Int[Tensor, "one pos"]) -> Bool[T
     others = asked.signatures - asked.centre
     cosine = others @ own / (others.norm(dim=1) * own.norm())
     inside = torch.cat([cosine[(cosine > BAND[0]) & (cosine < BAND[1])], torch.tensor(BAND)]).sort().values
-    widest = int(inside.diff().argmax())
+    few = int((cosine >= BAND[1]).sum()) + torch.arange(len(inside) - 1).flip(0) < FEWEST * len(cosine)
+    widest = int(inside.diff().masked_fill(few, 0.0).argmax())
     same: Tensor = cosine > float(inside[widest : widest + 2].mean())
     return same
 
