@@ -68,7 +68,6 @@ def _margin(
     In a row of n tokens that a head sees alike, the smallest share is that of one token: so measured, one token more or
     less makes the same difference in every row, and a plane found on short rows holds for longer ones.
     """
-    from sklearn.exceptions import ConvergenceWarning  # type: ignore[import-untyped]
     from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
 
     unit = np.where(matrix > UNIT, matrix, np.inf).min(1, keepdims=True)
