@@ -73,9 +73,7 @@ def _margin(
     unit = np.where(matrix > UNIT, matrix, np.inf).min(1, keepdims=True)
     fitted = LogisticRegression(C=hard, fit_intercept=False, class_weight="balanced", solver="newton-cholesky")
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", ConvergenceWarning
-        )  # slopes grow without end where nothing is on the wrong side
+        warnings.simplefilter("ignore")  # slopes grow without end where nothing is on the wrong side
         slope = fitted.fit(matrix / unit, above).coef_[0]
     if ((matrix @ slope > 0) == above).mean() < 0.9:
         return None
