@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
-from pellucid.match.weightless.emit import count, lines
+from pellucid.match.weightless.emit import count, lines, program_text
 from pellucid.match.weightless.language import Alphabet, Look, Program, Term
 from pellucid.match.weightless.runner import Runner
 from pellucid.match.weightless.tree import Node
@@ -77,3 +78,14 @@ def test_tokens_get_names_that_are_identifiers_and_differ() -> None:
     assert len(set(names)) == 7
     assert all(name.isidentifier() for name in names)
     assert names[4] == "BOS"
+
+
+def test_long_questions_are_printed_over_several_lines() -> None:
+    wide = " + ".join(f"{0.1 + at} * look_0.share(A)" for at in range(12)) + " > 0"
+    long = replace(program(), questions=(wide, "look_1.top == token"))
+    text = program_text(long, "")
+    assert max(map(len, text.splitlines())) <= 120
+    assert count(text) == count(program_text(long, "a title"))
+    row = np.array([3, 0, 1, 0])
+    runner = Runner(long)
+    assert int(runner.answer(runner.values(row), 3)) in range(4)

@@ -130,7 +130,16 @@ def _branches(program: Program, node: Node, depth: int) -> list[str]:
         return [f"{indent}return {program.choices[node.leaf]}"]
     question = question_text(program.questions[node.feature], node.threshold)
     yes, no = node.above, node.below
-    return [f"{indent}if {question}:", *_branches(program, yes, depth + 1), *_branches(program, no, depth)]
+    return [*_if(question, indent), *_branches(program, yes, depth + 1), *_branches(program, no, depth)]
+
+
+def _if(question: str, indent: str) -> list[str]:
+    """The head of a branch, over several lines where one would be too long."""
+    if len(line := f"{indent}if {question}:") <= WIDTH:
+        return [line]
+    inner = indent + "    "
+    pieces = textwrap.wrap(question, WIDTH - len(inner), break_long_words=False, break_on_hyphens=False)
+    return [f"{indent}if (", *(inner + piece for piece in pieces), f"{indent}):"]
 
 
 def question_text(text: str, threshold: float) -> str:
