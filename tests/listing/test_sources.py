@@ -186,7 +186,7 @@ def test_a_broken_source_is_named(project: Project, code: str, said: str) -> Non
 
 def test_unknown_arguments_are_named(project: Project) -> None:
     project.source("L01.H01.QK", "0", "here")
-    with pytest.raises(SourceError, match="asks for here; a QK source may ask for key, query"):
+    with pytest.raises(SourceError, match="there is no value here; define it in an earlier layer"):
         project.load()
 
 

@@ -47,9 +47,9 @@ def village(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
         trust(root / "made")
         texts = split_corpus(*(story_corpus(lambda s=s: _stories(s), "stories", "village") for s in ("test", "train")))
         project = Project(root / "made", manifest, Model(subject), texts)
-        yield Workbench(project, rows=(80, 120))
+        yield Workbench(project, rows=(80, 240))
 
 
 def _stories(split: str) -> list[str]:
-    count = {"train": 220, "test": 220}[split]
+    count = {"train": 220, "test": 500}[split]
     return [story.text for story in Village().stories(split, 0, count)]  # type: ignore[arg-type]
