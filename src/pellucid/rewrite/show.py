@@ -20,7 +20,7 @@ METRICS = ("top1", "kl", "ce_gap", "wer_next", "wer_16")
 
 def diff_lines(found: Diff) -> Iterator[str]:
     """A difference to read."""
-    yield f"{len(found.parts)} parts changed"
+    yield f"{len(found.parts)} part{'' if len(found.parts) == 1 else 's'} changed"
     for part in found.parts:
         yield from _part(part)
     overall = found.changed["overall"]
