@@ -8,13 +8,12 @@ in the model, and a program that is one is never more than behavioural.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from pellucid.match.weightless.language import Alphabet, Program, Walk
-from pellucid.match.weightless.questions import choices
+from pellucid.match.weightless.questions import answer_text
 from pellucid.match.weightless.task import Answer
 from pellucid.match.weightless.teacher import Read
 from pellucid.match.weightless.tree import Node
@@ -84,18 +83,10 @@ def learned(read: Read, alphabet: Alphabet, kind: Answer) -> Program | None:
     name = {state: at for at, state in enumerate(kept)}
     tokens = sorted({token for state in kept for token in states.after[state]})
     after = {token: tuple(name[states.after[state].get(token, state)] for state in kept) for token in tokens}
-    texts, _ = choices(alphabet, kind, kinds, (), {})
-    order, _ = choices(alphabet, kind, given, (), {})
-    says = tuple(_text(kinds[max(states.says[state], 0)], kind, alphabet) for state in kept)
-    known = tuple(dict.fromkeys([*order, *texts, *says]))
+    says = [answer_text(alphabet, kind, kinds[max(states.says[state], 0)]) for state in kept]
+    known = tuple(dict.fromkeys(says))
     walk = Walk(after, tuple(known.index(text) for text in says))
     return Program(alphabet, kind, (), (), known, Node(0), walk=walk)
-
-
-def _text(answer: np.ndarray, kind: Answer, alphabet: Alphabet) -> str:
-    if kind != "set":
-        return alphabet.names[int(answer)]
-    return "{" + ", ".join(alphabet.names[id] for id in np.flatnonzero(answer)) + "}" if answer.any() else "()"
 
 
 def _prefixes(read: Read, numbers: dict[bytes, int]) -> _States:
@@ -144,5 +135,5 @@ def _fold(states: _States) -> list[int] | None:
     return kept
 
 
-def _children(states: _States, state: int) -> Iterator[tuple[int, int]]:
-    return iter([(state, token) for token in sorted(states.after[state])])
+def _children(states: _States, state: int) -> list[tuple[int, int]]:
+    return [(state, token) for token in sorted(states.after[state])]

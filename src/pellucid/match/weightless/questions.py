@@ -73,6 +73,13 @@ def _largest(alphabet: Alphabet) -> str:
     return alphabet.names[int(np.flatnonzero(alphabet.number >= 0)[-1])] if alphabet.numeric else ""
 
 
+def answer_text(alphabet: Alphabet, kind: Answer, answer: np.ndarray) -> str:
+    """An answer of the model as a program says it: a token, or a set of tokens."""
+    if kind != "set":
+        return alphabet.names[int(answer)]
+    return "{" + ", ".join(alphabet.names[id] for id in np.flatnonzero(answer)) + "}" if answer.any() else "()"
+
+
 def choices(
     alphabet: Alphabet, kind: Answer, given: np.ndarray, looks: Sequence[Look], tables: Mapping[str, Any]
 ) -> tuple[list[str], list[np.ndarray | int | None]]:
@@ -83,8 +90,7 @@ def choices(
     if kind == "set":
         rows, counts = np.unique(given, axis=0, return_counts=True)
         order = counts.argsort()[::-1][: 2 * MOST_CONSTANTS]
-        texts = ["{" + ", ".join(alphabet.names[id] for id in np.flatnonzero(rows[at])) + "}" for at in order]
-        return ["()" if text == "{}" else text for text in texts], [rows[at] for at in order]
+        return [answer_text(alphabet, kind, rows[at]) for at in order], [rows[at] for at in order]
     ids, counts = np.unique(given, return_counts=True)
     order = counts.argsort()[::-1]
     few = len(ids) <= MOST_CONSTANTS
