@@ -5,9 +5,10 @@ integer; a float of more than 9 digits counts the rest by started 16 bits as wel
 count where they are first used, once a file. Docstrings, addresses, `None` and `...` are free, and so are the first 256
 nodes of a source's syntax; beyond them every started 16 nodes count as one, so that operators cannot spell a table.
 
-A neuron that sums named values holds its bias, and two numbers a term: the coefficient, and which value it is. Values
-count as sources do, and a kind of tokens as the table that it is; each is shared out equally among all addresses that
-use it, directly or through values, and rounded up for each of them, so that the sum is never below what is there.
+A neuron that sums named values holds its bias, and two numbers a term: the coefficient, and which value it is. A wired
+part holds two a term likewise. Values count as sources do, and a kind of tokens as the table that it is; each is
+shared out equally among all addresses that use it, directly or through values, and rounded up for each of them, so that
+the sum is never below what is there.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pellucid.base.address import Address
 from pellucid.listing.content import imported_kinds, kinds_of
 from pellucid.listing.language import contents, definitions, reachable
 from pellucid.listing.parse import STORED, Listing, Page, Statement
+from pellucid.listing.wiring import Wires
 from pellucid.parts.lifted import lifted_numbers
 from pellucid.subject.gpt2 import GPT2Config
 
@@ -87,6 +89,8 @@ def _uses(listing: Listing) -> Iterator[tuple[Address, Collection[str], Collecti
             kinds = {kind for name in values for kind in listing.values[name].kinds}
             if statement.function:
                 kinds |= set(kinds_of(statement.function, defined, imported))
+            if statement.wires:
+                kinds |= set(statement.wires.kinds.values())
             if values or kinds:
                 yield address, values, kinds
 
@@ -115,10 +119,24 @@ def _count(page: Page, values: Collection[str]) -> tuple[dict[Address, int], dic
 
 
 def _without_function(statement: Statement) -> int:
-    """The numbers of one neuron that is constant, or that sums named values."""
+    """The numbers of one neuron that is constant, or that sums named values, or of a wired part."""
+    if statement.wires:
+        return _wired(statement.wires)
     if statement.form != "linear":
         return 1
     return literal(statement.bias) + sum(1 + literal(coefficient) for coefficient in statement.terms.values())
+
+
+def _wired(wires: Wires) -> int:
+    """The numbers of a wired part: two a term, its coefficient and which coordinate it is; three a wave."""
+    terms = sum(1 + literal(coefficient) for coefficient in wires.coefficients)
+    waves = sum(1 + literal(period) + literal(height) for _, period, height in wires.waves.values())
+    return terms + waves + len(wires.kinds) + (0 if wires.bias is None else literal(wires.bias))
+
+
+def count_stream(listing: Listing) -> int:
+    """The numbers in the names of coordinates, which belong to no part."""
+    return sum(map(literal, listing.stream.names)) if listing.stream else 0
 
 
 def numbers(node: ast.AST) -> int:

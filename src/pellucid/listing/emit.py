@@ -41,6 +41,8 @@ from pellucid.listing.parse import (
 from pellucid.listing.prelude import BESIDE
 from pellucid.listing.revalue import kept_values, revalue
 from pellucid.listing.revise import revise
+from pellucid.listing.wiring import PAGE as STREAM
+from pellucid.listing.wiring import read_stream
 from pellucid.parts.lifted import fewest_means
 from pellucid.subject.load import Subject
 
@@ -124,11 +126,12 @@ def write_content(
     words: str | None = None,
     values: Mapping[int, Sequence[str]] | None = None,
     statements: Mapping[Address, str | None] | None = None,
+    stream: str | None = None,
 ) -> Emission:
     """Write kinds of tokens, named values by layer, and statements that use them, all at once.
 
-    See `write_words`, `write_values` and `write_statements`. What is written fits together, or nothing is written:
-    raises `SourceError` naming file and line.
+    See `write_words`, `write_values` and `write_statements`; `stream` is the text of `stream.py`. What is
+    written fits together, or nothing is written: raises `SourceError` naming file and line.
     """
     listing = read_program(directory)
     changes: dict[str, str | None] = {str(address): text for address, text in (statements or {}).items()}
@@ -138,7 +141,7 @@ def write_content(
     for key, statement in listing.statements.items():
         if not statement.by_person and gone & {*statement.reads} - _needed(listing):
             changes.setdefault(key, None)
-    return _revise(listing, changes, names, words)
+    return _revise(listing, changes, names, words, stream)
 
 
 def write_constants(directory: Path, values: Mapping[Address, float]) -> Emission:
@@ -301,8 +304,9 @@ def _revise(
     changes: Mapping[str, str | None],
     values: Mapping[str, Sequence[str]] | None = None,
     words: str | None = None,
+    stream: str | None = None,
 ) -> Emission:
-    """Bring `changes`, the named `values` by page, and the text of `words.py` into `listing` wherever emission may."""
+    """Bring `changes`, named `values` by page, and the texts of `words.py` and `stream.py` in wherever emission may."""
     draft = _Draft()
     wanted: dict[str, dict[str, str | None]] = {}
     for key, text in changes.items():
@@ -329,8 +333,22 @@ def _revise(
             draft.kept += kept_values(page, values[name])
             page = revalue(page, values[name], needed)
         revised[name] = _described(listing, draft, revise(page, edits, kinds), edits)
+    listing = _streamed(listing, draft, stream)
     _check(listing, draft, revised, fresh)
     return draft.commit(listing.program)
+
+
+def _streamed(listing: Listing, draft: _Draft, text: str | None) -> Listing:
+    """`listing` with another text of `stream.py`, unless a person wrote the one that is there."""
+    if text is None:
+        return listing
+    if listing.stream and listing.stream.by_person:
+        draft.kept.append(STREAM)
+        return listing
+    draft.hashes[STREAM] = digest(text)
+    if listing.stream is None or listing.stream.text != text:
+        draft.files[STREAM] = text
+    return replace(listing, stream=read_stream(listing.program / STREAM, text))
 
 
 def _described(listing: Listing, draft: _Draft, page: Page, edits: Collection[str]) -> Page:
@@ -374,6 +392,6 @@ def _check(listing: Listing, draft: _Draft, revised: dict[str, Page], words: con
         draft.hashes[WORDS] = digest(text)
         if listing.words is None or listing.words.text != text:
             draft.files[WORDS] = text
-    if words or any(page.values or any(s.reads for s in page.statements) for page in revised.values()):
+    if words or any(page.values or any(s.reads or s.wires for s in page.statements) for page in revised.values()):
         after = replace(listing, pages=revised, statements=collect(revised, listing.config.shape), words=words)
         check_listing(after)

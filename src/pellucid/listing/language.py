@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from typing import TypeGuard
 
 from pellucid.base.errors import SourceError
-from pellucid.listing import prelude
+from pellucid.listing import prelude, wires
 from pellucid.listing.values import read_fired, read_seen
 
 STATEMENTS = frozenset(
     {"raw", "source", "value", "kind", "constants", "linear", "lifted", "channels", "mean", "means", "edit", "base"}
 )
-CALLED = STATEMENTS - {"source", "value", "kind", "edit", "base"}
+CALLED = (STATEMENTS - {"source", "value", "kind", "edit", "base"}) | (frozenset(wires.__all__) - {"coordinates"})
 """Those that are calls at the top of a page."""
 WORDS = frozenset(prelude.__all__) - STATEMENTS
 """What the prelude gives to sources."""
@@ -159,6 +159,10 @@ class _Checker:
                 for alias in node.names:
                     if alias.name not in prelude.__all__ or alias.asname:
                         yield node.lineno, f"the prelude has no {ast.unparse(alias)} to import"
+            case ast.ImportFrom(module="wires", level=1):
+                for alias in node.names:
+                    if alias.name not in wires.__all__ or alias.asname:
+                        yield node.lineno, f"wires.py has no {ast.unparse(alias)} to import"
             case ast.ImportFrom(module="words", level=1):
                 for alias in node.names:
                     if alias.asname or (self.kinds is not None and alias.name not in self.kinds):
@@ -168,7 +172,7 @@ class _Checker:
             case ast.Import() | ast.ImportFrom():
                 yield (
                     node.lineno,
-                    f"`{ast.unparse(node)[:60]}`: only the prelude may be imported, or .words",
+                    f"`{ast.unparse(node)[:60]}`: only the prelude may be imported, or .wires and .words",
                 )
             case ast.Expr(value=ast.Call(func=ast.Name(id=name))) if name in CALLED | (self.decorators & {"base"}):
                 return  # the reader of statements has checked it

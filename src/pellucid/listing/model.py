@@ -5,6 +5,7 @@ What the parts of a layer run is written in `layer_00.py` and so on; `parts.py` 
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -39,9 +40,8 @@ class Model:
     n_vocab = CONFIG.vocabulary
 
     def __init__(self, source_only: str | None = None):
-        weights = read_weights(PROJECT / "weights.safetensors", SUBJECT)
         self.vocabulary = Vocabulary()
-        self.plan = Plan(CONFIG, weights, source_only, PROJECT)
+        self.plan = Plan(CONFIG, partial(read_weights, PROJECT / "weights.safetensors", SUBJECT), source_only, PROJECT)
         self.embed = Embedding(self.plan)
         self.layers = [(Attention(self.plan, n), MLP(self.plan, n)) for n in range(CONFIG.layers)]
         self.norm = Norm(self.plan, "LNF", "ln_f")

@@ -17,7 +17,8 @@ from pellucid.subject.gpt2 import GPT2Config
 from pellucid.subject.tokenizer import Tokenizer
 
 VERBATIM = {
-    name: name for name in ("prelude.py", "runtime.py", "parts.py", "values.py", "changes.py", "vocabulary.py")
+    name: name
+    for name in ("prelude.py", "runtime.py", "parts.py", "values.py", "wires.py", "changes.py", "vocabulary.py")
 } | {"main.py": "__main__.py"}
 """Files of this folder that every program has, and what they are called there."""
 

@@ -22,12 +22,14 @@ from pellucid.listing.content import Kind, Value, Words
 from pellucid.listing.edits import Edits, read_edits
 from pellucid.listing.language import check, definitions, is_value, told
 from pellucid.listing.prelude import BESIDE
+from pellucid.listing.wiring import PAGE as STREAM
+from pellucid.listing.wiring import WIRES, Stream, Wires, check_wires, read_stream, read_wires
 from pellucid.parts.lifted import LIFTED_SHARE, fewest_means, fewest_readers, lifted_numbers, most_rank
 from pellucid.parts.part import Form as PartForm
 from pellucid.parts.part import count
 from pellucid.subject.gpt2 import GPT2Config
 
-Form = Literal["raw", "source", "constants", "linear", "lifted", "channels", "mean", "means"]
+Form = Literal["raw", "source", "constants", "linear", "lifted", "channels", "mean", "means", "wired"]
 STORED: tuple[Form, ...] = ("lifted", "channels", "mean", "means")
 """What a lifted part says: its vectors are data."""
 
@@ -69,6 +71,8 @@ class Statement:
     """Of a function that says where a head looks: the named values that it asks for."""
     uses: str = ""
     """A hash of the named values and kinds that it uses, empty where there are none: what it says depends on them."""
+    wires: Wires | None = None
+    """What a wired part reads and writes."""
     by_person: bool = True
 
     @property
@@ -151,6 +155,8 @@ class Listing:
     """`words.py`, None where there is none."""
     edits: Edits | None = None
     """`edits.py`, None where there is none."""
+    stream: Stream | None = None
+    """`stream.py`, None where there is none."""
 
     @property
     def kinds(self) -> dict[str, Kind]:
@@ -255,7 +261,9 @@ def order(key: str) -> tuple[int, ...]:
         return (*Address(kind, int(rest[1]))._order[:2], int(kind == "OUT"), 1 << 31)
     address = Address.parse(key)
     layer, stage, index, second = address._order
-    return (layer, stage, int(address.kind == "OUT"), index, second)
+    if address.kind == "OUT":  # behind when the neuron fires
+        return (*order(str(replace(address, kind="IN")))[:4], 1)
+    return (layer, stage, 0, index, second)
 
 
 def read_program(directory: Path) -> Listing:
@@ -286,6 +294,8 @@ def check_listing(listing: Listing) -> None:
     for name, page in listing.pages.items():
         _check(page.text, name, kinds)
     content.check_values((v for page in listing.pages.values() for v in page.values), kinds, listing.config.shape)
+    wired = {key: (s.place, s.wires) for key, s in listing.statements.items() if s.wires}
+    check_wires(wired, listing.stream, kinds)
     for statement in listing.statements.values():
         for name in statement.reads:
             value = listing.values.get(name)
@@ -317,7 +327,7 @@ def read_listing(program: Path) -> Listing:
     hashes = read_record(program)
     names = ["embedding.py", *(f"layer_{layer:02d}.py" for layer in range(config.n_layer))]
     pages = {name: read_page(program / name, hashes) for name in names}
-    said = collect(pages, config.shape), read_words(program, hashes), read_edits(program)
+    said = collect(pages, config.shape), read_words(program, hashes), read_edits(program), read_names(program, hashes)
     listing = Listing(program, subject, config, pages, *said)
     return replace(listing, statements=_with_uses(listing)) if listing.words or listing.values else listing
 
@@ -334,6 +344,8 @@ def _with_uses(listing: Listing) -> dict[str, Statement]:
             kinds = {kind for name in values for kind in listing.values[name].kinds}
             if statement.function:
                 kinds |= set(content.kinds_of(statement.function, defined, imported))
+            if statement.wires:
+                kinds |= set(statement.wires.kinds.values())
             used = [*(("value", name) for name in values), *(("kind", name) for name in sorted(kinds))]
             if used:
                 found[key] = replace(statement, uses=digest(" ".join(held.get(entry, "") for entry in used)))
@@ -347,6 +359,15 @@ def read_words(program: Path, hashes: Mapping[str, set[str]]) -> Words | None:
         return None
     text = path.read_text(encoding="utf-8")
     return replace(content.read_words(path, text), by_person=digest(text) not in hashes.get(content.PAGE, set()))
+
+
+def read_names(program: Path, hashes: Mapping[str, set[str]]) -> Stream | None:
+    """The names of the coordinates of the program in the folder `program`; None where it has no `stream.py`."""
+    path = program / STREAM
+    if not path.is_file():
+        return None
+    text = path.read_text(encoding="utf-8")
+    return replace(read_stream(path, text), by_person=digest(text) not in hashes.get(STREAM, set()))
 
 
 def collect(pages: dict[str, Page], shape: Shape) -> dict[str, Statement]:
@@ -435,6 +456,11 @@ def read_statement(node: ast.stmt, page: Page) -> Statement | None:
         case "linear":
             key, bias, terms = _sum(call, name)
             return Statement(key, "linear", page.path, node.lineno, end, text, bias=bias, terms=terms)
+        case what if what in WIRES:
+            key, wires = read_wires(call, name)
+            _kind(key, name, call.lineno)
+            says = wires.says or None
+            return Statement(key, "wired", page.path, node.lineno, end, text, docstring=says, wires=wires)
         case "lifted" | "channels" | "mean" | "means":
             return replace(read_stored(call, name), file=page.path, line=node.lineno, end=end, text=text)
         case _:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
@@ -33,6 +34,8 @@ from .prelude import (
 )
 from .runtime import ACTIVATIONS, Config, Function, in_blocks, layer_norm, matmul, softmax_sums
 from .values import Sum, Sums, Told, Values, check_asked, check_sum, layer_of
+from .vocabulary import Vocabulary
+from .wires import woven
 
 QUERIES = 64  # queries whose scores are computed at a time: no more keys than they can see, and they stay in the cache
 
@@ -109,12 +112,16 @@ class Plan:
     no source then is its mean. Lifted parts have none. None runs the full program.
     """
 
-    def __init__(self, config: Config, weights: dict[str, Floats], source_only: str | None, directory: Path):
+    def __init__(
+        self, config: Config, weights: Callable[[], dict[str, Floats]], source_only: str | None, directory: Path
+    ):
         off = {None: (), "code": ("QK", "IN"), "all": ("QK", "IN", "OV", "OUT", "TOK", "POS")}
         if source_only not in off:
             raise ProgramError(f'source_only is {source_only!r}; it may be None, "code" or "all"')
-        self.config, self.weights, self.off = config, weights, off[source_only]
+        self.config, self.off = config, off[source_only]
         self.dropped, self.patterns = dropped_residuals(directory / "parts.toml")
+        if (Path(__file__).parent / "stream.py").is_file():
+            import_module(".stream", __package__)
         import_module(".embedding", __package__)
         for layer in range(config.layers):
             import_module(f".layer_{layer:02d}", __package__)
@@ -122,8 +129,20 @@ class Plan:
             import_module(".edits", __package__)
         for statement in STATEMENTS.values():
             self._check(statement)
-        self.changes = Changes(config, weights)
+        wired = [key for key, found in STATEMENTS.items() if found.form == "wired" and self._is_alone(key)]
+        self.weights = woven(config, {} if len(wired) == self._addresses else weights(), wired, Vocabulary)
+        self.changes = Changes(config, self.weights)
         self.rebase()
+
+    @property
+    def _addresses(self) -> int:
+        """How many addresses the model has."""
+        config = self.config
+        return config.layers * (4 + 2 * config.heads + 2 * config.neurons) + 3 + (not config.tied)
+
+    def _is_alone(self, address: str) -> bool:
+        """Whether a part runs without its residual."""
+        return address.rpartition(".")[2] in self.off or self._is_dropped(address)
 
     def rebase(self) -> None:
         """Find out which parts run raw + (source − base), after edits by hand."""
@@ -254,6 +273,8 @@ class Plan:
         """Raw, lifted, mean, constant or function, by form and residual."""
         kind = address.rpartition(".")[2]
         source = Source(statement) if statement.function else None
+        if statement.form == "wired":
+            return "raw"  # from weights that are as it says where its residual is off
         if statement.form == "raw" or (self.off and statement.form in ("lifted", "mean", "means")):
             return "mean" if kind in self.off else "raw"
         edited = address in BASES and BASES[address].function is None  # it was raw: raw + (source − raw)

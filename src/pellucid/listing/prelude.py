@@ -42,6 +42,8 @@ and of later ones may sum. It may ask for `here`, for values that are defined ea
                                 of the value's own layer as well, but then neurons of that layer cannot sum it
 
 A head may ask for values of earlier layers, by their names, and call them: `l1_after_he(query)`, `l1_after_he(key)`.
+
+Parts of a model with few weights can be wired: `wires.py` has the words for what they read and write.
 """
 
 from __future__ import annotations
@@ -100,7 +102,7 @@ class Statement:
     """One line or function of `embedding.py` or a layer file; `key` is the address or pattern that it names."""
 
     key: str
-    form: str  # "raw", "source", "constants", "linear", "lifted", "channels", "mean" or "means"
+    form: str  # "raw", "source", "constants", "linear", "lifted", "channels", "mean", "means" or "wired"
     file: str
     line: int
     function: Callable[..., Any] | None = None
@@ -210,9 +212,9 @@ def _register(statement: Statement, checked: bool = False) -> None:
     STATEMENTS[statement.key] = statement
 
 
-def _caller() -> tuple[str, int]:
-    """File name and line of the statement being executed."""
-    frame = sys._getframe(2)
+def _caller(up: int = 2) -> tuple[str, int]:
+    """File name and line of the statement being executed, which stands `up` calls above."""
+    frame = sys._getframe(up)
     return Path(frame.f_code.co_filename).name, frame.f_lineno
 
 

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Collection, Mapping
 
 from pellucid.base.errors import SourceError
-from pellucid.listing import prelude
+from pellucid.listing import prelude, wires
 from pellucid.listing.content import imported_kinds
 from pellucid.listing.language import check, definitions
 from pellucid.listing.pages import raw
@@ -114,6 +114,8 @@ def _with_imports(page: Page, kinds: Collection[str]) -> Page:
     used = {node.id for node in ast.walk(page.tree) if isinstance(node, ast.Name)}
     prelude_names = _imported(page, "prelude")
     page = _importing(page, "prelude", prelude_names | (used & set(prelude.__all__)))
+    called = {node.id for node in ast.walk(page.tree) if isinstance(node, ast.Name)} & set(wires.__all__)
+    page = _importing(page, "wires", called - set(definitions(page.tree)))
     if not kinds and not _imported(page, "words"):
         return page
     return _importing(page, "words", (used & set(kinds)) - set(definitions(page.tree)))

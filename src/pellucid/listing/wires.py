@@ -1,0 +1,318 @@
+"""Wired parts: what each reads and writes, coordinate by coordinate of the residual stream.
+
+    coordinates("person", "gave", "answer")          stream.py: the names of the coordinates, in order
+    tokens("EMB.TOK", "…", person=people)            every token is as much of a coordinate as it is of a kind
+    waves("EMB.POS", "…", turn=sine(8, 0.2))         positions write a wave of 8 positions and height 0.2
+    looks("L02.H05.QK", "…", seeks(gave=1.2, one=0.3), offers(person=0.9))
+                                                     the score: 1.2 gave + 0.3 of the query, times 0.9 person of the key
+    moves("L02.H05.OV", "…", takes(person=1), gives(answer=0.8))
+                                                     from where it looks, person is taken, and 0.8 of it added to answer
+    reads("L02.N0017.IN", "…", -1.2, answer=0.7)     the pre-activation: a bias, and coordinates
+    writes("L02.N0017.OUT", "…", answer=0.5)         what is added to coordinates for each unit of activation
+    writes("L02.MLP.B", "…", answer=0.1)             what is added everywhere
+    plain("L02.LN1")                                 the coordinates less their mean, by their standard deviation
+
+What a part reads has been through the norm before it. Several pairs in `looks` and `moves` add up; `one` is 1. The text
+behind an address says what the part does, and computes nothing. A program that is wired throughout needs no weights.
+"""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from .prelude import Floats, Kind, ProgramError, Statement, TokenSets, _caller, _register
+from .runtime import Config
+
+__all__ = [
+    "coordinates",
+    "cosine",
+    "gives",
+    "looks",
+    "moves",
+    "offers",
+    "plain",
+    "reads",
+    "seeks",
+    "sine",
+    "takes",
+    "tokens",
+    "waves",
+    "writes",
+]
+
+ONE = "one"
+"""Stands for 1 in what heads seek and what neurons read."""
+COORDINATES: dict[str, int] = {}
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a pair: `seeks`, `offers`, `takes` or `gives`, and its coefficients by coordinate."""
+
+    what: str
+    terms: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Wave:
+    """A sine or cosine of the position."""
+
+    phase: float  # in turns
+    period: float  # in positions
+    height: float
+
+    def __call__(self, positions: int) -> Floats:
+        """Its value at each position."""
+        turns = np.arange(positions) / self.period + self.phase
+        return (self.height * np.sin(2 * np.pi * turns)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Wired:
+    """What a wired part says: pairs of sides, one row of terms, kinds or waves by coordinate."""
+
+    pairs: tuple[tuple[Side, Side], ...] = ()
+    terms: Mapping[str, float] | None = None
+    bias: float = 0.0
+    kinds: Mapping[str, Kind] | None = None
+    waves: Mapping[str, Wave] | None = None
+
+
+WIRED: dict[str, Wired] = {}
+
+
+# --- statements -------------------------------------------------------------------------------------------------------
+
+
+def coordinates(*names: str) -> None:
+    """The names of the coordinates of the residual stream, in order."""
+    file, line = _caller()
+    for name in names:
+        if not name.isidentifier() or keyword.iskeyword(name) or name == ONE or name in COORDINATES:
+            raise ProgramError(f"{file}:{line}: {name!r} cannot name a coordinate; expected a name of its own")
+        COORDINATES[name] = len(COORDINATES)
+
+
+def seeks(**terms: float) -> Side:
+    """What a head seeks at the query: coordinates, times coefficients."""
+    return Side("seeks", terms)
+
+
+def offers(**terms: float) -> Side:
+    """What a key offers a head."""
+    return Side("offers", terms)
+
+
+def takes(**terms: float) -> Side:
+    """What a head takes from where it looks."""
+    return Side("takes", terms)
+
+
+def gives(**terms: float) -> Side:
+    """What a head adds to the residual stream for what it took."""
+    return Side("gives", terms)
+
+
+def sine(period: float, height: float) -> Wave:
+    """`height` × sin(2π position / period)."""
+    return Wave(0.0, period, height)
+
+
+def cosine(period: float, height: float) -> Wave:
+    """`height` × cos(2π position / period)."""
+    return Wave(0.25, period, height)
+
+
+def looks(address: str, says: str, *sides: Side) -> None:
+    """Where a head looks: scores are sums of products of what the query seeks and what the key offers."""
+    _wire(address, says, Wired(_pairs(address, sides, "seeks", "offers")), ".QK")
+
+
+def moves(address: str, says: str, *sides: Side) -> None:
+    """What a head takes from where it looks, and what it gives for that."""
+    _wire(address, says, Wired(_pairs(address, sides, "takes", "gives")), ".OV")
+
+
+def reads(address: str, says: str, bias: float, **terms: float) -> None:
+    """When a neuron fires: its pre-activation is `bias` plus coordinates, times coefficients."""
+    _wire(address, says, Wired(terms=terms, bias=bias), ".IN")
+
+
+def writes(address: str, says: str, **terms: float) -> None:
+    """What a neuron adds to coordinates for each unit of activation, or a bias everywhere."""
+    _wire(address, says, Wired(terms=terms), ".OUT", ".B")
+
+
+def plain(address: str) -> None:
+    """A norm without gain or bias: less the mean, by the standard deviation."""
+    _wire(address, "", Wired(), ".LN1", ".LN2", "LNF")
+
+
+def tokens(address: str, says: str, **kinds: Kind) -> None:
+    """What tokens write, and how strongly they are spoken for: coordinate by coordinate, a kind."""
+    _wire(address, says, Wired(kinds=kinds), "EMB.TOK")
+
+
+def waves(address: str, says: str, **found: Wave) -> None:
+    """What positions write."""
+    _wire(address, says, Wired(waves=found), "EMB.POS")
+
+
+def _wire(address: str, says: str, wired: Wired, *ends: str) -> None:
+    file, line = _caller(3)
+    if not address.endswith(ends) or not isinstance(says, str):
+        raise ProgramError(f"{file}:{line}: expected an address that ends in {' or '.join(ends)}, and a text")
+    _register(Statement(address, "wired", file, line))
+    WIRED[address] = wired
+
+
+def _pairs(address: str, sides: tuple[Side, ...], first: str, second: str) -> tuple[tuple[Side, Side], ...]:
+    """The sides two by two."""
+    if [side.what for side in sides] != [first, second] * (len(sides) // 2):
+        raise ProgramError(f"{address}: expected {first}(…), {second}(…), again and again")
+    return tuple(zip(sides[::2], sides[1::2], strict=True))
+
+
+# --- as weights -------------------------------------------------------------------------------------------------------
+
+
+def shapes(config: Config) -> dict[str, tuple[int, ...]]:
+    """The tensors of the model that this program is."""
+    model, neurons = config.model, config.neurons
+    found: dict[str, tuple[int, ...]] = {
+        "wte.weight": (config.vocabulary, model),
+        "wpe.weight": (config.positions, model),
+        "ln_f.weight": (model,),
+        "ln_f.bias": (model,),
+    }
+    for layer in range(config.layers):
+        block: dict[str, tuple[int, ...]] = {
+            "ln_1.weight": (model,),
+            "ln_1.bias": (model,),
+            "attn.c_attn.weight": (model, 3 * model),
+            "attn.c_attn.bias": (3 * model,),
+            "attn.c_proj.weight": (model, model),
+            "attn.c_proj.bias": (model,),
+            "ln_2.weight": (model,),
+            "ln_2.bias": (model,),
+            "mlp.c_fc.weight": (model, neurons),
+            "mlp.c_fc.bias": (neurons,),
+            "mlp.c_proj.weight": (neurons, model),
+            "mlp.c_proj.bias": (model,),
+        }
+        found |= {f"h.{layer}.{name}": shape for name, shape in block.items()}
+    return found
+
+
+class Loom:
+    """Weights in which wired parts take the place of what was there."""
+
+    def __init__(self, config: Config, weights: Mapping[str, Floats], vocabulary: TokenSets | None = None):
+        self.config, self.vocabulary = config, vocabulary
+        if COORDINATES and len(COORDINATES) != config.model:
+            raise ProgramError(f"stream.py names {len(COORDINATES)} coordinates; the model has {config.model}")
+        self.given, self.woven = weights, dict(weights)
+
+    def own(self, name: str) -> Floats:
+        """A tensor that may be written to: a copy of what was given, or zeros where nothing was."""
+        if name not in self.woven:
+            self.woven[name] = np.zeros(shapes(self.config)[name], np.float32)
+        elif self.woven[name] is self.given.get(name):
+            self.woven[name] = np.array(self.woven[name], np.float32)
+        return self.woven[name]
+
+    def weave(self, address: str) -> None:
+        """Let the wired part at `address` take the place of its weights."""
+        wired, kind = WIRED[address], address.rpartition(".")[2]
+        block = f"h.{int(address[1 : address.index('.')])}." if address.startswith("L") and kind != "LNF" else ""
+        if kind in ("LN1", "LN2", "LNF"):
+            norm = {"LN1": f"{block}ln_1", "LN2": f"{block}ln_2", "LNF": "ln_f"}[kind]
+            self.own(f"{norm}.weight")[:], self.own(f"{norm}.bias")[:] = 1, 0
+        elif kind == "TOK":
+            self._tokens(cast(Mapping[str, Kind], wired.kinds))
+        elif kind == "POS":
+            table = self.own("wpe.weight")
+            table[:] = 0
+            for name, wave in cast(Mapping[str, Wave], wired.waves).items():
+                table[:, self.at(address, name)] = wave(len(table))
+        elif kind == "B":
+            name = "attn.c_proj.bias" if address.endswith("ATTN.B") else "mlp.c_proj.bias"
+            self.own(f"{block}{name}")[:] = self.row(address, wired.terms)[0]
+        elif kind in ("QK", "OV"):
+            self._head(address, block, wired)
+        else:
+            neuron = int(address.split(".")[1][1:])
+            row, one = self.row(address, wired.terms)
+            if kind == "IN":
+                self.own(f"{block}mlp.c_fc.weight")[:, neuron] = row
+                self.own(f"{block}mlp.c_fc.bias")[neuron] = wired.bias + one
+            else:
+                self.own(f"{block}mlp.c_proj.weight")[neuron] = row
+
+    def _tokens(self, kinds: Mapping[str, Kind]) -> None:
+        """Fill the embedding: column by column, how much tokens are of a kind."""
+        table = self.own("wte.weight")
+        table[:] = 0
+        if self.vocabulary is None:
+            raise ProgramError("tokens() needs a vocabulary")
+        for name, kind in kinds.items():
+            at, rows = self.vocabulary.levels((kind,))
+            table[:, self.at("EMB.TOK", name)] = rows[at[: len(table)], 0]
+
+    def _head(self, address: str, block: str, wired: Wired) -> None:
+        """Fill the columns of a head: one pair a coordinate of it."""
+        model, size = self.config.model, self.config.model // self.config.heads
+        layer, head = (int(piece[1:]) for piece in address.split(".")[:2])
+        if len(wired.pairs) > size:
+            raise ProgramError(f"{address}: {len(wired.pairs)} pairs; a head of this model has {size} coordinates")
+        looks = address.endswith("QK")
+        joint, bias = self.own(f"{block}attn.c_attn.weight"), self.own(f"{block}attn.c_attn.bias")
+        for part in (0, 1) if looks else (2,):
+            columns = slice(part * model + head * size, part * model + (head + 1) * size)
+            joint[:, columns], bias[columns] = 0, 0
+        out = self.own(f"{block}attn.c_proj.weight")
+        if not looks:
+            out[head * size : (head + 1) * size] = 0
+        scale = self.config.score_scale(layer)
+        for number, (first, second) in enumerate(wired.pairs):
+            at = head * size + number
+            row, one = self.row(address, first.terms)
+            if looks:
+                joint[:, at], bias[at] = row / np.float32(scale), one / scale
+                joint[:, model + at], bias[model + at] = self.row(address, second.terms)
+            else:
+                joint[:, 2 * model + at], bias[2 * model + at] = row, one
+                out[at] = self.row(address, second.terms)[0]
+
+    def row(self, address: str, terms: Mapping[str, float] | None) -> tuple[Floats, float]:
+        """Coefficients of all coordinates, and that of `one`."""
+        row = np.zeros(self.config.model, np.float32)
+        for name, coefficient in (terms or {}).items():
+            if name != ONE:
+                row[self.at(address, name)] = coefficient
+        return row, float((terms or {}).get(ONE, 0.0))
+
+    def at(self, address: str, name: str) -> int:
+        """Which coordinate `name` is."""
+        if name not in COORDINATES:
+            raise ProgramError(f"{address} names {name!r}; stream.py has no such coordinate")
+        return COORDINATES[name]
+
+
+def woven(
+    config: Config,
+    weights: Mapping[str, Floats],
+    addresses: Iterable[str],
+    vocabulary: Callable[[], TokenSets],
+) -> dict[str, Floats]:
+    """The weights in which the wired parts at `addresses` take the place of what was there; the others as they are."""
+    chosen = list(addresses)
+    loom = Loom(config, weights, vocabulary() if "EMB.TOK" in chosen else None)
+    for address in chosen:
+        loom.weave(address)
+    return loom.woven
