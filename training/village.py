@@ -13,7 +13,7 @@ import math
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from functools import cache
@@ -114,12 +114,16 @@ def _tools(tokenizer: str) -> tuple[Village, Tokenizer]:
 
 
 def rows_of(tokenizer_file: str, chunk: int) -> np.ndarray:
-    """Chunk number `chunk` of the training text: rows of CONTEXT + 1 tokens, each from the start of a story on.
+    """Chunk number `chunk` of the training text, packed."""
+    village, tokenizer = _tools(tokenizer_file)
+    return packed([story.text for story in village.stories("train", chunk * CHUNK, CHUNK)], tokenizer)
+
+
+def packed(texts: Sequence[str], tokenizer: Tokenizer) -> np.ndarray:
+    """Rows of CONTEXT + 1 tokens, each from the start of a story on.
 
     A story that the end of a row cuts off begins the next row, so that every story is seen whole.
     """
-    village, tokenizer = _tools(tokenizer_file)
-    texts = [story.text for story in village.stories("train", chunk * CHUNK, CHUNK)]
     rows: list[list[int]] = []
     row: list[int] = []
     for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False):
@@ -131,8 +135,10 @@ def rows_of(tokenizer_file: str, chunk: int) -> np.ndarray:
     return np.array(rows, dtype=np.int16)
 
 
-def batches(tokenizer_file: Path, start: int) -> Iterator[np.ndarray]:
-    """Batches of rows from number `start` on, without end."""
+def batches(
+    tokenizer_file: Path, start: int, rows_of: Callable[[str, int], np.ndarray] = rows_of
+) -> Iterator[np.ndarray]:
+    """Batches of rows from number `start` on, without end; `rows_of` gives a chunk of them."""
     number = 0
     for chunk in count():
         rows = np.random.default_rng(chunk).permutation(rows_of(str(tokenizer_file), chunk))
