@@ -1,4 +1,7 @@
-"""What is in the zoo. An entry is a folder `NAME/model/` here in Hugging Face layout, with a `card.json`."""
+"""What is in the zoo. An entry is a folder `NAME/model/` here in Hugging Face layout, with a `card.json`.
+
+Another model of the same language, `NAME/VARIANT/`, is called `NAME-VARIANT`.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,25 @@ _ZOO = Path(__file__).parent
 
 def names() -> list[str]:
     """The names of all subjects that ship with the package."""
-    return sorted(config.parents[1].name for config in _ZOO.glob("*/model/config.json"))
+    return sorted(_paths())
 
 
 def path(name: str) -> Path:
     """The directory of subject `name`, in Hugging Face layout."""
-    known = names()
+    known = _paths()
     if name not in known:
-        raise PellucidError(f"zoo:{name} is not in the zoo{closest(name, known)} (it has: {', '.join(known)})")
-    return _ZOO / name / "model"
+        raise PellucidError(f"zoo:{name} is not in the zoo{closest(name, known)} (it has: {', '.join(sorted(known))})")
+    return known[name]
+
+
+def _paths() -> dict[str, Path]:
+    """The directories of all subjects, by name."""
+    folders = [config.parent for config in _ZOO.glob("*/*/config.json")]
+    return {_name(folder.parent.name, folder.name): folder for folder in folders}
+
+
+def _name(language: str, variant: str) -> str:
+    return language if variant == "model" else f"{language}-{variant}"
 
 
 def card(name: str) -> dict[str, Any]:
