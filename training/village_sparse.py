@@ -4,7 +4,8 @@
 
 The model learns from `zoo:village` (its probabilities on training stories) while ever more of the smallest weights of
 each kind are set to zero for good, as in "Weight-sparse transformers have interpretable circuits" (arXiv 2511.13653),
-but without regrowth. Positions are sines of few periods, LayerNorms have no gain and no bias. A killed run continues.
+but without regrowth. Positions are sines of few periods, LayerNorms have no gain and no bias, and what tokens write is
+apart from what says them. A killed run continues.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import json
 import math
 import os
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,27 +22,33 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from pellucid.listing.wires import Wave
 from pellucid.zoo.village import Village
 from pellucid.zoo.village.evaluate import accuracy, argmax, examples
-from village import BATCH, CONTEXT, EPSILON, LAYERS, WIDTH, Parameters, batches
+from village import BATCH, CONTEXT, EPSILON, LAYERS, Parameters, batches, config
 from village import forward as dense_forward
 
-HEADS = 8
-NEURONS = 4 * WIDTH
+WIDTH = 192
+HEADS = 12
+NEURONS = 512
 PERIODS = (3, 5, 8, 13, 21, 34, 89, 512)
 PEAK = 3e-3
 WARMUP = 300
 DECAY = 0.35
 DENSE = 0.06
 """The share of steps before the first weight is set to zero."""
-PRUNED = 0.65
+PRUNED = 0.7
 """The share of steps after which the last weight has been set to zero."""
+SHRINK = 0.03
+"""How fast every weight shrinks towards zero while weights are set to zero, as a share of the learning rate."""
 EVERY = 20
-KEPT = {"wte": 5_500, "qk": 3_200, "vo": 2_400, "fc": 4_800, "proj": 4_000, "bias": 2_400}
+DIGITS = 2
+"""Significant digits of every weight of the finished model."""
+KEPT = {"wte": 3_000, "head": 4_200, "qk": 3_000, "vo": 2_600, "fc": 4_200, "proj": 4_000, "bias": 1_500}
 """How many weights of each kind stay, over all layers together."""
 
 
@@ -83,7 +91,11 @@ def initial_parameters(vocabulary: int, seed: int) -> Parameters:
         return torch.randn(shape, generator=generator) * scale
 
     residual = WIDTH**-0.5 / math.sqrt(2 * LAYERS)
-    parameters = {"wte": normal(vocabulary, WIDTH, scale=0.08), "amplitude": torch.full((len(PERIODS),), 0.2)}
+    parameters = {
+        "wte": normal(vocabulary, WIDTH, scale=0.3),
+        "head": normal(vocabulary, WIDTH, scale=0.08),
+        "amplitude": torch.full((len(PERIODS),), 0.5),
+    }
     for layer in range(LAYERS):
         block = {
             "q": normal(WIDTH, WIDTH),
@@ -93,7 +105,6 @@ def initial_parameters(vocabulary: int, seed: int) -> Parameters:
             "fc": normal(WIDTH, NEURONS),
             "proj": normal(NEURONS, WIDTH, scale=residual / 2),
             "q_bias": torch.zeros(WIDTH),
-            "k_bias": torch.zeros(WIDTH),
             "o_bias": torch.zeros(WIDTH),
             "fc_bias": torch.zeros(NEURONS),
             "proj_bias": torch.zeros(WIDTH),
@@ -118,18 +129,18 @@ def forward(p: Parameters, tokens: Tensor) -> Tensor:
     for layer in range(LAYERS):
         h = norm(x)
         q = torch.addmm(p[f"{layer}.q_bias"], h, p[f"{layer}.q"])
-        k = torch.addmm(p[f"{layer}.k_bias"], h, p[f"{layer}.k"])
-        mixed = F.scaled_dot_product_attention(split(q), split(k), split(h @ p[f"{layer}.v"]), is_causal=True)
+        k, v = h @ p[f"{layer}.k"], h @ p[f"{layer}.v"]
+        mixed = F.scaled_dot_product_attention(split(q), split(k), split(v), is_causal=True)
         mixed = mixed.transpose(1, 2).reshape(batch * length, WIDTH)
         x = x + torch.addmm(p[f"{layer}.o_bias"], mixed, p[f"{layer}.o"])
         hidden = F.gelu(torch.addmm(p[f"{layer}.fc_bias"], norm(x), p[f"{layer}.fc"]), approximate="tanh")
         x = x + torch.addmm(p[f"{layer}.proj_bias"], hidden, p[f"{layer}.proj"])
-    return norm(x) @ p["wte"].T
+    return norm(x) @ p["head"].T
 
 
 # --- sparsity -----------------------------------------------------------------------------------------------------
 
-KIND = {"q": "qk", "k": "qk", "v": "vo", "o": "vo", "fc": "fc", "proj": "proj", "wte": "wte"}
+KIND = {"q": "qk", "k": "qk", "v": "vo", "o": "vo", "fc": "fc", "proj": "proj", "wte": "wte", "head": "head"}
 
 
 def kind_of(name: str) -> str | None:
@@ -155,6 +166,16 @@ def prune(parameters: Parameters, masks: Parameters, share: float) -> None:
             least = sizes.kthvalue(len(sizes) - count).values
             for name in names:
                 masks[name] *= parameters[name].abs() > least
+
+
+@torch.no_grad()
+def shrink(parameters: Parameters, masks: Parameters, share: float, rate: float) -> None:
+    """Move all weights towards zero, as an L1 penalty does, until the last has been pruned; masked ones stay zero."""
+    step = SHRINK * rate * (DENSE <= share < PRUNED)
+    for name, value in parameters.items():
+        if step and kind_of(name) not in (None, "bias"):
+            value.copy_(F.softshrink(value, step))
+        value *= masks[name]
 
 
 # --- training -----------------------------------------------------------------------------------------------------
@@ -184,6 +205,9 @@ def train(given: Options, tokenizer_file: Path, vocabulary: int) -> Parameters:
     checkpoint = given.work / "checkpoint.pt"
     parameters = initial_parameters(vocabulary, given.seed)
     masks = {name: torch.ones_like(value) for name, value in parameters.items()}
+    for name in masks:  # what positions write stays apart from all else that is written
+        if name in ("wte", "head") or name.endswith((".o", ".proj", ".o_bias", ".proj_bias")):
+            masks[name][..., : 2 * len(PERIODS)] = 0
     for value in parameters.values():
         value.requires_grad_()
     matrices = [value for name, value in parameters.items() if value.dim() > 1]
@@ -217,9 +241,7 @@ def train(given: Options, tokenizer_file: Path, vocabulary: int) -> Parameters:
         optimizer.step()
         if step % EVERY == 0:
             prune(parameters, masks, step / steps)
-        with torch.no_grad():
-            for name, value in parameters.items():
-                value *= masks[name]
+        shrink(parameters, masks, step / steps, learning_rate(step, steps))
         average = loss.item() if step == start else 0.98 * average + 0.02 * loss.item()
         if (step + 1) % 100 == 0:
             left = (time.time() - began) / (step + 1 - start) * (steps - step - 1)
@@ -238,6 +260,98 @@ def train(given: Options, tokenizer_file: Path, vocabulary: int) -> Parameters:
     return {name: value.detach() for name, value in parameters.items()}
 
 
+# --- the finished model -------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def finished(given: Parameters) -> Parameters:
+    """The same model without what does nothing, in few digits.
+
+    What a head takes and what a key offers is scaled to 1, neurons without input become part of the bias, and every
+    weight is rounded to `DIGITS` significant digits, so that its source can say it exactly.
+    """
+    p = {name: value.clone() for name, value in given.items()}
+    for layer in range(LAYERS):
+        at = f"{layer}."
+        for first, second, bias in (("q", "k", "q_bias"), ("v", "o", None)):
+            a, b = p[at + first], p[at + second] if second == "k" else p[at + second].T
+            speaks = (a != 0).any(0) | (p[at + bias] != 0 if bias else False)
+            dead = ~(speaks & (b != 0).any(0))
+            a[:, dead], b[:, dead] = 0, 0
+            if bias:
+                p[at + bias][dead] = 0
+            unit, other = (b, a) if second == "k" else (a, b)
+            size = unit.abs().amax(0).clamp(min=1e-9)
+            size[dead] = 1
+            unit /= size
+            other *= size
+            if bias:
+                p[at + bias] *= size
+        constant = (p[f"{at}fc"] == 0).all(0)
+        p[f"{at}proj_bias"] += F.gelu(p[f"{at}fc_bias"], approximate="tanh")[constant] @ p[f"{at}proj"][constant]
+        dead = constant | (p[f"{at}proj"] == 0).all(1)
+        p[f"{at}fc"][:, dead], p[f"{at}fc_bias"][dead], p[f"{at}proj"][dead] = 0, 0, 0
+    return {name: rounded(value) for name, value in p.items()}
+
+
+def rounded(values: Tensor) -> Tensor:
+    """`values` to `DIGITS` significant digits."""
+    text = [float(f"{value:.{DIGITS}g}") for value in values.flatten().tolist()]
+    return torch.tensor(text, dtype=torch.float64).float().view(values.shape)
+
+
+def tensors(p: Parameters) -> tuple[dict[str, Tensor], int]:
+    """The model under Hugging Face's names, and how many neurons a layer has: those that do something, first."""
+    alive = [(p[f"{layer}.fc"] != 0).any(0) for layer in range(LAYERS)]
+    neurons = max(int(of_layer.sum()) for of_layer in alive)
+    wpe = torch.zeros(CONTEXT, WIDTH)
+    for number, (period, height) in enumerate(zip(PERIODS, p["amplitude"].tolist(), strict=True)):
+        for place, phase in enumerate((0.0, 0.25)):
+            wave = Wave(phase, float(period), float(f"{height:.{DIGITS}g}"))
+            wpe[:, 2 * number + place] = torch.from_numpy(wave(CONTEXT))
+    found = {
+        "wte.weight": p["wte"],
+        "wpe.weight": wpe,
+        "ln_f.weight": torch.ones(WIDTH),
+        "ln_f.bias": torch.zeros(WIDTH),
+    }
+    for layer in range(LAYERS):
+        at, order = f"{layer}.", alive[layer].float().argsort(descending=True, stable=True)[:neurons]
+        block = {
+            "ln_1.weight": torch.ones(WIDTH),
+            "ln_1.bias": torch.zeros(WIDTH),
+            "attn.c_attn.weight": torch.cat([p[f"{at}{name}"] for name in "qkv"], 1),
+            "attn.c_attn.bias": torch.cat([p[f"{at}q_bias"], torch.zeros(2 * WIDTH)]),
+            "attn.c_proj.weight": p[f"{at}o"],
+            "attn.c_proj.bias": p[f"{at}o_bias"],
+            "ln_2.weight": torch.ones(WIDTH),
+            "ln_2.bias": torch.zeros(WIDTH),
+            "mlp.c_fc.weight": p[f"{at}fc"][:, order],
+            "mlp.c_fc.bias": p[f"{at}fc_bias"][order],
+            "mlp.c_proj.weight": p[f"{at}proj"][order],
+            "mlp.c_proj.bias": p[f"{at}proj_bias"],
+        }
+        found |= {f"h.{layer}.{name}": value for name, value in block.items()}
+    named = {f"transformer.{name}": value for name, value in found.items()} | {"lm_head.weight": p["head"]}
+    return {name: value.contiguous() for name, value in named.items()}, neurons
+
+
+def write_model(given: Options, parameters: Parameters, tokenizer: Tokenizer) -> None:
+    """Write the model in Hugging Face layout."""
+    given.out.mkdir(parents=True, exist_ok=True)
+    weights, neurons = tensors(parameters)
+    save_file(weights, given.out / "model.safetensors", metadata={"format": "pt"})
+    settings = config(tokenizer.get_vocab_size()) | {
+        "n_head": HEADS,
+        "n_inner": neurons,
+        "n_embd": WIDTH,
+        "tie_word_embeddings": False,
+    }
+    (given.out / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(given.teacher / name, given.out / name)
+
+
 def main() -> None:
     """Run it all."""
     given = options()
@@ -245,7 +359,8 @@ def main() -> None:
     given.work.mkdir(parents=True, exist_ok=True)
     tokenizer_file = given.teacher / "tokenizer.json"
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
-    train(given, tokenizer_file, tokenizer.get_vocab_size())
+    parameters = finished(train(given, tokenizer_file, tokenizer.get_vocab_size()))
+    write_model(given, parameters, tokenizer)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import ast
 import keyword
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pellucid.base.address import Shape
@@ -28,6 +28,8 @@ class Kind:
     text: str
     node: ast.expr
     """The table of levels, as an expression."""
+    called: tuple[str, ...] = ()
+    """The tokens that it calls by a name of their own."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Words:
     path: Path
     text: str
     kinds: dict[str, Kind]
+    tokens: dict[str, str | int] = field(default_factory=dict)
+    """Tokens that have a name of their own."""
     by_person: bool = True
 
 
@@ -93,6 +97,7 @@ def read_words(path: Path, text: str) -> Words:
         line = getattr(error, "lineno", None) or 1
         raise SourceError(f"{path.name}:{line}: not Python: {getattr(error, 'msg', error)}") from None
     kinds: dict[str, Kind] = {}
+    tokens: dict[str, str | int] = {}
     wrong: list[tuple[int, str]] = []
     for number, node in enumerate(tree.body):
         match node:
@@ -104,28 +109,34 @@ def read_words(path: Path, text: str) -> Words:
                 targets=[ast.Name(id=name)],
                 value=ast.Call(func=ast.Name(id="kind"), args=[ast.Dict() as table], keywords=[]),
             ):
-                wrong += [(node.lineno, reason) for reason in _name_wrong(name, kinds)]
-                levels, reasons = _levels(table)
+                wrong += [(node.lineno, reason) for reason in _name_wrong(name, {*kinds, *tokens})]
+                levels, reasons = _levels(table, tokens)
                 wrong += reasons
                 lines = text.split("\n")[node.lineno - 1 : node.end_lineno]
-                kinds[name] = Kind(name, levels, node.lineno, "\n".join(lines), table)
+                called = {part.id for part in ast.walk(table) if isinstance(part, ast.Name)}
+                kinds[name] = Kind(name, levels, node.lineno, "\n".join(lines), table, tuple(sorted(called)))
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant()) if _token(node.value, {}) != -1:
+                wrong += [(node.lineno, reason) for reason in _name_wrong(name, {*kinds, *tokens}, token=True)]
+                tokens[name] = _token(node.value, {})
             case _:
                 wrong.append((node.lineno, f"`{ast.unparse(node)[:60]}`: expected NAME = {_EXAMPLE}"))
     refuse(wrong, path.name)
-    return Words(path, text, kinds)
+    return Words(path, text, kinds, tokens)
 
 
-def _name_wrong(name: str, kinds: Collection[str]) -> Iterator[str]:
-    """Why a kind may not have this name."""
-    if name in kinds:
+def _name_wrong(name: str, known: Collection[str], *, token: bool = False) -> Iterator[str]:
+    """Why a kind, or a `token`, may not have this name."""
+    if name in known:
         yield f"{name} is defined twice"
-    if name != name.lower() or name.startswith("__"):
+    if name.startswith("__") or (not token and name != name.lower()):
         yield f"{name} is not in lower case"
     if name in WORDS | STATEMENTS | BUILTINS | ASKED:
         yield f"{name} is a word of the language and cannot be given another meaning"
 
 
-def _levels(table: ast.Dict) -> tuple[dict[float, tuple[str | int, ...]], list[tuple[int, str]]]:
+def _levels(
+    table: ast.Dict, named_tokens: Mapping[str, str | int]
+) -> tuple[dict[float, tuple[str | int, ...]], list[tuple[int, str]]]:
     """The levels of a kind with their tokens, and what is wrong with them."""
     levels: dict[float, tuple[str | int, ...]] = {}
     wrong: list[tuple[int, str]] = []
@@ -133,7 +144,7 @@ def _levels(table: ast.Dict) -> tuple[dict[float, tuple[str | int, ...]], list[t
     for key, entry in zip(table.keys, table.values, strict=True):
         level = number(key)
         entries = entry.elts if isinstance(entry, ast.Tuple) else []
-        tokens = tuple(token for token in map(_token, entries) if token != -1)
+        tokens = tuple(token for entry in entries if (token := _token(entry, named_tokens)) != -1)
         if level is None:
             wrong.append((entry.lineno, f"the level {ast.unparse(key) if key else '**'} is not a number"))
         elif not isinstance(entry, ast.Tuple) or not 0 < len(tokens) == len(entries):
@@ -148,8 +159,10 @@ def _levels(table: ast.Dict) -> tuple[dict[float, tuple[str | int, ...]], list[t
     return levels, wrong or ([] if levels else [(table.lineno, f"no token is named; expected {_EXAMPLE}")])
 
 
-def _token(node: ast.expr) -> str | int:
-    """The token that an expression names, -1 for anything else."""
+def _token(node: ast.expr, named: Mapping[str, str | int]) -> str | int:
+    """The token that an expression names, by its text, id or name; -1 for anything else."""
+    if isinstance(node, ast.Name):
+        return named.get(node.id, -1)
     if isinstance(node, ast.Constant) and (isinstance(node.value, str) or type(node.value) is int):
         return node.value if not isinstance(node.value, int) or node.value >= 0 else -1
     return -1

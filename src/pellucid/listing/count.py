@@ -72,12 +72,20 @@ def count_shares(listing: Listing) -> dict[Address, int]:
     uses = list(_uses(listing))
     held: dict[tuple[str, str], int] = {("value", name): n for name, n in count_values(listing).items()}
     held |= {("kind", name): numbers(kind.node) for name, kind in listing.kinds.items()}
-    of_address = {a: [*(("value", v) for v in values), *(("kind", k) for k in kinds)] for a, values, kinds in uses}
+    held |= {("token", name): literal(text) for name, text in (listing.words.tokens if listing.words else {}).items()}
+    of_address = {a: [*_named(listing, values, kinds)] for a, values, kinds in uses}
     users = Counter(used for all_used in of_address.values() for used in all_used)
     return {
         address: math.ceil(sum((Fraction(held[used], users[used]) for used in all_used), Fraction(0)))
         for address, all_used in of_address.items()
     }
+
+
+def _named(listing: Listing, values: Collection[str], kinds: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Values and kinds, and the tokens that these kinds call by a name."""
+    yield from (("value", name) for name in values)
+    yield from (("kind", name) for name in kinds)
+    yield from (("token", name) for name in sorted({token for kind in kinds for token in listing.kinds[kind].called}))
 
 
 def _uses(listing: Listing) -> Iterator[tuple[Address, Collection[str], Collection[str]]]:

@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -141,7 +141,20 @@ def write_content(
     for key, statement in listing.statements.items():
         if not statement.by_person and gone & {*statement.reads} - _needed(listing):
             changes.setdefault(key, None)
+    if stream is not None:
+        changes |= dict.fromkeys(_idle(listing, changes))
     return _revise(listing, changes, names, words, stream)
+
+
+def _idle(listing: Listing, changes: Mapping[str, str | None]) -> Iterator[str]:
+    """The statements about all other neurons of a layer where `changes` name every one of them."""
+    named = [key.split(".") for key, text in changes.items() if text and ".N" in key]
+    said = Counter((layer, kind) for layer, _, kind in named)
+    for key, statement in listing.statements.items():
+        if "*" in key and not statement.by_person:
+            layer, _, kind = key.split(".")
+            if said[layer, kind] == listing.config.n_inner:
+                yield key
 
 
 def write_constants(directory: Path, values: Mapping[Address, float]) -> Emission:

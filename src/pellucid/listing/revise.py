@@ -19,8 +19,8 @@ _GROUP = re.compile(r'raw\("L\d+\.(H00\.QK|ATTN\.B|N\*\.IN)"')
 """Statements that emission sets apart from the one before by a blank line."""
 _APART = ("constants(", "means(")
 """Statements about several neurons stand apart."""
-_NEEDLESS = re.compile(r"L\d+\.(IN|OUT|N\d+\.(IN|OUT)|(IN|H\d+\.QK)\.lifted)")
-"""Statements that a raw part can do without: those about single neurons, and those that stand beside others."""
+_NEEDLESS = re.compile(r"L\d+\.(IN|OUT|N(\d+|\*)\.(IN|OUT)|(IN|H\d+\.QK)\.lifted)")
+"""What a program can do without: statements about single neurons or the rest of them, and those beside others."""
 
 
 def revise(page: Page, edits: Mapping[str, str | None], kinds: Collection[str] = ()) -> Page:
@@ -58,7 +58,7 @@ def _statement(page: Page, key: str, text: str | None, taken: set[str | None]) -
     statements = read_page(page.path, {}, text).statements
     if len(statements) != 1 or statements[0].key != key:
         raise SourceError(f"{text[:80]!r} is not a statement about {key}")
-    if statements[0].form == "raw" and _NEEDLESS.fullmatch(key):
+    if statements[0].form == "raw" and "*" not in key and _NEEDLESS.fullmatch(key):
         return ""
     if name := statements[0].function:
         free = next(new for n in range(1, len(taken) + 2) if (new := name if n == 1 else f"{name}_{n}") not in taken)
@@ -112,7 +112,7 @@ def _blank(above: list[str], below: list[str], had: int) -> int:
 def _with_imports(page: Page, kinds: Collection[str]) -> Page:
     """The page importing whatever its text uses from the prelude, and those of `kinds` that it uses and no others."""
     used = {node.id for node in ast.walk(page.tree) if isinstance(node, ast.Name)}
-    prelude_names = _imported(page, "prelude")
+    prelude_names = _imported(page, "prelude") - {"raw"}
     page = _importing(page, "prelude", prelude_names | (used & set(prelude.__all__)))
     called = {node.id for node in ast.walk(page.tree) if isinstance(node, ast.Name)} & set(wires.__all__)
     page = _importing(page, "wires", called - set(definitions(page.tree)))

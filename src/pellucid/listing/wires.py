@@ -2,6 +2,7 @@
 
     coordinates("person", "gave", "answer")          stream.py: the names of the coordinates, in order
     tokens("EMB.TOK", "…", person=people)            every token is as much of a coordinate as it is of a kind
+    says("UNEMB", "…", answer=places)                every token is spoken for by a coordinate as it is of a kind
     waves("EMB.POS", "…", turn=sine(8, 0.2))         positions write a wave of 8 positions and height 0.2
     looks("L02.H05.QK", "…", seeks(gave=1.2, one=0.3), offers(person=0.9))
                                                      the score: 1.2 gave + 0.3 of the query, times 0.9 person of the key
@@ -37,6 +38,7 @@ __all__ = [
     "offers",
     "plain",
     "reads",
+    "says",
     "seeks",
     "sine",
     "takes",
@@ -128,24 +130,24 @@ def cosine(period: float, height: float) -> Wave:
     return Wave(0.25, period, height)
 
 
-def looks(address: str, says: str, *sides: Side) -> None:
+def looks(address: str, text: str, *sides: Side) -> None:
     """Where a head looks: scores are sums of products of what the query seeks and what the key offers."""
-    _wire(address, says, Wired(_pairs(address, sides, "seeks", "offers")), ".QK")
+    _wire(address, text, Wired(_pairs(address, sides, "seeks", "offers")), ".QK")
 
 
-def moves(address: str, says: str, *sides: Side) -> None:
+def moves(address: str, text: str, *sides: Side) -> None:
     """What a head takes from where it looks, and what it gives for that."""
-    _wire(address, says, Wired(_pairs(address, sides, "takes", "gives")), ".OV")
+    _wire(address, text, Wired(_pairs(address, sides, "takes", "gives")), ".OV")
 
 
-def reads(address: str, says: str, bias: float, **terms: float) -> None:
+def reads(address: str, text: str, bias: float, **terms: float) -> None:
     """When a neuron fires: its pre-activation is `bias` plus coordinates, times coefficients."""
-    _wire(address, says, Wired(terms=terms, bias=bias), ".IN")
+    _wire(address, text, Wired(terms=terms, bias=bias), ".IN")
 
 
-def writes(address: str, says: str, **terms: float) -> None:
+def writes(address: str, text: str, **terms: float) -> None:
     """What a neuron adds to coordinates for each unit of activation, or a bias everywhere."""
-    _wire(address, says, Wired(terms=terms), ".OUT", ".B")
+    _wire(address, text, Wired(terms=terms), ".OUT", ".B")
 
 
 def plain(address: str) -> None:
@@ -153,19 +155,24 @@ def plain(address: str) -> None:
     _wire(address, "", Wired(), ".LN1", ".LN2", "LNF")
 
 
-def tokens(address: str, says: str, **kinds: Kind) -> None:
-    """What tokens write, and how strongly they are spoken for: coordinate by coordinate, a kind."""
-    _wire(address, says, Wired(kinds=kinds), "EMB.TOK")
+def tokens(address: str, text: str, **kinds: Kind) -> None:
+    """What tokens write, coordinate by coordinate: how much each is of a kind. Tied, that is how they are said too."""
+    _wire(address, text, Wired(kinds=kinds), "EMB.TOK")
 
 
-def waves(address: str, says: str, **found: Wave) -> None:
+def says(address: str, text: str, **kinds: Kind) -> None:
+    """What coordinates speak for, each for the tokens of a kind."""
+    _wire(address, text, Wired(kinds=kinds), "UNEMB")
+
+
+def waves(address: str, text: str, **found: Wave) -> None:
     """What positions write."""
-    _wire(address, says, Wired(waves=found), "EMB.POS")
+    _wire(address, text, Wired(waves=found), "EMB.POS")
 
 
-def _wire(address: str, says: str, wired: Wired, *ends: str) -> None:
+def _wire(address: str, text: str, wired: Wired, *ends: str) -> None:
     file, line = _caller(3)
-    if not address.endswith(ends) or not isinstance(says, str):
+    if not address.endswith(ends) or not isinstance(text, str):
         raise ProgramError(f"{file}:{line}: expected an address that ends in {' or '.join(ends)}, and a text")
     _register(Statement(address, "wired", file, line))
     WIRED[address] = wired
@@ -190,6 +197,8 @@ def shapes(config: Config) -> dict[str, tuple[int, ...]]:
         "ln_f.weight": (model,),
         "ln_f.bias": (model,),
     }
+    if not config.tied:
+        found["lm_head.weight"] = (config.vocabulary, model)
     for layer in range(config.layers):
         block: dict[str, tuple[int, ...]] = {
             "ln_1.weight": (model,),
@@ -233,8 +242,8 @@ class Loom:
         if kind in ("LN1", "LN2", "LNF"):
             norm = {"LN1": f"{block}ln_1", "LN2": f"{block}ln_2", "LNF": "ln_f"}[kind]
             self.own(f"{norm}.weight")[:], self.own(f"{norm}.bias")[:] = 1, 0
-        elif kind == "TOK":
-            self._tokens(cast(Mapping[str, Kind], wired.kinds))
+        elif kind in ("TOK", "UNEMB"):
+            self._tokens(address, cast(Mapping[str, Kind], wired.kinds))
         elif kind == "POS":
             table = self.own("wpe.weight")
             table[:] = 0
@@ -254,15 +263,15 @@ class Loom:
             else:
                 self.own(f"{block}mlp.c_proj.weight")[neuron] = row
 
-    def _tokens(self, kinds: Mapping[str, Kind]) -> None:
-        """Fill the embedding: column by column, how much tokens are of a kind."""
-        table = self.own("wte.weight")
+    def _tokens(self, address: str, kinds: Mapping[str, Kind]) -> None:
+        """Fill an embedding: column by column, how much tokens are of a kind."""
+        table = self.own("lm_head.weight" if address == "UNEMB" else "wte.weight")
         table[:] = 0
         if self.vocabulary is None:
-            raise ProgramError("tokens() needs a vocabulary")
+            raise ProgramError(f"{address} needs a vocabulary")
         for name, kind in kinds.items():
             at, rows = self.vocabulary.levels((kind,))
-            table[:, self.at("EMB.TOK", name)] = rows[at[: len(table)], 0]
+            table[:, self.at(address, name)] = rows[at[: len(table)], 0]
 
     def _head(self, address: str, block: str, wired: Wired) -> None:
         """Fill the columns of a head: one pair a coordinate of it."""
@@ -312,7 +321,7 @@ def woven(
 ) -> dict[str, Floats]:
     """The weights in which the wired parts at `addresses` take the place of what was there; the others as they are."""
     chosen = list(addresses)
-    loom = Loom(config, weights, vocabulary() if "EMB.TOK" in chosen else None)
+    loom = Loom(config, weights, vocabulary() if {"EMB.TOK", "UNEMB"} & {*chosen} else None)
     for address in chosen:
         loom.weave(address)
     return loom.woven

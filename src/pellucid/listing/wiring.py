@@ -13,7 +13,7 @@ from pellucid.listing.content import number
 from pellucid.listing.wires import ONE
 
 PAGE = "stream.py"
-WIRES = frozenset({"looks", "moves", "reads", "writes", "plain", "tokens", "waves"})
+WIRES = frozenset({"looks", "moves", "reads", "writes", "plain", "tokens", "says", "waves"})
 """The statements about wired parts."""
 _SIDES = {"looks": ("seeks", "offers"), "moves": ("takes", "gives")}
 _ENDS = {
@@ -23,6 +23,7 @@ _ENDS = {
     "writes": (".OUT", ".ATTN.B", ".MLP.B"),
     "plain": (".LN1", ".LN2", "LNF"),
     "tokens": ("EMB.TOK",),
+    "says": ("UNEMB",),
     "waves": ("EMB.POS",),
 }
 _EXAMPLES = {
@@ -32,6 +33,7 @@ _EXAMPLES = {
     "writes": 'writes("L02.N0017.OUT", "", answer=0.5)',
     "plain": 'plain("L02.LN1")',
     "tokens": 'tokens("EMB.TOK", "", person=people)',
+    "says": 'says("UNEMB", "", answer=places)',
     "waves": 'waves("EMB.POS", "", turn=sine(8, 0.2))',
 }
 
@@ -135,7 +137,7 @@ def _read(what: str, call: ast.Call) -> tuple[str, Wires]:
         raise ValueError(what)
     if what == "writes":
         return key.value, Wires(says.value, terms=_terms(call))
-    if what == "tokens":
+    if what in ("tokens", "says"):
         return key.value, Wires(says.value, kinds={_word(word): _name(word.value) for word in call.keywords})
     return key.value, Wires(says.value, waves={_word(word): _wave(word.value) for word in call.keywords})
 

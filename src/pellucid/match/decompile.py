@@ -44,6 +44,7 @@ from pellucid.match.understand.run import (
     write_understanding,
 )
 from pellucid.match.verify import verify
+from pellucid.match.wired.run import proved, wire, wired_names, written
 from pellucid.parts.lifted import most_rank
 from pellucid.subject.load import Subject, load_subject
 
@@ -192,11 +193,27 @@ class Candidates:
         return {*self.sources.forms, *self.lifted.forms}
 
 
-def explain_program(project: Project, extras: Extras, tune: float = 0.0, *, quick: bool) -> Candidates:
+def wire_program(project: Project, extras: Extras, *, quick: bool) -> bool:
+    """Whether the subject has so few weights that its program is wired throughout; if so, write and prove that."""
+    text = written(project)
+    if text is None:
+        return False
+    write_parts_of(project, wire(project, text))
+    evidence, state = project.evidence, sha256_text(f"{stage_state(project)} {project.state()}")
+    if evidence.finished("wired", state) is None:
+        evidence.finish("wired", state, "", proved(project, text, extras, quick=quick))
+    write_names(project, wired_names(project, text))
+    return True
+
+
+def explain_program(project: Project, extras: Extras, tune: float = 0.0, *, quick: bool) -> Candidates | None:
     """Find sources and lifted forms, tune the latter for `tune` minutes, link them, write and prove them.
 
-    A stage that ended in an earlier run is kept.
+    A stage that ended in an earlier run is kept. A subject with few weights is wired instead, and there is nothing to
+    choose among: None.
     """
+    if wire_program(project, extras, quick=quick):
+        return None
     evidence, state = project.evidence, stage_state(project)
     text = evidence.finished("sources", state)
     if text is None:

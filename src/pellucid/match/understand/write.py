@@ -7,7 +7,7 @@ measured of it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count
 
@@ -99,12 +99,13 @@ def word(token: str | int) -> str:
     return forms.word(token) or (_SIGNS.get(token.strip() or token, "") if isinstance(token, str) else "")
 
 
-def unique(names: Sequence[str]) -> list[str]:
-    """`names` with a number behind those that came before."""
+def unique(names: Sequence[str], taken: Collection[str] = ()) -> list[str]:
+    """`names` with a number behind those that came before, or that are `taken`."""
     found: dict[str, None] = {}
     for name in names:
         numbered = (f"{name}_{number}" for number in count(2))
-        found[next(other for other in chain([name], numbered) if other not in found)] = None
+        free = (other for other in chain([name], numbered) if other not in found and other not in taken)
+        found[next(free)] = None
     return list(found)
 
 
@@ -130,14 +131,14 @@ def words_page(student: Student, kinds: Sequence[str], token_text: TokenText) ->
             lines += [
                 f"{name} = kind(",
                 "    {",
-                *(line for entry in sorted(entries, reverse=True) for line in _entry(*entry)),
+                *(line for entry in sorted(entries, reverse=True) for line in entry_lines(*entry)),
                 "    }",
                 ")",
             ]
     return "\n".join(lines) + "\n"
 
 
-def _entry(level: float, members: Sequence[str]) -> Iterator[str]:
+def entry_lines(level: float, members: Sequence[str]) -> Iterator[str]:
     """One level of a kind, on as many lines as its tokens need."""
     whole = f"        {level!r}: ({', '.join(members)},),"
     if len(whole) <= WIDTH:

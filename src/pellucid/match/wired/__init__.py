@@ -1,0 +1,1 @@
+"""Sources of models with few weights: what every part reads and writes, coordinate by coordinate, exactly."""

@@ -1,0 +1,122 @@
+"""Wiring: a subject with few weights becomes source throughout, exactly, and no weights are left."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import torch
+
+from pellucid.base.address import Address
+from pellucid.exact.model import Model
+from pellucid.explain.evidence import Measurement
+from pellucid.explain.symbols import Symbol
+from pellucid.listing.count import count_program, count_stream
+from pellucid.listing.emit import write_content
+from pellucid.listing.parse import Listing
+from pellucid.match.effect import estimate, mean_forms
+from pellucid.match.forms import token_texts
+from pellucid.match.inventory import PASSING, statement_state
+from pellucid.match.means import Extras
+from pellucid.match.project import SIZES, Project
+from pellucid.match.sources import TOKENS as TUNE_TOKENS
+from pellucid.match.sources import calibration, rows_for
+from pellucid.match.wired.prove import Proof, Rules, prove
+from pellucid.match.wired.read import plain_norms, weights_left
+from pellucid.match.wired.write import Written, write_up
+
+TOKENS = {False: 30_000, True: 10_000}
+"""Tokens of held-out text that wired parts are proved on."""
+ESTIMATED = "second-order estimate"
+TOGETHER = "all wired parts at once"
+
+
+def written(project: Project) -> Written | None:
+    """The wired program of a subject; None where it has too many weights for its size, or parts that are no wires."""
+    model, settings = project.model, project.manifest.settings
+    budget = SIZES[settings.size] * project.subject.parameters
+    few = 2 * weights_left(model.weights) <= budget
+    if not few or not plain_norms(model.weights):
+        return None
+    return write_up(model.config, model.weights, token_texts(model.tokenizer))
+
+
+def wire(project: Project, text: Written) -> frozenset[Address]:
+    """Write the wired program, and say how many numbers it holds; every address, none of which has a residual."""
+    emission = write_content(project.directory, words=text.words, stream=text.stream, statements=dict(text.statements))
+    if emission.kept:
+        print(f"kept as you wrote them: {', '.join(emission.kept)}", file=sys.stderr)
+    held, parameters = numbers(project.listing()), project.subject.parameters
+    print(
+        f"wired throughout: {held:,} numbers, {held / parameters:.1%} of the weights' {parameters:,}", file=sys.stderr
+    )
+    return frozenset(project.subject.config.shape.addresses())
+
+
+def numbers(listing: Listing) -> int:
+    """All numbers of a program: of its parts, and of the names of its coordinates."""
+    return sum(count_program(listing).values()) + count_stream(listing)
+
+
+def proved(project: Project, text: Written, extras: Extras, *, quick: bool) -> list[Measurement]:
+    """Evidence about every part: what its mean costs, what its source costs, and how far its sentence carries."""
+    model, seed, listing = project.model, project.manifest.settings.seed, project.listing()
+    rules = Rules(model, text.told, listing.stream.names if listing.stream else ())
+    fit = rows_for(project, "fit", TUNE_TOKENS[quick]["fit"])
+    heldout = rows_for(project, "heldout", TOKENS[quick])
+    proof = prove(model, as_model(project), rules, fit, heldout, seed)
+    return [*_effects(project, extras, quick=quick), *_rows(proof, project, heldout.numel())]
+
+
+def _effects(project: Project, extras: Extras, *, quick: bool) -> Iterator[Measurement]:
+    """What the mean in the place of each part costs, and how well these estimates agree with exact ablations."""
+    model, seed = project.model, project.manifest.settings.seed
+    tune = rows_for(project, "tune", TUNE_TOKENS[quick]["tune"])
+    means = mean_forms(model, extras.means)
+    shape = list(model.config.shape.addresses())
+    data = [extras.vectors.head(address, 0) for address in shape if address.kind == "OV"]
+    writes = [extras.vectors.neuron(address) for address in shape if address.kind == "OUT"]
+    about = (project.manifest.subject.weights_sha256, "tune", project.texts.tune.sha256, "overall")
+    code, rest = estimate(model, tune, means.values(), [*data, *writes], seed=seed)
+    for address, value in (code | rest).items():
+        yield Measurement(str(address), "effect", "kl", *about, value, None, None, tune.numel(), ESTIMATED)
+    found = calibration(model, tune, means, quick=quick, seed=seed)
+    correlation = found.pearson if found.n >= 3 else None
+    note = f"exact = {found.scale:.3g} x estimate; rank correlation {found.spearman:.3f}"
+    yield Measurement("program", "effect_calibration", "correlation", *about, correlation, None, None, found.n, note)
+
+
+def _rows(proof: Proof, project: Project, n: int) -> Iterator[Measurement]:
+    """What held-out text says of every part."""
+    listing, corpus = project.listing(), project.texts.heldout.sha256
+    for address in listing.config.shape.addresses():
+        state = statement_state(listing[address])
+        found: list[tuple[str, str, float | None, str]] = [("swapped_in", "kl", max(0.0, proof.kl), TOGETHER)]
+        for metric, values in (("score", proof.scores), ("simulated", proof.simulated), ("token_table", proof.table)):
+            found += [("isolated", metric, values[address], "")] if address in values else []
+        if address in proof.costs:
+            found.append(("swapped_in", "simulation_kl_estimate", proof.costs[address], ESTIMATED))
+        for kind, metric, value, note in found:
+            about = (str(address), kind, metric, state, "heldout", corpus, "overall")
+            yield Measurement(*about, value, None, None, n, note)
+
+
+def as_model(project: Project) -> Model:
+    """The wired program in the engine's terms: the exact graph, with the weights that the text is."""
+    model, woven = project.model, project.program().model.plan.weights
+    weights = {name: torch.from_numpy(woven[name].copy()).to(tensor) for name, tensor in model.weights.items()}
+    return model.but(weights, model.graph)
+
+
+def wired_names(project: Project, text: Written) -> dict[str, Symbol]:
+    """Symbols of all parts, named where the rule of their sentence passed its test on held-out text."""
+    proofs = {row.part: (id, row) for id, row in project.evidence.find(kind="isolated", metric="simulated")}
+    symbols = {}
+    for address, name in text.names.items():
+        id, row = proofs.get(str(address), (0, None))
+        score = row.value if row else None
+        passed = score is not None and score >= PASSING
+        shown = "" if score is None else f"{score:.3f}"
+        named = (name, address.kind, "analysis", str(id)) if passed else ("", address.kind, "default", "")
+        symbols[str(address)] = Symbol(str(address), *named, score=shown)
+    return symbols
