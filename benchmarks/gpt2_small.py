@@ -69,13 +69,14 @@ def main() -> None:
 # --- the model and the text -------------------------------------------------------------------------------------------
 
 
-def make_checkpoint(directory: Path) -> None:
-    """A random model with its tokenizer, in Hugging Face layout."""
+def make_checkpoint(directory: Path, **changes: int) -> None:
+    """A random model with its tokenizer, in Hugging Face layout; `changes` are made to its shape."""
     directory.mkdir()
-    (directory / "config.json").write_text(json.dumps(CONFIG | {"eos_token_id": CONFIG["vocab_size"] - 1}))
+    config = CONFIG | changes
+    (directory / "config.json").write_text(json.dumps(config | {"eos_token_id": CONFIG["vocab_size"] - 1}))
     generator = torch.Generator().manual_seed(0)
     weights = {}
-    for name, shape in tensor_shapes(GPT2Config.from_json(CONFIG, "config.json")).items():
+    for name, shape in tensor_shapes(GPT2Config.from_json(config, "config.json")).items():
         is_norm = "ln_" in name and name.endswith("weight")
         weights[name] = torch.randn(shape, generator=generator) * 0.02 + float(is_norm)
     save_file(weights, directory / "model.safetensors")

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from pellucid.exact.model import Model
+from pellucid.listing.wires import Wave
 from pellucid.subject import gpt2
 from pellucid.subject.load import Subject
 from pellucid.subject.tokenizer import WordTokenizer
@@ -82,3 +83,20 @@ def write(directory: Path, model: GPT2LMHeadModel | None = None, **changes: Any)
     vocabulary = [f"w{at}" for at in range(model.config.vocab_size)]
     (directory / "task.json").write_text(json.dumps({"name": "random", "vocab": vocabulary}))
     return directory
+
+
+def thin(weights: dict[str, torch.Tensor], share: float, seed: int = 0) -> None:
+    """Leave a `share` of the weights, of few digits: waves for positions, plain norms, no biases of keys and values."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, tensor in weights.items():
+        if "ln_" in name:
+            tensor.fill_(1.0 if name.endswith("weight") else 0.0)
+        elif "wpe" in name:
+            tensor.zero_()
+            tensor[:, 0] = torch.from_numpy(Wave(0.0, 5.0, 0.7)(len(tensor)))
+            tensor[:, 1] = torch.from_numpy(Wave(0.25, 5.0, 0.7)(len(tensor)))
+        else:
+            kept = torch.rand(tensor.shape, generator=generator) < share
+            tensor.copy_(kept * torch.randint(-9, 10, tensor.shape, generator=generator) / 8)
+        if name.endswith("c_attn.bias"):
+            tensor[len(tensor) // 3 :] = 0

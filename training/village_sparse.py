@@ -14,10 +14,15 @@ import argparse
 import json
 import math
 import os
+import platform
 import shutil
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import date
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +33,7 @@ from torch import Tensor
 
 from pellucid.listing.wires import Wave
 from pellucid.zoo.village import Village
-from pellucid.zoo.village.evaluate import accuracy, argmax, examples
+from pellucid.zoo.village.evaluate import GROUPS, accuracy, argmax, examples
 from village import BATCH, CONTEXT, EPSILON, LAYERS, Parameters, batches, config
 from village import forward as dense_forward
 
@@ -46,6 +51,7 @@ PRUNED = 0.7
 SHRINK = 0.03
 """How fast every weight shrinks towards zero while weights are set to zero, as a share of the learning rate."""
 EVERY = 20
+TEST_STORIES = 4_000
 DIGITS = 2
 """Significant digits of every weight of the finished model."""
 KEPT = {"wte": 3_000, "head": 4_200, "qk": 3_000, "vo": 2_600, "fc": 4_200, "proj": 4_000, "bias": 1_500}
@@ -189,16 +195,12 @@ def learning_rate(step: int, steps: int) -> float:
 def score(parameters: Parameters, tokenizer: Tokenizer) -> dict[str, float]:
     """The share of right tokens for each phenomenon on 400 unseen stories."""
     cases = examples(Village().stories("test", 100_000, 400), tokenizer)
-
-    @torch.no_grad()
-    def logits(rows: np.ndarray) -> np.ndarray:
-        return forward(parameters, torch.from_numpy(rows)).view(*rows.shape, -1).numpy()
-
-    return {group: round(100 * found.tokens, 1) for group, found in accuracy(cases, argmax(logits)).items()}
+    found = accuracy(cases, argmax(_logits(partial(forward, parameters))))
+    return {group: round(100 * score.tokens, 1) for group, score in found.items()}
 
 
-def train(given: Options, tokenizer_file: Path, vocabulary: int) -> Parameters:
-    """Train, or go on with training."""
+def train(given: Options, tokenizer_file: Path, vocabulary: int) -> tuple[Parameters, float, float]:
+    """Train, or go on with training; also says how many seconds it took, and the KL in the end."""
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
     teacher = load_file(given.teacher / "model.safetensors")
     steps = given.tokens // (BATCH * CONTEXT)
@@ -214,15 +216,20 @@ def train(given: Options, tokenizer_file: Path, vocabulary: int) -> Parameters:
     others = [value for name, value in parameters.items() if value.dim() == 1]
     groups = [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=PEAK, betas=(0.9, 0.98), fused=True)
-    start = 0
+    start, spent, average = 0, 0.0, 0.0
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         with torch.no_grad():
             for name, value in parameters.items():
                 value.copy_(state["parameters"][name])
-        masks, start = state["masks"], state["step"]
+        masks, start, spent, average = (
+            state["masks"],
+            state["step"],
+            state.get("seconds", 0.0),
+            state.get("average", 0.0),
+        )
         optimizer.load_state_dict(state["optimizer"])
-    began, average = time.time(), 0.0
+    began = time.time()
     source = batches(tokenizer_file, start)
     for step in range(start, steps):
         batch = torch.from_numpy(next(source).astype(np.int64))[:, :-1]
@@ -242,7 +249,7 @@ def train(given: Options, tokenizer_file: Path, vocabulary: int) -> Parameters:
         if step % EVERY == 0:
             prune(parameters, masks, step / steps)
         shrink(parameters, masks, step / steps, learning_rate(step, steps))
-        average = loss.item() if step == start else 0.98 * average + 0.02 * loss.item()
+        average = loss.item() if step == 0 else 0.98 * average + 0.02 * loss.item()
         if (step + 1) % 100 == 0:
             left = (time.time() - began) / (step + 1 - start) * (steps - step - 1)
             count = sum(int(mask.sum()) for mask in masks.values())
@@ -254,10 +261,12 @@ def train(given: Options, tokenizer_file: Path, vocabulary: int) -> Parameters:
                 "masks": masks,
                 "optimizer": optimizer.state_dict(),
                 "step": step + 1,
+                "seconds": spent + time.time() - began,
+                "average": average,
             }
             torch.save(state, checkpoint.with_suffix(".part"))
             checkpoint.with_suffix(".part").replace(checkpoint)
-    return {name: value.detach() for name, value in parameters.items()}
+    return {name: value.detach() for name, value in parameters.items()}, spent + time.time() - began, average
 
 
 # --- the finished model -------------------------------------------------------------------------------------------
@@ -352,6 +361,78 @@ def write_model(given: Options, parameters: Parameters, tokenizer: Tokenizer) ->
         shutil.copyfile(given.teacher / name, given.out / name)
 
 
+CARD = """# zoo:village-sparse
+
+{summary}
+
+It was made to be read: of {parameters:,} weights {left:,} are not zero, in {digits} significant digits each. What is
+right where the rules of the language leave one choice, on {test_stories:,} test stories, beside `zoo:village`:
+
+{table}
+
+- Architecture: GPT-2, {layers} layers, width {width}, {heads} heads, {neurons} neurons a layer, context {context},
+  vocabulary {vocabulary}; norms without gain and bias, positions as {waves} sines and cosines, unembedding apart.
+- Training: {tokens:,} tokens in {minutes:.0f} minutes, on the probabilities of `zoo:village`; {machine}. KL from it on
+  the last batches: {kl:.4f} nats per token.
+- Command: `{command}`
+- Date: {date}
+- Licence: that of the package; the training text is generated by it.
+"""
+
+
+def write_card(given: Options, parameters: Parameters, tokenizer: Tokenizer, seconds: float, kl: float) -> None:
+    """Measure the model beside its teacher, and write its card, for programs and for people."""
+    dense = load_file(given.teacher / "model.safetensors")
+    cases = examples(Village().stories("test", 0, TEST_STORIES), tokenizer)
+    found = {
+        "sparse": accuracy(cases, argmax(_logits(partial(forward, parameters)))),
+        "dense": accuracy(cases, argmax(_logits(partial(dense_forward, dense)))),
+    }
+    weights, neurons = tensors(parameters)
+    summary = f"A GPT-2 of {LAYERS} layers with few weights that tells stories about a village"
+    card: dict[str, Any] = {
+        "name": "village-sparse",
+        "summary": summary,
+        "date": date.today().isoformat(),
+        "command": f"python training/village_sparse.py --out {given.out} --tokens {given.tokens} --seed {given.seed}",
+        "machine": f"{platform.system()} {platform.machine()}, {given.threads} threads",
+        "layers": LAYERS,
+        "width": WIDTH,
+        "heads": HEADS,
+        "neurons": neurons,
+        "context": CONTEXT,
+        "vocabulary": tokenizer.get_vocab_size(),
+        "parameters": sum(tensor.numel() for tensor in weights.values()),
+        "left": sum(int((value != 0).sum()) for value in parameters.values()),
+        "digits": DIGITS,
+        "waves": 2 * len(PERIODS),
+        "tokens": given.tokens,
+        "training_seconds": round(seconds),
+        "kl": kl,
+        "test_stories": TEST_STORIES,
+        "accuracy": {group: {who: asdict(found[who][group]) for who in found} for group in GROUPS},
+    }
+    (given.out / "card.json").write_text(json.dumps(card, indent=2) + "\n")
+    lines = ["| what determines the text | spans | first token | whole span | dense, first token | dense, whole span |"]
+    lines.append("|---|---:|---:|---:|---:|---:|")
+    for group, row in card["accuracy"].items():
+        shares = " | ".join(f"{100 * row[who][key]:.1f} %" for who in ("sparse", "dense") for key in ("first", "whole"))
+        lines.append(f"| {group.replace('_', ' ')} | {row['sparse']['n']:,} | {shares} |")
+    text = CARD.format(**card, table="\n".join(lines), minutes=seconds / 60)
+    (given.out / "card.md").write_text(text)
+    print(text, flush=True)
+
+
+def _logits(model: Callable[[Tensor], Tensor]) -> Callable[[np.ndarray], np.ndarray]:
+    """Logits of rows of tokens."""
+
+    @torch.no_grad()
+    def logits(rows: np.ndarray) -> np.ndarray:
+        return model(torch.from_numpy(rows)).view(*rows.shape, -1).numpy()
+
+    return logits
+
+
 def main() -> None:
     """Run it all."""
     given = options()
@@ -359,8 +440,10 @@ def main() -> None:
     given.work.mkdir(parents=True, exist_ok=True)
     tokenizer_file = given.teacher / "tokenizer.json"
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
-    parameters = finished(train(given, tokenizer_file, tokenizer.get_vocab_size()))
+    trained, seconds, kl = train(given, tokenizer_file, tokenizer.get_vocab_size())
+    parameters = finished(trained)
     write_model(given, parameters, tokenizer)
+    write_card(given, parameters, tokenizer, seconds, kl)
 
 
 if __name__ == "__main__":

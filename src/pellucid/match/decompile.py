@@ -44,7 +44,7 @@ from pellucid.match.understand.run import (
     write_understanding,
 )
 from pellucid.match.verify import verify
-from pellucid.match.wired.run import proved, wire, wired_names, written
+from pellucid.match.wired.run import proved, strongest_places, wire, wired_names, written
 from pellucid.parts.lifted import most_rank
 from pellucid.subject.load import Subject, load_subject
 
@@ -201,6 +201,7 @@ def wire_program(project: Project, extras: Extras, *, quick: bool) -> bool:
     write_parts_of(project, wire(project, text))
     evidence, state = project.evidence, sha256_text(f"{stage_state(project)} {project.state()}")
     if evidence.finished("wired", state) is None:
+        evidence.finish("strongest", state, strongest_places(project))
         evidence.finish("wired", state, "", proved(project, text, extras, quick=quick))
     write_names(project, wired_names(project, text))
     return True

@@ -65,7 +65,7 @@ def page_data(project: Project) -> dict[str, Any]:
         "detail": [at.get(entry.address, -1) for entry in entries],
     }
     worst: dict[str, Any] = {}
-    for stage in ("contexts", "worst of understanding"):
+    for stage in ("contexts", "worst of understanding", "strongest"):
         worst |= json.loads(project.evidence.latest(stage) or "{}")
     shown = [entry.detail(worst.get(str(entry.address), ())) for entry in details]
     return project.report() | {"parts": columns, "details": shown}

@@ -27,31 +27,13 @@ from pellucid.subject.load import Subject
 Made = Callable[..., tuple[Path, Subject]]
 
 
-def thin(subject: Subject, seed: int = 0) -> None:
-    """Leave few weights, of few digits: waves for positions, plain norms, no keys' biases."""
-    generator = torch.Generator().manual_seed(seed)
-    for name, tensor in subject.weights.items():
-        if "ln_" in name:
-            tensor.fill_(1.0 if name.endswith("weight") else 0.0)
-        elif name == "wpe.weight":
-            tensor.zero_()
-            tensor[:, 0] = torch.from_numpy(Wave(0.0, 5.0, 0.7)(len(tensor)))
-            tensor[:, 1] = torch.from_numpy(Wave(0.25, 5.0, 0.7)(len(tensor)))
-        else:
-            kept = torch.rand(tensor.shape, generator=generator) < 0.3
-            signs = torch.randint(-9, 10, tensor.shape, generator=generator) / 8
-            tensor.copy_(kept * signs)
-        if name.endswith("c_attn.bias"):
-            tensor[len(tensor) // 3 :] = 0
-
-
 @pytest.fixture
 def wired(tmp_path: Path) -> Made:
     """The wired program of a random model with few weights, all residuals dropped."""
 
     def made(**switches: object) -> tuple[Path, Subject]:
         subject = checkpoints.in_memory(checkpoints.hugging_face(1, **switches))
-        thin(subject)
+        checkpoints.thin(subject.weights, 0.3)
         directory = tmp_path / "project"
         emit(subject, directory)
         model = Model(subject)

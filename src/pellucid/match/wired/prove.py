@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from pellucid.base.address import Address
@@ -79,7 +79,9 @@ class _Layer:
     moved: list[tuple[Float64[Tensor, " head"], Float64[Tensor, " head"]]] = field(default_factory=list)
 
 
-def prove(model: Model, program: Model, rules: Rules, fit: Rows, heldout: Rows, seed: int) -> Proof:
+def prove(
+    model: Model, program: Model, rules: Rules, fit: Rows, heldout: Int[Tensor, "heldout pos"], seed: int
+) -> Proof:
     """Compare `program`, the model that the text is, and the rules of its sentences with the subject `model`."""
     tables = list(token_tables(model, fit))
     layers = [_Layer() for _ in range(model.config.n_layer)]

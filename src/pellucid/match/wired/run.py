@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 
@@ -21,12 +22,14 @@ from pellucid.match.means import Extras
 from pellucid.match.project import SIZES, Project
 from pellucid.match.sources import TOKENS as TUNE_TOKENS
 from pellucid.match.sources import calibration, rows_for
+from pellucid.match.wired.places import strongest
 from pellucid.match.wired.prove import Proof, Rules, prove
 from pellucid.match.wired.read import plain_norms, weights_left
 from pellucid.match.wired.write import Written, write_up
 
 TOKENS = {False: 30_000, True: 10_000}
 """Tokens of held-out text that wired parts are proved on."""
+CONTEXT_TOKENS = 8_192
 ESTIMATED = "second-order estimate"
 TOGETHER = "all wired parts at once"
 
@@ -99,6 +102,11 @@ def _rows(proof: Proof, project: Project, n: int) -> Iterator[Measurement]:
         for kind, metric, value, note in found:
             about = (str(address), kind, metric, state, "heldout", corpus, "overall")
             yield Measurement(*about, value, None, None, n, note)
+
+
+def strongest_places(project: Project) -> str:
+    """Where every part acts most on held-out text, as JSON."""
+    return json.dumps(strongest(project.model, rows_for(project, "heldout", CONTEXT_TOKENS)))
 
 
 def as_model(project: Project) -> Model:

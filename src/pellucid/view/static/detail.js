@@ -103,8 +103,10 @@ function stageCell(one, estimate) {
 function contextsBlock(contexts) {
   if (contexts.length === 0) return null;
   return h("section", { class: "contexts" },
-    h("h4", {}, "Where source and subject differ most"),
-    h("p", { class: "hint" }, "The stronger a token's tint, the more it is responsible for the difference; the position that was compared is framed."),
+    h("h4", {}, contexts[0].strongest ? "Where it acts most" : "Where source and subject differ most"),
+    h("p", { class: "hint" }, contexts[0].strongest
+      ? "The stronger a token's tint, the more the part looks there; the position where it acts is framed."
+      : "The stronger a token's tint, the more it is responsible for the difference; the position that was compared is framed."),
     h("ol", {}, contexts.map(contextItem)));
 }
 

@@ -1,0 +1,183 @@
+"""Time and memory of every pass of a decompilation on random models, and how they grow.
+
+    python benchmarks/passes.py                 a model of the size of GPT-2 small, 50,000 tokens, 200 steps
+    python benchmarks/passes.py --growth        small models: tokens, layers and width, at three sizes each
+    python benchmarks/passes.py --steps 10      fewer steps of tuning and training; their seconds are then scaled to 200
+
+Model and text are random (see gpt2_small.py), so nothing is downloaded. Candidates are fixed and nothing ends early:
+every part is proposed for, every part that can be lifted is tuned, whatever it costs, so that random weights take the
+time that real ones would. Each model runs in a process of its own; the mark of peak memory is reset before each pass.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from gpt2_small import CONFIG, make_checkpoint, make_text
+from pellucid.match import tune as tuning
+from pellucid.match.decompile import Request, begin, write_program
+from pellucid.match.lifted import LiftedParts, find_lifted
+from pellucid.match.linking import PROMISED, rollouts
+from pellucid.match.means import Extras
+from pellucid.match.packing import packed_rows
+from pellucid.match.project import Project
+from pellucid.match.rollouts import slips
+from pellucid.match.sources import Sources, find_sources, rows_for, write_sources
+from pellucid.match.tuned import tunes
+from pellucid.match.twin import Twin
+from pellucid.match.understand.plan import plan_for
+from pellucid.match.understand.run import token_numbers
+from pellucid.match.understand.train import train
+from pellucid.subject.load import load_subject
+
+STEPS = 200
+TOKENS = 50_000
+TOKENS_A_WORD = 2
+"""Random words take at least so many tokens, of pairs of bytes."""
+CONTEXTS = 100
+SMALL = {"n_layer": 4, "n_head": 4, "n_embd": 128, "n_positions": 128, "tokens": 20_000}
+GROWTH = {"tokens": (10_000, 20_000, 40_000), "n_layer": (2, 4, 8), "n_embd": (64, 128, 256)}
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one pass took."""
+
+    name: str
+    seconds: float
+    peak_gib: float
+
+
+def main() -> None:
+    """Run one model, or those of the growth table, each in a child process."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--growth", action="store_true", help="small models, three sizes of tokens, layers and width")
+    parser.add_argument("--tokens", type=int, default=TOKENS, help="tokens of text (50,000)")
+    parser.add_argument("--steps", type=int, default=STEPS, help="steps of tuning and training (200)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        print(json.dumps(run(json.loads(options.child))))
+        return
+    if options.growth:
+        sizes = [SMALL | {name: value} for name, values in GROWTH.items() for value in values]
+    else:
+        sizes = [{name: CONFIG[name] for name in SMALL if name in CONFIG} | {"tokens": options.tokens}]
+    found = [{"size": size, "passes": child(size | {"steps": options.steps})} for size in sizes]
+    print(json.dumps(found, indent=1) if options.json else "\n\n".join(table(entry) for entry in found))
+
+
+def child(size: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the passes take on a model of a size, in a process of its own."""
+    with tempfile.TemporaryDirectory(prefix="passes-") as name:
+        command = [sys.executable, __file__, "--child", json.dumps(size | {"root": name})]
+        made = subprocess.run(
+            command, stdout=subprocess.PIPE, text=True, check=True, env=os.environ | {"XDG_STATE_HOME": name}
+        )
+    result: list[dict[str, Any]] = json.loads(made.stdout)
+    return result
+
+
+def run(size: dict[str, Any]) -> list[dict[str, Any]]:
+    """All passes on one model."""
+    root, steps = Path(size["root"]), size["steps"]
+    shape = {name: size[name] for name in ("n_layer", "n_head", "n_embd", "n_positions")}
+    make_checkpoint(root / "model", **shape)
+    words = size["tokens"] // TOKENS_A_WORD
+    make_text(root / "fit.txt", 2 * words, seed=0)
+    make_text(root / "heldout.txt", words, seed=1)
+    torch.manual_seed(0)
+    return [entry.__dict__ for entry in passes(root, size["tokens"], steps)]
+
+
+def passes(root: Path, tokens: int, steps: int) -> Iterator[Pass]:
+    """Every pass of a decompilation, in its order."""
+    subject = load_subject(root / "model")
+    request = Request(str(root / "model"), root / "made", (root / "heldout.txt",), (root / "fit.txt",), quick=True)
+    project = begin(request, subject)
+    held: dict[str, Any] = {}
+
+    def timed(name: str, work: Callable[[], Any], scale: float = 1.0) -> Pass:
+        Path("/proc/self/clear_refs").write_text("5")
+        start = perf_counter()
+        held[name] = work()
+        found = Pass(name, round(scale * (perf_counter() - start), 1), round(peak(), 2))
+        print(f"{found.name}: {found.seconds:.1f} s, {found.peak_gib:.2f} GiB", file=sys.stderr, flush=True)
+        return found
+
+    yield timed("pack the text", lambda: pack(project, tokens))
+    yield timed("averages and vectors, emit", lambda: write_program(project, quick=True))
+    extras: Extras = held["averages and vectors, emit"]
+    yield timed("first sources", lambda: find_sources(project, extras.means, quick=True))
+    sources: Sources = held["first sources"]
+    yield timed("write sources", lambda: write_sources(project, sources))
+    yield timed("lifted forms", lambda: find_lifted(project, extras.vectors, PROMISED, quick=True))
+    lifted: LiftedParts = held["lifted forms"]
+    yield timed("one trial of linking", lambda: trial(project, sources, lifted))
+    yield timed("tuning", lambda: tune_all(project, lifted, steps), STEPS / steps)
+    yield timed("understanding", lambda: understand(project, tokens, steps), STEPS / steps)
+    yield timed("source-only program", lambda: project.program("code").logits(held["pack the text"][:1].numpy()))
+
+
+def pack(project: Project, tokens: int) -> torch.Tensor:
+    """Rows of fit text, which every pass finds packed."""
+    count = max(2, tokens // project.model.n_ctx)
+    rows = packed_rows(project.texts.fit, project.model, count, 0)
+    for wanted in (tokens, 40_000, 20_000, 10_000):
+        project.packed["fit", max(2, wanted // project.model.n_ctx)] = rows
+    return rows
+
+
+def trial(project: Project, sources: Sources, lifted: LiftedParts) -> None:
+    """What linking does once for each trial: continue texts by the twin that runs every part without its residual."""
+    spoken = rollouts(project, CONTEXTS)
+    slips(Twin(project.model, [*{**sources.forms, **lifted.forms}.values()]), spoken)
+
+
+def tune_all(project: Project, lifted: LiftedParts, steps: int) -> None:
+    """Tune every lifted part together, whatever it costs, on however little text."""
+    tuning.PATIENCE, tuning.TRIES, tuning.TOKENS_PER_NUMBER = 1 << 30, 1 << 30, 0.0
+    forms = {address: form for address, form in lifted.forms.items() if tunes(form)}
+    check = rows_for(project, "tune", project.model.n_ctx)
+    fit = rows_for(project, "fit", TOKENS)
+    tuning.tune(tuning.Tunable.of(project.model, forms), fit, check, 0.0, project.directory / "tuning", steps=steps)
+
+
+def understand(project: Project, tokens: int, steps: int) -> None:
+    """Train sources over kinds and values, in as many numbers as so little text is enough for."""
+    fit, tune = rows_for(project, "fit", tokens), rows_for(project, "tune", 4_000)
+    plan = plan_for(project.model.config, fit.numel() // 2, steps, fit.numel())
+    train(project.model, plan, fit, tune, token_numbers(project), project.directory / "understanding")
+
+
+def peak() -> float:
+    """The most memory that this process has held since the mark was reset, in GiB."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 2**20
+
+
+def table(found: dict[str, Any]) -> str:
+    """What one model took, as a Markdown table."""
+    said = ", ".join(f"{name} {value:,}" for name, value in found["size"].items())
+    lines = [said, "", "| pass | seconds | peak memory, GiB |", "|---|---:|---:|"]
+    lines += [f"| {entry['name']} | {entry['seconds']:.1f} | {entry['peak_gib']:.2f} |" for entry in found["passes"]]
+    whole = sum(entry["seconds"] for entry in found["passes"])
+    most = max(entry["peak_gib"] for entry in found["passes"])
+    return "\n".join([*lines, f"| all | {whole:.1f} | {most:.2f} |"])
+
+
+if __name__ == "__main__":
+    main()

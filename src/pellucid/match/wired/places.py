@@ -1,0 +1,52 @@
+"""Where wired parts act most: the places of a text where a neuron fires most, or a head looks away from itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from pellucid.base.address import Address
+from pellucid.exact.model import Model
+from pellucid.match.contexts import context, worst_places
+from pellucid.match.record import record
+
+
+@torch.no_grad()
+def strongest(model: Model, rows: Int[Tensor, "row pos"]) -> dict[str, list[dict[str, Any]]]:
+    """For each neuron that fires and each head its strongest places on `rows`, at most one a row, by address."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for layer in range(model.config.n_layer):
+        at = f"L{layer:02d}"
+        recorded = list(record(model, rows, [f"{at}.post", f"{at}.pattern"]))
+        posts = torch.cat([batch.values[f"{at}.post"] for batch in recorded])
+        chosen, places = worst_places(posts)
+        for neuron in range(posts.shape[2]):
+            address = str(Address("IN", layer, neuron))
+            for row, place in zip(chosen[:, neuron].tolist(), places[:, neuron].tolist(), strict=True):
+                if (fires := float(posts[row, place, neuron])) > 0:
+                    here = [0.0] * place + [1.0]
+                    found.setdefault(address, []).append(_entry(model, rows[row], place, here, fires))
+        away = torch.cat([_away(batch.values[f"{at}.pattern"]) for batch in recorded])
+        chosen, places = worst_places(away)
+        for head in range(away.shape[2]):
+            entries = []
+            for row, place in zip(chosen[:, head].tolist(), places[:, head].tolist(), strict=True):
+                looked = model.run(rows[row : row + 1], [f"{at}.pattern"])[f"{at}.pattern"][0, head, place]
+                entries.append(_entry(model, rows[row], place, looked.tolist(), float(away[row, place, head])))
+            found[str(Address("QK", layer, head))] = entries
+    return found
+
+
+def _away(pattern: Float[Tensor, "row head query key"]) -> Float[Tensor, "row query head"]:
+    """The most that each query looks at one key other than itself and the first."""
+    here = torch.eye(pattern.shape[-1], dtype=torch.bool)
+    others = pattern.masked_fill(here, 0)
+    others[..., 0] = 0
+    return others.amax(-1).transpose(1, 2)
+
+
+def _entry(model: Model, ids: Int[Tensor, " pos"], place: int, weights: list[float], strength: float) -> dict[str, Any]:
+    return context(model, ids, place, weights, strength, strength) | {"strongest": True}
