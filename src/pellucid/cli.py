@@ -26,6 +26,8 @@ from pellucid.match.check import check, moved, print_check
 from pellucid.match.decompile import Request, decompile
 from pellucid.match.examine import examine
 from pellucid.match.front import front
+from pellucid.match.lines import where
+from pellucid.match.manifest import MANIFEST
 from pellucid.match.next import next_parts, print_suggestions
 from pellucid.match.project import Project
 from pellucid.match.report import page_data
@@ -295,7 +297,10 @@ def why_command(
     trust: Trust = False,
     json_: AsJson = False,
 ) -> None:
-    """Explain what is said next after PROMPT: the parts that made it, ranked, and verified by ablating them."""
+    """Explain what is said next after PROMPT: the parts that made it, ranked, and verified by ablating them.
+
+    Of a directory it also shows the lines of source that one would change.
+    """
     with plain_errors():
         found = why(open_subject(subject, source_only=source_only, trust=trust), prompt, instead, top=top)
         drawn = picture(found)
@@ -303,7 +308,11 @@ def why_command(
             drawn.save_html(html)
         if png:
             drawn.save_png(png)
-        print_json(found.to_dict()) if json_ else print(found.text)
+        lines = where(found, Project.open(subject).listing(), subject) if (Path(subject) / MANIFEST).is_file() else None
+        if json_:
+            print_json(found.to_dict() | (lines.to_dict() if lines else {}))
+        else:
+            print(found.text if lines is None else f"{found.text}\n\n{lines.text}")
 
 
 @app.command("diff")
@@ -335,6 +344,9 @@ def edit_command(
     ] = None,
     prefer: Annotated[str | None, typer.Option(metavar="TOKEN", help="Of a rule: what to say.")] = None,
     over: Annotated[str | None, typer.Option(metavar="TOKEN", help="Of a rule: in the place of what.")] = None,
+    read: Annotated[
+        tuple[str, str] | None, typer.Option(metavar="TOKEN OTHER", help="Read TOKEN as if OTHER stood there.")
+    ] = None,
     suppress: Annotated[list[str] | None, typer.Option(metavar="TOKEN", help="Never say it. May be repeated.")] = None,
     commit: Annotated[
         str | None, typer.Option(metavar="PART", help="Record the source of PART, which you changed, as an edit.")
@@ -352,7 +364,8 @@ def edit_command(
 ) -> None:
     """Edit the program in DIR: located, predicted, then made and measured; or undo, list, or record by hand."""
     with plain_errors():
-        intent = Intent(fact, forget, when, prefer, over, tuple(suppress or ()), commit, tuple(undo or ()), list_)
+        several = tuple(suppress or ()), commit, tuple(undo or ()), list_
+        intent = Intent(fact, forget, when, prefer, over, read, *several)
         intent.require_one()
         if list_:
             records = read_records(Project.open(directory).directory)

@@ -15,7 +15,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from .prelude import CHANGES, Change, Floats, Integers, Place, ProgramError, TokenSets
+from .prelude import CHANGES, READS, Change, Floats, Integers, Place, ProgramError, TokenSets
 from .runtime import Config, Function
 
 HEARD = 0.3
@@ -38,6 +38,7 @@ class Directions:
 
     def __init__(self, config: Config, weights: dict[str, Floats]):
         self.config, self.weights = config, weights
+        self.written = weights["wte.weight"]  # [vocab, model]
         self.table = weights["wte.weight"] if config.tied else weights["lm_head.weight"]  # [vocab, model]
         self.mean = self.table.mean(0)
         self._free: dict[tuple[int, bool], Floats] = {}
@@ -62,6 +63,10 @@ class Directions:
                 f"the tokens {says.tolist()} and {over.tolist()} are read alike; nothing tells them apart"
             )
         return direction
+
+    def instead(self, says: Integers, over: Integers) -> Floats:
+        """What tokens write first, less what others do, [model]."""
+        return np.asarray(self.written[says].mean(0) - self.written[over].mean(0), np.float32)
 
     def free(self, layer: int, before_neurons: bool) -> Floats:
         """The inverse of how much is heard of every direction from there on, [model, model]."""
@@ -115,7 +120,7 @@ class Edited:
     def __init__(self, change: Change, directions: Directions):
         if change.function is None:
             raise ProgramError(f"{change} has no function below it")
-        layer, piece, *_ = change.address[1:].split(".")
+        layer, piece, *_ = ("-1", "") if change.address == READS else change.address[1:].split(".")
         self.change, self.layer, self.directions = change, int(layer), directions
         self.kind = change.address.rpartition(".")[2]
         self.head = int(piece[1:]) if self.kind == "OV" else -1
@@ -130,7 +135,9 @@ class Edited:
         """The direction along which it writes, [model]."""
         if self._direction is None:
             says, over = (np.array([vocabulary.id_of(text) for text in side], np.int64) for side in self.tokens)
-            self._direction = self.directions(self.layer, self.kind == "OV", says, over)
+            reads = self.change.address == READS
+            found = self.directions
+            self._direction = found.instead(says, over) if reads else found(self.layer, self.kind == "OV", says, over)
         return self._direction
 
     @property
@@ -156,6 +163,7 @@ class Changes:
 
     def __init__(self, config: Config, weights: dict[str, Floats]):
         self.config, self.weights = config, weights
+        self.reads: list[Edited] = []  # what is read in the place of what stands there
         self.moves: dict[int, list[Edited]] = {}  # what heads move beside all else
         self.writes: dict[int, list[Edited]] = {}  # what neurons and inserted parts write
         self.deltas: dict[tuple[int, str], list[tuple[int, Delta]]] = {}  # by layer and kind: member, what was changed
@@ -163,9 +171,12 @@ class Changes:
 
     def collect(self) -> None:
         """Take over what stands in the registries now."""
-        self.moves, self.writes = {}, {}
+        self.reads, self.moves, self.writes = [], {}, {}
         for found in self.made(CHANGES):
-            (self.moves if found.kind == "OV" else self.writes).setdefault(found.layer, []).append(found)
+            if found.change.address == READS:
+                self.reads.append(found)
+            else:
+                (self.moves if found.kind == "OV" else self.writes).setdefault(found.layer, []).append(found)
 
     def made(self, changes: list[Change]) -> Iterator[Edited]:
         """Edits at work, of what pages say."""
@@ -189,9 +200,16 @@ class Changes:
                 amount = np.einsum("bqk,bqk->bq", pattern[:, edited.head], np.broadcast_to(strength, shape))
                 write += amount[..., None] * edited.direction(query.vocabulary)
 
+    def read(self, stream: Floats, here: Place) -> None:
+        """Add what is read in the place of what stands there to `stream` [batch, pos, model]."""
+        self._add(self.reads, stream, here)
+
     def write(self, layer: int, write: Floats, here: Place) -> None:
         """Add what edited neurons and inserted parts of a layer write to `write` [batch, pos, model]."""
-        for edited in self.writes.get(layer, ()):
+        self._add(self.writes.get(layer, []), write, here)
+
+    def _add(self, edits: list[Edited], write: Floats, here: Place) -> None:
+        for edited in edits:
             given = {} if edited.kind == "B" else {"here": here}
             strength = np.broadcast_to(edited.function(write.shape[:2], given), write.shape[:2])
             if strength.any():

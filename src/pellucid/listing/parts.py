@@ -207,6 +207,7 @@ class Plan:
         rows, length = view.ids.shape
         pattern = np.ones((rows, self.config.heads, length, length), np.float32)
         whole = View(view.ids, 0, vocabulary)  # edits name tokens that a few cannot stand for
+        self.changes.read(np.zeros(shape, np.float32), whole.here)
         for layer in range(self.config.layers):
             self.changes.move(layer, np.zeros(shape, np.float32), pattern, whole.query(0, length), whole.key(length))
             self.changes.write(layer, np.zeros(shape, np.float32), whole.here)
@@ -354,7 +355,7 @@ class Embedding:
     """What the tokens and their positions write first."""
 
     def __init__(self, plan: Plan):
-        self.tables = (plan.weights["wte.weight"], plan.weights["wpe.weight"])
+        self.tables, self.changes = (plan.weights["wte.weight"], plan.weights["wpe.weight"]), plan.changes
         self.ways = [(plan.runs(name), name) for name in ("EMB.TOK", "EMB.POS")]
         self.means = [plan.mean(name) if how == "mean" else None for how, name in self.ways]
 
@@ -369,6 +370,7 @@ class Embedding:
                 stream += how(shape, here=view.here)
             else:
                 stream += row if mean is None else mean
+        self.changes.read(stream, view.here)
         return stream
 
 

@@ -239,7 +239,8 @@ class Change:
 
 CHANGES: list[Change] = []
 BASES: dict[str, Change] = {}
-_EDITED = re.compile(r"L\d{2,}\.(H\d{2,}\.OV|N\d{4,}\.OUT|E\d{2,}|MLP\.B)")
+READS = "EMB.TOK"
+_EDITED = re.compile(r"L\d{2,}\.(H\d{2,}\.OV|N\d{4,}\.OUT|E\d{2,}|MLP\.B)|EMB\.TOK")
 
 
 def edit(
@@ -248,10 +249,11 @@ def edit(
     """The decorated function is how strongly the part speaks for `says` rather than `over`, beside all that it does.
 
     It may ask for `query` and `key` (OV, [batch, query, key]), or for `here` (OUT and inserted parts such as L02.E01,
-    [batch, pos]); for MLP.B it is a number. An inserted part writes when its layer's neurons do.
+    [batch, pos]); for MLP.B it is a number. An inserted part writes when its layer's neurons do. For EMB.TOK it is how
+    much what the tokens `says` write takes the place of what `over` write (`here`, [batch, pos]).
     """
     change = Change(address, number, *_caller(), tuple(says), tuple(over))
-    if not _EDITED.fullmatch(address) or not (says or over):
+    if not _EDITED.fullmatch(address) or not (says or over) or (address == READS and not (says and over)):
         raise ProgramError(f'{change}: expected a part such as "L02.H00.OV", and tokens to say, or not to')
     CHANGES.append(change)
 

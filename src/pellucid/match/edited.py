@@ -19,14 +19,14 @@ Ids = Int[Tensor, "batch pos"]
 def has_edits(program: Program) -> bool:
     """Whether anything in the program was edited."""
     changes = program.model.plan.changes
-    return bool(changes.moves or changes.writes or changes.deltas)
+    return bool(changes.reads or changes.moves or changes.writes or changes.deltas)
 
 
 def edits(program: Program, ids: Ids) -> dict[str, Edit]:
     """What the program's edits do to activations, by name, when whole rows `ids` are run."""
     changes = program.model.plan.changes
     view = program.sources.view(ids.cpu().numpy())
-    found: dict[str, Edit] = {}
+    found: dict[str, Edit] = {"EMB.TOK": _read(program, view)} if changes.reads else {}
     for layer in range(len(program.model.layers)):
         at = f"L{layer:02d}"
         deltas = {kind: changes.deltas.get((layer, kind), []) for kind in ("QK", "OV", "IN", "OUT")}
@@ -41,6 +41,17 @@ def edits(program: Program, ids: Ids) -> dict[str, Edit]:
             if deltas[kind]:
                 found[f"{at}.{name}"] = _added(view, deltas[kind], kind)
     return found
+
+
+def _read(program: Program, view: Any) -> Edit:
+    """Adds what is read in the place of what stands there."""
+
+    def edit(x: Float[Tensor, "batch pos model"]) -> Tensor:
+        write = np.zeros(tuple(x.shape), np.float32)
+        program.model.plan.changes.read(write, view.here)
+        return x + torch.from_numpy(write).to(x)
+
+    return edit
 
 
 def _kept(held: dict[str, Tensor], name: str) -> Edit:

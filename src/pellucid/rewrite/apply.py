@@ -32,10 +32,15 @@ class Ready:
     doubts: tuple[str, ...]
     """Why its effect cannot be told; empty where it can."""
 
+    @property
+    def margin(self) -> float | None:
+        """The predicted margin at the worst place that it was tuned on; None of an edit that says nothing itself."""
+        return None if self.proposal.kind == "read" else self.proposal.margin
+
     def to_dict(self, bench: Workbench) -> dict[str, Any]:
         """As JSON shows it."""
         found = self.forecast.to_dict(bench)
-        return found | {"margin": self.proposal.margin, "sure": not self.doubts, "doubts": list(self.doubts)}
+        return found | {"margin": self.margin, "sure": not self.doubts, "doubts": list(self.doubts)}
 
 
 def predicted(bench: Workbench, proposal: Proposal) -> Ready:
@@ -53,7 +58,7 @@ def predicted(bench: Workbench, proposal: Proposal) -> Ready:
     if found.doubt > 1 - AGREE:
         doubts.append(f"neurons bend too much on the way: linear paths agree with them by r = {1 - found.doubt:.2f}")
     changed, astray = int(found.changed.sum()), found.astray(proposal.tokens)
-    if astray > ASTRAY * changed:
+    if proposal.kind != "read" and astray > ASTRAY * changed:
         doubts.append(f"{astray} of {changed} predicted changes are between tokens that it does not name")
     return Ready(proposal, found, tuple(doubts))
 
@@ -151,7 +156,8 @@ def _take_back(directory: Path, record: Record) -> None:
 def _refuse_conflict(bench: Workbench, proposal: Proposal) -> None:
     """Raise `PellucidError` where an edit that stands speaks at the same places for something else."""
     changes = bench.program.model.plan.changes
-    standing_edits = [edit for held in (changes.moves, changes.writes) for edits in held.values() for edit in edits]
+    speaking = [edit for held in (changes.moves, changes.writes) for edits in held.values() for edit in edits]
+    standing_edits = changes.reads if proposal.kind == "read" else speaking
     if not proposal.prompt or not standing_edits:
         return
     ids = torch.tensor([proposal.prompt])

@@ -14,6 +14,7 @@ from pellucid.rewrite.apply import Ready, apply, predicted, undo
 from pellucid.rewrite.edit import Record, next_number, read_records
 from pellucid.rewrite.hand import commit
 from pellucid.rewrite.intent import Proposal, fact, forget
+from pellucid.rewrite.read import read
 from pellucid.rewrite.rules import rule, suppress
 from pellucid.rewrite.show import proposal_lines, ready_lines
 from pellucid.rewrite.workbench import Workbench
@@ -28,6 +29,7 @@ class Intent:
     when: str | None = None
     prefer: str | None = None
     over: str | None = None
+    read: tuple[str, str] | None = None
     suppress: Sequence[str] = ()
     commit: str | None = None
     undo: Sequence[str] = ()
@@ -36,11 +38,13 @@ class Intent:
     def require_one(self) -> None:
         """Raise `PellucidError` unless one thing is asked for, and all that it takes is given."""
         ruled = [name for name in ("when", "prefer", "over") if getattr(self, name) is not None]
-        asked = [name for name in ("fact", "forget", "suppress", "commit", "undo", "list") if getattr(self, name)]
+        asked = [
+            name for name in ("fact", "forget", "read", "suppress", "commit", "undo", "list") if getattr(self, name)
+        ]
         if len(asked) + bool(ruled) != 1:
             raise PellucidError(
                 "expected one of --fact PROMPT ANSWER, --forget PROMPT, --when PATTERN --prefer X --over Y, "
-                "--suppress TOKEN, --commit PART, --undo ID, --list"
+                "--read TOKEN OTHER, --suppress TOKEN, --commit PART, --undo ID, --list"
             )
         if ruled and not {"prefer", "over"} <= set(ruled):
             raise PellucidError("a rule takes --prefer X and --over Y, and --when PATTERN unless it holds everywhere")
@@ -75,6 +79,8 @@ def propose(bench: Workbench, intent: Intent) -> Made:
         proposal = fact(bench, *intent.fact)
     elif intent.forget:
         proposal = forget(bench, intent.forget)
+    elif intent.read:
+        proposal = read(bench, *intent.read)
     elif intent.suppress:
         proposal = suppress(bench, intent.suppress)
     else:

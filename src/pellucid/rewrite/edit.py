@@ -17,7 +17,7 @@ from pellucid.base.errors import ProjectError
 from pellucid.base.files import write_text
 
 FOLDER = "edits"
-Kind = Literal["fact", "forget", "rule", "suppress", "hand"]
+Kind = Literal["fact", "forget", "rule", "read", "suppress", "hand"]
 _FILE = re.compile(r"(\d{4,})\.json")
 
 

@@ -7,6 +7,9 @@ their slope, and norms divide by a named value, the scale, which follows from th
 never run.
 
 How far neurons bend on the way is looked at beside that: where it matters, the prediction says that it is not sure.
+
+What a program does that reads one token as another is known without that: it is what the program as it is does on the
+text with the other token in its place.
 """
 
 from __future__ import annotations
@@ -181,8 +184,18 @@ def predict(bench: Workbench, edits: Sequence[Edited], text: Text) -> Change:
     if not len(text.ids):
         nothing = torch.zeros(*text.ids.shape, bench.model.n_vocab)
         return Change(text, nothing, nothing, nothing)
-    parts = [_predict(bench, edits, text.ids[at : at + BATCH]) for at in range(0, len(text.ids), BATCH)]
+    how = _reread if any(edit.kind == "TOK" for edit in edits) else _predict
+    parts = [how(bench, edits, text.ids[at : at + BATCH]) for at in range(0, len(text.ids), BATCH)]
     return Change(text, *(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def _reread(bench: Workbench, edits: Sequence[Edited], ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What the program says now, and what changes where the text has the tokens that are read instead."""
+    vocabulary, text = bench.program.sources.vocabulary, ids.clone()
+    for edit in edits:
+        text[strengths(bench, edit, ids) != 0] = vocabulary.id_of(edit.change.says[0])
+    before, after = (bench.run(rows, ("logits",))["logits"] for rows in (ids, text))
+    return before, after - before, after - before
 
 
 def _predict(bench: Workbench, edits: Sequence[Edited], ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:

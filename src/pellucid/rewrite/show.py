@@ -57,7 +57,8 @@ def _part(part: Part) -> Iterator[str]:
 def proposal_lines(proposal: Proposal, text: str) -> Iterator[str]:
     """Where an edit belongs, and what it will say."""
     yield proposal.what
-    yield "located by attribution, then by putting each part to its mean in an exact run:"
+    if proposal.located:
+        yield "located by attribution, then by putting each part to its mean in an exact run:"
     for site in proposal.located[:SITES]:
         looks = f", looks at position {site.looks_at} ({site.attention:.0%})" if site.looks_at >= 0 else ""
         effect = f"estimate {site.estimate:+7.2f}   exact {site.effect:+7.2f}  ({site.share:4.0%})"
@@ -67,7 +68,8 @@ def proposal_lines(proposal: Proposal, text: str) -> Iterator[str]:
     if proposal.inserted:
         yield f"a part of its own is inserted: {proposal.inserted}"
     where = ", ".join(proposal.parts)
-    yield f"in program/edits.py ({where}), tuned on {proposal.tuned} other places that ask the same:"
+    tuned = f", tuned on {proposal.tuned} other places that ask the same" if proposal.tuned else ""
+    yield f"in program/edits.py ({where}){tuned}:"
     yield ""
     yield from (f"    {line}".rstrip() for line in text.split("\n"))
     yield ""
@@ -81,7 +83,8 @@ def ready_lines(ready: Ready, figures: dict[str, Any]) -> Iterator[str]:
         f"positions); {figures['changed']} top tokens change"
     )
     yield from _places(figures["places"])
-    yield f"predicted margin at the worst place that it was tuned on: {ready.proposal.margin:+.2f}"
+    if ready.margin is not None:
+        yield f"predicted margin at the worst place that it was tuned on: {ready.margin:+.2f}"
     for doubt in ready.doubts:
         yield f"not sure: {doubt}"
 

@@ -43,7 +43,8 @@ def function(speech: Speech, number: int, name: str, doc: str, helpers: dict[str
     place = "query" if speech.kind == "OV" else "here"
     terms = []
     if speech.asks:
-        terms.append(f"{_helper('asks', speech.asks, helpers)}({place})")
+        prefix = "is" if speech.kind == "TOK" else "asks"
+        terms.append(f"{_helper(prefix, speech.asks, helpers)}({place})")
     if speech.of and speech.kind == "OV":
         terms.append(f"{_helper('is', speech.of, helpers)}(key)")
     elif speech.of:

@@ -1,0 +1,137 @@
+"""Where to change what was said: from the causes of a prediction to lines of the program, and the edit to try.
+
+Prompts, tokens and sources are data: what cannot be printed is shown escaped, and commands are quoted for the shell.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pellucid.base.address import Address
+from pellucid.experiment.why import Cause, Why
+from pellucid.listing.edits import PAGE
+from pellucid.listing.parse import Listing
+
+CARRIES = 0.1
+"""The least share of the difference that a part must carry for its lines to be shown."""
+SHOWN, NEURONS, LONGEST = 5, 2, 12
+"""Causes, neurons of one MLP, and lines of one source that are shown."""
+BEHIND = 2
+"""Tokens that a rule is suggested behind."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """What the program says of a part that carries the answer: `file:line`, its form, and its source text."""
+
+    part: str
+    share: float
+    place: str
+    form: str
+    text: str
+
+    @property
+    def shown(self) -> Iterator[str]:
+        """As the terminal shows it."""
+        yield f"{100 * self.share:6.1f} %  {self.place}  {self.part}, {self.form}"
+        lines = self.text.split("\n")
+        yield from (f"            {printable(line)}".rstrip() for line in lines[:LONGEST])
+        if len(lines) > LONGEST:
+            yield f"            … {len(lines) - LONGEST} more lines"
+
+
+@dataclass(frozen=True)
+class Where:
+    """The lines to change, what changing them takes, and commands to try."""
+
+    lines: tuple[Line, ...]
+    how: str
+    commands: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON shows it."""
+        return {"lines": [asdict(line) for line in self.lines], "how": self.how, "commands": list(self.commands)}
+
+    @property
+    def text(self) -> str:
+        """To read below the table of causes."""
+        shown = [piece for line in self.lines for piece in line.shown]
+        return "\n".join(["lines to change:", *shown, self.how, *(f"  {command}" for command in self.commands)])
+
+
+def where(found: Why, listing: Listing, directory: str) -> Where:
+    """The lines of the program in `directory` that carry what `found` explains, those of the largest share first."""
+    causes = [cause for cause in found.causes if cause.share >= CARRIES][:SHOWN]
+    lines = [line for cause in causes for line in _lines(cause, listing)]
+    unique = tuple({(line.part, line.place): line for line in reversed(lines)}.values())[::-1]
+    return Where(unique, _how(unique, causes), tuple(_commands(found, directory)))
+
+
+def _lines(cause: Cause, listing: Listing) -> Iterator[Line]:
+    """What the program says of the addresses behind a cause, its edits first."""
+    for address in _addresses(cause):
+        for edit in listing.edits.statements if listing.edits else ():
+            if edit.address == str(address):
+                yield Line(str(address), cause.share, f"{PAGE}:{edit.line}", f"edit {edit.number:04d}", edit.text)
+        said = listing[address]
+        yield Line(str(address), cause.share, said.place, said.part_form, said.text)
+
+
+def _addresses(cause: Cause) -> Iterator[Address]:
+    """What a head moves and where it looks, what neurons write and when, or an embedding."""
+    if cause.part.endswith(".OV"):
+        yield from (Address.parse(cause.part), Address.parse(f"{cause.part.removesuffix('.OV')}.QK"))
+    elif cause.neurons:
+        names = [name for name, value in cause.neurons if value * cause.effect > 0][:NEURONS]
+        yield from (Address.parse(f"{name}.{side}") for name in names for side in ("OUT", "IN"))
+    elif "_" not in cause.part:
+        yield Address.parse(cause.part)
+
+
+def _how(lines: Sequence[Line], causes: Sequence[Cause]) -> str:
+    """What it takes to change these lines."""
+    told = [line.part for line in lines if line.form in ("source", "lifted")]
+    edited = [line.form for line in lines if line.form.startswith("edit ")]
+    says = [f"change or undo {' and '.join(edited)}"] if edited else []
+    if told:
+        says.append(f"change the source of {told[0]}, then `--commit {told[0]}`")
+    heads = [cause.part for cause in causes if cause.part.endswith(".OV")]
+    if heads and heads[0] not in told:
+        says.append(f"{heads[0]} runs from the weights: an edit is inserted there, in program/{PAGE}")
+    elif not heads:
+        says.append(f"no head carries {CARRIES:.0%} of it: an edit is inserted as a part of its own, in program/{PAGE}")
+    return f"{'; or '.join(says)}. To try, without writing anything:"
+
+
+def _commands(found: Why, directory: str) -> Iterator[str]:
+    """The edits to try: of the fact in whatever wording, and of the behaviour right behind the last tokens."""
+    edit = f"pellucid edit {quoted(directory)}"
+    if found.instead.strip():
+        yield f"{edit} --fact {quoted(found.prompt)} {quoted(found.instead.strip())} --dry-run"
+    pattern = "".join(found.tokens[-BEHIND:])
+    sides = f"--prefer {quoted(found.instead)} --over {quoted(found.said)}"
+    yield f"{edit} --when {quoted(pattern)} {sides} --dry-run"
+
+
+def printable(text: str) -> str:
+    """Text in which nothing steers a terminal."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def quoted(text: str) -> str:
+    """One argument of a command in a shell; characters that cannot be printed are written in the form $'…' of bash."""
+    if text.isprintable():
+        return shlex.quote(text)
+    pieces = [_escaped(c) for c in text]
+    return f"$'{''.join(pieces)}'"
+
+
+def _escaped(character: str) -> str:
+    if character in "\\'":
+        return f"\\{character}"
+    if character.isprintable():
+        return character
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
