@@ -23,7 +23,9 @@ def path(name: str) -> Path:
     """The directory of subject `name`, in Hugging Face layout."""
     known = _paths()
     if name not in known:
-        raise PellucidError(f"zoo:{name} is not in the zoo{closest(name, known)} (it has: {', '.join(sorted(known))})")
+        raise PellucidError(
+            f"zoo:{name} is not in the zoo{closest(name, sorted(known))} (it has: {', '.join(sorted(known))})"
+        )
     return known[name]
 
 
