@@ -22,6 +22,7 @@ from pellucid.match.means import Extras
 from pellucid.match.project import SIZES, Project
 from pellucid.match.sources import TOKENS as TUNE_TOKENS
 from pellucid.match.sources import calibration, rows_for
+from pellucid.match.wired.acts import clauses
 from pellucid.match.wired.places import strongest
 from pellucid.match.wired.prove import Proof, Rules, prove
 from pellucid.match.wired.read import plain_norms, weights_left
@@ -30,6 +31,8 @@ from pellucid.match.wired.write import Written, write_up
 TOKENS = {False: 30_000, True: 10_000}
 """Tokens of held-out text that wired parts are proved on."""
 CONTEXT_TOKENS = 8_192
+ACT_TOKENS = 24_000
+"""Tokens of fit text on which parts are watched, for the clauses of their sentences."""
 ESTIMATED = "second-order estimate"
 TOGETHER = "all wired parts at once"
 
@@ -41,7 +44,8 @@ def written(project: Project) -> Written | None:
     few = 2 * weights_left(model.weights) <= budget
     if not few or not plain_norms(model.weights):
         return None
-    return write_up(model.config, model.weights, token_texts(model.tokenizer))
+    text = token_texts(model.tokenizer)
+    return write_up(model.config, model.weights, text, clauses(model, rows_for(project, "fit", ACT_TOKENS), text))
 
 
 def wire(project: Project, text: Written) -> frozenset[Address]:

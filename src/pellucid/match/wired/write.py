@@ -41,8 +41,10 @@ class Written:
     told: dict[Address, Wires]
 
 
-def write_up(config: GPT2Config, weights: Weights, token_text: TokenText) -> Written | None:
-    """The program of a model's weights; None where its positions are no waves."""
+def write_up(
+    config: GPT2Config, weights: Weights, token_text: TokenText, clauses: Mapping[Address, str] | None = None
+) -> Written | None:
+    """The program of a model's weights, with `clauses` behind the sentences; None where its positions are no waves."""
     waves = find_waves(weights["wpe.weight"])
     if waves is None:
         return None
@@ -54,7 +56,8 @@ def write_up(config: GPT2Config, weights: Weights, token_text: TokenText) -> Wri
     for address, wires in reader.parts():
         named = shown(wires)
         sentence, title = describe(address, named, len(wires.coefficients) - len(named.coefficients))
-        statements[address] = statement(address, replace(wires, says=sentence))
+        says = " ".join(filter(None, [sentence, (clauses or {}).get(address, "")]))
+        statements[address] = statement(address, replace(wires, says=says))
         sentences[address], titles[address], told[address] = sentence, title, named
     tables = {Address("EMB.TOK"): ("tokens", "is", kinds)}
     tables |= {} if config.tied else {Address("UNEMB"): ("says", "said", spoken)}
@@ -184,14 +187,20 @@ def describe(address: Address, wires: Wires, more: int) -> tuple[str, str]:
 
 
 def _side(terms: Terms) -> str:
-    """Terms in words: `ada_boris`, `not the_a`, `2.1 ada_boris` where coefficients matter is left to the statement."""
-    words = [f"{'' if c > 0 else 'not '}{'always' if name == ONE else name}" for name, c in terms.items()]
-    return " and ".join(words)
+    """Terms in words: `ada_boris and not the_a`."""
+    return " and ".join(_signed("always" if name == ONE else name, c, "not ") for name, c in terms.items())
 
 
 def _short(terms: Terms) -> str:
     name, coefficient = next(iter(terms.items()))
-    return f"{'not_' if coefficient < 0 else ''}{name}"
+    return _signed(name, coefficient, "not_")
+
+
+def _signed(name: str, coefficient: float, negation: str) -> str:
+    """A coordinate, or that it is not: two negations are none."""
+    if coefficient > 0:
+        return name
+    return name.removeprefix("not_") if name.startswith("not_") else f"{negation}{name}"
 
 
 # --- pages ------------------------------------------------------------------------------------------------------------
