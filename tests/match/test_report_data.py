@@ -87,3 +87,17 @@ def test_page_data_shows_a_source_by_hand(workshop: Workshop, argument: str) -> 
     assert set(detail["measured"]) == {"isolated", "swapped_in", "joint"}
     assert detail["measured"]["swapped_in"]["kl"]["value"] > 0
     assert detail["source"].startswith(f'@source("{argument}")')
+
+
+def test_a_named_value_stands_once_in_the_page(workshop: Workshop) -> None:
+    values = '@value\ndef late(here):\n    """Late."""\n    return log(here.position + 1)\n\n\n'
+    values += '@value\ndef later(here, late):\n    """Later."""\n    return 2 * late\n\n\n'
+    sums = 'linear("L00.N0003.IN", -0.5, later=0.2)\n\nlinear("L00.N0004.IN", 0.5, later=0.1)\n\nraw("L00.N*.IN")'
+    workshop.edit("program/layer_00.py", 'raw("L00.N*.IN")', values + sums)
+    workshop.edit("program/layer_00.py", "from .prelude import raw", "from .prelude import linear, log, raw, value")
+    data = page_data(pellucid.open(workshop.made))
+    assert list(data["values"]) == ["late", "later"]
+    assert data["values"]["later"]["reads"] == ["late"]
+    assert data["values"]["late"]["source"].startswith("@value\ndef late(here):")
+    assert [detail["reads"] for detail in data["details"]] == [["later"], ["later"]]
+    assert all("def late" not in detail["source"] for detail in data["details"])

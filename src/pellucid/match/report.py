@@ -50,7 +50,10 @@ def build_report(
 
 
 def page_data(project: Project) -> dict[str, Any]:
-    """The report with every part in it, as `pellucid.view.report.render` takes it."""
+    """The report with every part in it, as `pellucid.view.report.render` takes it.
+
+    The text of a named value stands in it once, however many parts read it.
+    """
     entries = inventory(project)
     details = [entry for entry in entries if entry.statement is not None]
     at = {entry.address: number for number, entry in enumerate(details)}
@@ -68,7 +71,13 @@ def page_data(project: Project) -> dict[str, Any]:
     for stage in ("contexts", "worst of understanding", "strongest"):
         worst |= json.loads(project.evidence.latest(stage) or "{}")
     shown = [entry.detail(worst.get(str(entry.address), ())) for entry in details]
-    return project.report() | {"parts": columns, "details": shown}
+    used = {value.name for entry in details for value in entry.values}
+    values = {
+        name: {"source": value.text, "reads": list(value.values)}
+        for name, value in project.listing().values.items()
+        if name in used
+    }
+    return project.report() | {"parts": columns, "details": shown, "values": values}
 
 
 def _subject(project: Project) -> dict[str, Any]:

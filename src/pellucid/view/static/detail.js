@@ -58,12 +58,25 @@ function detailFacts(part, detail) {
     detail?.file && fact("File", h("code", {}, `${printable(detail.file)}${measured(detail.line) ? `:${detail.line}` : ""}`)));
 }
 
+/** The source of a part behind the named values that it reads, directly or through others, in the order of the files. */
+function wholeSource(detail) {
+  const values = report.values ?? {}, found = new Set(), left = [...(detail.reads ?? [])];
+  while (left.length) {
+    const name = left.pop();
+    if (found.has(name) || !Object.hasOwn(values, name)) continue;
+    found.add(name);
+    left.push(...(values[name].reads ?? []));
+  }
+  return [...Object.keys(values).filter((name) => found.has(name)).map((name) => values[name].source), detail.source].join("\n\n\n");
+}
+
 function sourceBlock(detail) {
+  const source = detail.source && wholeSource(detail);
   return [
     detail.description && h("p", { class: "description" }, printable(detail.description)),
     detail.note && h("p", { class: "note" }, h("strong", {}, "Note "), printable(detail.note)),
-    detail.source
-      ? h("figure", { class: "source" }, h("figcaption", {}, h("span", {}, `program/${printable(detail.file ?? "")}`), copyButton(detail.source, "source")), listing(detail.source, detail.line || 1))
+    source
+      ? h("figure", { class: "source" }, h("figcaption", {}, h("span", {}, `program/${printable(detail.file ?? "")}`), copyButton(source, "source")), listing(source, detail.line || 1))
       : h("p", { class: "hint" }, "No source listing in this report."),
   ];
 }
