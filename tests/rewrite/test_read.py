@@ -8,6 +8,7 @@ import torch
 from cli_support import Workshop, pellucid
 from pellucid.base.errors import PellucidError
 from pellucid.experiment.subjects import edits_of
+from pellucid.listing.changes import BEFORE
 from pellucid.rewrite.apply import apply, predicted, undo
 from pellucid.rewrite.read import read
 from pellucid.rewrite.rules import suppress
@@ -52,10 +53,10 @@ def test_it_is_what_the_program_says_of_the_other_text(village: Workbench) -> No
 def test_it_composes_with_what_is_said(village: Workbench) -> None:
     first = apply(village, predicted(village, read(village, " sick", " tired")))
     second = apply(village, predicted(village, suppress(village, [" dirty"])), anyway=True)
-    assert len(village.program.model.plan.changes.reads) == 1
+    assert len(village.program.model.plan.changes.writes[BEFORE]) == 1
     undo(village.program.directory, [str(first.number)])
     village.program.edited()
-    assert not village.program.model.plan.changes.reads
+    assert BEFORE not in village.program.model.plan.changes.writes
     undo(village.program.directory, [str(second.number)])
     village.program.edited()
 

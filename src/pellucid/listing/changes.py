@@ -20,6 +20,8 @@ from .runtime import Config, Function
 
 HEARD = 0.3
 """How much is made of what later heads read, beside what later neurons do."""
+BEFORE = -1
+"""The layer of what tokens write: before the first."""
 EVEN = 0.02
 """How much is made of every direction alike, so that none is free."""
 
@@ -120,7 +122,7 @@ class Edited:
     def __init__(self, change: Change, directions: Directions):
         if change.function is None:
             raise ProgramError(f"{change} has no function below it")
-        layer, piece, *_ = ("-1", "") if change.address == READS else change.address[1:].split(".")
+        layer, piece, *_ = (BEFORE, "") if change.address == READS else change.address[1:].split(".")
         self.change, self.layer, self.directions = change, int(layer), directions
         self.kind = change.address.rpartition(".")[2]
         self.head = int(piece[1:]) if self.kind == "OV" else -1
@@ -163,20 +165,16 @@ class Changes:
 
     def __init__(self, config: Config, weights: dict[str, Floats]):
         self.config, self.weights = config, weights
-        self.reads: list[Edited] = []  # what is read in the place of what stands there
         self.moves: dict[int, list[Edited]] = {}  # what heads move beside all else
-        self.writes: dict[int, list[Edited]] = {}  # what neurons and inserted parts write
+        self.writes: dict[int, list[Edited]] = {}  # what neurons and inserted parts write; tokens: BEFORE
         self.deltas: dict[tuple[int, str], list[tuple[int, Delta]]] = {}  # by layer and kind: member, what was changed
         self.collect()
 
     def collect(self) -> None:
         """Take over what stands in the registries now."""
-        self.reads, self.moves, self.writes = [], {}, {}
+        self.moves, self.writes = {}, {}
         for found in self.made(CHANGES):
-            if found.change.address == READS:
-                self.reads.append(found)
-            else:
-                (self.moves if found.kind == "OV" else self.writes).setdefault(found.layer, []).append(found)
+            (self.moves if found.kind == "OV" else self.writes).setdefault(found.layer, []).append(found)
 
     def made(self, changes: list[Change]) -> Iterator[Edited]:
         """Edits at work, of what pages say."""
@@ -200,16 +198,12 @@ class Changes:
                 amount = np.einsum("bqk,bqk->bq", pattern[:, edited.head], np.broadcast_to(strength, shape))
                 write += amount[..., None] * edited.direction(query.vocabulary)
 
-    def read(self, stream: Floats, here: Place) -> None:
-        """Add what is read in the place of what stands there to `stream` [batch, pos, model]."""
-        self._add(self.reads, stream, here)
-
     def write(self, layer: int, write: Floats, here: Place) -> None:
-        """Add what edited neurons and inserted parts of a layer write to `write` [batch, pos, model]."""
-        self._add(self.writes.get(layer, []), write, here)
+        """Add what edited neurons and inserted parts of a layer write to `write` [batch, pos, model].
 
-    def _add(self, edits: list[Edited], write: Floats, here: Place) -> None:
-        for edited in edits:
+        In the layer `BEFORE` that is what is read in the place of the tokens that stand there.
+        """
+        for edited in self.writes.get(layer, ()):
             given = {} if edited.kind == "B" else {"here": here}
             strength = np.broadcast_to(edited.function(write.shape[:2], given), write.shape[:2])
             if strength.any():

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .changes import Changes, Delta
+from .changes import BEFORE, Changes, Delta
 from .prelude import (
     BASES,
     BESIDE,
@@ -207,7 +207,7 @@ class Plan:
         rows, length = view.ids.shape
         pattern = np.ones((rows, self.config.heads, length, length), np.float32)
         whole = View(view.ids, 0, vocabulary)  # edits name tokens that a few cannot stand for
-        self.changes.read(np.zeros(shape, np.float32), whole.here)
+        self.changes.write(BEFORE, np.zeros(shape, np.float32), whole.here)
         for layer in range(self.config.layers):
             self.changes.move(layer, np.zeros(shape, np.float32), pattern, whole.query(0, length), whole.key(length))
             self.changes.write(layer, np.zeros(shape, np.float32), whole.here)
@@ -370,7 +370,7 @@ class Embedding:
                 stream += how(shape, here=view.here)
             else:
                 stream += row if mean is None else mean
-        self.changes.read(stream, view.here)
+        self.changes.write(BEFORE, stream, view.here)
         return stream
 
 

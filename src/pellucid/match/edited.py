@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pellucid.exact.graph import Edit
+from pellucid.listing.changes import BEFORE
 from pellucid.listing.load import Program
 
 Ids = Int[Tensor, "batch pos"]
@@ -19,14 +20,14 @@ Ids = Int[Tensor, "batch pos"]
 def has_edits(program: Program) -> bool:
     """Whether anything in the program was edited."""
     changes = program.model.plan.changes
-    return bool(changes.reads or changes.moves or changes.writes or changes.deltas)
+    return bool(changes.moves or changes.writes or changes.deltas)
 
 
 def edits(program: Program, ids: Ids) -> dict[str, Edit]:
     """What the program's edits do to activations, by name, when whole rows `ids` are run."""
     changes = program.model.plan.changes
     view = program.sources.view(ids.cpu().numpy())
-    found: dict[str, Edit] = {"EMB.TOK": _read(program, view)} if changes.reads else {}
+    found: dict[str, Edit] = {"EMB.TOK": _read(program, view)} if BEFORE in changes.writes else {}
     for layer in range(len(program.model.layers)):
         at = f"L{layer:02d}"
         deltas = {kind: changes.deltas.get((layer, kind), []) for kind in ("QK", "OV", "IN", "OUT")}
@@ -48,7 +49,7 @@ def _read(program: Program, view: Any) -> Edit:
 
     def edit(x: Float[Tensor, "batch pos model"]) -> Tensor:
         write = np.zeros(tuple(x.shape), np.float32)
-        program.model.plan.changes.read(write, view.here)
+        program.model.plan.changes.write(BEFORE, write, view.here)
         return x + torch.from_numpy(write).to(x)
 
     return edit

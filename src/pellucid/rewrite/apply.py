@@ -156,8 +156,8 @@ def _take_back(directory: Path, record: Record) -> None:
 def _refuse_conflict(bench: Workbench, proposal: Proposal) -> None:
     """Raise `PellucidError` where an edit that stands speaks at the same places for something else."""
     changes = bench.program.model.plan.changes
-    speaking = [edit for held in (changes.moves, changes.writes) for edits in held.values() for edit in edits]
-    standing_edits = changes.reads if proposal.kind == "read" else speaking
+    made = [edit for held in (changes.moves, changes.writes) for edits in held.values() for edit in edits]
+    standing_edits = [edit for edit in made if (edit.kind == "TOK") == (proposal.kind == "read")]
     if not proposal.prompt or not standing_edits:
         return
     ids = torch.tensor([proposal.prompt])
