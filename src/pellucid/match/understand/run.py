@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +17,7 @@ from pellucid.match.forms import token_texts
 from pellucid.match.inventory import PASSING, statement_state
 from pellucid.match.project import Project
 from pellucid.match.sources import rows_for
+from pellucid.match.token_table import table_scores
 from pellucid.match.understand.plan import STEP_TOKENS, plan_for
 from pellucid.match.understand.prove import Proof, prove, worst_contexts
 from pellucid.match.understand.student import Student
@@ -27,6 +28,8 @@ CHECKPOINT = "scratch/understanding.safetensors"
 FIT_TOKENS = 3_000_000
 """The most tokens of fit text that training reads; beyond that it reads them again."""
 TUNE_TOKENS = 20_000
+TABLE_TOKENS = 100_000
+"""Tokens of fit text behind the tables of means by token, the baseline of every neuron's score."""
 HELDOUT_TOKENS = {False: 30_000, True: 10_000}
 CONTEXT_TOKENS = 4_096
 ESTIMATED = "second-order estimate"
@@ -87,18 +90,27 @@ def prove_understanding(
     """Evidence about the `chosen` statements on held-out text, and the worst places of each as JSON."""
     heldout = rows_for(project, "heldout", HELDOUT_TOKENS[quick])
     proof = prove(found.student, heldout, project.manifest.settings.seed)
+    table = table_scores(project.model, rows_for(project, "fit", TABLE_TOKENS), heldout)
     worst = worst_contexts(found.student, rows_for(project, "heldout", CONTEXT_TOKENS), chosen)
-    return evidence(project, proof, chosen, heldout.numel()), json.dumps({str(a): said for a, said in worst.items()})
+    rows = evidence(project, proof, table, chosen, heldout.numel())
+    return rows, json.dumps({str(address): said for address, said in worst.items()})
 
 
-def evidence(project: Project, proof: Proof, chosen: Collection[Address], n: int) -> list[Measurement]:
-    """The rows of a proof: isolated scores, and second-order estimates of what each source costs alone."""
+def evidence(
+    project: Project, proof: Proof, table: Mapping[Address, float | None], chosen: Collection[Address], n: int
+) -> list[Measurement]:
+    """The rows of a proof: isolated scores, beside those of tables of means by token, and what each source costs alone.
+
+    Costs are second-order estimates.
+    """
     listing, corpus = project.listing(), project.texts.heldout.sha256
     rows = []
     for address in sorted(chosen):
         name, about = str(address), (statement_state(listing[address]), "heldout", corpus, "overall")
         score, cost = proof.scores[address], proof.costs[address]
         rows.append(Measurement(name, "isolated", "score", *about, score, None, None, n))
+        if address in table:
+            rows.append(Measurement(name, "isolated", "token_table", *about, table[address], None, None, n))
         rows.append(
             Measurement(name, "swapped_in", "kl_estimate", *about, cost, None, None, n, "second-order estimate")
         )

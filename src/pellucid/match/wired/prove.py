@@ -20,9 +20,10 @@ from pellucid.exact.model import Model
 from pellucid.listing.wires import ONE
 from pellucid.listing.wiring import Terms, Wires
 from pellucid.match.effect import divergence, estimate
-from pellucid.match.record import batches, record
+from pellucid.match.record import batches
 from pellucid.match.sources import Rows
 from pellucid.match.stored import Channel, Compares
+from pellucid.match.token_table import Pairs, table_scores
 
 
 @dataclass(frozen=True)
@@ -42,40 +43,13 @@ class Proof:
 
 
 @dataclass
-class _Sums:
-    """Sums of pairs of numbers x and y, for many parts at once."""
-
-    n: int = 0
-    moments: Float64[Tensor, "moment part"] | None = None
-
-    def add(self, x: Float[Tensor, "*batch part"], y: Float[Tensor, "*batch part"]) -> None:
-        """Count pairs in."""
-        a, b = (z.reshape(-1, z.shape[-1]).double() for z in (x, y))
-        new = torch.stack([z.sum(0) for z in (a, b, a * a, b * b, a * b)])
-        self.moments = new if self.moments is None else self.moments + new
-        self.n += len(a)
-
-    def correlation(self) -> list[float | None]:
-        """The correlation of x and y for every part; None where one of them does not vary."""
-        assert self.moments is not None
-        x, y, xx, yy, xy = self.moments / self.n
-        spread = (xx - x * x).clamp(min=0).sqrt() * (yy - y * y).clamp(min=0).sqrt()
-        found = ((xy - x * y) / spread).tolist()
-        return [
-            value if deviation > 1e-9 * (1 + scale) else None
-            for value, deviation, scale in zip(found, spread.tolist(), (xx + yy).tolist(), strict=True)
-        ]
-
-
-@dataclass
 class _Layer:
     """What is summed over text about one layer."""
 
-    heads: _Sums = field(default_factory=_Sums)
-    neurons: _Sums = field(default_factory=_Sums)
-    told_heads: _Sums = field(default_factory=_Sums)
-    told_neurons: _Sums = field(default_factory=_Sums)
-    table: _Sums = field(default_factory=_Sums)
+    heads: Pairs = field(default_factory=Pairs)
+    neurons: Pairs = field(default_factory=Pairs)
+    told_heads: Pairs = field(default_factory=Pairs)
+    told_neurons: Pairs = field(default_factory=Pairs)
     moved: list[tuple[Float64[Tensor, " head"], Float64[Tensor, " head"]]] = field(default_factory=list)
 
 
@@ -83,7 +57,7 @@ def prove(
     model: Model, program: Model, rules: Rules, fit: Rows, heldout: Int[Tensor, "heldout pos"], seed: int
 ) -> Proof:
     """Compare `program`, the model that the text is, and the rules of its sentences with the subject `model`."""
-    tables = list(token_tables(model, fit))
+    table = table_scores(model, fit, heldout)
     layers = [_Layer() for _ in range(model.config.n_layer)]
     kl = 0.0
     wanted = [f"L{n:02d}.{what}" for n in range(len(layers)) for what in ("LN1", "LN2", "scores", "pre", "pattern")]
@@ -92,14 +66,12 @@ def prove(
             own, said = (each.run(ids, (*wanted, "logits")) for each in (model, program))
         kl += divergence(own["logits"], said["logits"])
         for number, layer in enumerate(layers):
-            _add(layer, rules, number, own, said, tables[number][ids])
+            _add(layer, rules, number, own, said)
     costs = estimate(model, heldout, rules.forms(), seed=seed)[0]
-    return _proof(kl / heldout.numel(), layers, rules, costs)
+    return _proof(kl / heldout.numel(), layers, rules, table, costs)
 
 
-def _add(
-    layer: _Layer, rules: Rules, number: int, own: Mapping[str, Tensor], said: Mapping[str, Tensor], table: Tensor
-) -> None:
+def _add(layer: _Layer, rules: Rules, number: int, own: Mapping[str, Tensor], said: Mapping[str, Tensor]) -> None:
     """Count a batch in."""
     at = f"L{number:02d}"
     seen = torch.ones(own[f"{at}.scores"].shape[-2:], dtype=torch.bool).tril()
@@ -112,7 +84,6 @@ def _add(
     pre = own[f"{at}.pre"]
     layer.neurons.add(pre, said[f"{at}.pre"])
     layer.told_neurons.add(pre, rules.pre(number, own[f"{at}.LN2"]))
-    layer.table.add(pre, table)
     layer.moved.append(rules.moved(number, own[f"{at}.LN1"], own[f"{at}.pattern"]))
 
 
@@ -123,32 +94,25 @@ def _centred(scores: Float[Tensor, "batch head query key"]) -> Float[Tensor, "ba
     return kept - (kept.sum(-1) / seen.sum(-1))[..., None]
 
 
-def _proof(kl: float, layers: Sequence[_Layer], rules: Rules, costs: dict[Address, float]) -> Proof:
+def _proof(
+    kl: float,
+    layers: Sequence[_Layer],
+    rules: Rules,
+    table: dict[Address, float | None],
+    costs: dict[Address, float],
+) -> Proof:
     scores: dict[Address, float | None] = {}
     simulated: dict[Address, float | None] = {}
-    table: dict[Address, float | None] = {}
     for number, layer in enumerate(layers):
         for kind, own, told in (("QK", layer.heads, layer.told_heads), ("IN", layer.neurons, layer.told_neurons)):
             for n, (score, rule) in enumerate(zip(own.correlation(), told.correlation(), strict=True)):
                 address = Address(kind, number, n)  # type: ignore[arg-type]
                 scores[address], simulated[address] = score, rule
-        table |= {Address("IN", number, n): value for n, value in enumerate(layer.table.correlation())}
         left, whole = (torch.stack([pair[side] for pair in layer.moved]).sum(0) for side in (0, 1))
         for head, (lost, all_of_it) in enumerate(zip(left.tolist(), whole.tolist(), strict=True)):
             simulated[Address("OV", number, head)] = 1 - lost / all_of_it if all_of_it else None
         simulated |= {Address("OUT", number, n): kept for n, kept in enumerate(rules.kept(number))}
     return Proof(kl, scores, simulated, table, costs)
-
-
-def token_tables(model: Model, fit: Rows) -> Iterator[Float[Tensor, "token neuron"]]:
-    """For each layer the mean pre-activation of every neuron by token, on fit text; the overall mean for others."""
-    for layer in range(model.config.n_layer):
-        name = f"L{layer:02d}.pre"
-        sums, counts = torch.zeros(model.n_vocab, model.config.n_inner), torch.zeros(model.n_vocab, 1)
-        for batch in record(model, fit, [name]):
-            sums.index_add_(0, batch.ids.flatten(), batch.values[name].flatten(0, 1))
-            counts.index_add_(0, batch.ids.flatten(), torch.ones(batch.ids.numel(), 1))
-        yield torch.where(counts > 0, sums / counts.clamp(min=1), sums.sum(0) / counts.sum())
 
 
 class Rules:
