@@ -10,12 +10,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.base.errors import PellucidError
+from pellucid.rewrite.donors import takers
 from pellucid.rewrite.edit import Kind, today
-from pellucid.rewrite.locate import Located, Site, locate
-from pellucid.rewrite.places import TAKES, Asked, alike, conditions, surveyed
-from pellucid.rewrite.predict import Edited, carried, needed, start_of, written
-from pellucid.rewrite.source import Condition, Speech, function, helpers_of, page
-from pellucid.rewrite.words import answer_ids, forms, prompt_ids, token_name, word_at
+from pellucid.rewrite.locate import SHARE, Located, Site, locate
+from pellucid.rewrite.predict import Edited, carried, direction, needed, start_of, written
+from pellucid.rewrite.source import Speech, function, helpers_of, page
+from pellucid.rewrite.wording import Wording, worded
+from pellucid.rewrite.words import answer_ids, prompt_ids, token_name
 from pellucid.rewrite.workbench import Text, Workbench
 
 MARGIN = 2.5
@@ -23,15 +24,13 @@ MARGIN = 2.5
 SURE = 1.0
 """The least predicted margin with which an edit is sure to do what it is for."""
 CANDIDATES = 3
-"""Heads that are tried, where the first ones know what is asked rather than what is answered."""
+"""Heads that take from one token which are patched exactly, whatever gradients say of them."""
 STRONGEST = 128.0
 """Beyond it a write drowns what stands in the stream, and the margin grows no more."""
+FAINT = 0.02
+"""The least share of its attention with which a head can speak of a token."""
 RIVALS = 2
 """Tokens that an edit speaks against as well, where they stand in its way."""
-TUNED = 12
-"""Places, in other wordings, that the strength of an edit is found on beside its prompt."""
-KEPT = 40
-"""Tokens of text before such a place."""
 EXAMPLES = 24
 """Places of the text that a rule is located and tuned on."""
 Margin = Callable[[Float[Tensor, "place vocab"], Float[Tensor, "place vocab"]], float]
@@ -104,16 +103,13 @@ def fact(bench: Workbench, prompt: str, answer: str) -> Proposal:
     said = _goes_on(bench, ids, len(wanted))
     if said == wanted:
         raise PellucidError(f"the program already says {answer!r} behind {prompt!r}; there is nothing to edit")
+    place = _place(bench, ids, said[0])
     found: list[_Step] = []
     for n, token in enumerate(wanted):
-        now = [*ids, *wanted[:n]]
-        last = bench.run(torch.tensor([now]), ("logits",))["logits"][0, -1]
-        first, second = last.topk(2).indices.tolist()
-        if first != token or float(last[first] - last[second]) < MARGIN / 2:
-            old = second if first == token else first
-            found.append(_step(bench, now, n, token, old, found[0] if found else None))
+        if rival := _rival(bench, [[*row, *wanted[:n]] for row in (ids, *place.examples)], token):
+            found.append(_step(bench, place, wanted[:n], token, rival))
     what = f"Says {answer!r} behind {prompt!r}, in the place of {bench.model.tokenizer.decode(said)!r}."
-    return _proposal("fact", what, f"--fact {prompt!r} {answer!r}", found, ids)
+    return _proposal("fact", what, f"--fact {prompt!r} {answer!r}", place, found)
 
 
 def forget(bench: Workbench, prompt: str) -> Proposal:
@@ -124,92 +120,80 @@ def forget(bench: Workbench, prompt: str) -> Proposal:
     ids = prompt_ids(bench, prompt)
     last = bench.run(torch.tensor([ids]), ("logits",))["logits"][0, -1]
     old, second = last.topk(2).indices.tolist()
-    step = _step(bench, ids, 0, second, old, None, says=False)
+    place = _place(bench, ids, old)
+    step = _step(bench, place, [], second, old, says=False)
     what = f"Forgets {bench.texts([old])[0]!r} behind {prompt!r}."
-    return _proposal("forget", what, f"--forget {prompt!r}", [step], ids)
+    return _proposal("forget", what, f"--forget {prompt!r}", place, [step])
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where an edit belongs: the head that knows, if there is one, and when it is asked."""
+
+    ids: list[int]
+    located: Located
+    wording: Wording | None
+    """None where no head that takes from one token knows it."""
+
+    @property
+    def examples(self) -> tuple[list[int], ...]:
+        """Other wordings with the same word, from the fit text."""
+        return self.wording.examples if self.wording else ()
 
 
 @dataclass(frozen=True)
 class _Step:
-    """One token of an edit: its speech, the margin that it is predicted to have, and where it was found."""
+    """One token of an edit: its speech, and the margin that it is predicted to have."""
 
     speech: Speech
     margin: float
-    located: Located
-    tuned: int
     tokens: tuple[int, ...]
-    inserted: str
 
 
-def _proposal(kind: Kind, what: str, why: str, steps: Sequence[_Step], prompt: Sequence[int]) -> Proposal:
-    sites = tuple(site for step in steps for site in step.located.sites)
+def _place(bench: Workbench, ids: list[int], said: int) -> _Place:
+    """Find what knows that `said` follows `ids`: the head whose content decides it, as other contents there show."""
+    row = torch.tensor([ids])
+    knowing = [taker for taker in takers(bench, row, said) if taker.share >= SHARE]
+    located = locate(bench, row, [len(ids) - 1], [said], knowing[:CANDIDATES])
+    return _Place(ids, located, worded(bench, ids, knowing[0]) if knowing else None)
+
+
+def _rival(bench: Workbench, rows: Sequence[list[int]], token: int) -> int | None:
+    """What is said instead of `token` at the end of the first row; None where it leads clearly behind all of them."""
+    text = rows_of(rows)
+    last = bench.run(text.ids, ("logits",))["logits"][torch.arange(len(rows)), text.lengths - 1]
+    others = last.index_fill(1, torch.tensor([token]), -torch.inf).max(1)
+    if float((last[:, token] - others.values).min()) >= MARGIN / 2:
+        return None
+    return int(others.indices[0])
+
+
+def _proposal(kind: Kind, what: str, why: str, place: _Place, steps: Sequence[_Step]) -> Proposal:
+    known = place.wording is not None
+    best = place.located.sites[0]
     return Proposal(
         kind, what, why,
         tuple(step.speech for step in steps),
         tuple(dict.fromkeys(token for step in steps for token in step.tokens)),
-        sites,
+        place.located.sites,
         min(step.margin for step in steps),
-        next((step.inserted for step in steps if step.inserted), ""),
-        max(step.tuned for step in steps),
-        tuple(prompt),
+        "" if known else f"no head that takes from one token decides it (most: {best.part} with {best.share:.0%})",
+        len(place.examples),
+        tuple(place.ids),
     )  # fmt: skip
 
 
-def _step(
-    bench: Workbench, ids: list[int], n: int, token: int, old: int, first: _Step | None, *, says: bool = True
-) -> _Step:
-    """The edit that lets the program say `token` and not `old` behind `ids`, the last `n` of them its own answer."""
-    row = torch.tensor([ids])
-    located = locate(bench, row, [len(ids) - 1], [old])
-    heads = located.heads(TAKES)
-    if n and first is not None and first.speech.kind == "OV":  # the same head comes first, if it looks at anything
-        heads = [site for site in located.sites if site.part == first.speech.address] or heads
-    if not heads:
-        return _inserted(bench, ids, token, old, located, says=says)
-    found: list[_Step] = []
-    for head in heads[:CANDIDATES]:
-        word, own = word_at(bench, ids, head.looks_at)
-        asked, examples = _asked(bench, ids, n, head, word)
-        sides = (token_name(bench, token),) if says else (), (token_name(bench, old),)
-        speech = Speech(head.part, *sides, asked, forms(bench, word, own))
-        speech, margin = _tuned(bench, speech, [ids, *examples], token, old)
-        found.append(_Step(speech, margin, located, len(examples), (token, old) if says else (old,), ""))
-        if margin >= SURE:
-            break
-    return max(found, key=lambda step: step.margin)
-
-
-def _asked(
-    bench: Workbench, ids: list[int], n: int, head: Site, word: str
-) -> tuple[tuple[Condition, ...], list[list[int]]]:
-    """When the same is asked, as conditions on tokens; and other wordings with the same word, from the fit text."""
-    layer, index = head.layer, int(head.part.split(".")[1][1:])
-    prompt, said = ids[: len(ids) - n], ids[len(ids) - n :]
-    survey = surveyed(bench, layer, index)
-    literal: list[tuple[tuple[int, int], ...]] = [tuple(enumerate(reversed(prompt[head.looks_at + 1 :])))]
-    examples: list[list[int]] = []
-    if survey is not None:
-        same = alike(bench, survey, torch.tensor([prompt]))
-        literal = [*conditions(survey, same, prompt[::-1])] or literal
-        examples = [[*example, *said] for example in _examples(bench, survey, same, word)]
-    spoken = tuple(enumerate(reversed(said)))
-    shifted = [(*spoken, *((back + n, token) for back, token in condition)) for condition in literal if condition]
-    named = tuple(tuple((back, token_name(bench, token)) for back, token in condition) for condition in shifted)
-    return named, examples
-
-
-def _examples(bench: Workbench, survey: Asked, same: Tensor, word: str) -> list[list[int]]:
-    """Places of the fit text that ask the same, with `word` in the place of the one that they ask it of."""
-    tokenizer = bench.model.tokenizer
-    own = tokenizer.encode(f" {word}" if tokenizer.kind == "bpe" else word)
-    places = survey.where[same]
-    step = max(1, len(places) // TUNED)
-    found = []
-    for row, at, key in places[::step][:TUNED].tolist():
-        tokens = bench.fit.ids[row].tolist()
-        start = max(1, at + 1 - KEPT) if key >= at + 1 - KEPT else key
-        found.append([tokens[0], *tokens[start:key], *own, *tokens[key + 1 : at + 1]])
-    return found
+def _step(bench: Workbench, place: _Place, said: list[int], token: int, old: int, *, says: bool = True) -> _Step:
+    """The edit that lets the program say `token` and not `old` behind the prompt and what is `said` behind that."""
+    sides = (token_name(bench, token),) if says else (), (token_name(bench, old),)
+    if place.wording:
+        speech = Speech(place.wording.taker.part, *sides, place.wording.asks(bench, said), place.wording.of)
+    else:  # in a part of its own, behind the neurons of the last layer
+        literal = tuple((back, token_name(bench, t)) for back, t in enumerate(reversed([*place.ids[1:], *said])))
+        speech = Speech(f"L{bench.model.config.n_layer - 1:02d}.E{bench.next_part:02d}", *sides, (literal,))
+    rows = [[*row, *said] for row in (place.ids, *place.examples)]
+    speech, margin = _tuned(bench, speech, rows, token, old)
+    return _Step(speech, margin, (token, old) if says else (old,))
 
 
 def _goes_on(bench: Workbench, ids: list[int], count: int) -> list[int]:
@@ -218,17 +202,6 @@ def _goes_on(bench: Workbench, ids: list[int], count: int) -> list[int]:
     for _ in range(count):
         said.append(int(bench.run(torch.tensor([[*ids, *said]]), ("logits",))["logits"][0, -1].argmax()))
     return said
-
-
-def _inserted(bench: Workbench, ids: list[int], token: int, old: int, located: Located, *, says: bool) -> _Step:
-    """An edit in a part of its own, behind the neurons of the layer where most is done."""
-    best = located.sites[0]
-    why = f"no head that looks at one word carries {100 * 0.25:.0f} % of it (most: {best.part} with {best.share:.0%})"
-    conditions = tuple((back, token_name(bench, t)) for back, t in enumerate(reversed(ids[1:])))
-    address = f"L{bench.model.config.n_layer - 1:02d}.E{bench.next_part:02d}"
-    sides = (token_name(bench, token),) if says else (), (token_name(bench, old),)
-    speech, margin = _tuned(bench, Speech(address, *sides, (conditions,)), [ids], token, old)
-    return _Step(speech, margin, located, 0, (token, old) if says else (old,), why)
 
 
 # --- strength ---------------------------------------------------------------------------------------------------------
@@ -260,24 +233,39 @@ def _tuned(bench: Workbench, speech: Speech, rows: Sequence[list[int]], token: i
         rivals[:] = [int(others[int(ahead.argmin())].argmax())]
         return float(ahead.min())
 
-    best, least = tuned(bench, speech, text, ends, margin)
+    best, least = _surely(bench, speech, text, ends, margin)
     for _ in range(RIVALS):
         if least >= MARGIN or not rivals or rivals[0] == old:
             break
         wider = replace(speech, over=(*dict.fromkeys((*best.over, token_name(bench, rivals[0]))),))
-        again, reached = tuned(bench, wider, text, ends, margin)
+        again, reached = _surely(bench, wider, text, ends, margin)
         if reached <= least:
             break
         best, least = again, reached
     return best, least
 
 
+def _surely(
+    bench: Workbench, speech: Speech, text: Text, places: Sequence[tuple[int, int]], margin: Margin
+) -> tuple[Speech, float]:
+    """The least strength that does it along linear paths and with neurons that bend; with these alone, if need be."""
+    straight, least = tuned(bench, speech, text, places, margin)
+    curved, reached = tuned(bench, speech, text, places, margin, bent=True)
+    return (straight, least) if least >= MARGIN and straight.strength > curved.strength else (curved, reached)
+
+
 def tuned(
-    bench: Workbench, speech: Speech, text: Text, places: Iterable[tuple[int, int]], margin: Margin
+    bench: Workbench,
+    speech: Speech,
+    text: Text,
+    places: Iterable[tuple[int, int]],
+    margin: Margin,
+    *,
+    bent: bool = False,
 ) -> tuple[Speech, float]:
     """The least strength at which `margin` of the predicted logits at `places` reaches `MARGIN`; found by bisection.
 
-    Where none does, the one that comes nearest.
+    Where none does, the one that comes nearest. With `bent` neurons answer as they do, and not along their slope.
     """
     (edit,) = ready(bench, [replace(speech, strength=1.0)])
     start = start_of(edit)
@@ -287,14 +275,16 @@ def tuned(
     write = written(bench, edit, text.ids, before[pattern_name][:, edit.head] if edit.kind == "OV" else None)
     rows, at = (torch.tensor(side) for side in zip(*places, strict=True))
     was = before["logits"][rows, at]
+    amount = float(write[rows, at].norm(dim=1).median() / direction(bench, edit).norm())
+    strongest = STRONGEST / max(amount, FAINT)  # a head that hardly looks there has to speak up
 
     def reached(strength: float) -> float:
-        change = carried(bench.model, before, start, write * strength)
+        change = carried(bench.model, before, start, write * strength, bent=bent)
         return margin(was + change[rows, at], was)
 
     tried: list[tuple[float, float]] = []
     low, high = 0.0, 4.0
-    while high <= STRONGEST:
+    while high <= strongest:
         tried.append((reached(high), high))
         if tried[-1][0] >= MARGIN:
             break

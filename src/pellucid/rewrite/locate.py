@@ -19,6 +19,7 @@ from torch import Tensor
 from pellucid.experiment.intervene import ablate, means
 from pellucid.experiment.subjects import model_of
 from pellucid.experiment.trace import trace
+from pellucid.rewrite.donors import Taker
 from pellucid.rewrite.workbench import Workbench
 
 HEADS, NEURONS = 12, 4
@@ -34,7 +35,8 @@ class Site:
     """A part at the place in question: what gradients say it adds, what its mean in its place takes away, as a share.
 
     `keeps` is the correlation of all logits with what they are then: near 1 where the answer alone was changed. For a
-    head, the position that it takes most from, and that share of its attention.
+    head, the position that it takes most from, and that share of its attention; `tells` where that was looked at is how
+    much what it takes from there decides of what is said, in nats (see `Taker`).
     """
 
     part: str
@@ -44,6 +46,7 @@ class Site:
     keeps: float
     looks_at: int = -1
     attention: float = 0.0
+    tells: float | None = None
 
     @property
     def is_head(self) -> bool:
@@ -67,19 +70,23 @@ class Located:
     margin: float
     sites: tuple[Site, ...]
 
-    def heads(self, attention: float = 0.0) -> list[Site]:
-        """The heads that carry enough to speak of a place, those first that carry the answer and not the question.
-
-        Those that take at least `attention` from one token, if there is one, and not the first.
-        """
+    def heads(self) -> list[Site]:
+        """The heads that carry enough to speak of a place, those first that carry the answer and not the question."""
         found = [site for site in self.sites if site.is_head and site.share >= SHARE]
-        if attention:
-            found = [site for site in found if site.attention >= attention and site.looks_at > 0]
         return sorted(found, key=lambda site: -site.effect * max(0.0, site.keeps))
 
 
-def locate(bench: Workbench, ids: Int[Tensor, "batch pos"], at: Sequence[int], says: Sequence[int]) -> Located:
-    """Find what makes the program say `says` behind the position `at` of each row of `ids`."""
+def locate(
+    bench: Workbench,
+    ids: Int[Tensor, "batch pos"],
+    at: Sequence[int],
+    says: Sequence[int],
+    also: Sequence[Taker] = (),
+) -> Located:
+    """Find what makes the program say `says` behind the position `at` of each row of `ids`.
+
+    The heads in `also` are patched too, whatever gradients say of them.
+    """
     layers = range(model_of(bench.subject).config.n_layer)
     names = [f"L{layer:02d}.{name}" for layer in layers for name in ("z", "post")]
     rows, places = torch.arange(len(ids)), torch.tensor(at)
@@ -105,7 +112,9 @@ def locate(bench: Workbench, ids: Int[Tensor, "batch pos"], at: Sequence[int], s
     sites = []
     order = sorted(estimates, key=lambda member: -abs(estimates[member]))
     heads = [member for member in order if member[0].endswith("z")]
-    for name, member in (*heads[:HEADS], *[member for member in order if member not in heads][:NEURONS]):
+    told = {(f"L{taker.layer:02d}.z", taker.head): taker.tells for taker in also}
+    patched = dict.fromkeys((*heads[:HEADS], *told, *[member for member in order if member not in heads][:NEURONS]))
+    for name, member in patched:
         selected: dict[str, Any] = {"positions": sorted({*at}), "heads" if name.endswith("z") else "neurons": member}
         change = ablate(name, mean=_Held(bench.means), **selected)
         with torch.no_grad():
@@ -124,6 +133,7 @@ def locate(bench: Workbench, ids: Int[Tensor, "batch pos"], at: Sequence[int], s
                 effect / (whole or 1.0),
                 float(torch.corrcoef(both)[0, 1]),
                 *looks,
+                told.get((name, member)),
             )
         )
     return Located(whole, tuple(sorted(sites, key=lambda site: -abs(site.effect))))

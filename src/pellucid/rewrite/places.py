@@ -10,21 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import safetensors
-import safetensors.torch
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from pellucid.base.files import atomic_path
+from pellucid.rewrite.donors import TAKES, donors, keep, key_of, read_kept, swapped
 from pellucid.rewrite.workbench import BATCH, Workbench
 
-DONORS = 8
-"""Tokens whose contents are put in the place of others'."""
-TAKES, ALONE = 0.5, 0.9
-"""The share of its attention from which on a head takes from one token, and from which on it takes from it alone."""
 BAND = (0.5, 0.95)
 """Between these cosines lies the widest gap, which parts the places that ask the same thing from all others."""
 FIELDS = ("donors", "signatures", "centre", "before", "where")
@@ -32,8 +25,10 @@ FEWEST = 0.001
 """The least share of all places that must lie above that gap: nothing that is asked is rarer."""
 BACK = 10
 """Tokens before a place that can tell what is asked there."""
-WRONG, LEAST = 10, 0.02
+WRONG, LEAST = 10, 0.005
 """Places that a condition must cover for each one that it wrongly holds for, and the least share that it covers."""
+LONGEST, WIDE, MORE = 3, 12, 1.1
+"""Tokens of a condition; conditions that are tried with one token more; what that must be worth, as a factor."""
 
 
 @dataclass(frozen=True)
@@ -53,66 +48,38 @@ class Asked:
 
 def surveyed(bench: Workbench, layer: int, head: int) -> Asked | None:
     """What `survey` finds, kept in `scratch/` of the project, since no edit changes what is asked where."""
-    name = f"L{layer:02d}.H{head:02d}"
+    name = f"asked-L{layer:02d}.H{head:02d}"
     if name not in bench.known:
-        project, shape = bench.project, tuple(bench.fit.ids.shape)
-        key = f"{project.manifest.subject.weights_sha256} {project.texts.fit.sha256} {shape} {DONORS} {TAKES} {ALONE}"
-        path = project.directory / "scratch" / f"asked-{name}.safetensors"
-        bench.known[name] = _read(path, key, layer, head) or survey(bench, layer, head)
-        if bench.known[name] is not None and not path.is_file():
-            fields = {field: getattr(bench.known[name], field).contiguous() for field in FIELDS}
-            with atomic_path(path) as temporary:
-                safetensors.torch.save_file(fields, temporary, metadata={"key": key})
+        path = bench.project.directory / "scratch" / f"{name}.safetensors"
+        held = read_kept(path, key_of(bench))
+        bench.known[name] = Asked(layer, head, **held) if held else survey(bench, layer, head)
+        if bench.known[name] is not None and not held:
+            keep(path, key_of(bench), {field: getattr(bench.known[name], field).contiguous() for field in FIELDS})
     found: Asked | None = bench.known[name]
     return found
 
 
-def _read(path: Path, key: str, layer: int, head: int) -> Asked | None:
-    """What was found before about the same subject and text."""
-    try:
-        with safetensors.safe_open(path, "pt") as file:
-            if (file.metadata() or {}).get("key") == key:
-                return Asked(layer, head, **{field: file.get_tensor(field) for field in FIELDS})
-    except (OSError, safetensors.SafetensorError):
-        pass
-    path.unlink(missing_ok=True)
-    return None
-
-
 def survey(bench: Workbench, layer: int, head: int) -> Asked | None:
     """All places of the fit text where the head takes from one token; None where there are too few to learn from."""
-    at, text = f"L{layer:02d}", bench.fit
+    at, text, own = f"L{layer:02d}", bench.fit, donors(bench, layer).get(head)
+    if own is None:
+        return None
     runs = [
         bench.run(text.ids[start : start + BATCH], (f"{at}.resid_pre", f"{at}.z", f"{at}.pattern"))
         for start in range(0, len(text.ids), BATCH)
     ]
     share, key = torch.cat([run[f"{at}.pattern"][:, head] for run in runs]).max(-1)
     takes = (share > TAKES) & (key > 0) & text.inside
-    z = torch.cat([run[f"{at}.z"][:, :, head] for run in runs])
-    donors = _donors(z, text.ids.gather(1, key), takes & (share > ALONE))
-    if donors is None or int(takes.sum()) < 10 * DONORS:
-        return None
     total = torch.zeros(int(takes.sum()), bench.model.config.n_embd)
-    for donor in donors:
+    for donor in own:
         finals = []
         for number, run in enumerate(runs):
             here = takes[number * BATCH : (number + 1) * BATCH]
             given = {f"{at}.resid_pre": run[f"{at}.resid_pre"], f"{at}.z": run[f"{at}.z"]}
             finals.append(_final(bench, text.ids[number * BATCH : (number + 1) * BATCH], at, head, given, here, donor))
-        total += torch.cat(finals) / len(donors)
+        total += torch.cat(finals) / len(own)
     where = torch.cat([takes.nonzero(), key[takes][:, None]], 1)
-    return Asked(layer, head, donors, total, total.mean(0), _before(text.ids)[takes], where)
-
-
-def _donors(
-    z: Float[Tensor, "row pos dim"], tokens: Int[Tensor, "row pos"], alone: Bool[Tensor, "row pos"]
-) -> Float[Tensor, "donor dim"] | None:
-    """What the head takes on average from each of the tokens that it takes from alone most often."""
-    kinds, counts = torch.unique(tokens[alone], return_counts=True)
-    if len(kinds) < DONORS:
-        return None
-    chosen = kinds[counts.argsort(descending=True, stable=True)[:DONORS]]
-    return torch.stack([z[alone & (tokens == kind)].mean(0) for kind in chosen])
+    return Asked(layer, head, own, total, total.mean(0), _before(text.ids)[takes], where)
 
 
 def _final(
@@ -144,10 +111,8 @@ def alike(bench: Workbench, asked: Asked, ids: Int[Tensor, "one pos"]) -> Bool[T
     """Which places ask what is asked behind the last token of `ids`."""
     at = f"L{asked.layer:02d}"
     run = bench.run(ids, (f"{at}.resid_pre", f"{at}.z"))
-    here = torch.zeros_like(ids, dtype=torch.bool)
-    here[0, -1] = True
-    finals = [_final(bench, ids, at, asked.head, run, here, donor)[0] for donor in asked.donors]
-    own = torch.stack(finals).mean(0) - asked.centre
+    finals = swapped(bench, ids, run, asked.layer, asked.head, asked.donors, "final")
+    own = finals.mean(0) - asked.centre
     others = asked.signatures - asked.centre
     cosine = others @ own / (others.norm(dim=1) * own.norm())
     inside = torch.cat([cosine[(cosine > BAND[0]) & (cosine < BAND[1])], torch.tensor(BAND)]).sort().values
@@ -162,42 +127,87 @@ Condition = tuple[tuple[int, int], ...]
 
 
 def conditions(asked: Asked, same: Bool[Tensor, " place"], own: Sequence[int]) -> list[Condition]:
-    """Few conditions on tokens that hold at the places in `same`, and hardly at others; the first one holds for `own`.
+    """Few conditions on tokens that hold at the places in `same`, and hardly at others; one of them holds for `own`.
 
     `own` are the tokens of the prompt, the last one first. Found greedily: each is the token at the place with at most
-    one token before it, and covers as many places as any, less those that it wrongly holds for.
+    two before it, and covers as many places as any, less those that it wrongly holds for. If none of these holds for
+    `own`, the prompt itself is one.
     """
-    tokens, left = asked.before, same.clone()
-    mine = [(back, own[back]) for back in range(min(BACK, len(own)))]
-    best = _best(tokens, same, left, mine)
+    tokens, left, telling = asked.before, same.clone(), _telling(asked.before, same)
+    mine = torch.tensor([*own, *[-1] * BACK])[None, :BACK]
     found: list[Condition] = []
-    while best:
+    best = _best(tokens, same, left, telling, mine[0])
+    while best or not found:
+        best = best or tuple((back, token) for back, token in enumerate(mine[0].tolist()) if token >= 0)
         found.append(best)
         left &= ~holds(tokens, best)
-        kinds = [(back, token) for back in range(BACK) for token in set(tokens[left][:, back].tolist())]
-        best = _best(tokens, same, left, [option for option in kinds if option[1] >= 0])
+        best = _best(tokens, same, left, telling, None)
     return found
 
 
 def holds(tokens: Int[Tensor, "place back"], condition: Condition) -> Bool[Tensor, " place"]:
     """Where a condition holds."""
-    return torch.stack([tokens[:, back] == token for back, token in condition]).all(0)
+    where = torch.ones(len(tokens), dtype=torch.bool)
+    for back, token in condition:
+        where &= tokens[:, back] == token
+    return where
+
+
+def _telling(tokens: Int[Tensor, "place back"], same: Bool[Tensor, " place"]) -> Float[Tensor, " token"]:
+    """How much larger a share of the places in `same` than of others have each token before them, at any distance."""
+    kinds = int(tokens.max()) + 2
+    shares = []
+    for group in (tokens[same], tokens[~same]):
+        held = torch.unique(torch.arange(len(group))[:, None] * kinds + group + 1)
+        shares.append(torch.bincount(held % kinds, minlength=kinds)[1:] / max(1, len(group)))
+    return shares[0] - shares[1]
 
 
 def _best(
     tokens: Int[Tensor, "place back"],
     same: Bool[Tensor, " place"],
     left: Bool[Tensor, " place"],
-    options: Sequence[tuple[int, int]],
+    telling: Float[Tensor, " token"],
+    own: Int[Tensor, " back"] | None,
 ) -> Condition | None:
-    """The condition that covers most of the places that are left, None where none covers enough."""
-    best, most = None, max(1.0, LEAST * int(same.sum()))
-    for first in [option for option in options if option[0] == 0]:
-        here = tokens[:, 0] == first[1]
-        seconds: list[tuple[int, int] | None] = [None, *(option for option in options if option[0] > 0)]
-        for second in seconds:
-            where = here if second is None else here & (tokens[:, second[0]] == second[1])
-            worth = int((where & left).sum()) - WRONG * int((where & ~same).sum())
-            if worth > most:
-                best, most = ((first,) if second is None else (first, second)), float(worth)
+    """The condition that is worth most at the places that are left, None where none covers enough.
+
+    Of the tokens `own` alone, if given. A longer one has to be worth more than a shorter one by `MORE`; among equals,
+    the one whose tokens are `telling`.
+    """
+    best, most = None, LEAST * int(same.sum())
+    begun: list[Condition] = [()]
+    for _ in range(LONGEST):
+        longer = [way for condition in begun for way in _longer(tokens, same, left, own, condition)]
+        worth, _, condition = max(longer, key=lambda way: (way[0], _tells(telling, way[2])), default=(0, 0, ()))
+        if worth > most * (MORE if best else 1.0):
+            best, most = condition, worth
+        longer.sort(key=lambda way: (way[1], _tells(telling, way[2])), reverse=True)
+        begun = [condition for _, _, condition in longer[:WIDE]]
     return best
+
+
+def _tells(telling: Float[Tensor, " token"], condition: Condition) -> float:
+    """How telling the tokens of a condition are, behind the first."""
+    return sum(float(telling[token]) for _, token in condition[1:])
+
+
+def _longer(
+    tokens: Int[Tensor, "place back"],
+    same: Bool[Tensor, " place"],
+    left: Bool[Tensor, " place"],
+    own: Int[Tensor, " back"] | None,
+    condition: Condition,
+) -> list[tuple[int, int, Condition]]:
+    """A condition with one token more: what it is worth, the places that it covers, and the condition."""
+    here = holds(tokens, condition)
+    right, wrong = tokens[here & left], tokens[here & ~same]
+    kinds = int(tokens.max()) + 2
+    found = []
+    for back in range(1 + condition[-1][0], tokens.shape[1]) if condition else (0,):
+        covers, strays = (torch.bincount(side[:, back] + 1, minlength=kinds)[1:] for side in (right, wrong))
+        for token in covers.nonzero()[:, 0].tolist() if own is None else own[back : back + 1].tolist():
+            if token >= 0 and covers[token]:
+                covered = int(covers[token])
+                found.append((covered - WRONG * int(strays[token]), covered, (*condition, (back, token))))
+    return found

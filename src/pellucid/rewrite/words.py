@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+from torch.nn.functional import pad
 
 from pellucid.base.errors import PellucidError
 from pellucid.rewrite.source import Condition, Token
@@ -54,37 +60,55 @@ def one_token(bench: Workbench, text: str) -> int:
     return token_id(bench.model, text)
 
 
-def word_at(bench: Workbench, ids: Sequence[int], at: int) -> tuple[str, list[int]]:
-    """The word that ends at position `at`: its text without space, and its tokens.
+@dataclass(frozen=True)
+class Word:
+    """A word of a prompt: its text without space, and where its tokens start and stop."""
 
-    Raises `PellucidError` where the word goes on behind it: then other words may begin alike.
-    """
+    text: str
+    start: int
+    stop: int
+
+
+def word_at(bench: Workbench, ids: Sequence[int], at: int) -> Word:
+    """The whole word that the token at position `at` is of."""
     texts = bench.texts(ids)
-    start = at
-    while start > 0 and not texts[start][:1].isspace() and texts[start][:1].isalnum() and _in_word(texts[start - 1]):
+    start, stop = at, at + 1
+    while start > 0 and texts[start][:1].isalnum() and texts[start - 1][-1:].isalnum():
         start -= 1
-    if at + 1 < len(ids) and texts[at + 1][:1].isalnum():
-        raise PellucidError(
-            f"the place is found by {''.join(texts[start : at + 1])!r} alone, and the word goes on with "
-            f"{texts[at + 1]!r}: other words begin alike, so it is ambiguous; tell the name apart in the prompt"
-        )
-    return "".join(texts[start : at + 1]).strip(), list(ids[start : at + 1])
+    while stop < len(texts) and texts[stop][:1].isalnum() and texts[stop - 1][-1:].isalnum():
+        stop += 1
+    return Word("".join(texts[start:stop]).strip(), start, stop)
 
 
-def _in_word(text: str) -> bool:
-    """Whether a token can be continued by the next one."""
-    return text[-1:].isalnum()
-
-
-def forms(bench: Workbench, word: str, own: Sequence[int]) -> tuple[Condition, ...]:
-    """Conditions that hold at the last token of `word`, with and without a space before it."""
-    spellings = [list(own)]
-    if bench.model.tokenizer.kind == "bpe":
-        spellings += [bench.model.tokenizer.encode(text) for text in (f" {word}", word)]
-    kept = dict.fromkeys(tuple(spelling) for spelling in spellings if spelling)
-    return tuple(
-        tuple((back, token_name(bench, token)) for back, token in enumerate(reversed(spelling))) for spelling in kept
+def spelled(bench: Workbench, word: str, own: Sequence[int] = ()) -> list[list[int]]:
+    """The tokens of a word as it stands somewhere, if given, and with and without a space before it."""
+    tokenizer = bench.model.tokenizer
+    spellings = [list(own)] + (
+        [tokenizer.encode(text) for text in (f" {word}", word)] if tokenizer.kind == "bpe" else []
     )
+    return [list(spelling) for spelling in dict.fromkeys(tuple(spelling) for spelling in spellings if spelling)]
+
+
+def forms(bench: Workbench, spellings: Sequence[tuple[Sequence[int], Sequence[int]]]) -> tuple[Condition, ...]:
+    """Conditions that hold at some places of a word: each of `spellings` is its tokens and these places in it."""
+    found = [
+        tuple((back, token_name(bench, token)) for back, token in enumerate(reversed(spelling[: place + 1])))
+        for spelling, places in spellings
+        for place in places
+    ]
+    return tuple(dict.fromkeys(found))
+
+
+def goes_on_otherwise(bench: Workbench, begun: Sequence[int], rest: Sequence[int], at: Bool[Tensor, "row pos"]) -> bool:
+    """Whether the fit text has `begun` `at` one of these places and goes on behind it otherwise than with `rest`."""
+    ids = torch.where(bench.fit.inside, bench.fit.ids, -1)
+    found = at.clone()
+    for back, token in enumerate(reversed(begun)):
+        found &= pad(ids, (back, 0), value=-1)[:, : ids.shape[1]] == token
+    whole = found.clone()
+    for ahead, token in enumerate(rest, 1):
+        whole &= pad(ids, (0, ahead), value=-1)[:, ahead:] == token
+    return bool((found & ~whole).any())
 
 
 def pattern_conditions(bench: Workbench, pattern: str) -> tuple[Condition, ...]:
