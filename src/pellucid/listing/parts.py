@@ -108,16 +108,19 @@ Runs = Source | Sum | Lifted | Compared | Reads | float | str  # or a neuron's c
 class Plan:
     """What every part runs: the statements of this program, the residuals of `parts.toml`, and `source_only`.
 
-    `source_only` switches residuals off: "code" for every QK and IN, "all" for embeddings, OV and OUT as well; what has
-    no source then is its mean. Lifted parts have none. None runs the full program.
+    `source_only` switches residuals off: "code" for every QK and IN, "QK" or "IN" for one of the two, "all" for
+    embeddings, OV and OUT as well; what has no source then is its mean. Lifted parts have none. None runs the full
+    program.
     """
 
     def __init__(
         self, config: Config, weights: Callable[[], dict[str, Floats]], source_only: str | None, directory: Path
     ):
-        off = {None: (), "code": ("QK", "IN"), "all": ("QK", "IN", "OV", "OUT", "TOK", "POS")}
+        code, data = ("QK", "IN"), ("OV", "OUT", "TOK", "POS")
+        off: dict[str | None, tuple[str, ...]] = {None: (), "QK": ("QK",), "IN": ("IN",), "code": code}
+        off["all"] = code + data
         if source_only not in off:
-            raise ProgramError(f'source_only is {source_only!r}; it may be None, "code" or "all"')
+            raise ProgramError(f'source_only is {source_only!r}; it may be None, "QK", "IN", "code" or "all"')
         self.config, self.off = config, off[source_only]
         self.dropped, self.patterns = dropped_residuals(directory / "parts.toml")
         if (Path(__file__).parent / "stream.py").is_file():
