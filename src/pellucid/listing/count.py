@@ -142,6 +142,13 @@ def _wired(wires: Wires) -> int:
     return terms + waves + len(wires.kinds) + (0 if wires.bias is None else literal(wires.bias))
 
 
+def count_whole(listing: Listing) -> int | None:
+    """All numbers of a program that is source throughout, names of coordinates included; None where it is not."""
+    if any(listing.form(address) != "source" for address in listing.config.shape.addresses()):
+        return None
+    return sum(count_program(listing).values()) + count_stream(listing)
+
+
 def count_stream(listing: Listing) -> int:
     """The numbers in the names of coordinates, which belong to no part."""
     return sum(map(literal, listing.stream.names)) if listing.stream else 0

@@ -10,7 +10,7 @@ from typing import Any
 from pellucid import __version__
 from pellucid.experiment.divergence import Divergence
 from pellucid.experiment.ledger import Report
-from pellucid.listing.count import count_lifted
+from pellucid.listing.count import count_lifted, count_whole
 from pellucid.match.gate import judge
 from pellucid.match.inventory import Entry, inventory
 from pellucid.match.progress import progress
@@ -112,6 +112,7 @@ def _numbers(project: Project, entries: list[Entry]) -> dict[str, Any]:
     return {
         "program": sum(entry.numbers for entry in entries if entry.address.kind in code and _is_source(entry)),
         "lifted": sum(count_lifted(project.listing()).values()),
+        "whole": count_whole(project.listing()),
         "budget": project.budget,
         "size": project.manifest.settings.size,
     }

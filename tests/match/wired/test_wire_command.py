@@ -46,7 +46,7 @@ def test_everything_is_source_and_the_program_is_the_subject(decompiled: Path) -
 
 def test_every_part_has_evidence_and_few_have_names_that_failed(decompiled: Path) -> None:
     evidence, symbols = Evidence(decompiled / "evidence.sqlite"), pellucid.open(decompiled).symbols()
-    tested = {row.part: row.value for _, row in evidence.find(kind="isolated", metric="simulated")}
+    tested = {row.part: row.value for _, row in evidence.find(kind="isolated", metric="score")}
     for address, symbol in symbols.items():
         if symbol.name:
             score = tested[address]

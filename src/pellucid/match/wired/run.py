@@ -12,9 +12,8 @@ from pellucid.base.address import Address
 from pellucid.exact.model import Model
 from pellucid.explain.evidence import Measurement
 from pellucid.explain.symbols import Symbol
-from pellucid.listing.count import count_program, count_stream
+from pellucid.listing.count import count_whole
 from pellucid.listing.emit import write_content
-from pellucid.listing.parse import Listing
 from pellucid.match.effect import estimate, mean_forms
 from pellucid.match.forms import token_texts
 from pellucid.match.inventory import PASSING, statement_state
@@ -53,16 +52,11 @@ def wire(project: Project, text: Written) -> frozenset[Address]:
     emission = write_content(project.directory, words=text.words, stream=text.stream, statements=dict(text.statements))
     if emission.kept:
         print(f"kept as you wrote them: {', '.join(emission.kept)}", file=sys.stderr)
-    held, parameters = numbers(project.listing()), project.subject.parameters
+    held, parameters = count_whole(project.listing()) or 0, project.subject.parameters
     print(
         f"wired throughout: {held:,} numbers, {held / parameters:.1%} of the weights' {parameters:,}", file=sys.stderr
     )
     return frozenset(project.subject.config.shape.addresses())
-
-
-def numbers(listing: Listing) -> int:
-    """All numbers of a program: of its parts, and of the names of its coordinates."""
-    return sum(count_program(listing).values()) + count_stream(listing)
 
 
 def proved(project: Project, text: Written, extras: Extras, *, quick: bool) -> list[Measurement]:
@@ -99,7 +93,11 @@ def _rows(proof: Proof, project: Project, n: int) -> Iterator[Measurement]:
     for address in listing.config.shape.addresses():
         state = statement_state(listing[address])
         found: list[tuple[str, str, float | None, str]] = [("swapped_in", "kl", max(0.0, proof.kl), TOGETHER)]
-        for metric, values in (("score", proof.scores), ("simulated", proof.simulated), ("token_table", proof.table)):
+        for metric, values in (
+            ("score", proof.simulated),
+            ("source_agrees", proof.scores),
+            ("token_table", proof.table),
+        ):
             found += [("isolated", metric, values[address], "")] if address in values else []
         if address in proof.costs:
             found.append(("swapped_in", "simulation_kl_estimate", proof.costs[address], ESTIMATED))
@@ -122,7 +120,7 @@ def as_model(project: Project) -> Model:
 
 def wired_names(project: Project, text: Written) -> dict[str, Symbol]:
     """Symbols of all parts, named where the rule of their sentence passed its test on held-out text."""
-    proofs = {row.part: (id, row) for id, row in project.evidence.find(kind="isolated", metric="simulated")}
+    proofs = {row.part: (id, row) for id, row in project.evidence.find(kind="isolated", metric="score")}
     symbols = {}
     for address, name in text.names.items():
         id, row = proofs.get(str(address), (0, None))

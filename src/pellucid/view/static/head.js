@@ -58,7 +58,8 @@ function hash(text, what) {
 function numbersText(numbers) {
   if (!numbers || !measured(numbers.program)) return UNMEASURED;
   const budget = measured(numbers.budget) ? ` of ${count(numbers.budget)} allowed` : "";
-  return `${count(numbers.program)}${budget}${numbers.size ? ` (size ${printable(numbers.size)})` : ""}`;
+  const whole = measured(numbers.whole) ? `; ${count(numbers.whole)} in the whole program` : "";
+  return `${count(numbers.program)}${budget}${numbers.size ? ` (size ${printable(numbers.size)})` : ""}${whole}`;
 }
 
 function gateState(gate) {
