@@ -57,7 +57,8 @@ def main() -> None:
     for phenomenon, parts in found.items():
         print(f"\n{phenomenon}")
         for part in parts:
-            print(f"  {part['address']:14} {part['lost']:6.1f} points  {part['name'] or '–':40} {part['says']}")
+            lost = f"{part['nats']:6.2f} nats {part['points']:5.1f} points"
+            print(f"  {part['address']:12} {lost}  {part['name'] or '–':40} {part['says']}")
 
 
 def served(
@@ -69,14 +70,14 @@ def served(
     rows, places, right = targets(chosen, phenomenon)
     guesses = attributions(model, rows, places, right, ablated)
     best = sorted(guesses, key=lambda address: -guesses[address])[:count]
-    whole = accuracy(model, rows, places, right)
+    nats, points = known(model, rows, places, right)
     parts = []
     for address in best:
-        lost = whole - accuracy(Twin(model, [ablated[address]]), rows, places, right)
+        left, rest = known(Twin(model, [ablated[address]]), rows, places, right)
         symbol, said = symbols.get(str(address)), listing[address].docstring or ""
-        name = symbol.name if symbol else ""
-        parts.append({"address": str(address), "lost": round(lost, 1), "name": name, "says": said})
-    return sorted(parts, key=lambda part: -part["lost"])
+        about = {"address": str(address), "name": symbol.name if symbol else "", "says": said}
+        parts.append(about | {"nats": round(nats - left, 3), "points": round(points - rest, 1)})
+    return sorted(parts, key=lambda part: -part["nats"])
 
 
 def targets(
@@ -94,12 +95,14 @@ def targets(
     return rows, np.array(places).T, np.array(right)
 
 
-def accuracy(run: Model | Twin, rows: NDArray[np.int64], places: NDArray[np.int64], right: NDArray[np.int64]) -> float:
-    """The share of right first tokens, in percent."""
+def known(
+    run: Model | Twin, rows: NDArray[np.int64], places: NDArray[np.int64], right: NDArray[np.int64]
+) -> tuple[float, float]:
+    """The mean log-likelihood of right first tokens in nats, and the share that is said at temperature 0 in percent."""
     with torch.inference_mode():
-        logits = run.logits(torch.from_numpy(rows))
-    said = logits[places[0], places[1]].argmax(-1).numpy()
-    return float(100 * (said == right).mean())
+        logits = run.logits(torch.from_numpy(rows))[places[0], places[1]]
+    likely = logits.log_softmax(-1)[torch.arange(len(right)), torch.from_numpy(right)]
+    return float(likely.mean()), float(100 * (logits.argmax(-1).numpy() == right).mean())
 
 
 def attributions(
