@@ -14,8 +14,10 @@ For pellucid also: predicted against measured logit changes where the measured o
 of edits), top tokens that changed unpredicted, and seconds per edit.
 
     python benchmarks/edit.py DIR [--facts 200] [--together 50] [--only pellucid,rome,tuning] [--json]
+    python benchmarks/edit.py DIR --known ../shared/tasks/known_1000.json [...]
 
-DIR is a decompiled village; it is copied, and the copy is edited.
+DIR is a decompiled village; it is copied, and the copy is edited. With --known it is a program of any model that knows
+something of the world: the facts of the file whose answers it says are edited, and how many those are is said.
 """
 
 from __future__ import annotations
@@ -28,9 +30,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import numpy as np
@@ -39,6 +41,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from edit_baselines import Method, covariances, lesson, settings
+from edit_cases import Case, Facts, known, of_village
 from pellucid.base.errors import PellucidError
 from pellucid.exact.model import Model
 from pellucid.match.project import Project
@@ -47,10 +50,6 @@ from pellucid.rewrite.apply import apply, predicted, undo
 from pellucid.rewrite.intent import fact as fact_edit
 from pellucid.rewrite.intent import rows_of
 from pellucid.rewrite.workbench import Workbench
-from pellucid.zoo.village import Village
-from pellucid.zoo.village.consequences import consequences
-from pellucid.zoo.village.facts import Fact
-from pellucid.zoo.village.wordings import WORDINGS, wordings_of
 
 Logits = Callable[[Tensor], Tensor]
 STORIES = 120
@@ -59,23 +58,6 @@ CE_EDITS = 12
 """Single edits of which that is measured."""
 TUNING = 8
 """Facts, none of those measured, that the settings of the other methods are chosen on."""
-CONTEXTS = 6
-"""Beginnings of stories behind which the other methods learn a fact."""
-NEIGHBOURS = 8
-"""Others of whom the same relation is asked."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """A fact with the answer that it is to have, and the prompts that are asked: text before, text expected."""
-
-    fact: Fact
-    answer: str
-    prompt: str
-    told: tuple[tuple[str, str], ...]
-    paraphrases: tuple[tuple[str, str], ...]
-    consequences: tuple[tuple[str, str], ...]
-    neighbours: tuple[tuple[str, str], ...]
 
 
 @dataclass
@@ -111,51 +93,6 @@ class Score:
             "refused": self.refused,
             "inserted": self.inserted,
         }
-
-
-# --- the facts --------------------------------------------------------------------------------------------------------
-
-
-def cases(village: Village, count: int, seed: int, tuning: int = 0, together: int = 0) -> tuple[list[Case], list[Case]]:
-    """`count` facts with new answers, and `tuning` others; the first `together` are nobody's neighbours."""
-    rng = Random(f"edit {seed}")
-    facts = rng.sample(list(village.facts), len(village.facts))
-    openings = [_opening(story.text) for story in village.stories("test", 5000, 40)]
-    apart = set(facts[:together])
-    found = [_case(village, known, rng, openings, apart) for known in facts[: count + tuning]]
-    return found[:count], found[count:]
-
-
-def _opening(story: str) -> str:
-    """The first sentence of a story."""
-    return story[: story.index(".") + 1] + " "
-
-
-def _case(village: Village, known: Fact, rng: Random, openings: Sequence[str], apart: set[Fact]) -> Case:
-    relation = known.relation
-    answers = {f.answer for f in village.facts if f.relation == relation} - {known.answer, known.person.name}
-    changed = Fact(known.person, relation, rng.choice(sorted(answers)))
-    behind = [opening for opening in openings if known.person.name not in opening]
-
-    def asked(fact: Fact, wording: str) -> tuple[str, str]:
-        return rng.choice(behind) + WORDINGS[wording](fact)[0][1:], f" {fact.answer}"
-
-    paraphrases = [
-        asked(changed, wording) for wording in wordings_of(relation) if wording not in ("plain", "therefore")
-    ]
-    so = [
-        (f"{before}{after}, so {known.person.she} {consequence.clause}", f" {consequence.answer}")
-        for before, after in [asked(changed, "plain")]
-        for consequence in consequences(changed)
-    ]
-    others = [f for f in village.facts if f not in apart]
-    same = [f for f in others if f.person == known.person and f.relation != relation]
-    of_others = [f for f in others if f.relation == relation and f.person != known.person]
-    near = [*same, *rng.sample(of_others, min(NEIGHBOURS, len(of_others)))]
-    neighbours = [asked(f, rng.choice(["plain", "possessive", "of"])) for f in near]
-    prompt = WORDINGS["plain"](known)[0][1:]
-    told = (asked(changed, "plain"),)
-    return Case(known, changed.answer, prompt, told, tuple(paraphrases), tuple(so), tuple(neighbours))
 
 
 # --- measuring --------------------------------------------------------------------------------------------------------
@@ -221,7 +158,7 @@ def entropies(logits: Logits, text: Text) -> Tensor:
 
 def ce_change(after: Tensor, before: Tensor, text: Text, stories: Sequence[str], chosen: Sequence[Case]) -> float:
     """The mean change, nats per token, on stories that tell none of the facts that were changed."""
-    told = [any(c.fact.person.name in s and c.fact.answer in s for c in chosen) for s in stories]
+    told = [any(c.subject in s and c.was in s for c in chosen) for s in stories]
     unrelated = ~torch.tensor(told)
     count = int(text.inside[unrelated, 1:].sum())
     return float((after - before)[unrelated].double().sum() / max(1, count))
@@ -254,6 +191,8 @@ def by_pellucid(bench: Workbench, chosen: Sequence[Case], asked: Prompts, storie
         if n < CE_EDITS:
             score.ce.append(stories.change(logits, [case]))
         undo_all(bench)
+        if n % 10 == 9:
+            print(f"{n + 1} facts: {json.dumps(score.to_dict())}", file=sys.stderr, flush=True)
     return score
 
 
@@ -314,9 +253,7 @@ class Others:
 
     def taught(self, model: Model, case: Case, method: Method) -> Model:
         """The model with one more fact."""
-        return method.edit(
-            model, lesson(model, case.prompt, case.fact.person.name, case.answer, self.contexts), self.covariance
-        )
+        return method.edit(model, lesson(model, case.prompt, case.subject, case.answer, self.contexts), self.covariance)
 
     def singly(self, method: Method, chosen: Sequence[Case], asked: Prompts, stories: Stories | None) -> Score:
         """Every fact alone."""
@@ -325,7 +262,7 @@ class Others:
             begin = time.perf_counter()
             edited = self.taught(self.model, case, method)
             score.seconds.append(time.perf_counter() - begin)
-            ask(prompts, _plain(edited), prompts["neighbours"].said(_plain(self.model)), score)
+            ask(prompts, _plain(edited), self._before(prompts), score)
             if stories and n < CE_EDITS:
                 score.ce.append(stories.change(_plain(edited), [case]))
         return score
@@ -338,9 +275,13 @@ class Others:
             edited = self.taught(edited, case, method)
             score.seconds.append(time.perf_counter() - begin)
         for prompts in asked:
-            ask(prompts, _plain(edited), prompts["neighbours"].said(_plain(self.model)), score)
+            ask(prompts, _plain(edited), self._before(prompts), score)
         score.ce.append(stories.change(_plain(edited), chosen))
         return score
+
+    def _before(self, prompts: dict[str, Asked]) -> list[tuple[int, ...]]:
+        """What the model says of neighbours."""
+        return prompts["neighbours"].said(_plain(self.model))
 
     def tuned(self, name: str, chosen: Sequence[Case], asked: Prompts) -> Method:
         """The settings with the best harmonic mean of efficacy, paraphrases and neighbourhood on facts set apart."""
@@ -384,24 +325,28 @@ def main() -> None:
     parser.add_argument("--together", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="pellucid,rome,tuning")
+    parser.add_argument("--known", type=Path, help="prompts of facts, as known_1000.json has them; DIR is a GPT-2 then")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     torch.manual_seed(options.seed)
     np.random.seed(options.seed)
     with tempfile.TemporaryDirectory() as folder:
-        found = run(options, copied(options.directory, Path(folder) / "village"))
+        found = run(options, copied(options.directory, Path(folder) / "program"))
     print(json.dumps(found, indent=1)) if options.json else show(found)
 
 
 def run(options: argparse.Namespace, directory: Path) -> dict[str, Any]:
     """All methods that are asked for."""
     bench = Workbench(Project.open(directory))
-    chosen, apart = cases(Village(), options.facts, options.seed, TUNING, options.together)
+    facts = _facts(bench, options)
+    chosen, apart = facts.chosen, facts.apart
+    found: dict[str, Any] = {"known": facts.said} if facts.said else {}
+    if not chosen:
+        return found
     asked, asked_apart = prepared(bench.model, chosen), prepared(bench.model, apart)
     text = bench.check.take(range(min(STORIES, len(bench.check.ids))))
     told = tuple(bench.model.tokenizer.decode(row.tolist()) for row in text.ids)
     stories = Stories(text, told, entropies(bench.measured, text))
-    found: dict[str, Any] = {}
     few = slice(0, options.together)
 
     def said(name: str, score: Score) -> None:
@@ -409,20 +354,32 @@ def run(options: argparse.Namespace, directory: Path) -> dict[str, Any]:
         print(f"{name}: {json.dumps(found[name])}", file=sys.stderr, flush=True)
 
     if "pellucid" in options.only:
-        begin = time.perf_counter()
-        fact_edit(bench, chosen[0].prompt, chosen[0].answer)
-        found["preparation_seconds"] = time.perf_counter() - begin
+        found["preparation_seconds"] = _prepared(bench, chosen[0])
         said("pellucid, singly", by_pellucid(bench, chosen, asked, stories))
         said("pellucid, together", together_by_pellucid(bench, chosen[few], asked[few], stories))
-    contexts = [_opening(story.text) for story in Village().stories("train", 9000, CONTEXTS)]
-    others = Others(bench.model, tuple(contexts), covariances(bench.model, bench.fit.ids[:200], bench.fit.inside[:200]))
+    others = Others(bench.model, facts.contexts, covariances(bench.model, bench.fit.ids[:200], bench.fit.inside[:200]))
     for name in ("rome", "tuning"):
-        if name in options.only:
+        if name in options.only and apart:
             method = others.tuned(name, apart, asked_apart)
             found[f"{name} settings"] = repr(method)
             said(f"{name}, singly", others.singly(method, chosen, asked, stories))
             said(f"{name}, together", others.together(method, chosen[few], asked[few], stories))
     return found
+
+
+def _facts(bench: Workbench, options: argparse.Namespace) -> Facts:
+    """Facts of a file that the model knows, or of the village."""
+    if options.known:
+        return known(bench, options.known, options.facts, options.seed, TUNING)
+    return of_village(options.facts, options.seed, TUNING, options.together)
+
+
+def _prepared(bench: Workbench, case: Case) -> float:
+    """Seconds in which what is found once for all edits is found."""
+    begin = time.perf_counter()
+    with suppress(PellucidError):
+        fact_edit(bench, case.prompt, case.answer)
+    return time.perf_counter() - begin
 
 
 COLUMNS = {
@@ -443,6 +400,8 @@ COLUMNS = {
 
 def show(found: dict[str, Any]) -> None:
     """A table, one line a method."""
+    if "known" in found:
+        print(found["known"])
     print("| method |", " | ".join(COLUMNS.values()), "|\n|---|" + "---|" * len(COLUMNS))
     for name, score in found.items():
         if isinstance(score, dict):

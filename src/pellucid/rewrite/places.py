@@ -189,7 +189,7 @@ def _best(
 
 def _tells(telling: Float[Tensor, " token"], condition: Condition) -> float:
     """How telling the tokens of a condition are, behind the first."""
-    return sum(float(telling[token]) for _, token in condition[1:])
+    return float(sum(telling[token] for _, token in condition[1:]))
 
 
 def _longer(
