@@ -132,8 +132,9 @@ class Plan:
             import_module(".edits", __package__)
         for statement in STATEMENTS.values():
             self._check(statement)
-        wired = [key for key, found in STATEMENTS.items() if found.form == "wired" and self._is_alone(key)]
-        self.weights = woven(config, {} if len(wired) == self._addresses else weights(), wired, Vocabulary)
+        self.wired = [key for key, found in STATEMENTS.items() if found.form == "wired" and self._is_alone(key)]
+        given = {} if len(self.wired) == self._addresses else weights()
+        self.weights = woven(config, given, self.wired, Vocabulary)
         self.changes = Changes(config, self.weights)
         self.rebase()
 

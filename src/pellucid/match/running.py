@@ -65,6 +65,9 @@ def _weights(model: Model, program: Program) -> dict[str, Tensor]:
             for side, name in zip(("in", "out"), block.split(), strict=True):
                 put(f"h.{layer}.{name}.weight", getattr(piece, f"w_{side}"))
                 put(f"h.{layer}.{name}.bias", getattr(piece, f"b_{side}"))
+    if program.model.plan.wired:
+        for name in weights.keys() - {name for name in weights if ".attn." in name or ".mlp." in name}:
+            put(name, program.model.plan.weights[name])
     embedding = program.model.embed
     for (_, name), mean in zip(embedding.ways, embedding.means, strict=True):
         if mean is not None:

@@ -9,13 +9,17 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 import checkpoints
 import pellucid
 from cli_support import lean, text_file
 from cli_support import pellucid as command
+from pellucid.exact.model import Model
 from pellucid.explain.evidence import Evidence
+from pellucid.match.running import open_subject
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +77,21 @@ def test_decompiling_again_changes_nothing(decompiled: Path) -> None:
         answer = command("decompile", root / "subject", "-o", decompiled, "--quick", "--size", "large")
     assert answer.code == 0, answer.err
     assert {path.name: path.read_text() for path in (decompiled / "program").glob("*.py")} == before
+
+
+def test_the_engine_runs_what_a_person_wrote(decompiled: Path, tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    shutil.copytree(decompiled, made)
+    page = made / "program" / "embedding.py"
+    text = page.read_text()
+    wave = re.search(r"cosine\(5, [0-9.]+\)", text)
+    assert wave
+    page.write_text(text.replace(wave[0], "cosine(5, 2)"))
+    with lean(tmp_path / "state"):
+        model = open_subject(str(made), trust=True)
+        assert isinstance(model, Model)
+        program = pellucid.open(made).program()
+    ids = np.array([[1, 4, 2, 9, 3]])
+    np.testing.assert_allclose(model.logits(torch.from_numpy(ids)).numpy(), program.logits(ids), atol=1e-4)
+    subject = pellucid.open(decompiled).model.logits(torch.from_numpy(ids)).numpy()
+    assert np.abs(program.logits(ids) - subject).max() > 0.01
