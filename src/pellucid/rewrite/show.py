@@ -61,8 +61,9 @@ def proposal_lines(proposal: Proposal, text: str) -> Iterator[str]:
         yield "located by attribution, then by putting each part to its mean in an exact run:"
     for site in proposal.located[:SITES]:
         looks = f", looks at position {site.looks_at} ({site.attention:.0%})" if site.looks_at >= 0 else ""
+        tells = "" if site.tells is None else f", what it takes decides {site.tells:.2f} nats"
         effect = f"estimate {site.estimate:+7.2f}   exact {site.effect:+7.2f}  ({site.share:4.0%})"
-        yield f"  {site.part:<14} {effect}{looks}"
+        yield f"  {site.part:<14} {effect}{looks}{tells}"
     if len(proposal.located) > SITES:
         yield f"  … and {len(proposal.located) - SITES} that carry less"
     if proposal.inserted:
