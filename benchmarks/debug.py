@@ -262,9 +262,9 @@ def search(logits: Logits, sample: Sample, before: Heard, bug: Bug, vocabulary: 
         "runs": runs,
         "seconds": time.perf_counter() - begin,
         "flipping": int((flips > 0).sum()),
-        "rank_of_trigger": 1 + int((flips > best).sum()),
+        "as_often": int((flips >= best).sum()),
         "flips_of_trigger": best,
-        "first": [(token, float(flips[token])) for token in order[:5]],
+        "first": [(token, float(flips[token])) for token in order[:40]],
     }
 
 
@@ -373,7 +373,7 @@ def show(found: dict[str, Any]) -> None:
         if searched := entry.get("search"):
             print(
                 f"search over inputs: {searched['runs']:,} runs in {searched['seconds']:.1f} s, {searched['flipping']} "
-                f"tokens flip it somewhere, the trigger has rank {searched['rank_of_trigger']}"
+                f"tokens flip it somewhere, {searched['as_often']} of them at least as often as the trigger"
             )
     print(f"\nall fixes at once: {found['together']}")
 
