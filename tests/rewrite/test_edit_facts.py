@@ -9,6 +9,7 @@ from pellucid.base.errors import PellucidError
 from pellucid.experiment.subjects import edits_of
 from pellucid.listing.edits import read_edits
 from pellucid.rewrite.apply import apply, predicted, undo
+from pellucid.rewrite.donors import takers
 from pellucid.rewrite.edit import read_records
 from pellucid.rewrite.intent import fact, forget
 from pellucid.rewrite.workbench import Workbench
@@ -87,6 +88,19 @@ def test_what_is_forgotten_is_not_said(village: Workbench) -> None:
     undo(village.program.directory, [str(record.number)])
     village.program.edited()
     assert said(village, "Ada lives in") == was
+
+
+def test_a_head_that_knows_is_told_from_those_that_ask(village: Workbench) -> None:
+    for prompt in ("Georg keeps a", "Hanna is afraid of", "Simon is afraid of"):
+        ids = village.model.ids(prompt)
+        says = int(village.measured(ids)[0, -1].argmax())
+        found = takers(village, ids, says)
+        texts = village.texts(ids[0].tolist())
+        assert texts[found[0].looks_at] in prompt.split()[0]  # the head that looks at the name, whatever it is
+        others = [taker for taker in found if texts[taker.looks_at] not in prompt.split()[0]]
+        assert others  # there are such that look at the question
+        assert found[0].share > 0.25
+        assert found[0].tells > max(taker.tells for taker in others)
 
 
 def test_what_is_said_already_and_what_is_no_text_are_refused(village: Workbench) -> None:
