@@ -29,7 +29,7 @@ def test_a_raw_part_is_shown_with_the_edit_to_try(workshop: Workshop) -> None:
     for line in found.lines:
         file, _, number = line.place.partition(":")
         assert line.text in (workshop.made / "program" / file).read_text().split("\n")[int(number) - 1]
-    assert "L01.H00.OV runs from the weights: an edit is inserted there" in found.text
+    assert "insert an edit in program/edits.py, at L01.H00.OV" in found.text
     assert "pellucid edit DIR --fact 'w1 w2' w3 --dry-run" in found.text
 
 
@@ -57,6 +57,7 @@ def test_neurons_and_embeddings_have_lines_too(workshop: Workshop) -> None:
     )
     assert [line.part for line in found.lines] == ["L00.N0002.OUT", "L00.N0002.IN", "EMB.TOK"]
     assert "a part of its own" in found.how
+    assert "let ' w2' be read as another token, with --read" in found.how
 
 
 def test_the_command_line_shows_them_for_a_directory_alone(workshop: Workshop) -> None:

@@ -17,7 +17,7 @@ from pellucid.listing.parse import Listing
 
 CARRIES = 0.1
 """The least share of the difference that a part must carry for its lines to be shown."""
-SHOWN, NEURONS, LONGEST = 5, 2, 12
+SHOWN, NEURONS, LONGEST = 8, 2, 12
 """Causes, neurons of one MLP, and lines of one source that are shown."""
 BEHIND = 2
 """Tokens that a rule is suggested behind."""
@@ -65,16 +65,19 @@ class Where:
 def where(found: Why, listing: Listing, directory: str) -> Where:
     """The lines of the program in `directory` that carry what `found` explains, those of the largest share first."""
     causes = [cause for cause in found.causes if cause.share >= CARRIES][:SHOWN]
-    lines = [line for cause in causes for line in _lines(cause, listing)]
-    unique = tuple({(line.part, line.place): line for line in reversed(lines)}.values())[::-1]
-    return Where(unique, _how(unique, causes), tuple(_commands(found, directory)))
+    unique: dict[str, Line] = {}
+    for cause in causes:
+        for line in _lines(cause, listing):
+            unique.setdefault(line.place, line)
+    lines = tuple(unique.values())
+    return Where(lines, _how(lines, causes), tuple(_commands(found, directory)))
 
 
 def _lines(cause: Cause, listing: Listing) -> Iterator[Line]:
     """What the program says of the addresses behind a cause, its edits first."""
     for address in _addresses(cause):
         for edit in listing.edits.statements if listing.edits else ():
-            if edit.address == str(address):
+            if edit.address == str(address) and (address.kind != "EMB.TOK" or cause.token in edit.over):
                 yield Line(str(address), cause.share, f"{PAGE}:{edit.line}", f"edit {edit.number:04d}", edit.text)
         said = listing[address]
         yield Line(str(address), cause.share, said.place, said.part_form, said.text)
@@ -99,11 +102,15 @@ def _how(lines: Sequence[Line], causes: Sequence[Cause]) -> str:
     if told:
         says.append(f"change the source of {told[0]}, then `--commit {told[0]}`")
     heads = [cause.part for cause in causes if cause.part.endswith(".OV")]
-    if heads and heads[0] not in told:
-        says.append(f"{heads[0]} runs from the weights: an edit is inserted there, in program/{PAGE}")
+    raw = [head for head in dict.fromkeys(heads) if head not in told]
+    if raw:
+        says.append(f"for what is raw, insert an edit in program/{PAGE}, at {' or '.join(raw)}")
     elif not heads:
-        says.append(f"no head carries {CARRIES:.0%} of it: an edit is inserted as a part of its own, in program/{PAGE}")
-    return f"{'; or '.join(says)}. To try, without writing anything:"
+        says.append(f"no head carries {CARRIES:.0%} of it: insert an edit as a part of its own, in program/{PAGE}")
+    tokens = [cause.token for cause in causes if cause.part == "EMB.TOK"]
+    if tokens:
+        says.append(f"let {tokens[0]!r} be read as another token, with --read")
+    return "\n".join([*(f"{'or ' if n else ''}{said}" for n, said in enumerate(says)), "to try, without writing:"])
 
 
 def _commands(found: Why, directory: str) -> Iterator[str]:
