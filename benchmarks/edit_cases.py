@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import torch
-
 from pellucid.base.errors import PellucidError
+from pellucid.rewrite.intent import rows_of
 from pellucid.rewrite.words import answer_ids, prompt_ids
-from pellucid.rewrite.workbench import Workbench
+from pellucid.rewrite.workbench import BATCH, Workbench
 from pellucid.zoo.village import Village
 from pellucid.zoo.village.consequences import consequences
 from pellucid.zoo.village.facts import Fact
@@ -117,10 +117,10 @@ def known(bench: Workbench, path: Path, count: int, seed: int, apart: int = 0) -
     """
     rng = Random(f"known {seed}")
     every = _records(path)
-    says = [record for record in every if record["subject"] in record["prompt"] and _says(bench, record)]
+    says = _said(bench, [record for record in every if record["subject"] in record["prompt"]])
     shared = {record["relation_id"] for record in says}
     kinds = {kind: sorted({r["attribute"] for r in every if r["relation_id"] == kind}) for kind in shared}
-    openings = _openings(bench, held_out=True)
+    openings = _openings(bench, held_out=True) if says else []
     found = []
     for record in rng.sample(says, len(says)):
         answers = [answer for answer in kinds[record["relation_id"]] if answer != record["attribute"]]
@@ -130,7 +130,8 @@ def known(bench: Workbench, path: Path, count: int, seed: int, apart: int = 0) -
     aside = max(0, min(apart, len(found) - 1))
     chosen, rest = found[aside:], found[:aside]
     said = f"says the answer of {len(says)} of {len(every)} prompts of {path.name}; {len(chosen)} of those are edited"
-    return Facts(chosen, rest, tuple(_openings(bench, held_out=False)[:CONTEXTS]), said)
+    contexts = tuple(_openings(bench, held_out=False)[:CONTEXTS]) if says else ()
+    return Facts(chosen, rest, contexts, said)
 
 
 def _known(record: dict[str, Any], answer: str, near: Sequence[dict[str, Any]], openings: Sequence[str]) -> Case:
@@ -153,15 +154,21 @@ def _records(path: Path) -> list[dict[str, Any]]:
     raise PellucidError(f"{path}: no list of known facts; each has {', '.join(fields)}")
 
 
-def _says(bench: Workbench, record: dict[str, Any]) -> bool:
-    """Whether the model says the answer behind the prompt; what its tokenizer cannot write, it does not say."""
-    try:
-        ids = prompt_ids(bench, record["prompt"])
-        wanted = answer_ids(bench, record["prompt"], record["attribute"])
-    except PellucidError:
-        return False
-    top = bench.run(torch.tensor([[*ids, *wanted]]), ("logits",))["logits"][0].argmax(-1)
-    return top[len(ids) - 1 : -1].tolist() == wanted
+def _said(bench: Workbench, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those whose answers the model says behind the prompt; what its tokenizer cannot write, it does not say."""
+    asked = []
+    for record in records:
+        with suppress(PellucidError):
+            ids = prompt_ids(bench, record["prompt"])
+            asked.append((record, ids, answer_ids(bench, record["prompt"], record["attribute"])))
+    found = []
+    for at in range(0, len(asked), BATCH):
+        some = asked[at : at + BATCH]
+        top = bench.run(rows_of([[*ids, *wanted] for _, ids, wanted in some]).ids, ("logits",))["logits"].argmax(-1)
+        for (record, ids, wanted), said in zip(some, top.tolist(), strict=True):
+            if said[len(ids) - 1 : len(ids) - 1 + len(wanted)] == wanted:
+                found.append(record)
+    return found
 
 
 def _openings(bench: Workbench, *, held_out: bool) -> list[str]:
