@@ -1,8 +1,7 @@
 """Making a student small: the numbers that matter least for what they cost go first, then tokens share levels.
 
 Leaving out a number w raises the KL by about ½ w² F, F being its Fisher information (optimal brain damage; LeCun,
-Denker & Solla, NeurIPS 1989). Where a prediction is certain F is nearly zero, and so is the gradient of a loss that is
-met, although all depends on the numbers that make it certain. F is therefore that of softened predictions.
+Denker & Solla, NeurIPS 1989). Training keeps a running mean of squared gradients, which stands in for F.
 """
 
 from __future__ import annotations
@@ -10,16 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.match.levels import clusters
 from pellucid.match.understand.plan import BEND, COEFFICIENT, SEEN
 from pellucid.match.understand.student import PLACES, SHIFTS, Student
 
-SOFT = 3.0
-"""The temperature of predictions at which it is said what matters."""
-CHUNKS = 4
 MOST_LEVELS = 16
 """The most levels that a kind may have."""
 ENOUGH = 0.998
@@ -49,32 +45,10 @@ def held(student: Student, price: Mapping[str, Tensor]) -> float:
     return biases + sum(float((price[name] * (student[name] != 0)).sum()) for name in price if name in student.tensors)
 
 
-def information(student: Student, ids: Int[Tensor, "batch pos"], seed: int) -> dict[str, Tensor]:
-    """The Fisher information of every number of a student in its predictions of `ids`, softened by `SOFT`.
-
-    Squared gradients of the log-likelihood of next tokens that are drawn from the softened predictions, a few rows at a
-    time: draws at different places are independent, so that cross terms vanish.
-    """
-    names = list(student.tensors)
-    generator = torch.Generator(student.model.device).manual_seed(seed)
-    total = {name: torch.zeros_like(tensor) for name, tensor in student.tensors.items()}
-    for rows in ids.chunk(CHUNKS):
-        likely = (student.logits(rows) / SOFT).log_softmax(-1).flatten(0, 1)
-        with torch.no_grad():
-            drawn = torch.multinomial(likely.exp(), 1, generator=generator)
-        slopes = torch.autograd.grad(
-            likely.gather(1, drawn).sum(), [student.tensors[name] for name in names], allow_unused=True
-        )
-        for name, slope in zip(names, slopes, strict=True):
-            if slope is not None:
-                total[name] += slope.square() / ids.numel()
-    return total
-
-
 def prune(student: Student, squares: Mapping[str, Tensor], price: Mapping[str, Tensor], allowed: float) -> None:
     """Leave out what matters least for its price, until what is left costs at most `allowed`.
 
-    `squares` say how much each number matters, as `information` does. What was left out stays out.
+    `squares` are the running means of squared gradients. What was left out stays out.
     """
     names = [name for name in price if name in student.tensors and name in squares]
     alive = {name: student[name] != 0 for name in names}

@@ -27,7 +27,7 @@ from pellucid.match.record import batches
 from pellucid.match.understand.begin import fit_patterns, fit_values
 from pellucid.match.understand.kinds import first_kinds
 from pellucid.match.understand.plan import STEP_TOKENS, Plan
-from pellucid.match.understand.prune import information, join_levels, prices, prune
+from pellucid.match.understand.prune import join_levels, prices, prune
 from pellucid.match.understand.student import Student, new_student, state
 
 RATE = 1.5e-3
@@ -39,10 +39,6 @@ JUDGE_EVERY = 0.04
 SAVE_SECONDS = 120.0
 PATTERN_SHARE = 0.06
 """Steps that patterns are fitted by themselves, as a share of all."""
-LOOKS = 5
-"""Times that what numbers matter is looked at before the first is left out."""
-KEPT = 0.7
-"""The share of the running means that a look leaves as it is."""
 VALUE_ROWS_TOKENS = 100_000
 DIVERGED = 3.0
 """A loss of this many times its running mean counts as diverged."""
@@ -60,8 +56,6 @@ class Training:
     rate: float = RATE
     best: tuple[float, dict[str, Tensor]] = (math.inf, {})
     losses: list[float] = field(default_factory=list)
-    squares: dict[str, Tensor] = field(default_factory=dict)
-    """Running means of what numbers matter, by tensor, from one look to the next."""
 
 
 def train(
@@ -78,10 +72,9 @@ def train(
     training = resume(model, plan, checkpoint, about) or begin(model, plan, fit, seed)
     batch, saved = max(1, STEP_TOKENS // fit.shape[1]), time.monotonic()
     for _ in track(range(training.step, plan.steps), "understanding"):
+        reshape(training, token_numbers)
         at = training.step * batch % max(1, len(fit) - batch + 1)
-        ids = fit[at : at + batch].to(model.device)
-        reshape(training, ids, token_numbers)
-        advance(training, ids)
+        advance(training, fit[at : at + batch].to(model.device))
         judge(training, tune)
         if time.monotonic() - saved > SAVE_SECONDS:
             save(training, checkpoint, about)
@@ -109,33 +102,26 @@ def optimiser(student: Student) -> torch.optim.Adam:
     return torch.optim.Adam(list(student.tensors.values()), lr=RATE, betas=BETAS)
 
 
-def reshape(training: Training, ids: Int[Tensor, "batch pos"], token_numbers: Float[Tensor, " vocab"]) -> None:
+def reshape(training: Training, token_numbers: Float[Tensor, " vocab"]) -> None:
     """Prune, or join levels, where the plan says so for this step."""
     plan, step, student = training.student.plan, training.step, training.student
-    pruning = plan.dense_until < step <= plan.pruned_at
-    if (step % PRUNE_EVERY == 0 and plan.dense_until - LOOKS * PRUNE_EVERY <= step < plan.levelled_at) or (
-        step in (plan.pruned_at, plan.levelled_at)
-    ):
-        look(training, ids)
     if step == plan.levelled_at and student.groups is None:
         with torch.no_grad():
-            join_levels(student, training.squares["kinds"])
+            join_levels(student, squares_of(training)["kinds"])
         training.optimiser = optimiser(student)
-    elif pruning and (step % PRUNE_EVERY == 0 or step == plan.pruned_at):
+    elif plan.dense_until < step <= plan.pruned_at and (step % PRUNE_EVERY == 0 or step == plan.pruned_at):
         with torch.no_grad():
             price = prices(student, token_numbers)
             dense = sum(float(price[name].sum()) for name in price)
             left = 1 - (step - plan.dense_until) / max(1, plan.pruned_at - plan.dense_until)
             allowed = plan.budget + (max(dense, plan.budget) - plan.budget) * left**3
-            prune(student, training.squares, price, allowed)
+            prune(student, squares_of(training), price, allowed)
 
 
-def look(training: Training, ids: Int[Tensor, "batch pos"]) -> None:
-    """Bring the running means of what numbers matter up to date with a batch."""
-    found = information(training.student, ids, training.step)
-    for name, squares in found.items():
-        old = training.squares.get(name)
-        training.squares[name] = squares if old is None else KEPT * old + (1 - KEPT) * squares
+def squares_of(training: Training) -> dict[str, Tensor]:
+    """The running means of squared gradients, by tensor."""
+    held = training.optimiser.state
+    return {name: held[tensor]["exp_avg_sq"] for name, tensor in training.student.tensors.items() if tensor in held}
 
 
 def advance(training: Training, ids: Int[Tensor, "batch pos"]) -> None:
@@ -206,7 +192,6 @@ def save(training: Training, path: Path, about: str) -> None:
         moments = training.optimiser.state.get(tensor, {})
         held |= {f"adam.{key}.{name}": torch.as_tensor(value) for key, value in moments.items()}
     held |= {f"best.{name}": tensor for name, tensor in training.best[1].items()}
-    held |= {f"squares.{name}": tensor for name, tensor in training.squares.items()}
     best, losses = training.best[0], training.losses[-50:]
     facts = {"step": training.step, "rate": training.rate, "best": best, "losses": losses}
     tensors = {name: value.detach().contiguous().cpu() for name, value in held.items()}
@@ -228,7 +213,6 @@ def resume(model: Model, plan: Plan, path: Path, about: str) -> Training | None:
     student = Student(model, plan, _below(held, "tensor."), _below(held, "mask."), held.get("groups"))
     training = Training(student, optimiser(student), facts["step"], facts["rate"], losses=facts["losses"])
     training.best = (facts["best"], _below(held, "best."))
-    training.squares = _below(held, "squares.")
     for name, tensor in student.tensors.items():
         if f"adam.step.{name}" in held:
             training.optimiser.state[tensor] = {
