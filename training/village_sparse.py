@@ -32,14 +32,15 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from pellucid.listing.wires import Wave
+from pellucid.match.levels import clusters
 from pellucid.zoo.village import Village
 from pellucid.zoo.village.evaluate import GROUPS, accuracy, argmax, examples
-from village import BATCH, CONTEXT, EPSILON, LAYERS, Parameters, batches, config
+from village import BATCH, CONTEXT, EPSILON, LAYERS, Parameters, batches, config, rows_of
 from village import forward as dense_forward
 
 WIDTH = 192
 HEADS = 12
-NEURONS = 512
+NEURONS = 384
 PERIODS = (3, 5, 8, 13, 21, 34, 89, 512)
 PEAK = 3e-3
 WARMUP = 300
@@ -51,12 +52,13 @@ PRUNED = 0.7
 SHRINK = 0.03
 """How fast every weight shrinks towards zero while weights are set to zero, as a share of the learning rate."""
 SURE, CARE = 0.9, 3.0
-"""Once all are pruned, places where the teacher is at least so sure count so many times: there the rules decide."""
+"""Places where the teacher is at least so sure count so many times: there the rules decide."""
 EVERY = 20
 TEST_STORIES = 4_000
+LEVELS = 16
 DIGITS = 2
 """Significant digits of every weight of the finished model."""
-KEPT = {"wte": 3_000, "head": 4_200, "qk": 3_000, "vo": 2_600, "fc": 4_200, "proj": 4_000, "bias": 1_500}
+KEPT = {"wte": 5_000, "head": 4_600, "qk": 3_000, "vo": 2_400, "fc": 4_000, "proj": 3_600, "bias": 1_300}
 """How many weights of each kind stay, over all layers together."""
 
 
@@ -212,6 +214,10 @@ def train(given: Options, tokenizer_file: Path, vocabulary: int) -> tuple[Parame
     for name in masks:  # what positions write stays apart from all else that is written
         if name in ("wte", "head") or name.endswith((".o", ".proj", ".o_bias", ".proj_bias")):
             masks[name][..., : 2 * len(PERIODS)] = 0
+    told = torch.from_numpy(rows_of(str(tokenizer_file), 0).astype(np.int64)).flatten()
+    never = torch.bincount(told, minlength=vocabulary) == 0
+    for name in ("wte", "head"):  # tokens that no story has
+        masks[name][never] = 0
     for value in parameters.values():
         value.requires_grad_()
     matrices = [value for name, value in parameters.items() if value.dim() > 1]
@@ -244,7 +250,7 @@ def train(given: Options, tokenizer_file: Path, vocabulary: int) -> tuple[Parame
         own, said = target.float().log_softmax(-1), logits.float().log_softmax(-1)
         each = (own.exp() * (own - said)).sum(-1)
         sure = own.amax(-1) > math.log(SURE)
-        loss = each.mean() if step < PRUNED * steps else (each * (1 + (CARE - 1) * sure)).mean()
+        loss = (each * (1 + (CARE - 1) * sure)).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(list(parameters.values()), 1.0)
@@ -280,9 +286,10 @@ def finished(given: Parameters) -> Parameters:
     """The same model without what does nothing, in few digits.
 
     What a head takes and what a key offers is scaled to 1, neurons without input become part of the bias, and every
-    weight is rounded to `DIGITS` significant digits, so that its source can say it exactly.
+    weight is rounded to `DIGITS` significant digits, so that its source can say it exactly. The tokens of a coordinate
+    share at most `LEVELS` levels.
     """
-    p = {name: value.clone() for name, value in given.items()}
+    p = {name: value.clone() for name, value in given.items()} | {n: levelled(given[n]) for n in ("wte", "head")}
     for layer in range(LAYERS):
         at = f"{layer}."
         for first, second, bias in (("q", "k", "q_bias"), ("v", "o", None)):
@@ -304,6 +311,14 @@ def finished(given: Parameters) -> Parameters:
         dead = constant | (p[f"{at}proj"] == 0).all(1)
         p[f"{at}fc"][:, dead], p[f"{at}fc_bias"][dead], p[f"{at}proj"][dead] = 0, 0, 0
     return {name: rounded(value) for name, value in p.items()}
+
+
+def levelled(table: Tensor) -> Tensor:
+    """`table` with at most `LEVELS` values in each column beside zero, by exact one-dimensional k-means."""
+    groups = clusters(torch.ones_like(table), table, table != 0, LEVELS, 1.0).long()
+    index, kept = (groups - 1).clamp(min=0), (groups > 0).float()
+    sums, counts = (table.new_zeros(LEVELS, table.shape[1]).scatter_add_(0, index, x) for x in (table * kept, kept))
+    return (sums / counts.clamp(min=1)).gather(0, index) * kept
 
 
 def rounded(values: Tensor) -> Tensor:

@@ -62,9 +62,9 @@ def effect_of(states: Iterable[State]) -> float:
 
 
 def evidence_share(states: list[State]) -> dict[str, float | int | None]:
-    """The share of QK and IN, by effect, whose description passed its test, and the mean score of all tested parts."""
+    """The share of QK and IN, by effect, whose description passed its test, and the mean score of those tested."""
     effects = effect_of(state for state in states if state.address.is_code)
-    tested = [state for state in states if state.score is not None]
+    tested = [state for state in states if state.score is not None and state.address.is_code]
     passed = effect_of(state for state in tested if state.passed)
     return {
         "share": passed / effects if effects else None,

@@ -65,7 +65,7 @@ def _weights(model: Model, program: Program) -> dict[str, Tensor]:
             for side, name in zip(("in", "out"), block.split(), strict=True):
                 put(f"h.{layer}.{name}.weight", getattr(piece, f"w_{side}"))
                 put(f"h.{layer}.{name}.bias", getattr(piece, f"b_{side}"))
-    if program.model.plan.wired:
+    if getattr(program.model.plan, "wired", ()):  # programs that were written before there were wires have none
         for name in weights.keys() - {name for name in weights if ".attn." in name or ".mlp." in name}:
             put(name, program.model.plan.weights[name])
     embedding = program.model.embed
