@@ -48,7 +48,7 @@ def test_a_project_directory_holds_what_is_documented(workshop: Workshop) -> Non
     layers = {f"program/layer_{layer:02d}.py" for layer in range(2)}
     files = {"pellucid.toml", "parts.toml", "symbols.tsv", "weights.safetensors", "evidence.sqlite"}
     program = {"__init__", "__main__", "model", "embedding", "vocabulary", "parts", "values", "runtime", "prelude"}
-    program |= {"changes"}
+    program |= {"changes", "wires"}
     files |= {"report.json", "report.html", ".gitignore", "program/.emitted", "program/vocabulary.json"}
     assert found - {"evidence.sqlite-wal"} == files | layers | {f"program/{name}.py" for name in program}
     assert "weights.safetensors" in (workshop.made / ".gitignore").read_text().split()
