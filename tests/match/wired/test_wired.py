@@ -18,10 +18,11 @@ from pellucid.listing.emit import emit, write_content
 from pellucid.listing.load import Program, load_program
 from pellucid.listing.parse import read_program
 from pellucid.listing.wires import Wave
+from pellucid.listing.wiring import Wires
 from pellucid.match.forms import token_texts
 from pellucid.match.partition import partition, write_parts
 from pellucid.match.wired.read import find_waves, plain_norms, shortest, weights_left
-from pellucid.match.wired.write import shown, write_up
+from pellucid.match.wired.write import describe, shown, write_up
 from pellucid.subject.load import Subject
 
 Made = Callable[..., tuple[Path, Subject]]
@@ -173,3 +174,11 @@ def test_a_sentence_names_few_terms(wired: Made) -> None:
             told = shown(statement.wires)
             assert 0 < len(told.terms) <= 4
             assert max(map(abs, told.terms.values())) == max(map(abs, statement.wires.terms.values()))
+
+
+def test_a_sentence_says_what_raises_and_what_lowers() -> None:
+    wires = Wires(terms={"gave": -0.5, "not_ada": 0.25}, bias=0.0)
+    assert describe(Address("IN", 0, 0), wires, 0) == ("Rises with not_ada; falls with gave.", "on_not_gave")
+    assert describe(Address("OUT", 0, 0), wires, 3)[0] == "Writes not gave and not_ada, and 3 smaller terms."
+    pairs = Wires(pairs=(({"gave": 1.0}, {"not_ada": -1.0}),))
+    assert describe(Address("QK", 0, 0), pairs, 0) == ("Looks from gave to ada.", "looks_gave_to_ada")

@@ -172,7 +172,7 @@ def describe(address: Address, wires: Wires, more: int) -> tuple[str, str]:
             sentence = f"Moves {'; '.join(said)}" if said else "Moves nothing"
             name = f"moves_{_short(wires.pairs[0][0])}" if said else "moves_nothing"
         case "IN":
-            up, down = ({n: c for n, c in wires.terms.items() if (c > 0) == rises} for rises in (True, False))
+            up, down = ({n: abs(c) for n, c in wires.terms.items() if (c > 0) == rises} for rises in (True, False))
             parts = [f"rises with {_side(up)}"] * bool(up) + [f"falls with {_side(down)}"] * bool(down)
             sentence = "; ".join(parts).capitalize() if parts else "Is constant"
             name = f"on_{_short(wires.terms)}" if parts else "constant"
