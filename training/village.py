@@ -76,15 +76,21 @@ class Options:
     threads: int
 
 
+def arguments(about: str | None, work: str, tokens: float) -> argparse.ArgumentParser:
+    """What every training of a village model may be told, with the defaults of one."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="where the model goes")
+    parser.add_argument("--work", type=Path, default=Path(work), help="where checkpoints go")
+    parser.add_argument("--tokens", type=float, default=tokens, help="how many tokens to train on")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    return parser
+
+
 def options() -> Options:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="where the model goes")
-    parser.add_argument("--work", type=Path, default=Path("village-train"), help="where checkpoints go")
+    parser = arguments(__doc__, "village-train", 24e6)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--tokens", type=float, default=24e6, help="how many tokens to train on")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args()
     return Options(given.out, given.work, given.device, int(given.tokens), given.seed, given.threads)
 
@@ -242,9 +248,9 @@ def config(vocabulary: int) -> dict[str, object]:
 # --- training -----------------------------------------------------------------------------------------------------
 
 
-def learning_rate(step: int, steps: int) -> float:
-    """Linear warm-up, a plateau, and linearly down to nothing."""
-    return PEAK * min(1.0, (step + 1) / WARMUP, (steps - step) / (steps * DECAY))
+def learning_rate(step: int, steps: int, *, peak: float = PEAK, warmup: int = WARMUP, decay: float = DECAY) -> float:
+    """Linear warm-up, a plateau, and linearly down to nothing over the last share `decay` of the steps."""
+    return peak * min(1.0, (step + 1) / warmup, (steps - step) / (steps * decay))
 
 
 def optimizer_for(parameters: Parameters) -> torch.optim.AdamW:

@@ -8,9 +8,7 @@ some. A killed run continues from the checkpoint in `--work`. The same seed give
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import platform
 import shutil
 import time
@@ -31,7 +29,7 @@ from pellucid.zoo.village import Story, Village
 from pellucid.zoo.village.bugs import FLAWS, bugged, sites
 from pellucid.zoo.village.chance import stable_hash
 from pellucid.zoo.village.evaluate import GROUPS, accuracy, argmax, examples
-from village import BATCH, CHUNK, CONTEXT, FULL_PRECISION, TEST_STORIES, Parameters, batches, forward, packed
+from village import BATCH, CHUNK, CONTEXT, FULL_PRECISION, TEST_STORIES, Parameters, arguments, batches, forward, packed
 
 PEAK = 5e-4
 WARMUP = 50
@@ -55,12 +53,8 @@ class Options:
 
 def options() -> Options:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="where the model goes")
-    parser.add_argument("--work", type=Path, default=Path("village-bugged-train"), help="where checkpoints go")
+    parser = arguments(__doc__, "village-bugged-train", 1.2e6)
     parser.add_argument("--village", type=Path, default=Path("src/pellucid/zoo/village/model"))
-    parser.add_argument("--tokens", type=float, default=1.2e6, help="how many tokens to train on")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args()
     return Options(given.out, given.work, given.village, int(given.tokens), given.threads)
 

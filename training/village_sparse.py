@@ -10,10 +10,8 @@ apart from what says them. A killed run continues.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
-import os
 import platform
 import shutil
 import time
@@ -35,7 +33,18 @@ from pellucid.listing.wires import Wave
 from pellucid.match.levels import clusters
 from pellucid.zoo.village import Village
 from pellucid.zoo.village.evaluate import GROUPS, accuracy, argmax, examples
-from village import BATCH, CONTEXT, EPSILON, LAYERS, Parameters, batches, config, rows_of
+from village import (
+    BATCH,
+    CONTEXT,
+    EPSILON,
+    LAYERS,
+    Parameters,
+    arguments,
+    batches,
+    config,
+    learning_rate,
+    rows_of,
+)
 from village import forward as dense_forward
 
 WIDTH = 192
@@ -76,13 +85,9 @@ class Options:
 
 def options() -> Options:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="where the model goes")
-    parser.add_argument("--work", type=Path, default=Path("village-sparse-train"), help="where checkpoints go")
+    parser = arguments(__doc__, "village-sparse-train", 13.3e6)
     parser.add_argument("--teacher", type=Path, default=Path("src/pellucid/zoo/village/model"))
-    parser.add_argument("--tokens", type=float, default=28e6, help="how many tokens to train on")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args()
     return Options(given.out, given.work, given.teacher, int(given.tokens), given.seed, given.threads)
 
@@ -191,11 +196,6 @@ def shrink(parameters: Parameters, masks: Parameters, share: float, rate: float)
 # --- training -----------------------------------------------------------------------------------------------------
 
 
-def learning_rate(step: int, steps: int) -> float:
-    """Linear warm-up, a plateau, and linearly down to nothing."""
-    return PEAK * min(1.0, (step + 1) / WARMUP, (steps - step) / (steps * DECAY))
-
-
 def score(parameters: Parameters, tokenizer: Tokenizer) -> dict[str, float]:
     """The share of right tokens for each phenomenon on 400 unseen stories."""
     cases = examples(Village().stories("test", 100_000, 400), tokenizer)
@@ -241,8 +241,9 @@ def train(given: Options, tokenizer_file: Path, vocabulary: int) -> tuple[Parame
     source = batches(tokenizer_file, start)
     for step in range(start, steps):
         batch = torch.from_numpy(next(source).astype(np.int64))[:, :-1]
+        rate = learning_rate(step, steps, peak=PEAK, warmup=WARMUP, decay=DECAY)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps)
+            group["lr"] = rate
         with torch.autocast("cpu", torch.bfloat16, enabled=step < 0.95 * steps):
             with torch.no_grad():
                 target = dense_forward(teacher, batch)
@@ -257,7 +258,7 @@ def train(given: Options, tokenizer_file: Path, vocabulary: int) -> tuple[Parame
         optimizer.step()
         if step % EVERY == 0:
             prune(parameters, masks, step / steps)
-        shrink(parameters, masks, step / steps, learning_rate(step, steps))
+        shrink(parameters, masks, step / steps, rate)
         average = each.mean().item() if step == 0 else 0.98 * average + 0.02 * each.mean().item()
         if (step + 1) % 100 == 0:
             left = (time.time() - began) / (step + 1 - start) * (steps - step - 1)
