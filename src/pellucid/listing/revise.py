@@ -114,8 +114,7 @@ def _with_imports(page: Page, kinds: Collection[str]) -> Page:
     used = {node.id for node in ast.walk(page.tree) if isinstance(node, ast.Name)}
     prelude_names = _imported(page, "prelude") - {"raw"}
     page = _importing(page, "prelude", prelude_names | (used & set(prelude.__all__)))
-    called = {node.id for node in ast.walk(page.tree) if isinstance(node, ast.Name)} & set(wires.__all__)
-    page = _importing(page, "wires", called - set(definitions(page.tree)))
+    page = _importing(page, "wires", (used & set(wires.__all__)) - set(definitions(page.tree)))
     if not kinds and not _imported(page, "words"):
         return page
     return _importing(page, "words", (used & set(kinds)) - set(definitions(page.tree)))

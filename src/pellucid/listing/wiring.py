@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import keyword
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -191,10 +191,3 @@ def check_wires(found: Mapping[str, tuple[str, Wires]], stream: Stream | None, k
         for kind in wires.kinds.values():
             if kind not in kinds:
                 raise SourceError(f"{place}: {key} names {kind}; words.py has no such kind{closest(kind, list(kinds))}")
-
-
-def called(tree: ast.Module) -> Iterator[str]:
-    """The words of `wires.py` that a page calls."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            yield node.func.id

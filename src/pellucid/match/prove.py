@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from pellucid.base.address import Address
 from pellucid.explain.evidence import Measurement
 from pellucid.explain.symbols import Symbol
 from pellucid.match.contexts import worst_contexts
-from pellucid.match.effect import estimate
+from pellucid.match.effect import Calibration, estimate
 from pellucid.match.forms import token_texts
 from pellucid.match.inventory import PASSING, lifted_state, statement_state
 from pellucid.match.isolated import kept, scores
@@ -51,7 +52,7 @@ def prove(project: Project, sources: Sources, *, quick: bool) -> list[Measuremen
                 ESTIMATED,
             ),
         ]
-    return [*rows, _calibration(sources, weights, hashes["tune"])]
+    return [*rows, calibrated(sources.calibration, weights, hashes["tune"])]
 
 
 def prove_lifted(project: Project, lifted: LiftedParts, *, quick: bool) -> list[Measurement]:
@@ -80,9 +81,8 @@ def prove_lifted(project: Project, lifted: LiftedParts, *, quick: bool) -> list[
     return rows
 
 
-def _calibration(sources: Sources, state: str, corpus: str) -> Measurement:
+def calibrated(found: Calibration, state: str, corpus: str) -> Measurement:
     """How well the effect estimates agree with exact ablations: the correlation of their logarithms."""
-    found = sources.calibration
     correlation = found.pearson if found.n >= 3 else None
     note = f"exact = {found.scale:.3g} x estimate; rank correlation {found.spearman:.3f}"
     about = ("program", "effect_calibration", "correlation", state, "tune", corpus, "overall")
@@ -104,14 +104,16 @@ def contexts(project: Project, sources: Sources) -> str:
 def names(project: Project, sources: Sources) -> dict[str, Symbol]:
     """Symbols of all parts with a source: named where the description passed its test on held-out text."""
     text = token_texts(project.model.tokenizer)
-    proofs = {row.part: (id, row) for id, row in project.evidence.find(kind="isolated", metric="score")}
+    return tested(project, {address: form.name(text) for address, form in sources.forms.items()})
+
+
+def tested(project: Project, names: Mapping[Address, str]) -> dict[str, Symbol]:
+    """Symbols of parts with the `names` of those whose description passed its test on held-out text."""
+    proofs = {row.part: (id, row.value) for id, row in project.evidence.find(kind="isolated", metric="score")}
     found: dict[str, Symbol] = {}
-    for address, form in sources.forms.items():
-        id, row = proofs[str(address)]
-        score = row.value or 0.0
-        if score >= PASSING:
-            symbol = Symbol(str(address), form.name(text), address.kind, "analysis", str(id), f"{score:.3f}")
-        else:
-            symbol = Symbol(str(address), "", address.kind, score=f"{score:.3f}")
-        found[str(address)] = symbol
+    for address, name in names.items():
+        id, score = proofs.get(str(address), (0, None))
+        passed = score is not None and score >= PASSING
+        about = (name, address.kind, "analysis", str(id)) if passed else ("", address.kind, "default", "")
+        found[str(address)] = Symbol(str(address), *about, score="" if score is None else f"{score:.3f}")
     return found

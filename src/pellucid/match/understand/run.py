@@ -14,8 +14,9 @@ from pellucid.explain.symbols import Symbol
 from pellucid.listing.count import literal
 from pellucid.listing.emit import write_content
 from pellucid.match.forms import token_texts
-from pellucid.match.inventory import PASSING, statement_state
+from pellucid.match.inventory import statement_state
 from pellucid.match.project import Project
+from pellucid.match.prove import tested
 from pellucid.match.sources import rows_for
 from pellucid.match.token_table import table_scores
 from pellucid.match.understand.plan import STEP_TOKENS, plan_for
@@ -119,13 +120,4 @@ def evidence(
 
 def understood_names(project: Project, found: Understanding, chosen: Collection[Address]) -> dict[str, Symbol]:
     """Symbols of the `chosen` parts: named where the rule passed its test on held-out text."""
-    proofs = {row.part: (id, row) for id, row in project.evidence.find(kind="isolated", metric="score")}
-    symbols = {}
-    for address in chosen:
-        id, row = proofs[str(address)]
-        score = row.value or 0.0
-        passed = score >= PASSING
-        name = found.texts.names[address][0] if passed else ""
-        about = ("analysis", str(id)) if passed else ("default", "")
-        symbols[str(address)] = Symbol(str(address), name, address.kind, *about, score=f"{score:.3f}")
-    return symbols
+    return tested(project, {address: found.texts.names[address][0] for address in chosen})

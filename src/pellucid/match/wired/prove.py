@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Float64, Int
@@ -22,7 +23,7 @@ from pellucid.listing.wiring import Terms, Wires
 from pellucid.match.effect import divergence, estimate
 from pellucid.match.record import batches
 from pellucid.match.sources import Rows
-from pellucid.match.stored import Channel, Compares
+from pellucid.match.stored import Channel, Compares, stacked
 from pellucid.match.token_table import Pairs, table_scores
 
 
@@ -121,6 +122,17 @@ class Rules:
     def __init__(self, model: Model, told: Mapping[Address, Wires], names: Sequence[str]) -> None:
         self.model, self.told = model, told
         self.at = {name: number for number, name in enumerate(names)}
+        self._all = torch.eye(model.config.n_embd)
+
+    @cached_property
+    def channels(self) -> dict[Address, Channel]:
+        """The rules of all IN."""
+        return {address: self._channel(address) for address in self.told if address.kind == "IN"}
+
+    @cached_property
+    def looks(self) -> dict[Address, Compares]:
+        """The rules of all QK."""
+        return {address: self._compares(address) for address in self.told if address.kind == "QK"}
 
     def row(self, terms: Terms) -> Float[Tensor, " model"]:
         """Coefficients of all coordinates."""
@@ -130,12 +142,12 @@ class Rules:
                 row[self.at[name]] = coefficient
         return row
 
-    def channel(self, address: Address) -> Channel:
+    def _channel(self, address: Address) -> Channel:
         """The rule of a neuron's IN."""
         wires = self.told[address]
-        return Channel(address, torch.eye(self.model.config.n_embd), self.row(wires.terms), wires.bias or 0.0)
+        return Channel(address, self._all, self.row(wires.terms), wires.bias or 0.0)
 
-    def compares(self, address: Address) -> Compares:
+    def _compares(self, address: Address) -> Compares:
         """The rule of a head's QK; the scale of scores is in what it seeks."""
         pairs = self.told[address].pairs or (({}, {}),)
         scale = self.model.config.attention_scale(address.layer)
@@ -143,25 +155,20 @@ class Rules:
         ones = torch.tensor([pair[0].get(ONE, 0.0) for pair in pairs])
         return Compares(address, seeks / scale, offers, ones / scale)
 
-    def forms(self) -> Iterator[Channel | Compares]:
+    def forms(self) -> list[Channel | Compares]:
         """The rules of all QK and IN."""
-        for address in self.told:
-            if address.kind == "IN":
-                yield self.channel(address)
-            elif address.kind == "QK":
-                yield self.compares(address)
+        return [*self.looks.values(), *self.channels.values()]
 
     def scores(self, layer: int, x: Float[Tensor, "batch pos model"]) -> Float[Tensor, "batch head query key"]:
         """What the rules of heads say."""
         scale = self.model.config.attention_scale(layer)
         heads = range(self.model.config.n_head)
-        return torch.stack([self.compares(Address("QK", layer, head)).twin(x, scale) for head in heads], 1)
+        return torch.stack([self.looks[Address("QK", layer, head)].twin(x, scale) for head in heads], 1)
 
     def pre(self, layer: int, x: Float[Tensor, "batch pos model"]) -> Float[Tensor, "batch pos neuron"]:
         """What the rules of neurons say."""
-        forms = [self.channel(Address("IN", layer, n)) for n in range(self.model.config.n_inner)]
-        said: Tensor = x @ torch.stack([form.write for form in forms], 1) + torch.tensor([f.bias for f in forms])
-        return said
+        _, write, bias = stacked([self.channels[Address("IN", layer, n)] for n in range(self.model.config.n_inner)])
+        return x @ write + bias
 
     def moved(
         self, layer: int, x: Float[Tensor, "batch pos model"], pattern: Float[Tensor, "batch head query key"]

@@ -16,9 +16,10 @@ from pellucid.listing.count import count_whole
 from pellucid.listing.emit import write_content
 from pellucid.match.effect import estimate, mean_forms
 from pellucid.match.forms import token_texts
-from pellucid.match.inventory import PASSING, statement_state
+from pellucid.match.inventory import statement_state
 from pellucid.match.means import Extras
 from pellucid.match.project import SIZES, Project
+from pellucid.match.prove import calibrated, tested
 from pellucid.match.sources import TOKENS as TUNE_TOKENS
 from pellucid.match.sources import calibration, rows_for
 from pellucid.match.wired.acts import clauses
@@ -81,10 +82,8 @@ def _effects(project: Project, extras: Extras, *, quick: bool) -> Iterator[Measu
     code, rest = estimate(model, tune, means.values(), [*data, *writes], seed=seed)
     for address, value in (code | rest).items():
         yield Measurement(str(address), "effect", "kl", *about, value, None, None, tune.numel(), ESTIMATED)
-    found = calibration(model, tune, means, quick=quick, seed=seed)
-    correlation = found.pearson if found.n >= 3 else None
-    note = f"exact = {found.scale:.3g} x estimate; rank correlation {found.spearman:.3f}"
-    yield Measurement("program", "effect_calibration", "correlation", *about, correlation, None, None, found.n, note)
+    state, corpus = about[0], about[2]
+    yield calibrated(calibration(model, tune, means, quick=quick, seed=seed), state, corpus)
 
 
 def _rows(proof: Proof, project: Project, n: int) -> Iterator[Measurement]:
@@ -120,13 +119,4 @@ def as_model(project: Project) -> Model:
 
 def wired_names(project: Project, text: Written) -> dict[str, Symbol]:
     """Symbols of all parts, named where the rule of their sentence passed its test on held-out text."""
-    proofs = {row.part: (id, row) for id, row in project.evidence.find(kind="isolated", metric="score")}
-    symbols = {}
-    for address, name in text.names.items():
-        id, row = proofs.get(str(address), (0, None))
-        score = row.value if row else None
-        passed = score is not None and score >= PASSING
-        shown = "" if score is None else f"{score:.3f}"
-        named = (name, address.kind, "analysis", str(id)) if passed else ("", address.kind, "default", "")
-        symbols[str(address)] = Symbol(str(address), *named, score=shown)
-    return symbols
+    return tested(project, text.names)

@@ -28,7 +28,7 @@ _CALLS = {"QK": ("looks", "seeks", "offers"), "OV": ("moves", "takes", "gives")}
 
 @dataclass(frozen=True)
 class Written:
-    """The texts of a wired program, and what it says of each part in one sentence.
+    """The texts of a wired program, and a name for each part.
 
     `told` is every part with only the terms that its sentence names: the rule that the sentence is.
     """
@@ -37,7 +37,6 @@ class Written:
     words: str
     statements: dict[Address, str]
     names: dict[Address, str]
-    sentences: dict[Address, str]
     told: dict[Address, Wires]
 
 
@@ -52,23 +51,23 @@ def write_up(
     spoken = {} if config.tied else kinds_of(weights["lm_head.weight"].float())
     names = coordinate_names(config, weights, kinds, spoken, waves, token_text)
     reader = Reader(config, weights, names, waves)
-    statements, sentences, titles, told = {}, {}, {}, {}
+    statements, titles, told = {}, {}, {}
     for address, wires in reader.parts():
         named = shown(wires)
         sentence, title = describe(address, named, len(wires.coefficients) - len(named.coefficients))
         says = " ".join(filter(None, [sentence, (clauses or {}).get(address, "")]))
         statements[address] = statement(address, replace(wires, says=says))
-        sentences[address], titles[address], told[address] = sentence, title, named
+        titles[address], told[address] = title, named
     tables = {Address("EMB.TOK"): ("tokens", "is", kinds)}
     tables |= {} if config.tied else {Address("UNEMB"): ("says", "said", spoken)}
     pages: dict[str, Mapping[float, Sequence[int]]] = {}
     for address, (call, suffix, of_coordinate) in tables.items():
         called = {names[c]: f"{names[c]}_{suffix}" for c in of_coordinate}
         pages |= {called[names[c]]: levels for c, levels in of_coordinate.items()}
-        sentences[address], titles[address] = _TABLES[call], call
+        titles[address] = call
         first = [quoted(str(address)), quoted(_TABLES[call])]
         statements[address] = _call(call, first, [f"{name}={kind}" for name, kind in called.items()])
-    return Written(stream_page(names), words_page(pages, token_text), statements, titles, sentences, told)
+    return Written(stream_page(names), words_page(pages, token_text), statements, titles, told)
 
 
 _TABLES = {
