@@ -37,9 +37,10 @@ from pellucid.match.rollouts import slips
 from pellucid.match.sources import Sources, find_sources, rows_for, write_sources
 from pellucid.match.tuned import tunes
 from pellucid.match.twin import Twin
+from pellucid.match.understand import train as training
 from pellucid.match.understand.plan import plan_for
 from pellucid.match.understand.run import token_numbers
-from pellucid.match.understand.train import train
+from pellucid.match.understand.train import Training
 from pellucid.subject.load import load_subject
 
 STEPS = 200
@@ -128,7 +129,9 @@ def passes(root: Path, tokens: int, steps: int) -> Iterator[Pass]:
     lifted: LiftedParts = held["lifted forms"]
     yield timed("one trial of linking", lambda: trial(project, sources, lifted))
     yield timed("tuning", lambda: tune_all(project, lifted, steps), STEPS / steps)
-    yield timed("understanding", lambda: understand(project, tokens, steps), STEPS / steps)
+    yield timed("understanding: first values", lambda: first_values(project, tokens, steps))
+    begun: Training = held["understanding: first values"]
+    yield timed("understanding: training", lambda: understand(project, tokens, begun), STEPS / steps)
     yield timed("source-only program", lambda: project.program("code").logits(held["pack the text"][:1].numpy()))
 
 
@@ -156,11 +159,20 @@ def tune_all(project: Project, lifted: LiftedParts, steps: int) -> None:
     tuning.tune(tuning.Tunable.of(project.model, forms), fit, check, 0.0, project.directory / "tuning", steps=steps)
 
 
-def understand(project: Project, tokens: int, steps: int) -> None:
-    """Train sources over kinds and values, in as many numbers as so little text is enough for."""
-    fit, tune = rows_for(project, "fit", tokens), rows_for(project, "tune", 4_000)
+def first_values(project: Project, tokens: int, steps: int) -> Training:
+    """Where training begins, in as many numbers as so little text is enough for."""
+    fit = rows_for(project, "fit", tokens)
     plan = plan_for(project.model.config, fit.numel() // 2, steps, fit.numel())
-    train(project.model, plan, fit, tune, token_numbers(project), project.directory / "understanding")
+    return training.begin(project.model, plan, fit, 0)
+
+
+def understand(project: Project, tokens: int, begun: Training) -> None:
+    """Train sources over kinds and values from where they `begun`."""
+    fit, tune = rows_for(project, "fit", tokens), rows_for(project, "tune", 4_000)
+    training.begin = lambda *_: begun
+    training.train(
+        project.model, begun.student.plan, fit, tune, token_numbers(project), project.directory / "understanding"
+    )
 
 
 def peak() -> float:

@@ -20,7 +20,7 @@ def test_logits_and_gradients_are_the_same(activation: str) -> None:
     kinds = torch.randn(40, 6, generator=torch.Generator().manual_seed(1))
     found = []
     for whole in (True, False):
-        student = noisy(new_student(model, Plan(kinds=6, values=5, rank=2, steps=10, budget=900), kinds))
+        student = noisy(new_student(model, Plan(kinds=6, values=5, late=4, rank=2, steps=10, budget=900), kinds))
         said = model.run(ids, ("logits",), edits=student.edits(ids))["logits"] if whole else student.logits(ids)
         torch.autograd.backward(said.log_softmax(-1)[..., 3].mean())
         found.append([said.detach(), *(tensor.grad for tensor in student.tensors.values())])
@@ -41,6 +41,6 @@ def test_it_leaves_the_model_alone() -> None:
     model: Model = checkpoints.random_model(5, n_head=2, n_embd=16, n_positions=24, n_inner=12, vocab_size=40)[0]
     ids = torch.randint(40, (3, 20), generator=torch.Generator().manual_seed(0))
     before = model.logits(ids)
-    plan = Plan(kinds=6, values=5, rank=2, steps=10, budget=900)
+    plan = Plan(kinds=6, values=5, late=4, rank=2, steps=10, budget=900)
     assert new_student(model, plan, torch.zeros(40, 6)).engine.weights == model.weights
     assert torch.equal(model.logits(ids), before)

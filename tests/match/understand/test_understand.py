@@ -26,8 +26,8 @@ from pellucid.match.understand import train as training
 from pellucid.match.understand.kinds import varimax
 from pellucid.match.understand.plan import Plan, plan_for
 from pellucid.match.understand.prove import prove, worst_contexts
-from pellucid.match.understand.prune import held, prices, prune
-from pellucid.match.understand.student import Student
+from pellucid.match.understand.prune import held, join_levels, prices, prune
+from pellucid.match.understand.student import Student, new_student
 from pellucid.match.understand.train import kl_of, train
 from pellucid.match.understand.write import printed, unique, word, write_up
 
@@ -46,7 +46,7 @@ def rows() -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    return Plan(kinds=6, values=5, rank=2, steps=60, budget=BUDGET)
+    return Plan(kinds=6, values=5, late=4, rank=2, steps=60, budget=BUDGET)
 
 
 def run(model: Model, plan: Plan, rows: torch.Tensor, path: Path) -> tuple[Student, float]:
@@ -77,6 +77,42 @@ def test_the_program_computes_what_the_student_does(
     assert np.abs(found - wanted).max() <= 1e-4 * np.abs(wanted).max()
     raw = model.logits(rows[:6]).numpy()
     assert np.abs(found - raw).max() > 1e-2 * np.abs(raw).max()
+
+
+@pytest.mark.parametrize("reach", [2, 4])
+def test_the_program_of_all_that_a_student_can_say(reach: int, tmp_path: Path, monkeypatch: Any) -> None:
+    """Every term is there: late values of late values, seen, fired and asked for by heads."""
+    monkeypatch.setattr("pellucid.match.understand.student.REACH", reach)
+    model = checkpoints.random_model(4, n_layer=3, n_head=2, n_embd=8, n_positions=16, n_inner=6, vocab_size=40)[0]
+    rows = torch.randint(40, (8, 16), generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(1)
+    student = new_student(model, Plan(kinds=3, values=3, late=2, rank=1, steps=1, budget=1), torch.zeros(40, 3))
+    for name, tensor in student.tensors.items():
+        student.tensors[name] = 0.2 * torch.randn(tensor.shape, generator=generator)
+    join_levels(student, torch.ones(40, 3))
+    student = printed(student)
+    program = load_program(written(model, student, rows, tmp_path), source_only="code")
+    wanted = student.logits(rows).numpy()
+    assert np.abs(program.logits(rows.numpy()) - wanted).max() <= 1e-4 * np.abs(wanted).max()
+    listing = read_program(tmp_path)
+    late = [value for value in listing.values.values() if "_late_" in value.name]
+    assert len(late) == 4
+    assert all(value.fired for value in late)
+    assert any(value.values and any(seen.what in value.values for seen in value.seen) for value in late)
+    assert "late_" in listing[Address("QK", 2, 0)].text.split("\n")[1]
+
+
+def test_what_nothing_reads_is_not_printed(model: Model, plan: Plan) -> None:
+    student = new_student(model, plan, torch.randn(40, plan.kinds, generator=torch.Generator().manual_seed(0)))
+    student.tensors["L00.late"][0] = 1.0
+    student.tensors["L01.seeks.query.late"][0, 0, 1] = 1.0  # no key answers
+    student.tensors["L01.seeks.key.late"].zero_()
+    student.tensors["L01.seeks.key"].zero_()
+    student.tensors["L01.offers.late"][1, 2] = 1.0
+    join_levels(student, torch.ones(40, plan.kinds))
+    small = printed(student)
+    assert (small.tensors["L00.late"] != 0).any(0).tolist() == [False, False, True, False]
+    assert not small.tensors["L01.seeks.query.late"].any()
 
 
 def test_every_head_and_neuron_is_written_within_the_budget(
@@ -166,7 +202,7 @@ def test_proof(model: Model, student: Student, rows: torch.Tensor) -> None:
 
 
 def test_a_student_of_unpruned_weights_scores_well(model: Model, rows: torch.Tensor, tmp_path: Path) -> None:
-    rich = Plan(kinds=16, values=16, rank=8, steps=200, budget=10**6)
+    rich = Plan(kinds=16, values=16, late=16, rank=8, steps=200, budget=10**6)
     proof = prove(run(model, rich, rows, tmp_path / "state.safetensors")[0], rows[:20])
     first = [score for address, score in proof.scores.items() if address.kind == "IN" and address.layer == 0]
     assert sum(first) / len(first) > 0.5

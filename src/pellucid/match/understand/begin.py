@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from pellucid.base.progress import track
 from pellucid.exact.model import Model
+from pellucid.match.effect import causal
 from pellucid.match.record import batches
-from pellucid.match.understand.student import Reading, Student, edits
+from pellucid.match.understand.plan import Plan
+from pellucid.match.understand.student import Reading, Student, edits, features, reach
 
 _RIDGE = 1e-4
 _RATE = 1e-2
 _BATCH_TOKENS = 1024
+_SCALE_ROWS = 16
+"""Rows that the mean scale of a norm is taken of."""
+_LEAST = 1e-9
+"""The least attention that a pattern is taken to pay, so that its logarithm is finite."""
 
 Rows = Int[Tensor, "row pos"]
 
 
+@dataclass(frozen=True)
+class Axes:
+    """Directions that are read most: x ≈ mean + (x − mean) read write; along each, x has variance 1."""
+
+    mean: Float[Tensor, " model"]
+    read: Float[Tensor, "model direction"]
+    write: Float[Tensor, "direction model"]
+
+
 def fit_patterns(student: Student, rows: Rows, steps: int) -> None:
-    """Fit all heads at once: the KL from their own patterns on `rows`, by Adam."""
+    """Fit all heads at once by what they know of kinds: the KL from their own patterns on `rows`, by Adam."""
     model, layers = student.model, range(student.model.config.n_layer)
-    names = [name for name in student.tensors if name.partition(".")[2] not in ("values", "neurons", "bias")]
+    later = ("values", "neurons", "bias", "late", "offers.late", "seeks.query.late", "seeks.key.late")
+    names = [name for name in student.tensors if name.partition(".")[2] not in later]
     for name in names:
         student.tensors[name].requires_grad_()
     optimiser = torch.optim.Adam([student.tensors[name] for name in names], lr=_RATE)
@@ -33,7 +51,8 @@ def fit_patterns(student: Student, rows: Rows, steps: int) -> None:
             own = model.run(ids, [f"L{layer:02d}.pattern" for layer in layers])
         reading, loss = Reading(student, ids), torch.zeros((), device=model.device)
         for layer in layers:
-            loss = loss + pattern_kl(own[f"L{layer:02d}.pattern"], reading.scores(layer)) / len(layers)
+            said = causal(reading.scores(layer, by_kinds=True))
+            loss = loss + pattern_kl(own[f"L{layer:02d}.pattern"], said) / len(layers)
         optimiser.param_groups[0]["lr"] = _RATE * 0.1 ** (step / steps)
         optimiser.zero_grad()
         torch.autograd.backward(loss)
@@ -42,81 +61,122 @@ def fit_patterns(student: Student, rows: Rows, steps: int) -> None:
 
 
 def pattern_kl(
-    own: Float[Tensor, "batch head query key"], scores: Float[Tensor, "batch head query key"]
+    own: Float[Tensor, "batch head query key"], said: Float[Tensor, "batch head query key"]
 ) -> Float[Tensor, ""]:
-    """Mean over queries and heads of the KL of the patterns that `scores` make from the heads' own."""
-    later = torch.ones(scores.shape[2:], dtype=torch.bool, device=scores.device).triu(1)
-    said = scores.masked_fill(later, -torch.inf).log_softmax(-1).masked_fill(later, 0)
-    divergence: Tensor = (torch.special.xlogy(own, own) - own * said).sum(-1).mean()
+    """Mean over queries and heads of the KL of the patterns `said` from the heads' `own`, in nats."""
+    divergence: Tensor = (torch.special.xlogy(own, own) - own * said.clamp(min=_LEAST).log()).sum(-1).mean()
     return divergence
 
 
 def fit_values(student: Student, rows: Rows) -> None:
-    """Let each layer's values be the best guesses of the directions that its neurons read most, layer after layer.
+    """Let each layer's values be the best guesses of the directions that are read most, layer after layer.
 
-    The directions are those of `reads`; the guesses are ridge regressions on what a value may sum, in the program as it
-    is then: later layers see what earlier sources make of the text.
+    What neurons read are the values of their layer; late values are what heads of the next layer look and move by.
     """
     model = student.model
-    directions = reads(model, rows, student.plan.values)
+    axes = found_axes(model, rows, student.plan)
+    wanted = along(model, rows, axes)
     for layer in track(range(model.config.n_layer), "fitting values"):
-        at, (mean, read, write) = f"L{layer:02d}", directions[layer]
-        size = len(student.tensors[f"{at}.values"])
-        squares = torch.zeros(size, size, dtype=torch.float64)
-        products = torch.zeros(size, read.shape[1], dtype=torch.float64)
-        for ids in batches(rows, model.n_vocab):
-            own = model.run(ids.to(model.device), [f"{at}.LN2"])[f"{at}.LN2"]
-            terms = terms_of(student, ids.to(model.device), layer)
-            squares += (terms.T @ terms).double().cpu()
-            products += (terms.T @ ((own - mean) @ read).flatten(0, 1)).double().cpu()
-        squares += _RIDGE * squares.diagonal().mean() * torch.eye(size)
-        solved = torch.linalg.solve(squares, products)
-        block = f"h.{layer}.mlp.c_fc"
-        student.tensors[f"{at}.values"] = solved.to(student.tensors[f"{at}.values"])
-        student.tensors[f"{at}.neurons"] = write @ model.weights[f"{block}.weight"]
-        student.tensors[f"{at}.bias"] = model.weights[f"{block}.bias"] + mean @ model.weights[f"{block}.weight"]
+        at, after, block = f"L{layer:02d}", f"L{layer + 1:02d}.LN1", f"h.{layer}.mlp.c_fc"
+        read = axes[f"{at}.LN2"]
+        into = model.weights[f"{block}.weight"]
+        student.tensors[f"{at}.values"] = guesses(student, rows, layer, f"{at}.LN2", read, wanted)
+        student.tensors[f"{at}.neurons"] = read.write @ into
+        student.tensors[f"{at}.bias"] = model.weights[f"{block}.bias"] + read.mean @ into
+        if after in axes:
+            student.tensors[f"{at}.late"] = guesses(student, rows, layer, after, axes[after], wanted)
 
 
 @torch.no_grad()
-def terms_of(student: Student, ids: Int[Tensor, "batch pos"], layer: int) -> Float[Tensor, "place feature"]:
-    """All that a value of `layer` may sum, at every place of `ids`."""
-    reading = Reading(student, ids)
-    given = edits(reading, range(layer + 1))
-    del given[f"L{layer:02d}.pre"]
-    student.model.run(ids, (f"L{layer:02d}.attn_out",), edits=given)
-    return reading.terms(layer).flatten(0, 1)
+def found_axes(model: Model, rows: Rows, plan: Plan) -> dict[str, Axes]:
+    """The directions that neurons read most, each weighted by the length of what it writes, and those that heads do.
 
-
-@torch.no_grad()
-def reads(
-    model: Model, rows: Rows, count: int
-) -> list[tuple[Float[Tensor, " model"], Float[Tensor, "model direction"], Float[Tensor, "direction model"]]]:
-    """For each layer the mean of what its neurons read, and `count` directions such that x ≈ mean + (x − mean) R W.
-
-    Reduced-rank regression of all pre-activations, each weighted by the length of what its neuron writes.
+    By the name of the norm in front of them.
     """
-    layers = range(model.config.n_layer)
-    names = [f"L{layer:02d}.LN2" for layer in layers]
-    sums: list[Float64[Tensor, ...]] = [torch.zeros(model.config.n_embd, dtype=torch.float64) for _ in layers]
-    outer = [torch.zeros(model.config.n_embd, model.config.n_embd, dtype=torch.float64) for _ in layers]
+    readers: dict[str, tuple[Tensor, int]] = {}
+    for layer in range(model.config.n_layer):
+        if layer:
+            readers[f"L{layer:02d}.LN1"] = model.weights[f"h.{layer}.attn.c_attn.weight"], plan.late
+        out = model.weights[f"h.{layer}.mlp.c_proj.weight"].norm(dim=1)
+        readers[f"L{layer:02d}.LN2"] = model.weights[f"h.{layer}.mlp.c_fc.weight"] * out, plan.values
+    width = model.config.n_embd
+    total = {name: torch.zeros(width, dtype=torch.float64) for name in readers}
+    outer = {name: torch.zeros(width, width, dtype=torch.float64) for name in readers}
     for ids in batches(rows, model.n_vocab):
-        seen = model.run(ids.to(model.device), names)
-        for layer, name in enumerate(names):
-            x = seen[name].flatten(0, 1).double().cpu()
-            sums[layer] += x.sum(0)
-            outer[layer] += x.T @ x
-    found = []
-    for layer in layers:
-        mean = sums[layer] / rows.numel()
-        spread = outer[layer] / rows.numel() - mean[:, None] * mean
-        into = model.weights[f"h.{layer}.mlp.c_fc.weight"].double().cpu()
-        out = model.weights[f"h.{layer}.mlp.c_proj.weight"].double().cpu().norm(dim=1)
-        values, axes = torch.linalg.eigh(spread)
-        flat = values <= 1e-6 * values.max()
-        lengths = values.clamp(min=0).sqrt().masked_fill(flat, 0.0)
-        root = (axes * lengths) @ axes.T
-        whiten = (axes * torch.where(flat, 0.0, 1 / lengths.masked_fill(flat, 1.0))) @ axes.T
-        best = torch.linalg.eigh(root @ (into * out) @ (into * out).T @ root).eigenvectors.flip(1)[:, :count]
-        pieces = (mean, whiten @ best, best.T @ root)
-        found.append(tuple(piece.to(model.device, model.dtype) for piece in pieces))
-    return found  # type: ignore[return-value]
+        for name, x in model.run(ids.to(model.device), list(readers)).items():
+            if name in readers:
+                flat = x.flatten(0, 1).double().cpu()
+                total[name] += flat.sum(0)
+                outer[name] += flat.T @ flat
+    found = {}
+    for name, (into, count) in readers.items():
+        mean = total[name] / rows.numel()
+        found[name] = most_read(mean, outer[name] / rows.numel() - mean[:, None] * mean, into, count)
+    return found
+
+
+def most_read(
+    mean: Float64[Tensor, " model"],
+    spread: Float64[Tensor, "model model"],
+    into: Float[Tensor, "model reader"],
+    count: int,
+) -> Axes:
+    """The `count` directions that `into` reads most, given mean and covariance: reduced-rank regression."""
+    values, axes = torch.linalg.eigh(spread)
+    flat = values <= 1e-6 * values.max()
+    lengths = values.clamp(min=0).sqrt().masked_fill(flat, 0.0)
+    root = (axes * lengths) @ axes.T
+    whiten = (axes * torch.where(flat, 0.0, 1 / lengths.masked_fill(flat, 1.0))) @ axes.T
+    read = into.double().cpu()
+    best = torch.linalg.eigh(root @ read @ read.T @ root).eigenvectors.flip(1)[:, :count]
+    return Axes(*(piece.to(into) for piece in (mean, whiten @ best, best.T @ root)))
+
+
+@torch.no_grad()
+def along(model: Model, rows: Rows, axes: dict[str, Axes]) -> dict[str, Float[Tensor, "row pos direction"]]:
+    """How far the subject's own stream goes along the axes of each norm, everywhere in `rows`."""
+    found: dict[str, list[Tensor]] = {name: [] for name in axes}
+    for ids in batches(rows, model.n_vocab):
+        seen = model.run(ids.to(model.device), list(axes))
+        for name, (mean, read) in ((name, (each.mean, each.read)) for name, each in axes.items()):
+            found[name].append((seen[name] - mean) @ read)
+    return {name: torch.cat(pieces) for name, pieces in found.items()}
+
+
+@torch.no_grad()
+def guesses(
+    student: Student, rows: Rows, layer: int, norm: str, axes: Axes, wanted: dict[str, Tensor]
+) -> Float[Tensor, "feature value"]:
+    """How values of a layer sum their terms so as to guess what is `wanted` behind a norm, in the program so far.
+
+    What neurons write along an axis stands in the weights, but for the norm's scale, whose mean is taken; the rest is
+    guessed by ridge regression.
+    """
+    model, plan = student.model, student.plan
+    fired = reach(layer) if norm.endswith("LN1") else reach(layer)[:-1]
+    writes = [written(model, rows, n, norm) @ axes.read for n in fired]
+    size, first = features(plan, model.config.n_head, layer), 0
+    squares = torch.zeros(size, size, dtype=torch.float64)
+    products = torch.zeros(size, axes.read.shape[1], dtype=torch.float64)
+    for ids in batches(rows, model.n_vocab):
+        reading = Reading(student, ids.to(model.device))
+        student.engine.run(reading.ids, (f"L{layer:02d}.post",), edits=edits(reading, range(layer + 1)))
+        left = wanted[norm][first : first + len(ids)]
+        first += len(ids)
+        for n, write in zip(fired, writes, strict=True):
+            left = left - reading.fired[n] @ write
+        terms = torch.cat(reading.terms(layer), -1).flatten(0, 1)
+        squares += (terms.T @ terms).double().cpu()
+        products += (terms.T @ left.flatten(0, 1)).double().cpu()
+    squares.diagonal().add_(_RIDGE * squares.diagonal().mean())
+    return torch.cat([torch.linalg.solve(squares, products).to(axes.read), *writes])
+
+
+@torch.no_grad()
+def written(model: Model, rows: Rows, layer: int, norm: str) -> Float[Tensor, "neuron model"]:
+    """What each neuron of a layer writes, behind a `norm` whose scale is its mean over `rows`."""
+    out, gain = model.weights[f"h.{layer}.mlp.c_proj.weight"], f"h.{int(norm[1:3])}.ln_{norm[-1]}.weight"
+    before = f"{norm[:3]}.resid_{'pre' if norm.endswith('1') else 'mid'}"
+    stream = model.run(rows[:_SCALE_ROWS].to(model.device), [before])[before]
+    scale = stream.var(-1, unbiased=False).add(model.config.layer_norm_epsilon).sqrt().mean()
+    return (out - out.mean(1, keepdim=True)) * model.weights[gain] / scale

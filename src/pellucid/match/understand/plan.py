@@ -17,17 +17,20 @@ BEND = 3
 """What a bend of a curve costs: its place as well."""
 SEEN = 4
 """What a term costs that names a head as well."""
+REACH = 4
+"""Values build on the heads and neurons of so many layers; what is older has to be carried on by late values."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`kinds` of tokens, `values` a layer, products of `rank` pairs in a head's scores, and `steps` of training.
+    """`kinds` of tokens, `values` and `late` values a layer, products of `rank` pairs in a head's scores, `steps`.
 
     `budget` is how many numbers the sources may hold in all, when training ends.
     """
 
     kinds: int
     values: int
+    late: int
     rank: int
     steps: int
     budget: int
@@ -35,12 +38,12 @@ class Plan:
     @property
     def dense_until(self) -> int:
         """The step at which pruning begins."""
-        return self.steps // 4
+        return self.steps * 3 // 20
 
     @property
     def pruned_at(self) -> int:
         """The step at which the budget is kept."""
-        return self.steps * 13 // 20
+        return self.steps * 7 // 10
 
     @property
     def levelled_at(self) -> int:
@@ -56,5 +59,5 @@ def plan_for(config: GPT2Config, budget: int, steps: int, fit_tokens: int) -> Pl
             f"{fit_tokens:,} tokens of fit text are too few for sources of {budget:,} numbers; give at least "
             f"{needed:,} tokens (--fit-corpus), or a smaller --size"
         )
-    width = config.n_embd
-    return Plan(kinds=min(width, 64), values=min(width, 64), rank=min(config.d_head, 8), steps=steps, budget=budget)
+    many, rank = min(config.n_embd, 64), min(config.d_head, 8)
+    return Plan(kinds=many, values=many, late=many, rank=rank, steps=steps, budget=budget)

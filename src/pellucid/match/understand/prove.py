@@ -86,6 +86,7 @@ def _add(sums: _Sums, reading: Reading, batch: Recording, layer: int) -> None:
     uniform = causal(torch.zeros_like(said))
     reading.saw(layer, own)
     pre = reading.pre(layer)
+    reading.fire(layer, batch.values[f"{at}.post"])
     post = ACTIVATION[reading.student.model.config.activation](pre)
     a, b = (x.flatten(0, 1).double().cpu() for x in (batch.values[f"{at}.pre"], pre))
     sums.moments += torch.stack([x.sum(0) for x in (a, b, a * a, b * b, a * b)])
@@ -106,10 +107,12 @@ def worst_contexts(student: Student, rows: Rows, chosen: Collection[Address]) ->
     model, found = student.model, dict[Address, list[dict[str, Any]]]()
     for layer in range(model.config.n_layer):
         at, pres, saids, heads = f"L{layer:02d}", [], [], []
-        for batch in record(model, rows, [f"L{n:02d}.pattern" for n in range(layer + 1)] + [f"{at}.pre"]):
+        own_names = [f"L{n:02d}.{name}" for n in range(layer + 1) for name in ("pattern", "post")]
+        for batch in record(model, rows, [*own_names, f"{at}.pre"]):
             reading = Reading(student, batch.ids)
             for n in range(layer + 1):
                 reading.saw(n, batch.values[f"L{n:02d}.pattern"])
+                reading.fire(n, batch.values[f"L{n:02d}.post"])
             pres.append(batch.values[f"{at}.pre"])
             saids.append(reading.pre(layer))
             heads.append((batch.values[f"{at}.pattern"] - causal(reading.scores(layer))).abs().sum(-1) / 2)

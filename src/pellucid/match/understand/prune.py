@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pellucid.match.levels import clusters
 from pellucid.match.understand.plan import BEND, COEFFICIENT, SEEN
-from pellucid.match.understand.student import PLACES, SHIFTS, Student
+from pellucid.match.understand.student import PLACES, SHIFTS, Student, features, reach
 
 MOST_LEVELS = 16
 """The most levels that a kind may have."""
@@ -24,19 +24,25 @@ ENOUGH = 0.998
 
 def prices(student: Student, token_numbers: Float[Tensor, " vocab"]) -> dict[str, Tensor]:
     """What every number that may be left out costs, by tensor; `token_numbers` are those of a token's text."""
-    plan = student.plan
     found: dict[str, Tensor] = {"kinds": token_numbers[:, None]}
-    own = 1 + PLACES + SHIFTS * plan.kinds
     for name, tensor in student.tensors.items():
-        match name.partition(".")[2]:
+        layer, _, what = name.partition(".")
+        match what:
             case "curve":
                 found[name] = tensor.new_tensor(float(BEND))
-            case "offers" | "seeks.query" | "seeks.key" | "neurons" | "primitives" | "seeks.bias":
+            case "values" | "late":
+                found[name] = torch.full((len(tensor), 1), float(COEFFICIENT), device=tensor.device)
+                found[name][slice(*seen_rows(student, int(layer[1:])))] = SEEN
+            case _ if what and what != "bias":
                 found[name] = tensor.new_tensor(float(COEFFICIENT))
-            case "values":
-                rows = torch.arange(len(tensor), device=tensor.device)
-                found[name] = torch.where(rows < own, float(COEFFICIENT), float(SEEN))[:, None]
     return {name: price.to(student.tensors[name]).expand_as(student.tensors[name]) for name, price in found.items()}
+
+
+def seen_rows(student: Student, layer: int) -> tuple[int, int]:
+    """From where to where the terms of a layer's values are what heads see."""
+    plan, heads = student.plan, student.model.config.n_head
+    start = 1 + PLACES + SHIFTS * plan.kinds
+    return start, features(plan, heads, layer) - plan.late * len(reach(layer)[:-1])
 
 
 def held(student: Student, price: Mapping[str, Tensor]) -> float:

@@ -3,7 +3,9 @@
 A *kind* gives every token a level. A head's score is a curve of distances, plus what its key's kinds offer, plus
 products of what the query seeks with what the key offers, plus the named primitives. A *value* of a layer sums levels
 of the token here and of the two before it, and what heads see: the levels of keys, averaged by the head's own pattern.
-A neuron's pre-activation is a sum over the values of its layer. Embeddings, OV and OUT stay the subject's own.
+A neuron's pre-activation is a sum over the values of its layer. *Late* values of a layer may also sum what its neurons
+fire; later layers build on them: heads seek and offer them and see them, and values sum them and what earlier neurons
+fire. Embeddings, OV and OUT stay the subject's own.
 
 All of it stands in few tensors and is differentiable; masks say which of their numbers are still there. The printed
 program computes the same to 1e-4 of its logits (tested).
@@ -22,7 +24,7 @@ from torch import Tensor
 from pellucid.exact.graph import Edit
 from pellucid.exact.model import Model
 from pellucid.match.understand.engine import engine
-from pellucid.match.understand.plan import Plan
+from pellucid.match.understand.plan import REACH, Plan
 
 BENDS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 """Distances at which a head's curve may bend."""
@@ -43,6 +45,8 @@ class Student:
     `kinds` [vocab, kind]. For each layer: `L00.curve` [head, bend], `L00.primitives` [head, 3], `L00.offers`
     [head, kind, shift] (salience of keys), `L00.seeks.query`, `L00.seeks.key` [head, rank, kind, shift],
     `L00.seeks.bias` [head, rank], `L00.values` [feature, value], `L00.neurons` [value, neuron], `L00.bias` [neuron].
+    Of all layers but the last `L00.late` [feature, late], and of all but the first what heads know of late values of
+    the layer before: `L01.offers.late` [head, late], `L01.seeks.query.late`, `L01.seeks.key.late` [head, rank, late].
     Once levelled, `levels` [level, kind] and `groups` [vocab, kind] take the place of `kinds`.
     """
 
@@ -81,50 +85,85 @@ class Student:
 
 
 class Reading:
-    """A student that reads some rows: kinds are looked up once, and what heads saw is kept for later layers."""
+    """A student that reads some rows: kinds are looked up once, and what later layers build on is kept.
+
+    `patterns`, `seen` and `fired` hold by layer where heads looked, what they saw, and what neurons fired.
+    """
 
     def __init__(self, student: Student, ids: Int[Tensor, "batch pos"]) -> None:
         self.student, self.ids = student, ids
         table, nothing = student.kinds(), student.model.n_vocab
         self.levels = torch.stack([table[before(ids, steps, nothing)] for steps in range(SHIFTS)], 2)
+        self.patterns: dict[int, Tensor] = {}
         self.seen: dict[int, Tensor] = {}
+        self.fired: dict[int, Tensor] = {}
+        self._late: dict[int, Tensor] = {}
 
-    def scores(self, layer: int) -> Float[Tensor, "batch head query key"]:
-        """The pre-softmax scores of all heads of a layer."""
+    def scores(self, layer: int, *, by_kinds: bool = False) -> Float[Tensor, "batch head query key"]:
+        """The pre-softmax scores of all heads of a layer; `by_kinds` leaves out what they know of late values."""
         student, at, levels = self.student, f"L{layer:02d}", self.levels
         steps = curves(self.ids.shape[1], bends(student.model.n_ctx), levels.device).to(levels)
         scores = torch.einsum("hn,nqk->hqk", student[f"{at}.curve"], steps)[None]
-        scores = scores + torch.einsum("bkst,hts->bhk", levels, student[f"{at}.offers"])[:, :, None]
+        offered = torch.einsum("bkst,hts->bhk", levels, student[f"{at}.offers"])
         seeks = torch.einsum("bqst,hrts->bhqr", levels, student[f"{at}.seeks.query"])
         seeks = seeks + student[f"{at}.seeks.bias"][None, :, None]
         offers = torch.einsum("bkst,hrts->bhkr", levels, student[f"{at}.seeks.key"])
-        scores = scores + seeks @ offers.transpose(2, 3)
+        if layer and not by_kinds:
+            late = self.late(layer - 1)
+            offered = offered + torch.einsum("bkn,hn->bhk", late, student[f"{at}.offers.late"])
+            seeks = seeks + torch.einsum("bqn,hrn->bhqr", late, student[f"{at}.seeks.query.late"])
+            offers = offers + torch.einsum("bkn,hrn->bhkr", late, student[f"{at}.seeks.key.late"])
+        scores = scores + offered[:, :, None] + seeks @ offers.transpose(2, 3)
         return scores + torch.einsum("hn,nbqk->bhqk", student[f"{at}.primitives"], primitives(self.ids).to(levels))
 
     def saw(self, layer: int, pattern: Float[Tensor, "batch head query key"]) -> Float[Tensor, "batch head query key"]:
-        """Note what the heads of a layer see; `pattern` itself is not changed."""
-        found = torch.einsum("bhqk,bkt->bqht", pattern, self.levels[:, :, 0])
-        self.seen[layer] = found.flatten(2)
+        """Note where the heads of a layer look and what they see there; `pattern` itself is not changed."""
+        there = self.levels[:, :, 0]
+        if layer:
+            there = torch.cat([there, self.late(layer - 1)], -1)
+        self.patterns[layer] = pattern
+        self.seen[layer] = torch.einsum("bhqk,bkt->bqht", pattern, there).flatten(2)
         return pattern
 
-    def terms(self, layer: int) -> Float[Tensor, "batch pos feature"]:
-        """All that a value of a layer may sum."""
+    def fire(self, layer: int, post: Float[Tensor, "batch pos neuron"]) -> Float[Tensor, "batch pos neuron"]:
+        """Note what the neurons of a layer fire; `post` itself is not changed."""
+        self.fired[layer] = post
+        return post
+
+    def terms(self, layer: int) -> list[Float[Tensor, "batch pos feature"]]:
+        """All that a value of a layer may sum but for what neurons fire, in the order of `features`."""
         batch, length = self.ids.shape
         at = torch.arange(length, device=self.levels.device).to(self.levels)
         places = torch.stack([(at == 0).to(at), (at + 1).log()], -1).expand(batch, -1, -1)
         ones = self.levels.new_ones(batch, length, 1)
-        pieces = [ones, places, self.levels.flatten(2), *(self.seen[n] for n in range(layer + 1))]
-        return torch.cat(pieces, -1)
+        seen, late = [self.seen[n] for n in reach(layer)], [self.late(n) for n in reach(layer)[:-1]]
+        return [torch.cat([ones, places, self.levels.flatten(2)], -1), *seen, *late]
 
     def values(self, layer: int) -> Float[Tensor, "batch pos value"]:
-        """The named values of a layer."""
-        values: Tensor = self.terms(layer) @ self.student[f"L{layer:02d}.values"]
-        return values
+        """The named values of a layer that its neurons read."""
+        pieces = [*self.terms(layer), *(self.fired[n] for n in reach(layer)[:-1])]
+        return total(pieces, self.student[f"L{layer:02d}.values"])
+
+    def late(self, layer: int) -> Float[Tensor, "batch pos late"]:
+        """The named values of a layer that are known once its neurons have fired."""
+        if layer not in self._late:
+            pieces = [*self.terms(layer), *(self.fired[n] for n in reach(layer))]
+            self._late[layer] = total(pieces, self.student[f"L{layer:02d}.late"])
+        return self._late[layer]
 
     def pre(self, layer: int) -> Float[Tensor, "batch pos neuron"]:
         """The pre-activations of all neurons of a layer."""
         at = f"L{layer:02d}"
         return self.values(layer) @ self.student[f"{at}.neurons"] + self.student[f"{at}.bias"]
+
+
+def total(
+    pieces: Sequence[Float[Tensor, "batch pos _"]], weight: Float[Tensor, "feature value"]
+) -> Float[Tensor, "batch pos value"]:
+    """The pieces side by side, times `weight`."""
+    parts = torch.split(weight, [piece.shape[-1] for piece in pieces])
+    found: Tensor = sum((piece @ part for piece, part in zip(pieces[1:], parts[1:], strict=True)), pieces[0] @ parts[0])
+    return found
 
 
 def edits(reading: Reading, layers: Iterable[int]) -> dict[str, Edit]:
@@ -134,6 +173,7 @@ def edits(reading: Reading, layers: Iterable[int]) -> dict[str, Edit]:
         found[f"L{layer:02d}.scores"] = instead(partial(reading.scores, layer))
         found[f"L{layer:02d}.pattern"] = partial(reading.saw, layer)
         found[f"L{layer:02d}.pre"] = instead(partial(reading.pre, layer))
+        found[f"L{layer:02d}.post"] = partial(reading.fire, layer)
     return found
 
 
@@ -142,9 +182,19 @@ def instead(make: Callable[[], Tensor]) -> Edit:
     return lambda _: make()
 
 
+def reach(layer: int) -> range:
+    """The layers whose heads a value of `layer` may ask; whose neurons, but for the last, and late values here."""
+    return range(max(0, layer + 1 - REACH), layer + 1)
+
+
 def features(plan: Plan, heads: int, layer: int) -> int:
-    """How many terms a value of a layer may have: one for its constant, its position, and the kinds it can know of."""
-    return 1 + PLACES + plan.kinds * (SHIFTS + heads * (layer + 1))
+    """How many terms a value of a layer may have beside what neurons fire.
+
+    One for its constant, its position, the kinds here and before, what heads see of kinds and of late values, and late
+    values here.
+    """
+    seen = sum(heads * (plan.kinds + plan.late * (n > 0)) for n in reach(layer))
+    return 1 + PLACES + plan.kinds * SHIFTS + seen + plan.late * len(reach(layer)[:-1])
 
 
 def before(ids: Int[Tensor, "batch pos"], steps: int, nothing: int) -> Int[Tensor, "batch pos"]:
@@ -182,7 +232,7 @@ def new_student(model: Model, plan: Plan, kinds: Float[Tensor, "vocab kind"], se
     heads, bend = config.n_head, len(bends(model.n_ctx))
     found: dict[str, Tensor] = {"kinds": kinds}
     for layer in range(config.n_layer):
-        at = f"L{layer:02d}"
+        at, known = f"L{layer:02d}", features(plan, heads, layer)
         found |= {
             f"{at}.curve": torch.zeros(heads, bend),
             f"{at}.primitives": torch.zeros(heads, PRIMITIVES),
@@ -190,10 +240,18 @@ def new_student(model: Model, plan: Plan, kinds: Float[Tensor, "vocab kind"], se
             f"{at}.seeks.query": 0.1 * torch.randn(heads, plan.rank, plan.kinds, SHIFTS, generator=generator),
             f"{at}.seeks.key": 0.1 * torch.randn(heads, plan.rank, plan.kinds, SHIFTS, generator=generator),
             f"{at}.seeks.bias": torch.zeros(heads, plan.rank),
-            f"{at}.values": torch.zeros(features(plan, heads, layer), plan.values),
+            f"{at}.values": torch.zeros(known + len(reach(layer)[:-1]) * config.n_inner, plan.values),
             f"{at}.neurons": torch.zeros(plan.values, config.n_inner),
             f"{at}.bias": torch.zeros(config.n_inner),
         }
+        if layer:
+            found |= {
+                f"{at}.offers.late": torch.zeros(heads, plan.late),
+                f"{at}.seeks.query.late": torch.zeros(heads, plan.rank, plan.late),
+                f"{at}.seeks.key.late": 0.1 * torch.randn(heads, plan.rank, plan.late, generator=generator),
+            }
+        if layer < config.n_layer - 1:
+            found[f"{at}.late"] = torch.zeros(known + len(reach(layer)) * config.n_inner, plan.late)
     tensors = {name: tensor.to(model.device, model.dtype) for name, tensor in found.items()}
     return Student(model, plan, tensors)
 

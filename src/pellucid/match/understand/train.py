@@ -24,22 +24,26 @@ from pellucid.base.files import atomic_path, sha256_text
 from pellucid.base.progress import track
 from pellucid.exact.model import Model
 from pellucid.match.record import batches
-from pellucid.match.understand.begin import fit_patterns, fit_values
+from pellucid.match.understand.begin import fit_patterns, fit_values, pattern_kl
 from pellucid.match.understand.kinds import first_kinds
 from pellucid.match.understand.plan import STEP_TOKENS, Plan
 from pellucid.match.understand.prune import join_levels, prices, prune
-from pellucid.match.understand.student import Student, new_student, state
+from pellucid.match.understand.student import Reading, Student, edits, features, new_student, state
 
 RATE = 1.5e-3
 BETAS = (0.9, 0.98)
 CLIP = 1.0
-PRUNE_EVERY = 20
+PRUNE_EVERY = 10
+HOLD = 0.1
+"""How much the KL of heads' patterns from their own counts beside that of predictions."""
 JUDGE_EVERY = 0.04
 """How often tune text is consulted in the last phase, as a share of all steps."""
 SAVE_SECONDS = 120.0
 PATTERN_SHARE = 0.06
 """Steps that patterns are fitted by themselves, as a share of all."""
-VALUE_ROWS_TOKENS = 100_000
+VALUE_TOKENS = 16_000
+ROWS_A_TERM = 4
+"""Values are fitted on so many tokens, and on no fewer than so many for each of their terms."""
 DIVERGED = 3.0
 """A loss of this many times its running mean counts as diverged."""
 
@@ -91,7 +95,8 @@ def begin(model: Model, plan: Plan, fit: Rows, seed: int) -> Training:
     kinds = first_kinds(model.weights["wte.weight"], fit, plan.kinds)
     student = new_student(model, plan, kinds, seed)
     fit_patterns(student, fit, max(1, int(PATTERN_SHARE * plan.steps)))
-    fit_values(student, fit[: max(2, VALUE_ROWS_TOKENS // fit.shape[1])])
+    terms = features(plan, model.config.n_head, model.config.n_layer - 1)
+    fit_values(student, fit[: max(2, max(VALUE_TOKENS, ROWS_A_TERM * terms) // fit.shape[1])])
     return Training(student, optimiser(student))
 
 
@@ -116,6 +121,7 @@ def reshape(training: Training, token_numbers: Float[Tensor, " vocab"]) -> None:
             left = 1 - (step - plan.dense_until) / max(1, plan.pruned_at - plan.dense_until)
             allowed = plan.budget + (max(dense, plan.budget) - plan.budget) * left**3
             prune(student, squares_of(training), price, allowed)
+        training.losses = []  # what pruning costs is no divergence
 
 
 def squares_of(training: Training) -> dict[str, Tensor]:
@@ -128,9 +134,7 @@ def advance(training: Training, ids: Int[Tensor, "batch pos"]) -> None:
     """One step of Adam; one that diverges is undone, and the rate lowered for good."""
     student, plan = training.student, training.student.plan
     rate = training.rate * schedule(training.step, plan)
-    with torch.no_grad():
-        own = student.model.logits(ids).log_softmax(-1)
-    loss = (own.exp() * (own - student.logits(ids).log_softmax(-1))).sum(-1).mean()
+    loss = loss_of(student, ids)
     recent = training.losses[-50:]
     if not math.isfinite(float(loss.detach())) or (
         recent and float(loss.detach()) > DIVERGED * sum(recent) / len(recent)
@@ -148,6 +152,20 @@ def advance(training: Training, ids: Int[Tensor, "batch pos"]) -> None:
         training.optimiser.step()
         training.losses.append(float(loss.detach()))
     training.step += 1
+
+
+def loss_of(student: Student, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, ""]:
+    """Mean KL of the predictions from the subject's, and `HOLD` times that of the heads' patterns from their own."""
+    names = [f"L{layer:02d}.pattern" for layer in range(student.model.config.n_layer)]
+    with torch.no_grad():
+        own = student.model.run(ids, ["logits", *names])
+    reading = Reading(student, ids)
+    said = student.engine.run(ids, ("logits",), edits=edits(reading, range(len(names))))["logits"].log_softmax(-1)
+    right = own["logits"].log_softmax(-1)
+    loss = (right.exp() * (right - said)).sum(-1).mean()
+    for layer, name in enumerate(names):
+        loss = loss + HOLD / len(names) * pattern_kl(own[name], reading.patterns[layer])
+    return loss
 
 
 def schedule(step: int, plan: Plan) -> float:

@@ -17,10 +17,15 @@ from torch import Tensor
 from pellucid.base.address import Address
 from pellucid.match import forms
 from pellucid.match.forms import WIDTH, TokenText, docstring, rounded, shown_token
-from pellucid.match.understand.student import PLACES, SHIFTS, Student, bends
+from pellucid.match.understand.plan import Plan
+from pellucid.match.understand.student import PLACES, SHIFTS, Student, bends, reach
 
 SHOWN = 3
 """Terms that a description names."""
+_NAME = 40
+"""The most letters of a value's name behind its layer."""
+_BREAK = "\0"
+"""Where a line may end within a summand."""
 _SIGNS = {
     ",": "comma", ".": "stop", ";": "semicolon", ":": "colon", "!": "exclamation", "?": "question", '"': "quote",
     "'": "apostrophe", "-": "dash", "(": "bracket", ")": "bracket", "\n": "newline", " ": "space",
@@ -51,10 +56,79 @@ def printed(student: Student) -> Student:
     for name, tensor in tensors.items():
         if name.endswith(".curve"):
             tensors[name] = _rounded(tensor / limits.to(tensor)) * limits.to(tensor)
-        if name.endswith(".values"):
-            read = (tensors[name.replace(".values", ".neurons")] != 0).any(1)
-            tensors[name] = tensor * read
-    return replace(student, tensors=tensors, masks={})
+    small = replace(student, tensors=tensors, masks={})
+    _drop_empty(small)
+    for layer in reversed(range(student.model.config.n_layer)):
+        _drop_unread(small, layer)
+    return small
+
+
+def _drop_empty(student: Student) -> None:
+    """Leave out what reads kinds that no token is of, or late values that sum nothing."""
+    held, heads = student.tensors, student.model.config.n_head
+    kinds = (student.kinds() != 0).any(0)
+    late: list[Tensor] = []
+    for layer in range(student.model.config.n_layer):
+        at = f"L{layer:02d}"
+        for name in (f"{at}.offers", f"{at}.seeks.query", f"{at}.seeks.key"):
+            held[name] *= kinds[:, None]
+            if layer:
+                held[f"{name}.late"] *= late[-1]
+        seen = [torch.cat([kinds, late[n - 1]] if n else [kinds]).repeat(heads) for n in reach(layer)]
+        here = [late[n] for n in reach(layer)[:-1]]
+        known = torch.cat([kinds.new_ones(1 + PLACES), kinds.repeat(SHIFTS), *seen, *here])
+        for name in (f"{at}.values", f"{at}.late"):
+            if name in held:
+                held[name][: len(known)] *= known[:, None]
+        if f"{at}.late" in held:
+            late.append((held[f"{at}.late"] != 0).any(0))
+
+
+def _drop_unread(student: Student, layer: int) -> None:
+    """Leave out what nothing reads: values of a layer, late values, and half products of a head."""
+    held, at = student.tensors, f"L{layer:02d}"
+    held[f"{at}.values"] *= (held[f"{at}.neurons"] != 0).any(1)
+    if f"{at}.late" in held:
+        held[f"{at}.late"] *= late_read(student, layer)
+    seeks = [name for name in held if name.startswith(f"{at}.seeks.")]
+    sides = [[name for name in seeks if ("key" in name) == key] for key in (False, True)]
+    asked, answered = (torch.stack([_any(held[name]) for name in side]).any(0) for side in sides)
+    for name in seeks:
+        both = (asked & answered).to(held[name])
+        held[name] *= both.reshape(*both.shape, *[1] * (held[name].ndim - 2))
+
+
+def _any(table: Tensor) -> Tensor:
+    """For every head and pair, whether `table` [head, rank, …] says anything."""
+    return (table != 0).reshape(*table.shape[:2], -1).any(-1)
+
+
+def late_read(student: Student, layer: int) -> Tensor:
+    """Which late values of a layer something reads: heads of the next, or values of later layers."""
+    held, plan, heads = student.tensors, student.plan, student.model.config.n_head
+    following = f"L{layer + 1:02d}"
+    found = torch.zeros(plan.late, dtype=torch.bool, device=held[f"{following}.offers.late"].device)
+    for name in ("offers.late", "seeks.query.late", "seeks.key.late"):
+        found |= (held[f"{following}.{name}"] != 0).flatten(0, -2).any(0)
+    for later in range(layer + 1, student.model.config.n_layer):
+        for name in (f"L{later:02d}.values", f"L{later:02d}.late"):
+            if name in held:
+                reads = (held[name] != 0).any(1)
+                for start in late_rows(plan, heads, later, layer):
+                    found |= reads[start : start + plan.late]
+    return found
+
+
+def late_rows(plan: Plan, heads: int, later: int, layer: int) -> Iterator[int]:
+    """Where the rows of a value of layer `later` begin that read the late values of `layer`: by each head, and here."""
+    start = 1 + PLACES + SHIFTS * plan.kinds
+    for n in reach(later):
+        each = plan.kinds + plan.late * (n > 0)
+        if n == layer + 1:
+            yield from (start + each * head + plan.kinds for head in range(heads))
+        start += heads * each
+    if layer in reach(later)[:-1]:
+        yield start + plan.late * reach(later).index(layer)
 
 
 def _rounded(tensor: Tensor) -> Tensor:
@@ -69,10 +143,12 @@ def _rounded(tensor: Tensor) -> Tensor:
 def write_up(student: Student, token_text: TokenText) -> Printed:
     """The texts of a `printed` student."""
     kinds = kind_names(student, token_text)
+    late: list[list[str]] = []
     values, statements, names = [], {}, {}
     for layer in range(student.model.config.n_layer):
-        writer = _LayerWriter(student, layer, kinds)
+        writer = _LayerWriter(student, layer, kinds, tuple(late))
         values.append(writer.values())
+        late.append(writer.late_names)
         for address, (name, sentence, text) in (*writer.heads(), *writer.neurons()):
             statements[address], names[address] = text, (name, sentence)
     return Printed(words_page(student, kinds, token_text), tuple(values), statements, names)
@@ -159,12 +235,24 @@ def entry_lines(level: float, members: Sequence[str]) -> Iterator[str]:
 
 
 @dataclass(frozen=True)
+class _Code:
+    """What a value may sum: its code and the words for it; the late value that it asks for, or the neuron's place."""
+
+    code: str
+    words: str
+    late: str = ""
+    fired: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
 class _Term:
-    """A summand: its weight, the code of what it multiplies, and the words for that."""
+    """A summand: its weight, the code of what it multiplies, the words for that, and what it asks for (see `_Code`)."""
 
     weight: float
     code: str
     words: str
+    late: str = ""
+    fired: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight", rounded(self.weight))
@@ -175,53 +263,77 @@ class _Term:
 
 
 class _LayerWriter:
-    """Prints what a student says of one layer."""
+    """Prints what a student says of one layer; `late` names the late values of all layers before."""
 
-    def __init__(self, student: Student, layer: int, kinds: Sequence[str]) -> None:
-        self.student, self.layer, self.kinds = student, layer, kinds
+    def __init__(self, student: Student, layer: int, kinds: Sequence[str], late: Sequence[Sequence[str]]) -> None:
+        self.student, self.layer, self.kinds, self.late = student, layer, kinds, late
         self.at = f"L{layer:02d}"
-        self.alive = (student.kinds() != 0).any(0).tolist()
-        self.value_names = unique([self._value_name(n) for n in range(student.plan.values)])
+        self.codes = list(self._codes())
+        self.value_names = unique([self._value_name("values", n) for n in range(student.plan.values)])
+        last = f"{self.at}.late" not in student.tensors
+        late_names = [] if last else [self._value_name("late", n) for n in range(student.plan.late)]
+        self.late_names = unique(late_names, self.value_names)
 
     # --- values
 
     def values(self) -> dict[str, str]:
-        """The function of every value that a neuron reads, by its name."""
+        """The function of every value that something reads, by its name."""
         found = {}
-        for number, name in enumerate(self.value_names):
-            terms = self._value_terms(number)
-            if terms and self._is_read(number):
-                asks = [
-                    ask for ask, code in (("here", "here."), ("seen", "seen(")) if any(code in t.code for t in terms)
-                ]
-                found[name] = _function("@value", name, ", ".join(asks), _rises(terms), terms)
+        for what, names in (("values", self.value_names), ("late", self.late_names)):
+            for number, name in enumerate(names):
+                if terms := self._value_terms(what, number):
+                    found[name] = self._value(name, terms)
         return found
 
-    def _is_read(self, number: int) -> bool:
-        return bool((self.student[f"{self.at}.neurons"][number] != 0).any())
+    def _value(self, name: str, terms: list[_Term]) -> str:
+        summands = [term.text for term in terms if not term.fired]
+        for layer in sorted({term.fired[0] for term in terms if term.fired}):
+            entries = [f"{term.fired[1]}: {term.weight!r}" for term in terms if term.fired and term.fired[0] == layer]
+            summands.append(f"fired({layer}, {{{f',{_BREAK}'.join(entries)}}})")
+        text = " ".join(summands)
+        asks = [ask for ask, code in (("here", "here."), ("seen", "seen("), ("fired", "fired(")) if code in text]
+        asks += dict.fromkeys(term.late for term in terms if term.late)
+        return "\n".join(["@value", *_define(name, asks), *docstring([[_rises(terms)]]), *_return(summands)])
 
-    def _value_terms(self, number: int) -> list[_Term]:
-        """What a value sums, the largest first; its constant comes last."""
-        column, kinds = self.student[f"{self.at}.values"][:, number].tolist(), len(self.kinds)
-        codes = [("", ""), ("(here.position == 0)", "at the start"), ("log(here.position + 1)", "later in the text")]
+    def _codes(self) -> Iterator[_Code]:
+        """What a value of this layer may sum, in the order of `features`, and then what neurons fire."""
+        yield _Code("", "")
+        yield _Code("(here.position == 0)", "at the start")
+        yield _Code("log(here.position + 1)", "later in the text")
         for shift in range(SHIFTS):
-            codes += [(f"{name}(here.{_PLACES[shift]})", f"{_WHERE[shift]} {name}") for name in self.kinds]
-        for layer in range(self.layer + 1):
+            for kind in self.kinds:
+                yield _Code(f"{kind}(here.{_PLACES[shift]})", f"{_WHERE[shift]} {kind}")
+        for layer in reach(self.layer):
+            late = self.late[layer - 1] if layer else ()
             for head in range(self.student.model.config.n_head):
-                codes += [
-                    (f"seen({layer}, {head}, {k})", f"where L{layer:02d}.H{head:02d} sees {k}") for k in self.kinds
-                ]
-        alive = [True] * (1 + PLACES) + self.alive * ((len(column) - 1 - PLACES) // kinds)
-        terms = [_Term(weight, *code) for weight, code, on in zip(column, codes, alive, strict=True) if weight and on]
+                sees = f"where L{layer:02d}.H{head:02d} sees"
+                for kind in self.kinds:
+                    yield _Code(f"seen({layer}, {head}, {kind})", f"{sees} {kind}")
+                for name in late:
+                    yield _Code(f"seen({layer}, {head}, {name})", f"{sees} {name}", late=name)
+        for name in (name for layer in reach(self.layer)[:-1] for name in self.late[layer]):
+            yield _Code(name, f"with {name}", late=name)
+        for layer in reach(self.layer):
+            for neuron in range(self.student.model.config.n_inner):
+                yield _Code("fired", f"as L{layer:02d}.N{neuron:04d} fires", fired=(layer, neuron))
+
+    def _value_terms(self, what: str, number: int) -> list[_Term]:
+        """What a value sums, the largest first; its constant comes last."""
+        column = self.student[f"{self.at}.{what}"][:, number].tolist()
+        terms = [
+            _Term(weight, code.code, code.words, code.late, code.fired)
+            for weight, code in zip(column, self.codes, strict=False)
+            if weight
+        ]
         return sorted(terms, key=lambda term: (not term.code, -abs(term.weight)))
 
-    def _value_name(self, number: int) -> str:
+    def _value_name(self, what: str, number: int) -> str:
         """From its strongest term: `l1_after_like_he_she`."""
-        terms = [term for term in self._value_terms(number) if term.code]
-        said = (
-            re.sub(r"[^a-z0-9]+", "_", terms[0].words.lower().replace("where ", "")).strip("_") if terms else "nothing"
-        )
-        return f"l{self.layer}_{'not_' if terms and terms[0].weight < 0 else ''}{said}"
+        terms = [term for term in self._value_terms(what, number) if term.code]
+        said = terms[0].words.lower().replace("where ", "") if terms else "nothing"
+        said = re.sub(r"l\d+_(late_)?", "", re.sub(r"[^a-z0-9]+", "_", said).strip("_"))
+        start = f"l{self.layer}_{'late_' if what == 'late' else ''}{'not_' if terms and terms[0].weight < 0 else ''}"
+        return f"{start}{said[:_NAME].strip('_')}"
 
     # --- neurons
 
@@ -230,7 +342,7 @@ class _LayerWriter:
         student = self.student
         weights = student[f"{self.at}.neurons"].T.tolist()
         bias = [rounded(b) for b in student[f"{self.at}.bias"].tolist()]
-        empty = {n for n in range(len(self.value_names)) if not self._value_terms(n)}
+        empty = {n for n in range(len(self.value_names)) if not self._value_terms("values", n)}
         for neuron, row in enumerate(weights):
             address = Address("IN", self.layer, neuron)
             terms = [
@@ -270,10 +382,11 @@ class _LayerWriter:
         )
         sentence = self._sentence(curve, offers, products)
         summands = [*(term.text for term in own), *(text for text, _, _ in products)] or ["0.0"]
+        asked = [*offers, *(term for _, seeks, found in products for term in (*seeks, *found))]
+        arguments = ["query", "key", *dict.fromkeys(term.late for term in asked if term.late)]
         body = [*lines, *_return(summands)]
-        text = "\n".join(
-            [f'@source("{address}")', f"def {name}(query, key):", *docstring([[sentence], [str(address)]]), *body]
-        )
+        said = docstring([[sentence], [str(address)]])
+        text = "\n".join([f'@source("{address}")', *_define(name, arguments), *said, *body])
         return name, sentence, text
 
     def _curve(self, head: int) -> list[_Term]:
@@ -295,22 +408,29 @@ class _LayerWriter:
         return [_Term(weight, *entry) for weight, entry in zip(weights, said, strict=True) if weight]
 
     def _key_terms(self, name: str, head: int, rank: int | None = None) -> list[_Term]:
-        table = self.student[f"{self.at}.{name}"][head]
-        return self._place_terms(table if rank is None else table[rank], "key")
+        return self._terms(name, head if rank is None else (head, rank), "key")
 
     def _query_terms(self, head: int, rank: int) -> list[_Term]:
         bias = float(self.student[f"{self.at}.seeks.bias"][head, rank])
-        terms = self._place_terms(self.student[f"{self.at}.seeks.query"][head, rank], "query")
+        terms = self._terms("seeks.query", (head, rank), "query")
         return [*terms, _Term(bias, "", "")] if bias else terms
 
-    def _place_terms(self, table: Tensor, place: str) -> list[_Term]:
+    def _terms(self, name: str, which: int | tuple[int, int], place: str) -> list[_Term]:
+        """Terms over the kinds of a place and late values there, the largest first."""
+        found = list(self._place_terms(self.student[f"{self.at}.{name}"][which], place))
+        if self.layer:
+            weights = self.student[f"{self.at}.{name}.late"][which].tolist()
+            for weight, late in zip(weights, self.late[-1], strict=True):
+                if weight:
+                    found.append(_Term(weight, f"{late}({place})", late, late))
+        return sorted(found, key=lambda term: -abs(term.weight))
+
+    def _place_terms(self, table: Tensor, place: str) -> Iterator[_Term]:
         """Terms over the kinds of a place and of those before it; `table` is [kind, shift]."""
-        found = []
         for kind, weights in enumerate(table.tolist()):
             for weight, where, how in zip(weights, _PLACES, _FOLLOWS, strict=True):
-                if self.alive[kind] and weight:
-                    found.append(_Term(weight, f"{self.kinds[kind]}({place}.{where})", f"{how}{self.kinds[kind]}"))
-        return sorted(found, key=lambda term: -abs(term.weight))
+                if weight:
+                    yield _Term(weight, f"{self.kinds[kind]}({place}.{where})", f"{how}{self.kinds[kind]}")
 
     def _sentence(
         self, curve: list[_Term], offers: list[_Term], products: list[tuple[str, list[_Term], list[_Term]]]
@@ -345,9 +465,10 @@ def _rises(terms: Sequence[_Term]) -> str:
     return "; ".join(clauses or ["Is a constant"]) + (f"; and {more} smaller terms" if more else "") + "."
 
 
-def _function(decorator: str, name: str, arguments: str, sentence: str, terms: Sequence[_Term]) -> str:
-    body = _return([term.text for term in terms])
-    return "\n".join([decorator, f"def {name}({arguments}):", *docstring([[sentence]]), *body])
+def _define(name: str, arguments: Sequence[str]) -> list[str]:
+    """The first line of a function, or as many as its arguments need."""
+    line = f"def {name}({', '.join(arguments)}):"
+    return [line] if len(line) <= WIDTH else [f"def {name}(", *_filled([f"{a}," for a in arguments], 4), "):"]
 
 
 def _return(summands: Sequence[str]) -> list[str]:
@@ -361,16 +482,20 @@ def _assignment(name: str, terms: Sequence[_Term]) -> list[str]:
 def _sum(start: str, summands: Sequence[str]) -> list[str]:
     """A statement that is a sum, on as many lines as it needs."""
     signed = [summands[0], *(f"- {s[1:]}" if s.startswith("-") else f"+ {s}" for s in summands[1:])]
-    line = f"    {start}{' '.join(signed)}"
-    if len(line) <= WIDTH:
-        return [line]
-    lines, line = [f"    {start}("], "       "
-    for piece in signed:
-        if len(line) + len(piece) + 1 > WIDTH:
+    pieces = [piece for summand in signed for piece in summand.split(_BREAK)]
+    line = f"    {start}{' '.join(pieces)}"
+    return [line] if len(line) <= WIDTH else [f"    {start}(", *_filled(pieces, 8), "    )"]
+
+
+def _filled(pieces: Sequence[str], indent: int) -> list[str]:
+    """Pieces on as few lines as their width allows."""
+    lines, line = [], " " * (indent - 1)
+    for piece in pieces:
+        if len(line) + len(piece) + 1 > WIDTH and line.strip():
             lines.append(line)
-            line = "       "
+            line = " " * (indent - 1)
         line += f" {piece}"
-    return [*lines, line, "    )"]
+    return [*lines, line]
 
 
 def _call(text: str) -> str:
