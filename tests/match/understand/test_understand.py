@@ -29,7 +29,8 @@ from pellucid.match.understand.prove import prove, worst_contexts
 from pellucid.match.understand.prune import held, join_levels, prices, prune
 from pellucid.match.understand.student import Student, new_student
 from pellucid.match.understand.train import kl_of, train
-from pellucid.match.understand.write import printed, unique, word, write_up
+from pellucid.match.understand.trim import printed
+from pellucid.match.understand.write import unique, word, write_up
 
 BUDGET = 900
 
@@ -166,13 +167,30 @@ def test_divergence_is_undone_and_said(
     model: Model, plan: Plan, rows: torch.Tensor, capsys: pytest.CaptureFixture[str]
 ) -> None:
     state = training.begin(model, plan, rows[:100], 0)
-    state.losses = [1e-9] * 50
     before = {name: tensor.detach().clone() for name, tensor in state.student.tensors.items()}
     training.advance(state, rows[:4])
-    assert "the rate is halved" in capsys.readouterr().err
+    with torch.no_grad():
+        state.student.tensors["L01.neurons"].fill_(float("nan"))
+    training.advance(state, rows[4:8])
+    assert "undone, the rate is halved" in capsys.readouterr().err
     assert state.rate == training.RATE / 2
     for name, tensor in state.student.tensors.items():
         torch.testing.assert_close(tensor.detach(), before[name])
+    training.advance(state, rows[4:8])
+    assert len(state.losses) == 2
+    assert not capsys.readouterr().err
+
+
+def test_what_pruning_costs_is_no_divergence(
+    model: Model, plan: Plan, rows: torch.Tensor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = training.begin(model, replace(plan, budget=400), rows[:100], 0)
+    training.advance(state, rows[:4])
+    state.step, state.losses = plan.pruned_at, [1e-9] * 50
+    training.reshape(state, torch.ones(40))
+    training.advance(state, rows[:4])
+    assert not capsys.readouterr().err
+    assert state.rate == training.RATE
 
 
 def test_pruning_keeps_the_budget_and_what_matters(model: Model, plan: Plan, rows: torch.Tensor) -> None:

@@ -23,7 +23,8 @@ from pellucid.match.understand.plan import STEP_TOKENS, plan_for
 from pellucid.match.understand.prove import Proof, prove, worst_contexts
 from pellucid.match.understand.student import Student
 from pellucid.match.understand.train import train
-from pellucid.match.understand.write import Printed, printed, write_up
+from pellucid.match.understand.trim import printed
+from pellucid.match.understand.write import Printed, write_up
 
 CHECKPOINT = "scratch/understanding.safetensors"
 FIT_TOKENS = 3_000_000

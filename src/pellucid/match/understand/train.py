@@ -44,6 +44,7 @@ PATTERN_SHARE = 0.06
 VALUE_TOKENS = 16_000
 ROWS_A_TERM = 4
 """Values are fitted on so many tokens, and on no fewer than so many for each of their terms."""
+REMEMBER_EVERY = 25
 DIVERGED = 3.0
 """A loss of this many times its running mean counts as diverged."""
 
@@ -60,6 +61,8 @@ class Training:
     rate: float = RATE
     best: tuple[float, dict[str, Tensor]] = (math.inf, {})
     losses: list[float] = field(default_factory=list)
+    good: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    """The last good state since the student was last made smaller: by name the numbers (under ``""``) and moments."""
 
 
 def train(
@@ -114,6 +117,7 @@ def reshape(training: Training, token_numbers: Float[Tensor, " vocab"]) -> None:
         with torch.no_grad():
             join_levels(student, squares_of(training)["kinds"])
         training.optimiser = optimiser(student)
+        training.losses, training.good = [], {}
     elif plan.dense_until < step <= plan.pruned_at and (step % PRUNE_EVERY == 0 or step == plan.pruned_at):
         with torch.no_grad():
             price = prices(student, token_numbers)
@@ -121,7 +125,7 @@ def reshape(training: Training, token_numbers: Float[Tensor, " vocab"]) -> None:
             left = 1 - (step - plan.dense_until) / max(1, plan.pruned_at - plan.dense_until)
             allowed = plan.budget + (max(dense, plan.budget) - plan.budget) * left**3
             prune(student, squares_of(training), price, allowed)
-        training.losses = []  # what pruning costs is no divergence
+        training.losses, training.good = [], {}  # what pruning costs is no divergence
 
 
 def squares_of(training: Training) -> dict[str, Tensor]:
@@ -131,27 +135,42 @@ def squares_of(training: Training) -> dict[str, Tensor]:
 
 
 def advance(training: Training, ids: Int[Tensor, "batch pos"]) -> None:
-    """One step of Adam; one that diverges is undone, and the rate lowered for good."""
+    """One step of Adam; where it diverges, back to the last good state, with half the rate from then on."""
     student, plan = training.student, training.student.plan
-    rate = training.rate * schedule(training.step, plan)
     loss = loss_of(student, ids)
-    recent = training.losses[-50:]
-    if not math.isfinite(float(loss.detach())) or (
-        recent and float(loss.detach()) > DIVERGED * sum(recent) / len(recent)
-    ):
+    found, recent = float(loss.detach()), training.losses[-50:]
+    if not math.isfinite(found) or (recent and found > DIVERGED * sum(recent) / len(recent)):
         training.rate /= 2
-        print(
-            f"step {training.step}: the loss was {float(loss.detach()):.3g}; skipped, the rate is halved",
-            file=sys.stderr,
-        )
+        restore(training)
+        print(f"step {training.step}: the loss was {found:.3g}; undone, the rate is halved", file=sys.stderr)
     else:
-        training.optimiser.param_groups[0]["lr"] = rate
+        if not training.good or training.step % REMEMBER_EVERY == 0:
+            remember(training)
+        training.optimiser.param_groups[0]["lr"] = training.rate * schedule(training.step, plan)
         training.optimiser.zero_grad()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(list(student.tensors.values()), CLIP)
         training.optimiser.step()
-        training.losses.append(float(loss.detach()))
+        training.losses.append(found)
     training.step += 1
+
+
+def remember(training: Training) -> None:
+    """Keep a copy of the numbers and of the optimiser's moments."""
+    held = training.optimiser.state
+    training.good = {
+        name: {"": tensor.detach().clone(), **{key: value.clone() for key, value in held.get(tensor, {}).items()}}
+        for name, tensor in training.student.tensors.items()
+    }
+
+
+@torch.no_grad()
+def restore(training: Training) -> None:
+    """Go back to what was remembered."""
+    for name, kept in training.good.items():
+        tensor = training.student.tensors[name]
+        tensor.copy_(kept[""])
+        training.optimiser.state[tensor] = {key: value.clone() for key, value in kept.items() if key}
 
 
 def loss_of(student: Student, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, ""]:
