@@ -30,7 +30,8 @@ from pellucid.match.understand.prune import held, join_levels, prices, prune
 from pellucid.match.understand.student import Student, new_student
 from pellucid.match.understand.train import kl_of, train
 from pellucid.match.understand.trim import printed
-from pellucid.match.understand.write import unique, word, write_up
+from pellucid.match.understand.write import write_up
+from pellucid.match.words import unique, word
 
 BUDGET = 900
 
@@ -196,14 +197,14 @@ def test_what_pruning_costs_is_no_divergence(
 def test_pruning_keeps_the_budget_and_what_matters(model: Model, plan: Plan, rows: torch.Tensor) -> None:
     student = training.begin(model, plan, rows[:100], 0).student
     student.tensors = {name: tensor.detach() for name, tensor in student.tensors.items()}
-    price = prices(student, torch.ones(40))
+    price, numbers = prices(student), torch.ones(40)
     squares = {name: torch.ones_like(tensor) for name, tensor in student.tensors.items()}
     student.tensors["L00.neurons"][0, 0] = 1e3
-    prune(student, squares, price, 700.0)
-    assert held(student, price) <= 700
+    prune(student, squares, price, numbers, 700.0)
+    assert held(student, price, numbers) <= 700
     assert student["L00.neurons"][0, 0] == 1e3
     left = {name: int((student[name] != 0).sum()) for name in student.tensors}
-    prune(student, squares, price, 500.0)
+    prune(student, squares, price, numbers, 500.0)
     assert all(int((student[name] != 0).sum()) <= count for name, count in left.items())
 
 

@@ -12,6 +12,7 @@ from pellucid.base.progress import track
 from pellucid.exact.model import Model
 from pellucid.match.effect import causal
 from pellucid.match.record import batches
+from pellucid.match.understand.kinds import varimax
 from pellucid.match.understand.plan import Plan
 from pellucid.match.understand.student import Reading, Student, edits, features, reach
 
@@ -121,7 +122,10 @@ def most_read(
     into: Float[Tensor, "model reader"],
     count: int,
 ) -> Axes:
-    """The `count` directions that `into` reads most, given mean and covariance: reduced-rank regression."""
+    """The `count` directions that `into` reads most, given mean and covariance: reduced-rank regression.
+
+    They are turned by varimax, so that each reader reads few of them.
+    """
     values, axes = torch.linalg.eigh(spread)
     flat = values <= 1e-6 * values.max()
     lengths = values.clamp(min=0).sqrt().masked_fill(flat, 0.0)
@@ -129,6 +133,7 @@ def most_read(
     whiten = (axes * torch.where(flat, 0.0, 1 / lengths.masked_fill(flat, 1.0))) @ axes.T
     read = into.double().cpu()
     best = torch.linalg.eigh(root @ read @ read.T @ root).eigenvectors.flip(1)[:, :count]
+    best = best @ varimax(read.T @ root @ best)
     return Axes(*(piece.to(into) for piece in (mean, whiten @ best, best.T @ root)))
 
 

@@ -43,12 +43,12 @@ class Plan:
     @property
     def pruned_at(self) -> int:
         """The step at which the budget is kept."""
-        return self.steps * 7 // 10
+        return self.steps * 3 // 5
 
     @property
     def levelled_at(self) -> int:
         """The step at which the tokens of a kind are joined into few levels."""
-        return self.steps * 4 // 5
+        return self.steps * 3 // 4
 
 
 def plan_for(config: GPT2Config, budget: int, steps: int, fit_tokens: int) -> Plan:

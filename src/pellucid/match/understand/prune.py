@@ -22,9 +22,9 @@ ENOUGH = 0.998
 """The share of what `MOST_LEVELS` levels save that fewer must save to be preferred."""
 
 
-def prices(student: Student, token_numbers: Float[Tensor, " vocab"]) -> dict[str, Tensor]:
-    """What every number that may be left out costs, by tensor; `token_numbers` are those of a token's text."""
-    found: dict[str, Tensor] = {"kinds": token_numbers[:, None]}
+def prices(student: Student) -> dict[str, Tensor]:
+    """What every number that may be left out costs, by tensor."""
+    found: dict[str, Tensor] = {"kinds": torch.ones(1)}
     for name, tensor in student.tensors.items():
         layer, _, what = name.partition(".")
         match what:
@@ -45,13 +45,24 @@ def seen_rows(student: Student, layer: int) -> tuple[int, int]:
     return start, features(plan, heads, layer) - plan.late * len(reach(layer)[:-1])
 
 
-def held(student: Student, price: Mapping[str, Tensor]) -> float:
-    """What all that is left of a student costs, biases included."""
+def held(student: Student, price: Mapping[str, Tensor], token_numbers: Float[Tensor, " vocab"]) -> float:
+    """What all that is left of a student costs: biases, and each token's text once (`token_numbers`), included."""
+    named = float(token_numbers[(student["kinds"] != 0).any(1)].sum()) if "kinds" in student.tensors else 0.0
     biases = sum(len(tensor) for name, tensor in student.tensors.items() if name.endswith(".bias") and tensor.ndim == 1)
-    return biases + sum(float((price[name] * (student[name] != 0)).sum()) for name in price if name in student.tensors)
+    return (
+        named
+        + biases
+        + sum(float((price[name] * (student[name] != 0)).sum()) for name in price if name in student.tensors)
+    )
 
 
-def prune(student: Student, squares: Mapping[str, Tensor], price: Mapping[str, Tensor], allowed: float) -> None:
+def prune(
+    student: Student,
+    squares: Mapping[str, Tensor],
+    price: Mapping[str, Tensor],
+    token_numbers: Float[Tensor, " vocab"],
+    allowed: float,
+) -> None:
     """Leave out what matters least for its price, until what is left costs at most `allowed`.
 
     `squares` are the running means of squared gradients. What was left out stays out.
@@ -61,7 +72,7 @@ def prune(student: Student, squares: Mapping[str, Tensor], price: Mapping[str, T
     worth = torch.cat([(student[n].square() * squares[n] / price[n])[alive[n]].flatten() for n in names])
     cost = torch.cat([price[n][alive[n]].flatten() for n in names])
     order = worth.argsort(descending=True)
-    fixed = held(student, price) - float(cost.sum())
+    fixed = held(student, price, token_numbers) - float(cost.sum())
     kept = torch.zeros_like(worth, dtype=torch.bool)
     kept[order] = cost[order].cumsum(0) <= allowed - fixed
     start = 0

@@ -31,7 +31,7 @@ from pellucid.match.understand.prune import join_levels, prices, prune
 from pellucid.match.understand.student import Reading, Student, edits, features, new_student, state
 
 RATE = 1.5e-3
-BETAS = (0.9, 0.98)
+BETAS = (0.9, 0.99)
 CLIP = 1.0
 PRUNE_EVERY = 10
 HOLD = 0.1
@@ -120,11 +120,11 @@ def reshape(training: Training, token_numbers: Float[Tensor, " vocab"]) -> None:
         training.losses, training.good = [], {}
     elif plan.dense_until < step <= plan.pruned_at and (step % PRUNE_EVERY == 0 or step == plan.pruned_at):
         with torch.no_grad():
-            price = prices(student, token_numbers)
+            price = prices(student)
             dense = sum(float(price[name].sum()) for name in price)
             left = 1 - (step - plan.dense_until) / max(1, plan.pruned_at - plan.dense_until)
             allowed = plan.budget + (max(dense, plan.budget) - plan.budget) * left**3
-            prune(student, squares_of(training), price, allowed)
+            prune(student, squares_of(training), price, token_numbers, allowed)
         training.losses, training.good = [], {}  # what pruning costs is no divergence
 
 

@@ -6,16 +6,15 @@ It prints students as `printed` (see `trim.py`) leaves them, which is what is me
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, count
 
 from torch import Tensor
 
 from pellucid.base.address import Address
-from pellucid.match import forms
-from pellucid.match.forms import WIDTH, TokenText, docstring, rounded, shown_token
+from pellucid.match.forms import WIDTH, TokenText, docstring, rounded
 from pellucid.match.understand.student import SHIFTS, Student, bends, reach
+from pellucid.match.words import unique, word, words_page
 
 SHOWN = 3
 """Terms that a description names."""
@@ -23,11 +22,6 @@ _NAME = 40
 """The most letters of a value's name behind its layer."""
 _BREAK = "\0"
 """Where a line may end within a summand."""
-_SIGNS = {
-    ",": "comma", ".": "stop", ";": "semicolon", ":": "colon", "!": "exclamation", "?": "question", '"': "quote",
-    "'": "apostrophe", "-": "dash", "(": "bracket", ")": "bracket", "\n": "newline", " ": "space",
-    "<|endoftext|>": "end",
-}  # fmt: skip
 _PLACES = ("token", "previous", "before(2)")
 _WHERE = ("on", "after", "two after")
 _FOLLOWS = ("", "what follows ", "what comes two after ")
@@ -55,7 +49,7 @@ def write_up(student: Student, token_text: TokenText) -> Printed:
         late.append(writer.late_names)
         for address, (name, sentence, text) in (*writer.heads(), *writer.neurons()):
             statements[address], names[address] = text, (name, sentence)
-    return Printed(words_page(student, kinds, token_text), tuple(values), statements, names)
+    return Printed(kinds_page(student, kinds, token_text), tuple(values), statements, names)
 
 
 # --- kinds ------------------------------------------------------------------------------------------------------------
@@ -74,65 +68,20 @@ def kind_names(student: Student, token_text: TokenText) -> list[str]:
     return unique(found)
 
 
-def word(token: str | int) -> str:
-    """What a token may lend to a Python name: its letters, or what its sign is called."""
-    return forms.word(token) or (_SIGNS.get(token.strip() or token, "") if isinstance(token, str) else "")
-
-
-def unique(names: Sequence[str], taken: Collection[str] = ()) -> list[str]:
-    """`names` with a number behind those that came before, or that are `taken`."""
-    found: dict[str, None] = {}
-    for name in names:
-        numbered = (f"{name}_{number}" for number in count(2))
-        free = (other for other in chain([name], numbered) if other not in found and other not in taken)
-        found[next(free)] = None
-    return list(found)
-
-
-def words_page(student: Student, kinds: Sequence[str], token_text: TokenText) -> str:
+def kinds_page(student: Student, kinds: Sequence[str], token_text: TokenText) -> str:
     """The text of `words.py`."""
     groups, levels = student.groups, student["levels"]
     assert groups is not None
-    lines = [
-        '"""Kinds of tokens: how much each token is of a kind. Shared by all layers."""',
-        "",
-        "from .prelude import kind",
-        "",
-    ]
+    tables: dict[str, dict[float, list[int]]] = {}
     for number, name in enumerate(kinds):
-        entries = []
-        for level in range(len(levels)):
-            members = (groups[:, number] == level + 1).nonzero()[:, 0].tolist()
-            if members and float(levels[level, number]):
-                entries.append(
-                    (rounded(float(levels[level, number])), [shown_token(token_text(token)) for token in members])
-                )
-        if entries:
-            lines += [
-                f"{name} = kind(",
-                "    {",
-                *(line for entry in sorted(entries, reverse=True) for line in entry_lines(*entry)),
-                "    }",
-                ")",
-            ]
-    return "\n".join(lines) + "\n"
-
-
-def entry_lines(level: float, members: Sequence[str]) -> Iterator[str]:
-    """One level of a kind, on as many lines as its tokens need."""
-    whole = f"        {level!r}: ({', '.join(members)},),"
-    if len(whole) <= WIDTH:
-        yield whole
-        return
-    yield f"        {level!r}: ("
-    line = ""
-    for member in members:
-        if len(line) + len(member) + 16 > WIDTH:
-            yield f"            {line.rstrip()}"
-            line = ""
-        line += f"{member}, "
-    yield f"            {line.rstrip()}"
-    yield "        ),"
+        found: dict[float, list[int]] = {}
+        for level, weight in enumerate(levels[:, number].tolist(), start=1):
+            members = (groups[:, number] == level).nonzero()[:, 0].tolist()
+            if members and weight:
+                found.setdefault(rounded(weight), []).extend(members)
+        if found:
+            tables[name] = dict(sorted(found.items(), reverse=True))
+    return words_page("how much each token is of a kind. Shared by all layers.", tables, token_text)
 
 
 # --- a layer ----------------------------------------------------------------------------------------------------------

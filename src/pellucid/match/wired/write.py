@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import keyword
-import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,12 +10,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pellucid.base.address import Address
-from pellucid.listing.language import ASKED, BUILTINS, STATEMENTS, WORDS
 from pellucid.listing.wires import ONE
 from pellucid.listing.wiring import Terms, Wires
-from pellucid.match.forms import WIDTH, TokenText, quoted, shown_token
-from pellucid.match.understand.write import entry_lines, unique, word
+from pellucid.match.forms import WIDTH, TokenText, quoted
 from pellucid.match.wired.read import Reader, Weights, find_waves, kinds_of
+from pellucid.match.words import unique, word, words_page
 from pellucid.subject.gpt2 import GPT2Config
 
 SHOWN = 4
@@ -67,7 +65,13 @@ def write_up(
         titles[address] = call
         first = [quoted(str(address)), quoted(_TABLES[call])]
         statements[address] = _call(call, first, [f"{name}={kind}" for name, kind in called.items()])
-    return Written(stream_page(names), words_page(pages, token_text), statements, titles, told)
+    return Written(
+        stream_page(names),
+        words_page("how much each token is of a coordinate, or is said by it.", pages, token_text),
+        statements,
+        titles,
+        told,
+    )
 
 
 _TABLES = {
@@ -266,30 +270,3 @@ def stream_page(names: Sequence[str]) -> str:
     listed = textwrap.wrap(", ".join(map(quoted, names)) + ",", WIDTH, initial_indent="    ", subsequent_indent="    ")
     head = '"""The coordinates of the residual stream, in order: what parts write, and what later parts read."""'
     return "\n".join([head, "", "from .wires import coordinates", "", "coordinates(", *listed, ")", ""])
-
-
-def words_page(kinds: Mapping[str, Mapping[float, Sequence[int]]], token_text: TokenText) -> str:
-    """The text of `words.py`: names for tokens, then kinds of them."""
-    used = sorted({token for levels in kinds.values() for tokens in levels.values() for token in tokens})
-    named = dict(zip(used, unique([_called(token_text(token)) for token in used], {*kinds}), strict=True))
-    lines = ['"""Kinds of tokens: how much each token is of a coordinate, or is said by it."""', ""]
-    lines += ["from .prelude import kind", ""]
-    lines += [f"{name} = {shown_token(token_text(token))}" for token, name in named.items()]
-    for name, levels in kinds.items():
-        lines += ["", f"{name} = kind(", "    {"]
-        for level, tokens in levels.items():
-            lines += entry_lines(level, [named[token] for token in tokens])
-        lines += ["    }", ")"]
-    return "\n".join(lines) + "\n"
-
-
-def _called(token: str | int) -> str:
-    """A name for a token: its letters, behind `_` where no space is before them."""
-    text = token if isinstance(token, str) else f"token_{token}"
-    letters = re.sub(r"\W+", "_", text.strip(), flags=re.ASCII).strip("_") or word(token) or "sign"
-    name = letters if text[:1] == " " or (len(text.strip()) < 2 and not text.isalpha()) else f"_{letters}"
-    name = name if name.isidentifier() else f"t_{name}"
-    return f"{name}_" if keyword.iskeyword(name) or name in _TAKEN else name
-
-
-_TAKEN = frozenset({"kind"}) | STATEMENTS | WORDS | BUILTINS | ASKED
