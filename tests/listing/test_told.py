@@ -28,10 +28,11 @@ def known(here, fired):
 """
 MET = """@value
 def met(seen, known, fired):
-    return 2.0 * seen(1, 0, known) + 0.3 * known + seen(1, 0, names) + fired(0, {1: 1.0})
+    return seen(1, 0, (2.0, known), (-0.5, names)) + 0.3 * known + 1.5 * seen(1, 0, names) + fired(0, {1: 1.0})
 
 
 """
+TWO = "seen(1, 0, (2.0, known), (-0.5, names))"
 LOOK = """@source("L01.H00.QK")
 def looks(query, key, known):
     return 1.5 * known(key) - known(query) * names(key.token)
@@ -110,10 +111,10 @@ def test_they_are_counted_with_all_that_they_name(project: Project) -> None:
     head, neuron = Address("QK", 1, 0), Address("IN", 1, 12)
     assert listing.values_of(listing[head]) == ["known"]
     assert listing.values_of(listing[neuron]) == ["known", "met"]
-    assert count_values(listing) == {"known": 6, "met": 9}
+    assert count_values(listing) == {"known": 6, "met": 13}
     held = count_program(listing)
     assert held[head] == 1 + 3 + 3  # its own, and halves of 6 and of 5
-    assert held[neuron] == 3 + 9 + 3 + 3
+    assert held[neuron] == 3 + 13 + 3 + 3
 
 
 def test_they_are_not_run_where_nothing_reads_them(project: Project) -> None:
@@ -138,8 +139,8 @@ def test_a_head_alone_cannot_say_where_it_looks(project: Project) -> None:
         ("1.5 * known(key) -", "1.5 * known -", r"known is a named value: ask for it at a place, known\(query\)"),
         ("(query, key, known)", "(query, key, nobody)", "reads nobody, but there is no such value|known is not known"),
         ("(query, key, known)", "(query, key, met)", "reads met, which is known later|known is not known"),
-        ("seen(1, 0, known)", "seen(0, 0, known)", "met sees known by a head of layer 0; heads see values of earlier"),
-        ("seen(1, 0, known)", "seen(1, 0, known, 1)", "known is no kind that is imported"),
+        (TWO, "seen(0, 0, known)", "met sees known by a head of layer 0; heads see values of earlier"),
+        (TWO, "seen(1, 0, known, 1)", "known is no kind that is imported"),
         ("fired(0, {1: 1.0})", "fired(0, {99: 1.0})", "met asks for neuron 99 of layer 0"),
         ("fired(0, {1: 1.0})", "fired(2, {1: 1.0})", "met asks for neuron 1 of layer 2"),
         ("fired(0, {1: 1.0})", "fired(0, {1: known})", "expected fired"),

@@ -195,7 +195,7 @@ def read_values(path: Path, tree: ast.Module, lines: list[str], nodes: Iterable[
         fired = [read_fired(call) for call in calls if ast.unparse(call.func) == "fired"]
         yield Value(
             node.name, layer_of(path.name), path, line, end, "\n".join(lines[line - 1 : end]), ast.get_docstring(node),
-            tuple(arg.arg for arg in node.args.args), tuple(Seen(*found) for found in seen if found),
+            tuple(arg.arg for arg in node.args.args), tuple(Seen(*each) for found in seen if found for each in found),
             tuple((found[0], max(found[1])) for found in fired if found),
             tuple(kinds_of(node.name, defined, imported)),
         )  # fmt: skip

@@ -269,9 +269,11 @@ class _Checker:
             return "" if plain else f"{ast.unparse(node)[:60]}: expected {name}(query) or {name}(key)"
         asked = read_seen(node)
         if asked is None:
-            return f"{ast.unparse(node)[:60]}: expected seen(LAYER, HEAD, KIND) or seen(LAYER, HEAD, KIND, STEPS)"
-        if asked[2] not in (self.imported - local) | (set() if asked[3] else self.others):
-            return f"{asked[2]} is no kind that is imported from .words, and no value that is asked for"
+            expected = "seen(LAYER, HEAD, KIND), seen(LAYER, HEAD, KIND, STEPS) or seen(LAYER, HEAD, (NUMBER, KIND), …)"
+            return f"{ast.unparse(node)[:60]}: expected {expected}"
+        for _, _, what, steps in asked:
+            if what not in (self.imported - local) | (set() if steps else self.others):
+                return f"{what} is no kind that is imported from .words, and no value that is asked for"
         return ""
 
     def _call(self, node: ast.Call, local: set[str]) -> str:

@@ -38,6 +38,7 @@ and of later ones may sum. It may ask for `here`, for values that are defined ea
     seen(0, 3, names)           what head 3 of layer 0 sees of a kind: the sum over keys of its pattern times how much
                                 the token there is of that kind; `seen(0, 3, names, 1)` is about the token before it
     seen(2, 3, l1_after_he)     what it sees of a value of an earlier layer, which this value asks for too
+    seen(0, 3, (0.8, names), (-0.3, verbs))     the sum of what it sees of each, times a number
     fired(0, {12: 0.8})         0.8 times the activation of neuron 12 of layer 0 here, summed over all that are named;
                                 of the value's own layer as well, but then neurons of that layer cannot sum it
 

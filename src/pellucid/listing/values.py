@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -116,11 +117,11 @@ def _calls(value: Value, name: str) -> Iterable[ast.Call]:
 def _sights(value: Value, values: tuple[str, ...]) -> Iterable[Sight]:
     """What the text of a value asks heads for: `seen(LAYER, HEAD, KIND)`, also with STEPS, or with one of `values`."""
     for node in _calls(value, "seen"):
-        layer, head, name, steps = read_seen(node) or (0, 0, "", 0)
-        what = name if name in values and not steps else value.function.__globals__.get(name)
-        if not isinstance(what, Kind | str):
-            raise ProgramError(f"{value}: expected seen(LAYER, HEAD, KIND), not {ast.unparse(node)[:60]}")
-        yield Sight(layer, head, what, steps)
+        for layer, head, name, steps in read_seen(node) or ((0, 0, "", 0),):
+            what = name if name in values and not steps else value.function.__globals__.get(name)
+            if not isinstance(what, Kind | str):
+                raise ProgramError(f"{value}: expected seen(LAYER, HEAD, KIND), not {ast.unparse(node)[:60]}")
+            yield Sight(layer, head, what, steps)
 
 
 def _fired(value: Value) -> Iterable[int]:
@@ -132,18 +133,35 @@ def _fired(value: Value) -> Iterable[int]:
         yield found[0]
 
 
-def read_seen(call: ast.Call) -> tuple[int, int, str, int] | None:
-    """Layer, head, kind and steps of `seen(0, 3, names)` or `seen(0, 3, names, 1)`; None for anything else."""
+def read_seen(call: ast.Call) -> tuple[tuple[int, int, str, int], ...] | None:
+    """Layer, head, kind and steps of all that a call of `seen` asks for; None for anything else.
+
+    `seen(0, 3, names)`, `seen(0, 3, names, 1)`, or a weighted sum, `seen(0, 3, (0.8, names), (-0.3, verbs))`.
+    """
     match call:
         case ast.Call(
             args=[ast.Constant(value=int(layer)), ast.Constant(value=int(head)), ast.Name(id=name), *rest], keywords=[]
         ):
             match rest:
                 case []:
-                    return int(layer), int(head), name, 0
+                    return ((int(layer), int(head), name, 0),)
                 case [ast.Constant(value=int(steps))]:
-                    return int(layer), int(head), name, int(steps)
+                    return ((int(layer), int(head), name, int(steps)),)
+        case ast.Call(
+            args=[ast.Constant(value=int(layer)), ast.Constant(value=int(head)), ast.Tuple(), *_], keywords=[]
+        ):
+            names = [_weighed(term) for term in call.args[2:]]
+            return tuple((int(layer), int(head), name, 0) for name in names if name) if all(names) else None
     return None
+
+
+def _weighed(term: ast.expr) -> str:
+    """The name in `(0.8, names)`; nothing for anything else."""
+    match term:
+        case ast.Tuple(elts=[weight, ast.Name(id=name)]):
+            weight = weight.operand if isinstance(weight, ast.UnaryOp) and isinstance(weight.op, ast.USub) else weight
+            return name if isinstance(weight, ast.Constant) and type(weight.value) in (int, float) else ""
+    return ""
 
 
 def read_fired(call: ast.Call) -> tuple[int, dict[int, float]] | None:
@@ -229,11 +247,18 @@ class Values:
             asked = {other: self(other, view).copy() for other in found.values}
             names = {id(said): other for other, said in asked.items()}  # `seen` is given a value as it is asked for
 
-            def seen(layer: int, head: int, what: Kind | Floats, steps: int = 0) -> Floats:
+            def seen(layer: int, head: int, *what: Any) -> Floats:
+                if isinstance(what[0], tuple):
+                    columns = [column(layer, head, asked) for _, asked in what]
+                    weights = np.array([[weight for weight, _ in what]], np.float32).T
+                    return matmul(view.seen[layer, head][..., columns], weights)[..., 0]
+                return view.seen[layer, head][..., column(layer, head, *what)].copy()
+
+            def column(layer: int, head: int, what: Kind | Floats, steps: int = 0) -> int:
                 kinds = self.asked.get((layer, head), ())
                 if isinstance(what, Kind):
-                    return view.seen[layer, head][..., kinds.index((what, steps))].copy()
-                return view.seen[layer, head][..., len(kinds) + self.seen[layer, head].index(names[id(what)])].copy()
+                    return kinds.index((what, steps))
+                return len(kinds) + self.seen[layer, head].index(names[id(what)])
 
             def fired(layer: int, terms: dict[int, float]) -> Floats:
                 if layer not in view.fired:

@@ -15,8 +15,8 @@ COEFFICIENT = 2
 """What a term costs: its coefficient, and the name of what it multiplies."""
 BEND = 3
 """What a bend of a curve costs: its place as well."""
-SEEN = 4
-"""What a term costs that names a head as well."""
+SEEN = 3
+"""What a term costs that a head sees: its share of the head's name as well."""
 REACH = 4
 """Values build on the heads and neurons of so many layers; what is older has to be carried on by late values."""
 

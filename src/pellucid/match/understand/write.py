@@ -89,12 +89,13 @@ def kinds_page(student: Student, kinds: Sequence[str], token_text: TokenText) ->
 
 @dataclass(frozen=True)
 class _Code:
-    """What a value may sum: its code and the words for it; the late value that it asks for, or the neuron's place."""
+    """What a value may sum: its code and the words for it; the late value, neuron or head that it asks for."""
 
     code: str
     words: str
     late: str = ""
     fired: tuple[int, int] | None = None
+    seen: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ class _Term:
     words: str
     late: str = ""
     fired: tuple[int, int] | None = None
+    seen: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight", rounded(self.weight))
@@ -139,7 +141,10 @@ class _LayerWriter:
         return found
 
     def _value(self, name: str, terms: list[_Term]) -> str:
-        summands = [term.text for term in terms if not term.fired]
+        summands = [term.text for term in terms if not (term.fired or term.seen)]
+        for layer, head in sorted({term.seen for term in terms if term.seen}):
+            seen = [f"({term.weight!r}, {term.code})" for term in terms if term.seen == (layer, head)]
+            summands.append(f"seen({layer}, {head}, {f',{_BREAK}'.join(seen)})")
         for layer in sorted({term.fired[0] for term in terms if term.fired}):
             entries = [f"{term.fired[1]}: {term.weight!r}" for term in terms if term.fired and term.fired[0] == layer]
             summands.append(f"fired({layer}, {{{f',{_BREAK}'.join(entries)}}})")
@@ -161,9 +166,9 @@ class _LayerWriter:
             for head in range(self.student.model.config.n_head):
                 sees = f"where L{layer:02d}.H{head:02d} sees"
                 for kind in self.kinds:
-                    yield _Code(f"seen({layer}, {head}, {kind})", f"{sees} {kind}")
+                    yield _Code(kind, f"{sees} {kind}", seen=(layer, head))
                 for name in late:
-                    yield _Code(f"seen({layer}, {head}, {name})", f"{sees} {name}", late=name)
+                    yield _Code(name, f"{sees} {name}", late=name, seen=(layer, head))
         for name in (name for layer in reach(self.layer)[:-1] for name in self.late[layer]):
             yield _Code(name, f"with {name}", late=name)
         for layer in reach(self.layer):
@@ -174,7 +179,7 @@ class _LayerWriter:
         """What a value sums, the largest first; its constant comes last."""
         column = self.student[f"{self.at}.{what}"][:, number].tolist()
         terms = [
-            _Term(weight, code.code, code.words, code.late, code.fired)
+            _Term(weight, code.code, code.words, code.late, code.fired, code.seen)
             for weight, code in zip(column, self.codes, strict=False)
             if weight
         ]
