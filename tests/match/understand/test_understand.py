@@ -27,7 +27,8 @@ from pellucid.match.understand.kinds import varimax
 from pellucid.match.understand.plan import Plan, plan_for
 from pellucid.match.understand.prove import prove, worst_contexts
 from pellucid.match.understand.prune import held, join_levels, prices, prune
-from pellucid.match.understand.student import Student, new_student
+from pellucid.match.understand.spread import spread
+from pellucid.match.understand.student import Reading, Student, new_student
 from pellucid.match.understand.train import kl_of, train
 from pellucid.match.understand.trim import printed
 from pellucid.match.understand.write import write_up
@@ -247,3 +248,26 @@ def test_varimax_turns_and_makes_sparse() -> None:
 def test_names() -> None:
     assert unique(["a", "b", "a", "a_2"]) == ["a", "b", "a_2", "a_2_2"]
     assert [word(token) for token in (" He", ",", 7, "é", "'s\n")] == ["he", "comma", "token_7", "", "s"]
+
+
+def test_names_follow_what_varies_most(model: Model, plan: Plan, rows: torch.Tensor) -> None:
+    """A large number times what never varies does nothing, and names nothing."""
+    student = new_student(model, plan, torch.randn(40, plan.kinds, generator=torch.Generator().manual_seed(0)))
+    student.tensors["L00.values"][1, 0] = 9.0  # at the start of a text, which is one place of 24
+    student.tensors["L00.values"][3, 0] = 3.0
+    student.tensors["L00.neurons"][0, 0] = 1.0
+    join_levels(student, torch.ones(40, plan.kinds))
+    student = printed(student)
+    text = token_texts(model.tokenizer)
+    name = next(iter(write_up(student, text, spread(student, rows)).values[0]))
+    assert next(iter(write_up(student, text).values[0])) == "l0_at_the_start"
+    assert name.startswith("l0_on_like_")
+
+
+def test_spread(model: Model, student: Student, rows: torch.Tensor) -> None:
+    found = spread(student, rows[:10])
+    kinds = Reading(student, rows[:10]).levels[:, :, 0].flatten(0, 1).std(0, unbiased=False)
+    torch.testing.assert_close(found.kinds, kinds, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(found.terms[0][3 : 3 + len(kinds)], kinds, atol=1e-5, rtol=1e-4)
+    assert [len(each) for each in found.late] == [4]
+    assert len(found.terms[1]) == len(student.tensors["L01.values"]) + model.config.n_inner

@@ -59,5 +59,5 @@ def plan_for(config: GPT2Config, budget: int, steps: int, fit_tokens: int) -> Pl
             f"{fit_tokens:,} tokens of fit text are too few for sources of {budget:,} numbers; give at least "
             f"{needed:,} tokens (--fit-corpus), or a smaller --size"
         )
-    many, rank = min(config.n_embd, 64), min(config.d_head, 8)
-    return Plan(kinds=many, values=many, late=many, rank=rank, steps=steps, budget=budget)
+    kinds, values, rank = min(config.n_embd, 128), min(config.n_embd, 64), min(config.d_head, 8)
+    return Plan(kinds=kinds, values=values, late=values, rank=rank, steps=steps, budget=budget)

@@ -17,10 +17,11 @@ from pellucid.match.forms import token_texts
 from pellucid.match.inventory import statement_state
 from pellucid.match.project import Project
 from pellucid.match.prove import tested
-from pellucid.match.sources import rows_for
+from pellucid.match.sources import first_tokens, rows_for
 from pellucid.match.token_table import table_scores
 from pellucid.match.understand.plan import STEP_TOKENS, plan_for
 from pellucid.match.understand.prove import Proof, prove, worst_contexts
+from pellucid.match.understand.spread import spread
 from pellucid.match.understand.student import Student
 from pellucid.match.understand.train import train
 from pellucid.match.understand.trim import printed
@@ -34,6 +35,8 @@ TABLE_TOKENS = 100_000
 """Tokens of fit text behind the tables of means by token, the baseline of every neuron's score."""
 HELDOUT_TOKENS = {False: 30_000, True: 10_000}
 CONTEXT_TOKENS = 4_096
+SPREAD_TOKENS = 4_096
+"""Tokens of fit text over which it is measured how much terms vary."""
 ESTIMATED = "second-order estimate"
 SYNTAX = 0.97
 """The share of the budget that terms are given; the rest is for the syntax around them."""
@@ -66,7 +69,8 @@ def understand(project: Project, steps: int, taken: int) -> Understanding:
     plan = plan_for(model.config, budget, steps, fit.numel())
     student, kl = train(model, plan, fit, tune, token_numbers(project), project.directory / CHECKPOINT, seed)
     student = printed(student)
-    return Understanding(student, write_up(student, token_texts(model.tokenizer)), kl)
+    varies = spread(student, first_tokens(fit, SPREAD_TOKENS))
+    return Understanding(student, write_up(student, token_texts(model.tokenizer), varies), kl)
 
 
 def token_numbers(project: Project) -> torch.Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pellucid.base.address import Address
 from pellucid.match.forms import WIDTH, TokenText, docstring, rounded
+from pellucid.match.understand.spread import Spread
 from pellucid.match.understand.student import SHIFTS, Student, bends, reach
 from pellucid.match.words import unique, word, words_page
 
@@ -38,13 +39,14 @@ class Printed:
     """The name and the one sentence of every address, from its own rule."""
 
 
-def write_up(student: Student, token_text: TokenText) -> Printed:
-    """The texts of a `printed` student."""
+def write_up(student: Student, token_text: TokenText, found: Spread | None = None) -> Printed:
+    """The texts of a `printed` student; what it sums is named by how much it does, given how much it varies."""
+    found = found or Spread.even(student)
     kinds = kind_names(student, token_text)
     late: list[list[str]] = []
     values, statements, names = [], {}, {}
     for layer in range(student.model.config.n_layer):
-        writer = _LayerWriter(student, layer, kinds, tuple(late))
+        writer = _LayerWriter(student, layer, kinds, tuple(late), found)
         values.append(writer.values())
         late.append(writer.late_names)
         for address, (name, sentence, text) in (*writer.heads(), *writer.neurons()):
@@ -100,7 +102,10 @@ class _Code:
 
 @dataclass(frozen=True)
 class _Term:
-    """A summand: its weight, the code of what it multiplies, the words for that, and what it asks for (see `_Code`)."""
+    """A summand: its weight, the code of what it multiplies, the words for that, and what it asks for (see `_Code`).
+
+    `spread` is how much it varies before it is weighed.
+    """
 
     weight: float
     code: str
@@ -108,9 +113,15 @@ class _Term:
     late: str = ""
     fired: tuple[int, int] | None = None
     seen: tuple[int, int] | None = None
+    spread: float = 1.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight", rounded(self.weight))
+
+    @property
+    def force(self) -> float:
+        """How much it moves the sum."""
+        return abs(self.weight) * self.spread
 
     @property
     def text(self) -> str:
@@ -120,8 +131,10 @@ class _Term:
 class _LayerWriter:
     """Prints what a student says of one layer; `late` names the late values of all layers before."""
 
-    def __init__(self, student: Student, layer: int, kinds: Sequence[str], late: Sequence[Sequence[str]]) -> None:
-        self.student, self.layer, self.kinds, self.late = student, layer, kinds, late
+    def __init__(
+        self, student: Student, layer: int, kinds: Sequence[str], late: Sequence[Sequence[str]], found: Spread
+    ) -> None:
+        self.student, self.layer, self.kinds, self.late, self.spread = student, layer, kinds, late, found
         self.at = f"L{layer:02d}"
         self.codes = list(self._codes())
         self.value_names = unique([self._value_name("values", n) for n in range(student.plan.values)])
@@ -179,11 +192,11 @@ class _LayerWriter:
         """What a value sums, the largest first; its constant comes last."""
         column = self.student[f"{self.at}.{what}"][:, number].tolist()
         terms = [
-            _Term(weight, code.code, code.words, code.late, code.fired, code.seen)
-            for weight, code in zip(column, self.codes, strict=False)
+            _Term(weight, code.code, code.words, code.late, code.fired, code.seen, varies)
+            for weight, code, varies in zip(column, self.codes, self.spread.terms[self.layer].tolist(), strict=False)
             if weight
         ]
-        return sorted(terms, key=lambda term: (not term.code, -abs(term.weight)))
+        return sorted(terms, key=lambda term: (not term.code, -term.force))
 
     def _value_name(self, what: str, number: int) -> str:
         """From its strongest term: `l1_after_like_he_she`."""
@@ -201,12 +214,15 @@ class _LayerWriter:
         weights = student[f"{self.at}.neurons"].T.tolist()
         bias = [rounded(b) for b in student[f"{self.at}.bias"].tolist()]
         empty = {n for n in range(len(self.value_names)) if not self._value_terms("values", n)}
+        varies = self.spread.values[self.layer].tolist()
         for neuron, row in enumerate(weights):
             address = Address("IN", self.layer, neuron)
             terms = [
-                _Term(w, self.value_names[n], self.value_names[n]) for n, w in enumerate(row) if w and n not in empty
+                _Term(w, self.value_names[n], self.value_names[n], spread=varies[n])
+                for n, w in enumerate(row)
+                if w and n not in empty
             ]
-            terms.sort(key=lambda term: -abs(term.weight))
+            terms.sort(key=lambda term: -term.force)
             name = (
                 "_".join(["fires", *(("not_" if t.weight < 0 else "") + t.code for t in terms[:1])])
                 if terms
@@ -278,17 +294,20 @@ class _LayerWriter:
         found = list(self._place_terms(self.student[f"{self.at}.{name}"][which], place))
         if self.layer:
             weights = self.student[f"{self.at}.{name}.late"][which].tolist()
-            for weight, late in zip(weights, self.late[-1], strict=True):
+            for weight, late, varies in zip(
+                weights, self.late[-1], self.spread.late[self.layer - 1].tolist(), strict=True
+            ):
                 if weight:
-                    found.append(_Term(weight, f"{late}({place})", late, late))
-        return sorted(found, key=lambda term: -abs(term.weight))
+                    found.append(_Term(weight, f"{late}({place})", late, late, spread=varies))
+        return sorted(found, key=lambda term: -term.force)
 
     def _place_terms(self, table: Tensor, place: str) -> Iterator[_Term]:
         """Terms over the kinds of a place and of those before it; `table` is [kind, shift]."""
         for kind, weights in enumerate(table.tolist()):
             for weight, where, how in zip(weights, _PLACES, _FOLLOWS, strict=True):
                 if weight:
-                    yield _Term(weight, f"{self.kinds[kind]}({place}.{where})", f"{how}{self.kinds[kind]}")
+                    code, varies = f"{self.kinds[kind]}({place}.{where})", float(self.spread.kinds[kind])
+                    yield _Term(weight, code, f"{how}{self.kinds[kind]}", spread=varies)
 
     def _sentence(
         self, curve: list[_Term], offers: list[_Term], products: list[tuple[str, list[_Term], list[_Term]]]
@@ -300,7 +319,7 @@ class _LayerWriter:
             near = sum(term.weight for term in curve) < 0
             said.append(f"prefers {'near' if near else 'distant'} tokens")
         if products:
-            _, seeks, found = max(products, key=lambda p: abs(p[1][0].weight * p[2][0].weight))
+            _, seeks, found = max(products, key=lambda p: p[1][0].force * p[2][0].force)
             asked, given = seeks[0].words or "any query", found[0].words
             said.append(f"from {asked} {'to' if seeks[0].weight * found[0].weight > 0 else 'not to'} {given}")
         sentence = "; ".join(said) or "looks everywhere alike"
