@@ -12,13 +12,30 @@ import argparse
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 import pellucid
+from pellucid.match.project import Project
 from pellucid.zoo import registry
 from pellucid.zoo.village import PHENOMENA, Village
-from pellucid.zoo.village.evaluate import Logits, accuracy, argmax, examples
+from pellucid.zoo.village.evaluate import Logits, Tokens, accuracy, argmax, examples
+
+
+def programs_of(project: Project) -> dict[str, Logits]:
+    """The subject, the full program and the program of sources alone."""
+
+    def raw(rows: Tokens) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            return project.model.logits(torch.from_numpy(rows)).numpy()
+
+    return {
+        "subject": raw,
+        "full program": project.program(None).logits,
+        "source-only (code)": project.program("code").logits,
+    }
 
 
 def main() -> None:
@@ -30,18 +47,7 @@ def main() -> None:
     project = pellucid.open(options.directory)
     tokenizer = Tokenizer.from_file(str(registry.path("village") / "tokenizer.json"))
     cases = examples(Village().stories("test", 0, options.stories), tokenizer)
-    subject = project.model
-
-    def raw(rows):  # type: ignore[no-untyped-def]
-        with torch.inference_mode():
-            return subject.logits(torch.from_numpy(rows)).numpy()
-
-    programs: dict[str, Logits] = {
-        "subject": raw,
-        "full program": project.program(None).logits,
-        "source-only (code)": project.program("code").logits,
-    }
-    found = {name: accuracy(cases, argmax(logits)) for name, logits in programs.items()}
+    found = {name: accuracy(cases, argmax(logits)) for name, logits in programs_of(project).items()}
     table = {
         phenomenon: {name: 100 * scores[phenomenon].tokens for name, scores in found.items()}
         for phenomenon in PHENOMENA
@@ -55,7 +61,7 @@ def main() -> None:
     if options.json:
         print(json.dumps(table, indent=1))
         return
-    print(f"| right tokens, % | {' | '.join(programs)} |\n|---|{'---:|' * len(programs)}")
+    print(f"| right tokens, % | {' | '.join(found)} |\n|---|{'---:|' * len(found)}")
     for phenomenon, row in table.items():
         print(f"| {phenomenon} | {' | '.join(f'{value:.1f}' for value in row.values())} |")
 

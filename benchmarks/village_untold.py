@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from tokenizers import Tokenizer
 
 import pellucid
@@ -29,6 +28,7 @@ from pellucid.zoo.village.consequences import RULES, consequences
 from pellucid.zoo.village.evaluate import END, Logits
 from pellucid.zoo.village.facts import KINSHIP, Fact
 from pellucid.zoo.village.wordings import WORDINGS, held_out_wording
+from village_rules import programs_of
 
 
 @dataclass(frozen=True)
@@ -49,17 +49,7 @@ def main() -> None:
     options = parser.parse_args()
     project = pellucid.open(options.directory)
     tokenizer = Tokenizer.from_file(str(registry.path("village") / "tokenizer.json"))
-    model = project.model
-
-    def raw(rows):  # type: ignore[no-untyped-def]
-        with torch.inference_mode():
-            return model.logits(torch.from_numpy(rows)).numpy()
-
-    programs: dict[str, Logits] = {
-        "model": raw,
-        "full program": project.program(None).logits,
-        "source-only": project.program("code").logits,
-    }
+    programs = programs_of(project)
     asked = sorted(untold(Village()), key=lambda each: each.kind)
     found = {kind: line(list(cases), tokenizer, programs) for kind, cases in groupby(asked, key=lambda each: each.kind)}
     if options.json:

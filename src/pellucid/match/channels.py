@@ -125,8 +125,8 @@ class Moments:
         weight, bias = (model.weights[f"{block}.{name}"].double().cpu() for name in ("weight", "bias"))
         moment = self.stream / self.count
         mean = moment[:-1, -1]
-        root, whiten = _roots(moment[:-1, :-1] - mean[:, None] * mean)
-        half, _ = _roots(self.slopes / self.count)
+        root, whiten = roots(moment[:-1, :-1] - mean[:, None] * mean)
+        half, _ = roots(self.slopes / self.count)
         most = most_rank(config, "IN", config.n_inner) if rank is None else rank
         best = torch.linalg.svd(root @ weight @ half, full_matrices=False).U[:, :most]
         return Channels(
@@ -140,8 +140,8 @@ class Moments:
         found: list[tuple[Tensor, Tensor, Tensor]] = []
         for head in range(config.n_head):
             compared = bilinear(model, self.layer, head)
-            left, unleft = _roots(self.queries[head] / self.count)
-            right, unright = _roots(self.keys[head] / self.count)
+            left, unleft = roots(self.queries[head] / self.count)
+            right, unright = roots(self.keys[head] / self.count)
             u, s, v = torch.linalg.svd(left @ compared @ right)
             query, key = unleft @ u[:, :most] * s[:most].sqrt(), unright @ v[:most].T * s[:most].sqrt()
             found.append((query[:-1].float(), key.float(), query[-1].float()))
@@ -170,7 +170,7 @@ def _with_one(x: Float[Tensor, "*batch model"]) -> Float[Tensor, "*batch model_a
     return torch.cat([x, x.new_ones(*x.shape[:-1], 1)], -1)
 
 
-def _roots(
+def roots(
     moment: Float64[Tensor, "*batch dim dim"],
 ) -> tuple[Float64[Tensor, "*batch dim dim"], Float64[Tensor, "*batch dim dim"]]:
     """The symmetric square root of a moment, and that of its inverse where it is not flat."""

@@ -22,14 +22,11 @@ from pellucid.base.address import Address
 from pellucid.base.progress import track
 from pellucid.exact.model import Model
 from pellucid.exact.ops import ACTIVATION
-from pellucid.match.channels import Channels, Comparisons, Moments
+from pellucid.match.channels import Channels, Comparisons, Moments, roots
 from pellucid.match.effect import causal
 from pellucid.match.record import Recording, batches, record
 from pellucid.match.stored import Lifted, Still, Stored
 from pellucid.parts.lifted import most_rank
-
-_FLAT = 1e-6
-"""Directions whose variance is less than this share of the largest count as constant: they cannot be whitened."""
 
 
 @dataclass(frozen=True)
@@ -154,11 +151,7 @@ def _basis(
     most: int,
 ) -> Basis:
     """The directions of all heads of a layer up to rank `most`, from C (`spread`) and G (`slopes`)."""
-    values, axes = torch.linalg.eigh(spread)
-    flat = values <= _FLAT * values.amax(1, keepdim=True)
-    lengths = values.clamp(min=0).sqrt().masked_fill(flat, 0.0)
-    inverse = torch.where(flat, 0.0, 1 / lengths.masked_fill(flat, 1.0))
-    root, whiten = ((axes * scale[:, None]) @ axes.transpose(1, 2) for scale in (lengths, inverse))
+    root, whiten = roots(spread)
     best = torch.linalg.eigh(root @ slopes @ root).eigenvectors.flip(2)[..., :most]
     return Basis(mean, (whiten @ best).float(), (best.transpose(1, 2) @ root).float())
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pellucid.base.progress import track
 from pellucid.exact.model import Model
+from pellucid.match.channels import roots
 from pellucid.match.effect import causal
 from pellucid.match.record import batches
 from pellucid.match.understand.kinds import varimax
@@ -126,11 +127,7 @@ def most_read(
 
     They are turned by varimax, so that each reader reads few of them.
     """
-    values, axes = torch.linalg.eigh(spread)
-    flat = values <= 1e-6 * values.max()
-    lengths = values.clamp(min=0).sqrt().masked_fill(flat, 0.0)
-    root = (axes * lengths) @ axes.T
-    whiten = (axes * torch.where(flat, 0.0, 1 / lengths.masked_fill(flat, 1.0))) @ axes.T
+    root, whiten = roots(spread)
     read = into.double().cpu()
     best = torch.linalg.eigh(root @ read @ read.T @ root).eigenvectors.flip(1)[:, :count]
     best = best @ varimax(read.T @ root @ best)
