@@ -116,6 +116,27 @@ def test_levels_are_joined_into_the_best_groups() -> None:
     assert spread.flatten().tolist() == [1, 2, 3]
 
 
+def test_many_items_are_joined_almost_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    level, weight = torch.randn(1500, 2, generator=generator), torch.rand(1500, 2, generator=generator)
+    kept = torch.rand(1500, 2, generator=generator) < torch.tensor([0.9, 0.2])
+
+    def left() -> torch.Tensor:
+        groups = clusters(weight, level, kept, 6, 1.0).long()
+        assert ((groups > 0) == kept).all()
+        sums = [torch.zeros(7, 2).scatter_add(0, groups, x) for x in (weight, weight * level)]
+        mean = sums[1] / sums[0].clamp(min=1e-9)
+        return (weight * kept * (level - mean.gather(0, groups)).square()).sum(0)
+
+    joined = left()
+    monkeypatch.setattr("pellucid.match.levels.CELLS", 5000)
+    exact = left()
+    assert (joined >= exact * 0.999).all()
+    assert (joined <= exact * 1.02).all()
+    assert joined[0] > exact[0]
+    torch.testing.assert_close(joined[1], exact[1])
+
+
 def test_constants_minimise_the_pooled_loss() -> None:
     act = ACTIVATION["gelu_new"]
     target = torch.tensor([[0.3], [1.7]])

@@ -14,6 +14,8 @@ from jaxtyping import Bool, Float, Float64, UInt8
 from torch import Tensor
 
 STEPS = 12
+CELLS = 512
+"""Items beyond so many are joined before k-means: neighbours, as many each."""
 
 Act = Callable[[Tensor], Tensor]
 Cells = Float[Tensor, "moment cell neuron"]
@@ -86,24 +88,29 @@ def clusters(
 ) -> UInt8[Tensor, "item neuron"]:
     """Join the `kept` items of each neuron into at most `most` groups of like level, numbered from 1; 0 elsewhere.
 
-    Exact weighted one-dimensional k-means: sorted, groups are runs, and the best runs follow by dynamic programming
-    over prefix sums (Wang & Song, The R Journal 2011). What a run of weight W and sum M saves is M² / W. The fewest
-    groups are made that save the share `enough` of what `most` of them save.
+    Weighted one-dimensional k-means: sorted, groups are runs, and the best runs follow by dynamic programming over
+    prefix sums (Wang & Song, The R Journal 2011). What a run of weight W and sum M saves is M² / W. It is exact for up
+    to `CELLS` items; of more, neighbours are joined first. The fewest groups are made that save the share `enough` of
+    what `most` of them save.
     """
     order = torch.where(kept, level, torch.inf).argsort(0)
     items, neurons = weight.shape
-    best, begin = _runs(weight.gather(0, order).double(), (weight * level).gather(0, order).double(), most)
-    count = kept.sum(0)
-    at_end = torch.stack([table.gather(0, count[None])[0] for table in best[1:]])
+    places, count = torch.arange(items)[:, None], kept.sum(0)
+    cell = (places * CELLS // count.clamp(min=CELLS)).clamp(max=min(items, CELLS) - 1)
+    cells = weight.new_zeros(int(cell.max()) + 1, neurons, dtype=torch.float64)
+    pooled = (cells.scatter_add(0, cell, (x * kept).gather(0, order).double()) for x in (weight, weight * level))
+    end = count.clamp(max=len(cells))
+    best, begin = _runs(*pooled, most)
+    at_end = torch.stack([table.gather(0, end[None])[0] for table in best[1:]])
     groups = (at_end >= enough * at_end.clamp(min=0).amax(0)).float().argmax(0) + 1
-    number = torch.zeros(items, neurons, dtype=torch.uint8)
-    places, end = torch.arange(items)[:, None], count
+    number = torch.zeros(len(cells), neurons, dtype=torch.uint8)
     for group in range(most, 0, -1):
         first = begin[group].gather(0, end[None])[0]
         active = (group <= groups) & (end > 0)
-        number[active & (places >= first) & (places < end)] = group
+        number[active & (places[: len(cells)] >= first) & (places[: len(cells)] < end)] = group
         end = torch.where(active, first, end)
-    return torch.zeros_like(number).scatter_(0, order, number)
+    each = number.gather(0, cell) * (places < count)
+    return torch.zeros_like(each).scatter_(0, order, each)
 
 
 def _runs(

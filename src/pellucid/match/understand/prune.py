@@ -84,7 +84,7 @@ def prune(
 
 
 def join_levels(student: Student, squares: Tensor) -> None:
-    """Let the tokens of every kind share at most `MOST_LEVELS` levels, by exact weighted one-dimensional k-means."""
+    """Let the tokens of every kind share at most `MOST_LEVELS` levels, by weighted one-dimensional k-means."""
     table, weight = student["kinds"].detach(), squares + squares.mean() * 1e-3
     groups = clusters(weight, table, table != 0, MOST_LEVELS, ENOUGH).long()
     levels = table.new_zeros(MOST_LEVELS, table.shape[1])
