@@ -121,6 +121,34 @@ def test_a_token_at_a_time_is_the_same(project: Project) -> None:
     np.testing.assert_allclose(np.concatenate(pieces, 1), whole, atol=2e-5)
 
 
+@pytest.mark.parametrize("norm", ["l0_ln1", "l0_ln2", "l1_ln1", "l1_ln2"])
+def test_a_value_may_be_divided_by_what_a_norm_divides_by(project: Project, norm: str) -> None:
+    project.write("words.py", WORDS)
+    value = f"@value\ndef share({norm}, here):\n    return names(here.token) / {norm}\n\n\n"
+    imports = "from .prelude import linear, raw, value\nfrom .words import names"
+    project.replace("layer_01.py", "from .prelude import raw", imports)
+    line = 'linear("L01.N0012.IN", 0.2, share=-3.0)'
+    project.replace("layer_01.py", 'raw("L01.N*.IN")', f'{value}{line}\nraw("L01.N*.IN")')
+    project.dropped(str(NEURON))
+    model, ids = project.exact(), torch.from_numpy(IDS)
+    name = norm.upper().replace("L", "L0", 1).replace("_", ".") + ".scale"
+    scale = model.forward(ids, Taps(record=[name])).activations[name][..., 0].numpy()
+    edits = {"L01.pre": put(12, 0.2 - 3 * level("names") / scale)}
+    program = project.load()
+    np.testing.assert_allclose(program.logits(IDS), model.forward(ids, Taps(replace=edits)).logits.numpy(), atol=2e-5)
+    _, cache = program.extend(IDS[:, :7])
+    later = program.extend(IDS[:, 7:], cache)[0]
+    np.testing.assert_allclose(later, program.logits(IDS)[:, 7:], atol=2e-5)
+    assert count_values(read_program(project.directory))["share"] == 0
+
+
+def test_a_value_that_waits_for_the_next_norm_is_not_for_its_own_neurons(project: Project) -> None:
+    furnish(project)
+    project.replace("layer_00.py", "def who(here, seen):", "def who(here, seen, l1_ln1):")
+    with pytest.raises(SourceError, match="who"):
+        read_program(project.directory)
+
+
 def test_queries_in_chunks_see_the_same(make: Callable[..., Project]) -> None:
     project = make(n_positions=150)
     furnish(project)
@@ -133,7 +161,7 @@ def test_queries_in_chunks_see_the_same(make: Callable[..., Project]) -> None:
     view = program.sources._view(ids, 0, program.sources.vocabulary)
     stream = program.model.embed(view)
     attention = program.model.layers[0][0]
-    attention(attention.norm(stream), view, np.empty((2, 150, 16), np.float32))
+    attention(attention.norm(stream, view), view, np.empty((2, 150, 16), np.float32))
     found = project.exact().forward(torch.from_numpy(ids), Taps(record=["L00.pattern"])).activations
     pattern = found["L00.pattern"][:, 1].numpy()
     levels = np.array([LEVELS["names"].get(id, 0.0) for id in range(11)])[ids]
@@ -162,11 +190,11 @@ def test_a_program_of_sources_alone_sees_by_its_own_patterns(project: Project) -
     held = np.empty((2, 3, 13, 16), np.float32)
     stream = program.model.embed(view)
     for n, (attention, mlp) in enumerate(program.model.layers):
-        stream = stream + attention(attention.norm(stream), view, held[n])
-        pre = mlp.pre_activations(mlp.norm(stream), view)
+        stream = stream + attention(attention.norm(stream, view), view, held[n])
+        pre = mlp.pre_activations(mlp.norm(stream, view), view)
         said = [0.5 - 2 * values["who"], -0.31 + 0.8 * values["said"] - 0.4 * values["who"]][n]
         np.testing.assert_allclose(pre[..., (3, 12)[n]], said, atol=1e-5)
-        stream = stream + mlp(mlp.norm(stream), view)
+        stream = stream + mlp(mlp.norm(stream, view), view)
 
 
 def test_values_that_nothing_runs_cost_nothing(project: Project) -> None:
@@ -278,10 +306,14 @@ def test_a_token_that_is_named_by_text_and_id_is_refused(project: Project) -> No
     [
         (
             "def more(here, nobody):\n    return 0.5",
-            "more asks for nobody; it may ask for here, seen, fired, and values",
+            "more asks for nobody; it may ask for here, seen, fired, scales such as l0_ln2, and values",
         ),
         ("def more(later):\n    return later\n\n\n@value\ndef later(here):\n    return 1.0", "more asks for later"),
         ("def more(query):\n    return 0.5", "more asks for query"),
+        ("def more(l1_ln2):\n    return 1 / l1_ln2", "more asks for l1_ln2; it may ask for the scales of norms of its"),
+        ("def more(l2_ln1):\n    return 1 / l2_ln1", "more asks for l2_ln1; it may ask for the scales of norms of its"),
+        ("def l0_ln1(here):\n    return 0.5", "l0_ln1 means something else"),
+        ("def more(l1_ln1):\n    return l1_ln1(here)", "l1_ln1 is a value here, not a function|here is not known"),
         ("def who(here):\n    return 0.5", "who is defined twice|who stands at layer_00.py"),
         ("def names(here):\n    return 0.5", "names is defined twice"),
         ("def seen(here):\n    return 0.5", "seen means something else"),

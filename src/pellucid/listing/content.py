@@ -12,7 +12,7 @@ from pathlib import Path
 from pellucid.base.address import Shape
 from pellucid.base.errors import SourceError, closest
 from pellucid.listing.language import ASKED, BUILTINS, STATEMENTS, WORDS, definitions, is_docstring, reachable, refuse
-from pellucid.listing.values import GIVEN, layer_of, read_fired, read_seen
+from pellucid.listing.values import NORMS, is_given, layer_of, norm_of, norm_reached, read_fired, read_seen
 
 PAGE = "words.py"
 _EXAMPLE = 'kind({1.0: (" Ada", " Ida"), 0.4: (" Bo",)})'
@@ -83,7 +83,7 @@ class Value:
     @property
     def values(self) -> tuple[str, ...]:
         """The other values that it asks for."""
-        return tuple(name for name in self.asks if name not in GIVEN)
+        return tuple(name for name in self.asks if not is_given(name))
 
 
 # --- kinds ------------------------------------------------------------------------------------------------------------
@@ -223,13 +223,13 @@ def check_values(values: Iterable[Value], kinds: Collection[str], shape: Shape) 
             raise SourceError(f"{value.place}: {value.name} is a value; values stand in the files of layers")
         if earlier := known.get(value.name):
             raise SourceError(f"{value.place}: {value.name} stands at {earlier.place} too; rename one of the two")
-        if value.name in kinds or value.name in ASKED or keyword.iskeyword(value.name):
+        if value.name in kinds or value.name in ASKED or norm_of(value.name) or keyword.iskeyword(value.name):
             raise SourceError(f"{value.place}: {value.name} means something else already; give the value another name")
         for name in value.values:
             if name not in known:
                 raise SourceError(
-                    f"{value.place}: {value.name} asks for {name}; it may ask for here, seen, fired, and values that "
-                    f"are defined before it{closest(name, list(known))}"
+                    f"{value.place}: {value.name} asks for {name}; it may ask for here, seen, fired, scales such as "
+                    f"l0_ln2, and values that are defined before it{closest(name, list(known))}"
                 )
         for seen in value.seen:
             if not (seen.layer <= value.layer and seen.head < shape.heads):
@@ -248,12 +248,16 @@ def check_values(values: Iterable[Value], kinds: Collection[str], shape: Shape) 
                     f"{value.place}: {value.name} asks for neuron {neuron} of layer {layer}; expected one of "
                     f"{shape.neurons} neurons, of layer {value.layer} or of one before"
                 )
+        for name in (name for name in value.asks if norm_of(name)):
+            if not norm_reached(name, value.layer, shape.layers):
+                raise SourceError(f"{value.place}: {value.name} asks for {name}; {NORMS}")
         known[value.name] = value
 
 
 def is_late(value: Value, values: Mapping[str, Value]) -> bool:
-    """Whether neurons of its own layer must have fired before a value is known, so that they cannot read it."""
+    """Whether its own layer must have run before a value is known, so that its neurons cannot read it."""
     own = any(layer == value.layer for layer, _ in value.fired)
+    own = own or any(norm[0] > value.layer for norm in map(norm_of, value.asks) if norm)
     return own or any(
         values[n].layer == value.layer and is_late(values[n], values) for n in value.values if n in values
     )

@@ -14,7 +14,7 @@ from typing import TypeGuard
 
 from pellucid.base.errors import SourceError
 from pellucid.listing import prelude, wires
-from pellucid.listing.values import read_fired, read_seen
+from pellucid.listing.values import norm_of, read_fired, read_seen
 
 STATEMENTS = frozenset(
     {"raw", "source", "value", "kind", "constants", "linear", "lifted", "channels", "mean", "means", "edit", "base"}
@@ -203,7 +203,8 @@ class _Checker:
         local = bound | set(plain)
         given_names = frozenset(plain) - bound
         self.asked = given_names & {"seen", "fired"} if is_value(node) else frozenset()
-        self.others = given_names - ASKED if is_value(node) else frozenset()
+        others = (name for name in given_names - ASKED if not norm_of(name))
+        self.others = frozenset(others) if is_value(node) else frozenset()
         self.told = frozenset() if is_value(node) else told(node) - bound
         for number, statement in enumerate(node.body):
             if not (number == 0 and is_docstring(statement)):

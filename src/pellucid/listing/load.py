@@ -219,13 +219,13 @@ class Program:
         stream = self.model.embed(view)
         held = np.empty((*stream.shape[:2], 2 * stream.shape[2]), np.float32)
         for attention, mlp in self.model.layers[: address.layer]:
-            stream += attention(attention.norm(stream), view, held)
-            stream += mlp(mlp.norm(stream), view)
+            stream += attention(attention.norm(stream, view), view, held)
+            stream += mlp(mlp.norm(stream, view), view)
         attention, mlp = self.model.layers[address.layer]
         if address.kind == "QK":
             return np.asarray(attention.scores(address.index, view))
-        stream += attention(attention.norm(stream), view, held)
-        return np.asarray(mlp.pre_activations(mlp.norm(stream), view)[..., address.index])
+        stream += attention(attention.norm(stream, view), view, held)
+        return np.asarray(mlp.pre_activations(mlp.norm(stream, view), view)[..., address.index])
 
 
 def load_program(directory: Path, source_only: Literal["code", "all"] | None = None) -> Program:

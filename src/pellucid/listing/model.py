@@ -56,9 +56,9 @@ class Model:
         view = View(ids, past, self.vocabulary, said)
         stream = self.embed(view)
         for n, (attention, mlp) in enumerate(self.layers):
-            stream += attention(attention.norm(stream), view, held[n])
-            stream += mlp(mlp.norm(stream), view)
-        return self.norm(stream)
+            stream += attention(attention.norm(stream, view), view, held[n])
+            stream += mlp(mlp.norm(stream, view), view)
+        return self.norm(stream, view)
 
     def extend(self, ids: Integers, cache: Cache | None = None, last_only: bool = False) -> tuple[Floats, Cache]:
         """Append `ids` [batch, new] to what `cache` holds: the logits after each of them, [batch, new, vocab].

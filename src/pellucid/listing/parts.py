@@ -348,11 +348,17 @@ class Norm:
 
     def __init__(self, plan: Plan, address: str, tensor: str):
         _only_raw(plan, address)
+        layer, _, which = address.lower().partition(".")
+        self.name = f"l{int(layer[1:])}_{which}" if which else ""
+        self.asked = self.name in plan.values.norms
         self.gain, self.bias = plan.weights[f"{tensor}.weight"], plan.weights[f"{tensor}.bias"]
         self.epsilon = plan.config.layer_norm_epsilon
 
-    def __call__(self, stream: Floats) -> Floats:
-        return layer_norm(stream, self.gain, self.bias, self.epsilon)
+    def __call__(self, stream: Floats, view: View) -> Floats:
+        normed, scale = layer_norm(stream, self.gain, self.bias, self.epsilon)
+        if self.asked:
+            view.scales[self.name] = scale
+        return normed
 
 
 class Embedding:
@@ -655,6 +661,7 @@ def probe_values(values: Values, config: Config, vocabulary: TokenSets) -> None:
     view = _made_up(config, vocabulary)
     rows, length = view.ids.shape
     pattern = np.broadcast_to(np.tri(length, dtype=np.float32), (rows, config.heads, length, length))
+    view.scales.update(dict.fromkeys(values.norms, 1 + _made_up_numbers(view)))
     for layer in range(config.layers):
         values.see(layer, pattern, pattern.sum(-1, keepdims=True), view, 0)
         view.fired[layer] = np.broadcast_to(_made_up_numbers(view)[..., None], (rows, length, config.neurons))

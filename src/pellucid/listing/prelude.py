@@ -42,6 +42,11 @@ and of later ones may sum. It may ask for `here`, for values that are defined ea
     fired(0, {12: 0.8})         0.8 times the activation of neuron 12 of layer 0 here, summed over all that are named;
                                 of the value's own layer as well, but then neurons of that layer cannot sum it
 
+It may also ask for `l0_ln2`, what norm LN2 of layer 0 divides by here, [batch, pos]: the standard deviation of the
+residual stream over its coordinates. All that is written adds up in the stream, and only norms divide it, so a value
+may say what a neuron reads as a sum of what was written, divided by the scale of the norm in between: `l1_ln2` in a
+value of layer 1 that its neurons read, `l2_ln1` in one that heads of layer 2 ask for or see.
+
 A head may ask for values of earlier layers, by their names, and call them: `l1_after_he(query)`, `l1_after_he(key)`.
 
 Parts of a model with few weights can be wired: `wires.py` has the words for what they read and write.
@@ -473,6 +478,11 @@ class View:
     @cached_property
     def fired(self) -> dict[int, Floats]:
         """The activations of the neurons of layers that values ask for, [batch, pos, neuron]."""
+        return {}
+
+    @cached_property
+    def scales(self) -> dict[str, Floats]:
+        """What the norms that values ask for divide by, by their names, [batch, pos]."""
         return {}
 
     def levels(self, kinds: tuple[tuple[Kind, int], ...]) -> Floats:

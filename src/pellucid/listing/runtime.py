@@ -196,8 +196,11 @@ def matmul(x: Floats, weight: Floats, out: Floats | None = None) -> Floats:
     return product.reshape(*x.shape[:-1], weight.shape[1])
 
 
-def layer_norm(x: Floats, gain: Floats, bias: Floats, epsilon: float) -> Floats:
-    """Centre and scale the last axis to mean 0 and variance 1, then apply gain and bias (arXiv 1607.06450)."""
+def layer_norm(x: Floats, gain: Floats, bias: Floats, epsilon: float) -> tuple[Floats, Floats]:
+    """Centre and scale the last axis to mean 0 and variance 1, then apply gain and bias (arXiv 1607.06450).
+
+    Also what it was divided by, without that axis.
+    """
     y: Floats = x - x.mean(-1, keepdims=True)
     scale = np.einsum("...i,...i->...", y, y)[..., None]
     scale /= x.shape[-1]
@@ -205,7 +208,7 @@ def layer_norm(x: Floats, gain: Floats, bias: Floats, epsilon: float) -> Floats:
     y /= np.sqrt(scale, out=scale)
     y *= gain
     y += bias
-    return y
+    return y, scale[..., 0]
 
 
 def softmax_sums(scores: Floats) -> Floats:

@@ -83,11 +83,13 @@ class Named:
         self.function = Function(value.function, value.file, str(value), f"{value.name} (value)")
         before = list(VALUES)[: list(VALUES).index(value.name)]  # files are imported in order of their layers
         for name in self.function.asks:
-            if name not in (*GIVEN, *before):
+            if not is_given(name) and name not in before:
                 raise ProgramError(
-                    f"{value} asks for {name}; it may ask for here, seen, fired and values defined before it"
+                    f"{value} asks for {name}; it may ask for here, seen, fired, scales such as l0_ln2, and values "
+                    "defined before it"
                 )
-        self.values = tuple(name for name in self.function.asks if name not in GIVEN)
+        self.values = tuple(name for name in self.function.asks if not is_given(name))
+        self.norms = tuple(name for name in self.function.asks if norm_of(name))
         self.sights = tuple(_sights(value, self.values)) if "seen" in self.function.asks else ()
         self.fired = tuple(_fired(value)) if "fired" in self.function.asks else ()
         for sight in self.sights:
@@ -100,11 +102,32 @@ class Named:
                 raise ProgramError(
                     f"{value} sees {sight.what} by a head of layer {sight.layer}; heads see values of earlier layers"
                 )
+        for name in self.norms:
+            if not norm_reached(name, self.layer, config.layers):
+                raise ProgramError(f"{value} asks for {name}; {NORMS}")
         if late := [layer for layer in self.fired if layer > self.layer]:
             raise ProgramError(f"{value} asks what layer {late[0]} fired, which comes later")
 
 
-GIVEN = ("here", "seen", "fired")  # what a value may ask for beside other values
+GIVEN = ("here", "seen", "fired")  # what a value may ask for beside scales and other values
+NORMS = "it may ask for the scales of norms of its layer and those before, and of the next one's in front of heads"
+
+
+def norm_of(name: str) -> tuple[int, int] | None:
+    """The layer of the norm whose scale has this name, and which it is there, 1 or 2: `l0_ln2`; None for others."""
+    found = re.fullmatch(r"l(0|[1-9]\d*)_ln([12])", name)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def norm_reached(name: str, layer: int, layers: int) -> bool:
+    """Whether a value of `layer` may ask for the scale of this name, in a model of so many `layers`."""
+    at, which = norm_of(name) or (layers, 0)
+    return at < layers and at <= layer + (which == 1)
+
+
+def is_given(name: str) -> bool:
+    """Whether a value may ask for this beside other values."""
+    return name in GIVEN or norm_of(name) is not None
 
 
 def _calls(value: Value, name: str) -> Iterable[ast.Call]:
@@ -209,6 +232,7 @@ class Values:
         self.asked = {head: tuple(dict.fromkeys(found)) for head, found in kinds.items()}
         self.seen = {head: tuple(dict.fromkeys(found)) for head, found in seen.items()}
         self.fired = {layer for name in self.needed for layer in self.named[name].fired}
+        self.norms = {norm for name in self.needed for norm in self.named[name].norms}
         kept += [name for found in self.seen.values() for name in found]
         self.kept = {name: column for column, name in enumerate(dict.fromkeys(kept))}  # their columns in `View.said`
 
@@ -266,10 +290,18 @@ class Values:
                 return matmul(view.fired[layer][..., list(terms)], np.array([[*terms.values()]], np.float32).T)[..., 0]
 
             given: dict[str, object] = {"here": view.here, "seen": seen, "fired": fired, **asked}
+            given |= {norm: scale_of(norm, view) for norm in found.norms}
             view.values[name] = np.broadcast_to(found.function(shape, given), shape)
             if view.said is not None and name in self.kept:
                 view.said[:, view.past :, self.kept[name]] = view.values[name]
         return view.values[name]
+
+
+def scale_of(norm: str, view: View) -> Floats:
+    """A copy of what a norm divided by. Raises `LookupError` where it has not run yet."""
+    if norm not in view.scales:
+        raise LookupError(f"{norm} is not known yet where this is read")
+    return view.scales[norm].copy()
 
 
 class Sums:

@@ -98,17 +98,17 @@ def clusters(
     places, count = torch.arange(items)[:, None], kept.sum(0)
     cell = (places * CELLS // count.clamp(min=CELLS)).clamp(max=min(items, CELLS) - 1)
     cells = weight.new_zeros(int(cell.max()) + 1, neurons, dtype=torch.float64)
-    pooled = (cells.scatter_add(0, cell, (x * kept).gather(0, order).double()) for x in (weight, weight * level))
+    first, second = (cells.scatter_add(0, cell, (x * kept).gather(0, order).double()) for x in (weight, weight * level))
     end = count.clamp(max=len(cells))
-    best, begin = _runs(*pooled, most)
+    best, begin = _runs(first, second, most)
     at_end = torch.stack([table.gather(0, end[None])[0] for table in best[1:]])
     groups = (at_end >= enough * at_end.clamp(min=0).amax(0)).float().argmax(0) + 1
     number = torch.zeros(len(cells), neurons, dtype=torch.uint8)
     for group in range(most, 0, -1):
-        first = begin[group].gather(0, end[None])[0]
+        start = begin[group].gather(0, end[None])[0]
         active = (group <= groups) & (end > 0)
-        number[active & (places[: len(cells)] >= first) & (places[: len(cells)] < end)] = group
-        end = torch.where(active, first, end)
+        number[active & (places[: len(cells)] >= start) & (places[: len(cells)] < end)] = group
+        end = torch.where(active, start, end)
     each = number.gather(0, cell) * (places < count)
     return torch.zeros_like(each).scatter_(0, order, each)
 

@@ -43,8 +43,10 @@ WORTH = 0.001
 """Every number must remove this share of the loss that the constant leaves, on *tune*."""
 ENOUGH = 0.95
 """Fewer sets are preferred where they keep this share of what `SETS` sets save."""
-TABLE_BYTES = 1 << 29
+TABLE_BYTES = 3 << 30
 """The most memory that tables of moments per token may take; more layers than fit are done in several runs."""
+MOST_WORDS = 8192
+"""The most tokens that sets are made of; what is rarer says too little about any neuron to be worth its table."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Words:
-    """The tokens that occur in the fit rows, numbered; all others share the last number."""
+    """The tokens that occur most in the fit rows, numbered; all others share the last number."""
 
     tokens: Int[Tensor, " word"]
     number: Int[Tensor, " vocab"]
@@ -99,7 +101,9 @@ class Words:
 
     @staticmethod
     def of(rows: Int[Tensor, "row pos"], vocab: int, text: TokenText) -> Words:
-        tokens = torch.unique(rows)
+        counts = torch.bincount(rows.flatten(), minlength=vocab)
+        common = counts.argsort(descending=True, stable=True)[:MOST_WORDS]
+        tokens = common[counts[common] > 0].sort().values
         number = torch.full((vocab,), len(tokens))
         number[tokens] = torch.arange(len(tokens))
         cost = torch.tensor([float(literal(text(int(token)))) for token in tokens])

@@ -28,7 +28,7 @@ from pellucid.match.understand.plan import Plan, plan_for
 from pellucid.match.understand.prove import prove, worst_contexts
 from pellucid.match.understand.prune import held, join_levels, prices, prune
 from pellucid.match.understand.spread import spread
-from pellucid.match.understand.student import Reading, Student, new_student
+from pellucid.match.understand.student import PLACES, Reading, Student, new_student
 from pellucid.match.understand.train import kl_of, train
 from pellucid.match.understand.trim import printed
 from pellucid.match.understand.write import write_up
@@ -102,7 +102,7 @@ def test_the_program_of_all_that_a_student_can_say(reach: int, tmp_path: Path, m
     assert len(late) == 4
     assert all(value.fired for value in late)
     assert any(value.values and any(seen.what in value.values for seen in value.seen) for value in late)
-    assert "late_" in listing[Address("QK", 2, 0)].text.split("\n")[1]
+    assert "late_" in listing[Address("QK", 2, 0)].text.split('"""')[0]
 
 
 def test_what_nothing_reads_is_not_printed(model: Model, plan: Plan) -> None:
@@ -254,7 +254,7 @@ def test_names_follow_what_varies_most(model: Model, plan: Plan, rows: torch.Ten
     """A large number times what never varies does nothing, and names nothing."""
     student = new_student(model, plan, torch.randn(40, plan.kinds, generator=torch.Generator().manual_seed(0)))
     student.tensors["L00.values"][1, 0] = 9.0  # at the start of a text, which is one place of 24
-    student.tensors["L00.values"][3, 0] = 3.0
+    student.tensors["L00.values"][1 + PLACES, 0] = 3.0
     student.tensors["L00.neurons"][0, 0] = 1.0
     join_levels(student, torch.ones(40, plan.kinds))
     student = printed(student)
@@ -268,6 +268,6 @@ def test_spread(model: Model, student: Student, rows: torch.Tensor) -> None:
     found = spread(student, rows[:10])
     kinds = Reading(student, rows[:10]).levels[:, :, 0].flatten(0, 1).std(0, unbiased=False)
     torch.testing.assert_close(found.kinds, kinds, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(found.terms[0][3 : 3 + len(kinds)], kinds, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(found.terms[0][1 + PLACES :][: len(kinds)], kinds, atol=1e-5, rtol=1e-4)
     assert [len(each) for each in found.late] == [4]
     assert len(found.terms[1]) == len(student.tensors["L01.values"]) + model.config.n_inner

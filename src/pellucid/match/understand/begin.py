@@ -1,8 +1,10 @@
-"""Where training begins: patterns fitted to the subject's, and values regressed on what its neurons read."""
+"""Where training begins: heads compare what their weights compare, and values guess what neurons and heads read."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float, Float64, Int
@@ -12,16 +14,14 @@ from pellucid.base.progress import track
 from pellucid.exact.model import Model
 from pellucid.match.channels import roots
 from pellucid.match.effect import causal
-from pellucid.match.record import batches
+from pellucid.match.record import batches, record
 from pellucid.match.understand.kinds import varimax
 from pellucid.match.understand.plan import Plan
 from pellucid.match.understand.student import Reading, Student, edits, features, reach
 
 _RIDGE = 1e-4
-_RATE = 1e-2
+_RATE = 5e-3
 _BATCH_TOKENS = 1024
-_SCALE_ROWS = 16
-"""Rows that the mean scale of a norm is taken of."""
 _LEAST = 1e-9
 """The least attention that a pattern is taken to pay, so that its logarithm is finite."""
 
@@ -37,29 +37,106 @@ class Axes:
     write: Float[Tensor, "direction model"]
 
 
-def fit_patterns(student: Student, rows: Rows, steps: int) -> None:
-    """Fit all heads at once by what they know of kinds: the KL from their own patterns on `rows`, by Adam."""
-    model, layers = student.model, range(student.model.config.n_layer)
-    later = ("values", "neurons", "bias", "late", "offers.late", "seeks.query.late", "seeks.key.late")
-    names = [name for name in student.tensors if name.partition(".")[2] not in later]
+def first_sources(student: Student, rows: Rows, steps: int, tokens: int, seed: int) -> None:
+    """Fit `student` layer by layer, each on what the layers before it have become; patterns by `steps` of Adam each.
+
+    Values are fitted on `tokens` of `rows`. What neurons read are the values of their layer; late values are what heads
+    of the next layer look and move by.
+    """
+    model, few = student.model, rows[: max(2, tokens // rows.shape[1])]
+    axes = found_axes(model, few, student.plan, seed)
+    wanted = along(model, few, axes)
+    for layer in track(range(model.config.n_layer), "first sources that understand"):
+        if layer:
+            late = axes[f"L{layer:02d}.LN1"]
+            compare(student, layer, late.write, late.mean, (late.mean - shift(model, f"L{layer:02d}.LN1")) @ late.read)
+        else:
+            compare(student, layer, *by_kinds(student, few))
+        fit_patterns(student, layer, rows, steps)
+        fit_values(student, few, layer, axes, wanted)
+
+
+@torch.no_grad()
+def by_kinds(
+    student: Student, rows: Rows
+) -> tuple[Float[Tensor, "kind model"], Float[Tensor, " model"], Float[Tensor, " kind"]]:
+    """What the heads of the first layer read of each kind and on average, by ridge regression; and the mean levels."""
+    model, kinds = student.model, student.kinds()
+    levels, normed = (torch.cat(pieces) for pieces in zip(*_first_reads(model, rows, kinds), strict=True))
+    middle, mean = levels.mean(0), normed.mean(0)
+    squares = levels.T @ levels / len(levels) - middle[:, None] * middle
+    squares.diagonal().add_(_RIDGE * squares.diagonal().mean())
+    return torch.linalg.solve(squares, levels.T @ (normed - mean) / len(levels)), mean, middle
+
+
+def _first_reads(model: Model, rows: Rows, kinds: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Levels of kinds and what the heads of the first layer read, by batches of tokens."""
+    for ids in batches(rows, model.n_vocab):
+        normed = model.run(ids.to(model.device), ["L00.LN1"])["L00.LN1"]
+        yield kinds[ids.to(model.device)].flatten(0, 1), normed.flatten(0, 1)
+
+
+@torch.no_grad()
+def compare(
+    student: Student,
+    layer: int,
+    write: Float[Tensor, "direction model"],
+    mean: Float[Tensor, " model"],
+    middle: Float[Tensor, " direction"],
+) -> None:
+    """Let heads compare what their weights compare, as products of what queries and keys know, which lie at `middle`.
+
+    What a head reads is taken to be mean + (known − middle) write, and what is known to vary by 1 each way; the best
+    products are then the leading singular ones. What all queries alike seek is offered by the key.
+    """
+    model, config, at, held = student.model, student.model.config, f"L{layer:02d}", student.tensors
+    block, size, rank = f"h.{layer}.attn.c_attn", config.d_head, student.plan.rank
+    scale = config.attention_scale(layer)
+    for head in range(config.n_head):
+        columns = [slice(start + head * size, start + (head + 1) * size) for start in (0, config.n_embd)]
+        query, key = (write @ model.weights[f"{block}.weight"][:, each] for each in columns)
+        always = mean @ model.weights[f"{block}.weight"][:, columns[0]] + model.weights[f"{block}.bias"][columns[0]]
+        left, force, right = torch.linalg.svd(scale * query @ key.T)
+        asked, given = ((side[:, :rank] * force[:rank].sqrt()).T for side in (left, right.T))
+        held[f"{at}.seeks.bias"][head] = -asked @ middle
+        said = {"offers": scale * key @ always, "seeks.query": asked, "seeks.key": given}
+        for name, table in said.items():
+            held[f"{at}.{name}"][head] = 0
+            (held[f"{at}.{name}.late"][head] if layer else held[f"{at}.{name}"][head, ..., 0]).copy_(table)
+
+
+def fit_patterns(student: Student, layer: int, rows: Rows, steps: int) -> None:
+    """Fit where the heads of a layer look: the KL from their own patterns on `rows`, by Adam."""
+    model, at = student.model, f"L{layer:02d}"
+    looks = (f"{at}.curve", f"{at}.primitives", f"{at}.offers", f"{at}.seeks")
+    names = [name for name in student.tensors if name.startswith(looks)]
     for name in names:
         student.tensors[name].requires_grad_()
     optimiser = torch.optim.Adam([student.tensors[name] for name in names], lr=_RATE)
     batch = max(1, _BATCH_TOKENS // rows.shape[1])
-    for step in track(range(steps), "fitting patterns"):
-        at = step * batch % max(1, len(rows) - batch + 1)
-        ids = rows[at : at + batch].to(model.device)
+    for step in range(steps):
+        first = step * batch % max(1, len(rows) - batch + 1)
+        ids = rows[first : first + batch].to(model.device)
         with torch.no_grad():
-            own = model.run(ids, [f"L{layer:02d}.pattern" for layer in layers])
-        reading, loss = Reading(student, ids), torch.zeros((), device=model.device)
-        for layer in layers:
-            said = causal(reading.scores(layer, by_kinds=True))
-            loss = loss + pattern_kl(own[f"L{layer:02d}.pattern"], said) / len(layers)
+            own = model.run(ids, [f"{at}.pattern"])[f"{at}.pattern"]
+            reading = read_before(student, ids, layer)
+        loss = pattern_kl(own, causal(reading.scores(layer)))
         optimiser.param_groups[0]["lr"] = _RATE * 0.1 ** (step / steps)
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         optimiser.step()
     student.tensors = {name: tensor.detach() for name, tensor in student.tensors.items()}
+
+
+def read_before(student: Student, ids: Int[Tensor, "batch pos"], layer: int) -> Reading:
+    """The reading of `ids` by all layers before `layer`, up to the scale of the norm in front of its heads."""
+    reading = Reading(student, ids)
+    if layer:
+        at = f"L{layer:02d}.resid_pre"
+        note = {at: partial(reading.scale, f"L{layer:02d}.LN1")}
+        student.engine.run(ids, (at,), edits=edits(reading, range(layer)) | note)
+        reading.late(layer - 1)
+    return reading
 
 
 def pattern_kl(
@@ -70,78 +147,81 @@ def pattern_kl(
     return divergence
 
 
-def fit_values(student: Student, rows: Rows) -> None:
-    """Let each layer's values be the best guesses of the directions that are read most, layer after layer.
-
-    What neurons read are the values of their layer; late values are what heads of the next layer look and move by.
-    """
+def fit_values(
+    student: Student, rows: Rows, layer: int, axes: dict[str, Axes], wanted: dict[str, Float[Tensor, "row pos _"]]
+) -> None:
+    """Let a layer's values, and its late values, be the best guesses of the directions that are read most."""
     model = student.model
-    axes = found_axes(model, rows, student.plan)
-    wanted = along(model, rows, axes)
-    for layer in track(range(model.config.n_layer), "fitting values"):
-        at, after, block = f"L{layer:02d}", f"L{layer + 1:02d}.LN1", f"h.{layer}.mlp.c_fc"
-        read = axes[f"{at}.LN2"]
-        into = model.weights[f"{block}.weight"]
-        student.tensors[f"{at}.values"] = guesses(student, rows, layer, f"{at}.LN2", read, wanted)
-        student.tensors[f"{at}.neurons"] = read.write @ into
-        student.tensors[f"{at}.bias"] = model.weights[f"{block}.bias"] + read.mean @ into
-        if after in axes:
-            student.tensors[f"{at}.late"] = guesses(student, rows, layer, after, axes[after], wanted)
+    at, after, block = f"L{layer:02d}", f"L{layer + 1:02d}.LN1", f"h.{layer}.mlp.c_fc"
+    read, offset = axes[f"{at}.LN2"], shift(model, f"{at}.LN2")
+    into = model.weights[f"{block}.weight"]
+    always = read.mean + (offset - read.mean) @ read.read @ read.write
+    student.tensors[f"{at}.values"] = guesses(student, rows, layer, f"{at}.LN2", read, wanted)
+    student.tensors[f"{at}.neurons"] = read.write @ into
+    student.tensors[f"{at}.bias"] = model.weights[f"{block}.bias"] + always @ into
+    if after in axes:
+        student.tensors[f"{at}.late"] = guesses(student, rows, layer, after, axes[after], wanted)
 
 
-@torch.no_grad()
-def found_axes(model: Model, rows: Rows, plan: Plan) -> dict[str, Axes]:
-    """The directions that neurons read most, each weighted by the length of what it writes, and those that heads do.
+def shift(model: Model, norm: str) -> Float[Tensor, " model"]:
+    """What a norm adds once it has divided."""
+    return model.weights[f"h.{int(norm[1:3])}.ln_{norm[-1]}.bias"]
 
-    By the name of the norm in front of them.
+
+def found_axes(model: Model, rows: Rows, plan: Plan, seed: int) -> dict[str, Axes]:
+    """The directions behind the norms in front of neurons, and in front of heads, that predictions depend on most.
+
+    By the names of the norms.
     """
-    readers: dict[str, tuple[Tensor, int]] = {}
-    for layer in range(model.config.n_layer):
-        if layer:
-            readers[f"L{layer:02d}.LN1"] = model.weights[f"h.{layer}.attn.c_attn.weight"], plan.late
-        out = model.weights[f"h.{layer}.mlp.c_proj.weight"].norm(dim=1)
-        readers[f"L{layer:02d}.LN2"] = model.weights[f"h.{layer}.mlp.c_fc.weight"] * out, plan.values
-    width = model.config.n_embd
-    total = {name: torch.zeros(width, dtype=torch.float64) for name in readers}
-    outer = {name: torch.zeros(width, width, dtype=torch.float64) for name in readers}
-    for ids in batches(rows, model.n_vocab):
-        for name, x in model.run(ids.to(model.device), list(readers)).items():
-            if name in readers:
-                flat = x.flatten(0, 1).double().cpu()
-                total[name] += flat.sum(0)
-                outer[name] += flat.T @ flat
+    layers = range(model.config.n_layer)
+    counts = {f"L{layer:02d}.LN1": plan.late for layer in layers if layer}
+    counts |= {f"L{layer:02d}.LN2": plan.values for layer in layers}
+    width, names = model.config.n_embd, list(counts)
+    total = {name: torch.zeros(width, dtype=torch.float64) for name in names}
+    outer, slopes = ({name: torch.zeros(width, width, dtype=torch.float64) for name in names} for _ in range(2))
+    for batch in record(model, rows, names, gradients=names, seed=seed):
+        for name in names:
+            flat = batch.values[name].flatten(0, 1).double().cpu()
+            total[name] += flat.sum(0)
+            outer[name] += flat.T @ flat
+            slope = batch.gradients[0][name].flatten(0, 1)
+            slopes[name] += (slope.T @ slope).double().cpu()
     found = {}
-    for name, (into, count) in readers.items():
+    for name, count in counts.items():
         mean = total[name] / rows.numel()
-        found[name] = most_read(mean, outer[name] / rows.numel() - mean[:, None] * mean, into, count)
+        spread = outer[name] / rows.numel() - mean[:, None] * mean
+        found[name] = most_felt(mean, spread, slopes[name] / rows.numel(), count, model)
     return found
 
 
-def most_read(
+def most_felt(
     mean: Float64[Tensor, " model"],
     spread: Float64[Tensor, "model model"],
-    into: Float[Tensor, "model reader"],
+    slopes: Float64[Tensor, "model model"],
     count: int,
+    model: Model,
 ) -> Axes:
-    """The `count` directions that `into` reads most, given mean and covariance: reduced-rank regression.
+    """The `count` directions that matter most, given the covariance of what is read and of the gradients there.
 
-    They are turned by varimax, so that each reader reads few of them.
+    Leaving out a direction costs about half its variance times its Fisher information, which the gradients of sampled
+    predictions give; the best directions are leading eigenvectors. They are turned by varimax, so that each coordinate
+    of the stream is in few of them.
     """
     root, whiten = roots(spread)
-    read = into.double().cpu()
-    best = torch.linalg.eigh(root @ read @ read.T @ root).eigenvectors.flip(1)[:, :count]
-    best = best @ varimax(read.T @ root @ best)
-    return Axes(*(piece.to(into) for piece in (mean, whiten @ best, best.T @ root)))
+    best = torch.linalg.eigh(root @ slopes @ root).eigenvectors.flip(1)[:, :count]
+    half, _ = roots(slopes)
+    best = best @ varimax(half @ root @ best)
+    return Axes(*(piece.to(model.device, model.dtype) for piece in (mean, whiten @ best, best.T @ root)))
 
 
 @torch.no_grad()
 def along(model: Model, rows: Rows, axes: dict[str, Axes]) -> dict[str, Float[Tensor, "row pos direction"]]:
-    """How far the subject's own stream goes along the axes of each norm, everywhere in `rows`."""
+    """How far the subject's own stream goes along the axes of each norm, everywhere in `rows`, but for its shift."""
     found: dict[str, list[Tensor]] = {name: [] for name in axes}
     for ids in batches(rows, model.n_vocab):
         seen = model.run(ids.to(model.device), list(axes))
-        for name, (mean, read) in ((name, (each.mean, each.read)) for name, each in axes.items()):
-            found[name].append((seen[name] - mean) @ read)
+        for name, each in axes.items():
+            found[name].append((seen[name] - shift(model, name)) @ each.read)
     return {name: torch.cat(pieces) for name, pieces in found.items()}
 
 
@@ -151,34 +231,33 @@ def guesses(
 ) -> Float[Tensor, "feature value"]:
     """How values of a layer sum their terms so as to guess what is `wanted` behind a norm, in the program so far.
 
-    What neurons write along an axis stands in the weights, but for the norm's scale, whose mean is taken; the rest is
-    guessed by ridge regression.
+    What neurons write along an axis stands in the weights; the rest is guessed by ridge regression.
     """
-    model, plan = student.model, student.plan
-    fired = reach(layer) if norm.endswith("LN1") else reach(layer)[:-1]
-    writes = [written(model, rows, n, norm) @ axes.read for n in fired]
+    model, plan, late = student.model, student.plan, norm.endswith("LN1")
+    fired = reach(layer) if late else reach(layer)[:-1]
+    writes = [written(model, n, norm) @ axes.read for n in fired]
     size, first = features(plan, model.config.n_head, layer), 0
     squares = torch.zeros(size, size, dtype=torch.float64)
     products = torch.zeros(size, axes.read.shape[1], dtype=torch.float64)
     for ids in batches(rows, model.n_vocab):
         reading = Reading(student, ids.to(model.device))
-        student.engine.run(reading.ids, (f"L{layer:02d}.post",), edits=edits(reading, range(layer + 1)))
+        stream = f"L{layer + 1:02d}.resid_pre" if late else f"L{layer:02d}.resid_mid"
+        want = stream if late else f"L{layer:02d}.post"
+        note = {stream: partial(reading.scale, norm)}
+        student.engine.run(reading.ids, (want,), edits=edits(reading, range(layer + 1)) | note)
         left = wanted[norm][first : first + len(ids)]
         first += len(ids)
         for n, write in zip(fired, writes, strict=True):
-            left = left - reading.fired[n] @ write
-        terms = torch.cat(reading.terms(layer), -1).flatten(0, 1)
+            left = left - reading.fired[n] @ write / reading.scales[norm]
+        terms = (torch.cat(reading.terms(layer), -1) / reading.scales[norm]).flatten(0, 1)
         squares += (terms.T @ terms).double().cpu()
         products += (terms.T @ left.flatten(0, 1)).double().cpu()
-    squares.diagonal().add_(_RIDGE * squares.diagonal().mean())
+    diagonal = squares.diagonal()
+    diagonal.mul_(1 + _RIDGE).add_(1e-6 * _RIDGE * diagonal.mean())
     return torch.cat([torch.linalg.solve(squares, products).to(axes.read), *writes])
 
 
-@torch.no_grad()
-def written(model: Model, rows: Rows, layer: int, norm: str) -> Float[Tensor, "neuron model"]:
-    """What each neuron of a layer writes, behind a `norm` whose scale is its mean over `rows`."""
+def written(model: Model, layer: int, norm: str) -> Float[Tensor, "neuron model"]:
+    """What each neuron of a layer writes, behind a `norm`, before it is divided by its scale."""
     out, gain = model.weights[f"h.{layer}.mlp.c_proj.weight"], f"h.{int(norm[1:3])}.ln_{norm[-1]}.weight"
-    before = f"{norm[:3]}.resid_{'pre' if norm.endswith('1') else 'mid'}"
-    stream = model.run(rows[:_SCALE_ROWS].to(model.device), [before])[before]
-    scale = stream.var(-1, unbiased=False).add(model.config.layer_norm_epsilon).sqrt().mean()
-    return (out - out.mean(1, keepdim=True)) * model.weights[gain] / scale
+    return (out - out.mean(1, keepdim=True)) * model.weights[gain]

@@ -15,6 +15,8 @@ COEFFICIENT = 2
 """What a term costs: its coefficient, and the name of what it multiplies."""
 BEND = 3
 """What a bend of a curve costs: its place as well."""
+RAMP = 4
+"""What a term costs that counts positions up to some place, as a share of it."""
 SEEN = 3
 """What a term costs that a head sees: its share of the head's name as well."""
 REACH = 4
@@ -38,7 +40,12 @@ class Plan:
     @property
     def dense_until(self) -> int:
         """The step at which pruning begins."""
-        return self.steps * 3 // 20
+        return self.steps // 20
+
+    @property
+    def counted_at(self) -> int:
+        """The step, late in pruning, at which it is counted what a program of the student holds."""
+        return self.dense_until + (self.pruned_at - self.dense_until) * 9 // 10
 
     @property
     def pruned_at(self) -> int:
@@ -59,5 +66,5 @@ def plan_for(config: GPT2Config, budget: int, steps: int, fit_tokens: int) -> Pl
             f"{fit_tokens:,} tokens of fit text are too few for sources of {budget:,} numbers; give at least "
             f"{needed:,} tokens (--fit-corpus), or a smaller --size"
         )
-    kinds, values, rank = min(config.n_embd, 128), min(config.n_embd, 64), min(config.d_head, 8)
-    return Plan(kinds=kinds, values=values, late=values, rank=rank, steps=steps, budget=budget)
+    kinds, values, rank = min(config.n_embd, 192), min(config.n_embd, 96), min(config.d_head, 16)
+    return Plan(kinds=kinds, values=values, late=min(config.n_embd, 64), rank=rank, steps=steps, budget=budget)

@@ -19,6 +19,9 @@ from pellucid.match.isolated import pearson
 from pellucid.match.record import Recording, batches, record
 from pellucid.match.understand.student import Reading, Student
 
+STREAM = ("resid_pre", "resid_mid")
+"""Where the scales of norms are taken of."""
+
 Rows = Int[Tensor, "row pos"]
 
 
@@ -49,8 +52,8 @@ def prove(student: Student, rows: Rows, seed: int = 0) -> Proof:
     heads see is taken from the subject's own patterns, since each part is judged alone.
     """
     model, layers = student.model, range(student.model.config.n_layer)
-    names = [f"L{layer:02d}.{name}" for layer in layers for name in ("pattern", "pre", "post")]
-    slopes = [name for name in names if not name.endswith(".pre")]
+    names = [f"L{layer:02d}.{name}" for layer in layers for name in (*STREAM, "pattern", "pre", "post")]
+    slopes = [name for name in names if name.endswith((".pattern", ".post"))]
     sums = [_zeros(student) for _ in layers]
     total = sum(1 for _ in batches(rows, model.n_vocab))
     for batch in track(record(model, rows, names, gradients=slopes, seed=seed), "proving", total):
@@ -82,6 +85,7 @@ def _add(sums: _Sums, reading: Reading, batch: Recording, layer: int) -> None:
     """Add what a batch says about a layer."""
     at, (slopes,) = f"L{layer:02d}", batch.gradients
     own = batch.values[f"{at}.pattern"]
+    _scale(reading, batch, layer)
     said = causal(reading.scores(layer))
     uniform = causal(torch.zeros_like(said))
     reading.saw(layer, own)
@@ -98,6 +102,12 @@ def _add(sums: _Sums, reading: Reading, batch: Recording, layer: int) -> None:
     sums.whole += (uniform - own).abs().sum((0, 2, 3)).double().cpu()
 
 
+def _scale(reading: Reading, batch: Recording, layer: int) -> None:
+    """Note what the norms of a layer divide by."""
+    for which, name in enumerate(STREAM, start=1):
+        reading.scale(f"L{layer:02d}.LN{which}", batch.values[f"L{layer:02d}.{name}"])
+
+
 @torch.no_grad()
 def worst_contexts(student: Student, rows: Rows, chosen: Collection[Address]) -> dict[Address, list[dict[str, Any]]]:
     """The places of `rows` where each of the `chosen` parts and its source differ most, as reports show them.
@@ -107,10 +117,11 @@ def worst_contexts(student: Student, rows: Rows, chosen: Collection[Address]) ->
     model, found = student.model, dict[Address, list[dict[str, Any]]]()
     for layer in range(model.config.n_layer):
         at, pres, saids, heads = f"L{layer:02d}", [], [], []
-        own_names = [f"L{n:02d}.{name}" for n in range(layer + 1) for name in ("pattern", "post")]
+        own_names = [f"L{n:02d}.{name}" for n in range(layer + 1) for name in (*STREAM, "pattern", "post")]
         for batch in record(model, rows, [*own_names, f"{at}.pre"]):
             reading = Reading(student, batch.ids)
             for n in range(layer + 1):
+                _scale(reading, batch, n)
                 reading.saw(n, batch.values[f"L{n:02d}.pattern"])
                 reading.fire(n, batch.values[f"L{n:02d}.post"])
             pres.append(batch.values[f"{at}.pre"])

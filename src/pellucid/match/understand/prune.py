@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.match.levels import clusters
-from pellucid.match.understand.plan import BEND, COEFFICIENT, SEEN
-from pellucid.match.understand.student import PLACES, SHIFTS, Student, features, reach
+from pellucid.match.understand.plan import BEND, COEFFICIENT, RAMP, SEEN
+from pellucid.match.understand.student import PLACES, RAMPS, SHIFTS, Student, features, reach
 
 MOST_LEVELS = 16
 """The most levels that a kind may have."""
@@ -33,6 +33,7 @@ def prices(student: Student) -> dict[str, Tensor]:
             case "values" | "late":
                 found[name] = torch.full((len(tensor), 1), float(COEFFICIENT), device=tensor.device)
                 found[name][slice(*seen_rows(student, int(layer[1:])))] = SEEN
+                found[name][1 + PLACES - len(RAMPS) : 1 + PLACES] = RAMP
             case _ if what and what != "bias":
                 found[name] = tensor.new_tensor(float(COEFFICIENT))
     return {name: price.to(student.tensors[name]).expand_as(student.tensors[name]) for name, price in found.items()}

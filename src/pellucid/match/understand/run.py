@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
 from pellucid.base.address import Address
 from pellucid.explain.evidence import Measurement
 from pellucid.explain.symbols import Symbol
-from pellucid.listing.count import literal
+from pellucid.listing.count import count_program, literal
 from pellucid.listing.emit import write_content
+from pellucid.listing.parse import read_program
 from pellucid.match.forms import token_texts
 from pellucid.match.inventory import statement_state
 from pellucid.match.project import Project
@@ -67,10 +71,31 @@ def understand(project: Project, steps: int, taken: int) -> Understanding:
     whole = project.budget // 100
     budget = int(SYNTAX * (project.budget - taken)) // max(1, whole) * max(1, whole)
     plan = plan_for(model.config, budget, steps, fit.numel())
-    student, kl = train(model, plan, fit, tune, token_numbers(project), project.directory / CHECKPOINT, seed)
+    few = first_tokens(fit, SPREAD_TOKENS)
+
+    def count(found: Student) -> int:
+        return numbers_of(project, texts_of(printed(found), few))
+
+    checkpoint = project.directory / CHECKPOINT
+    student, kl = train(model, plan, fit, tune, token_numbers(project), checkpoint, seed, count)
     student = printed(student)
-    varies = spread(student, first_tokens(fit, SPREAD_TOKENS))
-    return Understanding(student, write_up(student, token_texts(model.tokenizer), varies), kl)
+    return Understanding(student, texts_of(student, few), kl)
+
+
+def texts_of(student: Student, rows: torch.Tensor) -> Printed:
+    """The texts of a `printed` student, whose terms are named by what they do on `rows`."""
+    return write_up(student, token_texts(student.model.tokenizer), spread(student, rows))
+
+
+def numbers_of(project: Project, texts: Printed) -> int:
+    """How many numbers the sources hold that `texts` make of a program."""
+    with TemporaryDirectory(prefix="pellucid-") as name:
+        directory = Path(name)
+        shutil.copytree(project.directory / "program", directory / "program")
+        shutil.copy(project.directory / "parts.toml", directory)
+        say(directory, texts, texts.statements)
+        counted = count_program(read_program(directory))
+    return sum(counted[address] for address in texts.statements)
 
 
 def token_numbers(project: Project) -> torch.Tensor:
@@ -81,9 +106,13 @@ def token_numbers(project: Project) -> torch.Tensor:
 
 def write_understanding(project: Project, found: Understanding, chosen: Collection[Address]) -> None:
     """Let the program say what was found about the `chosen` addresses; what a person wrote stays."""
-    texts = found.texts
+    say(project.directory, found.texts, chosen)
+
+
+def say(directory: Path, texts: Printed, chosen: Collection[Address]) -> None:
+    """Write what `texts` say about the `chosen` addresses into the program in `directory`."""
     write_content(
-        project.directory,
+        directory,
         words=texts.words,
         values={layer: list(values.values()) for layer, values in enumerate(texts.values)},
         statements={address: text for address, text in texts.statements.items() if address in chosen},

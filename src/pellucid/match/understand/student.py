@@ -7,6 +7,10 @@ A neuron's pre-activation is a sum over the values of its layer. *Late* values o
 fire; later layers build on them: heads seek and offer them and see them, and values sum them and what earlier neurons
 fire. Embeddings, OV and OUT stay the subject's own.
 
+What is written to the stream adds up; only the norm in front of a reader divides it. So every value is a sum divided by
+a scale, that of LN2 of its layer, and that of LN1 of the next one for late values; a value that builds on late ones
+takes them as they were before they were divided.
+
 All of it stands in few tensors and is differentiable; masks say which of their numbers are still there. The printed
 program computes the same to 1e-4 of its logits (tested).
 """
@@ -32,8 +36,10 @@ PRIMITIVES = 3
 """Same token, after the same token, first token."""
 SHIFTS = 3
 """The token here, the one before it, and the one before that."""
-PLACES = 2
-"""What a value may know of its position: whether it is the first, and its logarithm."""
+RAMPS = (2, 4, 8, 16, 32, 64)
+"""Positions up to which a value may count."""
+PLACES = 2 + len(RAMPS)
+"""What a value may know of its position: whether it is the first, its logarithm, and how near each of `RAMPS` it is."""
 
 Pairs = Float[Tensor, "batch query key"]
 
@@ -87,7 +93,8 @@ class Student:
 class Reading:
     """A student that reads some rows: kinds are looked up once, and what later layers build on is kept.
 
-    `patterns`, `seen` and `fired` hold by layer where heads looked, what they saw, and what neurons fired.
+    `patterns`, `seen` and `fired` hold by layer where heads looked, what they saw, and what neurons fired; `scales`
+    hold what norms divided by, by their names.
     """
 
     def __init__(self, student: Student, ids: Int[Tensor, "batch pos"]) -> None:
@@ -97,10 +104,11 @@ class Reading:
         self.patterns: dict[int, Tensor] = {}
         self.seen: dict[int, Tensor] = {}
         self.fired: dict[int, Tensor] = {}
-        self._late: dict[int, Tensor] = {}
+        self.scales: dict[str, Tensor] = {}
+        self._carried: dict[int, Tensor] = {}
 
-    def scores(self, layer: int, *, by_kinds: bool = False) -> Float[Tensor, "batch head query key"]:
-        """The pre-softmax scores of all heads of a layer; `by_kinds` leaves out what they know of late values."""
+    def scores(self, layer: int) -> Float[Tensor, "batch head query key"]:
+        """The pre-softmax scores of all heads of a layer."""
         student, at, levels = self.student, f"L{layer:02d}", self.levels
         steps = curves(self.ids.shape[1], bends(student.model.n_ctx), levels.device).to(levels)
         scores = torch.einsum("hn,nqk->hqk", student[f"{at}.curve"], steps)[None]
@@ -108,7 +116,7 @@ class Reading:
         seeks = torch.einsum("bqst,hrts->bhqr", levels, student[f"{at}.seeks.query"])
         seeks = seeks + student[f"{at}.seeks.bias"][None, :, None]
         offers = torch.einsum("bkst,hrts->bhkr", levels, student[f"{at}.seeks.key"])
-        if layer and not by_kinds:
+        if layer:
             late = self.late(layer - 1)
             offered = offered + torch.einsum("bkn,hn->bhk", late, student[f"{at}.offers.late"])
             seeks = seeks + torch.einsum("bqn,hrn->bhqr", late, student[f"{at}.seeks.query.late"])
@@ -130,26 +138,35 @@ class Reading:
         self.fired[layer] = post
         return post
 
+    def scale(self, norm: str, stream: Float[Tensor, "batch pos model"]) -> Float[Tensor, "batch pos model"]:
+        """Note what a norm divides the `stream` in front of it by; `stream` itself is not changed."""
+        epsilon = self.student.model.config.layer_norm_epsilon
+        self.scales[norm] = (stream.var(-1, unbiased=False, keepdim=True) + epsilon).sqrt()
+        return stream
+
     def terms(self, layer: int) -> list[Float[Tensor, "batch pos feature"]]:
         """All that a value of a layer may sum but for what neurons fire, in the order of `features`."""
         batch, length = self.ids.shape
-        at = torch.arange(length, device=self.levels.device).to(self.levels)
-        places = torch.stack([(at == 0).to(at), (at + 1).log()], -1).expand(batch, -1, -1)
+        place = places(length, self.levels.device).to(self.levels).expand(batch, -1, -1)
         ones = self.levels.new_ones(batch, length, 1)
-        seen, late = [self.seen[n] for n in reach(layer)], [self.late(n) for n in reach(layer)[:-1]]
-        return [torch.cat([ones, places, self.levels.flatten(2)], -1), *seen, *late]
+        seen, late = [self.seen[n] for n in reach(layer)], [self.carried(n) for n in reach(layer)[:-1]]
+        return [torch.cat([ones, place, self.levels.flatten(2)], -1), *seen, *late]
 
     def values(self, layer: int) -> Float[Tensor, "batch pos value"]:
         """The named values of a layer that its neurons read."""
         pieces = [*self.terms(layer), *(self.fired[n] for n in reach(layer)[:-1])]
-        return total(pieces, self.student[f"L{layer:02d}.values"])
+        return total(pieces, self.student[f"L{layer:02d}.values"]) / self.scales[f"L{layer:02d}.LN2"]
 
     def late(self, layer: int) -> Float[Tensor, "batch pos late"]:
-        """The named values of a layer that are known once its neurons have fired."""
-        if layer not in self._late:
+        """The named values of a layer that are known once its neurons have fired, as heads of the next know them."""
+        return self.carried(layer) / self.scales[f"L{layer + 1:02d}.LN1"]
+
+    def carried(self, layer: int) -> Float[Tensor, "batch pos late"]:
+        """The late values of a layer before they are divided by a scale."""
+        if layer not in self._carried:
             pieces = [*self.terms(layer), *(self.fired[n] for n in reach(layer))]
-            self._late[layer] = total(pieces, self.student[f"L{layer:02d}.late"])
-        return self._late[layer]
+            self._carried[layer] = total(pieces, self.student[f"L{layer:02d}.late"])
+        return self._carried[layer]
 
     def pre(self, layer: int) -> Float[Tensor, "batch pos neuron"]:
         """The pre-activations of all neurons of a layer."""
@@ -170,6 +187,9 @@ def edits(reading: Reading, layers: Iterable[int]) -> dict[str, Edit]:
     """What puts the scores and pre-activations of a reading in place of the subject's, in `layers`."""
     found: dict[str, Edit] = {}
     for layer in layers:
+        if layer:
+            found[f"L{layer:02d}.resid_pre"] = partial(reading.scale, f"L{layer:02d}.LN1")
+        found[f"L{layer:02d}.resid_mid"] = partial(reading.scale, f"L{layer:02d}.LN2")
         found[f"L{layer:02d}.scores"] = instead(partial(reading.scores, layer))
         found[f"L{layer:02d}.pattern"] = partial(reading.saw, layer)
         found[f"L{layer:02d}.pre"] = instead(partial(reading.pre, layer))
@@ -214,6 +234,12 @@ def curves(length: int, limits: Sequence[int], device: torch.device) -> Float[Te
     at = torch.arange(length, device=device)
     distance = (at[:, None] - at[None, :]).clamp(min=0).float()
     return torch.stack([distance.clamp(max=bend) / bend for bend in limits])
+
+
+def places(length: int, device: torch.device) -> Float[Tensor, "pos place"]:
+    """What values may know of each position."""
+    at = torch.arange(length, device=device).float()
+    return torch.stack([(at == 0).float(), (at + 1).log(), *(at.clamp(max=ramp) / ramp for ramp in RAMPS)], -1)
 
 
 def primitives(ids: Int[Tensor, "batch pos"]) -> Bool[Tensor, "primitive batch query key"]:

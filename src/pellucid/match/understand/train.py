@@ -10,7 +10,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -24,13 +24,15 @@ from pellucid.base.files import atomic_path, sha256_text
 from pellucid.base.progress import track
 from pellucid.exact.model import Model
 from pellucid.match.record import batches
-from pellucid.match.understand.begin import fit_patterns, fit_values, pattern_kl
+from pellucid.match.understand import prune as pruning
+from pellucid.match.understand.begin import first_sources, pattern_kl
 from pellucid.match.understand.kinds import first_kinds
 from pellucid.match.understand.plan import STEP_TOKENS, Plan
 from pellucid.match.understand.prune import join_levels, prices, prune
 from pellucid.match.understand.student import Reading, Student, edits, features, new_student, state
 
-RATE = 1.5e-3
+RATE = 1e-3
+"""Of a student of the size of its budget; it falls with the root of how much larger the student is."""
 BETAS = (0.9, 0.99)
 CLIP = 1.0
 PRUNE_EVERY = 10
@@ -39,8 +41,8 @@ HOLD = 0.1
 JUDGE_EVERY = 0.04
 """How often tune text is consulted in the last phase, as a share of all steps."""
 SAVE_SECONDS = 120.0
-PATTERN_SHARE = 0.06
-"""Steps that patterns are fitted by themselves, as a share of all."""
+PATTERN_SHARE = 0.08
+"""Steps that the patterns of each layer are fitted by themselves, as a share of all."""
 VALUE_TOKENS = 16_000
 ROWS_A_TERM = 4
 """Values are fitted on so many tokens, and on no fewer than so many for each of their terms."""
@@ -61,6 +63,8 @@ class Training:
     rate: float = RATE
     best: tuple[float, dict[str, Tensor]] = (math.inf, {})
     losses: list[float] = field(default_factory=list)
+    spare: float = 1.0
+    """What numbers are worth of the budget by their prices, for each number that a program then holds."""
     good: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     """The last good state since the student was last made smaller: by name the numbers (under ``""``) and moments."""
 
@@ -73,13 +77,17 @@ def train(
     token_numbers: Float[Tensor, " vocab"],
     checkpoint: Path,
     seed: int = 0,
+    count: Callable[[Student], int] | None = None,
 ) -> tuple[Student, float]:
-    """The trained student and its KL on `tune` rows, in nats per token. Goes on from `checkpoint` where that fits."""
+    """The trained student and its KL on `tune` rows, in nats per token. Goes on from `checkpoint` where that fits.
+
+    `count` says how many numbers the program of a student with levels holds; by itself that is known by prices alone.
+    """
     about = sha256_text(repr((plan, model.subject.weights_sha256, fit.shape, int(fit.sum()), seed)))
     training = resume(model, plan, checkpoint, about) or begin(model, plan, fit, seed)
     batch, saved = max(1, STEP_TOKENS // fit.shape[1]), time.monotonic()
     for _ in track(range(training.step, plan.steps), "understanding"):
-        reshape(training, token_numbers)
+        reshape(training, token_numbers, count)
         at = training.step * batch % max(1, len(fit) - batch + 1)
         advance(training, fit[at : at + batch].to(model.device))
         judge(training, tune)
@@ -94,12 +102,12 @@ def train(
 
 
 def begin(model: Model, plan: Plan, fit: Rows, seed: int) -> Training:
-    """A student whose patterns and values are fitted one by one."""
+    """A student whose patterns and values are fitted layer by layer."""
     kinds = first_kinds(model.weights["wte.weight"], fit, plan.kinds)
     student = new_student(model, plan, kinds, seed)
-    fit_patterns(student, fit, max(1, int(PATTERN_SHARE * plan.steps)))
     terms = features(plan, model.config.n_head, model.config.n_layer - 1)
-    fit_values(student, fit[: max(2, max(VALUE_TOKENS, ROWS_A_TERM * terms) // fit.shape[1])])
+    tokens = max(VALUE_TOKENS, ROWS_A_TERM * terms)
+    first_sources(student, fit, max(1, int(PATTERN_SHARE * plan.steps)), tokens, seed)
     return Training(student, optimiser(student))
 
 
@@ -110,7 +118,9 @@ def optimiser(student: Student) -> torch.optim.Adam:
     return torch.optim.Adam(list(student.tensors.values()), lr=RATE, betas=BETAS)
 
 
-def reshape(training: Training, token_numbers: Float[Tensor, " vocab"]) -> None:
+def reshape(
+    training: Training, token_numbers: Float[Tensor, " vocab"], count: Callable[[Student], int] | None = None
+) -> None:
     """Prune, or join levels, where the plan says so for this step."""
     plan, step, student = training.student.plan, training.step, training.student
     if step == plan.levelled_at and student.groups is None:
@@ -120,12 +130,28 @@ def reshape(training: Training, token_numbers: Float[Tensor, " vocab"]) -> None:
         training.losses, training.good = [], {}
     elif plan.dense_until < step <= plan.pruned_at and (step % PRUNE_EVERY == 0 or step == plan.pruned_at):
         with torch.no_grad():
-            price = prices(student)
-            dense = sum(float(price[name].sum()) for name in price)
-            left = 1 - (step - plan.dense_until) / max(1, plan.pruned_at - plan.dense_until)
-            allowed = plan.budget + (max(dense, plan.budget) - plan.budget) * left**3
-            prune(student, squares_of(training), price, token_numbers, allowed)
+            if count and training.spare == 1 and step >= plan.counted_at:
+                training.spare = spare(student, squares_of(training)["kinds"], token_numbers, count)
+            prune(student, squares_of(training), prices(student), token_numbers, allowed(training))
         training.losses, training.good = [], {}  # what pruning costs is no divergence
+
+
+def allowed(training: Training) -> float:
+    """What a student may cost at this step: all of it at first, its budget when pruning ends."""
+    plan, price = training.student.plan, prices(training.student)
+    budget = plan.budget * training.spare
+    dense = max(budget, sum(float(each.sum()) for each in price.values()))
+    left = 1 - (training.step - plan.dense_until) / max(1, plan.pruned_at - plan.dense_until)
+    return budget + (dense - budget) * min(1.0, max(0.0, left)) ** 3
+
+
+def spare(
+    student: Student, squares: Tensor, token_numbers: Float[Tensor, " vocab"], count: Callable[[Student], int]
+) -> float:
+    """What a student costs by its prices, for each number that its program holds once its kinds have levels."""
+    levelled = replace(student, tensors=dict(student.tensors), masks=dict(student.masks))
+    join_levels(levelled, squares)
+    return pruning.held(student, prices(student), token_numbers) / max(1, count(levelled))
 
 
 def squares_of(training: Training) -> dict[str, Tensor]:
@@ -146,7 +172,8 @@ def advance(training: Training, ids: Int[Tensor, "batch pos"]) -> None:
     else:
         if not training.good or training.step % REMEMBER_EVERY == 0:
             remember(training)
-        training.optimiser.param_groups[0]["lr"] = training.rate * schedule(training.step, plan)
+        crowd = 1.0 if student.groups is not None else (plan.budget / allowed(training)) ** 0.5
+        training.optimiser.param_groups[0]["lr"] = training.rate * crowd * schedule(training.step, plan)
         training.optimiser.zero_grad()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(list(student.tensors.values()), CLIP)
@@ -230,7 +257,7 @@ def save(training: Training, path: Path, about: str) -> None:
         held |= {f"adam.{key}.{name}": torch.as_tensor(value) for key, value in moments.items()}
     held |= {f"best.{name}": tensor for name, tensor in training.best[1].items()}
     best, losses = training.best[0], training.losses[-50:]
-    facts = {"step": training.step, "rate": training.rate, "best": best, "losses": losses}
+    facts = {"step": training.step, "rate": training.rate, "best": best, "losses": losses, "spare": training.spare}
     tensors = {name: value.detach().contiguous().cpu() for name, value in held.items()}
     with atomic_path(path) as temporary:
         safetensors.torch.save_file(tensors, temporary, {"about": about, "facts": json.dumps(facts)})
@@ -249,7 +276,7 @@ def resume(model: Model, plan: Plan, path: Path, about: str) -> Training | None:
         return None
     student = Student(model, plan, _below(held, "tensor."), _below(held, "mask."), held.get("groups"))
     training = Training(student, optimiser(student), facts["step"], facts["rate"], losses=facts["losses"])
-    training.best = (facts["best"], _below(held, "best."))
+    training.best, training.spare = (facts["best"], _below(held, "best.")), facts["spare"]
     for name, tensor in student.tensors.items():
         if f"adam.step.{name}" in held:
             training.optimiser.state[tensor] = {

@@ -14,7 +14,7 @@ from torch import Tensor
 from pellucid.base.address import Address
 from pellucid.match.forms import WIDTH, TokenText, docstring, rounded
 from pellucid.match.understand.spread import Spread
-from pellucid.match.understand.student import SHIFTS, Student, bends, reach
+from pellucid.match.understand.student import RAMPS, SHIFTS, Student, bends, reach
 from pellucid.match.words import unique, word, words_page
 
 SHOWN = 3
@@ -91,11 +91,15 @@ def kinds_page(student: Student, kinds: Sequence[str], token_text: TokenText) ->
 
 @dataclass(frozen=True)
 class _Code:
-    """What a value may sum: its code and the words for it; the late value, neuron or head that it asks for."""
+    """What a value may sum: its code and the words for it; the late value, neuron or head that it asks for.
+
+    `carried` is the layer of a late value that is taken as it was before it was divided by a scale.
+    """
 
     code: str
     words: str
     late: str = ""
+    carried: int | None = None
     fired: tuple[int, int] | None = None
     seen: tuple[int, int] | None = None
 
@@ -111,6 +115,7 @@ class _Term:
     code: str
     words: str
     late: str = ""
+    carried: int | None = None
     fired: tuple[int, int] | None = None
     seen: tuple[int, int] | None = None
     spread: float = 1.0
@@ -147,14 +152,20 @@ class _LayerWriter:
     def values(self) -> dict[str, str]:
         """The function of every value that something reads, by its name."""
         found = {}
-        for what, names in (("values", self.value_names), ("late", self.late_names)):
+        norms = f"l{self.layer}_ln2", f"l{self.layer + 1}_ln1"
+        for what, norm, names in (("values", norms[0], self.value_names), ("late", norms[1], self.late_names)):
             for number, name in enumerate(names):
                 if terms := self._value_terms(what, number):
-                    found[name] = self._value(name, terms)
+                    found[name] = self._value(name, norm, terms)
         return found
 
-    def _value(self, name: str, terms: list[_Term]) -> str:
-        summands = [term.text for term in terms if not (term.fired or term.seen)]
+    def _value(self, name: str, norm: str, terms: list[_Term]) -> str:
+        """A sum of what was written, divided by the scale of a norm."""
+        summands = [term.text for term in terms if not (term.fired or term.seen or term.carried is not None)]
+        carried = sorted({term.carried for term in terms if term.carried is not None})
+        for layer in carried:
+            pieces = _signed([term.text for term in terms if term.carried == layer])
+            summands.append(f"l{layer + 1}_ln1 * ({_BREAK.join(pieces)})")
         for layer, head in sorted({term.seen for term in terms if term.seen}):
             seen = [f"({term.weight!r}, {term.code})" for term in terms if term.seen == (layer, head)]
             summands.append(f"seen({layer}, {head}, {f',{_BREAK}'.join(seen)})")
@@ -163,14 +174,18 @@ class _LayerWriter:
             summands.append(f"fired({layer}, {{{f',{_BREAK}'.join(entries)}}})")
         text = " ".join(summands)
         asks = [ask for ask, code in (("here", "here."), ("seen", "seen("), ("fired", "fired(")) if code in text]
+        asks += dict.fromkeys([norm, *(f"l{layer + 1}_ln1" for layer in carried)])
         asks += dict.fromkeys(term.late for term in terms if term.late)
-        return "\n".join(["@value", *_define(name, asks), *docstring([[_rises(terms)]]), *_return(summands)])
+        said = _sum("return (", summands, f") / {norm}")
+        return "\n".join(["@value", *_define(name, asks), *docstring([[_rises(terms)]]), *said])
 
     def _codes(self) -> Iterator[_Code]:
         """What a value of this layer may sum, in the order of `features`, and then what neurons fire."""
         yield _Code("", "")
         yield _Code("(here.position == 0)", "at the start")
         yield _Code("log(here.position + 1)", "later in the text")
+        for ramp in RAMPS:
+            yield _Code(f"minimum(here.position, {ramp}) / {ramp}", f"up to position {ramp}")
         for shift in range(SHIFTS):
             for kind in self.kinds:
                 yield _Code(f"{kind}(here.{_PLACES[shift]})", f"{_WHERE[shift]} {kind}")
@@ -182,8 +197,9 @@ class _LayerWriter:
                     yield _Code(kind, f"{sees} {kind}", seen=(layer, head))
                 for name in late:
                     yield _Code(name, f"{sees} {name}", late=name, seen=(layer, head))
-        for name in (name for layer in reach(self.layer)[:-1] for name in self.late[layer]):
-            yield _Code(name, f"with {name}", late=name)
+        for layer in reach(self.layer)[:-1]:
+            for name in self.late[layer]:
+                yield _Code(name, f"with {name}", late=name, carried=layer)
         for layer in reach(self.layer):
             for neuron in range(self.student.model.config.n_inner):
                 yield _Code("fired", f"as L{layer:02d}.N{neuron:04d} fires", fired=(layer, neuron))
@@ -192,7 +208,7 @@ class _LayerWriter:
         """What a value sums, the largest first; its constant comes last."""
         column = self.student[f"{self.at}.{what}"][:, number].tolist()
         terms = [
-            _Term(weight, code.code, code.words, code.late, code.fired, code.seen, varies)
+            _Term(weight, code.code, code.words, code.late, code.carried, code.fired, code.seen, varies)
             for weight, code, varies in zip(column, self.codes, self.spread.terms[self.layer].tolist(), strict=False)
             if weight
         ]
@@ -356,12 +372,18 @@ def _assignment(name: str, terms: Sequence[_Term]) -> list[str]:
     return _sum(f"{name} = ", [term.text for term in terms])
 
 
-def _sum(start: str, summands: Sequence[str]) -> list[str]:
-    """A statement that is a sum, on as many lines as it needs."""
-    signed = [summands[0], *(f"- {s[1:]}" if s.startswith("-") else f"+ {s}" for s in summands[1:])]
-    pieces = [piece for summand in signed for piece in summand.split(_BREAK)]
-    line = f"    {start}{' '.join(pieces)}"
-    return [line] if len(line) <= WIDTH else [f"    {start}(", *_filled(pieces, 8), "    )"]
+def _signed(summands: Sequence[str]) -> list[str]:
+    """Summands with signs between them."""
+    return [summands[0], *(f"- {s[1:]}" if s.startswith("-") else f"+ {s}" for s in summands[1:])]
+
+
+def _sum(start: str, summands: Sequence[str], end: str = "") -> list[str]:
+    """A statement that is a sum, on as many lines as it needs; where it has an `end`, `start` opens a bracket."""
+    pieces = [piece for summand in _signed(summands) for piece in summand.split(_BREAK)]
+    line = f"    {start}{' '.join(pieces)}{end}"
+    if len(line) <= WIDTH:
+        return [line]
+    return [f"    {start}" if end else f"    {start}(", *_filled(pieces, 8), f"    {end or ')'}"]
 
 
 def _filled(pieces: Sequence[str], indent: int) -> list[str]:
