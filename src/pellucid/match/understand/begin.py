@@ -17,9 +17,13 @@ from pellucid.match.effect import causal
 from pellucid.match.record import batches, record
 from pellucid.match.understand.kinds import varimax
 from pellucid.match.understand.plan import Plan
-from pellucid.match.understand.student import Reading, Student, edits, features, reach
+from pellucid.match.understand.prune import term_prices
+from pellucid.match.understand.sparse import sparse_guesses
+from pellucid.match.understand.student import Reading, Student, edits, reach
 
 _RIDGE = 1e-4
+SPARSE = 4.0
+"""What all values may cost to begin with, in budgets of a whole program."""
 _RATE = 5e-3
 _BATCH_TOKENS = 1024
 _LEAST = 1e-9
@@ -30,11 +34,15 @@ Rows = Int[Tensor, "row pos"]
 
 @dataclass(frozen=True)
 class Axes:
-    """Directions that are read most: x ≈ mean + (x − mean) read write; along each, x has variance 1."""
+    """Directions that matter most: x ≈ mean + (x − mean) read write; along each, x has variance 1.
+
+    `worth` is the Fisher information of predictions about each, in nats per token.
+    """
 
     mean: Float[Tensor, " model"]
     read: Float[Tensor, "model direction"]
     write: Float[Tensor, "direction model"]
+    worth: Float[Tensor, " direction"]
 
 
 def first_sources(student: Student, rows: Rows, steps: int, tokens: int, seed: int) -> None:
@@ -161,6 +169,8 @@ def fit_values(
     student.tensors[f"{at}.bias"] = model.weights[f"{block}.bias"] + always @ into
     if after in axes:
         student.tensors[f"{at}.late"] = guesses(student, rows, layer, after, axes[after], wanted)
+    for name in {f"{at}.values", f"{at}.late"} & {*student.tensors}:
+        student.masks[name] = (student.tensors[name] != 0).to(student.tensors[name])
 
 
 def shift(model: Model, norm: str) -> Float[Tensor, " model"]:
@@ -176,6 +186,7 @@ def found_axes(model: Model, rows: Rows, plan: Plan, seed: int) -> dict[str, Axe
     layers = range(model.config.n_layer)
     counts = {f"L{layer:02d}.LN1": plan.late for layer in layers if layer}
     counts |= {f"L{layer:02d}.LN2": plan.values for layer in layers}
+    readers = {name: _readers(model, name) for name in counts}
     width, names = model.config.n_embd, list(counts)
     total = {name: torch.zeros(width, dtype=torch.float64) for name in names}
     outer, slopes = ({name: torch.zeros(width, width, dtype=torch.float64) for name in names} for _ in range(2))
@@ -190,28 +201,37 @@ def found_axes(model: Model, rows: Rows, plan: Plan, seed: int) -> dict[str, Axe
     for name, count in counts.items():
         mean = total[name] / rows.numel()
         spread = outer[name] / rows.numel() - mean[:, None] * mean
-        found[name] = most_felt(mean, spread, slopes[name] / rows.numel(), count, model)
+        found[name] = most_felt(mean, spread, slopes[name] / rows.numel(), readers[name], count)
     return found
+
+
+def _readers(model: Model, norm: str) -> Float[Tensor, "model reader"]:
+    """What reads behind a norm: the columns of heads, or of neurons, each as long as what it writes."""
+    block = f"h.{int(norm[1:3])}"
+    if norm.endswith("LN1"):
+        return model.weights[f"{block}.attn.c_attn.weight"]
+    reads: Tensor = model.weights[f"{block}.mlp.c_fc.weight"] * model.weights[f"{block}.mlp.c_proj.weight"].norm(dim=1)
+    return reads
 
 
 def most_felt(
     mean: Float64[Tensor, " model"],
     spread: Float64[Tensor, "model model"],
     slopes: Float64[Tensor, "model model"],
+    into: Float[Tensor, "model reader"],
     count: int,
-    model: Model,
 ) -> Axes:
     """The `count` directions that matter most, given the covariance of what is read and of the gradients there.
 
     Leaving out a direction costs about half its variance times its Fisher information, which the gradients of sampled
-    predictions give; the best directions are leading eigenvectors. They are turned by varimax, so that each coordinate
-    of the stream is in few of them.
+    predictions give; the best directions are leading eigenvectors. They are turned by varimax, so that each
+    of those that read `into` themselves reads few of them.
     """
     root, whiten = roots(spread)
     best = torch.linalg.eigh(root @ slopes @ root).eigenvectors.flip(1)[:, :count]
-    half, _ = roots(slopes)
-    best = best @ varimax(half @ root @ best)
-    return Axes(*(piece.to(model.device, model.dtype) for piece in (mean, whiten @ best, best.T @ root)))
+    best = best @ varimax(into.double().cpu().T @ root @ best)
+    worth = ((root @ slopes @ root) @ best * best).sum(0)
+    return Axes(*(piece.to(into) for piece in (mean, whiten @ best, best.T @ root, worth)))
 
 
 @torch.no_grad()
@@ -229,14 +249,11 @@ def along(model: Model, rows: Rows, axes: dict[str, Axes]) -> dict[str, Float[Te
 def guesses(
     student: Student, rows: Rows, layer: int, norm: str, axes: Axes, wanted: dict[str, Tensor]
 ) -> Float[Tensor, "feature value"]:
-    """How values of a layer sum their terms so as to guess what is `wanted` behind a norm, in the program so far.
-
-    What neurons write along an axis stands in the weights; the rest is guessed by ridge regression.
-    """
+    """How values of a layer sum few terms so as to guess what is `wanted` behind a norm, in the program so far."""
     model, plan, late = student.model, student.plan, norm.endswith("LN1")
-    fired = reach(layer) if late else reach(layer)[:-1]
-    writes = [written(model, n, norm) @ axes.read for n in fired]
-    size, first = features(plan, model.config.n_head, layer), 0
+    fired, first = reach(layer) if late else reach(layer)[:-1], 0
+    price = term_prices(student, layer, len(fired))
+    size = len(price)
     squares = torch.zeros(size, size, dtype=torch.float64)
     products = torch.zeros(size, axes.read.shape[1], dtype=torch.float64)
     for ids in batches(rows, model.n_vocab):
@@ -247,17 +264,9 @@ def guesses(
         student.engine.run(reading.ids, (want,), edits=edits(reading, range(layer + 1)) | note)
         left = wanted[norm][first : first + len(ids)]
         first += len(ids)
-        for n, write in zip(fired, writes, strict=True):
-            left = left - reading.fired[n] @ write / reading.scales[norm]
-        terms = (torch.cat(reading.terms(layer), -1) / reading.scales[norm]).flatten(0, 1)
+        pieces = [*reading.terms(layer), *(reading.fired[n] for n in fired)]
+        terms = (torch.cat(pieces, -1) / reading.scales[norm]).flatten(0, 1)
         squares += (terms.T @ terms).double().cpu()
         products += (terms.T @ left.flatten(0, 1)).double().cpu()
-    diagonal = squares.diagonal()
-    diagonal.mul_(1 + _RIDGE).add_(1e-6 * _RIDGE * diagonal.mean())
-    return torch.cat([torch.linalg.solve(squares, products).to(axes.read), *writes])
-
-
-def written(model: Model, layer: int, norm: str) -> Float[Tensor, "neuron model"]:
-    """What each neuron of a layer writes, behind a `norm`, before it is divided by its scale."""
-    out, gain = model.weights[f"h.{layer}.mlp.c_proj.weight"], f"h.{int(norm[1:3])}.ln_{norm[-1]}.weight"
-    return (out - out.mean(1, keepdim=True)) * model.weights[gain]
+    most = SPARSE * plan.budget / (2 * model.config.n_layer - 1)
+    return sparse_guesses(squares, products, axes.worth, price, most)

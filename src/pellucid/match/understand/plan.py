@@ -40,12 +40,12 @@ class Plan:
     @property
     def dense_until(self) -> int:
         """The step at which pruning begins."""
-        return self.steps // 20
+        return self.steps // 10
 
     @property
-    def counted_at(self) -> int:
-        """The step, late in pruning, at which it is counted what a program of the student holds."""
-        return self.dense_until + (self.pruned_at - self.dense_until) * 9 // 10
+    def counted_at(self) -> tuple[int, ...]:
+        """The steps of pruning, in tenths of it, at which it is counted what a program of the student holds."""
+        return tuple(self.dense_until + (self.pruned_at - self.dense_until) * tenths // 10 for tenths in (5, 7, 9))
 
     @property
     def pruned_at(self) -> int:

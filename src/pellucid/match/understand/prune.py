@@ -31,12 +31,21 @@ def prices(student: Student) -> dict[str, Tensor]:
             case "curve":
                 found[name] = tensor.new_tensor(float(BEND))
             case "values" | "late":
-                found[name] = torch.full((len(tensor), 1), float(COEFFICIENT), device=tensor.device)
-                found[name][slice(*seen_rows(student, int(layer[1:])))] = SEEN
-                found[name][1 + PLACES - len(RAMPS) : 1 + PLACES] = RAMP
+                number = int(layer[1:])
+                found[name] = term_prices(student, number, len(reach(number)) - (what == "values"))[:, None]
             case _ if what and what != "bias":
                 found[name] = tensor.new_tensor(float(COEFFICIENT))
     return {name: price.to(student.tensors[name]).expand_as(student.tensors[name]) for name, price in found.items()}
+
+
+def term_prices(student: Student, layer: int, fired: int) -> Float[Tensor, " feature"]:
+    """What each term of a layer's values costs, those over the neurons of `fired` layers included."""
+    config = student.model.config
+    size = features(student.plan, config.n_head, layer) + fired * config.n_inner
+    found = torch.full((size,), float(COEFFICIENT), device=student.model.device)
+    found[slice(*seen_rows(student, layer))] = SEEN
+    found[1 + PLACES - len(RAMPS) : 1 + PLACES] = RAMP
+    return found
 
 
 def seen_rows(student: Student, layer: int) -> tuple[int, int]:

@@ -32,7 +32,6 @@ from pellucid.match.understand.prune import join_levels, prices, prune
 from pellucid.match.understand.student import Reading, Student, edits, features, new_student, state
 
 RATE = 1e-3
-"""Of a student of the size of its budget; it falls with the root of how much larger the student is."""
 BETAS = (0.9, 0.99)
 CLIP = 1.0
 PRUNE_EVERY = 10
@@ -64,7 +63,10 @@ class Training:
     best: tuple[float, dict[str, Tensor]] = (math.inf, {})
     losses: list[float] = field(default_factory=list)
     spare: float = 1.0
-    """What numbers are worth of the budget by their prices, for each number that a program then holds."""
+    """What numbers cost by their prices, for each number that a program then holds; and how often that was counted."""
+    counted: int = 0
+    whole: float = 0.0
+    """What the student cost by its prices when training began."""
     good: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     """The last good state since the student was last made smaller: by name the numbers (under ``""``) and moments."""
 
@@ -84,7 +86,11 @@ def train(
     `count` says how many numbers the program of a student with levels holds; by itself that is known by prices alone.
     """
     about = sha256_text(repr((plan, model.subject.weights_sha256, fit.shape, int(fit.sum()), seed)))
-    training = resume(model, plan, checkpoint, about) or begin(model, plan, fit, seed)
+    training = resume(model, plan, checkpoint, about)
+    if training is None:
+        training = begin(model, plan, fit, seed)
+        training.whole = pruning.held(training.student, prices(training.student), token_numbers)
+        save(training, checkpoint, about)
     batch, saved = max(1, STEP_TOKENS // fit.shape[1]), time.monotonic()
     for _ in track(range(training.step, plan.steps), "understanding"):
         reshape(training, token_numbers, count)
@@ -130,7 +136,8 @@ def reshape(
         training.losses, training.good = [], {}
     elif plan.dense_until < step <= plan.pruned_at and (step % PRUNE_EVERY == 0 or step == plan.pruned_at):
         with torch.no_grad():
-            if count and training.spare == 1 and step >= plan.counted_at:
+            if count and training.counted < sum(step >= at for at in plan.counted_at):
+                training.counted += 1
                 training.spare = spare(student, squares_of(training)["kinds"], token_numbers, count)
             prune(student, squares_of(training), prices(student), token_numbers, allowed(training))
         training.losses, training.good = [], {}  # what pruning costs is no divergence
@@ -138,9 +145,9 @@ def reshape(
 
 def allowed(training: Training) -> float:
     """What a student may cost at this step: all of it at first, its budget when pruning ends."""
-    plan, price = training.student.plan, prices(training.student)
+    plan = training.student.plan
     budget = plan.budget * training.spare
-    dense = max(budget, sum(float(each.sum()) for each in price.values()))
+    dense = max(budget, training.whole)
     left = 1 - (training.step - plan.dense_until) / max(1, plan.pruned_at - plan.dense_until)
     return budget + (dense - budget) * min(1.0, max(0.0, left)) ** 3
 
@@ -172,8 +179,7 @@ def advance(training: Training, ids: Int[Tensor, "batch pos"]) -> None:
     else:
         if not training.good or training.step % REMEMBER_EVERY == 0:
             remember(training)
-        crowd = 1.0 if student.groups is not None else (plan.budget / allowed(training)) ** 0.5
-        training.optimiser.param_groups[0]["lr"] = training.rate * crowd * schedule(training.step, plan)
+        training.optimiser.param_groups[0]["lr"] = training.rate * schedule(training.step, plan)
         training.optimiser.zero_grad()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(list(student.tensors.values()), CLIP)
@@ -257,7 +263,8 @@ def save(training: Training, path: Path, about: str) -> None:
         held |= {f"adam.{key}.{name}": torch.as_tensor(value) for key, value in moments.items()}
     held |= {f"best.{name}": tensor for name, tensor in training.best[1].items()}
     best, losses = training.best[0], training.losses[-50:]
-    facts = {"step": training.step, "rate": training.rate, "best": best, "losses": losses, "spare": training.spare}
+    facts = {"step": training.step, "rate": training.rate, "best": best, "losses": losses}
+    facts |= {"spare": training.spare, "counted": training.counted, "whole": training.whole}
     tensors = {name: value.detach().contiguous().cpu() for name, value in held.items()}
     with atomic_path(path) as temporary:
         safetensors.torch.save_file(tensors, temporary, {"about": about, "facts": json.dumps(facts)})
@@ -276,7 +283,8 @@ def resume(model: Model, plan: Plan, path: Path, about: str) -> Training | None:
         return None
     student = Student(model, plan, _below(held, "tensor."), _below(held, "mask."), held.get("groups"))
     training = Training(student, optimiser(student), facts["step"], facts["rate"], losses=facts["losses"])
-    training.best, training.spare = (facts["best"], _below(held, "best.")), facts["spare"]
+    training.best = (facts["best"], _below(held, "best."))
+    training.spare, training.counted, training.whole = facts["spare"], facts["counted"], facts["whole"]
     for name, tensor in student.tensors.items():
         if f"adam.step.{name}" in held:
             training.optimiser.state[tensor] = {
