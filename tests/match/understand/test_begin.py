@@ -20,16 +20,6 @@ from pellucid.match.understand.train import kl_of, train
 WIDE = Plan(kinds=16, values=16, late=16, rank=8, steps=40, budget=2000)
 
 
-@pytest.fixture(scope="module")
-def model() -> Model:
-    return checkpoints.random_model(5, n_head=2, n_embd=16, n_positions=24, n_inner=12, vocab_size=40)[0]
-
-
-@pytest.fixture(scope="module")
-def rows() -> torch.Tensor:
-    return torch.randint(40, (120, 24), generator=torch.Generator().manual_seed(0))
-
-
 def empty(model: Model, rows: torch.Tensor) -> Student:
     return new_student(model, WIDE, first_kinds(model.weights["wte.weight"], rows, WIDE.kinds))
 

@@ -64,7 +64,8 @@ def plan_for(config: GPT2Config, budget: int, steps: int, fit_tokens: int) -> Pl
     if fit_tokens < needed:
         raise CorpusError(
             f"{fit_tokens:,} tokens of fit text are too few for sources of {budget:,} numbers; give at least "
-            f"{needed:,} tokens (--fit-corpus), or a smaller --size"
+            f"{needed:,} tokens (--fit-corpus) and {-(-needed // STEP_TOKENS):,} steps to read them in, or a smaller "
+            "--size"
         )
     kinds, values, rank = min(config.n_embd, 192), min(config.n_embd, 96), min(config.d_head, 16)
     return Plan(kinds=kinds, values=values, late=min(config.n_embd, 64), rank=rank, steps=steps, budget=budget)
