@@ -28,8 +28,9 @@ def sparse_guesses(
 ) -> Float[Tensor, "term value"]:
     """W that minimises ½ Σ worth ‖T W − V‖² plus what its numbers cost, given TᵀT and TᵀV.
 
-    `most` is about what all its numbers may cost by `price`. By accelerated proximal gradient (FISTA; Beck & Teboulle,
-    SIAM J. Imaging Sci. 2009), in units in which terms have about length one; the price is found on the way.
+    A value that guesses worse than nothing says nothing. `most` is about what all its numbers may cost by `price`. By
+    accelerated proximal gradient (FISTA; Beck & Teboulle, SIAM J. Imaging Sci. 2009), in units in which terms have
+    about length one; the price is found on the way.
     """
     length = (squares.diagonal() + _RARE * squares.diagonal().mean()).sqrt()
     gram = (squares / length / length[:, None]).float()
@@ -50,7 +51,8 @@ def sparse_guesses(
         if step < STEPS and step % ADJUST == ADJUST - 1:
             cost = float((price[:, None].to(gram) * (found != 0)).sum())
             toll *= min(2.0, max(0.5, (cost + 1) / (most + 1))) ** 0.5
-    return (found / length[:, None]).to(price)
+    loss = (found * (gram @ found - 2 * target)).sum(0)
+    return torch.where(loss <= 0, found / length[:, None], 0.0).to(price)
 
 
 def _largest(gram: Float[Tensor, "term term"]) -> float:
