@@ -143,7 +143,6 @@ def read_before(student: Student, ids: Int[Tensor, "batch pos"], layer: int) -> 
         at = f"L{layer:02d}.resid_pre"
         note = {at: partial(reading.scale, f"L{layer:02d}.LN1")}
         student.engine.run(ids, (at,), edits=edits(reading, range(layer)) | note)
-        reading.late(layer - 1)
     return reading
 
 
@@ -228,9 +227,10 @@ def most_felt(
     of those that read `into` themselves reads few of them.
     """
     root, whiten = roots(spread)
-    best = torch.linalg.eigh(root @ slopes @ root).eigenvectors.flip(1)[:, :count]
+    felt = root @ slopes @ root
+    best = torch.linalg.eigh(felt).eigenvectors.flip(1)[:, :count]
     best = best @ varimax(into.double().cpu().T @ root @ best)
-    worth = ((root @ slopes @ root) @ best * best).sum(0)
+    worth = (felt @ best * best).sum(0)
     return Axes(*(piece.to(into) for piece in (mean, whiten @ best, best.T @ root, worth)))
 
 
@@ -257,11 +257,12 @@ def guesses(
     squares = torch.zeros(size, size, dtype=torch.float64)
     products = torch.zeros(size, axes.read.shape[1], dtype=torch.float64)
     for ids in batches(rows, model.n_vocab):
-        reading = Reading(student, ids.to(model.device))
-        stream = f"L{layer + 1:02d}.resid_pre" if late else f"L{layer:02d}.resid_mid"
-        want = stream if late else f"L{layer:02d}.post"
-        note = {stream: partial(reading.scale, norm)}
-        student.engine.run(reading.ids, (want,), edits=edits(reading, range(layer + 1)) | note)
+        ids = ids.to(model.device)
+        if late:
+            reading = read_before(student, ids, layer + 1)
+        else:
+            reading = Reading(student, ids)
+            student.engine.run(ids, (f"L{layer:02d}.post",), edits=edits(reading, range(layer + 1)))
         left = wanted[norm][first : first + len(ids)]
         first += len(ids)
         pieces = [*reading.terms(layer), *(reading.fired[n] for n in fired)]
