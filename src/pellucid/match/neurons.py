@@ -14,7 +14,7 @@ is needed of them are Σg², Σg²z and Σg²z². So all of this works on such m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -43,8 +43,8 @@ WORTH = 0.001
 """Every number must remove this share of the loss that the constant leaves, on *tune*."""
 ENOUGH = 0.95
 """Fewer sets are preferred where they keep this share of what `SETS` sets save."""
-TABLE_BYTES = 3 << 30
-"""The most memory that tables of moments per token may take; more layers than fit are done in several runs."""
+BYTES = 4 << 30
+"""The most memory that tables of moments and what they are made of may take; more layers are done in several runs."""
 MOST_WORDS = 8192
 """The most tokens that sets are made of; what is rarer says too little about any neuron to be worth its table."""
 
@@ -134,18 +134,19 @@ def propose_fires(
     text = token_texts(model.tokenizer)
     words = Words.of(fit, model.n_vocab, text)
     act = ACTIVATION[model.config.activation]
-    each = 4 * 4 * len(words) * model.config.n_inner
-    together = max(1, TABLE_BYTES // each)
+    each = 4 * 4 * len(words) * model.config.n_inner + 2 * 4 * fit.numel() * model.config.n_embd
+    together = max(1, BYTES // each)
     found: dict[Address, FiresProposal] = {}
     for start in range(0, model.config.n_layer, together):
         layers = range(start, min(start + together, model.config.n_layer))
         fits = [LayerFit(layer, act, words, limit) for layer in layers]
+        met = _met(model, fit, layers, words, seed)
         for step in range(3):
-            for moments in _moments(model, fit, layers, words, seed):
+            for moments in _moments(model, met):
                 fits[moments.layer - start].add(step, moments)
             for layer_fit in fits:
                 layer_fit.finish(step)
-        for moments in _moments(model, tune, layers, words, seed + 1):
+        for moments in _moments(model, _met(model, tune, layers, words, seed + 1)):
             fits[moments.layer - start].add(3, moments)
         for layer_fit in fits:
             found |= layer_fit.proposals(text)
@@ -163,16 +164,40 @@ class Moments:
     post: Float[Tensor, "place neuron"]
 
 
-def _moments(
-    model: Model, rows: Int[Tensor, "row pos"], layers: Iterable[int], words: Words, seed: int
-) -> Iterator[Moments]:
+@dataclass(frozen=True)
+class _Met:
+    """What a layer's neurons meet on all rows: what they read, the gradient at what they write, words, by batches.
+
+    That is a quarter of what they are, and they are quickly computed from it.
+    """
+
+    read: list[Float[Tensor, "place model"]]
+    slope: list[Float[Tensor, "place model"]]
+    pairs: list[tuple[Int[Tensor, "batch pos"], Int[Tensor, "batch pos"]]]
+
+
+def _met(model: Model, rows: Int[Tensor, "row pos"], layers: Iterable[int], words: Words, seed: int) -> dict[int, _Met]:
+    """What the neurons of `layers` meet, by layer."""
+    pairs: list[tuple[Tensor, Tensor]] = []
+    found = {layer: _Met([], [], pairs) for layer in layers}
+    into, out = ([f"L{layer:02d}.{name}" for layer in found] for name in ("LN2", "mlp_out"))
+    for batch in record(model, rows, (*into, *out), gradients=out, seed=seed):
+        pairs.append(words.pairs(batch.ids))
+        for layer, met in found.items():
+            met.read.append(batch.values[f"L{layer:02d}.LN2"].flatten(0, 1))
+            met.slope.append(batch.gradients[0][f"L{layer:02d}.mlp_out"].flatten(0, 1))
+    return found
+
+
+def _moments(model: Model, found: Mapping[int, _Met]) -> Iterator[Moments]:
     """Every layer's moments on every batch of rows."""
-    names = [f"L{layer:02d}.post" for layer in layers]
-    for batch in record(model, rows, names, gradients=names, seed=seed):
-        pairs = words.pairs(batch.ids)
-        for layer, name in zip(layers, names, strict=True):
-            weight = batch.gradients[0][name].flatten(0, 1).square() / (2 * rows.numel())
-            yield Moments(layer, *pairs, weight, batch.values[name].flatten(0, 1))
+    act = ACTIVATION[model.config.activation]
+    for layer, met in found.items():
+        into, out = (f"h.{layer}.mlp.{name}" for name in ("c_fc", "c_proj"))
+        weights, places = model.weights, 2 * sum(map(len, met.read))
+        for read, slope, pairs in zip(met.read, met.slope, met.pairs, strict=True):
+            post = act(read @ weights[f"{into}.weight"] + weights[f"{into}.bias"])
+            yield Moments(layer, *pairs, (slope @ weights[f"{out}.weight"].T).square() / places, post)
 
 
 class LayerFit:

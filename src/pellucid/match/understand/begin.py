@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,12 +18,14 @@ from pellucid.match.record import batches, record
 from pellucid.match.understand.kinds import varimax
 from pellucid.match.understand.plan import Plan
 from pellucid.match.understand.prune import term_prices
-from pellucid.match.understand.sparse import sparse_guesses
+from pellucid.match.understand.sparse import lengths, sparse_guesses
 from pellucid.match.understand.student import Reading, Student, edits, reach
 
 _RIDGE = 1e-4
 SPARSE = 4.0
 """What all values may cost to begin with, in budgets of a whole program."""
+MOST_TERMS = 4096
+"""The most terms that values are fitted over; of more, those that promise most."""
 _RATE = 5e-3
 _BATCH_TOKENS = 1024
 _LEAST = 1e-9
@@ -250,24 +252,54 @@ def guesses(
     student: Student, rows: Rows, layer: int, norm: str, axes: Axes, wanted: dict[str, Tensor]
 ) -> Float[Tensor, "feature value"]:
     """How values of a layer sum few terms so as to guess what is `wanted` behind a norm, in the program so far."""
-    model, plan, late = student.model, student.plan, norm.endswith("LN1")
-    fired, first = reach(layer) if late else reach(layer)[:-1], 0
-    price = term_prices(student, layer, len(fired))
-    size = len(price)
-    squares = torch.zeros(size, size, dtype=torch.float64)
-    products = torch.zeros(size, axes.read.shape[1], dtype=torch.float64)
-    for ids in batches(rows, model.n_vocab):
-        ids = ids.to(model.device)
-        if late:
+    price = term_prices(student, layer, len(fired_by(layer, norm)))
+    found = price.new_zeros(len(price), axes.read.shape[1])
+    few = screened(behind(student, rows, layer, norm, wanted[norm]), price, axes.worth)
+    squares, products = found.new_zeros(len(few), len(few)), found.new_zeros(len(few), found.shape[1])
+    for terms, left in behind(student, rows, layer, norm, wanted[norm]):
+        chosen = terms[:, few]
+        squares.addmm_(chosen.T, chosen)
+        products.addmm_(chosen.T, left)
+    most = SPARSE * student.plan.budget / (2 * student.model.config.n_layer - 1)
+    found[few] = sparse_guesses(squares, products, axes.worth, price[few], most)
+    return found
+
+
+def screened(
+    text: Iterable[tuple[Tensor, Tensor]], price: Float[Tensor, " term"], worth: Float[Tensor, " value"]
+) -> Int[Tensor, " few"]:
+    """The `MOST_TERMS` terms that by themselves say most for their price of what is wanted in `text`.
+
+    As in sure independence screening (Fan & Lv, J. R. Stat. Soc. B 2008).
+    """
+    if len(price) <= MOST_TERMS:
+        return torch.arange(len(price), device=price.device)
+    squares, products = torch.zeros_like(price), price.new_zeros(len(price), len(worth))
+    for terms, left in text:
+        squares += terms.square().sum(0)
+        products.addmm_(terms.T, left)
+    gain = (products / lengths(squares)[:, None]).square() @ worth.clamp(min=0) / price
+    return gain.topk(MOST_TERMS).indices.sort().values
+
+
+def behind(
+    student: Student, rows: Rows, layer: int, norm: str, wanted: Float[Tensor, "row pos direction"]
+) -> Iterator[tuple[Float[Tensor, "token term"], Float[Tensor, "token direction"]]]:
+    """What values of a layer may sum, divided as the norm does, and what they should say, by batches of tokens."""
+    first = 0
+    for ids in batches(rows, student.model.n_vocab):
+        ids = ids.to(student.model.device)
+        if norm.endswith("LN1"):
             reading = read_before(student, ids, layer + 1)
         else:
             reading = Reading(student, ids)
             student.engine.run(ids, (f"L{layer:02d}.post",), edits=edits(reading, range(layer + 1)))
-        left = wanted[norm][first : first + len(ids)]
+        pieces = [*reading.terms(layer), *(reading.fired[n] for n in fired_by(layer, norm))]
+        terms = torch.cat(pieces, -1) / reading.scales[norm]
+        yield terms.flatten(0, 1), wanted[first : first + len(ids)].flatten(0, 1)
         first += len(ids)
-        pieces = [*reading.terms(layer), *(reading.fired[n] for n in fired)]
-        terms = (torch.cat(pieces, -1) / reading.scales[norm]).flatten(0, 1)
-        squares += (terms.T @ terms).double().cpu()
-        products += (terms.T @ left.flatten(0, 1)).double().cpu()
-    most = SPARSE * plan.budget / (2 * model.config.n_layer - 1)
-    return sparse_guesses(squares, products, axes.worth, price, most)
+
+
+def fired_by(layer: int, norm: str) -> range:
+    """The layers whose neurons have fired when values of a layer are read behind a norm."""
+    return reach(layer) if norm.endswith("LN1") else reach(layer)[:-1]

@@ -25,7 +25,7 @@ from pellucid.base.progress import track
 from pellucid.exact.model import Model
 from pellucid.match.record import batches
 from pellucid.match.understand import prune as pruning
-from pellucid.match.understand.begin import first_sources, pattern_kl
+from pellucid.match.understand.begin import MOST_TERMS, first_sources, pattern_kl
 from pellucid.match.understand.kinds import first_kinds
 from pellucid.match.understand.plan import STEP_TOKENS, Plan
 from pellucid.match.understand.prune import join_levels, prices, prune
@@ -112,7 +112,7 @@ def begin(model: Model, plan: Plan, fit: Rows, seed: int) -> Training:
     kinds = first_kinds(model.weights["wte.weight"], fit, plan.kinds)
     student = new_student(model, plan, kinds, seed)
     terms = features(plan, model.config.n_head, model.config.n_layer - 1)
-    tokens = max(VALUE_TOKENS, ROWS_A_TERM * terms)
+    tokens = max(VALUE_TOKENS, ROWS_A_TERM * min(terms, MOST_TERMS))
     first_sources(student, fit, max(1, int(PATTERN_SHARE * plan.steps)), tokens, seed)
     return Training(student, optimiser(student))
 
