@@ -3,9 +3,10 @@
     python training/village_sparse.py --out src/pellucid/zoo/village/sparse
 
 The model learns from `zoo:village` (its probabilities on training stories) while ever more of the smallest weights of
-each kind are set to zero for good, as in "Weight-sparse transformers have interpretable circuits" (arXiv 2511.13653),
-but without regrowth. Positions are sines of few periods, LayerNorms have no gain and no bias, and what tokens write is
-apart from what says them. A killed run continues.
+each kind are set to zero, as in "Weight-sparse transformers have interpretable circuits" (arXiv 2511.13653). Rare rules
+go first that way; so in the end some weights grow back where rules are missed, and others go (`regrow`). Positions are
+sines of few periods, LayerNorms have no gain and no bias, and what tokens write is apart from what says them. A killed
+run continues.
 """
 
 from __future__ import annotations
@@ -63,12 +64,24 @@ SHRINK = 0.03
 SURE, CARE = 0.9, 3.0
 """Places where the teacher is at least so sure count so many times: there the rules decide."""
 EVERY = 20
+REGROW_STEPS = 1500
+REGROW_PEAK = 1e-3
+REGROWN = 0.15
+"""How many weights of each kind grow back at first, as a share of `KEPT`."""
+ADDED = 0.02
+"""How many of them stay."""
+REGROW_BATCHES = 64
+"""Batches whose gradients say which weights grow back."""
+REGROW_PRUNED = 0.6
+"""The share of these steps after which no more are there than stay."""
+MISSED = 5.0
+"""Places where the teacher is sure and the model gives its choice less than half count so many times more."""
 TEST_STORIES = 4_000
 LEVELS = 16
 DIGITS = 2
 """Significant digits of every weight of the finished model."""
 KEPT = {"wte": 5_000, "head": 4_600, "qk": 3_000, "vo": 2_400, "fc": 4_000, "proj": 3_600, "bias": 1_300}
-"""How many weights of each kind stay, over all layers together."""
+"""How many weights of each kind stay, over all layers together, before some grow back."""
 
 
 @dataclass(frozen=True)
@@ -171,12 +184,12 @@ def kept(kind: str, whole: int, share: float) -> int:
 
 
 @torch.no_grad()
-def prune(parameters: Parameters, masks: Parameters, share: float) -> None:
-    """Set the smallest weights of each kind to zero, across layers."""
+def prune(parameters: Parameters, masks: Parameters, left: Callable[[str, int], int]) -> None:
+    """Set the smallest weights of each kind to zero, across layers; `left` says how many stay of so many of a kind."""
     for kind in KEPT:
         names = [name for name in parameters if kind_of(name) == kind]
         sizes = torch.cat([(parameters[name] * masks[name]).abs().flatten() for name in names])
-        count = kept(kind, len(sizes), share)
+        count = left(kind, len(sizes))
         if count < len(sizes):
             least = sizes.kthvalue(len(sizes) - count).values
             for name in names:
@@ -184,9 +197,8 @@ def prune(parameters: Parameters, masks: Parameters, share: float) -> None:
 
 
 @torch.no_grad()
-def shrink(parameters: Parameters, masks: Parameters, share: float, rate: float) -> None:
-    """Move all weights towards zero, as an L1 penalty does, until the last has been pruned; masked ones stay zero."""
-    step = SHRINK * rate * (DENSE <= share < PRUNED)
+def shrink(parameters: Parameters, masks: Parameters, step: float) -> None:
+    """Move all weights towards zero by `step`, as an L1 penalty does; masked ones stay zero."""
     for name, value in parameters.items():
         if step and kind_of(name) not in (None, "bias"):
             value.copy_(F.softshrink(value, step))
@@ -210,20 +222,8 @@ def train(given: Options, tokenizer_file: Path, vocabulary: int) -> tuple[Parame
     steps = given.tokens // (BATCH * CONTEXT)
     checkpoint = given.work / "checkpoint.pt"
     parameters = initial_parameters(vocabulary, given.seed)
-    masks = {name: torch.ones_like(value) for name, value in parameters.items()}
-    for name in masks:  # what positions write stays apart from all else that is written
-        if name in ("wte", "head") or name.endswith((".o", ".proj", ".o_bias", ".proj_bias")):
-            masks[name][..., : 2 * len(PERIODS)] = 0
-    told = torch.from_numpy(rows_of(str(tokenizer_file), 0).astype(np.int64)).flatten()
-    never = torch.bincount(told, minlength=vocabulary) == 0
-    for name in ("wte", "head"):  # tokens that no story has
-        masks[name][never] = 0
-    for value in parameters.values():
-        value.requires_grad_()
-    matrices = [value for name, value in parameters.items() if value.dim() > 1]
-    others = [value for name, value in parameters.items() if value.dim() == 1]
-    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=PEAK, betas=(0.9, 0.98), fused=True)
+    masks = possible(parameters, tokenizer_file)
+    optimizer = optimizer_for(parameters)
     start, spent, average = 0, 0.0, 0.0
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
@@ -245,21 +245,13 @@ def train(given: Options, tokenizer_file: Path, vocabulary: int) -> tuple[Parame
         for group in optimizer.param_groups:
             group["lr"] = rate
         with torch.autocast("cpu", torch.bfloat16, enabled=step < 0.95 * steps):
-            with torch.no_grad():
-                target = dense_forward(teacher, batch)
-            logits = forward(parameters, batch)
-        own, said = target.float().log_softmax(-1), logits.float().log_softmax(-1)
-        each = (own.exp() * (own - said)).sum(-1)
-        sure = own.amax(-1) > math.log(SURE)
-        loss = (each * (1 + (CARE - 1) * sure)).mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(list(parameters.values()), 1.0)
-        optimizer.step()
+            kl, weight, _ = told_by(teacher, parameters, batch)
+        descend(optimizer, parameters, (kl * weight).mean())
+        share = step / steps
         if step % EVERY == 0:
-            prune(parameters, masks, step / steps)
-        shrink(parameters, masks, step / steps, rate)
-        average = each.mean().item() if step == 0 else 0.98 * average + 0.02 * each.mean().item()
+            prune(parameters, masks, partial(kept, share=share))
+        shrink(parameters, masks, SHRINK * rate * (DENSE <= share < PRUNED))
+        average = kl.mean().item() if step == 0 else 0.98 * average + 0.02 * kl.mean().item()
         if (step + 1) % 100 == 0:
             left = (time.time() - began) / (step + 1 - start) * (steps - step - 1)
             count = sum(int(mask.sum()) for mask in masks.values())
@@ -277,6 +269,101 @@ def train(given: Options, tokenizer_file: Path, vocabulary: int) -> tuple[Parame
             torch.save(state, checkpoint.with_suffix(".part"))
             checkpoint.with_suffix(".part").replace(checkpoint)
     return {name: value.detach() for name, value in parameters.items()}, spent + time.time() - began, average
+
+
+def possible(parameters: Parameters, tokenizer_file: Path) -> Parameters:
+    """Which weights may be something else than zero."""
+    masks = {name: torch.ones_like(value) for name, value in parameters.items()}
+    for name in masks:  # what positions write stays apart from all else that is written
+        if name in ("wte", "head") or name.endswith((".o", ".proj", ".o_bias", ".proj_bias")):
+            masks[name][..., : 2 * len(PERIODS)] = 0
+    told = torch.from_numpy(rows_of(str(tokenizer_file), 0).astype(np.int64)).flatten()
+    never = torch.bincount(told, minlength=len(parameters["wte"])) == 0
+    for name in ("wte", "head"):  # tokens that no story has
+        masks[name][never] = 0
+    return masks
+
+
+def optimizer_for(parameters: Parameters) -> torch.optim.AdamW:
+    """AdamW with weight decay on matrices only."""
+    for value in parameters.values():
+        value.requires_grad_()
+    matrices = [value for value in parameters.values() if value.dim() > 1]
+    others = [value for value in parameters.values() if value.dim() == 1]
+    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=PEAK, betas=(0.9, 0.98), fused=True)
+
+
+def told_by(teacher: Parameters, parameters: Parameters, batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """At every place: the KL from the teacher, how much it counts, and whether a choice of the teacher's is missed."""
+    with torch.no_grad():
+        target = dense_forward(teacher, batch)
+    own, said = target.float().log_softmax(-1), forward(parameters, batch).float().log_softmax(-1)
+    kl = (own.exp() * (own - said)).sum(-1)
+    best, choice = own.max(-1)
+    sure = best > math.log(SURE)
+    missed = sure & (said.detach().gather(-1, choice[:, None])[:, 0] < math.log(0.5))
+    return kl, 1 + (CARE - 1) * sure, missed
+
+
+def descend(optimizer: torch.optim.Optimizer, parameters: Parameters, loss: Tensor) -> None:
+    """One step of the optimizer."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(list(parameters.values()), 1.0)
+    optimizer.step()
+
+
+# --- regrowth -----------------------------------------------------------------------------------------------------
+
+
+def regrow(given: Options, parameters: Parameters, tokenizer_file: Path) -> tuple[Parameters, float, float]:
+    """Let weights grow back where rules are missed, and others go; also the seconds that took and the KL at its end."""
+    tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    teacher = load_file(given.teacher / "model.safetensors")
+    may = possible(parameters, tokenizer_file)
+    masks = {name: (value != 0).float() if kind_of(name) else may[name] for name, value in parameters.items()}
+    optimizer = optimizer_for(parameters)
+    source = batches(tokenizer_file, given.tokens // (BATCH * CONTEXT))
+    began, average = time.time(), 0.0
+    slopes = {name: torch.zeros_like(value) for name, value in parameters.items()}
+    for step in range(-REGROW_BATCHES, REGROW_STEPS):
+        batch = torch.from_numpy(next(source).astype(np.int64))[:, :-1]
+        with torch.autocast("cpu", torch.bfloat16, enabled=step < 0.9 * REGROW_STEPS):
+            kl, weight, missed = told_by(teacher, parameters, batch)
+        loss = (kl * weight * (1 + (MISSED - 1) * missed)).mean()
+        if step < 0:
+            for name, slope in zip(parameters, torch.autograd.grad(loss, list(parameters.values())), strict=True):
+                slopes[name] += slope
+            continue
+        if step == 0:
+            open_again(parameters, masks, may, slopes)
+        rate = REGROW_PEAK * min(1.0, (step + 1) / 50) * (1 - step / REGROW_STEPS)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        descend(optimizer, parameters, loss)
+        if step % EVERY == 0:
+            more = ADDED + (REGROWN - ADDED) * max(0.0, 1 - step / (REGROW_PRUNED * REGROW_STEPS))
+            prune(parameters, masks, lambda kind, _, more=more: round(KEPT[kind] * (1 + more)))
+        shrink(parameters, masks, SHRINK * rate * (step < REGROW_PRUNED * REGROW_STEPS))
+        average = kl.mean().item() if step == 0 else 0.98 * average + 0.02 * kl.mean().item()
+        if (step + 1) % 100 == 0:
+            count = sum(int(mask.sum()) for mask in masks.values())
+            print(f"regrowth {step + 1}/{REGROW_STEPS}  KL {average:.4f}  weights {count:,}", flush=True)
+        if (step + 1) % 500 == 0:
+            print(json.dumps(score({n: v.detach() for n, v in parameters.items()}, tokenizer)), flush=True)
+    return {name: value.detach() for name, value in parameters.items()}, time.time() - began, average
+
+
+@torch.no_grad()
+def open_again(parameters: Parameters, masks: Parameters, may: Parameters, slopes: Parameters) -> None:
+    """Let those weights of each kind grow that the loss falls fastest with, across layers."""
+    for kind, count in KEPT.items():
+        names = [name for name in parameters if kind_of(name) == kind]
+        pull = torch.cat([(slopes[name].abs() * may[name] * (1 - masks[name])).flatten() for name in names])
+        least = pull.topk(round(REGROWN * count)).values[-1]
+        for name in names:
+            masks[name] += may[name] * (1 - masks[name]) * (slopes[name].abs() >= least)
 
 
 # --- the finished model -------------------------------------------------------------------------------------------
@@ -425,7 +512,7 @@ def write_card(given: Options, parameters: Parameters, tokenizer: Tokenizer, sec
         "left": sum(int((value != 0).sum()) for value in parameters.values()),
         "digits": DIGITS,
         "waves": 2 * len(PERIODS),
-        "tokens": given.tokens,
+        "tokens": given.tokens + (REGROW_BATCHES + REGROW_STEPS) * BATCH * CONTEXT,
         "training_seconds": round(seconds),
         "kl": kl,
         "test_stories": TEST_STORIES,
@@ -459,10 +546,11 @@ def main() -> None:
     given.work.mkdir(parents=True, exist_ok=True)
     tokenizer_file = given.teacher / "tokenizer.json"
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
-    trained, seconds, kl = train(given, tokenizer_file, tokenizer.get_vocab_size())
-    parameters = finished(trained)
+    trained, seconds, _ = train(given, tokenizer_file, tokenizer.get_vocab_size())
+    regrown, more, kl = regrow(given, trained, tokenizer_file)
+    parameters = finished(regrown)
     write_model(given, parameters, tokenizer)
-    write_card(given, parameters, tokenizer, seconds, kl)
+    write_card(given, parameters, tokenizer, seconds + more, kl)
 
 
 if __name__ == "__main__":

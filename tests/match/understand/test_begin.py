@@ -10,6 +10,7 @@ import torch
 
 import checkpoints
 from pellucid.exact.model import Model
+from pellucid.match.understand import begin
 from pellucid.match.understand.begin import along, compare, first_sources, found_axes, shift
 from pellucid.match.understand.kinds import first_kinds
 from pellucid.match.understand.plan import Plan
@@ -92,3 +93,16 @@ def test_a_budget_is_spent_by_what_programs_hold(
     assert len(paid) == 3
     assert 0.8 * 900 < costs(student) <= 900 / share
     assert share == 1 or costs(student) > 1.2 * 900
+
+
+def test_the_most_promising_of_many_terms_are_screened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(begin, "MOST_TERMS", 3)
+    generator = torch.Generator().manual_seed(0)
+    terms = torch.randn(2000, 8, generator=generator) * torch.tensor([1.0, 2.0, 0.1, 1.0, 1.0, 1.0, 1.0, 1.0])
+    wanted = torch.stack([terms[:, 0] / 2 + 10 * terms[:, 2], terms[:, 3] + terms[:, 5] / 3], 1)
+    text = [(terms[:1200], wanted[:1200]), (terms[1200:], wanted[1200:])]
+    price, worth = torch.ones(8), torch.ones(2)
+    assert begin.screened(text, price, worth).tolist() == [0, 2, 3]
+    price[3] = 100.0
+    assert begin.screened(text, price, worth).tolist() == [0, 2, 5]
+    assert {3, 5} <= {*begin.screened(text, torch.ones(8), torch.tensor([0.0, 1.0])).tolist()}

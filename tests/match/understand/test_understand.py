@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,36 @@ def test_divergence_is_undone_and_said(
     training.advance(state, rows[4:8])
     assert len(state.losses) == 2
     assert not capsys.readouterr().err
+
+
+def test_steps_are_in_sizes_of_what_they_move(model: Model, plan: Plan, rows: torch.Tensor) -> None:
+    """A term that is a hundred times as large as another goes a hundred times as far, whatever its neighbours."""
+    state = training.begin(model, plan, rows[:100], 0)
+    values = state.student.tensors["L00.values"]
+    state.student.masks.pop("L00.values", None)
+    with torch.no_grad():
+        values.fill_(0.01)
+        values[3] = 1.0
+        before = values.clone()
+    values.grad = torch.ones_like(values)
+    state.optimiser.param_groups[0]["lr"] = 0.02
+    training.take_step(state)
+    moved = before - values.detach()
+    torch.testing.assert_close(moved[3], torch.full_like(moved[3], 0.02))
+    torch.testing.assert_close(moved[4], torch.full_like(moved[4], 0.0002))
+
+
+def test_a_student_shrinks_by_the_same_share_at_every_step(model: Model, plan: Plan, rows: torch.Tensor) -> None:
+    state = training.begin(model, plan, rows[:100], 0)
+    state.whole = 100.0 * plan.budget
+    paid = []
+    for step in range(plan.dense_until, plan.pruned_at + 1):
+        state.step = step
+        paid.append(training.allowed(state) / plan.budget)
+    assert paid[0] == pytest.approx(training.FIRST_BUDGETS)
+    assert paid[-1] == pytest.approx(1.0)
+    shares = [after / before for before, after in pairwise(paid)]
+    assert max(shares) == pytest.approx(min(shares))
 
 
 def test_what_pruning_costs_is_no_divergence(

@@ -22,7 +22,7 @@ from pellucid.match.understand.sparse import lengths, sparse_guesses
 from pellucid.match.understand.student import Reading, Student, edits, reach
 
 _RIDGE = 1e-4
-SPARSE = 4.0
+SPARSE = 2.0
 """What all values may cost to begin with, in budgets of a whole program."""
 MOST_TERMS = 4096
 """The most terms that values are fitted over; of more, those that promise most."""

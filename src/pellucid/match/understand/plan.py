@@ -40,7 +40,7 @@ class Plan:
     @property
     def dense_until(self) -> int:
         """The step at which pruning begins."""
-        return self.steps // 10
+        return self.steps // 20
 
     @property
     def counted_at(self) -> tuple[int, ...]:
@@ -50,7 +50,7 @@ class Plan:
     @property
     def pruned_at(self) -> int:
         """The step at which the budget is kept."""
-        return self.steps * 3 // 5
+        return self.steps * 13 // 20
 
     @property
     def levelled_at(self) -> int:

@@ -31,15 +31,21 @@ from pellucid.match.understand.plan import STEP_TOKENS, Plan
 from pellucid.match.understand.prune import join_levels, prices, prune
 from pellucid.match.understand.student import Reading, Student, edits, features, new_student, state
 
-RATE = 1e-3
+RATE = 6e-3
+"""How far a step goes, in sizes of what it moves."""
+LEAST_SIZE = 1e-3
+"""What counts as the size of numbers that are smaller."""
 BETAS = (0.9, 0.99)
 CLIP = 1.0
 PRUNE_EVERY = 10
+SURE, CARE = 0.9, 3.0
 HOLD = 0.1
 """How much the KL of heads' patterns from their own counts beside that of predictions."""
 JUDGE_EVERY = 0.04
 """How often tune text is consulted in the last phase, as a share of all steps."""
 SAVE_SECONDS = 120.0
+FIRST_BUDGETS = 8.0
+"""What a student may cost when pruning begins, in budgets of its program."""
 PATTERN_SHARE = 0.08
 """Steps that the patterns of each layer are fitted by themselves, as a share of all."""
 VALUE_TOKENS = 16_000
@@ -144,12 +150,16 @@ def reshape(
 
 
 def allowed(training: Training) -> float:
-    """What a student may cost at this step: all of it at first, its budget when pruning ends."""
+    """What a student may cost at this step: `FIRST_BUDGETS` when pruning begins, one when it ends.
+
+    It falls by the same share at every step in between.
+    """
     plan = training.student.plan
     budget = plan.budget * training.spare
-    dense = max(budget, training.whole)
+    most = max(1.0, min(FIRST_BUDGETS, training.whole / budget))
     left = 1 - (training.step - plan.dense_until) / max(1, plan.pruned_at - plan.dense_until)
-    return budget + (dense - budget) * min(1.0, max(0.0, left)) ** 3
+    share: float = most ** min(1.0, max(0.0, left))
+    return budget * share
 
 
 def spare(
@@ -183,9 +193,31 @@ def advance(training: Training, ids: Int[Tensor, "batch pos"]) -> None:
         training.optimiser.zero_grad()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(list(student.tensors.values()), CLIP)
-        training.optimiser.step()
+        take_step(training)
         training.losses.append(found)
     training.step += 1
+
+
+@torch.no_grad()
+def take_step(training: Training) -> None:
+    """A step of Adam in units of what it moves (as in Adafactor; Shazeer & Stern, ICML 2018, section 8).
+
+    Terms of values are of very different sizes, so each has its own; of other tensors all numbers are alike.
+    """
+    student = training.student
+    before = {name: tensor.clone() for name, tensor in student.tensors.items()}
+    sizes = {name: size(student, name) for name in before}
+    training.optimiser.step()
+    for name, tensor in student.tensors.items():
+        tensor.sub_(before[name]).mul_(sizes[name]).add_(before[name])
+
+
+def size(student: Student, name: str) -> Float[Tensor, "#*shape"]:
+    """The root mean square of what is left of a tensor; of each term, where it holds what values sum."""
+    kept = student[name]
+    within = (1,) if name.partition(".")[2] in ("values", "late") else tuple(range(kept.ndim))
+    count = (kept != 0).sum(within, keepdim=True).clamp(min=1)
+    return (kept.square().sum(within, keepdim=True) / count).sqrt().clamp(min=LEAST_SIZE)
 
 
 def remember(training: Training) -> None:
@@ -207,14 +239,18 @@ def restore(training: Training) -> None:
 
 
 def loss_of(student: Student, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, ""]:
-    """Mean KL of the predictions from the subject's, and `HOLD` times that of the heads' patterns from their own."""
+    """Mean KL of the predictions from the subject's, and `HOLD` times that of the heads' patterns from their own.
+
+    Places where the subject is at least `SURE` of the next token count `CARE` times: there rules decide.
+    """
     names = [f"L{layer:02d}.pattern" for layer in range(student.model.config.n_layer)]
     with torch.no_grad():
         own = student.model.run(ids, ["logits", *names])
     reading = Reading(student, ids)
     said = student.engine.run(ids, ("logits",), edits=edits(reading, range(len(names))))["logits"].log_softmax(-1)
     right = own["logits"].log_softmax(-1)
-    loss = (right.exp() * (right - said)).sum(-1).mean()
+    weight = 1 + (CARE - 1) * (right.amax(-1) > math.log(SURE))
+    loss = (weight * (right.exp() * (right - said)).sum(-1)).sum() / weight.sum()
     for layer, name in enumerate(names):
         loss = loss + HOLD / len(names) * pattern_kl(own[name], reading.patterns[layer])
     return loss
