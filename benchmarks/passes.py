@@ -125,7 +125,7 @@ def passes(root: Path, tokens: int, steps: int) -> Iterator[Pass]:
     yield timed("first sources", lambda: find_sources(project, extras.means, quick=True))
     sources: Sources = held["first sources"]
     yield timed("write sources", lambda: write_sources(project, sources))
-    yield timed("lifted forms", lambda: find_lifted(project, extras.vectors, PROMISED, quick=True))
+    yield timed("lifted forms", lambda: find_lifted(project, extras.vectors, PROMISED["both"], quick=True))
     lifted: LiftedParts = held["lifted forms"]
     yield timed("one trial of linking", lambda: trial(project, sources, lifted))
     yield timed("tuning", lambda: tune_all(project, lifted, steps), STEPS / steps)

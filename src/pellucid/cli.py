@@ -140,6 +140,13 @@ def decompile_command(
         float,
         typer.Option(min=0, metavar="MINUTES", help="Tune the vectors of lifted parts together for so many minutes."),
     ] = 0.0,
+    gate: Annotated[
+        Literal["both", "next"] | None,
+        typer.Option(
+            help="What the full program must get right: next words and 16 words (both), or next words alone.",
+            show_default="both",
+        ),
+    ] = None,
     weightless: Annotated[
         bool | None,
         typer.Option(
@@ -160,7 +167,7 @@ def decompile_command(
                 raise typer.Exit(EXIT_MISSED)
             return
         texts = tuple(corpus or ()), tuple(fit_corpus or ())
-        request = Request(subject, output, *texts, size, quick, seed, raw, trust, understand, tune)
+        request = Request(subject, output, *texts, size, quick, seed, raw, trust, understand, tune, gate)
         project = decompile(request)
         finish(project, json_)
 

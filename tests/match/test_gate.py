@@ -49,3 +49,20 @@ def test_unmeasured_is_not_passed() -> None:
     full = figures(0.0, 0.0)
     full["overall"]["wer_16"] = {"value": None, "low": None, "high": None, "n": 0}
     assert judge(full, Gate(), quick=False)["passed"] is None
+
+
+def test_a_gate_may_ask_for_next_words_alone() -> None:
+    """What both word error rates come to is said beside it."""
+    full = figures(0.5, 0.9)
+    full["overall"]["wer_16"] = full["overall"]["wer_16"] | {"value": 4.0, "high": 5.0}
+    verdict = judge(full, Gate(asks="next"), quick=False)
+    assert (verdict["passed"], verdict["next_word"], verdict["both"]) == (True, True, False)
+    assert verdict["limits"]["wer_16"] is None
+    assert not verdict["reasons"]
+    full["overall"]["wer_next"] = full["overall"]["wer_next"] | {"high": 1.2}
+    assert judge(full, Gate(asks="next"), quick=False)["passed"] is False
+
+
+def test_a_gate_asks_for_something_known() -> None:
+    with pytest.raises(ValueError, match="asks is 'none', expected one of both, next"):
+        Gate(asks="none")

@@ -289,7 +289,7 @@ def test_a_person_may_choose_another_rank_or_none(lifted_copy: Workshop) -> None
     assert listing[HEAD].rank == 3
     assert listing[Address("OV", 0, 1)].form == "mean"
     extras = means.fit_extras(project, quick=True)
-    found = find_lifted(project, extras.vectors, PROMISED, quick=True)
+    found = find_lifted(project, extras.vectors, PROMISED["both"], quick=True)
     assert HEAD in found.forms
     assert not {HEAD, Address("OV", 0, 1)} & liftable(project, found)
     assert Address("OV", 0, 1) not in project.dropped()
@@ -298,7 +298,7 @@ def test_a_person_may_choose_another_rank_or_none(lifted_copy: Workshop) -> None
 def test_what_is_no_longer_linked_is_raw_again(lifted_copy: Workshop) -> None:
     project = pellucid.open(lifted_copy.made)
     extras = means.fit_extras(project, quick=True)
-    lifted = find_lifted(project, extras.vectors, PROMISED, quick=True)
+    lifted = find_lifted(project, extras.vectors, PROMISED["both"], quick=True)
     found = decompile.Candidates(Sources({}, {}, {}, compare([])), lifted)
     decompile.settle(project, found, [str(HEAD), *map(str, SILENT[:2])])
     listing = project.listing()

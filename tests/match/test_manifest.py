@@ -25,6 +25,7 @@ def test_round_trip(tmp_path: Path) -> None:
         ("seed = 0", 'seed = "zero"', "settings.seed is 'zero'"),
         ("seed = 0", "sead = 0", "unknown entry 'sead'"),
         ("format = 1", "format = 9", "format is 9"),
+        ('asks = "both"', 'asks = "all"', "asks is 'all', expected one of both, next"),
         ("[gate]", "[gate", "pellucid.toml"),
         ("[gate]", "[door]", r"\[gate\] is missing"),
     ],

@@ -28,7 +28,7 @@ from pellucid.match.lifted import (
     write_lifted_parts,
 )
 from pellucid.match.linking import PROMISED, link_sources
-from pellucid.match.manifest import MANIFEST, CorpusEntry, Manifest, Settings, SubjectEntry
+from pellucid.match.manifest import MANIFEST, CorpusEntry, Gate, Manifest, Settings, SubjectEntry
 from pellucid.match.means import Extras, fit_extras
 from pellucid.match.partition import PARTS, partition, write_parts
 from pellucid.match.project import Project, belonging
@@ -54,7 +54,8 @@ class Request:
     """What a user asks for; `corpus` and `fit_corpus` are files or folders of text, none for the subject's own.
 
     `understand` is the steps of training for sources over kinds and values, None for as many as last time; `tune` the
-    minutes for which what is lifted is tuned, where it was not before.
+    minutes for which what is lifted is tuned, where it was not before. `gate` is what the gate asks for, `both` word
+    error rates or `next` words alone, None for what it asked for last time.
     """
 
     subject: str
@@ -68,6 +69,7 @@ class Request:
     trust: bool = False
     understand: int | None = None
     tune: float = 0.0
+    gate: str | None = None
 
 
 def decompile(request: Request) -> Project:
@@ -115,7 +117,7 @@ def begin(request: Request, subject: Subject) -> Project:
     """
     if request.fit_corpus and not request.corpus:
         raise ProjectError("--fit-corpus is given without --corpus; name the text to measure on too")
-    steps = request.understand or 0
+    steps, gate = request.understand or 0, Gate()
     directory = request.directory
     corpus = CorpusEntry("", _resolved(request.corpus), _resolved(request.fit_corpus))
     if (directory / MANIFEST).is_file():
@@ -125,6 +127,7 @@ def begin(request: Request, subject: Subject) -> Project:
         same_text = not corpus.paths or (corpus.paths, corpus.fit_paths) == (old.corpus.paths, old.corpus.fit_paths)
         corpus = old.corpus if same_text else corpus
         steps = old.settings.understand if request.understand is None else steps
+        gate = old.gate
     model = Model(subject)
     corpus = with_tokens(corpus, model, quick=request.quick)
     texts = open_texts(corpus, model, request.seed)
@@ -133,7 +136,8 @@ def begin(request: Request, subject: Subject) -> Project:
     manifest = Manifest(
         SubjectEntry(_name(subject), subject.weights_sha256, subject.tokenizer_sha256),
         replace(corpus, origin=texts.heldout.corpus.origin, **hashes),
-        settings=Settings(request.seed, request.size, request.quick, __version__, torch.__version__, steps),
+        replace(gate, asks=request.gate or gate.asks),
+        Settings(request.seed, request.size, request.quick, __version__, torch.__version__, steps),
     )
     directory.mkdir(parents=True, exist_ok=True)
     trust(directory)
@@ -215,7 +219,7 @@ def explain_program(project: Project, extras: Extras, tune: float = 0.0, *, quic
     """
     if wire_program(project, extras, quick=quick):
         return None
-    evidence, state = project.evidence, stage_state(project)
+    evidence, state, promised = project.evidence, stage_state(project), PROMISED[project.manifest.gate.asks]
     text = evidence.finished("sources", state)
     if text is None:
         text = dump(find_sources(project, extras.means, quick=quick))
@@ -225,12 +229,12 @@ def explain_program(project: Project, extras: Extras, tune: float = 0.0, *, quic
     write_sources(project, sources.only(sources.forms.keys() - understood))
     text = evidence.finished("lifted", state)
     if text is None:
-        text = dump_lifted(find_lifted(project, extras.vectors, PROMISED, quick=quick))
+        text = dump_lifted(find_lifted(project, extras.vectors, promised, quick=quick))
         evidence.finish("lifted", state, text)
     lifted = load_lifted(text, extras.vectors)
     standing_sources = sources.only(standing(project, sources))
     losses = {address: sources.losses[address] for address in standing_sources.forms}
-    lifted = before_sources(lifted.only(liftable(project, lifted)), losses, PROMISED)
+    lifted = before_sources(lifted.only(liftable(project, lifted)), losses, promised)
     found = Candidates(standing_sources, lifted)
     found = tune_program(project, found, extras, tune, quick=quick)
     linked = evidence.finished("link", link_state(project))

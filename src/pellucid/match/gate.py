@@ -10,20 +10,25 @@ from pellucid.match.manifest import Gate
 def judge(full: dict[str, dict[str, dict[str, Any]]], gate: Gate, *, quick: bool) -> dict[str, Any]:
     """Whether the figures `full` (`{overall|DOMAIN: {METRIC: {value, low, high, n}}}`) pass `gate`.
 
-    Returns `{passed, next_word, limits, reasons}`. `passed` is about both word error rates, `next_word` about that of
-    next words alone; either is None where something needed was not measured or where fewer contexts were measured than
-    the gate asks for (always so with `quick`) and nothing failed: a wide interval fails only where there were enough of
-    them to narrow it.
+    Returns `{passed, both, next_word, limits, reasons}`. `passed` is about what the gate asks for, `both` about both
+    word error rates, `next_word` about that of next words alone. Each is None where something needed was not measured,
+    or where fewer contexts were measured than the gate asks for (always so with `quick`) and nothing failed: a wide
+    interval fails only where there were enough of them to narrow it. A limit that is not asked for is None.
     """
-    limits = {"wer_next": gate.wer_next, "wer_16": gate.wer_16}
-    findings = {metric: _findings(full, metric, limit, gate) for metric, limit in limits.items()}
-    failed, missing = ([reason for found in findings.values() for reason in found[at]] for at in (0, 1))
+    whole = {"wer_next": gate.wer_next, "wer_16": gate.wer_16}
+    findings = {metric: _findings(full, metric, limit, gate) for metric, limit in whole.items()}
     quickly = ["This was a quick run."] if quick else []
-    missing += quickly
+
+    def reasons(metrics: list[str]) -> tuple[list[str], list[str]]:
+        failed, missing = ([reason for metric in metrics for reason in findings[metric][at]] for at in (0, 1))
+        return failed, missing + quickly
+
+    failed, missing = reasons(list(gate.limits))
     return {
         "passed": _verdict(failed, missing),
-        "next_word": _verdict(findings["wer_next"][0], [*findings["wer_next"][1], *quickly]),
-        "limits": limits | {"domain": gate.domain, "contexts": gate.contexts},
+        "both": _verdict(*reasons(list(whole))),
+        "next_word": _verdict(*reasons(["wer_next"])),
+        "limits": dict.fromkeys(whole) | gate.limits | {"domain": gate.domain, "contexts": gate.contexts},
         "reasons": failed or missing,
     }
 

@@ -109,7 +109,8 @@ def gate_line(report: dict[str, Any]) -> Text:
     if gate["passed"] is None:
         return Text(f"Gate: not decided. {' '.join(gate['reasons'])}", style="yellow")
     if gate["passed"]:
-        return Text("Gate: passed.", style="bold green")
+        of = "." if gate["limits"]["wer_16"] is not None else " by next words alone, all that it asks for here."
+        return Text(f"Gate: passed{of}", style="bold green")
     alone = " For next words alone it passes." if gate.get("next_word") else ""
     return Text(f"Gate: FAILED. {' '.join(gate['reasons'])}{alone}", style="bold red")
 

@@ -63,8 +63,9 @@ function numbersText(numbers) {
 }
 
 function gateState(gate) {
-  if (gate?.passed === true) return { key: "passed", sign: "✓", text: "Gate passed" };
-  if (gate?.passed === false) return { key: "failed", sign: "✕", text: "Gate failed" };
+  const alone = measured(gate?.limits?.wer_16) ? "" : " (next words alone)";
+  if (gate?.passed === true) return { key: "passed", sign: "✓", text: `Gate passed${alone}` };
+  if (gate?.passed === false) return { key: "failed", sign: "✕", text: `Gate failed${alone}` };
   return { key: "unmeasured", sign: "?", text: "Gate unmeasured" };
 }
 
@@ -77,8 +78,8 @@ function gateBadge(gate) {
 function gateText(gate) {
   const limits = gate?.limits ?? {};
   const clauses = [
-    measured(limits.wer_next) && `WER of the next word at most ${limits.wer_next} %`,
-    measured(limits.wer_16) && `of 16 words at most ${limits.wer_16} % (upper 95 % bounds)`,
+    measured(limits.wer_next) && `WER of the next word at most ${limits.wer_next} % (upper 95 % bound)`,
+    measured(limits.wer_16) && `of 16 words at most ${limits.wer_16} % (upper 95 % bound)`,
     measured(limits.domain) && `no domain above ${limits.domain} %`,
     measured(limits.contexts) && `over at least ${count(limits.contexts)} contexts`,
   ].filter(Boolean);
