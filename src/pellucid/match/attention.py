@@ -8,7 +8,7 @@ the one that leaves the smallest KL stays.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor
 from pellucid.base.address import Address
 from pellucid.exact.model import Model
 from pellucid.match.forms import AfterSame, Distance, First, Looks, Offset, SameToken, Term
-from pellucid.match.record import record
+from pellucid.match.record import batches
 
 MOST_TERMS = 6
 SHORTLIST = 3
@@ -77,31 +77,58 @@ def propose_looks(
     """Candidates for every head, fitted on `fit` and scored on `tune` rows."""
     terms = terms_for(fit.shape[1])
     found: dict[Address, LooksProposal] = {}
+    sides = [patterns(model, sampled(rows)) for rows in (fit, tune)]
     for layer in range(model.config.n_layer):
-        samples = [sample(model, rows, layer, terms, seed) for rows in (fit, tune)]
+        samples = [
+            sample(next(side), sampled(rows), terms, seed) for side, rows in zip(sides, (fit, tune), strict=True)
+        ]
         for head in range(model.config.n_head):
             found[Address("QK", layer, head)] = propose(Address("QK", layer, head), terms, *samples)
     return found
 
 
-def sample(model: Model, rows: Int[Tensor, "row pos"], layer: int, terms: Sequence[Term], seed: int) -> Queries:
-    """Queries of `rows`, spread evenly over rows and at random over positions; of the first position there are none."""
+def sampled(rows: Int[Tensor, "row pos"]) -> Int[Tensor, "row pos"]:
+    """As many of `rows` as `PAIRS` allow, with eight queries each."""
+    return rows[: max(1, PAIRS // (rows.shape[1] * 8))]
+
+
+def patterns(model: Model, rows: Int[Tensor, "row pos"]) -> Iterator[Iterator[tuple[Tensor, Tensor]]]:
+    """Layer by layer, the ids and the patterns of all heads, by batches; each layer goes on from the one before it."""
+    streams: list[tuple[Tensor, dict[str, Tensor]]] = [(ids, {}) for ids in batches(rows, model.n_vocab)]
+
+    def run(layer: int) -> Iterator[tuple[Tensor, Tensor]]:
+        pattern, after = f"L{layer:02d}.pattern", f"L{layer:02d}.resid_post"
+        for number, (ids, given) in enumerate(streams):
+            with torch.no_grad():
+                values = model.run(ids, (pattern, after), given)
+            streams[number] = ids, {after: values[after]}
+            yield ids, values[pattern]
+
+    for layer in range(model.config.n_layer):
+        yield run(layer)
+
+
+def sample(
+    text: Iterable[tuple[Tensor, Tensor]], rows: Int[Tensor, "row pos"], terms: Sequence[Term], seed: int
+) -> Queries:
+    """Queries of `rows`, spread evenly over them and at random over positions; of the first position there are none.
+
+    `text` holds the ids and the patterns of a layer, by batches of `rows`.
+    """
     length = rows.shape[1]
-    rows = rows[: max(1, PAIRS // (length * 8))]
     each = max(1, min(length - 1, PAIRS // (length * len(rows))))
     generator = torch.Generator().manual_seed(seed)
     places = torch.stack([1 + torch.randperm(length - 1, generator=generator)[:each] for _ in rows])
-    patterns, features, start = [], [], 0
-    for batch in record(model, rows, [f"L{layer:02d}.pattern"]):
-        here = places[start : start + len(batch.ids)]
+    looked, features, start = [], [], 0
+    for ids, pattern in text:
+        here = places[start : start + len(ids)]
         start += len(here)
         pick = torch.arange(len(here))[:, None]
-        pattern = batch.values[f"L{layer:02d}.pattern"].transpose(1, 2)[pick, here]
-        patterns.append(pattern.flatten(0, 1).transpose(0, 1))
-        said = [term.twin(batch.ids).expand(len(here), -1, -1)[pick, here] for term in terms]
+        looked.append(pattern.transpose(1, 2)[pick, here].flatten(0, 1).transpose(0, 1))
+        said = [term.twin(ids).expand(len(here), -1, -1)[pick, here] for term in terms]
         features.append(torch.stack(said, -1).flatten(0, 1))
     seen = torch.arange(length)[None] <= places.flatten()[:, None]
-    return Queries(seen, torch.cat(features) * seen[..., None], torch.cat(patterns, 1) * seen)
+    return Queries(seen, torch.cat(features) * seen[..., None], torch.cat(looked, 1) * seen)
 
 
 def propose(address: Address, terms: Sequence[Term], fit: Queries, tune: Queries) -> LooksProposal:
