@@ -93,7 +93,8 @@ def test_all_directions_of_a_head_are_its_scores_up_to_what_is_the_same_for_all_
         moments.add(batch)
     form = moments.comparisons(8).form(Address("QK", 0, 1), 8)
     one = torch.cat([batch.values["L00.LN1"], torch.ones(*batch.ids.shape, 1)], 2).double()
-    wanted = one @ bilinear(model, 0, 1) @ one[..., :-1].transpose(1, 2) * model.config.attention_scale(0)
+    asked, offered = bilinear(model, 0, 1)
+    wanted = one @ asked @ offered.T @ one[..., :-1].transpose(1, 2) * model.config.attention_scale(0)
     said = form.twin(batch.values["L00.LN1"], model.config.attention_scale(0)).double()
     error = (said - wanted) * torch.ones_like(wanted).tril()
     error = error - error.sum(2, keepdim=True) / torch.arange(1, error.shape[1] + 1)[:, None]

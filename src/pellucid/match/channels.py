@@ -126,9 +126,9 @@ class Moments:
         moment = self.stream / self.count
         mean = moment[:-1, -1]
         root, whiten = roots(moment[:-1, :-1] - mean[:, None] * mean)
-        half, _ = roots(self.slopes / self.count)
         most = most_rank(config, "IN", config.n_inner) if rank is None else rank
-        best = torch.linalg.svd(root @ weight @ half, full_matrices=False).U[:, :most]
+        read = root @ weight
+        best = torch.linalg.eigh(read @ (self.slopes / self.count) @ read.T).eigenvectors.flip(1)[:, :most]
         return Channels(
             mean.float(), (whiten @ best).float(), (best.T @ root @ weight).float(), (bias + mean @ weight).float()
         )
@@ -139,23 +139,26 @@ class Moments:
         most = most_rank(config, "QK") if rank is None else rank
         found: list[tuple[Tensor, Tensor, Tensor]] = []
         for head in range(config.n_head):
-            compared = bilinear(model, self.layer, head)
+            asked, offered = bilinear(model, self.layer, head)
             left, unleft = roots(self.queries[head] / self.count)
             right, unright = roots(self.keys[head] / self.count)
-            u, s, v = torch.linalg.svd(left @ compared @ right)
-            query, key = unleft @ u[:, :most] * s[:most].sqrt(), unright @ v[:most].T * s[:most].sqrt()
+            (q, small), (k, other) = torch.linalg.qr(left @ asked), torch.linalg.qr(right @ offered)
+            u, s, v = torch.linalg.svd(small @ other.T)
+            query, key = unleft @ (q @ u[:, :most]) * s[:most].sqrt(), unright @ (k @ v[:most].T) * s[:most].sqrt()
             found.append((query[:-1].float(), key.float(), query[-1].float()))
         queries, keys, biases = (torch.stack(part) for part in zip(*found, strict=True))
         return Comparisons(queries, keys, biases)
 
 
-def bilinear(model: Model, layer: int, head: int) -> Float64[Tensor, "model_and_one model"]:
-    """M of a head: its scores before scaling are (x_q, 1)ᵀ M x_k, up to what is the same for all keys."""
+def bilinear(
+    model: Model, layer: int, head: int
+) -> tuple[Float64[Tensor, "model_and_one dim"], Float64[Tensor, "model dim"]]:
+    """A and B of a head: its scores before scaling are (x_q, 1)ᵀ A Bᵀ x_k, up to what is the same for all keys."""
     size, width = model.config.d_head, model.config.n_embd
     weight, bias = (model.weights[f"h.{layer}.attn.c_attn.{name}"].double().cpu() for name in ("weight", "bias"))
     query = slice(head * size, (head + 1) * size)
     key = slice(width + query.start, width + query.stop)
-    return torch.cat([weight[:, query], bias[query][None]]) @ weight[:, key].T
+    return torch.cat([weight[:, query], bias[query][None]]), weight[:, key]
 
 
 def score_slopes(
