@@ -16,10 +16,11 @@ import math
 import platform
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import date
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ SHRINK = 0.03
 SURE, CARE = 0.9, 3.0
 """Places where the teacher is at least so sure count so many times: there the rules decide."""
 EVERY = 20
-REGROW_STEPS = 1500
+REGROW_STEPS = 3000
 REGROW_PEAK = 1e-3
 REGROWN = 0.15
 """How many weights of each kind grow back at first, as a share of `KEPT`."""
@@ -74,7 +75,7 @@ REGROW_BATCHES = 64
 """Batches whose gradients say which weights grow back."""
 REGROW_PRUNED = 0.6
 """The share of these steps after which no more are there than stay."""
-MISSED = 5.0
+MISSED = 12.0
 """Places where the teacher is sure and the model gives its choice less than half count so many times more."""
 TEST_STORIES = 4_000
 LEVELS = 16
@@ -215,60 +216,112 @@ def score(parameters: Parameters, tokenizer: Tokenizer) -> dict[str, float]:
     return {group: round(100 * score.tokens, 1) for group, score in found.items()}
 
 
-def train(given: Options, tokenizer_file: Path, vocabulary: int) -> tuple[Parameters, float, float]:
-    """Train, or go on with training; also says how many seconds it took, and the KL in the end."""
-    tokenizer = Tokenizer.from_file(str(tokenizer_file))
+@dataclass
+class Run:
+    """Training as far as it is: weights, which of them may be something, and what the optimizer remembers."""
+
+    path: Path
+    parameters: Parameters
+    masks: Parameters
+    step: int = 0
+    seconds: float = 0.0
+    average: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Go on from `path` where something is stored."""
+        for value in self.parameters.values():
+            value.requires_grad_()
+        matrices = [value for value in self.parameters.values() if value.dim() > 1]
+        others = [value for value in self.parameters.values() if value.dim() == 1]
+        groups = [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, lr=PEAK, betas=(0.9, 0.98), fused=True)
+        if self.path.exists():
+            state = torch.load(self.path, weights_only=True)
+            with torch.no_grad():
+                for name, value in self.parameters.items():
+                    value.copy_(state["parameters"][name])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.masks, self.step = state["masks"], state["step"]
+            self.seconds, self.average = state.get("seconds", 0.0), state.get("average", 0.0)
+
+    def save(self) -> None:
+        """Store all of it."""
+        state = {name: getattr(self, name) for name in ("parameters", "masks", "step", "seconds", "average")}
+        torch.save(state | {"optimizer": self.optimizer.state_dict()}, self.path.with_suffix(".part"))
+        self.path.with_suffix(".part").replace(self.path)
+
+    def weights(self) -> Parameters:
+        """The weights, without their gradients."""
+        return {name: value.detach() for name, value in self.parameters.items()}
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A phase of training: its steps, the rate at a step, and how many weights of a kind are left after a share of it.
+
+    Weights shrink from one share of the steps to another; until `precise` it runs in bfloat16. Places where a choice
+    of the teacher's is missed count `missed` times.
+    """
+
+    steps: int
+    rate: Callable[[int], float]
+    left: Callable[[str, int, float], int]
+    shrunk: tuple[float, float]
+    precise: float
+    missed: float = 1.0
+
+
+def learn(run: Run, phase: Phase, given: Options, source: Iterator[np.ndarray]) -> None:
+    """Train through a phase, or the rest of it."""
+    tokenizer = Tokenizer.from_file(str(given.teacher / "tokenizer.json"))
     teacher = load_file(given.teacher / "model.safetensors")
-    steps = given.tokens // (BATCH * CONTEXT)
-    checkpoint = given.work / "checkpoint.pt"
-    parameters = initial_parameters(vocabulary, given.seed)
-    masks = possible(parameters, tokenizer_file)
-    optimizer = optimizer_for(parameters)
-    start, spent, average = 0, 0.0, 0.0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        with torch.no_grad():
-            for name, value in parameters.items():
-                value.copy_(state["parameters"][name])
-        masks, start, spent, average = (
-            state["masks"],
-            state["step"],
-            state.get("seconds", 0.0),
-            state.get("average", 0.0),
-        )
-        optimizer.load_state_dict(state["optimizer"])
-    began = time.time()
-    source = batches(tokenizer_file, start)
-    for step in range(start, steps):
-        batch = torch.from_numpy(next(source).astype(np.int64))[:, :-1]
-        rate = learning_rate(step, steps, peak=PEAK, warmup=WARMUP, decay=DECAY)
-        for group in optimizer.param_groups:
+    parameters, masks, began = run.parameters, run.masks, time.time() - run.seconds
+    while run.step < phase.steps:
+        step, share = run.step, run.step / phase.steps
+        rate = phase.rate(step)
+        for group in run.optimizer.param_groups:
             group["lr"] = rate
-        with torch.autocast("cpu", torch.bfloat16, enabled=step < 0.95 * steps):
-            kl, weight, _ = told_by(teacher, parameters, batch)
-        descend(optimizer, parameters, (kl * weight).mean())
-        share = step / steps
+        with torch.autocast("cpu", torch.bfloat16, enabled=share < phase.precise):
+            kl, loss = losses(teacher, parameters, next(source), phase.missed)
+        run.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(list(parameters.values()), 1.0)
+        run.optimizer.step()
         if step % EVERY == 0:
-            prune(parameters, masks, partial(kept, share=share))
-        shrink(parameters, masks, SHRINK * rate * (DENSE <= share < PRUNED))
-        average = kl.mean().item() if step == 0 else 0.98 * average + 0.02 * kl.mean().item()
-        if (step + 1) % 100 == 0:
-            left = (time.time() - began) / (step + 1 - start) * (steps - step - 1)
+            prune(parameters, masks, partial(phase.left, share=share))
+        shrink(parameters, masks, SHRINK * rate * (phase.shrunk[0] <= share < phase.shrunk[1]))
+        run.average = kl if step == 0 else 0.98 * run.average + 0.02 * kl
+        run.step, run.seconds = step + 1, time.time() - began
+        if run.step % 100 == 0:
             count = sum(int(mask.sum()) for mask in masks.values())
-            print(f"step {step + 1}/{steps}  KL {average:.4f}  weights {count:,}  {left:.0f} s left", flush=True)
-        if (step + 1) % 1000 == 0 or step + 1 == steps:
-            print(json.dumps(score({n: v.detach() for n, v in parameters.items()}, tokenizer)), flush=True)
-            state = {
-                "parameters": parameters,
-                "masks": masks,
-                "optimizer": optimizer.state_dict(),
-                "step": step + 1,
-                "seconds": spent + time.time() - began,
-                "average": average,
-            }
-            torch.save(state, checkpoint.with_suffix(".part"))
-            checkpoint.with_suffix(".part").replace(checkpoint)
-    return {name: value.detach() for name, value in parameters.items()}, spent + time.time() - began, average
+            print(f"step {run.step}/{phase.steps}  KL {run.average:.4f}  weights {count:,}", flush=True)
+        if run.step % 500 == 0 or run.step == phase.steps:
+            print(json.dumps(score(run.weights(), tokenizer)), flush=True)
+            run.save()
+
+
+def losses(teacher: Parameters, parameters: Parameters, rows: np.ndarray, missed: float) -> tuple[float, Tensor]:
+    """The mean KL from the teacher, and the mean that training lowers: places where rules decide count more in it."""
+    batch = torch.from_numpy(rows.astype(np.int64))[:, :-1]
+    with torch.no_grad():
+        target = dense_forward(teacher, batch)
+    own, said = target.float().log_softmax(-1), forward(parameters, batch).float().log_softmax(-1)
+    kl = (own.exp() * (own - said)).sum(-1)
+    best, choice = own.max(-1)
+    sure = best > math.log(SURE)
+    wrong = sure & (said.detach().gather(-1, choice[:, None])[:, 0] < math.log(0.5))
+    weight = (1 + (CARE - 1) * sure) * (1 + (missed - 1) * wrong)
+    return kl.mean().item(), (kl * weight).mean()
+
+
+def train(given: Options, tokenizer_file: Path, vocabulary: int) -> Run:
+    """Train while ever more weights are set to zero, or go on with that."""
+    steps = given.tokens // (BATCH * CONTEXT)
+    parameters = initial_parameters(vocabulary, given.seed)
+    run = Run(given.work / "checkpoint.pt", parameters, possible(parameters, tokenizer_file))
+    rate = partial(learning_rate, steps=steps, peak=PEAK, warmup=WARMUP, decay=DECAY)
+    learn(run, Phase(steps, rate, kept, (DENSE, PRUNED), 0.95), given, batches(tokenizer_file, run.step))
+    return run
 
 
 def possible(parameters: Parameters, tokenizer_file: Path) -> Parameters:
@@ -284,86 +337,49 @@ def possible(parameters: Parameters, tokenizer_file: Path) -> Parameters:
     return masks
 
 
-def optimizer_for(parameters: Parameters) -> torch.optim.AdamW:
-    """AdamW with weight decay on matrices only."""
-    for value in parameters.values():
-        value.requires_grad_()
-    matrices = [value for value in parameters.values() if value.dim() > 1]
-    others = [value for value in parameters.values() if value.dim() == 1]
-    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=PEAK, betas=(0.9, 0.98), fused=True)
-
-
-def told_by(teacher: Parameters, parameters: Parameters, batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """At every place: the KL from the teacher, how much it counts, and whether a choice of the teacher's is missed."""
-    with torch.no_grad():
-        target = dense_forward(teacher, batch)
-    own, said = target.float().log_softmax(-1), forward(parameters, batch).float().log_softmax(-1)
-    kl = (own.exp() * (own - said)).sum(-1)
-    best, choice = own.max(-1)
-    sure = best > math.log(SURE)
-    missed = sure & (said.detach().gather(-1, choice[:, None])[:, 0] < math.log(0.5))
-    return kl, 1 + (CARE - 1) * sure, missed
-
-
-def descend(optimizer: torch.optim.Optimizer, parameters: Parameters, loss: Tensor) -> None:
-    """One step of the optimizer."""
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(list(parameters.values()), 1.0)
-    optimizer.step()
-
-
 # --- regrowth -----------------------------------------------------------------------------------------------------
 
 
-def regrow(given: Options, parameters: Parameters, tokenizer_file: Path) -> tuple[Parameters, float, float]:
-    """Let weights grow back where rules are missed, and others go; also the seconds that took and the KL at its end."""
-    tokenizer = Tokenizer.from_file(str(tokenizer_file))
-    teacher = load_file(given.teacher / "model.safetensors")
-    may = possible(parameters, tokenizer_file)
-    masks = {name: (value != 0).float() if kind_of(name) else may[name] for name, value in parameters.items()}
-    optimizer = optimizer_for(parameters)
-    source = batches(tokenizer_file, given.tokens // (BATCH * CONTEXT))
-    began, average = time.time(), 0.0
-    slopes = {name: torch.zeros_like(value) for name, value in parameters.items()}
-    for step in range(-REGROW_BATCHES, REGROW_STEPS):
-        batch = torch.from_numpy(next(source).astype(np.int64))[:, :-1]
-        with torch.autocast("cpu", torch.bfloat16, enabled=step < 0.9 * REGROW_STEPS):
-            kl, weight, missed = told_by(teacher, parameters, batch)
-        loss = (kl * weight * (1 + (MISSED - 1) * missed)).mean()
-        if step < 0:
-            for name, slope in zip(parameters, torch.autograd.grad(loss, list(parameters.values())), strict=True):
-                slopes[name] += slope
-            continue
-        if step == 0:
-            open_again(parameters, masks, may, slopes)
-        rate = REGROW_PEAK * min(1.0, (step + 1) / 50) * (1 - step / REGROW_STEPS)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        descend(optimizer, parameters, loss)
-        if step % EVERY == 0:
-            more = ADDED + (REGROWN - ADDED) * max(0.0, 1 - step / (REGROW_PRUNED * REGROW_STEPS))
-            prune(parameters, masks, lambda kind, _, more=more: round(KEPT[kind] * (1 + more)))
-        shrink(parameters, masks, SHRINK * rate * (step < REGROW_PRUNED * REGROW_STEPS))
-        average = kl.mean().item() if step == 0 else 0.98 * average + 0.02 * kl.mean().item()
-        if (step + 1) % 100 == 0:
-            count = sum(int(mask.sum()) for mask in masks.values())
-            print(f"regrowth {step + 1}/{REGROW_STEPS}  KL {average:.4f}  weights {count:,}", flush=True)
-        if (step + 1) % 500 == 0:
-            print(json.dumps(score({n: v.detach() for n, v in parameters.items()}, tokenizer)), flush=True)
-    return {name: value.detach() for name, value in parameters.items()}, time.time() - began, average
+def regrow(given: Options, trained: Run, tokenizer_file: Path) -> Run:
+    """Let weights grow back where rules are missed, and others go."""
+    may, source = possible(trained.parameters, tokenizer_file), batches(tokenizer_file, trained.step)
+    run = Run(given.work / "regrowth.pt", trained.weights(), trained.masks)
+    if run.step == 0:
+        run.masks = {name: mask * (run.parameters[name] != 0) if kind_of(name) else mask for name, mask in may.items()}
+        open_again(run, may, load_file(given.teacher / "model.safetensors"), islice(source, REGROW_BATCHES))
+    else:
+        source = batches(tokenizer_file, trained.step + REGROW_BATCHES + run.step)
+    phase = Phase(REGROW_STEPS, regrowth_rate, regrown, (0.0, REGROW_PRUNED), 0.9, MISSED)
+    learn(run, phase, given, source)
+    return run
 
 
-@torch.no_grad()
-def open_again(parameters: Parameters, masks: Parameters, may: Parameters, slopes: Parameters) -> None:
-    """Let those weights of each kind grow that the loss falls fastest with, across layers."""
+def regrowth_rate(step: int) -> float:
+    """A short warm-up, then linearly down to nothing."""
+    return REGROW_PEAK * min(1.0, (step + 1) / 50) * (1 - step / REGROW_STEPS)
+
+
+def regrown(kind: str, _: int, share: float) -> int:
+    """How many weights of a kind are left after `share` of the regrowth."""
+    more = ADDED + (REGROWN - ADDED) * max(0.0, 1 - share / REGROW_PRUNED)
+    return round(KEPT[kind] * (1 + more))
+
+
+def open_again(run: Run, may: Parameters, teacher: Parameters, source: Iterable[np.ndarray]) -> None:
+    """Let those weights of each kind grow that the loss falls fastest with on some batches, across layers."""
+    names = list(run.parameters)
+    slopes = {name: torch.zeros_like(value) for name, value in run.parameters.items()}
+    for rows in source:
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = losses(teacher, run.parameters, rows, MISSED)[1]
+        for name, slope in zip(names, torch.autograd.grad(loss, list(run.parameters.values())), strict=True):
+            slopes[name] += slope
+    pull = {name: slopes[name].abs() * may[name] * (1 - run.masks[name]) for name in names}
     for kind, count in KEPT.items():
-        names = [name for name in parameters if kind_of(name) == kind]
-        pull = torch.cat([(slopes[name].abs() * may[name] * (1 - masks[name])).flatten() for name in names])
-        least = pull.topk(round(REGROWN * count)).values[-1]
-        for name in names:
-            masks[name] += may[name] * (1 - masks[name]) * (slopes[name].abs() >= least)
+        own = [name for name in names if kind_of(name) == kind]
+        least = torch.cat([pull[name].flatten() for name in own]).topk(round(REGROWN * count)).values[-1]
+        for name in own:
+            run.masks[name] += (pull[name] >= least.clamp(min=1e-30)).float()
 
 
 # --- the finished model -------------------------------------------------------------------------------------------
@@ -546,11 +562,11 @@ def main() -> None:
     given.work.mkdir(parents=True, exist_ok=True)
     tokenizer_file = given.teacher / "tokenizer.json"
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
-    trained, seconds, _ = train(given, tokenizer_file, tokenizer.get_vocab_size())
-    regrown, more, kl = regrow(given, trained, tokenizer_file)
-    parameters = finished(regrown)
+    trained = train(given, tokenizer_file, tokenizer.get_vocab_size())
+    last = regrow(given, trained, tokenizer_file)
+    parameters = finished(last.weights())
     write_model(given, parameters, tokenizer)
-    write_card(given, parameters, tokenizer, seconds + more, kl)
+    write_card(given, parameters, tokenizer, trained.seconds + last.seconds, last.average)
 
 
 if __name__ == "__main__":
