@@ -11,7 +11,8 @@ import torch
 import checkpoints
 from pellucid.exact.model import Model
 from pellucid.match.understand import begin
-from pellucid.match.understand.begin import along, compare, first_sources, found_axes, shift
+from pellucid.match.understand.axes import along, found_axes, shift
+from pellucid.match.understand.begin import compare, first_sources
 from pellucid.match.understand.kinds import first_kinds
 from pellucid.match.understand.plan import Plan
 from pellucid.match.understand.prune import held, prices
