@@ -7,6 +7,7 @@ import keyword
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from pellucid.base.address import Shape
@@ -80,7 +81,7 @@ class Value:
         """File and line, for messages."""
         return f"{self.file.name}:{self.line}"
 
-    @property
+    @cached_property
     def values(self) -> tuple[str, ...]:
         """The other values that it asks for."""
         return tuple(name for name in self.asks if not is_given(name))

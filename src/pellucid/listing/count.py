@@ -16,7 +16,7 @@ from __future__ import annotations
 import ast
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from types import EllipsisType
@@ -56,6 +56,10 @@ def numbers_lifted(address: Address, statement: Statement, config: GPT2Config) -
     return lifted_numbers(address.kind, config, rank=statement.rank, sharing=max(1, len(statement.neurons)))
 
 
+Named = tuple[str, str]
+"""A value, kind or token: which of these, and its name."""
+
+
 def count_page(page: Page) -> dict[Address, int]:
     """The numbers in every source of a page, by address. A constant neuron holds one; shares are not in it."""
     return _count(page, ())[0]
@@ -70,31 +74,37 @@ def count_values(listing: Listing) -> dict[str, int]:
 def count_shares(listing: Listing) -> dict[Address, int]:
     """What every address holds of the named values and kinds that it uses, each shared equally among its users."""
     uses = list(_uses(listing))
-    held: dict[tuple[str, str], int] = {("value", name): n for name, n in count_values(listing).items()}
+    held: dict[Named, int] = {("value", name): n for name, n in count_values(listing).items()}
     held |= {("kind", name): numbers(kind.node) for name, kind in listing.kinds.items()}
     held |= {("token", name): literal(text) for name, text in (listing.words.tokens if listing.words else {}).items()}
-    of_address = {a: [*_named(listing, values, kinds)] for a, values, kinds in uses}
-    users = Counter(used for all_used in of_address.values() for used in all_used)
-    return {
-        address: math.ceil(sum((Fraction(held[used], users[used]) for used in all_used), Fraction(0)))
-        for address, all_used in of_address.items()
-    }
+    called: dict[frozenset[str], frozenset[str]] = {}
+
+    def named(values: Collection[str], kinds: frozenset[str]) -> Iterator[Named]:
+        """Values and kinds, and the tokens that these kinds call by a name."""
+        if kinds not in called:
+            called[kinds] = frozenset(token for kind in kinds for token in listing.kinds[kind].called)
+        for what, names in (("value", values), ("kind", kinds), ("token", called[kinds])):
+            yield from ((what, name) for name in names)
+
+    users = Counter(used for _, values, kinds in uses for used in named(values, kinds))
+    return {address: _shared(held, users, named(values, kinds)) for address, values, kinds in uses}
 
 
-def _named(listing: Listing, values: Collection[str], kinds: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Values and kinds, and the tokens that these kinds call by a name."""
-    yield from (("value", name) for name in values)
-    yield from (("kind", name) for name in kinds)
-    yield from (("token", name) for name in sorted({token for kind in kinds for token in listing.kinds[kind].called}))
+def _shared(held: Mapping[Named, int], users: Mapping[Named, int], used: Iterable[Named]) -> int:
+    """A share of all that is `used` of what is `held`, each by so many `users` alike, rounded up."""
+    by_users: Counter[int] = Counter()
+    for name in used:
+        by_users[users[name]] += held[name]
+    return math.ceil(sum((Fraction(total, count) for count, total in by_users.items()), Fraction(0)))
 
 
-def _uses(listing: Listing) -> Iterator[tuple[Address, Collection[str], Collection[str]]]:
+def _uses(listing: Listing) -> Iterator[tuple[Address, Collection[str], frozenset[str]]]:
     """Every address that uses named values or kinds, with all that it uses."""
     for page in listing.pages.values():
         defined, imported = definitions(page.tree), imported_kinds(page.tree)
         for address, statement in page.sources():
             values = listing.values_of(statement) if statement.reads else []
-            kinds = {kind for name in values for kind in listing.values[name].kinds}
+            kinds = frozenset[str]().union(*map(listing.kinds_behind, statement.reads))
             if statement.function:
                 kinds |= set(kinds_of(statement.function, defined, imported))
             if statement.wires:

@@ -185,6 +185,16 @@ class Listing:
     def _closures(self) -> dict[str, frozenset[str]]:
         return {}
 
+    def kinds_behind(self, name: str) -> frozenset[str]:
+        """The kinds of tokens that a named value uses, directly or through others."""
+        if name not in self._kinds_behind:
+            self._kinds_behind[name] = frozenset(k for v in self._closure(name) for k in self.values[v].kinds)
+        return self._kinds_behind[name]
+
+    @cached_property
+    def _kinds_behind(self) -> dict[str, frozenset[str]]:
+        return {}
+
     def __getitem__(self, address: Address) -> Statement:
         """The statement that says what `address` runs: its own, one about several neurons, or that of the rest.
 
@@ -296,6 +306,7 @@ def check_listing(listing: Listing) -> None:
     content.check_values((v for page in listing.pages.values() for v in page.values), kinds, listing.config.shape)
     wired = {key: (s.place, s.wires) for key, s in listing.statements.items() if s.wires}
     check_wires(wired, listing.stream, kinds)
+    late = {name for name, value in listing.values.items() if content.is_late(value, listing.values)}
     for statement in listing.statements.values():
         for name in statement.reads:
             value = listing.values.get(name)
@@ -305,7 +316,7 @@ def check_listing(listing: Listing) -> None:
             layer = Address.parse(statement.key).layer
             if value.layer > layer:
                 raise SourceError(f"{statement.place}: {statement.key} reads {name} of a later layer ({value.place})")
-            if value.layer == layer and (statement.asks or content.is_late(value, listing.values)):
+            if value.layer == layer and (statement.asks or name in late):
                 why = "heads may ask for values of earlier layers" if statement.asks else "it asks what they fire"
                 raise SourceError(
                     f"{statement.place}: {statement.key} reads {name}, which is known later ({value.place}): {why}"
@@ -333,22 +344,28 @@ def read_listing(program: Path) -> Listing:
 
 
 def _with_uses(listing: Listing) -> dict[str, Statement]:
-    """The statements of a program with hashes of the values and kinds that they use."""
-    held = {("kind", name): digest(kind.text) for name, kind in listing.kinds.items()}
-    held |= {("value", name): digest(value.text) for name, value in listing.values.items()}
+    """The statements of a program with hashes of the values and kinds that they use, directly or through others."""
+    kinds_held = {name: digest(kind.text) for name, kind in listing.kinds.items()}
+    held: dict[str, str] = {}
+
+    def hashed(name: str) -> str:
+        """A hash of a named value and of all that it uses."""
+        if name not in held and (value := listing.values.get(name)):
+            held[name] = ""  # what reads itself is refused elsewhere
+            under = [*map(hashed, value.values), *(kinds_held.get(kind, "") for kind in sorted({*value.kinds}))]
+            held[name] = digest(" ".join([digest(value.text), *under]))
+        return held.get(name, "")
+
     found = dict(listing.statements)
     for page in listing.pages.values():
         defined, imported = definitions(page.tree), content.imported_kinds(page.tree)
         for key, statement in ((s.key, s) for s in page.statements):
-            values = listing.values_of(statement) if statement.reads else []
-            kinds = {kind for name in values for kind in listing.values[name].kinds}
-            if statement.function:
-                kinds |= set(content.kinds_of(statement.function, defined, imported))
+            kinds = set(content.kinds_of(statement.function, defined, imported)) if statement.function else set()
             if statement.wires:
                 kinds |= set(statement.wires.kinds.values())
-            used = [*(("value", name) for name in values), *(("kind", name) for name in sorted(kinds))]
+            used = [*map(hashed, sorted(statement.reads)), *(kinds_held.get(kind, "") for kind in sorted(kinds))]
             if used:
-                found[key] = replace(statement, uses=digest(" ".join(held.get(entry, "") for entry in used)))
+                found[key] = replace(statement, uses=digest(" ".join(used)))
     return found
 
 
