@@ -39,6 +39,7 @@ BETAS = (0.9, 0.99)
 CLIP = 1.0
 PRUNE_EVERY = 10
 SURE, CARE = 0.9, 3.0
+"""Places where the subject gives a token at least `SURE` count `CARE` times in what training lowers."""
 HOLD = 0.1
 """How much the KL of heads' patterns from their own counts beside that of predictions."""
 JUDGE_EVERY = 0.04
