@@ -188,7 +188,9 @@ class Listing:
     def kinds_behind(self, name: str) -> frozenset[str]:
         """The kinds of tokens that a named value uses, directly or through others."""
         if name not in self._kinds_behind:
-            self._kinds_behind[name] = frozenset(k for v in self._closure(name) for k in self.values[v].kinds)
+            self._kinds_behind[name] = frozenset(
+                kind for value in self._closure(name) if value in self.values for kind in self.values[value].kinds
+            )
         return self._kinds_behind[name]
 
     @cached_property

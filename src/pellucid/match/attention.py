@@ -77,11 +77,9 @@ def propose_looks(
     """Candidates for every head, fitted on `fit` and scored on `tune` rows."""
     terms = terms_for(fit.shape[1])
     found: dict[Address, LooksProposal] = {}
-    sides = [patterns(model, sampled(rows)) for rows in (fit, tune)]
-    for layer in range(model.config.n_layer):
-        samples = [
-            sample(next(side), sampled(rows), terms, seed) for side, rows in zip(sides, (fit, tune), strict=True)
-        ]
+    rows = [sampled(fit), sampled(tune)]
+    for layer, sides in enumerate(zip(*(patterns(model, few) for few in rows), strict=True)):
+        samples = [sample(side, few, terms, seed) for side, few in zip(sides, rows, strict=True)]
         for head in range(model.config.n_head):
             found[Address("QK", layer, head)] = propose(Address("QK", layer, head), terms, *samples)
     return found
