@@ -48,6 +48,8 @@ def test_dear_terms_are_avoided() -> None:
     (even, _), (other, left) = (found(12.0, price, torch.ones(VALUES)) for price in (torch.ones(TERMS), dear))
     said = [weight[: TERMS // 2].abs().sum() for weight in (even, other)]
     assert said[1] < 0.5 * said[0]
+    enough, _ = found(6.0, dear, torch.ones(VALUES))
+    assert enough[TERMS // 2 :].abs().sum() > 3 * enough[: TERMS // 2].abs().sum()
     assert left.max() < 0.3
 
 
