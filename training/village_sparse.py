@@ -4,9 +4,11 @@
 
 The model learns from `zoo:village` (its probabilities on training stories) while ever more of the smallest weights of
 each kind are set to zero, as in "Weight-sparse transformers have interpretable circuits" (arXiv 2511.13653). Rare rules
-go first that way; so in the end some weights grow back where rules are missed, and others go (`regrow`). Positions are
-sines of few periods, LayerNorms have no gain and no bias, and what tokens write is apart from what says them. A killed
-run continues.
+go first that way; so in the end some weights grow back where rules are missed, and others go (`regrow`), while stories
+in which rules are missed come again. Positions are sines of few periods, LayerNorms have no gain and no bias, and what
+tokens write is apart from what says them. A killed run continues.
+
+    python training/village_sparse.py --out DIR --begin MODEL     let a finished model's weights grow back once more
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ import math
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from functools import partial
 from itertools import islice
@@ -73,10 +76,14 @@ ADDED = 0.02
 """How many of them stay."""
 REGROW_BATCHES = 64
 """Batches whose gradients say which weights grow back."""
+SEARCHED = 512
+"""Batches that are searched for missed rules before."""
 REGROW_PRUNED = 0.6
 """The share of these steps after which no more are there than stay."""
-MISSED = 12.0
+MISSED = 6.0
 """Places where the teacher is sure and the model gives its choice less than half count so many times more."""
+AGAIN = 0.5
+"""The largest share of a batch that are rows in which such a place was missed before."""
 TEST_STORIES = 4_000
 LEVELS = 16
 DIGITS = 2
@@ -92,6 +99,7 @@ class Options:
     out: Path
     work: Path
     teacher: Path
+    begin: Path | None
     tokens: int
     seed: int
     threads: int
@@ -101,9 +109,10 @@ def options() -> Options:
     """Read the command line."""
     parser = arguments(__doc__, "village-sparse-train", 13.3e6)
     parser.add_argument("--teacher", type=Path, default=Path("src/pellucid/zoo/village/model"))
+    parser.add_argument("--begin", type=Path, help="a finished model to go on from, in the place of nothing")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    return Options(given.out, given.work, given.teacher, int(given.tokens), given.seed, given.threads)
+    return Options(given.out, given.work, given.teacher, given.begin, int(given.tokens), given.seed, given.threads)
 
 
 def waves() -> Tensor:
@@ -209,6 +218,25 @@ def shrink(parameters: Parameters, masks: Parameters, step: float) -> None:
 # --- training -----------------------------------------------------------------------------------------------------
 
 
+@dataclass
+class Rows:
+    """Rows to train on: `fresh` ones, and for up to a share of `again` some in which a rule was missed before."""
+
+    fresh: Iterator[np.ndarray]
+    again: float = 0.0
+    missed: deque[np.ndarray] = field(default_factory=lambda: deque(maxlen=4096))
+
+    def draw(self) -> np.ndarray:
+        """The next batch; those that were missed longest ago come first."""
+        count = min(len(self.missed), round(self.again * BATCH))
+        return np.stack([*next(self.fresh)[: BATCH - count], *(self.missed.popleft() for _ in range(count))])
+
+    def note(self, rows: np.ndarray, wrong: np.ndarray) -> None:
+        """Keep the rows where something was `wrong` [row]."""
+        if self.again:
+            self.missed.extend(rows[wrong])
+
+
 def score(parameters: Parameters, tokenizer: Tokenizer) -> dict[str, float]:
     """The share of right tokens for each phenomenon on 400 unseen stories."""
     cases = examples(Village().stories("test", 100_000, 400), tokenizer)
@@ -271,18 +299,19 @@ class Phase:
     missed: float = 1.0
 
 
-def learn(run: Run, phase: Phase, given: Options, source: Iterator[np.ndarray]) -> None:
+def learn(run: Run, phase: Phase, given: Options, source: Rows) -> None:
     """Train through a phase, or the rest of it."""
     tokenizer = Tokenizer.from_file(str(given.teacher / "tokenizer.json"))
     teacher = load_file(given.teacher / "model.safetensors")
     parameters, masks, began = run.parameters, run.masks, time.time() - run.seconds
     while run.step < phase.steps:
-        step, share = run.step, run.step / phase.steps
+        step, share, rows = run.step, run.step / phase.steps, source.draw()
         rate = phase.rate(step)
         for group in run.optimizer.param_groups:
             group["lr"] = rate
         with torch.autocast("cpu", torch.bfloat16, enabled=share < phase.precise):
-            kl, loss = losses(teacher, parameters, next(source), phase.missed)
+            kl, loss, wrong = losses(teacher, parameters, rows, phase.missed)
+        source.note(rows, wrong)
         run.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(list(parameters.values()), 1.0)
@@ -300,8 +329,13 @@ def learn(run: Run, phase: Phase, given: Options, source: Iterator[np.ndarray]) 
             run.save()
 
 
-def losses(teacher: Parameters, parameters: Parameters, rows: np.ndarray, missed: float) -> tuple[float, Tensor]:
-    """The mean KL from the teacher, and the mean that training lowers: places where rules decide count more in it."""
+def losses(
+    teacher: Parameters, parameters: Parameters, rows: np.ndarray, missed: float
+) -> tuple[float, Tensor, np.ndarray]:
+    """The mean KL from the teacher, the mean that training lowers, and in which rows a rule is missed.
+
+    Places where rules decide count more in what training lowers.
+    """
     batch = torch.from_numpy(rows.astype(np.int64))[:, :-1]
     with torch.no_grad():
         target = dense_forward(teacher, batch)
@@ -311,7 +345,7 @@ def losses(teacher: Parameters, parameters: Parameters, rows: np.ndarray, missed
     sure = best > math.log(SURE)
     wrong = sure & (said.detach().gather(-1, choice[:, None])[:, 0] < math.log(0.5))
     weight = (1 + (CARE - 1) * sure) * (1 + (missed - 1) * wrong)
-    return kl.mean().item(), (kl * weight).mean()
+    return kl.mean().item(), (kl * weight).mean(), wrong.view(len(rows), -1).any(1).numpy()
 
 
 def train(given: Options, tokenizer_file: Path, vocabulary: int) -> Run:
@@ -320,7 +354,7 @@ def train(given: Options, tokenizer_file: Path, vocabulary: int) -> Run:
     parameters = initial_parameters(vocabulary, given.seed)
     run = Run(given.work / "checkpoint.pt", parameters, possible(parameters, tokenizer_file))
     rate = partial(learning_rate, steps=steps, peak=PEAK, warmup=WARMUP, decay=DECAY)
-    learn(run, Phase(steps, rate, kept, (DENSE, PRUNED), 0.95), given, batches(tokenizer_file, run.step))
+    learn(run, Phase(steps, rate, kept, (DENSE, PRUNED), 0.95), given, Rows(batches(tokenizer_file, run.step)))
     return run
 
 
@@ -342,15 +376,18 @@ def possible(parameters: Parameters, tokenizer_file: Path) -> Parameters:
 
 def regrow(given: Options, trained: Run, tokenizer_file: Path) -> Run:
     """Let weights grow back where rules are missed, and others go."""
-    may, source = possible(trained.parameters, tokenizer_file), batches(tokenizer_file, trained.step)
+    may, done = possible(trained.parameters, tokenizer_file), trained.step + SEARCHED + REGROW_BATCHES
     run = Run(given.work / "regrowth.pt", trained.weights(), trained.masks)
+    source = Rows(batches(tokenizer_file, run.step + (done if run.step else trained.step)), AGAIN)
     if run.step == 0:
+        teacher = load_file(given.teacher / "model.safetensors")
         run.masks = {name: mask * (run.parameters[name] != 0) if kind_of(name) else mask for name, mask in may.items()}
-        open_again(run, may, load_file(given.teacher / "model.safetensors"), islice(source, REGROW_BATCHES))
-    else:
-        source = batches(tokenizer_file, trained.step + REGROW_BATCHES + run.step)
-    phase = Phase(REGROW_STEPS, regrowth_rate, regrown, (0.0, REGROW_PRUNED), 0.9, MISSED)
-    learn(run, phase, given, source)
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            for rows in islice(source.fresh, SEARCHED):
+                source.note(rows, losses(teacher, run.parameters, rows, MISSED)[2])
+        print(f"{len(source.missed):,} of {SEARCHED * BATCH:,} rows have a missed rule", flush=True)
+        open_again(run, may, teacher, source)
+    learn(run, Phase(REGROW_STEPS, regrowth_rate, regrown, (0.0, REGROW_PRUNED), 0.9, MISSED), given, source)
     return run
 
 
@@ -365,13 +402,13 @@ def regrown(kind: str, _: int, share: float) -> int:
     return round(KEPT[kind] * (1 + more))
 
 
-def open_again(run: Run, may: Parameters, teacher: Parameters, source: Iterable[np.ndarray]) -> None:
+def open_again(run: Run, may: Parameters, teacher: Parameters, source: Rows) -> None:
     """Let those weights of each kind grow that the loss falls fastest with on some batches, across layers."""
     names = list(run.parameters)
     slopes = {name: torch.zeros_like(value) for name, value in run.parameters.items()}
-    for rows in source:
+    for _ in range(REGROW_BATCHES):
         with torch.autocast("cpu", torch.bfloat16):
-            loss = losses(teacher, run.parameters, rows, MISSED)[1]
+            loss = losses(teacher, run.parameters, source.draw(), MISSED)[1]
         for name, slope in zip(names, torch.autograd.grad(loss, list(run.parameters.values())), strict=True):
             slopes[name] += slope
     pull = {name: slopes[name].abs() * may[name] * (1 - run.masks[name]) for name in names}
@@ -467,6 +504,36 @@ def tensors(p: Parameters) -> tuple[dict[str, Tensor], int]:
     return {name: value.contiguous() for name, value in named.items()}, neurons
 
 
+def begun(given: Options, model: Path, tokenizer_file: Path) -> Run:
+    """A finished model, as far as its card says that it is."""
+    card = json.loads((model / "card.json").read_text(encoding="utf-8"))
+    parameters = untensored(load_file(model / "model.safetensors"))
+    step, seconds = card["tokens"] // (BATCH * CONTEXT), card["training_seconds"]
+    return Run(given.work / "begun.pt", parameters, possible(parameters, tokenizer_file), step, seconds)
+
+
+def untensored(given: dict[str, Tensor]) -> Parameters:
+    """The weights that `tensors` named."""
+    held = {name.removeprefix("transformer."): value for name, value in given.items()}
+    sine, said = waves()[:, ::2], held["wpe.weight"][:, : 2 * len(PERIODS) : 2]
+    p = {"wte": held["wte.weight"], "head": held["lm_head.weight"]}
+    p["amplitude"] = (sine * said).sum(0) / sine.square().sum(0)
+    for layer in range(LAYERS):
+        block = {
+            name.removeprefix(f"h.{layer}."): value for name, value in held.items() if name.startswith(f"h.{layer}.")
+        }
+        for name, value in zip("qkv", block["attn.c_attn.weight"].chunk(3, 1), strict=True):
+            p[f"{layer}.{name}"] = value
+        dead = NEURONS - len(block["mlp.c_fc.bias"])
+        p[f"{layer}.q_bias"] = block["attn.c_attn.bias"][:WIDTH]
+        p[f"{layer}.o"], p[f"{layer}.o_bias"] = block["attn.c_proj.weight"], block["attn.c_proj.bias"]
+        p[f"{layer}.fc"] = F.pad(block["mlp.c_fc.weight"], (0, dead))
+        p[f"{layer}.fc_bias"] = F.pad(block["mlp.c_fc.bias"], (0, dead))
+        p[f"{layer}.proj"] = F.pad(block["mlp.c_proj.weight"], (0, 0, 0, dead))
+        p[f"{layer}.proj_bias"] = block["mlp.c_proj.bias"]
+    return {name: value.clone() for name, value in p.items()}
+
+
 def write_model(given: Options, parameters: Parameters, tokenizer: Tokenizer) -> None:
     """Write the model in Hugging Face layout."""
     given.out.mkdir(parents=True, exist_ok=True)
@@ -502,7 +569,9 @@ right where the rules of the language leave one choice, on {test_stories:,} test
 """
 
 
-def write_card(given: Options, parameters: Parameters, tokenizer: Tokenizer, seconds: float, kl: float) -> None:
+def write_card(
+    given: Options, parameters: Parameters, tokenizer: Tokenizer, tokens: int, seconds: float, kl: float
+) -> None:
     """Measure the model beside its teacher, and write its card, for programs and for people."""
     dense = load_file(given.teacher / "model.safetensors")
     cases = examples(Village().stories("test", 0, TEST_STORIES), tokenizer)
@@ -511,12 +580,13 @@ def write_card(given: Options, parameters: Parameters, tokenizer: Tokenizer, sec
         "dense": accuracy(cases, argmax(_logits(partial(dense_forward, dense)))),
     }
     weights, neurons = tensors(parameters)
+    begin = f"--begin {given.begin}" if given.begin else f"--tokens {given.tokens} --seed {given.seed}"
     summary = f"A GPT-2 of {LAYERS} layers with few weights that tells stories about a village"
     card: dict[str, Any] = {
         "name": "village-sparse",
         "summary": summary,
         "date": date.today().isoformat(),
-        "command": f"python training/village_sparse.py --out {given.out} --tokens {given.tokens} --seed {given.seed}",
+        "command": f"python training/village_sparse.py --out {given.out} {begin}",
         "machine": f"{platform.system()} {platform.machine()}, {given.threads} threads",
         "layers": LAYERS,
         "width": WIDTH,
@@ -528,7 +598,7 @@ def write_card(given: Options, parameters: Parameters, tokenizer: Tokenizer, sec
         "left": sum(int((value != 0).sum()) for value in parameters.values()),
         "digits": DIGITS,
         "waves": 2 * len(PERIODS),
-        "tokens": given.tokens + (REGROW_BATCHES + REGROW_STEPS) * BATCH * CONTEXT,
+        "tokens": tokens,
         "training_seconds": round(seconds),
         "kl": kl,
         "test_stories": TEST_STORIES,
@@ -562,11 +632,15 @@ def main() -> None:
     given.work.mkdir(parents=True, exist_ok=True)
     tokenizer_file = given.teacher / "tokenizer.json"
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
-    trained = train(given, tokenizer_file, tokenizer.get_vocab_size())
+    if given.begin:
+        trained = begun(given, given.begin, tokenizer_file)
+    else:
+        trained = train(given, tokenizer_file, tokenizer.get_vocab_size())
     last = regrow(given, trained, tokenizer_file)
     parameters = finished(last.weights())
     write_model(given, parameters, tokenizer)
-    write_card(given, parameters, tokenizer, trained.seconds + last.seconds, last.average)
+    tokens = (trained.step + SEARCHED + REGROW_BATCHES + last.step) * BATCH * CONTEXT
+    write_card(given, parameters, tokenizer, tokens, trained.seconds + last.seconds, last.average)
 
 
 if __name__ == "__main__":

@@ -136,6 +136,16 @@ def decompile_command(
             show_default=False,
         ),
     ] = None,
+    stray: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            metavar="SHARE",
+            help="With --understand: put random tokens into this share of the text that is trained on.",
+            show_default=False,
+        ),
+    ] = None,
     tune: Annotated[
         float,
         typer.Option(min=0, metavar="MINUTES", help="Tune the vectors of lifted parts together for so many minutes."),
@@ -167,7 +177,7 @@ def decompile_command(
                 raise typer.Exit(EXIT_MISSED)
             return
         texts = tuple(corpus or ()), tuple(fit_corpus or ())
-        request = Request(subject, output, *texts, size, quick, seed, raw, trust, understand, tune, gate)
+        request = Request(subject, output, *texts, size, quick, seed, raw, trust, understand, stray, tune, gate)
         project = decompile(request)
         finish(project, json_)
 

@@ -101,6 +101,10 @@ class Model:
         """The logits after each token; gradients flow to whatever requires them."""
         return self.run(ids, ("logits",))["logits"]
 
+    def unembed(self, final: Float[Tensor, "batch pos model"]) -> Float[Tensor, "batch pos vocab"]:
+        """The logits that the normed residual stream `final` says; gradients flow as in `logits`."""
+        return self.graph.run(self.weights, {"final": final}, ("logits",))["logits"]
+
     def forward(self, ids: Int[Tensor, "batch pos"], taps: Taps | None = None, cache: Cache | None = None) -> Run:
         """Run `ids` (behind what `cache` holds), recording and replacing what `taps` says.
 
@@ -148,8 +152,7 @@ class Model:
             rows = torch.from_numpy(np.ascontiguousarray(ids, dtype=np.int64))
             final = self.run(rows, ("final",), cache=grown)["final"]
             final = final[:, -1:] if last_only else final
-            logits = self.graph.run(self.weights, {"final": final}, ("logits",))["logits"]
-            return logits.float().cpu().numpy(), grown
+            return self.unembed(final).float().cpu().numpy(), grown
 
     def ids(self, text: str) -> Int[Tensor, "one pos"]:
         """The tokens of `text`, begun as the subject expects it, as a batch of one row; an empty text is its end token.

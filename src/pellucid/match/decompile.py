@@ -53,8 +53,9 @@ from pellucid.subject.load import Subject, load_subject
 class Request:
     """What a user asks for; `corpus` and `fit_corpus` are files or folders of text, none for the subject's own.
 
-    `understand` is the steps of training for sources over kinds and values, None for as many as last time; `tune` the
-    minutes for which what is lifted is tuned, where it was not before. `gate` is what the gate asks for, `both` word
+    `understand` is the steps of training for sources over kinds and values and `stray` the share of rows of its text
+    that have random tokens in them, None for as many as last time; `tune` the minutes for which what is lifted is
+    tuned, where it was not before. `gate` is what the gate asks for, `both` word
     error rates or `next` words alone, None for what it asked for last time.
     """
 
@@ -68,6 +69,7 @@ class Request:
     raw: bool = False
     trust: bool = False
     understand: int | None = None
+    stray: float | None = None
     tune: float = 0.0
     gate: str | None = None
 
@@ -117,7 +119,7 @@ def begin(request: Request, subject: Subject) -> Project:
     """
     if request.fit_corpus and not request.corpus:
         raise ProjectError("--fit-corpus is given without --corpus; name the text to measure on too")
-    steps, gate = request.understand or 0, Gate()
+    steps, stray, gate = request.understand or 0, request.stray or 0.0, Gate()
     directory = request.directory
     corpus = CorpusEntry("", _resolved(request.corpus), _resolved(request.fit_corpus))
     if (directory / MANIFEST).is_file():
@@ -127,7 +129,10 @@ def begin(request: Request, subject: Subject) -> Project:
         same_text = not corpus.paths or (corpus.paths, corpus.fit_paths) == (old.corpus.paths, old.corpus.fit_paths)
         corpus = old.corpus if same_text else corpus
         steps = old.settings.understand if request.understand is None else steps
+        stray = old.settings.stray if request.stray is None else stray
         gate = old.gate
+    if request.stray and not steps:
+        raise ProjectError(f"--stray {request.stray:g} is given without --understand; say for how many steps to train")
     model = Model(subject)
     corpus = with_tokens(corpus, model, quick=request.quick)
     texts = open_texts(corpus, model, request.seed)
@@ -137,7 +142,7 @@ def begin(request: Request, subject: Subject) -> Project:
         SubjectEntry(_name(subject), subject.weights_sha256, subject.tokenizer_sha256),
         replace(corpus, origin=texts.heldout.corpus.origin, **hashes),
         replace(gate, asks=request.gate or gate.asks),
-        Settings(request.seed, request.size, request.quick, __version__, torch.__version__, steps),
+        Settings(request.seed, request.size, request.quick, __version__, torch.__version__, steps, stray),
     )
     directory.mkdir(parents=True, exist_ok=True)
     trust(directory)
@@ -292,7 +297,8 @@ def understand_program(project: Project, found: Candidates, *, quick: bool) -> s
 
 def understanding_state(project: Project) -> str:
     """What the stage of understanding depends on."""
-    return sha256_text(f"{stage_state(project)} {project.manifest.settings.understand}")
+    settings = project.manifest.settings
+    return sha256_text(f"{stage_state(project)} {settings.understand} {settings.stray}")
 
 
 def settle(project: Project, found: Candidates, linked: Sequence[str]) -> None:
@@ -321,7 +327,7 @@ def prove_all(project: Project, found: Candidates, *, quick: bool) -> None:
 def stage_state(project: Project) -> str:
     """What the stages of a run depend on: subject, text, settings and version."""
     manifest = project.manifest
-    settings = replace(manifest.settings, understand=0)
+    settings = replace(manifest.settings, understand=0, stray=0.0)
     return sha256_text(repr((manifest.subject, manifest.corpus, settings, manifest.gate)))
 
 

@@ -77,6 +77,7 @@ class Settings:
     pellucid: str = ""
     torch: str = ""
     understand: int = 0
+    stray: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from pellucid.exact.model import Model
 
 BATCH_TOKENS = 2048
 BATCH_LOGITS = 1 << 25
+STEP_LOGITS = 1 << 24
+"""How many logits a step of training compares; of a large vocabulary, those of so many places as that allows."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,22 @@ def batches(rows: Int[Tensor, "row pos"], vocab: int) -> Iterator[Int[Tensor, "b
     step = max(1, tokens // rows.shape[1])
     for start in range(0, len(rows), step):
         yield rows[start : start + step]
+
+
+def compared_places(model: Model, ids: Int[Tensor, "batch pos"], seed: int) -> Int[Tensor, " place"]:
+    """The places of flattened `ids` whose predictions a step of training compares: all, or a random sample of them."""
+    most = max(1, STEP_LOGITS // model.n_vocab)
+    if ids.numel() <= most:
+        return torch.arange(ids.numel(), device=model.device)
+    drawn = torch.randperm(ids.numel(), generator=torch.Generator().manual_seed(seed))[:most]
+    return drawn.sort().values.to(model.device)
+
+
+def predictions(
+    model: Model, final: Float[Tensor, "batch pos model"], at: Int[Tensor, " place"]
+) -> Float[Tensor, "place vocab"]:
+    """The logarithms of what is predicted at some places of the flattened normed stream."""
+    return model.unembed(final.flatten(0, 1)[None, at])[0].log_softmax(-1)
 
 
 def record(

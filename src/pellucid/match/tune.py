@@ -28,7 +28,7 @@ from pellucid.base.files import atomic_path
 from pellucid.base.progress import track
 from pellucid.exact.model import Model
 from pellucid.match.effect import divergence
-from pellucid.match.record import batches
+from pellucid.match.record import batches, compared_places, predictions
 from pellucid.match.stored import Channel, Compares, Lifted, Stored, stacked
 
 RATE = 4e-3
@@ -251,10 +251,12 @@ def _rate(share: float) -> float:
 def _descend(tunable: Tunable, tuning: Tuning, ids: Tensor, rates: Mapping[str, float], rate: float) -> None:
     """One step of Adam on a batch of fit text."""
     model, names = tunable.model, list(tuning.tensors)
+    at = compared_places(model, ids, tuning.step)
     with torch.no_grad():
-        own = model.logits(ids).log_softmax(-1)
+        own = predictions(model, model.run(ids, ("final",))["final"], at)
     leaves = {name: tensor.detach().requires_grad_() for name, tensor in tuning.tensors.items()}
-    said = model.but(tunable.weights(leaves), model.graph).logits(ids).log_softmax(-1)
+    other = model.but(tunable.weights(leaves), model.graph)
+    said = predictions(other, other.run(ids, ("final",))["final"], at)
     loss = (own.exp() * (own - said)).sum(-1).mean()
     slopes = torch.autograd.grad(loss, [leaves[name] for name in names])
     tuning.step += 1

@@ -65,3 +65,19 @@ def test_too_little_text_for_the_budget_is_refused(workshop: Workshop, tmp_path:
     answer = command("decompile", tmp_path / "subject", "-o", tmp_path / "x", *how)
     assert answer.code == 2
     assert "tokens of fit text are too few for sources of" in answer.err.strip().splitlines()[-1]
+
+
+def test_the_share_of_straying_text_is_kept_with_the_project(workshop: Workshop) -> None:
+    assert pellucid.open(workshop.fresh).manifest.settings.stray == 0.0
+    assert understand(workshop, "--understand", 40, "--stray", 0.5, "--raw").code == 0
+    assert pellucid.open(workshop.fresh).manifest.settings.stray == 0.5
+    assert understand(workshop, "--raw").code == 0
+    assert pellucid.open(workshop.fresh).manifest.settings.stray == 0.5
+
+
+def test_straying_text_without_training_is_refused(workshop: Workshop, tmp_path: Path) -> None:
+    how = ("--corpus", workshop.text, "--stray", 0.5, "--quick")
+    answer = command("decompile", workshop.subject, "-o", tmp_path / "x", *how)
+    assert answer.code == 2
+    assert "--stray 0.5 is given without --understand" in answer.err
+    assert not (tmp_path / "x").exists()

@@ -26,6 +26,7 @@ from pellucid.match.token_table import table_scores
 from pellucid.match.understand.plan import STEP_TOKENS, plan_for
 from pellucid.match.understand.prove import Proof, prove, worst_contexts
 from pellucid.match.understand.spread import spread
+from pellucid.match.understand.stray import strayed
 from pellucid.match.understand.student import Student
 from pellucid.match.understand.train import train
 from pellucid.match.understand.trim import printed
@@ -63,6 +64,7 @@ class Understanding:
 def understand(project: Project, steps: int, taken: int) -> Understanding:
     """Train a student for `steps` within the project's budget less the `taken` numbers of other sources.
 
+    As much of fit text strays as the settings say; kinds, first values and all training see it so.
     Raises `CorpusError` where fit text is too short for the budget. Training goes on where an earlier run was killed.
     """
     model, seed = project.model, project.manifest.settings.seed
@@ -72,6 +74,7 @@ def understand(project: Project, steps: int, taken: int) -> Understanding:
     budget = int(SYNTAX * (project.budget - taken)) // max(1, whole) * max(1, whole)
     plan = plan_for(model.config, budget, steps, fit.numel())
     few = first_tokens(fit, SPREAD_TOKENS)
+    fit = strayed(fit, model.n_vocab, project.manifest.settings.stray, seed)
 
     def count(found: Student) -> int:
         return numbers_of(project, texts_of(printed(found), few))

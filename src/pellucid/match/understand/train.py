@@ -23,11 +23,11 @@ from torch import Tensor
 from pellucid.base.files import atomic_path, sha256_text
 from pellucid.base.progress import track
 from pellucid.exact.model import Model
-from pellucid.match.record import batches
+from pellucid.match.record import batches, compared_places, predictions
 from pellucid.match.understand import prune as pruning
 from pellucid.match.understand.begin import MOST_TERMS, first_sources, pattern_kl
 from pellucid.match.understand.kinds import first_kinds
-from pellucid.match.understand.plan import STEP_TOKENS, Plan
+from pellucid.match.understand.plan import Plan
 from pellucid.match.understand.prune import join_levels, prices, prune
 from pellucid.match.understand.student import Reading, Student, edits, features, new_student, state
 
@@ -98,7 +98,7 @@ def train(
         training = begin(model, plan, fit, seed)
         training.whole = pruning.held(training.student, prices(training.student), token_numbers)
         save(training, checkpoint, about)
-    batch, saved = max(1, STEP_TOKENS // fit.shape[1]), time.monotonic()
+    batch, saved = len(next(batches(fit, model.n_vocab))), time.monotonic()
     for _ in track(range(training.step, plan.steps), "understanding"):
         reshape(training, token_numbers, count)
         at = training.step * batch % max(1, len(fit) - batch + 1)
@@ -181,7 +181,7 @@ def squares_of(training: Training) -> dict[str, Tensor]:
 def advance(training: Training, ids: Int[Tensor, "batch pos"]) -> None:
     """One step of Adam; where it diverges, back to the last good state, with half the rate from then on."""
     student, plan = training.student, training.student.plan
-    loss = loss_of(student, ids)
+    loss = loss_of(student, ids, training.step)
     found, recent = float(loss.detach()), training.losses[-50:]
     if not math.isfinite(found) or (recent and found > DIVERGED * sum(recent) / len(recent)):
         training.rate /= 2
@@ -239,17 +239,20 @@ def restore(training: Training) -> None:
         training.optimiser.state[tensor] = {key: value.clone() for key, value in kept.items() if key}
 
 
-def loss_of(student: Student, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, ""]:
+def loss_of(student: Student, ids: Int[Tensor, "batch pos"], seed: int) -> Float[Tensor, ""]:
     """Mean KL of the predictions from the subject's, and `HOLD` times that of the heads' patterns from their own.
 
-    Places where the subject is at least `SURE` of the next token count `CARE` times: there rules decide.
+    Places where the subject is at least `SURE` of the next token count `CARE` times: there rules decide. Of a large
+    vocabulary the predictions at a sample of places are compared, drawn from `seed`.
     """
+    at = compared_places(student.model, ids, seed)
     names = [f"L{layer:02d}.pattern" for layer in range(student.model.config.n_layer)]
     with torch.no_grad():
-        own = student.model.run(ids, ["logits", *names])
+        own = student.model.run(ids, ["final", *names])
+        right = predictions(student.model, own["final"], at)
     reading = Reading(student, ids)
-    said = student.engine.run(ids, ("logits",), edits=edits(reading, range(len(names))))["logits"].log_softmax(-1)
-    right = own["logits"].log_softmax(-1)
+    final = student.engine.run(ids, ("final",), edits=edits(reading, range(len(names))))["final"]
+    said = predictions(student.model, final, at)
     weight = 1 + (CARE - 1) * (right.amax(-1) > math.log(SURE))
     loss = (weight * (right.exp() * (right - said)).sum(-1)).sum() / weight.sum()
     for layer, name in enumerate(names):
