@@ -62,9 +62,12 @@ def fitted() -> Fitted:
 
 def test_no_other_channels_cost_less(fitted: Fitted) -> None:
     moments, model = Moments(fitted.model, 1), fitted.model
+    slopes = torch.zeros(model.config.n_inner, model.config.n_inner, dtype=torch.float64)
     for batch in record(model, fitted.rows, moments.names, gradients=moments.gradients):
         moments.add(batch)
-    moment, slopes = moments.stream / moments.count, moments.slopes / moments.count
+        slope = batch.gradients[0]["L01.pre"].flatten(0, 1).double()
+        slopes += slope.T @ slope / fitted.rows.numel()
+    moment = moments.stream / moments.count
     mean = moment[:-1, -1]
     spread = moment[:-1, :-1] - mean[:, None] * mean
     weight = model.weights["h.1.mlp.c_fc.weight"].double()
@@ -89,7 +92,7 @@ def test_no_other_channels_cost_less(fitted: Fitted) -> None:
 
 def test_all_directions_of_a_head_are_its_scores_up_to_what_is_the_same_for_all_keys(fitted: Fitted) -> None:
     moments, model = Moments(fitted.model, 0), fitted.model
-    for batch in record(model, fitted.rows, moments.names, gradients=moments.gradients):
+    for batch in record(model, fitted.rows, [*moments.names, "L00.LN1"], gradients=moments.gradients):
         moments.add(batch)
     form = moments.comparisons(8).form(Address("QK", 0, 1), 8)
     one = torch.cat([batch.values["L00.LN1"], torch.ones(*batch.ids.shape, 1)], 2).double()

@@ -3,13 +3,15 @@
 A layer's neurons have pre-activations W^T x + b, x the normed residual stream. Let C be the covariance of x and G the
 second moment of the gradient of drawn log-likelihood at the pre-activations (see `lifting`). Reading x along k
 directions that all neurons share costs least, as far as x and the gradient are independent, along the k leading left
-singular vectors U of C^(1/2) W G^(1/2): x is replaced by mean + (x - mean) C^(-1/2) U U^T C^(1/2).
+singular vectors U of C^(1/2) W G^(1/2): x is replaced by mean + (x - mean) C^(-1/2) U U^T C^(1/2). They are the leading
+eigenvectors of C^(1/2) (W G W^T) C^(1/2), so only W times gradients is gathered, as wide as x.
 
 A head's scores are (x_q, 1)^T M x_k with M = [W_Q; b_Q] W_K^T; what the key's bias adds is the same for all keys and
 vanishes in the softmax. The error of a score counts as much as its gradient is large, and only as far as it differs
 between keys: with C_q the second moment of (x_q, 1) and C_k that of x_k less what the head sees on average, both
 weighted by the square of the gradient at the score, the best M of rank r are the leading singular directions of
-C_q^(1/2) M C_k^(1/2).
+C_q^(1/2) M C_k^(1/2). Since M = A B^T is no wider than a head, they follow from the moments of queries A^T C_q A and of
+keys B^T C_k B: with R and T their roots, M cut to rank r is A R^(-1) (U S V^T)_r T^(-1) B^T by the SVD of R T.
 
 Directions of a lower rank are the first of those of a higher one, here too.
 """
@@ -84,38 +86,40 @@ class Moments:
         config = model.config
         size, heads = config.n_embd, config.n_head
         self.model, self.layer, self.count = model, layer, 0
-        self.names = [f"L{layer:02d}.{name}" for name in ("LN1", "LN2", "pattern", "pre")]
+        self.names = [f"L{layer:02d}.{name}" for name in ("q", "k", "LN2", "pattern", "pre")]
         self.gradients = [f"L{layer:02d}.{name}" for name in ("pattern", "pre")]
         self.stream = torch.zeros(size + 1, size + 1, dtype=torch.float64)
-        self.slopes = torch.zeros(config.n_inner, config.n_inner, dtype=torch.float64)
-        self.queries = torch.zeros(heads, size + 1, size + 1, dtype=torch.float64)
-        self.keys = torch.zeros(heads, size, size, dtype=torch.float64)
+        self.slopes = torch.zeros(size, size, dtype=torch.float64)
+        self.queries = torch.zeros(heads, config.d_head, config.d_head, dtype=torch.float64)
+        self.keys = torch.zeros_like(self.queries)
 
     def add(self, batch: Recording) -> None:
         """Take in a batch."""
-        normed, read, pattern = (batch.values[name] for name in self.names[:3])
+        query, key, read, pattern = (batch.values[name] for name in self.names[:4])
+        weight = self.model.weights[f"h.{self.layer}.mlp.c_fc.weight"]
         whole = _with_one(read.flatten(0, 1))
         self.stream += (whole.T @ whole).double().cpu()
         self.count += batch.ids.numel()
         for draw in batch.gradients:
-            slope = draw[self.gradients[1]].flatten(0, 1)
+            slope = draw[self.gradients[1]].flatten(0, 1) @ weight.T
             self.slopes += (slope.T @ slope).double().cpu() / len(batch.gradients)
-            weight = score_slopes(pattern, draw[self.gradients[0]]).square() / len(batch.gradients)
-            self._add_pairs(normed, pattern, weight)
+            counts = score_slopes(pattern, draw[self.gradients[0]]).square() / len(batch.gradients)
+            self._add_pairs(query, key, pattern, counts)
 
     def _add_pairs(
         self,
-        x: Float[Tensor, "batch pos model"],
+        query: Float[Tensor, "batch pos head dim"],
+        key: Float[Tensor, "batch pos head dim"],
         pattern: Float[Tensor, "batch head query key"],
         weight: Float[Tensor, "batch head query key"],
     ) -> None:
         """Add the moments of queries and keys, a pair counting `weight`; keys less what the query sees on average."""
-        ones, by_query, by_key = _with_one(x), weight.sum(3), weight.sum(2)  # [batch head pos]
-        self.queries += torch.einsum("bpd,bhp,bpe->hde", ones, by_query, ones).double().cpu()
-        seen, weighted = (torch.einsum("bhqk,bkd->bhqd", share, x) for share in (pattern, weight))
-        cross = torch.einsum("bhqd,bhqe->hde", weighted, seen)
-        own = torch.einsum("bpd,bhp,bpe->hde", x, by_key, x)
-        around = torch.einsum("bhqd,bhq,bhqe->hde", seen, by_query, seen)
+        asked, offered = query.transpose(1, 2), key.transpose(1, 2)
+        by_query, by_key = weight.sum(3), weight.sum(2)  # [batch head pos]
+        self.queries += _weighted(asked, by_query, asked).double().cpu()
+        seen, told = pattern @ offered, weight @ offered
+        cross = torch.einsum("bhqd,bhqe->hde", told, seen)
+        own, around = _weighted(offered, by_key, offered), _weighted(seen, by_query, seen)
         self.keys += (own - cross - cross.transpose(1, 2) + around).double().cpu()
 
     def channels(self, rank: int | None = None) -> Channels:
@@ -127,8 +131,7 @@ class Moments:
         mean = moment[:-1, -1]
         root, whiten = roots(moment[:-1, :-1] - mean[:, None] * mean)
         most = most_rank(config, "IN", config.n_inner) if rank is None else rank
-        read = root @ weight
-        best = torch.linalg.eigh(read @ (self.slopes / self.count) @ read.T).eigenvectors.flip(1)[:, :most]
+        best = torch.linalg.eigh(root @ (self.slopes / self.count) @ root).eigenvectors.flip(1)[:, :most]
         return Channels(
             mean.float(), (whiten @ best).float(), (best.T @ root @ weight).float(), (bias + mean @ weight).float()
         )
@@ -142,9 +145,9 @@ class Moments:
             asked, offered = bilinear(model, self.layer, head)
             left, unleft = roots(self.queries[head] / self.count)
             right, unright = roots(self.keys[head] / self.count)
-            (q, small), (k, other) = torch.linalg.qr(left @ asked), torch.linalg.qr(right @ offered)
-            u, s, v = torch.linalg.svd(small @ other.T)
-            query, key = unleft @ (q @ u[:, :most]) * s[:most].sqrt(), unright @ (k @ v[:most].T) * s[:most].sqrt()
+            u, s, v = torch.linalg.svd(left @ right)
+            query = asked @ (unleft @ u[:, :most]) * s[:most].sqrt()
+            key = offered @ (unright @ v[:most].T) * s[:most].sqrt()
             found.append((query[:-1].float(), key.float(), query[-1].float()))
         queries, keys, biases = (torch.stack(part) for part in zip(*found, strict=True))
         return Comparisons(queries, keys, biases)
@@ -167,6 +170,15 @@ def score_slopes(
     """The gradient at the scores, from that at the pattern."""
     own = pattern * slope
     return own - pattern * own.sum(-1, keepdim=True)
+
+
+def _weighted(
+    x: Float[Tensor, "batch head pos dim"],
+    weight: Float[Tensor, "batch head pos"],
+    y: Float[Tensor, "batch head pos other"],
+) -> Float[Tensor, "head dim other"]:
+    """Σ weight · x yᵀ over positions."""
+    return torch.einsum("bhpd,bhpe->hde", x * weight[..., None], y)
 
 
 def _with_one(x: Float[Tensor, "*batch model"]) -> Float[Tensor, "*batch model_and_one"]:
