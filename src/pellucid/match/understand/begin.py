@@ -16,7 +16,8 @@ from pellucid.match.record import batches
 from pellucid.match.understand.axes import Axes, along, found_axes, shift
 from pellucid.match.understand.prune import term_prices
 from pellucid.match.understand.sparse import lengths, sparse_guesses
-from pellucid.match.understand.student import Reading, Student, edits, reach
+from pellucid.match.understand.student import Reading, Student, edits
+from pellucid.match.understand.sweep import Sweep, fired_by
 
 _RIDGE = 1e-4
 SPARSE = 2.0
@@ -39,7 +40,7 @@ def first_sources(student: Student, rows: Rows, steps: int, tokens: int, seed: i
     """
     model, few = student.model, rows[: max(2, tokens // rows.shape[1])]
     axes = found_axes(model, few, student.plan, seed)
-    wanted = along(model, few, axes)
+    wanted, sweep = along(model, few, axes), Sweep(student, few)
     for layer in track(range(model.config.n_layer), "first sources that understand"):
         if layer:
             late = axes[f"L{layer:02d}.LN1"]
@@ -47,7 +48,8 @@ def first_sources(student: Student, rows: Rows, steps: int, tokens: int, seed: i
         else:
             compare(student, layer, *by_kinds(student, few))
         fit_patterns(student, layer, rows, steps)
-        fit_values(student, few, layer, axes, wanted)
+        sweep.attend(layer)
+        fit_values(sweep, layer, axes, wanted)
 
 
 @torch.no_grad()
@@ -140,34 +142,34 @@ def pattern_kl(
     return divergence
 
 
-def fit_values(
-    student: Student, rows: Rows, layer: int, axes: dict[str, Axes], wanted: dict[str, Float[Tensor, "row pos _"]]
-) -> None:
+def fit_values(sweep: Sweep, layer: int, axes: dict[str, Axes], wanted: dict[str, Float[Tensor, "row pos _"]]) -> None:
     """Let a layer's values, and its late values, be the best guesses of the directions that are read most."""
-    model = student.model
+    student, model = sweep.student, sweep.student.model
     at, after, block = f"L{layer:02d}", f"L{layer + 1:02d}.LN1", f"h.{layer}.mlp.c_fc"
     read, offset = axes[f"{at}.LN2"], shift(model, f"{at}.LN2")
     into = model.weights[f"{block}.weight"]
     always = read.mean + (offset - read.mean) @ read.read @ read.write
-    student.tensors[f"{at}.values"] = guesses(student, rows, layer, f"{at}.LN2", read, wanted)
+    student.tensors[f"{at}.values"] = guesses(sweep, layer, f"{at}.LN2", read, wanted)
     student.tensors[f"{at}.neurons"] = read.write @ into
     student.tensors[f"{at}.bias"] = model.weights[f"{block}.bias"] + always @ into
     if after in axes:
-        student.tensors[f"{at}.late"] = guesses(student, rows, layer, after, axes[after], wanted)
+        sweep.fire(layer)
+        student.tensors[f"{at}.late"] = guesses(sweep, layer, after, axes[after], wanted)
     for name in {f"{at}.values", f"{at}.late"} & {*student.tensors}:
         student.masks[name] = (student.tensors[name] != 0).to(student.tensors[name])
 
 
 @torch.no_grad()
 def guesses(
-    student: Student, rows: Rows, layer: int, norm: str, axes: Axes, wanted: dict[str, Tensor]
+    sweep: Sweep, layer: int, norm: str, axes: Axes, wanted: dict[str, Tensor]
 ) -> Float[Tensor, "feature value"]:
     """How values of a layer sum few terms so as to guess what is `wanted` behind a norm, in the program so far."""
+    student = sweep.student
     price = term_prices(student, layer, len(fired_by(layer, norm)))
     found = price.new_zeros(len(price), axes.read.shape[1])
-    few = screened(behind(student, rows, layer, norm, wanted[norm]), price, axes.worth)
+    few = screened(sweep.behind(layer, norm, wanted[norm]), price, axes.worth)
     squares, products = found.new_zeros(len(few), len(few)), found.new_zeros(len(few), found.shape[1])
-    for terms, left in behind(student, rows, layer, norm, wanted[norm]):
+    for terms, left in sweep.behind(layer, norm, wanted[norm]):
         chosen = terms[:, few]
         squares.addmm_(chosen.T, chosen)
         products.addmm_(chosen.T, left)
@@ -191,26 +193,3 @@ def screened(
         products.addmm_(terms.T, left)
     gain = (products / lengths(squares)[:, None]).square() @ worth.clamp(min=0) / price
     return gain.topk(MOST_TERMS).indices.sort().values
-
-
-def behind(
-    student: Student, rows: Rows, layer: int, norm: str, wanted: Float[Tensor, "row pos direction"]
-) -> Iterator[tuple[Float[Tensor, "token term"], Float[Tensor, "token direction"]]]:
-    """What values of a layer may sum, divided as the norm does, and what they should say, by batches of tokens."""
-    first = 0
-    for ids in batches(rows, student.model.n_vocab):
-        ids = ids.to(student.model.device)
-        if norm.endswith("LN1"):
-            reading = read_before(student, ids, layer + 1)
-        else:
-            reading = Reading(student, ids)
-            student.engine.run(ids, (f"L{layer:02d}.post",), edits=edits(reading, range(layer + 1)))
-        pieces = [*reading.terms(layer), *(reading.fired[n] for n in fired_by(layer, norm))]
-        terms = torch.cat(pieces, -1) / reading.scales[norm]
-        yield terms.flatten(0, 1), wanted[first : first + len(ids)].flatten(0, 1)
-        first += len(ids)
-
-
-def fired_by(layer: int, norm: str) -> range:
-    """The layers whose neurons have fired when values of a layer are read behind a norm."""
-    return reach(layer) if norm.endswith("LN1") else reach(layer)[:-1]
