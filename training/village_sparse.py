@@ -5,7 +5,7 @@
 The model learns from `zoo:village` (its probabilities on training stories) while ever more of the smallest weights of
 each kind are set to zero, as in "Weight-sparse transformers have interpretable circuits" (arXiv 2511.13653). Rare rules
 go first that way; so in the end some weights grow back where rules are missed, and others go (`regrow`), while stories
-in which rules are missed come again. Positions are sines of few periods, LayerNorms have no gain and no bias, and what
+in which rules are lost come again. Positions are sines of few periods, LayerNorms have no gain and no bias, and what
 tokens write is apart from what says them. A killed run continues.
 
     python training/village_sparse.py --out DIR --begin MODEL     let a finished model's weights grow back once more
@@ -68,12 +68,10 @@ SHRINK = 0.03
 SURE, CARE = 0.9, 3.0
 """Places where the teacher is at least so sure count so many times: there the rules decide."""
 EVERY = 20
-REGROW_STEPS = 3000
-REGROW_PEAK = 1e-3
-REGROWN = 0.15
-"""How many weights of each kind grow back at first, as a share of `KEPT`."""
-ADDED = 0.02
-"""How many of them stay."""
+REGROW_STEPS = 2500
+REGROW_PEAK = 7e-4
+REGROWN = 0.08
+"""How many weights of each kind grow back at first, as a share of `KEPT`; in the end as many as that are left."""
 REGROW_BATCHES = 64
 """Batches whose gradients say which weights grow back."""
 SEARCHED = 512
@@ -82,8 +80,10 @@ REGROW_PRUNED = 0.6
 """The share of these steps after which no more are there than stay."""
 MISSED = 6.0
 """Places where the teacher is sure and the model gives its choice less than half count so many times more."""
+LOST = 0.1
+"""Rows come again in which the model gives a choice that the teacher is sure of less than so much."""
 AGAIN = 0.5
-"""The largest share of a batch that are rows in which such a place was missed before."""
+"""The largest share of a batch that are such rows."""
 TEST_STORIES = 4_000
 LEVELS = 16
 DIGITS = 2
@@ -220,21 +220,21 @@ def shrink(parameters: Parameters, masks: Parameters, step: float) -> None:
 
 @dataclass
 class Rows:
-    """Rows to train on: `fresh` ones, and for up to a share of `again` some in which a rule was missed before."""
+    """Rows to train on: `fresh` ones, and for up to a share of `again` some in which a rule was lost before."""
 
     fresh: Iterator[np.ndarray]
     again: float = 0.0
-    missed: deque[np.ndarray] = field(default_factory=lambda: deque(maxlen=4096))
+    lost: deque[np.ndarray] = field(default_factory=lambda: deque(maxlen=4096))
 
     def draw(self) -> np.ndarray:
-        """The next batch; those that were missed longest ago come first."""
-        count = min(len(self.missed), round(self.again * BATCH))
-        return np.stack([*next(self.fresh)[: BATCH - count], *(self.missed.popleft() for _ in range(count))])
+        """The next batch; those that came longest ago come first."""
+        count = min(len(self.lost), round(self.again * BATCH))
+        return np.stack([*next(self.fresh)[: BATCH - count], *(self.lost.popleft() for _ in range(count))])
 
     def note(self, rows: np.ndarray, wrong: np.ndarray) -> None:
         """Keep the rows where something was `wrong` [row]."""
         if self.again:
-            self.missed.extend(rows[wrong])
+            self.lost.extend(rows[wrong])
 
 
 def score(parameters: Parameters, tokenizer: Tokenizer) -> dict[str, float]:
@@ -332,7 +332,7 @@ def learn(run: Run, phase: Phase, given: Options, source: Rows) -> None:
 def losses(
     teacher: Parameters, parameters: Parameters, rows: np.ndarray, missed: float
 ) -> tuple[float, Tensor, np.ndarray]:
-    """The mean KL from the teacher, the mean that training lowers, and in which rows a rule is missed.
+    """The mean KL from the teacher, the mean that training lowers, and in which rows a rule is lost.
 
     Places where rules decide count more in what training lowers.
     """
@@ -343,9 +343,10 @@ def losses(
     kl = (own.exp() * (own - said)).sum(-1)
     best, choice = own.max(-1)
     sure = best > math.log(SURE)
-    wrong = sure & (said.detach().gather(-1, choice[:, None])[:, 0] < math.log(0.5))
+    given = said.detach().gather(-1, choice[:, None])[:, 0]
+    wrong, lost = sure & (given < math.log(0.5)), sure & (given < math.log(LOST))
     weight = (1 + (CARE - 1) * sure) * (1 + (missed - 1) * wrong)
-    return kl.mean().item(), (kl * weight).mean(), wrong.view(len(rows), -1).any(1).numpy()
+    return kl.mean().item(), (kl * weight).mean(), lost.view(len(rows), -1).any(1).numpy()
 
 
 def train(given: Options, tokenizer_file: Path, vocabulary: int) -> Run:
@@ -385,7 +386,7 @@ def regrow(given: Options, trained: Run, tokenizer_file: Path) -> Run:
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             for rows in islice(source.fresh, SEARCHED):
                 source.note(rows, losses(teacher, run.parameters, rows, MISSED)[2])
-        print(f"{len(source.missed):,} of {SEARCHED * BATCH:,} rows have a missed rule", flush=True)
+        print(f"{len(source.lost):,} of {SEARCHED * BATCH:,} rows have a lost rule", flush=True)
         open_again(run, may, teacher, source)
     learn(run, Phase(REGROW_STEPS, regrowth_rate, regrown, (0.0, REGROW_PRUNED), 0.9, MISSED), given, source)
     return run
@@ -398,8 +399,7 @@ def regrowth_rate(step: int) -> float:
 
 def regrown(kind: str, _: int, share: float) -> int:
     """How many weights of a kind are left after `share` of the regrowth."""
-    more = ADDED + (REGROWN - ADDED) * max(0.0, 1 - share / REGROW_PRUNED)
-    return round(KEPT[kind] * (1 + more))
+    return round(KEPT[kind] * (1 + REGROWN * max(0.0, 1 - share / REGROW_PRUNED)))
 
 
 def open_again(run: Run, may: Parameters, teacher: Parameters, source: Rows) -> None:

@@ -14,7 +14,7 @@ is needed of them are Σg², Σg²z and Σg²z². So all of this works on such m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -44,7 +44,7 @@ WORTH = 0.001
 ENOUGH = 0.95
 """Fewer sets are preferred where they keep this share of what `SETS` sets save."""
 BYTES = 4 << 30
-"""The most memory that tables of moments and what they are made of may take; more layers are done in several runs."""
+"""The most memory that what neurons meet may take; more layers are done in several runs."""
 MOST_WORDS = 8192
 """The most tokens that sets are made of; what is rarer says too little about any neuron to be worth its table."""
 
@@ -134,21 +134,19 @@ def propose_fires(
     text = token_texts(model.tokenizer)
     words = Words.of(fit, model.n_vocab, text)
     act = ACTIVATION[model.config.activation]
-    each = 4 * 4 * len(words) * model.config.n_inner + 2 * 4 * fit.numel() * model.config.n_embd
-    together = max(1, BYTES // each)
+    together = max(1, BYTES // (2 * 4 * (fit.numel() + tune.numel()) * model.config.n_embd))
     found: dict[Address, FiresProposal] = {}
     for start in range(0, model.config.n_layer, together):
         layers = range(start, min(start + together, model.config.n_layer))
-        fits = [LayerFit(layer, act, words, limit) for layer in layers]
-        met = _met(model, fit, layers, words, seed)
-        for step in range(3):
-            for moments in _moments(model, met):
-                fits[moments.layer - start].add(step, moments)
-            for layer_fit in fits:
+        fitted, tuned = _met(model, fit, layers, words, seed), _met(model, tune, layers, words, seed + 1)
+        for layer in layers:
+            layer_fit = LayerFit(layer, act, words, limit)
+            for step in range(3):
+                for moments in _moments(model, layer, fitted[layer]):
+                    layer_fit.add(step, moments)
                 layer_fit.finish(step)
-        for moments in _moments(model, _met(model, tune, layers, words, seed + 1)):
-            fits[moments.layer - start].add(3, moments)
-        for layer_fit in fits:
+            for moments in _moments(model, layer, tuned[layer]):
+                layer_fit.add(3, moments)
             found |= layer_fit.proposals(text)
     return found
 
@@ -189,15 +187,14 @@ def _met(model: Model, rows: Int[Tensor, "row pos"], layers: Iterable[int], word
     return found
 
 
-def _moments(model: Model, found: Mapping[int, _Met]) -> Iterator[Moments]:
-    """Every layer's moments on every batch of rows."""
+def _moments(model: Model, layer: int, met: _Met) -> Iterator[Moments]:
+    """A layer's moments on every batch of rows."""
     act = ACTIVATION[model.config.activation]
-    for layer, met in found.items():
-        into, out = (f"h.{layer}.mlp.{name}" for name in ("c_fc", "c_proj"))
-        weights, places = model.weights, 2 * sum(map(len, met.read))
-        for read, slope, pairs in zip(met.read, met.slope, met.pairs, strict=True):
-            post = act(read @ weights[f"{into}.weight"] + weights[f"{into}.bias"])
-            yield Moments(layer, *pairs, (slope @ weights[f"{out}.weight"].T).square() / places, post)
+    into, out = (f"h.{layer}.mlp.{name}" for name in ("c_fc", "c_proj"))
+    weights, places = model.weights, 2 * sum(map(len, met.read))
+    for read, slope, pairs in zip(met.read, met.slope, met.pairs, strict=True):
+        post = act(read @ weights[f"{into}.weight"] + weights[f"{into}.bias"])
+        yield Moments(layer, *pairs, (slope @ weights[f"{out}.weight"].T).square() / places, post)
 
 
 class LayerFit:
