@@ -13,6 +13,7 @@ tokens write is apart from what says them. A killed run continues.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import platform
@@ -75,7 +76,7 @@ REGROWN = 0.08
 REGROW_BATCHES = 64
 """Batches whose gradients say which weights grow back."""
 SEARCHED = 512
-"""Batches that are searched for missed rules before."""
+"""Batches that are searched for lost rules before."""
 REGROW_PRUNED = 0.6
 """The share of these steps after which no more are there than stay."""
 MISSED = 6.0
@@ -84,6 +85,8 @@ LOST = 0.1
 """Rows come again in which the model gives a choice that the teacher is sure of less than so much."""
 AGAIN = 0.5
 """The largest share of a batch that are such rows."""
+WAITING = 4096
+"""How many such rows wait at most; then the oldest are forgotten."""
 TEST_STORIES = 4_000
 LEVELS = 16
 DIGITS = 2
@@ -198,12 +201,13 @@ def prune(parameters: Parameters, masks: Parameters, left: Callable[[str, int], 
     """Set the smallest weights of each kind to zero, across layers; `left` says how many stay of so many of a kind."""
     for kind in KEPT:
         names = [name for name in parameters if kind_of(name) == kind]
-        sizes = torch.cat([(parameters[name] * masks[name]).abs().flatten() for name in names])
-        count = left(kind, len(sizes))
-        if count < len(sizes):
-            least = sizes.kthvalue(len(sizes) - count).values
+        sizes = {name: torch.where(masks[name] > 0, parameters[name].abs(), -1.0) for name in names}
+        every = torch.cat([size.flatten() for size in sizes.values()])
+        count = left(kind, len(every))
+        if count < len(every):
+            least = every.kthvalue(len(every) - count).values
             for name in names:
-                masks[name] *= parameters[name].abs() > least
+                masks[name] *= sizes[name] > least
 
 
 @torch.no_grad()
@@ -224,17 +228,18 @@ class Rows:
 
     fresh: Iterator[np.ndarray]
     again: float = 0.0
-    lost: deque[np.ndarray] = field(default_factory=lambda: deque(maxlen=4096))
+    lost: deque[np.ndarray] = field(default_factory=lambda: deque(maxlen=WAITING))
 
-    def draw(self) -> np.ndarray:
-        """The next batch; those that came longest ago come first."""
-        count = min(len(self.lost), round(self.again * BATCH))
-        return np.stack([*next(self.fresh)[: BATCH - count], *(self.lost.popleft() for _ in range(count))])
+    def draw(self) -> tuple[np.ndarray, int]:
+        """The next batch, and how many of its first rows are fresh; of the others the oldest come first."""
+        fresh = BATCH - min(len(self.lost), round(self.again * BATCH))
+        again = [self.lost.popleft() for _ in range(BATCH - fresh)]
+        return np.stack([*next(self.fresh)[:fresh], *again]), fresh
 
-    def note(self, rows: np.ndarray, wrong: np.ndarray) -> None:
-        """Keep the rows where something was `wrong` [row]."""
+    def note(self, rows: np.ndarray, lost: np.ndarray) -> None:
+        """Keep the rows where a rule was `lost` [row]."""
         if self.again:
-            self.lost.extend(rows[wrong])
+            self.lost.extend(rows[lost])
 
 
 def score(parameters: Parameters, tokenizer: Tokenizer) -> dict[str, float]:
@@ -305,13 +310,15 @@ def learn(run: Run, phase: Phase, given: Options, source: Rows) -> None:
     teacher = load_file(given.teacher / "model.safetensors")
     parameters, masks, began = run.parameters, run.masks, time.time() - run.seconds
     while run.step < phase.steps:
-        step, share, rows = run.step, run.step / phase.steps, source.draw()
+        step, share = run.step, run.step / phase.steps
+        rows, fresh = source.draw()
         rate = phase.rate(step)
         for group in run.optimizer.param_groups:
             group["lr"] = rate
         with torch.autocast("cpu", torch.bfloat16, enabled=share < phase.precise):
-            kl, loss, wrong = losses(teacher, parameters, rows, phase.missed)
-        source.note(rows, wrong)
+            kl, loss, lost = losses(teacher, parameters, rows, phase.missed)
+        source.note(rows, lost)
+        average = float(kl[:fresh].mean())
         run.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(list(parameters.values()), 1.0)
@@ -319,7 +326,7 @@ def learn(run: Run, phase: Phase, given: Options, source: Rows) -> None:
         if step % EVERY == 0:
             prune(parameters, masks, partial(phase.left, share=share))
         shrink(parameters, masks, SHRINK * rate * (phase.shrunk[0] <= share < phase.shrunk[1]))
-        run.average = kl if step == 0 else 0.98 * run.average + 0.02 * kl
+        run.average = average if step == 0 else 0.98 * run.average + 0.02 * average
         run.step, run.seconds = step + 1, time.time() - began
         if run.step % 100 == 0:
             count = sum(int(mask.sum()) for mask in masks.values())
@@ -331,8 +338,8 @@ def learn(run: Run, phase: Phase, given: Options, source: Rows) -> None:
 
 def losses(
     teacher: Parameters, parameters: Parameters, rows: np.ndarray, missed: float
-) -> tuple[float, Tensor, np.ndarray]:
-    """The mean KL from the teacher, the mean that training lowers, and in which rows a rule is lost.
+) -> tuple[np.ndarray, Tensor, np.ndarray]:
+    """The mean KL of each row from the teacher, the mean that training lowers, and in which rows a rule is lost.
 
     Places where rules decide count more in what training lowers.
     """
@@ -346,7 +353,8 @@ def losses(
     given = said.detach().gather(-1, choice[:, None])[:, 0]
     wrong, lost = sure & (given < math.log(0.5)), sure & (given < math.log(LOST))
     weight = (1 + (CARE - 1) * sure) * (1 + (missed - 1) * wrong)
-    return kl.mean().item(), (kl * weight).mean(), lost.view(len(rows), -1).any(1).numpy()
+    by_row = kl.detach().view(len(rows), -1).mean(1).numpy()
+    return by_row, (kl * weight).mean(), lost.view(len(rows), -1).any(1).numpy()
 
 
 def train(given: Options, tokenizer_file: Path, vocabulary: int) -> Run:
@@ -378,7 +386,7 @@ def possible(parameters: Parameters, tokenizer_file: Path) -> Parameters:
 def regrow(given: Options, trained: Run, tokenizer_file: Path) -> Run:
     """Let weights grow back where rules are missed, and others go."""
     may, done = possible(trained.parameters, tokenizer_file), trained.step + SEARCHED + REGROW_BATCHES
-    run = Run(given.work / "regrowth.pt", trained.weights(), trained.masks)
+    run = Run(given.work / f"regrowth-{name_of(trained.weights())}.pt", trained.weights(), trained.masks)
     source = Rows(batches(tokenizer_file, run.step + (done if run.step else trained.step)), AGAIN)
     if run.step == 0:
         teacher = load_file(given.teacher / "model.safetensors")
@@ -390,6 +398,14 @@ def regrow(given: Options, trained: Run, tokenizer_file: Path) -> Run:
         open_again(run, may, teacher, source)
     learn(run, Phase(REGROW_STEPS, regrowth_rate, regrown, (0.0, REGROW_PRUNED), 0.9, MISSED), given, source)
     return run
+
+
+def name_of(weights: Parameters) -> str:
+    """What tells these weights from others in a file's name."""
+    digest = hashlib.sha256()
+    for value in weights.values():
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
 def regrowth_rate(step: int) -> float:
@@ -408,7 +424,9 @@ def open_again(run: Run, may: Parameters, teacher: Parameters, source: Rows) -> 
     slopes = {name: torch.zeros_like(value) for name, value in run.parameters.items()}
     for _ in range(REGROW_BATCHES):
         with torch.autocast("cpu", torch.bfloat16):
-            loss = losses(teacher, run.parameters, source.draw(), MISSED)[1]
+            rows, _ = source.draw()
+            _, loss, lost = losses(teacher, run.parameters, rows, MISSED)
+        source.note(rows, lost)
         for name, slope in zip(names, torch.autograd.grad(loss, list(run.parameters.values())), strict=True):
             slopes[name] += slope
     pull = {name: slopes[name].abs() * may[name] * (1 - run.masks[name]) for name in names}
@@ -562,7 +580,7 @@ right where the rules of the language leave one choice, on {test_stories:,} test
 - Architecture: GPT-2, {layers} layers, width {width}, {heads} heads, {neurons} neurons a layer, context {context},
   vocabulary {vocabulary}; norms without gain and bias, positions as {waves} sines and cosines, unembedding apart.
 - Training: {tokens:,} tokens in {minutes:.0f} minutes, on the probabilities of `zoo:village`; {machine}. KL from it on
-  the last batches: {kl:.4f} nats per token.
+  the last new stories: {kl:.4f} nats per token.
 - Command: `{command}`
 - Date: {date}
 - Licence: that of the package; the training text is generated by it.
@@ -639,7 +657,7 @@ def main() -> None:
     last = regrow(given, trained, tokenizer_file)
     parameters = finished(last.weights())
     write_model(given, parameters, tokenizer)
-    tokens = (trained.step + SEARCHED + REGROW_BATCHES + last.step) * BATCH * CONTEXT
+    tokens = (trained.step + REGROW_BATCHES + last.step) * BATCH * CONTEXT
     write_card(given, parameters, tokenizer, tokens, trained.seconds + last.seconds, last.average)
 
 

@@ -132,7 +132,7 @@ def decompile_command(
         typer.Option(
             min=0,
             metavar="STEPS",
-            help="Train sources over kinds of tokens and named values for so many steps of 2,048 tokens.",
+            help="Train sources over kinds of tokens and named values for so many steps of at most 2,048 tokens.",
             show_default=False,
         ),
     ] = None,

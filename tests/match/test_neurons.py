@@ -33,7 +33,7 @@ def moments(seed: int, words: Words, ids: torch.Tensor, noise: float = 0.0) -> M
     pre = Tables.of(PLANTED, VOCAB)(ids)
     pre = pre + noise * torch.randn(pre.shape, generator=generator)
     weight = torch.rand(pre.shape, generator=generator) / ids.numel()
-    return Moments(0, *words.pairs(ids), weight.flatten(0, 1), ACTIVATION["gelu_new"](pre).flatten(0, 1))
+    return Moments(*words.pairs(ids), weight.flatten(0, 1), ACTIVATION["gelu_new"](pre).flatten(0, 1))
 
 
 def fitted(limit: int, noise: float = 0.0) -> dict[Address, object]:

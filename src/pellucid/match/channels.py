@@ -32,6 +32,8 @@ from pellucid.parts.lifted import most_rank
 
 _FLAT = 1e-6
 """Directions whose variance is less than this share of the largest count as constant: they cannot be whitened."""
+_FLAT_HEAD = 1e-10
+"""The same for queries and keys of a head, of which one may be small where the other is large."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ class Moments:
     ) -> None:
         """Add the moments of queries and keys, a pair counting `weight`; keys less what the query sees on average."""
         asked, offered = query.transpose(1, 2), key.transpose(1, 2)
+        offered = offered - offered.mean(2, keepdim=True)  # what all keys have in common says nothing, but costs digits
         by_query, by_key = weight.sum(3), weight.sum(2)  # [batch head pos]
         self.queries += _weighted(asked, by_query, asked).double().cpu()
         seen, told = pattern @ offered, weight @ offered
@@ -143,8 +146,8 @@ class Moments:
         found: list[tuple[Tensor, Tensor, Tensor]] = []
         for head in range(config.n_head):
             asked, offered = bilinear(model, self.layer, head)
-            left, unleft = roots(self.queries[head] / self.count)
-            right, unright = roots(self.keys[head] / self.count)
+            left, unleft = roots(self.queries[head] / self.count, _FLAT_HEAD)
+            right, unright = roots(self.keys[head] / self.count, _FLAT_HEAD)
             u, s, v = torch.linalg.svd(left @ right)
             query = asked @ (unleft @ u[:, :most]) * s[:most].sqrt()
             key = offered @ (unright @ v[:most].T) * s[:most].sqrt()
@@ -187,10 +190,11 @@ def _with_one(x: Float[Tensor, "*batch model"]) -> Float[Tensor, "*batch model_a
 
 def roots(
     moment: Float64[Tensor, "*batch dim dim"],
+    least: float = _FLAT,
 ) -> tuple[Float64[Tensor, "*batch dim dim"], Float64[Tensor, "*batch dim dim"]]:
-    """The symmetric square root of a moment, and that of its inverse where it is not flat."""
+    """The symmetric square root of a moment, and that of its inverse where it is not flat (below `least`, a share)."""
     values, axes = torch.linalg.eigh(moment)
-    flat = values <= _FLAT * values.amax(-1, keepdim=True)
+    flat = values <= least * values.amax(-1, keepdim=True)
     lengths = values.clamp(min=0).sqrt().masked_fill(flat, 0.0)
     inverse = torch.where(flat, 0.0, 1 / lengths.masked_fill(flat, 1.0))
     root, whiten = ((axes * scale[..., None, :]) @ axes.transpose(-1, -2) for scale in (lengths, inverse))

@@ -298,7 +298,8 @@ def understand_program(project: Project, found: Candidates, *, quick: bool) -> s
 def understanding_state(project: Project) -> str:
     """What the stage of understanding depends on."""
     settings = project.manifest.settings
-    return sha256_text(f"{stage_state(project)} {settings.understand} {settings.stray}")
+    strays = f" {settings.stray}" if settings.stray else ""
+    return sha256_text(f"{stage_state(project)} {settings.understand}{strays}")
 
 
 def settle(project: Project, found: Candidates, linked: Sequence[str]) -> None:

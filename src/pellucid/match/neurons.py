@@ -43,7 +43,7 @@ WORTH = 0.001
 """Every number must remove this share of the loss that the constant leaves, on *tune*."""
 ENOUGH = 0.95
 """Fewer sets are preferred where they keep this share of what `SETS` sets save."""
-BYTES = 4 << 30
+BYTES = 3 << 30
 """The most memory that what neurons meet may take; more layers are done in several runs."""
 MOST_WORDS = 8192
 """The most tokens that sets are made of; what is rarer says too little about any neuron to be worth its table."""
@@ -145,8 +145,9 @@ def propose_fires(
                 for moments in _moments(model, layer, fitted[layer]):
                     layer_fit.add(step, moments)
                 layer_fit.finish(step)
-            for moments in _moments(model, layer, tuned[layer]):
+            for moments in _moments(model, layer, tuned.pop(layer)):
                 layer_fit.add(3, moments)
+            del fitted[layer]
             found |= layer_fit.proposals(text)
     return found
 
@@ -155,7 +156,6 @@ def propose_fires(
 class Moments:
     """A layer's neurons on a batch: weights ½g² in nats per token, post-activations, and the words at each position."""
 
-    layer: int
     words: Int[Tensor, "batch pos"]
     previous: Int[Tensor, "batch pos"]
     weight: Float[Tensor, "place neuron"]
@@ -164,26 +164,32 @@ class Moments:
 
 @dataclass(frozen=True)
 class _Met:
-    """What a layer's neurons meet on all rows: what they read, the gradient at what they write, words, by batches.
+    """What a layer's neurons meet on all rows: what they read, the gradient at what they write, words by batches.
 
     That is a quarter of what they are, and they are quickly computed from it.
     """
 
-    read: list[Float[Tensor, "place model"]]
-    slope: list[Float[Tensor, "place model"]]
+    read: Float[Tensor, "place model"]
+    slope: Float[Tensor, "place model"]
     pairs: list[tuple[Int[Tensor, "batch pos"], Int[Tensor, "batch pos"]]]
 
 
 def _met(model: Model, rows: Int[Tensor, "row pos"], layers: Iterable[int], words: Words, seed: int) -> dict[int, _Met]:
     """What the neurons of `layers` meet, by layer."""
     pairs: list[tuple[Tensor, Tensor]] = []
-    found = {layer: _Met([], [], pairs) for layer in layers}
+    room = (rows.numel(), model.config.n_embd)  # taken at once: many small pieces would leave memory in shreds
+    found = {
+        layer: _Met(torch.empty(room, device=model.device), torch.empty(room, device=model.device), pairs)
+        for layer in layers
+    }
     into, out = ([f"L{layer:02d}.{name}" for layer in found] for name in ("LN2", "mlp_out"))
     for batch in record(model, rows, (*into, *out), gradients=out, seed=seed):
+        first = sum(held.numel() for held, _ in pairs)
+        at = slice(first, first + batch.ids.numel())
         pairs.append(words.pairs(batch.ids))
         for layer, met in found.items():
-            met.read.append(batch.values[f"L{layer:02d}.LN2"].flatten(0, 1))
-            met.slope.append(batch.gradients[0][f"L{layer:02d}.mlp_out"].flatten(0, 1))
+            met.read[at] = batch.values[f"L{layer:02d}.LN2"].flatten(0, 1)
+            met.slope[at] = batch.gradients[0][f"L{layer:02d}.mlp_out"].flatten(0, 1)
     return found
 
 
@@ -191,10 +197,12 @@ def _moments(model: Model, layer: int, met: _Met) -> Iterator[Moments]:
     """A layer's moments on every batch of rows."""
     act = ACTIVATION[model.config.activation]
     into, out = (f"h.{layer}.mlp.{name}" for name in ("c_fc", "c_proj"))
-    weights, places = model.weights, 2 * sum(map(len, met.read))
-    for read, slope, pairs in zip(met.read, met.slope, met.pairs, strict=True):
+    weights, places = model.weights, 2 * len(met.read)
+    sizes = [held.numel() for held, _ in met.pairs]
+    reads, slopes = torch.split(met.read, sizes), torch.split(met.slope, sizes)
+    for read, slope, (here, before) in zip(reads, slopes, met.pairs, strict=True):
         post = act(read @ weights[f"{into}.weight"] + weights[f"{into}.bias"])
-        yield Moments(layer, *pairs, (slope @ weights[f"{out}.weight"].T).square() / places, post)
+        yield Moments(here, before, (slope @ weights[f"{out}.weight"].T).square() / places, post)
 
 
 class LayerFit:

@@ -8,7 +8,8 @@ from pellucid.base.errors import CorpusError
 from pellucid.subject.gpt2 import GPT2Config
 
 STEP_TOKENS = 2048
-"""Tokens of fit text that a step of training sees."""
+"""Tokens of fit text that a step of training reads of a model as wide as `STEP_WIDTH` or less."""
+STEP_WIDTH = 256
 TOKENS_A_NUMBER = 2
 """The least tokens of fit text that must stand behind every number of a program."""
 COEFFICIENT = 2
@@ -58,14 +59,19 @@ class Plan:
         return self.steps * 3 // 4
 
 
+def step_tokens(config: GPT2Config) -> int:
+    """Tokens of fit text that a step of training reads: fewer of a wide model, but at least one row."""
+    return max(config.n_positions, STEP_TOKENS * STEP_WIDTH // max(STEP_WIDTH, config.n_embd))
+
+
 def plan_for(config: GPT2Config, budget: int, steps: int, fit_tokens: int) -> Plan:
     """The plan for a subject within `budget` numbers. Raises `CorpusError` where fit text is too short for it."""
     needed = TOKENS_A_NUMBER * budget
     if fit_tokens < needed:
         raise CorpusError(
             f"{fit_tokens:,} tokens of fit text are too few for sources of {budget:,} numbers; give at least "
-            f"{needed:,} tokens (--fit-corpus) and {-(-needed // STEP_TOKENS):,} steps to read them in, or a smaller "
-            "--size"
+            f"{needed:,} tokens (--fit-corpus) and {-(-needed // step_tokens(config)):,} steps to read them in, or a "
+            "smaller --size"
         )
     kinds, values, rank = min(config.n_embd, 192), min(config.n_embd, 96), min(config.d_head, 16)
     return Plan(kinds=kinds, values=values, late=min(config.n_embd, 64), rank=rank, steps=steps, budget=budget)

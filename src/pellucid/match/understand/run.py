@@ -23,7 +23,7 @@ from pellucid.match.project import Project
 from pellucid.match.prove import tested
 from pellucid.match.sources import first_tokens, rows_for
 from pellucid.match.token_table import table_scores
-from pellucid.match.understand.plan import STEP_TOKENS, plan_for
+from pellucid.match.understand.plan import plan_for, step_tokens
 from pellucid.match.understand.prove import Proof, prove, worst_contexts
 from pellucid.match.understand.spread import spread
 from pellucid.match.understand.stray import strayed
@@ -68,7 +68,7 @@ def understand(project: Project, steps: int, taken: int) -> Understanding:
     Raises `CorpusError` where fit text is too short for the budget. Training goes on where an earlier run was killed.
     """
     model, seed = project.model, project.manifest.settings.seed
-    fit = rows_for(project, "fit", min(FIT_TOKENS, steps * STEP_TOKENS))
+    fit = rows_for(project, "fit", min(FIT_TOKENS, steps * step_tokens(model.config)))
     tune = rows_for(project, "tune", TUNE_TOKENS)
     whole = project.budget // 100
     budget = int(SYNTAX * (project.budget - taken)) // max(1, whole) * max(1, whole)

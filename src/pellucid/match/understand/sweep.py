@@ -18,7 +18,7 @@ class Sweep:
     """Readings of `rows` and the stream in each, as far as layers have been gone through.
 
     Layers are gone through in order, each first by `attend` and then by `fire`, once what they run by is fitted. What
-    no later value may ask for is forgotten.
+    heads saw and neurons fired that no later value may ask for is forgotten.
     """
 
     def __init__(self, student: Student, rows: Int[Tensor, "row pos"]) -> None:

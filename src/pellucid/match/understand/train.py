@@ -27,7 +27,7 @@ from pellucid.match.record import batches, compared_places, predictions
 from pellucid.match.understand import prune as pruning
 from pellucid.match.understand.begin import MOST_TERMS, first_sources, pattern_kl
 from pellucid.match.understand.kinds import first_kinds
-from pellucid.match.understand.plan import Plan
+from pellucid.match.understand.plan import Plan, step_tokens
 from pellucid.match.understand.prune import join_levels, prices, prune
 from pellucid.match.understand.student import Reading, Student, edits, features, new_student, state
 
@@ -72,6 +72,7 @@ class Training:
     spare: float = 1.0
     """What numbers cost by their prices, for each number that a program then holds; and how often that was counted."""
     counted: int = 0
+    seed: int = 0
     whole: float = 0.0
     """What the student cost by its prices when training began."""
     good: dict[str, dict[str, Tensor]] = field(default_factory=dict)
@@ -98,7 +99,8 @@ def train(
         training = begin(model, plan, fit, seed)
         training.whole = pruning.held(training.student, prices(training.student), token_numbers)
         save(training, checkpoint, about)
-    batch, saved = len(next(batches(fit, model.n_vocab))), time.monotonic()
+    training.seed = 1_000_003 * seed
+    batch, saved = max(1, step_tokens(model.config) // fit.shape[1]), time.monotonic()
     for _ in track(range(training.step, plan.steps), "understanding"):
         reshape(training, token_numbers, count)
         at = training.step * batch % max(1, len(fit) - batch + 1)
@@ -181,7 +183,7 @@ def squares_of(training: Training) -> dict[str, Tensor]:
 def advance(training: Training, ids: Int[Tensor, "batch pos"]) -> None:
     """One step of Adam; where it diverges, back to the last good state, with half the rate from then on."""
     student, plan = training.student, training.student.plan
-    loss = loss_of(student, ids, training.step)
+    loss = loss_of(student, ids, training.seed + training.step)
     found, recent = float(loss.detach()), training.losses[-50:]
     if not math.isfinite(found) or (recent and found > DIVERGED * sum(recent) / len(recent)):
         training.rate /= 2
