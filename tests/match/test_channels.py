@@ -18,7 +18,7 @@ from pellucid.exact.model import Model
 from pellucid.listing.emit import emit, write_lifted
 from pellucid.listing.load import load_program
 from pellucid.match import means, tune
-from pellucid.match.channels import Moments, bilinear
+from pellucid.match.channels import Moments, bilinear, roots, score_slopes
 from pellucid.match.effect import compare, estimate, exact
 from pellucid.match.isolated import kept
 from pellucid.match.lifted import LiftedParts, before_sources, choose
@@ -105,6 +105,30 @@ def test_all_directions_of_a_head_are_its_scores_up_to_what_is_the_same_for_all_
     assert kept(model, [form], fitted.rows)[form.address] > 1 - 1e-4
     found = Twin(model, [form]).logits(fitted.rows)
     torch.testing.assert_close(found, model.logits(fitted.rows), atol=1e-4, rtol=1e-3)
+
+
+def test_fewer_directions_of_a_head_cost_as_little_as_any(fitted: Fitted) -> None:
+    """The cost of a rank, from moments as wide as the stream: that of the best one, by a wide SVD."""
+    moments, model, rank = Moments(fitted.model, 1), fitted.model, 3
+    spread_q, spread_k = (torch.zeros(4, 33, 33, dtype=torch.float64) for _ in range(2))
+    for batch in record(model, fitted.rows, [*moments.names, "L01.LN1"], gradients=moments.gradients):
+        moments.add(batch)
+        one = torch.cat([batch.values["L01.LN1"], torch.ones(*batch.ids.shape, 1)], 2).double()
+        pattern, slope = batch.values["L01.pattern"].double(), batch.gradients[0]["L01.pattern"].double()
+        weight = score_slopes(pattern, slope).square()
+        apart = one[:, None, None] - (pattern @ one[:, None])[:, :, :, None]  # [batch head query key model]
+        spread_q += torch.einsum("bhqk,bqd,bqe->hde", weight, one, one)
+        spread_k += torch.einsum("bhqk,bhqkd,bhqke->hde", weight, apart, apart)
+    found = moments.comparisons(rank)
+    for head in range(4):
+        asked, offered = bilinear(model, 1, head)
+        left, right = roots(spread_q[head])[0], roots(spread_k[head][:-1, :-1])[0]
+        form = found.form(Address("QK", 1, head), rank)
+        said = torch.cat([form.read_q, form.bias[None]]).double() @ form.read_k.double().T
+        cost = (left @ (asked @ offered.T - said) @ right).square().sum()
+        rest = torch.linalg.svdvals(left @ asked @ offered.T @ right)[rank:].square().sum()
+        assert cost < 1.001 * rest
+        assert rest < cost * 1.001
 
 
 def test_numbers_are_counted_with_their_share() -> None:

@@ -251,7 +251,7 @@ def _rate(share: float) -> float:
 def _descend(tunable: Tunable, tuning: Tuning, ids: Tensor, rates: Mapping[str, float], rate: float) -> None:
     """One step of Adam on a batch of fit text."""
     model, names = tunable.model, list(tuning.tensors)
-    at = compared_places(model, ids, tuning.step)  # the batch of a step depends on the seed
+    at = compared_places(model, ids, tuning.step)
     with torch.no_grad():
         own = predictions(model, model.run(ids, ("final",))["final"], at)
     leaves = {name: tensor.detach().requires_grad_() for name, tensor in tuning.tensors.items()}

@@ -12,11 +12,12 @@ import checkpoints
 from pellucid.exact.model import Model
 from pellucid.match.understand import begin
 from pellucid.match.understand.axes import along, found_axes, shift
-from pellucid.match.understand.begin import compare, first_sources
+from pellucid.match.understand.begin import compare, first_sources, read_before
 from pellucid.match.understand.kinds import first_kinds
 from pellucid.match.understand.plan import Plan
 from pellucid.match.understand.prune import held, prices
 from pellucid.match.understand.student import Reading, Student, new_student
+from pellucid.match.understand.sweep import Sweep, fired_by
 from pellucid.match.understand.train import kl_of, train
 
 WIDE = Plan(kinds=16, values=16, late=16, rank=8, steps=40, budget=2000)
@@ -50,6 +51,32 @@ def test_what_is_written_adds_up_and_a_scale_divides_it(model: Model, rows: torc
     pieces.append(run["L00.post"] @ model.weights["h.0.mlp.c_proj.weight"])
     said = sum(gain * (piece - piece.mean(-1, keepdim=True)) for piece in pieces) / reading.scales["L01.LN1"]
     torch.testing.assert_close(said, run["L01.LN1"] - shift(model, "L01.LN1"), atol=1e-5, rtol=1e-5)
+
+
+def test_a_sweep_reads_what_a_run_from_the_start_reads() -> None:
+    """In more layers than values reach back over."""
+    model = checkpoints.random_model(3, n_head=2, n_embd=8, n_layer=7, n_positions=12, n_inner=6, vocab_size=30)[0]
+    rows = torch.randint(30, (40, 12), generator=torch.Generator().manual_seed(0))
+    plan, generator = Plan(kinds=4, values=3, late=3, rank=2, steps=40, budget=100), torch.Generator().manual_seed(1)
+    student = new_student(model, plan, first_kinds(model.weights["wte.weight"], rows, plan.kinds))
+    for name, tensor in student.tensors.items():
+        student.tensors[name] = tensor + 0.1 * torch.randn(tensor.shape, generator=generator)
+    sweep, wanted = Sweep(student, rows), torch.randn(*rows.shape, 2, generator=generator)
+    for layer in range(model.config.n_layer):
+        sweep.attend(layer)
+        if layer == model.config.n_layer - 1:
+            break
+        sweep.fire(layer)
+        terms, left = (torch.cat(pieces) for pieces in zip(*sweep.behind(layer, AFTER[layer], wanted), strict=True))
+        with torch.no_grad():
+            reading = read_before(student, rows, layer + 1)
+            pieces = [*reading.terms(layer), *(reading.fired[n] for n in fired_by(layer, AFTER[layer]))]
+            whole = torch.cat(pieces, -1) / reading.scales[AFTER[layer]]
+        torch.testing.assert_close(terms, whole.flatten(0, 1), atol=1e-5, rtol=1e-4)
+        assert torch.equal(left, wanted.flatten(0, 1))
+
+
+AFTER = [f"L{layer + 1:02d}.LN1" for layer in range(6)]
 
 
 def test_first_sources_are_close_already(rows: torch.Tensor) -> None:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 import checkpoints
 import pellucid
 from cli_support import Answer, Workshop, furnish, lean
 from cli_support import pellucid as command
 from pellucid.listing.count import count_program
+from pellucid.match.decompile import Request, begin
 from pellucid.match.project import Project
+from pellucid.match.sources import rows_for
+from pellucid.match.understand import run
+from pellucid.subject.load import load_subject
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +79,23 @@ def test_the_share_of_straying_text_is_kept_with_the_project(workshop: Workshop)
     assert pellucid.open(workshop.fresh).manifest.settings.stray == 0.5
     assert understand(workshop, "--raw").code == 0
     assert pellucid.open(workshop.fresh).manifest.settings.stray == 0.5
+
+
+def test_training_reads_text_that_strays(workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[torch.Tensor] = []
+
+    def train(_model: object, _plan: object, fit: torch.Tensor, *_: object) -> None:
+        read.append(fit)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "train", train)
+    asked = Request(str(workshop.subject), tmp_path / "x", (workshop.text,), size="large", quick=True, understand=40)
+    projects = [begin(replace(asked, stray=share), load_subject(asked.subject)) for share in (0.0, 1.0)]
+    for project in projects:
+        with pytest.raises(KeyboardInterrupt):
+            run.understand(project, 40, 0)
+    assert torch.equal(read[0], rows_for(projects[0], "fit", 40 * 2048))
+    assert not torch.equal(read[1], read[0])
 
 
 def test_straying_text_without_training_is_refused(workshop: Workshop, tmp_path: Path) -> None:
