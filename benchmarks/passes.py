@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -129,9 +129,9 @@ def passes(root: Path, tokens: int, steps: int) -> Iterator[Pass]:
     lifted: LiftedParts = held["lifted forms"]
     yield timed("one trial of linking", lambda: trial(project, sources, lifted))
     yield timed("tuning", lambda: tune_all(project, lifted, steps), STEPS / steps)
-    yield timed("understanding: first values", lambda: first_values(project, tokens, steps))
+    yield timed("understanding: first values", lambda: first_values(project, tokens))
     begun: Training = held["understanding: first values"]
-    yield timed("understanding: training", lambda: understand(project, tokens, begun), STEPS / steps)
+    yield timed("understanding: training", lambda: understand(project, tokens, begun, steps), STEPS / steps)
     yield timed("source-only program", lambda: project.program("code").logits(held["pack the text"][:1].numpy()))
 
 
@@ -159,15 +159,16 @@ def tune_all(project: Project, lifted: LiftedParts, steps: int) -> None:
     tuning.tune(tuning.Tunable.of(project.model, forms), fit, check, 0.0, project.directory / "tuning", steps=steps)
 
 
-def first_values(project: Project, tokens: int, steps: int) -> Training:
-    """Where training begins, in as many numbers as so little text is enough for."""
+def first_values(project: Project, tokens: int) -> Training:
+    """Where training of 200 steps begins, in as many numbers as so little text is enough for."""
     fit = rows_for(project, "fit", tokens)
-    plan = plan_for(project.model.config, fit.numel() // 2, steps, fit.numel())
+    plan = plan_for(project.model.config, fit.numel() // 2, STEPS, fit.numel())
     return training.begin(project.model, plan, fit, 0)
 
 
-def understand(project: Project, tokens: int, begun: Training) -> None:
-    """Train sources over kinds and values from where they `begun`."""
+def understand(project: Project, tokens: int, begun: Training, steps: int) -> None:
+    """Train sources over kinds and values from where they `begun`, for so many steps."""
+    begun.student.plan = replace(begun.student.plan, steps=steps)
     fit, tune = rows_for(project, "fit", tokens), rows_for(project, "tune", 4_000)
     training.begin = lambda *_: begun
     training.train(

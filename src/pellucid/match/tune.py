@@ -19,6 +19,7 @@ from pathlib import Path
 import safetensors
 import safetensors.torch
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -96,36 +97,27 @@ class Tunable:
             weight = tensors[f"{at}.read"] @ tensors[f"{at}.write"]
             found[f"{name}.weight"] = found[f"{name}.weight"].index_copy(1, where, weight)
             found[f"{name}.bias"] = found[f"{name}.bias"].index_copy(0, where, tensors[f"{at}.bias"])
-        for address in self.compares:
-            self._put(found, address, 0, tensors[f"{address}.read_q"], tensors[f"{address}.bias"])
-            self._put(found, address, 1, tensors[f"{address}.read_k"], None)
-        for address, mean in self.moves.items():
-            self._move(found, address, mean, tensors[f"{address}.read"] @ tensors[f"{address}.write"])
+        for layer in sorted({address.layer for address in (*self.compares, *self.moves)}):
+            found |= self._projection(layer, tensors)
         return found
 
-    def _columns(self, address: Address, part: int) -> slice:
-        """The columns of a head in part 0 (queries), 1 (keys) or 2 (values) of the joint projection."""
-        size = self.model.config.d_head
-        start = part * self.model.config.n_embd + address.index * size
-        return slice(start, start + size)
-
-    def _put(self, found: Tensors, address: Address, part: int, read: Tensor, bias: Tensor | None) -> None:
-        """Let a head read `read` and `bias` in the first of its columns, and nothing in the others."""
-        name, columns = f"h.{address.layer}.attn.c_attn", self._columns(address, part)
-        left = columns.stop - columns.start - read.shape[1]
-        where = torch.arange(columns.start, columns.stop, device=read.device)
-        wide = torch.cat([read, read.new_zeros(len(read), left)], 1)
-        own = read.new_zeros(read.shape[1]) if bias is None else bias
-        found[f"{name}.weight"] = found[f"{name}.weight"].index_copy(1, where, wide)
-        found[f"{name}.bias"] = found[f"{name}.bias"].index_copy(0, where, torch.cat([own, own.new_zeros(left)]))
-
-    def _move(self, found: Tensors, address: Address, mean: Tensor, through: Tensor) -> None:
-        """Let a head carry mean + (z − mean) · through in the place of z."""
-        name, columns = f"h.{address.layer}.attn.c_attn", self._columns(address, 2)
-        where = torch.arange(columns.start, columns.stop, device=mean.device)
-        weight, bias = (self.model.weights[f"{name}.{kind}"] for kind in ("weight", "bias"))
-        found[f"{name}.weight"] = found[f"{name}.weight"].index_copy(1, where, weight[:, columns] @ through)
-        found[f"{name}.bias"] = found[f"{name}.bias"].index_copy(0, where, (bias[columns] - mean) @ through + mean)
+    def _projection(self, layer: int, tensors: Tensors) -> Tensors:
+        """The joint projection of a layer's heads to queries, keys and values, with their `tensors` in it."""
+        name, size, heads = f"h.{layer}.attn.c_attn", self.model.config.d_head, self.model.config.n_head
+        weights = list(torch.split(self.model.weights[f"{name}.weight"], size, 1))  # queries, keys, values
+        biases = list(torch.split(self.model.weights[f"{name}.bias"], size))
+        for head in (address for address in self.compares if address.layer == layer):
+            asked, bias, offered = (tensors[f"{head}.{part}"] for part in ("read_q", "bias", "read_k"))
+            at = (head.index, heads + head.index)
+            for where, read, own in zip(at, (asked, offered), (bias, torch.zeros_like(bias)), strict=True):
+                left = (0, size - read.shape[1])  # what a head compares no longer
+                weights[where], biases[where] = F.pad(read, left), F.pad(own, left)
+        for head, mean in self.moves.items():
+            if head.layer == layer:  # mean + (z − mean) · through in the place of z
+                through, where = tensors[f"{head}.read"] @ tensors[f"{head}.write"], 2 * heads + head.index
+                weights[where] = weights[where] @ through
+                biases[where] = (biases[where] - mean) @ through + mean
+        return {f"{name}.weight": torch.cat(weights, 1), f"{name}.bias": torch.cat(biases)}
 
 
 @dataclass
