@@ -2,7 +2,9 @@
 
     python benchmarks/passes.py                 a model of the size of GPT-2 small, 50,000 tokens, 200 steps
     python benchmarks/passes.py --growth        small models: tokens, layers and width, at three sizes each
-    python benchmarks/passes.py --steps 10      fewer steps of tuning and training; their seconds are then scaled to 200
+    python benchmarks/passes.py --steps 10      fewer steps of tuning and training; 200 are then reckoned from these
+
+Reckoned is what was measured, and as many more steps and looks at tune text as 200 have, each as long as these were.
 
 Model and text are random (see gpt2_small.py), so nothing is downloaded. Candidates are fixed and nothing ends early:
 every part is proposed for, every part that can be lifted is tuned, whatever it costs, so that random weights take the
@@ -21,6 +23,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -38,7 +41,7 @@ from pellucid.match.sources import Sources, find_sources, rows_for, write_source
 from pellucid.match.tuned import tunes
 from pellucid.match.twin import Twin
 from pellucid.match.understand import train as training
-from pellucid.match.understand.plan import plan_for
+from pellucid.match.understand.plan import Plan, plan_for
 from pellucid.match.understand.run import token_numbers
 from pellucid.match.understand.train import Training
 from pellucid.subject.load import load_subject
@@ -66,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--growth", action="store_true", help="small models, three sizes of tokens, layers and width")
     parser.add_argument("--tokens", type=int, default=TOKENS, help="tokens of text (50,000)")
-    parser.add_argument("--steps", type=int, default=STEPS, help="steps of tuning and training (200)")
+    parser.add_argument("--steps", type=int, default=STEPS, help="steps of tuning and training (200); at least 4")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -111,11 +114,11 @@ def passes(root: Path, tokens: int, steps: int) -> Iterator[Pass]:
     project = begin(request, subject)
     held: dict[str, Any] = {}
 
-    def timed(name: str, work: Callable[[], Any], scale: float = 1.0) -> Pass:
+    def timed(name: str, work: Callable[[], Any], reckoned: Callable[[float], float] = float) -> Pass:
         Path("/proc/self/clear_refs").write_text("5")
         start = perf_counter()
         held[name] = work()
-        found = Pass(name, round(scale * (perf_counter() - start), 1), round(peak(), 2))
+        found = Pass(name, round(reckoned(perf_counter() - start), 1), round(peak(), 2))
         print(f"{found.name}: {found.seconds:.1f} s, {found.peak_gib:.2f} GiB", file=sys.stderr, flush=True)
         return found
 
@@ -128,11 +131,44 @@ def passes(root: Path, tokens: int, steps: int) -> Iterator[Pass]:
     yield timed("lifted forms", lambda: find_lifted(project, extras.vectors, PROMISED["both"], quick=True))
     lifted: LiftedParts = held["lifted forms"]
     yield timed("one trial of linking", lambda: trial(project, sources, lifted))
-    yield timed("tuning", lambda: tune_all(project, lifted, steps), STEPS / steps)
+    took = Clock(tuning, "_descend", "loss_on", 1 + STEPS // tuning.CHECK_STEPS)
+    yield timed("tuning", lambda: tune_all(project, lifted, steps), took.reckoned)
     yield timed("understanding: first values", lambda: first_values(project, tokens))
     begun: Training = held["understanding: first values"]
-    yield timed("understanding: training", lambda: understand(project, tokens, begun, steps), STEPS / steps)
+    took = Clock(training, "advance", "kl_of", looks_of(STEPS))
+    yield timed("understanding: training", lambda: understand(project, tokens, begun, steps), took.reckoned)
     yield timed("source-only program", lambda: project.program("code").logits(held["pack the text"][:1].numpy()))
+
+
+class Clock:
+    """How long each step of a training took, and each of its looks at tune text, of which there are `looks` in 200."""
+
+    def __init__(self, module: ModuleType, step: str, look: str, looks: int) -> None:
+        self.looks = looks
+        self.took: dict[str, list[float]] = {step: [], look: []}
+        for name in self.took:
+            setattr(module, name, self._timed(name, getattr(module, name)))
+
+    def _timed(self, name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*given: Any) -> Any:
+            start = perf_counter()
+            found = work(*given)
+            self.took[name].append(perf_counter() - start)
+            return found
+
+        return run
+
+    def reckoned(self, seconds: float) -> float:
+        """The seconds of 200 steps, of which some were taken in so many."""
+        for wanted, took in zip((STEPS, self.looks), self.took.values(), strict=True):
+            seconds += (wanted - len(took)) * sum(took) / len(took)
+        return seconds
+
+
+def looks_of(steps: int) -> int:
+    """How often a training of so many steps looks at tune text."""
+    plan, every = Plan(1, 1, 1, 1, steps, 1), max(1, int(training.JUDGE_EVERY * steps))
+    return sum((steps - step) % every == 0 for step in range(plan.levelled_at + 1, steps + 1))
 
 
 def pack(project: Project, tokens: int) -> torch.Tensor:
