@@ -69,10 +69,6 @@ SHRINK = 0.03
 SURE, CARE = 0.9, 3.0
 """Places where the teacher is at least so sure count so many times: there the rules decide."""
 EVERY = 20
-REGROW_STEPS = 2500
-REGROW_PEAK = 7e-4
-REGROWN = 0.08
-"""How many weights of each kind grow back at first, as a share of `KEPT`; in the end as many as that are left."""
 REGROW_BATCHES = 64
 """Batches whose gradients say which weights grow back."""
 SEARCHED = 512
@@ -96,6 +92,26 @@ KEPT = {"wte": 5_000, "head": 4_600, "qk": 3_000, "vo": 2_400, "fc": 4_000, "pro
 
 
 @dataclass(frozen=True)
+class Regrowth:
+    """How weights grow back: in how many steps, how fast at most, and at first how many, as a share of `KEPT`.
+
+    In the end as many as `KEPT` are left.
+    """
+
+    steps: int = 2500
+    peak: float = 7e-4
+    share: float = 0.08
+
+    def rate(self, step: int) -> float:
+        """A short warm-up, then linearly down to nothing."""
+        return self.peak * min(1.0, (step + 1) / 50) * (1 - step / self.steps)
+
+    def left(self, kind: str, _: int, share: float) -> int:
+        """How many weights of a kind are left after `share` of the steps."""
+        return round(KEPT[kind] * (1 + self.share * max(0.0, 1 - share / REGROW_PRUNED)))
+
+
+@dataclass(frozen=True)
 class Options:
     """The command line."""
 
@@ -103,6 +119,7 @@ class Options:
     work: Path
     teacher: Path
     begin: Path | None
+    regrowth: Regrowth
     tokens: int
     seed: int
     threads: int
@@ -113,9 +130,15 @@ def options() -> Options:
     parser = arguments(__doc__, "village-sparse-train", 13.3e6)
     parser.add_argument("--teacher", type=Path, default=Path("src/pellucid/zoo/village/model"))
     parser.add_argument("--begin", type=Path, help="a finished model to go on from, in the place of nothing")
+    grown = Regrowth()
+    parser.add_argument("--regrow-steps", type=int, default=grown.steps, help="steps in which weights grow back")
+    parser.add_argument("--regrow-peak", type=float, default=grown.peak, help="the highest rate in these")
+    parser.add_argument("--regrow-share", type=float, default=grown.share, help="how many grow back at first")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    return Options(given.out, given.work, given.teacher, given.begin, int(given.tokens), given.seed, given.threads)
+    grown = Regrowth(given.regrow_steps, given.regrow_peak, given.regrow_share)
+    text = int(given.tokens), given.seed
+    return Options(given.out, given.work, given.teacher, given.begin, grown, *text, given.threads)
 
 
 def waves() -> Tensor:
@@ -386,7 +409,9 @@ def possible(parameters: Parameters, tokenizer_file: Path) -> Parameters:
 def regrow(given: Options, trained: Run, tokenizer_file: Path) -> Run:
     """Let weights grow back where rules are missed, and others go."""
     may, done = possible(trained.parameters, tokenizer_file), trained.step + SEARCHED + REGROW_BATCHES
-    run = Run(given.work / f"regrowth-{name_of(trained.weights())}.pt", trained.weights(), trained.masks)
+    run = Run(
+        given.work / f"regrowth-{name_of(trained.weights(), given.regrowth)}.pt", trained.weights(), trained.masks
+    )
     source = Rows(batches(tokenizer_file, run.step + (done if run.step else trained.step)), AGAIN)
     if run.step == 0:
         teacher = load_file(given.teacher / "model.safetensors")
@@ -395,30 +420,21 @@ def regrow(given: Options, trained: Run, tokenizer_file: Path) -> Run:
             for rows in islice(source.fresh, SEARCHED):
                 source.note(rows, losses(teacher, run.parameters, rows, MISSED)[2])
         print(f"{len(source.lost):,} of {SEARCHED * BATCH:,} rows have a lost rule", flush=True)
-        open_again(run, may, teacher, source)
-    learn(run, Phase(REGROW_STEPS, regrowth_rate, regrown, (0.0, REGROW_PRUNED), 0.9, MISSED), given, source)
+        open_again(run, may, teacher, source, given.regrowth.share)
+    grown = given.regrowth
+    learn(run, Phase(grown.steps, grown.rate, grown.left, (0.0, REGROW_PRUNED), 0.9, MISSED), given, source)
     return run
 
 
-def name_of(weights: Parameters) -> str:
-    """What tells these weights from others in a file's name."""
-    digest = hashlib.sha256()
+def name_of(weights: Parameters, grown: Regrowth) -> str:
+    """What tells this regrowth of these weights from others in a file's name."""
+    digest = hashlib.sha256(repr(grown).encode())
     for value in weights.values():
         digest.update(value.numpy().tobytes())
     return digest.hexdigest()[:12]
 
 
-def regrowth_rate(step: int) -> float:
-    """A short warm-up, then linearly down to nothing."""
-    return REGROW_PEAK * min(1.0, (step + 1) / 50) * (1 - step / REGROW_STEPS)
-
-
-def regrown(kind: str, _: int, share: float) -> int:
-    """How many weights of a kind are left after `share` of the regrowth."""
-    return round(KEPT[kind] * (1 + REGROWN * max(0.0, 1 - share / REGROW_PRUNED)))
-
-
-def open_again(run: Run, may: Parameters, teacher: Parameters, source: Rows) -> None:
+def open_again(run: Run, may: Parameters, teacher: Parameters, source: Rows, share: float) -> None:
     """Let those weights of each kind grow that the loss falls fastest with on some batches, across layers."""
     names = list(run.parameters)
     slopes = {name: torch.zeros_like(value) for name, value in run.parameters.items()}
@@ -432,7 +448,7 @@ def open_again(run: Run, may: Parameters, teacher: Parameters, source: Rows) -> 
     pull = {name: slopes[name].abs() * may[name] * (1 - run.masks[name]) for name in names}
     for kind, count in KEPT.items():
         own = [name for name in names if kind_of(name) == kind]
-        least = torch.cat([pull[name].flatten() for name in own]).topk(round(REGROWN * count)).values[-1]
+        least = torch.cat([pull[name].flatten() for name in own]).topk(round(share * count)).values[-1]
         for name in own:
             run.masks[name] += (pull[name] >= least.clamp(min=1e-30)).float()
 
@@ -598,7 +614,9 @@ def write_card(
         "dense": accuracy(cases, argmax(_logits(partial(dense_forward, dense)))),
     }
     weights, neurons = tensors(parameters)
+    grown = given.regrowth
     begin = f"--begin {given.begin}" if given.begin else f"--tokens {given.tokens} --seed {given.seed}"
+    begin += f" --regrow-steps {grown.steps} --regrow-peak {grown.peak} --regrow-share {grown.share}"
     summary = f"A GPT-2 of {LAYERS} layers with few weights that tells stories about a village"
     card: dict[str, Any] = {
         "name": "village-sparse",
