@@ -9,7 +9,7 @@ import pytest
 import pellucid
 from cli_support import Workshop
 from pellucid.match import front as module
-from pellucid.match.front import front, ranks
+from pellucid.match.front import Front, Point, front, ranks
 from pellucid.view.front import drawn, table
 
 
@@ -44,3 +44,15 @@ def test_a_front_has_curves_references_and_programs(workshop: Workshop, monkeypa
     assert len(shown.table) == len(found.points) == table(found).row_count
     assert shown.svg().count("<path") > 10
     assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["split"] == "heldout"
+
+
+def test_programs_of_far_more_numbers_are_lines_that_say_how_many() -> None:
+    points = (
+        Point("full program", "program", 1_000_000, 0.01, 99.0),
+        Point("bigram", "reference", 1_500_000, 0.9, 30.0),
+        Point("trigram", "reference", 130_900_000, 0.5, 40.0),
+    )
+    axes = drawn(Front("x", 1_000_000, 100, True, points)).figure.axes
+    for ax in axes:
+        assert {text.get_text() for text in ax.texts} == {"full program", "bigram", "trigram: 130.9M numbers"}
+        assert max(ax.get_xlim()) < 2_000_000

@@ -22,11 +22,16 @@ _STYLES: dict[str, dict[str, Any]] = {
     },
     "heads": {"color": "#1b7837", "marker": "s", "linestyle": "-", "label": "all QK, rank r (hollow: over 45 %)"},
     "program": {"color": "#b2182b", "marker": "*", "markersize": 11, "linestyle": "", "label": "this program"},
-    "reference": {"color": "#666666", "marker": "^", "linestyle": "", "label": "tables of predictions"},
+    "reference": {
+        "color": "#666666",
+        "marker": "^",
+        "linestyle": "",
+        "label": "tables of predictions (dashed: larger)",
+    },
     "noise floor": {"color": "#e08214", "marker": "D", "linestyle": "", "label": "bfloat16"},
 }
 WIDE = 2.0
-"""Times the subject's parameters from which on sizes are drawn by their logarithm."""
+"""Times the subject's parameters beyond which a program is drawn as a line, whose label says how large it is."""
 LEAST = 1e-7
 """KL below which points are drawn at the edge: the logarithm of 0 has no place."""
 
@@ -37,13 +42,12 @@ def drawn(found: Front) -> Picture:
 
     figure = Figure(figsize=(8.0, 6.4), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
-    wide = max(point.numbers for point in found.points) > WIDE * found.parameters
     for name, style in _STYLES.items():
         points = sorted((p for p in found.points if p.curve == name), key=lambda p: p.numbers)
-        _draw(above, [(p, max(p.kl, LEAST)) for p in points if p.kl is not None], style)
-        _draw(below, [(p, max(100 - p.top1, 1e-3)) for p in points if p.top1 is not None], style)
+        far = WIDE * found.parameters
+        _draw(above, [(p, max(p.kl, LEAST)) for p in points if p.kl is not None], style, far)
+        _draw(below, [(p, max(100 - p.top1, 1e-3)) for p in points if p.top1 is not None], style, far)
     for ax in (above, below):
-        ax.set_xscale("log" if wide else "linear")
         ax.set_yscale("log")
         ax.margins(x=0.08, y=0.1)
         ax.grid(alpha=0.25, which="major")
@@ -58,8 +62,10 @@ def drawn(found: Front) -> Picture:
     return Picture(title, figure, [_line(point) for point in found.points])
 
 
-def _draw(ax: Axes, points: list[tuple[Point, float]], style: dict[str, Any]) -> None:
-    if not points:
+def _draw(ax: Axes, every: list[tuple[Point, float]], style: dict[str, Any], far: float) -> None:
+    _lines(ax, [(p, y) for p, y in every if p.numbers > far], style)
+    points = [(p, y) for p, y in every if p.numbers <= far]
+    if not every:
         return
     ax.plot([p.numbers for p, _ in points], [y for _, y in points], **style)
     hollow = [(p, y) for p, y in points if p.allowed is False]
@@ -72,6 +78,18 @@ def _draw(ax: Axes, points: list[tuple[Point, float]], style: dict[str, Any]) ->
                 label, (point.numbers, y), xytext=(-7, -3) if left else (7, 2), textcoords="offset points",
                 fontsize=8, horizontalalignment="right" if left else "left",
             )  # fmt: skip
+
+
+def _lines(ax: Axes, points: list[tuple[Point, float]], style: dict[str, Any]) -> None:
+    """Programs of more numbers than the picture has room for, the label of the best one below its line."""
+    best = min((y for _, y in points), default=0.0)
+    for point, y in points:
+        ax.axhline(y, color=style["color"], linewidth=0.8, linestyle="--")
+        ax.annotate(
+            f"{point.name}: {point.numbers / 1e6:,.1f}M numbers", (0.995, y), xycoords=ax.get_yaxis_transform(),
+            xytext=(0, -3 if y == best else 3), textcoords="offset points", fontsize=8, color=style["color"],
+            horizontalalignment="right", verticalalignment="top" if y == best else "bottom",
+        )  # fmt: skip
 
 
 def _line(point: Point) -> dict[str, Any]:
