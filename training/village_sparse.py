@@ -409,9 +409,8 @@ def possible(parameters: Parameters, tokenizer_file: Path) -> Parameters:
 def regrow(given: Options, trained: Run, tokenizer_file: Path) -> Run:
     """Let weights grow back where rules are missed, and others go."""
     may, done = possible(trained.parameters, tokenizer_file), trained.step + SEARCHED + REGROW_BATCHES
-    run = Run(
-        given.work / f"regrowth-{name_of(trained.weights(), given.regrowth)}.pt", trained.weights(), trained.masks
-    )
+    weights, grown = trained.weights(), given.regrowth
+    run = Run(given.work / f"regrowth-{name_of(weights, grown)}.pt", weights, trained.masks)
     source = Rows(batches(tokenizer_file, run.step + (done if run.step else trained.step)), AGAIN)
     if run.step == 0:
         teacher = load_file(given.teacher / "model.safetensors")
@@ -420,8 +419,7 @@ def regrow(given: Options, trained: Run, tokenizer_file: Path) -> Run:
             for rows in islice(source.fresh, SEARCHED):
                 source.note(rows, losses(teacher, run.parameters, rows, MISSED)[2])
         print(f"{len(source.lost):,} of {SEARCHED * BATCH:,} rows have a lost rule", flush=True)
-        open_again(run, may, teacher, source, given.regrowth.share)
-    grown = given.regrowth
+        open_again(run, may, teacher, source, grown.share)
     learn(run, Phase(grown.steps, grown.rate, grown.left, (0.0, REGROW_PRUNED), 0.9, MISSED), given, source)
     return run
 

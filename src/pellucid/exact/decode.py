@@ -25,7 +25,7 @@ def greedy(model: Model, ids: Int[Tensor, "batch pos"], count: int) -> Int[Tenso
         for _ in range(count):
             cache = cache.grown(new.shape[1])
             final = model.run(new, ("final",), cache=cache)["final"][:, -1:]
-            logits = model.graph.run(model.weights, {"final": final}, ("logits",))["logits"]
+            logits = model.unembed(final)
             new = logits.argmax(dim=-1)
             produced.append(new)
     return torch.cat(produced, dim=1).cpu() if produced else ids.new_empty(ids.shape[0], 0).cpu()

@@ -70,7 +70,7 @@ class OfLogits:
 
     def __call__(self, model: Model, final: Final, rows: Rows) -> Float[Tensor, " n"]:
         """The function's value for each prompt."""
-        logits = model.graph.run(model.weights, {"final": final[:, None]}, ("logits",))["logits"][:, 0]
+        logits = model.unembed(final[:, None])[:, 0]
         value = self.function(logits, rows)
         if not isinstance(value, Tensor) or value.shape != rows.shape:
             got = list(value.shape) if isinstance(value, Tensor) else type(value).__name__

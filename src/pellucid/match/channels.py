@@ -119,10 +119,10 @@ class Moments:
         asked, offered = query.transpose(1, 2), key.transpose(1, 2)
         offered = offered - offered.mean(2, keepdim=True)  # what all keys have in common says nothing, but costs digits
         by_query, by_key = weight.sum(3), weight.sum(2)  # [batch head pos]
-        self.queries += _weighted(asked, by_query, asked).double().cpu()
+        self.queries += _weighted(asked, by_query).double().cpu()
         seen, told = pattern @ offered, weight @ offered
         cross = torch.einsum("bhqd,bhqe->hde", told, seen)
-        own, around = _weighted(offered, by_key, offered), _weighted(seen, by_query, seen)
+        own, around = _weighted(offered, by_key), _weighted(seen, by_query)
         self.keys += (own - cross - cross.transpose(1, 2) + around).double().cpu()
 
     def channels(self, rank: int | None = None) -> Channels:
@@ -176,12 +176,10 @@ def score_slopes(
 
 
 def _weighted(
-    x: Float[Tensor, "batch head pos dim"],
-    weight: Float[Tensor, "batch head pos"],
-    y: Float[Tensor, "batch head pos other"],
-) -> Float[Tensor, "head dim other"]:
-    """Σ weight · x yᵀ over positions."""
-    return torch.einsum("bhpd,bhpe->hde", x * weight[..., None], y)
+    x: Float[Tensor, "batch head pos dim"], weight: Float[Tensor, "batch head pos"]
+) -> Float[Tensor, "head dim dim"]:
+    """Σ weight · x xᵀ over positions."""
+    return torch.einsum("bhpd,bhpe->hde", x * weight[..., None], x)
 
 
 def _with_one(x: Float[Tensor, "*batch model"]) -> Float[Tensor, "*batch model_and_one"]:

@@ -55,8 +55,8 @@ class Request:
 
     `understand` is the steps of training for sources over kinds and values and `stray` the share of rows of its text
     that have random tokens in them, None for as many as last time; `tune` the minutes for which what is lifted is
-    tuned, where it was not before. `gate` is what the gate asks for, `both` word
-    error rates or `next` words alone, None for what it asked for last time.
+    tuned, where it was not before. `gate` is what the gate asks for, `both` word error rates or `next` words alone,
+    None for what it asked for last time.
     """
 
     subject: str
