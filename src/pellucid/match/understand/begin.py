@@ -14,6 +14,7 @@ from pellucid.exact.model import Model
 from pellucid.match.effect import causal
 from pellucid.match.record import batches
 from pellucid.match.understand.axes import Axes, along, found_axes, shift
+from pellucid.match.understand.mixed import mixed
 from pellucid.match.understand.prune import term_prices
 from pellucid.match.understand.sparse import lengths, sparse_guesses
 from pellucid.match.understand.student import Reading, Student, edits
@@ -115,8 +116,11 @@ def fit_patterns(student: Student, layer: int, rows: Rows, steps: int) -> None:
         ids = rows[first : first + batch].to(model.device)
         with torch.no_grad():
             own = model.run(ids, [f"{at}.pattern"])[f"{at}.pattern"]
-            reading = read_before(student, ids, layer)
-        loss = pattern_kl(own, causal(reading.scores(layer)))
+        with mixed(model):
+            with torch.no_grad():
+                reading = read_before(student, ids, layer)
+            scores = reading.scores(layer)
+        loss = pattern_kl(own, causal(scores))
         optimiser.param_groups[0]["lr"] = _RATE * 0.1 ** (step / steps)
         optimiser.zero_grad()
         torch.autograd.backward(loss)

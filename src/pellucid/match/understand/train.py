@@ -27,6 +27,7 @@ from pellucid.match.record import batches, compared_places, predictions
 from pellucid.match.understand import prune as pruning
 from pellucid.match.understand.begin import MOST_TERMS, first_sources, pattern_kl
 from pellucid.match.understand.kinds import first_kinds
+from pellucid.match.understand.mixed import mixed
 from pellucid.match.understand.plan import Plan, step_tokens
 from pellucid.match.understand.prune import join_levels, prices, prune
 from pellucid.match.understand.student import Reading, Student, edits, features, new_student, state
@@ -253,8 +254,9 @@ def loss_of(student: Student, ids: Int[Tensor, "batch pos"], seed: int) -> Float
         own = student.model.run(ids, ["final", *names])
         right = predictions(student.model, own["final"], at)
     reading = Reading(student, ids)
-    final = student.engine.run(ids, ("final",), edits=edits(reading, range(len(names))))["final"]
-    said = predictions(student.model, final, at)
+    with mixed(student.model):
+        final = student.engine.run(ids, ("final",), edits=edits(reading, range(len(names))))["final"]
+        said = predictions(student.model, final, at)
     weight = 1 + (CARE - 1) * (right.amax(-1) > math.log(SURE))
     loss = (weight * (right.exp() * (right - said)).sum(-1)).sum() / weight.sum()
     for layer, name in enumerate(names):
