@@ -12,6 +12,7 @@ from torch import Tensor
 import checkpoints
 from pellucid.base.address import Address
 from pellucid.exact.model import Model, Taps
+from pellucid.match import record as recording
 from pellucid.match.effect import (
     calibrate,
     compare,
@@ -24,7 +25,7 @@ from pellucid.match.effect import (
     stratified,
 )
 from pellucid.match.forms import Fires, First, Looks
-from pellucid.match.record import record
+from pellucid.match.record import compared_places, record
 from pellucid.subject.load import load_subject
 
 
@@ -62,6 +63,32 @@ def test_exact_ablation_equals_a_full_forward_pass(subject: tuple[Model, Tensor]
         logits = model.forward(rows, Taps(replace=edits)).logits
         p, q = clean.double().log_softmax(-1), logits.double().log_softmax(-1)
         assert found[form.address] == pytest.approx(float((p.exp() * (p - q)).sum(-1).mean()), rel=1e-4)
+
+
+def test_of_a_large_vocabulary_a_sample_of_places_tells(
+    subject: tuple[Model, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, rows = subject
+    forms = [form for form in mean_forms(model, mean_pre(model, rows)).values() if form.address.layer == 0][:8]
+    whole = estimate(model, rows, forms, draws=600)[0]
+    monkeypatch.setattr(recording, "STEP_LOGITS", 60 * model.n_vocab)
+    several = [estimate(model, rows, forms, draws=2, seed=seed)[0] for seed in range(400)]
+    for address, value in whole.items():
+        assert sum(found[address] for found in several) / len(several) == pytest.approx(value, rel=0.15)
+    at = compared_places(model, rows, 0)
+    assert len(at) == 60 < rows.numel()
+    clean = model.logits(rows).flatten(0, 1)[at].double().log_softmax(-1)
+    other = model.run(rows, ("logits",), edits={"L00.pattern": lambda own: put(own, 0, look(forms[0], rows))})["logits"]
+    away = other.flatten(0, 1)[at].double().log_softmax(-1)
+    assert forms[0].address == Address("QK", 0, 0)
+    assert exact(model, rows, forms[:1])[forms[0].address] == pytest.approx(
+        float((clean.exp() * (clean - away)).sum(-1).mean()), rel=1e-4
+    )
+
+
+def put(own: Tensor, head: int, pattern: Tensor) -> Tensor:
+    """All patterns, one head's replaced."""
+    return torch.cat([own[:, :head], pattern.expand(len(own), -1, -1)[:, None], own[:, head + 1 :]], 1)
 
 
 def test_the_estimate_is_the_limit_of_small_replacements(subject: tuple[Model, Tensor]) -> None:

@@ -1,11 +1,13 @@
 """Recording what parts do on text: activations and gradients, a batch at a time, so that memory never grows with text.
 
 Gradients are those of the log-likelihood of tokens that the model itself draws at each position: their outer product
-is, in expectation, the Fisher information, the curvature of KL (Martens, arXiv 1412.1193, section 5).
+is, in expectation, the Fisher information, the curvature of KL (Martens, arXiv 1412.1193, section 5). Of a large
+vocabulary tokens are drawn at a sample of places, and gradients made larger by as much as keeps that expectation.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,7 +20,7 @@ from pellucid.exact.model import Model
 BATCH_TOKENS = 2048
 BATCH_LOGITS = 1 << 25
 STEP_LOGITS = 1 << 24
-"""How many logits a step of training compares; of a large vocabulary, those of so many places as that allows."""
+"""How many logits are drawn from or compared at a time: of a large vocabulary, those of so many places."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def batches(rows: Int[Tensor, "row pos"], vocab: int) -> Iterator[Int[Tensor, "b
 
 
 def compared_places(model: Model, ids: Int[Tensor, "batch pos"], seed: int) -> Int[Tensor, " place"]:
-    """The places of flattened `ids` whose predictions a step of training compares: all, or a random sample of them."""
+    """The places of flattened `ids` whose predictions are drawn from or compared: all, or a random sample of them."""
     most = max(1, STEP_LOGITS // model.n_vocab)
     if ids.numel() <= most:
         return torch.arange(ids.numel(), device=model.device)
@@ -72,10 +74,12 @@ def record(
                 yield Recording(ids, model.run(ids, tuple(names)), ())
             continue
         generator = torch.Generator(model.device).manual_seed(1_000_003 * seed + number)
+        at = compared_places(model, ids, 1_000_003 * seed + number)
         with torch.enable_grad():
-            values = model.run(ids, (*names, "logits"), edits=dict.fromkeys(gradients, _leaf))
-            logits = values.pop("logits")
-            found = tuple(_draw(logits, [values[name] for name in gradients], generator) for _ in range(draws))
+            values = model.run(ids, (*names, "final"), edits=dict.fromkeys(gradients, _leaf))
+            final = values["final"] if "final" in names else values.pop("final")
+            logits, scale = model.unembed(final.flatten(0, 1)[None, at])[0], math.sqrt(ids.numel() / len(at))
+            found = tuple(_draw(logits, [values[name] for name in gradients], scale, generator) for _ in range(draws))
         by_name = tuple(dict(zip(gradients, draw, strict=True)) for draw in found)
         yield Recording(ids, {name: value.detach() for name, value in values.items()}, by_name)
 
@@ -86,23 +90,21 @@ def _leaf(value: Tensor) -> Tensor:
 
 
 def _draw(
-    logits: Float[Tensor, "batch pos vocab"], at: Sequence[Tensor], generator: torch.Generator
+    logits: Float[Tensor, "place vocab"], at: Sequence[Tensor], scale: float, generator: torch.Generator
 ) -> tuple[Tensor, ...]:
-    """Draw a token at every position from `logits`; the gradients of their summed log-likelihood at `at`.
+    """Draw a token at every place from `logits`; `scale` times the gradients of their summed log-likelihood at `at`.
 
     With p the model's distribution and y the token drawn, the gradient of log p(y) at the logits is onehot(y) − p.
     """
     with torch.no_grad():
         direction = logits.softmax(-1)
         drawn = _sample(direction, generator)
-        direction.neg_().scatter_add_(2, drawn, torch.ones_like(drawn, dtype=direction.dtype))
+        direction.neg_().scatter_add_(1, drawn, torch.ones_like(drawn, dtype=direction.dtype)).mul_(scale)
     return torch.autograd.grad(logits, list(at), direction, retain_graph=True)
 
 
-def _sample(
-    probabilities: Float[Tensor, "batch pos vocab"], generator: torch.Generator
-) -> Int[Tensor, "batch pos one"]:
-    """A token at every position, by inverting the cumulative distribution (`multinomial` takes thrice as long)."""
+def _sample(probabilities: Float[Tensor, "place vocab"], generator: torch.Generator) -> Int[Tensor, "place one"]:
+    """A token at every place, by inverting the cumulative distribution (`multinomial` takes thrice as long)."""
     below = probabilities.cumsum(-1)
-    uniform = torch.rand(*below.shape[:2], 1, generator=generator, device=below.device, dtype=below.dtype)
+    uniform = torch.rand(len(below), 1, generator=generator, device=below.device, dtype=below.dtype)
     return torch.searchsorted(below, uniform * below[..., -1:]).clamp(max=below.shape[-1] - 1)
