@@ -255,8 +255,13 @@ def test_a_killed_run_goes_on_and_ends_the_same(fitted: Fitted, long_rows: Tenso
     half.history.append(whole.history[0])
     rates = {name: float(tensor.square().mean().sqrt()) for name, tensor in tunable.start.items()}
     groups = list(tune.batches(long_rows[:360], fitted.model.n_vocab))
+    streams = tune.Streams(fitted.model)
+    streams.room = 0  # the whole run kept them
     for step in range(20):
-        tune._descend(tunable, half, groups[tune._drawn(step, len(groups), 0)], rates, tune._rate(step / 40))
+        number = tune._drawn(step, len(groups), 0)
+        own = streams(number, groups[number])
+        tune._descend(tunable, half, groups[number], own, rates, tune._rate(step / 40))
+    assert not streams.kept
     tune._look(tunable, half, long_rows[360:])
     half.save(tmp_path / "half", "it")
     resumed = tuned(fitted, long_rows, tmp_path / "half", 40)

@@ -8,6 +8,7 @@ import torch
 import checkpoints
 from pellucid.base.address import Address
 from pellucid.exact.ops import ACTIVATION
+from pellucid.match import neurons
 from pellucid.match.forms import Fires, Tables
 from pellucid.match.levels import Inverse, clusters, gauss_newton, loss
 from pellucid.match.neurons import WORTH, FiresCandidate, LayerFit, Moments, Words, choose, propose_fires
@@ -90,6 +91,15 @@ def test_a_model_gets_a_proposal_for_every_neuron_and_the_same_one_each_time() -
     assert all(p.chosen.tune_loss <= p.candidates[0].tune_loss for p in first.values())
     before = sum(p.candidates[0].fit_loss for p in first.values())
     assert sum(min(c.fit_loss for c in p.candidates) for p in first.values()) < 0.9 * before
+
+
+def test_little_memory_costs_time_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, _ = checkpoints.random_model(1)
+    fit, tune = torch.randint(model.n_vocab, (2, 12, 16), generator=torch.Generator().manual_seed(0))
+    own = propose_fires(model, fit, tune)
+    monkeypatch.setattr(neurons, "BYTES", 1)
+    monkeypatch.setattr(neurons, "KEPT_BYTES", 1)
+    assert propose_fires(model, fit, tune) == own
 
 
 def test_numbers_must_pay_for_themselves() -> None:

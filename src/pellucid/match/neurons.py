@@ -43,8 +43,10 @@ WORTH = 0.001
 """Every number must remove this share of the loss that the constant leaves, on *tune*."""
 ENOUGH = 0.95
 """Fewer sets are preferred where they keep this share of what `SETS` sets save."""
-BYTES = 3 << 30
+BYTES = 4 << 30
 """The most memory that what neurons meet may take; more layers are done in several runs."""
+KEPT_BYTES = 3 << 29
+"""The most memory that what one layer's neurons are may take; more is computed anew for each step."""
 MOST_WORDS = 8192
 """The most tokens that sets are made of; what is rarer says too little about any neuron to be worth its table."""
 
@@ -141,8 +143,9 @@ def propose_fires(
         fitted, tuned = _met(model, fit, layers, words, seed), _met(model, tune, layers, words, seed + 1)
         for layer in layers:
             layer_fit = LayerFit(layer, act, words, limit)
+            kept = _kept(model, layer, fitted[layer])
             for step in range(3):
-                for moments in _moments(model, layer, fitted[layer]):
+                for moments in kept or _moments(model, layer, fitted[layer]):
                     layer_fit.add(step, moments)
                 layer_fit.finish(step)
             for moments in _moments(model, layer, tuned.pop(layer)):
@@ -203,6 +206,12 @@ def _moments(model: Model, layer: int, met: _Met) -> Iterator[Moments]:
     for read, slope, (here, before) in zip(reads, slopes, met.pairs, strict=True):
         post = act(read @ weights[f"{into}.weight"] + weights[f"{into}.bias"])
         yield Moments(here, before, (slope @ weights[f"{out}.weight"].T).square() / places, post)
+
+
+def _kept(model: Model, layer: int, met: _Met) -> list[Moments]:
+    """A layer's moments on all rows, or none where they would take too much memory."""
+    room = 2 * 4 * len(met.read) * model.config.n_inner
+    return list(_moments(model, layer, met)) if room <= KEPT_BYTES else []
 
 
 class LayerFit:

@@ -29,6 +29,7 @@ from pellucid.base.files import atomic_path
 from pellucid.base.progress import track
 from pellucid.exact.model import Model
 from pellucid.match.effect import divergence
+from pellucid.match.fast import fast
 from pellucid.match.record import batches, compared_places, predictions
 from pellucid.match.stored import Channel, Compares, Lifted, Stored, stacked
 
@@ -43,6 +44,8 @@ DIVERGED = 4.0
 """A KL on tune text that is this many times the first one counts as divergence, as does one that is no number."""
 TRIES = 3
 """Divergences after which tuning ends with the best state."""
+STREAM_BYTES = 1 << 30
+"""The most memory that what the subject says of fit text may take; more is computed anew each time."""
 TOKENS_PER_NUMBER = 0.5
 """Tokens of fit text that every tuned number needs: a token's prediction is compared in many directions at once."""
 
@@ -201,7 +204,7 @@ def tune(
     device = tunable.model.device
     tuning = Tuning.load(path, about, device) or Tuning.begin(tunable.start)
     rates = {name: float(tensor.square().mean().sqrt()) for name, tensor in tunable.start.items()}
-    groups = list(batches(fit, tunable.model.n_vocab))
+    groups, streams = list(batches(fit, tunable.model.n_vocab)), Streams(tunable.model)
     if not tuning.history:
         tuning.first_kl = tuning.best_kl = loss_on(tunable, tuning.tensors, check)
         tuning.history.append((0, tuning.best_kl))
@@ -214,8 +217,9 @@ def tune(
             shown += 1
         if share >= 1:
             break
-        batch = groups[_drawn(tuning.step, len(groups), seed)]
-        _descend(tunable, tuning, batch, rates, _rate(share) * 0.5**tuning.tries)
+        number = _drawn(tuning.step, len(groups), seed)
+        own = streams(number, groups[number])
+        _descend(tunable, tuning, groups[number], own, rates, _rate(share) * 0.5**tuning.tries)
         if tuning.step % CHECK_STEPS == 0:
             _look(tunable, tuning, check)
         now = time.monotonic()
@@ -240,14 +244,41 @@ def _rate(share: float) -> float:
     return RATE * (0.55 + 0.45 * math.cos(math.pi * min(share, 1.0)))
 
 
-def _descend(tunable: Tunable, tuning: Tuning, ids: Tensor, rates: Mapping[str, float], rate: float) -> None:
-    """One step of Adam on a batch of fit text."""
+class Streams:
+    """The subject's normed streams on batches of fit text, by their numbers; kept as far as memory allows."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.kept: dict[int, Tensor] = {}
+        self.room = STREAM_BYTES
+
+    @torch.no_grad()
+    def __call__(self, number: int, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos model"]:
+        """The stream on a batch, which has always the same number."""
+        if number in self.kept:
+            return self.kept[number]
+        stream = self.model.run(ids, ("final",))["final"]
+        size = stream.numel() * stream.element_size()
+        if size <= self.room:
+            self.kept[number], self.room = stream, self.room - size
+        return stream
+
+
+def _descend(
+    tunable: Tunable,
+    tuning: Tuning,
+    ids: Int[Tensor, "batch pos"],
+    stream: Float[Tensor, "batch pos model"],
+    rates: Mapping[str, float],
+    rate: float,
+) -> None:
+    """One step of Adam on a batch of fit text, on which the subject's normed `stream` is known."""
     model, names = tunable.model, list(tuning.tensors)
     at = compared_places(model, ids, tuning.step)
     with torch.no_grad():
-        own = predictions(model, model.run(ids, ("final",))["final"], at)
+        own = predictions(model, stream, at)
     leaves = {name: tensor.detach().requires_grad_() for name, tensor in tuning.tensors.items()}
-    other = model.but(tunable.weights(leaves), model.graph)
+    other = model.but(tunable.weights(leaves), fast(model.graph))
     said = predictions(other, other.run(ids, ("final",))["final"], at)
     loss = (own.exp() * (own - said)).sum(-1).mean()
     slopes = torch.autograd.grad(loss, [leaves[name] for name in names])

@@ -13,9 +13,7 @@ from torch import Tensor
 from pellucid.exact import ops
 from pellucid.exact.graph import Graph, Node
 from pellucid.exact.model import Model
-
-_TANH = ("gelu_new", "gelu_fast", "gelu_accurate", "gelu_python_tanh")
-"""Ways to write the tanh form of GELU; all mean what the fastest one computes."""
+from pellucid.match.fast import fast_node
 
 
 def engine(model: Model) -> Model:
@@ -40,13 +38,7 @@ def _without(node: Node, model: Model) -> Iterator[Node]:
         case "pre":
             yield Node(node.name, _blank_pre, node.inputs, (), {"neurons": model.config.n_inner})
         case _:
-            yield _fast(node)
-
-
-def _fast(node: Node) -> Node:
-    if node.op is ops.activate and node.options["function"] in _TANH:
-        return Node(node.name, node.op, node.inputs, node.weights, {"function": "gelu_pytorch_tanh"})
-    return node
+            yield fast_node(node)
 
 
 def _in_heads(x: Float[Tensor, "batch pos model"], *, heads: int) -> ops.PerHead:
