@@ -53,7 +53,7 @@ def predictions(
     model: Model, final: Float[Tensor, "batch pos model"], at: Int[Tensor, " place"]
 ) -> Float[Tensor, "place vocab"]:
     """The logarithms of what is predicted at some places of the flattened normed stream."""
-    return model.unembed(final.flatten(0, 1)[None, at])[0].to(final.dtype).log_softmax(-1)
+    return model.unembed(final.flatten(0, 1)[None, at])[0].log_softmax(-1)
 
 
 def record(

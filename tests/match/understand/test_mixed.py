@@ -8,10 +8,11 @@ import torch
 import checkpoints
 from pellucid.exact.model import Model
 from pellucid.match.understand import mixed as mixing
+from pellucid.match.understand import train
 from pellucid.match.understand.mixed import mixed
 from pellucid.match.understand.plan import Plan
 from pellucid.match.understand.student import new_student
-from pellucid.match.understand.train import loss_of
+from pellucid.match.understand.train import loss_of, queries
 
 PLAN = Plan(kinds=6, values=5, late=4, rank=2, steps=10, budget=900)
 
@@ -55,6 +56,14 @@ def test_narrow_models_and_those_in_double_precision_stay_exact() -> None:
             assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
     with mixed(wide):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
+
+
+def test_of_long_texts_each_step_compares_other_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    pattern = torch.rand(2, 3, 7, 7)
+    assert queries(pattern, 5) == slice(0, None, 1)
+    monkeypatch.setattr(train, "PAIRS", pattern.numel() // 3 + 1)
+    seen = [torch.arange(7)[queries(pattern, seed)].tolist() for seed in range(4)]
+    assert seen == [[0, 3, 6], [1, 4], [2, 5], [0, 3, 6]]
 
 
 def test_a_device_that_says_nothing_multiplies_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,10 +114,9 @@ def fit_patterns(student: Student, layer: int, rows: Rows, steps: int) -> None:
     for step in range(steps):
         first = step * batch % max(1, len(rows) - batch + 1)
         ids = rows[first : first + batch].to(model.device)
-        with torch.no_grad():
-            own = model.run(ids, [f"{at}.pattern"])[f"{at}.pattern"]
         with mixed(model):
             with torch.no_grad():
+                own = model.run(ids, [f"{at}.pattern"])[f"{at}.pattern"]
                 reading = read_before(student, ids, layer)
             scores = reading.scores(layer)
         loss = pattern_kl(own, causal(scores))

@@ -1,7 +1,8 @@
 """Mixed precision: products in bfloat16, sums and what they are compared by in float32.
 
-A student's gradients then point where they did but for less than what one batch differs from the next (Micikevicius et
-al., ICLR 2018, is the practice); what is kept is judged in float32.
+Logits are not rounded: those of GPT-2 lie far from zero, where bfloat16 is coarse. A student's gradients then point
+where they did but for less than what one batch differs from the next (Micikevicius et al., ICLR 2018, is the practice);
+what is kept is judged in float32.
 """
 
 from __future__ import annotations

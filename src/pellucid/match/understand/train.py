@@ -43,6 +43,8 @@ SURE, CARE = 0.9, 3.0
 """Places where the subject gives a token at least `SURE` count `CARE` times in what training lowers."""
 HOLD = 0.1
 """How much the KL of heads' patterns from their own counts beside that of predictions."""
+PAIRS = 1 << 22
+"""How many pairs of queries and keys a step compares of a layer: of more, those of every so many-th query."""
 JUDGE_EVERY = 0.04
 """How often tune text is consulted in the last phase, as a share of all steps."""
 SAVE_SECONDS = 120.0
@@ -250,18 +252,25 @@ def loss_of(student: Student, ids: Int[Tensor, "batch pos"], seed: int) -> Float
     """
     at = compared_places(student.model, ids, seed)
     names = [f"L{layer:02d}.pattern" for layer in range(student.model.config.n_layer)]
-    with torch.no_grad():
-        own = student.model.run(ids, ["final", *names])
-        right = predictions(student.model, own["final"], at)
     reading = Reading(student, ids)
     with mixed(student.model):
+        with torch.no_grad():
+            own = student.model.run(ids, ["final", *names])
         final = student.engine.run(ids, ("final",), edits=edits(reading, range(len(names))))["final"]
-        said = predictions(student.model, final, at)
+    right = predictions(student.model, own["final"], at).detach()  # logits may be large: not rounded
+    said = predictions(student.model, final, at)
     weight = 1 + (CARE - 1) * (right.amax(-1) > math.log(SURE))
     loss = (weight * (right.exp() * (right - said)).sum(-1)).sum() / weight.sum()
     for layer, name in enumerate(names):
-        loss = loss + HOLD / len(names) * pattern_kl(own[name], reading.patterns[layer])
+        some = queries(own[name], seed)
+        loss = loss + HOLD / len(names) * pattern_kl(own[name][:, :, some], reading.patterns[layer][:, :, some])
     return loss
+
+
+def queries(pattern: Float[Tensor, "batch head query key"], seed: int) -> slice:
+    """The queries of a pattern that a step compares; where they begin is drawn from `seed`."""
+    every = -(-pattern.numel() // PAIRS)
+    return slice(seed % every, None, every)
 
 
 def schedule(step: int, plan: Plan) -> float:
