@@ -9,6 +9,7 @@ Reckoned is what was measured, and as many more steps and looks at tune text as 
 Model and text are random (see gpt2_small.py), so nothing is downloaded. Candidates are fixed and nothing ends early:
 every part is proposed for, every part that can be lifted is tuned, whatever it costs, so that random weights take the
 time that real ones would. Each model runs in a process of its own; the mark of peak memory is reset before each pass.
+CPU seconds are those of all threads; beside other work they say more than seconds do.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from types import ModuleType
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from gpt2_small import CONFIG, make_checkpoint, make_text
 from pellucid.match import tune as tuning
@@ -61,6 +63,7 @@ class Pass:
 
     name: str
     seconds: float
+    cpu_seconds: float
     peak_gib: float
 
 
@@ -81,7 +84,10 @@ def main() -> None:
     else:
         sizes = [{name: CONFIG[name] for name in SMALL if name in CONFIG} | {"tokens": options.tokens}]
     found = [{"size": size, "passes": child(size | {"steps": options.steps})} for size in sizes]
-    print(json.dumps(found, indent=1) if options.json else "\n\n".join(table(entry) for entry in found))
+    if options.json:
+        print(json.dumps(found, indent=1))
+    else:
+        print(growth_table(found) if options.growth else table(found[0]))
 
 
 def child(size: dict[str, Any]) -> list[dict[str, Any]]:
@@ -114,12 +120,13 @@ def passes(root: Path, tokens: int, steps: int) -> Iterator[Pass]:
     project = begin(request, subject)
     held: dict[str, Any] = {}
 
-    def timed(name: str, work: Callable[[], Any], reckoned: Callable[[float], float] = float) -> Pass:
+    def timed(name: str, work: Callable[[], Any], reckoned: Callable[[Tensor], Tensor] = torch.clone) -> Pass:
         Path("/proc/self/clear_refs").write_text("5")
-        start = perf_counter()
+        start = now()
         held[name] = work()
-        found = Pass(name, round(reckoned(perf_counter() - start), 1), round(peak(), 2))
-        print(f"{found.name}: {found.seconds:.1f} s, {found.peak_gib:.2f} GiB", file=sys.stderr, flush=True)
+        seconds, cpu = reckoned(now() - start).tolist()
+        found = Pass(name, round(seconds, 1), round(cpu, 1), round(peak(), 2))
+        print(f"{name}: {seconds:.1f} s, {cpu:.1f} s of CPU, {found.peak_gib:.2f} GiB", file=sys.stderr, flush=True)
         return found
 
     yield timed("pack the text", lambda: pack(project, tokens))
@@ -140,28 +147,33 @@ def passes(root: Path, tokens: int, steps: int) -> Iterator[Pass]:
     yield timed("source-only program", lambda: project.program("code").logits(held["pack the text"][:1].numpy()))
 
 
+def now() -> Tensor:
+    """Seconds, and seconds of CPU."""
+    return torch.tensor([perf_counter(), process_time()], dtype=torch.float64)
+
+
 class Clock:
     """How long each step of a training took, and each of its looks at tune text, of which there are `looks` in 200."""
 
     def __init__(self, module: ModuleType, step: str, look: str, looks: int) -> None:
         self.looks = looks
-        self.took: dict[str, list[float]] = {step: [], look: []}
+        self.took: dict[str, list[Tensor]] = {step: [], look: []}
         for name in self.took:
             setattr(module, name, self._timed(name, getattr(module, name)))
 
     def _timed(self, name: str, work: Callable[..., Any]) -> Callable[..., Any]:
         def run(*given: Any) -> Any:
-            start = perf_counter()
+            start = now()
             found = work(*given)
-            self.took[name].append(perf_counter() - start)
+            self.took[name].append(now() - start)
             return found
 
         return run
 
-    def reckoned(self, seconds: float) -> float:
+    def reckoned(self, seconds: Tensor) -> Tensor:
         """The seconds of 200 steps, of which some were taken in so many."""
         for wanted, took in zip((STEPS, self.looks), self.took.values(), strict=True):
-            seconds += (wanted - len(took)) * sum(took) / len(took)
+            seconds = seconds + (wanted - len(took)) * torch.stack(took).mean(0)
         return seconds
 
 
@@ -220,12 +232,26 @@ def peak() -> float:
 
 def table(found: dict[str, Any]) -> str:
     """What one model took, as a Markdown table."""
-    said = ", ".join(f"{name} {value:,}" for name, value in found["size"].items())
-    lines = [said, "", "| pass | seconds | peak memory, GiB |", "|---|---:|---:|"]
-    lines += [f"| {entry['name']} | {entry['seconds']:.1f} | {entry['peak_gib']:.2f} |" for entry in found["passes"]]
-    whole = sum(entry["seconds"] for entry in found["passes"])
-    most = max(entry["peak_gib"] for entry in found["passes"])
-    return "\n".join([*lines, f"| all | {whole:.1f} | {most:.2f} |"])
+    said, passes = ", ".join(f"{name} {value:,}" for name, value in found["size"].items()), found["passes"]
+    whole = {name: sum(entry[name] for entry in passes) for name in ("seconds", "cpu_seconds")}
+    rows = [*passes, {"name": "all", **whole, "peak_gib": max(entry["peak_gib"] for entry in passes)}]
+    lines = [said, "", "| pass | seconds | CPU seconds | peak memory, GiB |", "|---|---:|---:|---:|"]
+    lines += ["| {name} | {seconds:.1f} | {cpu_seconds:.1f} | {peak_gib:.2f} |".format(**row) for row in rows]
+    return "\n".join(lines)
+
+
+def growth_table(found: list[dict[str, Any]]) -> str:
+    """CPU seconds and peak memory of every pass, a column for each model."""
+    columns = [(name, size) for name, sizes in GROWTH.items() for size in sizes]
+    lines = ["| CPU seconds; all: and GiB | " + " | ".join(f"{name} {size:,}" for name, size in columns) + " |"]
+    lines += ["|---|" + "---:|" * len(columns)]
+    for number, entry in enumerate(found[0]["passes"]):
+        cells = [f"{model['passes'][number]['cpu_seconds']:.1f}" for model in found]
+        lines.append(f"| {entry['name']} | " + " | ".join(cells) + " |")
+    whole = [sum(entry["cpu_seconds"] for entry in model["passes"]) for model in found]
+    most = [max(entry["peak_gib"] for entry in model["passes"]) for model in found]
+    cells = [f"{seconds:.0f}, {gib:.1f}" for seconds, gib in zip(whole, most, strict=True)]
+    return "\n".join([*lines, "| all | " + " | ".join(cells) + " |"])
 
 
 if __name__ == "__main__":
