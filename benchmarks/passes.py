@@ -83,7 +83,9 @@ def main() -> None:
         sizes = [SMALL | {name: value} for name, values in GROWTH.items() for value in values]
     else:
         sizes = [{name: CONFIG[name] for name in SMALL if name in CONFIG} | {"tokens": options.tokens}]
-    found = [{"size": size, "passes": child(size | {"steps": options.steps})} for size in sizes]
+    distinct = {str(size): size for size in sizes}
+    once = {key: child(size | {"steps": options.steps}) for key, size in distinct.items()}
+    found = [{"size": size, "passes": once[str(size)]} for size in sizes]
     if options.json:
         print(json.dumps(found, indent=1))
     else:
