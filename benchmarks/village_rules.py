@@ -4,6 +4,7 @@ The subject, the full program and the program of sources alone are asked at ever
 programs are executed as they stand in DIR.
 
     python benchmarks/village_rules.py DIR [--stories 200] [--json]
+    python benchmarks/village_rules.py DIR --first 500000 --stories 4000 --only subject     other stories
 """
 
 from __future__ import annotations
@@ -42,18 +43,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("directory", type=Path)
     parser.add_argument("--stories", type=int, default=200)
+    parser.add_argument("--first", type=int, default=0, help="the number of the first story (0)")
+    parser.add_argument("--only", help="ask this one alone, for instance subject")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     project = pellucid.open(options.directory)
     tokenizer = Tokenizer.from_file(str(registry.path("village") / "tokenizer.json"))
-    cases = examples(Village().stories("test", 0, options.stories), tokenizer)
-    found = {name: accuracy(cases, argmax(logits)) for name, logits in programs_of(project).items()}
+    cases = examples(Village().stories("test", options.first, options.stories), tokenizer)
+    cases = [case for case in cases if len(case.tokens) <= project.model.n_ctx]
+    asked = {name: logits for name, logits in programs_of(project).items() if options.only in (None, name)}
+    if not asked:
+        parser.error(f"--only {options.only!r} is none of {', '.join(map(repr, programs_of(project)))}")
+    found = {name: accuracy(cases, argmax(logits)) for name, logits in asked.items()}
     table = {
         phenomenon: {name: 100 * scores[phenomenon].tokens for name, scores in found.items()}
         for phenomenon in PHENOMENA
-        if phenomenon in found["subject"]
+        if phenomenon in next(iter(found.values()))
     }
-    counts = {name: scores for name, scores in found["subject"].items() if name in table}
+    counts = {name: scores for name, scores in next(iter(found.values())).items() if name in table}
     spans = sum(score.n for score in counts.values())
     table["all"] = {
         name: sum(100 * scores[p].tokens * scores[p].n for p in counts) / spans for name, scores in found.items()

@@ -47,12 +47,7 @@ def test_few_weights_are_left_in_few_digits() -> None:
     assert plain_norms(weights)
 
 
-MISSED = pytest.mark.xfail(reason="consequences are rare, and were pruned first", strict=True)
-
-
-@pytest.mark.parametrize(
-    "phenomenon", [pytest.param(name, marks=MISSED) if name == "consequence" else name for name in PHENOMENA]
-)
+@pytest.mark.parametrize("phenomenon", PHENOMENA)
 def test_it_is_hardly_worse_than_the_dense_model(scores: dict[str, Score], phenomenon: str) -> None:
     for group, row in zoo.card("village-sparse")["accuracy"].items():
         if group.split(",")[0] == phenomenon:
