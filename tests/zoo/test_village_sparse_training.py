@@ -51,10 +51,10 @@ def test_the_smallest_of_a_kind_go_across_layers_but_not_what_was_just_opened(
     monkeypatch.setattr(village_sparse, "KEPT", {"qk": 3})
     parameters = {"0.q": torch.tensor([[4.0, 0.0, 3.0]]), "1.k": torch.tensor([[0.5, 2.0, 9.0]])}
     masks = {"0.q": torch.tensor([[1.0, 1.0, 1.0]]), "1.k": torch.tensor([[1.0, 1.0, 0.0]])}
-    prune(parameters, masks, lambda kind, whole: whole - 1)
+    prune(parameters, masks, lambda _, whole: whole - 1)
     assert masks["0.q"].tolist() == [[1, 1, 1]], "a zero that was opened stays where there is room"
     assert masks["1.k"].tolist() == [[1, 1, 0]]
-    prune(parameters, masks, lambda kind, whole: village_sparse.KEPT[kind])
+    prune(parameters, masks, lambda kind, _: village_sparse.KEPT[kind])
     assert masks["0.q"].tolist() == [[1, 0, 1]]
     assert masks["1.k"].tolist() == [[0, 1, 0]]
 
