@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int, Integer, UInt8
 from torch import Tensor
 
@@ -243,10 +244,31 @@ class LayerFit:
             if not into:
                 into += [torch.zeros(3, (1 + SETS) ** 2, m.post.shape[1]) for _ in self.rules]
             parts = (m.weight, m.weight * m.post, m.weight * m.post.square())
-            for rule, sums in zip(self.rules, into, strict=True):
-                cells = rule.cells(m.words, m.previous)
-                for part, total in zip(parts, sums, strict=True):
-                    total.scatter_add_(0, cells, part)
+            for number, (rule, sums) in enumerate(zip(self.rules, into, strict=True)):
+                if self._finer(number) is None:
+                    cells = rule.cells(m.words, m.previous)
+                    for part, total in zip(parts, sums, strict=True):
+                        total.scatter_add_(0, cells, part)
+
+    def _finer(self, number: int) -> int | None:
+        """A rule whose cells divide those of another further, so that these need not be summed from text."""
+        own, none = self.rules[number], self.rules[0].before
+        if number == 0:
+            return len(self.rules) - 1
+        if own.before is not none:
+            return None
+        return next((n for n, rule in enumerate(self.rules) if rule.here is own.here and n != number), None)
+
+    def _joined(self, found: Sequence[Cells]) -> list[Cells]:
+        """The cells of every rule, those of finer ones joined."""
+        whole = list(found)
+        for number in range(len(self.rules)):
+            finer = self._finer(number)
+            if finer is not None:
+                by_set = found[finer].view(3, 1 + SETS, 1 + SETS, -1).sum(2)
+                by_set = F.pad(by_set.sum(1, keepdim=True), (0, 0, 0, SETS)) if number == 0 else by_set
+                whole[number] = F.pad(by_set[:, :, None], (0, 0, 0, SETS)).flatten(1, 2)
+        return whole
 
     def _added(self, tables: Tensor | None, words: Tensor, *parts: Tensor) -> Tensor:
         if tables is None:
@@ -258,6 +280,7 @@ class LayerFit:
     def finish(self, step: int) -> None:
         """Draw the conclusions of a step over the fit rows."""
         if step == 2:
+            self.fit = self._joined(self.fit)
             self.levels = [self._constants(rule, sums) for rule, sums in zip(self.rules, self.fit, strict=True)]
             return
         assert self.tables is not None
@@ -315,6 +338,7 @@ class LayerFit:
 
     def proposals(self, text: TokenText) -> dict[Address, FiresProposal]:
         """All candidates of every neuron, and the choice."""
+        self.tune = self._joined(self.tune)
         candidates: list[list[Fires]] = [
             self._forms(rule, at) for rule, at in zip(self.rules, self.levels, strict=True)
         ]
