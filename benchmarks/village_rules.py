@@ -51,16 +51,18 @@ def main() -> None:
     tokenizer = Tokenizer.from_file(str(registry.path("village") / "tokenizer.json"))
     cases = examples(Village().stories("test", options.first, options.stories), tokenizer)
     cases = [case for case in cases if len(case.tokens) <= project.model.n_ctx]
-    asked = {name: logits for name, logits in programs_of(project).items() if options.only in (None, name)}
-    if not asked:
-        parser.error(f"--only {options.only!r} is none of {', '.join(map(repr, programs_of(project)))}")
-    found = {name: accuracy(cases, argmax(logits)) for name, logits in asked.items()}
+    programs = programs_of(project)
+    if options.only not in (None, *programs):
+        parser.error(f"--only {options.only!r} is none of {', '.join(map(repr, programs))}")
+    asked = [options.only] if options.only else list(programs)
+    found = {name: accuracy(cases, argmax(programs[name])) for name in asked}
+    first = found[asked[0]]
     table = {
         phenomenon: {name: 100 * scores[phenomenon].tokens for name, scores in found.items()}
         for phenomenon in PHENOMENA
-        if phenomenon in next(iter(found.values()))
+        if phenomenon in first
     }
-    counts = {name: scores for name, scores in next(iter(found.values())).items() if name in table}
+    counts = {name: scores for name, scores in first.items() if name in table}
     spans = sum(score.n for score in counts.values())
     table["all"] = {
         name: sum(100 * scores[p].tokens * scores[p].n for p in counts) / spans for name, scores in found.items()

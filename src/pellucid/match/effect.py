@@ -26,7 +26,7 @@ from pellucid.base.address import Address
 from pellucid.exact.model import Model
 from pellucid.exact.ops import ACTIVATION
 from pellucid.match.forms import Fires, Looks, Tables
-from pellucid.match.record import Recording, batches, compared_places, record
+from pellucid.match.record import Recording, batches, compared_places, logits_at, record
 from pellucid.match.stored import Channel, Compares, Lifted, Still, Stored, stacked
 
 Form = Looks | Fires | Stored
@@ -212,19 +212,12 @@ def exact(model: Model, rows: Int[Tensor, "row pos"], forms: Iterable[Form]) -> 
             compared += len(at)
             names = sorted({name for form in chosen for name in _restart(form)})
             clean = model.run(ids, (*names, "final"))
-            own = _logits_at(model, clean["final"], at)
+            own = logits_at(model, clean["final"], at)[None]
             for form in chosen:
                 given = {name: clean[name] for name in _restart(form)}
                 final = model.run(ids, ("final",), given=_replaced(model, form, ids, given))["final"]
-                totals[form.address] += divergence(own, _logits_at(model, final, at))
+                totals[form.address] += divergence(own, logits_at(model, final, at)[None])
     return {address: total / compared for address, total in totals.items()}
-
-
-def _logits_at(
-    model: Model, final: Float[Tensor, "batch pos model"], at: Int[Tensor, " place"]
-) -> Float[Tensor, "one place vocab"]:
-    """The logits at some places of the flattened normed stream."""
-    return model.unembed(final.flatten(0, 1)[None, at])
 
 
 def _restart(form: Form) -> tuple[str, ...]:

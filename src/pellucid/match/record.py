@@ -49,11 +49,18 @@ def compared_places(model: Model, ids: Int[Tensor, "batch pos"], seed: int) -> I
     return drawn.sort().values.to(model.device)
 
 
+def logits_at(
+    model: Model, final: Float[Tensor, "batch pos model"], at: Int[Tensor, " place"]
+) -> Float[Tensor, "place vocab"]:
+    """The logits at some places of the flattened normed stream."""
+    return model.unembed(final.flatten(0, 1)[None, at])[0]
+
+
 def predictions(
     model: Model, final: Float[Tensor, "batch pos model"], at: Int[Tensor, " place"]
 ) -> Float[Tensor, "place vocab"]:
     """The logarithms of what is predicted at some places of the flattened normed stream."""
-    return model.unembed(final.flatten(0, 1)[None, at])[0].log_softmax(-1)
+    return logits_at(model, final, at).log_softmax(-1)
 
 
 def record(
@@ -78,7 +85,7 @@ def record(
         with torch.enable_grad():
             values = model.run(ids, (*names, "final"), edits=dict.fromkeys(gradients, _leaf))
             final = values["final"] if "final" in names else values.pop("final")
-            logits, scale = model.unembed(final.flatten(0, 1)[None, at])[0], math.sqrt(ids.numel() / len(at))
+            logits, scale = logits_at(model, final, at), math.sqrt(ids.numel() / len(at))
             found = tuple(_draw(logits, [values[name] for name in gradients], scale, generator) for _ in range(draws))
         by_name = tuple(dict(zip(gradients, draw, strict=True)) for draw in found)
         yield Recording(ids, {name: value.detach() for name, value in values.items()}, by_name)

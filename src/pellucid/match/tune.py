@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import safetensors
@@ -27,6 +28,7 @@ from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError
 from pellucid.base.files import atomic_path
 from pellucid.base.progress import track
+from pellucid.exact.graph import Graph
 from pellucid.exact.model import Model
 from pellucid.match.effect import divergence
 from pellucid.match.fast import fast
@@ -85,6 +87,11 @@ class Tunable:
         start = {name: tensor.detach().to(model.device, torch.float32).clone() for name, tensor in start.items()}
         heads = {move.address: move.mean.to(model.device) for move in moves}
         return Tunable(model, channels, tuple(look.address for look in compares), heads, start)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """What steps run: made once, since a graph keeps its plans."""
+        return fast(self.model.graph)
 
     @property
     def numbers(self) -> int:
@@ -278,7 +285,7 @@ def _descend(
     with torch.no_grad():
         own = predictions(model, stream, at)
     leaves = {name: tensor.detach().requires_grad_() for name, tensor in tuning.tensors.items()}
-    other = model.but(tunable.weights(leaves), fast(model.graph))
+    other = model.but(tunable.weights(leaves), tunable.graph)
     said = predictions(other, other.run(ids, ("final",))["final"], at)
     loss = (own.exp() * (own - said)).sum(-1).mean()
     slopes = torch.autograd.grad(loss, [leaves[name] for name in names])
