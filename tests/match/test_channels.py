@@ -260,7 +260,8 @@ def test_a_killed_run_goes_on_and_ends_the_same(fitted: Fitted, long_rows: Tenso
     for step in range(20):
         number = tune._drawn(step, len(groups), 0)
         own = streams(number, groups[number])
-        tune._descend(tunable, half, groups[number], own, rates, tune._rate(step / 40))
+        at = tune.compared_places(fitted.model, groups[number], step)
+        tune._descend(tunable, half, groups[number], own, at, rates, tune._rate(step / 40))
     assert not streams.kept
     tune._look(tunable, half, long_rows[360:])
     half.save(tmp_path / "half", "it")

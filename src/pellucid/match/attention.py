@@ -77,9 +77,9 @@ def propose_looks(
     """Candidates for every head, fitted on `fit` and scored on `tune` rows."""
     terms = terms_for(fit.shape[1])
     found: dict[Address, LooksProposal] = {}
-    rows = [sampled(fit), sampled(tune)]
-    for layer, sides in enumerate(zip(*(patterns(model, few) for few in rows), strict=True)):
-        samples = [sample(side, few, terms, seed) for side, few in zip(sides, rows, strict=True)]
+    asked = [Asked.of(sampled(rows), model.n_vocab, terms, seed) for rows in (fit, tune)]
+    for layer, sides in enumerate(zip(*(patterns(model, side.rows) for side in asked), strict=True)):
+        samples = [side.answered(said) for side, said in zip(asked, sides, strict=True)]
         for head in range(model.config.n_head):
             found[Address("QK", layer, head)] = propose(Address("QK", layer, head), terms, *samples)
     return found
@@ -90,43 +90,60 @@ def sampled(rows: Int[Tensor, "row pos"]) -> Int[Tensor, "row pos"]:
     return rows[: max(1, PAIRS // (rows.shape[1] * 8))]
 
 
-def patterns(model: Model, rows: Int[Tensor, "row pos"]) -> Iterator[Iterator[tuple[Tensor, Tensor]]]:
-    """Layer by layer, the ids and the patterns of all heads, by batches; each layer goes on from the one before it."""
+def patterns(model: Model, rows: Int[Tensor, "row pos"]) -> Iterator[Iterator[Tensor]]:
+    """Layer by layer, the patterns of all heads, by batches; each layer goes on from the one before it."""
     streams: list[tuple[Tensor, dict[str, Tensor]]] = [(ids, {}) for ids in batches(rows, model.n_vocab)]
 
-    def run(layer: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def run(layer: int) -> Iterator[Tensor]:
         pattern, after = f"L{layer:02d}.pattern", f"L{layer:02d}.resid_post"
         for number, (ids, given) in enumerate(streams):
             with torch.no_grad():
                 values = model.run(ids, (pattern, after), given)
             streams[number] = ids, {after: values[after]}
-            yield ids, values[pattern]
+            yield values[pattern]
 
     for layer in range(model.config.n_layer):
         yield run(layer)
 
 
-def sample(
-    text: Iterable[tuple[Tensor, Tensor]], rows: Int[Tensor, "row pos"], terms: Sequence[Term], seed: int
-) -> Queries:
-    """Queries of `rows`, spread evenly over them and at random over positions; of the first position there are none.
+@dataclass(frozen=True)
+class Asked:
+    """Queries of `rows`, the same ones in every layer, and what the terms say of them.
 
-    `text` holds the ids and the patterns of a layer, by batches of `rows`.
+    They are spread evenly over rows and at random over positions; of the first position there are none.
     """
-    length = rows.shape[1]
-    each = max(1, min(length - 1, PAIRS // (length * len(rows))))
-    generator = torch.Generator().manual_seed(seed)
-    places = torch.stack([1 + torch.randperm(length - 1, generator=generator)[:each] for _ in rows])
-    looked, features, start = [], [], 0
-    for ids, pattern in text:
-        here = places[start : start + len(ids)]
-        start += len(here)
-        pick = torch.arange(len(here))[:, None]
-        looked.append(pattern.transpose(1, 2)[pick, here].flatten(0, 1).transpose(0, 1))
-        said = [term.twin(ids).expand(len(here), -1, -1)[pick, here] for term in terms]
-        features.append(torch.stack(said, -1).flatten(0, 1))
-    seen = torch.arange(length)[None] <= places.flatten()[:, None]
-    return Queries(seen, torch.cat(features) * seen[..., None], torch.cat(looked, 1) * seen)
+
+    rows: Int[Tensor, "row pos"]
+    places: Int[Tensor, "row each"]
+    seen: Bool[Tensor, "query key"]
+    features: Float[Tensor, "query key term"]
+
+    @staticmethod
+    def of(rows: Int[Tensor, "row pos"], vocab: int, terms: Sequence[Term], seed: int) -> Asked:
+        """The queries that a seed draws; `vocab` is how many tokens the model has, which bounds batches."""
+        length = rows.shape[1]
+        each = max(1, min(length - 1, PAIRS // (length * len(rows))))
+        generator = torch.Generator().manual_seed(seed)
+        places = torch.stack([1 + torch.randperm(length - 1, generator=generator)[:each] for _ in rows])
+        features, start = [], 0
+        for ids in batches(rows, vocab):
+            here = places[start : start + len(ids)]
+            start += len(here)
+            pick = torch.arange(len(here))[:, None]
+            said = [term.twin(ids).expand(len(here), -1, -1)[pick, here] for term in terms]
+            features.append(torch.stack(said, -1).flatten(0, 1))
+        seen = torch.arange(length)[None] <= places.flatten()[:, None]
+        return Asked(rows, places, seen, torch.cat(features) * seen[..., None])
+
+    def answered(self, text: Iterable[Float[Tensor, "batch head query key"]]) -> Queries:
+        """Where the heads of a layer look from there, by their patterns on batches of the rows."""
+        looked, start = [], 0
+        for pattern in text:
+            here = self.places[start : start + len(pattern)]
+            start += len(here)
+            pick = torch.arange(len(here))[:, None]
+            looked.append(pattern.transpose(1, 2)[pick, here].flatten(0, 1).transpose(0, 1))
+        return Queries(self.seen, self.features, torch.cat(looked, 1) * self.seen)
 
 
 def propose(address: Address, terms: Sequence[Term], fit: Queries, tune: Queries) -> LooksProposal:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from pellucid.base.address import Address
+from pellucid.base.memory import release
 from pellucid.listing.emit import write_lifted
 from pellucid.listing.parse import STORED
 from pellucid.listing.prelude import BESIDE
@@ -45,7 +46,9 @@ def find_lifted(project: Project, vectors: Vectors, promised: float, *, quick: b
     A head has the lowest rank that costs less than its share of that, or, where none does, the highest it may have.
     """
     tune = first_tokens(rows_for(project, "tune", SOURCE_TOKENS[quick]["tune"]), TOKENS[quick])
-    return choose(costs(project.model, vectors, tune, project.manifest.settings.seed), vectors, promised)
+    found = choose(costs(project.model, vectors, tune, project.manifest.settings.seed), vectors, promised)
+    release()
+    return found
 
 
 def choose(estimated: Costs, vectors: Vectors, promised: float) -> LiftedParts:

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from pellucid.base.memory import release
 from pellucid.base.progress import track
 from pellucid.exact.model import Model
 from pellucid.match.lifting import Vectors, fit_vectors
@@ -40,7 +41,9 @@ def fit_extras(project: Project, *, quick: bool) -> Extras:
     model = project.model
     rows = rows_for(project, "fit", MEAN_TOKENS[quick])
     average, some = averages(model, rows), first_tokens(rows, LIFT_TOKENS[quick])
-    return Extras(named(model, average), fit_vectors(model, average, some, project.manifest.settings.seed))
+    found = Extras(named(model, average), fit_vectors(model, average, some, project.manifest.settings.seed))
+    release()
+    return found
 
 
 def averages(model: Model, rows: Int[Tensor, "row pos"]) -> dict[str, Float[Tensor, ...]]:

@@ -10,6 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from pellucid.base.address import Address
+from pellucid.base.memory import release
 from pellucid.exact.model import Model
 from pellucid.listing.emit import write_constants, write_statements
 from pellucid.match.attention import LooksProposal, propose_looks
@@ -70,12 +71,15 @@ def find_sources(project: Project, means: Mapping[str, Tensor], *, quick: bool) 
     model, seed = project.model, project.manifest.settings.seed
     fit, tune = (rows_for(project, split, TOKENS[quick][split]) for split in ("fit", "tune"))
     looks = propose_looks(model, fit, tune, seed=seed)
+    release()
     fires = propose_fires(model, fit, tune, seed=seed)
+    release()
     ablated = mean_forms(model, means)
     effects = estimate(model, tune, ablated.values(), seed=seed)[0]
     chosen = spend(offers(looks, fires, effects), project.budget)
     forms = {address: option.form for address, option in chosen.items()}
     losses = estimate(model, tune, forms.values(), seed=seed)[0]
+    release()
     return Sources(forms, effects, losses, calibration(model, tune, ablated, quick=quick, seed=seed))
 
 

@@ -27,6 +27,7 @@ from torch import Tensor
 from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError
 from pellucid.base.files import atomic_path
+from pellucid.base.memory import release
 from pellucid.base.progress import track
 from pellucid.exact.graph import Graph
 from pellucid.exact.model import Model
@@ -226,7 +227,8 @@ def tune(
             break
         number = _drawn(tuning.step, len(groups), seed)
         own = streams(number, groups[number])
-        _descend(tunable, tuning, groups[number], own, rates, _rate(share) * 0.5**tuning.tries)
+        places = compared_places(tunable.model, groups[number], 1_000_003 * seed + tuning.step)
+        _descend(tunable, tuning, groups[number], own, places, rates, _rate(share) * 0.5**tuning.tries)
         if tuning.step % CHECK_STEPS == 0:
             _look(tunable, tuning, check)
         now = time.monotonic()
@@ -237,6 +239,8 @@ def tune(
     if tuning.step % CHECK_STEPS and not tuning.done:
         _look(tunable, tuning, check)
     tuning.save(path, about)
+    del streams
+    release()
     return tuning
 
 
@@ -276,12 +280,12 @@ def _descend(
     tuning: Tuning,
     ids: Int[Tensor, "batch pos"],
     stream: Float[Tensor, "batch pos model"],
+    at: Int[Tensor, " place"],
     rates: Mapping[str, float],
     rate: float,
 ) -> None:
-    """One step of Adam on a batch of fit text, on which the subject's normed `stream` is known."""
+    """One step of Adam on a batch of fit text, its normed `stream` of the subject known, compared `at` places."""
     model, names = tunable.model, list(tuning.tensors)
-    at = compared_places(model, ids, tuning.step)
     with torch.no_grad():
         own = predictions(model, stream, at)
     leaves = {name: tensor.detach().requires_grad_() for name, tensor in tuning.tensors.items()}

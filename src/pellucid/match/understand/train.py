@@ -21,6 +21,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pellucid.base.files import atomic_path, sha256_text
+from pellucid.base.memory import release
 from pellucid.base.progress import track
 from pellucid.exact.model import Model
 from pellucid.match.record import batches, compared_places, predictions
@@ -126,6 +127,7 @@ def begin(model: Model, plan: Plan, fit: Rows, seed: int) -> Training:
     terms = features(plan, model.config.n_head, model.config.n_layer - 1)
     tokens = max(VALUE_TOKENS, ROWS_A_TERM * min(terms, MOST_TERMS))
     first_sources(student, fit, max(1, int(PATTERN_SHARE * plan.steps)), tokens, seed)
+    release()
     return Training(student, optimiser(student))
 
 
