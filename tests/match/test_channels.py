@@ -21,11 +21,10 @@ from pellucid.match import means, tune
 from pellucid.match.channels import Moments, bilinear, roots, score_slopes
 from pellucid.match.effect import compare, estimate, exact
 from pellucid.match.isolated import kept
-from pellucid.match.lifted import LiftedParts, before_sources, choose
+from pellucid.match.lifted import LiftedParts, as_many_channels, before_sources, choose
 from pellucid.match.lifting import Vectors, costs, fit_vectors
-from pellucid.match.linking import BLOCKS, allowed, reading_units, worth
+from pellucid.match.linking import allowed, reading_units, worth
 from pellucid.match.record import record
-from pellucid.match.sources import Sources
 from pellucid.match.stored import Stored
 from pellucid.match.tune import Tunable, Tuning
 from pellucid.match.tuned import Tuned, joint_cost, named_tuned, with_tuned
@@ -184,21 +183,29 @@ def test_the_program_runs_what_its_twin_does(fitted: Fitted, tmp_path: Path) -> 
     assert np.abs(wanted - model.logits(fitted.rows[:4]).numpy()).max() > 1e-3
 
 
-def test_channels_are_linked_in_blocks_that_enough_neurons_share(fitted: Fitted) -> None:
+def test_neurons_of_a_layer_that_read_its_channels_are_linked_together(fitted: Fitted) -> None:
     forms, config = fitted.forms(), fitted.model.config
-    losses = {address: 1e-6 * (1 + address.index) for address in forms}
-    effects = dict.fromkeys(forms, 1e-3)
-    sources, lifted = Sources({}, effects, {}, compare([])), LiftedParts(forms, {}, losses)
-    blocks = list(reading_units(sources, lifted))
-    assert len(blocks) == BLOCKS
-    assert [address.index for block in blocks for address in block] == list(range(128))
-    rank = fitted.vectors.most(Address("IN", 1, 0))
-    enough = fewest_readers(config, rank)
-    assert len(allowed(blocks, forms, config)) == 128
-    assert enough > 11
-    assert allowed(blocks[:1], forms, config) == []
-    values = worth(blocks, effects, config)
-    assert sum(values) == pytest.approx(2)
+    lifted = LiftedParts(forms, {}, dict.fromkeys(forms, 1e-6))
+    (unit,) = reading_units(lifted)
+    assert [address.index for address in unit] == list(range(128))
+    enough = fewest_readers(config, fitted.vectors.most(Address("IN", 1, 0)))
+    assert set(allowed([unit[:enough]], forms, config)) == set(unit[:enough])
+    assert allowed([unit[: enough - 1]], forms, config) == []
+    assert sum(worth([unit[:enough], unit[enough:]], dict.fromkeys(forms, 1e-3), config)) == pytest.approx(2)
+
+
+def test_the_neurons_that_are_left_read_as_many_channels_as_they_may_share(fitted: Fitted) -> None:
+    config, forms = fitted.model.config, fitted.forms()
+    few = {address: form for address, form in forms.items() if address.kind != "IN" or address.index < 40}
+    parts = LiftedParts(few, {}, dict.fromkeys(few, 1.0))
+    left = as_many_channels(parts, fitted.vectors, config)
+    readers = [form for address, form in left.forms.items() if address.kind == "IN"]
+    assert {form.rank for form in readers} == {most_rank(config, "IN", 40)}
+    assert allowed(list(reading_units(left)), left.forms, config) == [form.address for form in readers]
+    assert allowed(list(reading_units(parts)), parts.forms, config) == []
+    assert {a: f for a, f in left.forms.items() if a.kind != "IN"} == {a: f for a, f in few.items() if a.kind != "IN"}
+    one = {Address("IN", 1, 0): forms[Address("IN", 1, 0)]}
+    assert not as_many_channels(LiftedParts(one, {}, {}), fitted.vectors, config).forms
 
 
 def test_a_source_that_costs_as_little_goes_before_what_is_lifted(fitted: Fitted) -> None:

@@ -20,6 +20,7 @@ from pellucid.listing.emit import emit
 from pellucid.match.joint import measure_joint
 from pellucid.match.lifted import (
     LiftedParts,
+    as_many_channels,
     before_sources,
     dump_lifted,
     find_lifted,
@@ -240,6 +241,7 @@ def explain_program(project: Project, extras: Extras, tune: float = 0.0, *, quic
     standing_sources = sources.only(standing(project, sources))
     losses = {address: sources.losses[address] for address in standing_sources.forms}
     lifted = before_sources(lifted.only(liftable(project, lifted)), losses, promised)
+    lifted = as_many_channels(lifted, extras.vectors, project.model.config)
     found = Candidates(standing_sources, lifted)
     found = tune_program(project, found, extras, tune, quick=quick)
     linked = evidence.finished("link", link_state(project))

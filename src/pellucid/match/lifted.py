@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,8 @@ from pellucid.match.project import Project
 from pellucid.match.sources import TOKENS as SOURCE_TOKENS
 from pellucid.match.sources import first_tokens, rows_for
 from pellucid.match.stored import Stored
+from pellucid.parts.lifted import most_rank
+from pellucid.subject.gpt2 import GPT2Config
 
 TOKENS = {False: 20_000, True: 8_000}
 """Tokens of tune text that lifted forms are chosen on, and of held-out text that they are measured on."""
@@ -107,6 +110,18 @@ def before_sources(parts: LiftedParts, losses: Mapping[Address, float], promised
     share = promised / max(1, len(parts.forms))
     better = (a for a in parts.forms if a not in losses or losses[a] > max(parts.losses[a], share))
     return parts.only(set(better))
+
+
+def as_many_channels(parts: LiftedParts, vectors: Vectors, config: GPT2Config) -> LiftedParts:
+    """The candidates with the neurons of each layer reading as many channels as those that are left may share."""
+    left = Counter(address.layer for address in parts.forms if address.kind == "IN")
+    forms: dict[Address, Stored] = {}
+    for address, form in parts.forms.items():
+        if address.kind != "IN":
+            forms[address] = form
+        elif rank := min(form.rank, most_rank(config, "IN", left[address.layer])):
+            forms[address] = vectors.form(address, rank)
+    return replace(parts, forms=forms)
 
 
 def liftable(project: Project, parts: LiftedParts) -> set[Address]:

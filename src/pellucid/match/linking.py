@@ -6,6 +6,7 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 
 import torch
 from jaxtyping import Bool
@@ -35,9 +36,6 @@ MARGIN = 0.6
 SPOKEN = 32
 """Tokens of every continuation that are compared."""
 
-
-BLOCKS = 12
-"""Units that the neurons of a layer which read its channels are linked in."""
 
 Unit = tuple[Address, ...]
 """Addresses that are linked together or not at all."""
@@ -70,7 +68,7 @@ def units(sources: Sources, lifted: LiftedParts) -> dict[Unit, float]:
 
     Sources that cost as much as the mean are left out, and those of parts that can be lifted. A neuron that fires by a
     constant and writes its mean is one unit: what it writes is the same everywhere either way, and costs what its mean
-    costs. Neurons of a layer that read its channels are a few units, those that cost least for their effect first.
+    costs. Neurons of a layer that read its channels are one unit: fewer may not share as many channels.
     """
     found: dict[Unit, float] = {}
     paired: set[Address] = set()
@@ -84,20 +82,16 @@ def units(sources: Sources, lifted: LiftedParts) -> dict[Unit, float]:
         else:
             found[address,] = sources.losses[address]
     found |= {(a,): lifted.losses[a] for a in lifted.forms if a not in paired and a.kind != "IN"}
-    for unit in reading_units(sources, lifted):
+    for unit in reading_units(lifted):
         found[unit] = math.fsum(lifted.losses[address] for address in unit)
     return found
 
 
-def reading_units(sources: Sources, lifted: LiftedParts) -> Iterator[Unit]:
-    """The neurons that read channels, those of a layer in `BLOCKS` units by what they cost for their effect."""
-    neurons = [address for address in lifted.forms if address.kind == "IN"]
-    average = math.fsum(sources.effects.get(address, 0.0) for address in neurons) / max(1, len(neurons))
-    price = {a: lifted.losses[a] / max(sources.effects.get(a, 0.0) + average, 1e-30) for a in neurons}
-    for layer in sorted({address.layer for address in neurons}):
-        own = sorted((a for a in neurons if a.layer == layer), key=lambda a: (price[a], a))
-        size = math.ceil(len(own) / BLOCKS)
-        yield from (tuple(own[start : start + size]) for start in range(0, len(own), size))
+def reading_units(lifted: LiftedParts) -> Iterator[Unit]:
+    """The neurons of each layer that read its channels."""
+    neurons = sorted(address for address in lifted.forms if address.kind == "IN")
+    for _, of_layer in groupby(neurons, key=lambda address: address.layer):
+        yield tuple(of_layer)
 
 
 def allowed(units: Sequence[Unit], forms: Mapping[Address, Form], config: GPT2Config) -> list[Address]:

@@ -31,10 +31,12 @@ from pellucid.match.twin import Twin
 
 TUNED = "tuned.safetensors"
 CHECKPOINT = "scratch/tuning.safetensors"
+FIT_TOKENS = 1_000_000
+"""The least tokens of fit text that are asked for, where there are as many: numbers fit less to ones met once."""
 CHECK_TOKENS = {False: 8_000, True: 4_000}
 """Tokens of tune text that tuning is stopped by."""
-START = 2e-3
-"""Nats per token that what is tuned together may cost before it is tuned."""
+START = {"both": 2e-3, "next": 0.1}
+"""Nats per token that what is tuned together may cost before it is tuned, by what the gate asks for."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +114,9 @@ def tune_parts(project: Project, sources: Sources, lifted: LiftedParts, minutes:
     """Tune what of `lifted` can be tuned together, for about `minutes`, and store it. Goes on from a killed run."""
     model, seed = project.model, project.manifest.settings.seed
     check = first_tokens(rows_for(project, "tune", 4 * CHECK_TOKENS[quick]), CHECK_TOKENS[quick])
-    forms = starting(model, sources, lifted, check)
+    forms = starting(model, sources, lifted, check, START[project.manifest.gate.asks])
     tunable = Tunable.of(model, forms)
-    fit = rows_for(project, "fit", math.ceil(4 * TOKENS_PER_NUMBER * max(tunable.numbers, 1)))
+    fit = rows_for(project, "fit", max(FIT_TOKENS, math.ceil(4 * TOKENS_PER_NUMBER * tunable.numbers)))
     about = sha256_text(f"{tuned_state(project)} {' '.join(map(str, sorted(forms)))}")
     path = project.directory / CHECKPOINT
     tuning = tune(tunable, fit, check, 60 * minutes, path, about, seed)
@@ -124,8 +126,8 @@ def tune_parts(project: Project, sources: Sources, lifted: LiftedParts, minutes:
     return tuned
 
 
-def starting(model: Model, sources: Sources, lifted: LiftedParts, check: Rows) -> dict[Address, Stored]:
-    """The parts to tune together: those cheapest for their worth whose joint cost before tuning is at most `START`."""
+def starting(model: Model, sources: Sources, lifted: LiftedParts, check: Rows, most: float) -> dict[Address, Stored]:
+    """The parts to tune together: those cheapest for their worth whose joint cost before tuning is at `most` so."""
     costs = units(sources, lifted)
     able = [unit for unit in costs if all(tunes(lifted.forms.get(address)) for address in unit)]
     worths = dict(zip(able, worth(able, sources.effects | lifted.effects, model.config), strict=True))
@@ -134,7 +136,7 @@ def starting(model: Model, sources: Sources, lifted: LiftedParts, check: Rows) -
     while low < high:
         middle = (low + high + 1) // 2
         cost = joint_cost(model, forms_of(able[:middle], lifted), check)
-        low, high = (middle, high) if cost <= START else (low, middle - 1)
+        low, high = (middle, high) if cost <= most else (low, middle - 1)
     return forms_of(able[:low], lifted)
 
 
