@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +24,22 @@ from pellucid.match.effect import compare, estimate, exact
 from pellucid.match.isolated import kept
 from pellucid.match.lifted import LiftedParts, as_many_channels, before_sources, choose
 from pellucid.match.lifting import Vectors, costs, fit_vectors
-from pellucid.match.linking import allowed, reading_units, worth
+from pellucid.match.linking import PROMISED, Unit, allowed, reading_units, worth
 from pellucid.match.record import record
+from pellucid.match.sources import Sources, first_tokens
 from pellucid.match.stored import Stored
 from pellucid.match.tune import Tunable, Tuning
-from pellucid.match.tuned import Tuned, joint_cost, named_tuned, with_tuned
+from pellucid.match.tuned import (
+    SKIPS,
+    START,
+    START_TOKENS,
+    Tuned,
+    filled,
+    joint_cost,
+    named_tuned,
+    starting,
+    with_tuned,
+)
 from pellucid.match.twin import Twin
 from pellucid.parts.lifted import fewest_readers, lifted_numbers, most_rank
 from pellucid.parts.part import count
@@ -252,6 +264,34 @@ def test_what_is_tuned_starts_as_the_twin_and_costs_less_on_tune_text(
     parts = LiftedParts(forms, {}, dict.fromkeys(forms, 1.0))
     after = with_tuned(parts, fitted.vectors, again)
     assert sum(after.losses.values()) == pytest.approx(found.best_kl)
+
+
+def test_units_that_cost_too_much_are_passed_over() -> None:
+    price = {Address("QK", 0, n): cost for n, cost in enumerate([0.1, 0.2, 5.0, 0.3, 0.3, 7.0, 0.2])}
+    able: list[Unit] = [(address,) for address in price]
+
+    def cost(chosen: Sequence[Unit]) -> float:
+        return sum(price[address] for unit in chosen for address in unit)
+
+    assert [unit[0].index for unit in filled(able, [], cost, 1.0)] == [0, 1, 3, 4]
+    assert [unit[0].index for unit in filled(able[3:], able[:1], cost, 1.0)] == [0, 3, 4, 6]
+    assert filled(able[:1] * (SKIPS + 5), [], lambda _: 1.0, 0.5) == []
+    assert filled([], able[:2], cost, 0.0) == able[:2]
+
+
+def test_what_heads_move_joins_while_it_adds_little(fitted: Fitted) -> None:
+    model, forms = fitted.model, dict(fitted.forms())
+    heads = [Address("OV", 1, head) for head in range(2)]
+    forms |= {address: fitted.vectors.form(address, 1) for address in heads}
+    losses = {address: 1e-9 if address in heads else 1e-3 for address in forms}
+    sources, lifted = Sources({}, dict.fromkeys(forms, 1.0), {}, compare([])), LiftedParts(forms, {}, losses)
+    found = starting(model, sources, lifted, fitted.rows, "next")
+    code = {address: form for address, form in found.items() if address.is_code}
+    assert code
+    rows = first_tokens(fitted.rows, START_TOKENS)
+    assert joint_cost(model, code, rows) <= START["next"]
+    assert joint_cost(model, found, rows) <= joint_cost(model, code, rows) + PROMISED["next"]
+    assert set(starting(model, sources, lifted, fitted.rows, "both")) <= set(found)
 
 
 def test_a_killed_run_goes_on_and_ends_the_same(fitted: Fitted, long_rows: Tensor, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from pellucid.exact.model import Model
 from pellucid.match.effect import divergence
 from pellucid.match.lifted import LiftedParts
 from pellucid.match.lifting import Vectors
-from pellucid.match.linking import Unit, units, worth
+from pellucid.match.linking import PROMISED, Unit, units, worth
 from pellucid.match.project import Project
 from pellucid.match.record import batches
 from pellucid.match.sources import Rows, Sources, first_tokens, rows_for
@@ -37,6 +37,10 @@ CHECK_TOKENS = {False: 8_000, True: 4_000}
 """Tokens of tune text that tuning is stopped by."""
 START = {"both": 2e-3, "next": 0.1}
 """Nats per token that what is tuned together may cost before it is tuned, by what the gate asks for."""
+START_TOKENS = 2_000
+"""Tokens of tune text that this is measured on."""
+SKIPS = 3
+"""Units that cost too much and are passed over."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ def tune_parts(project: Project, sources: Sources, lifted: LiftedParts, minutes:
     """Tune what of `lifted` can be tuned together, for about `minutes`, and store it. Goes on from a killed run."""
     model, seed = project.model, project.manifest.settings.seed
     check = first_tokens(rows_for(project, "tune", 4 * CHECK_TOKENS[quick]), CHECK_TOKENS[quick])
-    forms = starting(model, sources, lifted, check, START[project.manifest.gate.asks])
+    forms = starting(model, sources, lifted, check, project.manifest.gate.asks)
     tunable = Tunable.of(model, forms)
     fit = rows_for(project, "fit", max(FIT_TOKENS, math.ceil(4 * TOKENS_PER_NUMBER * tunable.numbers)))
     about = sha256_text(f"{tuned_state(project)} {' '.join(map(str, sorted(forms)))}")
@@ -126,18 +130,38 @@ def tune_parts(project: Project, sources: Sources, lifted: LiftedParts, minutes:
     return tuned
 
 
-def starting(model: Model, sources: Sources, lifted: LiftedParts, check: Rows, most: float) -> dict[Address, Stored]:
-    """The parts to tune together: those cheapest for their worth whose joint cost before tuning is at `most` so."""
+def starting(model: Model, sources: Sources, lifted: LiftedParts, check: Rows, asks: str) -> dict[Address, Stored]:
+    """The parts to tune together, those cheapest for their worth first.
+
+    Of where heads look and what neurons read, what costs together at most `START` before it is tuned; of what heads
+    move, what adds no more to that than linking is expected to allow in all.
+    """
     costs = units(sources, lifted)
     able = [unit for unit in costs if all(tunes(lifted.forms.get(address)) for address in unit)]
     worths = dict(zip(able, worth(able, sources.effects | lifted.effects, model.config), strict=True))
     able.sort(key=lambda unit: costs[unit] / worths[unit])
-    low, high = 0, len(able)
-    while low < high:
-        middle = (low + high + 1) // 2
-        cost = joint_cost(model, forms_of(able[:middle], lifted), check)
-        low, high = (middle, high) if cost <= most else (low, middle - 1)
-    return forms_of(able[:low], lifted)
+    rows = first_tokens(check, START_TOKENS)
+
+    def cost(chosen: Sequence[Unit]) -> float:
+        return joint_cost(model, forms_of(chosen, lifted), rows)
+
+    found = filled([unit for unit in able if unit[0].is_code], [], cost, START[asks])
+    moved = [unit for unit in able if not unit[0].is_code]
+    return forms_of(filled(moved, found, cost, cost(found) + PROMISED[asks]), lifted)
+
+
+def filled(
+    able: Sequence[Unit], chosen: Sequence[Unit], cost: Callable[[Sequence[Unit]], float], most: float
+) -> list[Unit]:
+    """`chosen` and as many of `able`, from the first, as cost at most `most` together; `SKIPS` may be passed over."""
+    found, left = list(chosen), list(able)
+    for _ in range(1 + SKIPS):
+        low, high = 0, len(left)
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if cost([*found, *left[:middle]]) <= most else (low, middle - 1)
+        found, left = found + left[:low], left[low + 1 :]
+    return found
 
 
 def tunes(form: Stored | None) -> bool:
