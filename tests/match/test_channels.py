@@ -338,6 +338,24 @@ def test_divergence_falls_back_to_the_best_state(
         assert torch.equal(tensor, found.best[name])
 
 
+def test_without_improvement_the_rate_is_halved_until_that_is_of_no_use(
+    fitted: Fitted,
+    long_rows: Tensor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in {"RATE": 30.0, "CHECK_STEPS": 2, "PATIENCE": 2, "DIVERGED": float("inf")}.items():
+        monkeypatch.setattr(tune, name, value)
+    found = tuned(fitted, long_rows, tmp_path / "tuning", 60)
+    assert found.tries == tune.TRIES
+    assert found.step == 2 * 2 * tune.TRIES
+    assert "diverged" not in capsys.readouterr().err
+    assert found.best_kl == found.first_kl
+    for name, tensor in found.tensors.items():
+        assert torch.equal(tensor, found.best[name])
+
+
 def test_too_little_text_says_how_much_is_needed(fitted: Fitted, tmp_path: Path) -> None:
     tunable = Tunable.of(fitted.model, fitted.forms())
     needed = -(-tunable.numbers // 2)

@@ -122,19 +122,19 @@ def within(wer_next: float, wer_16: float, gate: Gate) -> bool:
 
 
 def rollouts(project: Project, count: int) -> list[Rollouts]:
-    """What the subject says after `count` contexts of tune text, of three lengths."""
+    """What the subject says after about `count` contexts of tune text, of three lengths.
+
+    Where there are fewer rows than that, a row may be a context of each length.
+    """
     model = project.model
     rows = rows_for(project, "tune", count * model.n_ctx)
     tokens = min(SPOKEN, model.n_ctx // 2)
     starts = word_starts(model)
     longest = model.n_ctx - tokens
     lengths = sorted({max(1, longest // 4), max(1, longest // 2), longest})
-    groups = rows.tensor_split(len(lengths))
-    return [
-        roll(model, group[:, :length], tokens, starts)
-        for length, group in zip(lengths, groups, strict=True)
-        if len(group)
-    ]
+    each = math.ceil(count / len(lengths))
+    groups = (rows.roll(-each * number, 0)[:each] for number in range(len(lengths)))
+    return [roll(model, group[:, :length], tokens, starts) for length, group in zip(lengths, groups, strict=True)]
 
 
 def word_starts(model: Model) -> Bool[Tensor, " vocab"]:

@@ -41,12 +41,12 @@ RATE = 4e-3
 CHECK_STEPS = 20
 """Steps between looks at tune text."""
 PATIENCE = 12
-"""Looks without improvement after which tuning ends."""
+"""Looks without improvement after which the rate is halved: far from the end it may be too high to get nearer."""
 SAVE_SECONDS = 30.0
 DIVERGED = 4.0
 """A KL on tune text that is this many times the first one counts as divergence, as does one that is no number."""
-TRIES = 3
-"""Divergences after which tuning ends with the best state."""
+TRIES = 5
+"""So often the rate is halved; then tuning ends, with the best state."""
 STREAM_BYTES = 1 << 30
 """The most memory that what the subject says of fit text may take; more is computed anew each time."""
 TOKENS_PER_NUMBER = 0.5
@@ -302,7 +302,10 @@ def _descend(
 
 
 def _look(tunable: Tunable, tuning: Tuning, check: Tensor) -> None:
-    """Measure on tune text; keep what is best, go back to it after a divergence, and end without improvement."""
+    """Measure on tune text and keep what is best; back to it, at half the rate, after a divergence or no improvement.
+
+    Ends when that was of no use `TRIES` times.
+    """
     kl = loss_on(tunable, tuning.tensors, check)
     tuning.history.append((tuning.step, kl))
     if math.isfinite(kl) and kl < tuning.best_kl:
@@ -310,12 +313,14 @@ def _look(tunable: Tunable, tuning: Tuning, check: Tensor) -> None:
         tuning.best = {name: tensor.clone() for name, tensor in tuning.tensors.items()}
         return
     tuning.worse += 1
-    if not math.isfinite(kl) or kl > DIVERGED * tuning.first_kl:
-        tuning.tries += 1
+    diverged = not math.isfinite(kl) or kl > DIVERGED * tuning.first_kl
+    if diverged or tuning.worse >= PATIENCE:
+        tuning.tries, tuning.worse = tuning.tries + 1, 0
         _back(tuning)
+    if diverged:
         said = f"at half the rate, from a KL of {tuning.best_kl:.2e}"
         print(f"tuning diverged at step {tuning.step} (KL {kl:.2e}); going on {said}", file=sys.stderr)
-    tuning.done = tuning.worse >= PATIENCE or tuning.tries >= TRIES
+    tuning.done = tuning.tries >= TRIES
 
 
 def _back(tuning: Tuning) -> None:
