@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import checkpoints
+from pellucid.match import linking
 from pellucid.match.link import link
+from pellucid.match.project import Project
 
 
 @given(
@@ -47,3 +52,18 @@ def test_a_large_part_may_cost_more_than_a_small_one() -> None:
     )
     assert result.accepted == ["head", "other"]
     assert result.trials[0] == (2, True)
+
+
+@pytest.mark.parametrize("rows", [30, 13])
+def test_rows_are_contexts_of_several_lengths_where_there_are_few(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, _ = checkpoints.random_model(0, n_positions=24)
+    ids = torch.randint(model.n_vocab, (rows, 24), generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(linking, "rows_for", lambda *_: ids)
+    monkeypatch.setattr(linking, "word_starts", lambda model: torch.ones(model.n_vocab, dtype=torch.bool))
+    project = object.__new__(Project)
+    project.__dict__["model"] = model
+    found = linking.rollouts(project, 30)
+    assert [len(group.ids) for group in found] == [10, 10, 10]
+    assert len({group.context for group in found}) == 3
+    met = torch.cat([group.ids[:, : found[0].context] for group in found])
+    assert len(met.unique(dim=0)) == len(ids[:, : found[0].context].unique(dim=0))
