@@ -35,7 +35,7 @@ FIT_TOKENS = 1_000_000
 """The least tokens of fit text that are asked for, where there are as many: numbers fit less to ones met once."""
 CHECK_TOKENS = {False: 8_000, True: 4_000}
 """Tokens of tune text that tuning is stopped by."""
-START = {"both": 2e-3, "next": 0.1}
+START = {"both": 2e-3, "next": 1e-2}
 """Nats per token that what is tuned together may cost before it is tuned, by what the gate asks for."""
 START_TOKENS = 2_000
 """Tokens of tune text that this is measured on."""
