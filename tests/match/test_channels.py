@@ -279,7 +279,8 @@ def test_units_that_cost_too_much_are_passed_over() -> None:
     assert filled([], able[:2], cost, 0.0) == able[:2]
 
 
-def test_what_heads_move_joins_while_it_adds_little(fitted: Fitted) -> None:
+def test_what_heads_move_joins_while_it_adds_little(fitted: Fitted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(START, "next", 0.1)
     model, forms = fitted.model, dict(fitted.forms())
     heads = [Address("OV", 1, head) for head in range(2)]
     forms |= {address: fitted.vectors.form(address, 1) for address in heads}
