@@ -117,9 +117,10 @@ def as_many_channels(parts: LiftedParts, vectors: Vectors, config: GPT2Config) -
     left = Counter(address.layer for address in parts.forms if address.kind == "IN")
     forms: dict[Address, Stored] = {}
     for address, form in parts.forms.items():
-        if address.kind != "IN":
+        rank = min(form.rank, most_rank(config, "IN", left[address.layer])) if address.kind == "IN" else form.rank
+        if rank == form.rank:
             forms[address] = form
-        elif rank := min(form.rank, most_rank(config, "IN", left[address.layer])):
+        elif rank:
             forms[address] = vectors.form(address, rank)
     return replace(parts, forms=forms)
 
