@@ -39,8 +39,8 @@ from pellucid.match.means import Extras
 from pellucid.match.packing import packed_rows
 from pellucid.match.project import Project
 from pellucid.match.rollouts import slips
+from pellucid.match.rounds import tunes
 from pellucid.match.sources import Sources, find_sources, rows_for, write_sources
-from pellucid.match.tuned import tunes
 from pellucid.match.twin import Twin
 from pellucid.match.understand import train as training
 from pellucid.match.understand.plan import Plan, plan_for

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,28 +19,22 @@ from pellucid.base.errors import PellucidError
 from pellucid.exact.model import Model
 from pellucid.listing.emit import emit, write_lifted
 from pellucid.listing.load import load_program
-from pellucid.match import means, tune
+from pellucid.match import means, rounds, tune
 from pellucid.match.channels import Moments, bilinear, roots, score_slopes
 from pellucid.match.effect import compare, estimate, exact
 from pellucid.match.isolated import kept
 from pellucid.match.lifted import LiftedParts, as_many_channels, before_sources, choose
 from pellucid.match.lifting import Vectors, costs, fit_vectors
 from pellucid.match.linking import PROMISED, Unit, allowed, reading_units, worth
+from pellucid.match.manifest import Gate, Manifest
+from pellucid.match.project import Project
 from pellucid.match.record import record
+from pellucid.match.rollouts import Slips
+from pellucid.match.rounds import SKIPS, START, START_TOKENS, Choice, excess, fewer, filled, joint_cost, starting
 from pellucid.match.sources import Sources, first_tokens
 from pellucid.match.stored import Stored
 from pellucid.match.tune import Tunable, Tuning
-from pellucid.match.tuned import (
-    SKIPS,
-    START,
-    START_TOKENS,
-    Tuned,
-    filled,
-    joint_cost,
-    named_tuned,
-    starting,
-    with_tuned,
-)
+from pellucid.match.tuned import TUNED, Tuned, named_tuned, with_tuned
 from pellucid.match.twin import Twin
 from pellucid.parts.lifted import fewest_readers, lifted_numbers, most_rank
 from pellucid.parts.part import count
@@ -286,13 +281,95 @@ def test_what_heads_move_joins_while_it_adds_little(fitted: Fitted, monkeypatch:
     forms |= {address: fitted.vectors.form(address, 1) for address in heads}
     losses = {address: 1e-9 if address in heads else 1e-3 for address in forms}
     sources, lifted = Sources({}, dict.fromkeys(forms, 1.0), {}, compare([])), LiftedParts(forms, {}, losses)
-    found = starting(model, sources, lifted, fitted.rows, "next")
+    choice = Choice.of(model, sources, lifted)
+    found = starting(choice, lifted, fitted.rows, "next")
     code = {address: form for address, form in found.items() if address.is_code}
     assert code
     rows = first_tokens(fitted.rows, START_TOKENS)
     assert joint_cost(model, code, rows) <= START["next"]
     assert joint_cost(model, found, rows) <= joint_cost(model, code, rows) + PROMISED["next"]
-    assert set(starting(model, sources, lifted, fitted.rows, "both")) <= set(found)
+    assert set(starting(choice, lifted, fitted.rows, "both")) <= set(found)
+
+
+def test_momentum_is_made_orthogonal() -> None:
+    matrix = torch.randn(12, 5, generator=torch.Generator().manual_seed(0))
+    made = tune.orthogonal(matrix)
+    left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+    torch.testing.assert_close(made, left @ right, atol=1e-5, rtol=0)
+    torch.testing.assert_close(tune.orthogonal(matrix.T), made.T)
+    assert tune.orthogonal(torch.zeros(4, 3)).tolist() == torch.zeros(4, 3).tolist()
+
+
+def all_of(fitted: Fitted) -> tuple[Choice, LiftedParts]:
+    """What may be tuned of a model whose parts are all lifted, and which all seem to cost alike."""
+    forms = fitted.forms()
+    lifted = LiftedParts(forms, {}, dict.fromkeys(forms, 1e-3))
+    return Choice.of(fitted.model, Sources({}, dict.fromkeys(forms, 1.0), {}, compare([])), lifted), lifted
+
+
+def test_what_saves_most_for_its_worth_gives_way(fitted: Fitted) -> None:
+    choice, lifted = all_of(fitted)
+    forms, model, rows = lifted.forms, fitted.model, fitted.rows
+    whole = joint_cost(model, forms, rows)
+
+    def saved(unit: Unit) -> float:
+        return (whole - joint_cost(model, {a: f for a, f in forms.items() if a not in unit}, rows)) / choice.worths[
+            unit
+        ]
+
+    dearest = max(choice.costs, key=saved)
+    assert set(forms) - set(fewer(choice, forms, rows, 1.001)) == set(dearest)
+    less = fewer(choice, forms, rows, 1.5)
+    assert joint_cost(model, less, rows) < 0.6 * whole
+    assert fewer(choice, forms, rows, 100.0).keys() < less.keys()
+
+
+def test_what_is_left_is_tuned_again_until_it_keeps_the_margin(
+    fitted: Fitted,
+    long_rows: Tensor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "scratch").mkdir()
+    project, manifest = object.__new__(Project), object.__new__(Manifest)
+    manifest.__dict__.update(gate=Gate(asks="next"), settings=SimpleNamespace(seed=0))
+    project.__dict__.update(model=fitted.model, directory=tmp_path, manifest=manifest)
+    _, lifted = all_of(fitted)
+    judged: list[int] = []
+
+    def judge(twin: Twin, _: object) -> Slips:
+        judged.append(len(twin.forms))
+        return Slips(0.7 if len(judged) == 1 else 0.5, 50.0, 10)
+
+    def few(tunable: Tunable, fit: Tensor, check: Tensor, seconds: float, path: Path, about: str, seed: int) -> Tuning:
+        path.write_bytes(b"how far it is")
+        return tune.tune(tunable, fit, check, seconds, tmp_path / "x", about, seed, steps=4)
+
+    for name, put in {
+        "rows_for": lambda _, kind, __: long_rows[:360] if kind == "fit" else long_rows[360:],
+        "rollouts": lambda *_: [],
+        "tuned_state": lambda _: "state",
+        "slips": judge,
+        "tune": few,
+    }.items():
+        monkeypatch.setattr(rounds, name, put)
+    monkeypatch.setitem(START, "next", 10.0)
+    sources = Sources({}, dict.fromkeys(lifted.forms, 1.0), {}, compare([]))
+    found = rounds.tune_parts(project, sources, lifted, fitted.vectors, 1.0, quick=True)
+    assert judged[0] > judged[1] == len(found.forms(fitted.vectors)) > 0
+    assert len(judged) == 2
+    assert found.steps == 8
+    assert found.after < found.before
+    assert Tuned.read(tmp_path / TUNED, "state") is not None
+    assert not list((tmp_path / "scratch").iterdir())
+    assert f"{judged[1]:,} parts tuned" in capsys.readouterr().err
+
+
+def test_the_excess_is_over_the_margin_of_what_the_gate_asks_for() -> None:
+    found = Slips(1.2, 3.0, 100)
+    assert excess(found, Gate(asks="next").limits) == pytest.approx(2.0)
+    assert excess(found, Gate().limits) == pytest.approx(5.0)
 
 
 def test_a_killed_run_goes_on_and_ends_the_same(fitted: Fitted, long_rows: Tensor, tmp_path: Path) -> None:

@@ -34,10 +34,11 @@ from pellucid.match.means import Extras, fit_extras
 from pellucid.match.partition import PARTS, partition, write_parts
 from pellucid.match.project import Project, belonging
 from pellucid.match.prove import contexts, names, prove, prove_lifted
+from pellucid.match.rounds import tune_parts
 from pellucid.match.sources import Sources, dump, find_sources, load, write_sources
 from pellucid.match.texts import open_texts, require_enough, with_tokens
 from pellucid.match.trust import require_trust, trust
-from pellucid.match.tuned import describe, named_tuned, read_tuned, tune_parts, tuned_hash, with_tuned
+from pellucid.match.tuned import describe, named_tuned, read_tuned, tuned_hash, with_tuned
 from pellucid.match.understand.run import (
     prove_understanding,
     understand,
@@ -261,7 +262,7 @@ def tune_program(project: Project, found: Candidates, extras: Extras, minutes: f
     """The candidates with their vectors tuned together for `minutes`, or as they were tuned before."""
     tuned = read_tuned(project)
     if tuned is None and minutes:
-        tuned = tune_parts(project, found.sources, found.lifted, minutes, quick=quick)
+        tuned = tune_parts(project, found.sources, found.lifted, extras.vectors, minutes, quick=quick)
         print(describe(tuned), file=sys.stderr)
         emit(project.subject, project.directory, lifted=named_tuned(project.model, extras.vectors, tuned))
     return replace(found, lifted=with_tuned(found.lifted, extras.vectors, tuned)) if tuned else found

@@ -1,9 +1,10 @@
 """Tuning: the vectors of lifted parts together, end to end, on the KL to the subject.
 
-What lifted parts hold is folded into the subject's weights, through which gradients flow, and Adam (arXiv 1412.6980)
-lowers KL(subject ‖ program) on *fit* text; the best state on *tune* text is what stays. A tensor's learning rate is in
-proportion to its root mean square. A killed run goes on from its last checkpoint; a step that diverges leads back to
-the best state, at half the rate.
+What lifted parts hold is folded into the subject's weights, through which gradients flow, and KL(subject ‖ program) is
+lowered on *fit* text; the best state on *tune* text is what stays. Matrices move along their momentum made orthogonal,
+so that directions of small slopes get as far as those of large ones (Muon; Liu et al., arXiv 2502.16982), vectors by
+Adam (arXiv 1412.6980). A tensor's learning rate is in proportion to its root mean square. A killed run goes on from its
+last checkpoint; a step that diverges leads back to the best state, at half the rate.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ from pellucid.match.record import batches, compared_places, predictions
 from pellucid.match.stored import Channel, Compares, Lifted, Stored, stacked
 
 RATE = 4e-3
-"""The learning rate of a tensor whose root mean square is 1, at first; it falls to a tenth along a cosine."""
+"""The learning rate of a tensor whose root mean square is 1, at first; it falls to nothing."""
+MOMENTUM, SQUARES = 0.9, 0.99
+"""How much of their running means slopes, and their squares, keep at each step."""
 CHECK_STEPS = 20
 """Steps between looks at tune text."""
 PATIENCE = 12
@@ -85,7 +88,9 @@ class Tunable:
         moves = [form for form in forms.values() if isinstance(form, Lifted) and form.rank]
         for move in moves:
             start |= {f"{move.address}.read": move.read, f"{move.address}.write": move.write}
-        start = {name: tensor.detach().to(model.device, torch.float32).clone() for name, tensor in start.items()}
+        for name, tensor in start.items():  # laid out as they are stored, so that a run that goes on ends the same
+            own = tensor.detach().to(model.device, torch.float32)
+            start[name] = own.clone(memory_format=torch.contiguous_format)
         heads = {move.address: move.mean.to(model.device) for move in moves}
         return Tunable(model, channels, tuple(look.address for look in compares), heads, start)
 
@@ -133,7 +138,7 @@ class Tunable:
 
 @dataclass
 class Tuning:
-    """Where tuning stands: the tensors, Adam's moments, the best tensors and their KL on tune text."""
+    """Where tuning stands: the tensors, running means of slopes (of vectors also squares), and the best state."""
 
     tensors: Tensors
     first: Tensors
@@ -152,8 +157,9 @@ class Tuning:
     def begin(start: Tensors) -> Tuning:
         """Nothing tuned yet."""
         copies = [{name: tensor.clone() for name, tensor in start.items()} for _ in range(2)]
-        zeros = [{name: torch.zeros_like(tensor) for name, tensor in start.items()} for _ in range(2)]
-        return Tuning(copies[0], zeros[0], zeros[1], copies[1])
+        first = {name: torch.zeros_like(tensor) for name, tensor in start.items()}
+        second = {name: torch.zeros_like(tensor) for name, tensor in start.items() if tensor.ndim == 1}
+        return Tuning(copies[0], first, second, copies[1])
 
     def save(self, path: Path, about: str) -> None:
         """Write everything to `path`, atomically; `about` is what it is a tuning of."""
@@ -179,7 +185,8 @@ class Tuning:
         groups: list[Tensors] = [{}, {}, {}, {}]
         for name, tensor in held.items():
             group, _, own = name.partition(".")
-            groups[("at", "first", "second", "best").index(group)][own] = tensor
+            # products of what lies elsewhere in memory are rounded elsewhere: a copy lies where `begin` puts it
+            groups[("at", "first", "second", "best").index(group)][own] = tensor.clone()
         facts["history"] = [(int(step), float(kl)) for step, kl in facts["history"]]
         return Tuning(groups[0], groups[1], groups[2], groups[3], **facts)
 
@@ -252,7 +259,7 @@ def _drawn(step: int, count: int, seed: int) -> int:
 
 def _rate(share: float) -> float:
     """The learning rate when `share` of the time is over."""
-    return RATE * (0.55 + 0.45 * math.cos(math.pi * min(share, 1.0)))
+    return RATE * (1 - min(share, 1.0))
 
 
 class Streams:
@@ -284,7 +291,7 @@ def _descend(
     rates: Mapping[str, float],
     rate: float,
 ) -> None:
-    """One step of Adam on a batch of fit text, its normed `stream` of the subject known, compared `at` places."""
+    """One step on a batch of fit text, its normed `stream` of the subject known, compared `at` places."""
     model, names = tunable.model, list(tuning.tensors)
     with torch.no_grad():
         own = predictions(model, stream, at)
@@ -295,10 +302,24 @@ def _descend(
     slopes = torch.autograd.grad(loss, [leaves[name] for name in names])
     tuning.step += 1
     for name, slope in zip(names, slopes, strict=True):
-        first = tuning.first[name].mul_(0.9).add_(slope, alpha=0.1)
-        second = tuning.second[name].mul_(0.99).addcmul_(slope, slope, value=0.01)
-        change = (first / (1 - 0.9**tuning.step)) / ((second / (1 - 0.99**tuning.step)).sqrt() + 1e-12)
+        first = tuning.first[name].mul_(MOMENTUM).add_(slope, alpha=1 - MOMENTUM)
+        if slope.ndim == 2:
+            change = orthogonal(first) * math.sqrt(max(slope.shape))
+        else:
+            second = tuning.second[name].mul_(SQUARES).addcmul_(slope, slope, value=1 - SQUARES)
+            root = (second / (1 - SQUARES**tuning.step)).sqrt()
+            change = (first / (1 - MOMENTUM**tuning.step)) / (root + 1e-12)
         tuning.tensors[name] = tuning.tensors[name] - rate * rates[name] * change
+
+
+def orthogonal(matrix: Float[Tensor, "row column"]) -> Float[Tensor, "row column"]:
+    """`matrix` with all its singular values made 1, but for those that are next to nothing."""
+    if matrix.shape[0] < matrix.shape[1]:
+        return orthogonal(matrix.T).T.contiguous()
+    values, vectors = torch.linalg.eigh((matrix.T @ matrix).double())
+    scale = values.clamp(min=max(1e-12 * float(values[-1]), 1e-30)).rsqrt()
+    found: Tensor = matrix @ ((vectors * scale) @ vectors.T).to(matrix)
+    return found
 
 
 def _look(tunable: Tunable, tuning: Tuning, check: Tensor) -> None:
@@ -324,7 +345,7 @@ def _look(tunable: Tunable, tuning: Tuning, check: Tensor) -> None:
 
 
 def _back(tuning: Tuning) -> None:
-    """Return to the best state, with Adam's moments forgotten."""
+    """Return to the best state, with all running means forgotten."""
     tuning.tensors = {name: tensor.clone() for name, tensor in tuning.best.items()}
     for moments in (tuning.first, tuning.second):
         for tensor in moments.values():

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,29 +17,13 @@ from torch import Tensor
 from pellucid.base.address import Address
 from pellucid.base.files import atomic_path, sha256_files, sha256_text
 from pellucid.exact.model import Model
-from pellucid.match.effect import divergence
 from pellucid.match.lifted import LiftedParts
 from pellucid.match.lifting import Vectors
-from pellucid.match.linking import PROMISED, Unit, units, worth
 from pellucid.match.project import Project
-from pellucid.match.record import batches
-from pellucid.match.sources import Rows, Sources, first_tokens, rows_for
 from pellucid.match.stored import Channel, Compares, Lifted, Stored
-from pellucid.match.tune import TOKENS_PER_NUMBER, Tensors, Tunable, tune
-from pellucid.match.twin import Twin
+from pellucid.match.tune import Tensors
 
 TUNED = "tuned.safetensors"
-CHECKPOINT = "scratch/tuning.safetensors"
-FIT_TOKENS = 1_000_000
-"""The least tokens of fit text that are asked for, where there are as many: numbers fit less to ones met once."""
-CHECK_TOKENS = {False: 8_000, True: 4_000}
-"""Tokens of tune text that tuning is stopped by."""
-START = {"both": 2e-3, "next": 1e-2}
-"""Nats per token that what is tuned together may cost before it is tuned, by what the gate asks for."""
-START_TOKENS = 2_000
-"""Tokens of tune text that this is measured on."""
-SKIPS = 3
-"""Units that cost too much and are passed over."""
 
 
 @dataclass(frozen=True)
@@ -112,75 +95,6 @@ def tuned_hash(project: Project) -> str:
     """A hash of what was tuned, empty where nothing was."""
     path = project.directory / TUNED
     return sha256_files([path]) if path.is_file() and read_tuned(project) else ""
-
-
-def tune_parts(project: Project, sources: Sources, lifted: LiftedParts, minutes: float, *, quick: bool) -> Tuned:
-    """Tune what of `lifted` can be tuned together, for about `minutes`, and store it. Goes on from a killed run."""
-    model, seed = project.model, project.manifest.settings.seed
-    check = first_tokens(rows_for(project, "tune", 4 * CHECK_TOKENS[quick]), CHECK_TOKENS[quick])
-    forms = starting(model, sources, lifted, check, project.manifest.gate.asks)
-    tunable = Tunable.of(model, forms)
-    fit = rows_for(project, "fit", max(FIT_TOKENS, math.ceil(4 * TOKENS_PER_NUMBER * tunable.numbers)))
-    about = sha256_text(f"{tuned_state(project)} {' '.join(map(str, sorted(forms)))}")
-    path = project.directory / CHECKPOINT
-    tuning = tune(tunable, fit, check, 60 * minutes, path, about, seed)
-    tuned = Tuned(tuning.best, dict(tunable.channels), tuning.first_kl, tuning.best_kl, tuning.step)
-    tuned.write(project.directory / TUNED, tuned_state(project))
-    path.unlink(missing_ok=True)
-    return tuned
-
-
-def starting(model: Model, sources: Sources, lifted: LiftedParts, check: Rows, asks: str) -> dict[Address, Stored]:
-    """The parts to tune together, those cheapest for their worth first.
-
-    Of where heads look and what neurons read, what costs together at most `START` before it is tuned; of what heads
-    move, what adds no more to that than linking is expected to allow in all.
-    """
-    costs = units(sources, lifted)
-    able = [unit for unit in costs if all(tunes(lifted.forms.get(address)) for address in unit)]
-    worths = dict(zip(able, worth(able, sources.effects | lifted.effects, model.config), strict=True))
-    able.sort(key=lambda unit: costs[unit] / worths[unit])
-    rows = first_tokens(check, START_TOKENS)
-
-    def cost(chosen: Sequence[Unit]) -> float:
-        return joint_cost(model, forms_of(chosen, lifted), rows)
-
-    found = filled([unit for unit in able if unit[0].is_code], [], cost, START[asks])
-    moved = [unit for unit in able if not unit[0].is_code]
-    return forms_of(filled(moved, found, cost, cost(found) + PROMISED[asks]), lifted)
-
-
-def filled(
-    able: Sequence[Unit], chosen: Sequence[Unit], cost: Callable[[Sequence[Unit]], float], most: float
-) -> list[Unit]:
-    """`chosen` and as many of `able`, from the first, as cost at most `most` together; `SKIPS` may be passed over."""
-    found, left = list(chosen), list(able)
-    for _ in range(1 + SKIPS):
-        low, high = 0, len(left)
-        while low < high:
-            middle = (low + high + 1) // 2
-            low, high = (middle, high) if cost([*found, *left[:middle]]) <= most else (low, middle - 1)
-        found, left = found + left[:low], left[low + 1 :]
-    return found
-
-
-def tunes(form: Stored | None) -> bool:
-    """Whether a form has vectors that can be tuned."""
-    return isinstance(form, Channel | Compares) or (isinstance(form, Lifted) and form.rank > 0)
-
-
-def forms_of(chosen: Sequence[Unit], lifted: LiftedParts) -> dict[Address, Stored]:
-    """The forms of units."""
-    return {address: lifted.forms[address] for unit in chosen for address in unit}
-
-
-def joint_cost(model: Model, forms: Mapping[Address, Stored], rows: Rows) -> float:
-    """KL(subject ‖ twin) in nats per token."""
-    twin, total = Twin(model, forms), 0.0
-    with torch.inference_mode():
-        for ids in batches(rows, model.n_vocab):
-            total += divergence(model.logits(ids), twin.logits(ids))
-    return total / rows.numel()
 
 
 def with_tuned(lifted: LiftedParts, vectors: Vectors, tuned: Tuned) -> LiftedParts:
