@@ -435,5 +435,9 @@ def test_neurons_that_were_not_tuned_with_their_layer_are_no_candidates(fitted: 
     left = with_tuned(LiftedParts(every, {}, dict.fromkeys(every, 1.0)), fitted.vectors, whole)
     assert {a.index for a in left.forms if a.kind == "IN" and a.layer == 1} == set(range(100))
     assert Address("IN", 0, 3) in left.forms
+    written = Address("QK", 0, 1)
+    parts = LiftedParts(every, {}, dict.fromkeys(every, 1.0)).only({*every} - {written})
+    assert written in whole.forms(fitted.vectors)
+    assert written not in with_tuned(parts, fitted.vectors, whole).forms
     named = named_tuned(fitted.model, fitted.vectors, whole)
     assert named["L01.IN.write"].isnan().any(0).tolist() == [n >= 100 for n in range(128)]

@@ -100,9 +100,10 @@ def tuned_hash(project: Project) -> str:
 def with_tuned(lifted: LiftedParts, vectors: Vectors, tuned: Tuned) -> LiftedParts:
     """The candidates with tuned forms, whose losses are shares of what they cost together after tuning.
 
-    Neurons of the same layers that were not tuned are candidates no longer: what they would read has changed.
+    Neurons of the same layers that were not tuned are candidates no longer: what they would read has changed. What was
+    tuned and is no candidate now, since a person has written about it, does not become one.
     """
-    forms = {address: form for address, form in tuned.forms(vectors).items() if address in lifted.losses}
+    forms = {address: form for address, form in tuned.forms(vectors).items() if address in lifted.forms}
     before = math.fsum(lifted.losses[address] for address in forms)
     scale = tuned.after / before if before else 1.0
     losses = lifted.losses | {address: scale * lifted.losses[address] for address in forms}
