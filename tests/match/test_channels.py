@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,8 +20,9 @@ from pellucid.base.errors import PellucidError
 from pellucid.exact.model import Model
 from pellucid.listing.emit import emit, write_lifted
 from pellucid.listing.load import load_program
-from pellucid.match import means, rounds, tune
+from pellucid.match import linking, means, rounds, tune
 from pellucid.match.channels import Moments, bilinear, roots, score_slopes
+from pellucid.match.decompile import half_of
 from pellucid.match.effect import compare, estimate, exact
 from pellucid.match.isolated import kept
 from pellucid.match.lifted import LiftedParts, as_many_channels, before_sources, choose
@@ -30,7 +32,18 @@ from pellucid.match.manifest import Gate, Manifest
 from pellucid.match.project import Project
 from pellucid.match.record import record
 from pellucid.match.rollouts import Slips
-from pellucid.match.rounds import SKIPS, START, START_TOKENS, Choice, excess, fewer, filled, joint_cost, starting
+from pellucid.match.rounds import (
+    SKIPS,
+    START,
+    START_TOKENS,
+    Choice,
+    excess,
+    fewer,
+    filled,
+    joint_cost,
+    starting,
+    worth_most,
+)
 from pellucid.match.sources import Sources, first_tokens
 from pellucid.match.stored import Stored
 from pellucid.match.tune import Tunable, Tuning
@@ -274,8 +287,7 @@ def test_units_that_cost_too_much_are_passed_over() -> None:
     assert filled([], able[:2], cost, 0.0) == able[:2]
 
 
-def test_what_heads_move_joins_while_it_adds_little(fitted: Fitted, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(START, "next", 0.1)
+def test_what_heads_move_joins_while_it_adds_little(fitted: Fitted) -> None:
     model, forms = fitted.model, dict(fitted.forms())
     heads = [Address("OV", 1, head) for head in range(2)]
     forms |= {address: fitted.vectors.form(address, 1) for address in heads}
@@ -292,36 +304,80 @@ def test_what_heads_move_joins_while_it_adds_little(fitted: Fitted, monkeypatch:
 
 
 def test_momentum_is_made_orthogonal() -> None:
-    matrix = torch.randn(12, 5, generator=torch.Generator().manual_seed(0))
-    made = tune.orthogonal(matrix)
-    left, _, right = torch.linalg.svd(matrix, full_matrices=False)
-    torch.testing.assert_close(made, left @ right, atol=1e-5, rtol=0)
-    torch.testing.assert_close(tune.orthogonal(matrix.T), made.T)
+    matrix = torch.randn(12, 5, generator=torch.Generator().manual_seed(0)) * torch.logspace(0, -5, 5)
+    for each in (matrix, matrix.T):
+        left, _, right = torch.linalg.svd(each.double(), full_matrices=False)
+        torch.testing.assert_close(tune.orthogonal(each).double(), left @ right, atol=1e-4, rtol=0)
     assert tune.orthogonal(torch.zeros(4, 3)).tolist() == torch.zeros(4, 3).tolist()
+    matrix[3, 1] = torch.inf
+    assert tune.orthogonal(matrix).isnan().all()
 
 
 def all_of(fitted: Fitted) -> tuple[Choice, LiftedParts]:
-    """What may be tuned of a model whose parts are all lifted, and which all seem to cost alike."""
+    """What may be tuned of a model whose parts are all lifted, and of which all units seem to cost alike."""
     forms = fitted.forms()
-    lifted = LiftedParts(forms, {}, dict.fromkeys(forms, 1e-3))
+    neurons = sum(address.kind == "IN" for address in forms)
+    lifted = LiftedParts(forms, {}, {a: 1e-3 / (neurons if a.kind == "IN" else 1) for a in forms})
     return Choice.of(fitted.model, Sources({}, dict.fromkeys(forms, 1.0), {}, compare([])), lifted), lifted
 
 
-def test_what_saves_most_for_its_worth_gives_way(fitted: Fitted) -> None:
+def test_what_stays_is_worth_most_within_what_the_gate_asks(fitted: Fitted) -> None:
+    shares, worths = [0.5, 0.2, 0.2, 0.06, 0.04], [3.0, 1.0, 2.5, 1.0, 0.5]
+    for most in (0.05, 0.1, 0.3, 0.45, 0.7, 1.0):
+        possible = [kept for count in range(6) for kept in combinations(range(5), count)]
+        allowed = [kept for kept in possible if sum(shares[at] for at in kept) <= most + 1e-9]
+        best = max(sum(worths[at] for at in kept) for kept in allowed)
+        found = worth_most(shares, worths, most)
+        assert sum(shares[at] for at in found) <= most + 1e-9
+        assert sum(worths[at] for at in found) == pytest.approx(best)
     choice, lifted = all_of(fitted)
-    forms, model, rows = lifted.forms, fitted.model, fitted.rows
-    whole = joint_cost(model, forms, rows)
+    left = [fewer(choice, lifted.forms, over) for over in (1.001, 1.5, 2.0, 1e9)]
+    assert [sum(unit[0] in forms for unit in choice.costs) for forms in left] == [5, 2, 1, 0]
+    assert {address.kind for address in left[2]} == {"IN"}
 
-    def saved(unit: Unit) -> float:
-        return (whole - joint_cost(model, {a: f for a, f in forms.items() if a not in unit}, rows)) / choice.worths[
-            unit
-        ]
 
-    dearest = max(choice.costs, key=saved)
-    assert set(forms) - set(fewer(choice, forms, rows, 1.001)) == set(dearest)
-    less = fewer(choice, forms, rows, 1.5)
-    assert joint_cost(model, less, rows) < 0.6 * whole
-    assert fewer(choice, forms, rows, 100.0).keys() < less.keys()
+@dataclass
+class Rounds:
+    """A project in which tuning takes a few steps a round, and in which words differ as `figures` say, in turn."""
+
+    fitted: Fitted
+    directory: Path
+    figures: list[float]
+    judged: list[int] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
+    killed_at: int | None = None
+
+    def run(self, rows: Tensor, monkeypatch: pytest.MonkeyPatch) -> Tuned | None:
+        (self.directory / "scratch").mkdir(parents=True, exist_ok=True)
+        project, manifest = object.__new__(Project), object.__new__(Manifest)
+        manifest.__dict__.update(gate=Gate(asks="next"), settings=SimpleNamespace(seed=0))
+        project.__dict__.update(model=self.fitted.model, directory=self.directory, manifest=manifest)
+        for name, put in {
+            "rows_for": lambda _, kind, __: rows[:360] if kind == "fit" else rows[360:],
+            "rollouts": lambda *_: [],
+            "tuned_state": lambda _: "state",
+            "slips": self.judge,
+            "tune": self.tune,
+        }.items():
+            monkeypatch.setattr(rounds, name, put)
+        monkeypatch.setitem(START, "next", 10.0)
+        _, lifted = all_of(self.fitted)
+        sources = Sources({}, dict.fromkeys(lifted.forms, 1.0), {}, compare([]))
+        return rounds.tune_parts(project, sources, lifted, self.fitted.vectors, 1.0, quick=True)
+
+    def judge(self, twin: Twin, _: object) -> Slips:
+        self.judged.append(len(twin.forms))
+        return Slips(self.figures[len(self.judged) - 1], 50.0, 10)
+
+    def tune(
+        self, tunable: Tunable, fit: Tensor, check: Tensor, seconds: float, path: Path, about: str, seed: int
+    ) -> Tuning:
+        if len(self.steps) == self.killed_at:
+            raise KeyboardInterrupt
+        before = Tuning.load(path, about)
+        found = tune.tune(tunable, fit, check, seconds, path, about, seed, steps=4)
+        self.steps.append(found.step - (before.step if before else 0))
+        return found
 
 
 def test_what_is_left_is_tuned_again_until_it_keeps_the_margin(
@@ -331,45 +387,79 @@ def test_what_is_left_is_tuned_again_until_it_keeps_the_margin(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (tmp_path / "scratch").mkdir()
-    project, manifest = object.__new__(Project), object.__new__(Manifest)
-    manifest.__dict__.update(gate=Gate(asks="next"), settings=SimpleNamespace(seed=0))
-    project.__dict__.update(model=fitted.model, directory=tmp_path, manifest=manifest)
+    whole = Rounds(fitted, tmp_path / "whole", [0.7, 0.5])
+    found = whole.run(long_rows, monkeypatch)
+    assert found is not None
+    assert whole.judged[0] > whole.judged[1] == len(found.forms(fitted.vectors)) > 0
+    assert whole.steps == [4, 4]
+    assert found.steps == 8
     _, lifted = all_of(fitted)
-    judged: list[int] = []
+    left = {address: lifted.forms[address] for address in found.forms(fitted.vectors)}
+    assert found.before == pytest.approx(joint_cost(fitted.model, left, long_rows[360:]), rel=1e-5)
+    assert found.after < found.before
+    assert Tuned.read(tmp_path / "whole" / TUNED, "state") is not None
+    assert not list((tmp_path / "whole" / "scratch").iterdir())
+    assert f"{whole.judged[1]:,} parts tuned" in capsys.readouterr().err
+
+    killed = Rounds(fitted, tmp_path / "killed", [0.7], killed_at=1)
+    with pytest.raises(KeyboardInterrupt):
+        killed.run(long_rows, monkeypatch)
+    resumed = Rounds(fitted, tmp_path / "killed", [0.7, 0.5])
+    again = resumed.run(long_rows, monkeypatch)
+    assert resumed.steps == [0, 4]
+    assert again is not None
+    assert again.after == found.after
+
+
+def test_rounds_end_where_nothing_may_stay_or_nothing_can_be_tuned(
+    fitted: Fitted, long_rows: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hopeless = Rounds(fitted, tmp_path, [99.0])
+    assert hopeless.run(long_rows, monkeypatch) is not None
+    assert len(hopeless.judged) == 1
+    still = Rounds(fitted, tmp_path / "still", [0.8, 0.8, 0.8])
+    assert still.run(long_rows, monkeypatch) is not None
+    assert len(still.judged) == len(rounds.SHARES)
+    monkeypatch.setattr(rounds, "starting", lambda *_: {})
+    assert Rounds(fitted, tmp_path / "none", []).run(long_rows, monkeypatch) is None
+
+
+@pytest.mark.parametrize("bad", [False, True], ids=["together they pass", "together they fail"])
+def test_what_was_tuned_together_is_linked_first(fitted: Fitted, monkeypatch: pytest.MonkeyPatch, bad: bool) -> None:
+    _, lifted = all_of(fitted)
+    heads = frozenset(address for address in lifted.forms if address.kind == "QK")
+    project, manifest = object.__new__(Project), object.__new__(Manifest)
+    manifest.__dict__.update(gate=Gate(asks="next"))
+    project.__dict__.update(model=fitted.model, manifest=manifest)
+    judged: list[set[Address]] = []
 
     def judge(twin: Twin, _: object) -> Slips:
-        judged.append(len(twin.forms))
-        return Slips(0.7 if len(judged) == 1 else 0.5, 50.0, 10)
+        judged.append({form.address for form in twin.forms})
+        return Slips(5.0 if judged[-1] >= heads and (bad or len(judged[-1]) > len(heads) + 1) else 0.0, 0.0, 10)
 
-    def few(tunable: Tunable, fit: Tensor, check: Tensor, seconds: float, path: Path, about: str, seed: int) -> Tuning:
-        path.write_bytes(b"how far it is")
-        return tune.tune(tunable, fit, check, seconds, tmp_path / "x", about, seed, steps=4)
-
-    for name, put in {
-        "rows_for": lambda _, kind, __: long_rows[:360] if kind == "fit" else long_rows[360:],
-        "rollouts": lambda *_: [],
-        "tuned_state": lambda _: "state",
-        "slips": judge,
-        "tune": few,
-    }.items():
-        monkeypatch.setattr(rounds, name, put)
-    monkeypatch.setitem(START, "next", 10.0)
+    monkeypatch.setattr(linking, "rollouts", lambda *_: [])
+    monkeypatch.setattr(linking, "slips", judge)
     sources = Sources({}, dict.fromkeys(lifted.forms, 1.0), {}, compare([]))
-    found = rounds.tune_parts(project, sources, lifted, fitted.vectors, 1.0, quick=True)
-    assert judged[0] > judged[1] == len(found.forms(fitted.vectors)) > 0
-    assert len(judged) == 2
-    assert found.steps == 8
-    assert found.after < found.before
-    assert Tuned.read(tmp_path / TUNED, "state") is not None
-    assert not list((tmp_path / "scratch").iterdir())
-    assert f"{judged[1]:,} parts tuned" in capsys.readouterr().err
+    found = linking.link_sources(project, sources, replace(lifted, together=heads), quick=True)
+    assert judged[0] == heads
+    assert (heads <= {*found}) != bad
+    assert len(found) > len(heads) or bad
+    assert all(heads <= each for each in judged) != bad
+
+
+def test_of_what_is_put_back_what_was_tuned_together_is_last() -> None:
+    heads = [Address("QK", 0, head) for head in range(6)]
+    assert half_of(heads, {*heads[1:3]}) == (heads[1], heads[2], heads[0], heads[3])
+    assert half_of([heads[1], heads[2], heads[0]], {*heads[1:3]}) == (heads[1], heads[2])
+    assert half_of(heads[:4], {*heads}) == (heads[0], heads[1])
 
 
 def test_the_excess_is_over_the_margin_of_what_the_gate_asks_for() -> None:
     found = Slips(1.2, 3.0, 100)
     assert excess(found, Gate(asks="next").limits) == pytest.approx(2.0)
     assert excess(found, Gate().limits) == pytest.approx(5.0)
+    assert excess(found, {"wer_next": 0.0}) == float("inf")
+    assert excess(Slips(0.0, 3.0, 100), {"wer_next": 0.0}) == 0
 
 
 def test_a_killed_run_goes_on_and_ends_the_same(fitted: Fitted, long_rows: Tensor, tmp_path: Path) -> None:

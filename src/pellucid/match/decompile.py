@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from pellucid.match.lifted import (
     load_lifted,
     write_lifted_parts,
 )
-from pellucid.match.linking import PROMISED, link_sources
+from pellucid.match.linking import PROMISED, allowed, link_sources
 from pellucid.match.manifest import MANIFEST, CorpusEntry, Gate, Manifest, Settings, SubjectEntry
 from pellucid.match.means import Extras, fit_extras
 from pellucid.match.partition import PARTS, partition, write_parts
@@ -263,7 +263,9 @@ def tune_program(project: Project, found: Candidates, extras: Extras, minutes: f
     tuned = read_tuned(project)
     if tuned is None and minutes:
         tuned = tune_parts(project, found.sources, found.lifted, extras.vectors, minutes, quick=quick)
-        print(describe(tuned), file=sys.stderr)
+        print(
+            describe(tuned) if tuned else "nothing that can be lifted costs little enough to be tuned", file=sys.stderr
+        )
         emit(project.subject, project.directory, lifted=named_tuned(project.model, extras.vectors, tuned))
     return replace(found, lifted=with_tuned(found.lifted, extras.vectors, tuned)) if tuned else found
 
@@ -355,13 +357,22 @@ def prove_together(project: Project, found: Candidates, *, quick: bool) -> None:
 def back_off(project: Project, found: Candidates, *, quick: bool) -> None:
     """Put residuals back, the costliest half each time, until the full program no longer fails the gate.
 
-    Each step consults the held-out text once more, which the report says.
+    What was tuned together comes last. Each step consults the held-out text once more, which the report says.
     """
     state = link_state(project)
     linked = (project.evidence.finished("link", state) or "").split()
     while project.report()["gate"]["passed"] is False and linked:
-        linked = linked[: len(linked) // 2]
+        fewer = half_of([Address.parse(address) for address in linked], found.lifted.together)
+        forms = {**found.sources.forms, **found.lifted.forms}
+        linked = [str(address) for address in allowed([fewer], forms, project.model.config)]
         print(f"the full program fails the gate; {len(linked):,} parts stay without residual", file=sys.stderr)
         settle(project, found, linked)
         project.evidence.finish("link", state, " ".join(linked))
         verify(project, quick=quick)
+
+
+def half_of(linked: Sequence[Address], together: Collection[Address]) -> tuple[Address, ...]:
+    """The first half of what is `linked`, with all that was tuned `together` while there is anything else."""
+    base = tuple(address for address in linked if address in together)
+    rest = tuple(address for address in linked if address not in together)
+    return base + rest[: len(rest) // 2] if rest else base[: len(base) // 2]

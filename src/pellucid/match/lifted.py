@@ -31,12 +31,14 @@ class LiftedParts:
     """Candidates: forms of heads (OV, QK) and neurons (OUT, IN).
 
     `effects` are the nats per token that the mean costs in the place of any OV or OUT, `losses` those that the forms
-    cost, both second-order estimates on tune text. The effects of QK and IN are known with their sources.
+    cost, both second-order estimates on tune text. The effects of QK and IN are known with their sources. What was
+    tuned `together` is linked together.
     """
 
     forms: dict[Address, Stored]
     effects: dict[Address, float]
     losses: dict[Address, float]
+    together: frozenset[Address] = frozenset()
 
     def only(self, addresses: Collection[Address]) -> LiftedParts:
         """These candidates, of `addresses` alone; effects stay those of all parts."""

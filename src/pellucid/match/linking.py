@@ -27,7 +27,7 @@ from pellucid.parts.lifted import most_rank
 from pellucid.parts.part import count as parameters_of
 from pellucid.subject.gpt2 import GPT2Config
 
-CONTEXTS = {False: 900, True: 240}
+CONTEXTS = {False: 2_000, True: 240}
 TRIALS = {False: 10, True: 5}
 PROMISED = {"both": 1e-5, "next": 5e-4}
 """Nats per token that 16 words, or next words alone, within 1 % are expected to allow; the first block costs that."""
@@ -42,7 +42,10 @@ Unit = tuple[Address, ...]
 
 
 def link_sources(project: Project, sources: Sources, lifted: LiftedParts, *, quick: bool) -> list[Address]:
-    """The addresses whose residuals can go, cheapest for their size first; says on standard error how trials ended."""
+    """The addresses whose residuals can go, cheapest for their size first; says on standard error how trials ended.
+
+    What was tuned together is tried first, all at once, since its parts make up for each other.
+    """
     model, gate = project.model, project.manifest.gate
     spoken = rollouts(project, CONTEXTS[quick])
     forms, costs = {**sources.forms, **lifted.forms}, units(sources, lifted)
@@ -58,9 +61,16 @@ def link_sources(project: Project, sources: Sources, lifted: LiftedParts, *, qui
         )
         return passed
 
-    sizes = worth(list(costs), sources.effects | lifted.effects, model.config)
-    found = link(list(costs), list(costs.values()), PROMISED[gate.asks], passes, TRIALS[quick], sizes)
-    return allowed(found.accepted, forms, model.config)
+    sizes = dict(zip(costs, worth(list(costs), sources.effects | lifted.effects, model.config), strict=True))
+    base = [unit for unit in costs if unit[0] in lifted.together]
+    base = base if base and passes(base) else []
+    rest = {unit: cost for unit, cost in costs.items() if unit not in base}
+
+    def joins(chosen: Sequence[Unit]) -> bool:
+        return passes([*base, *chosen])
+
+    found = link([*rest], [*rest.values()], PROMISED[gate.asks], joins, TRIALS[quick], [sizes[unit] for unit in rest])
+    return allowed([*base, *found.accepted], forms, model.config)
 
 
 def units(sources: Sources, lifted: LiftedParts) -> dict[Unit, float]:

@@ -59,7 +59,7 @@ def slips(twin: Twin, rollouts: list[Rollouts], batch: int = 32) -> Slips:
         for start in range(0, len(group.ids), batch):
             ids, numbers = group.ids[start : start + batch], group.words[start : start + batch]
             with torch.inference_mode():
-                said = twin.logits(ids[:, :-1])[:, group.context - 1 :].argmax(-1)
+                said = twin.logits(ids[:, :-1])[:, group.context - 1 :].argmax(-1).to(ids.device)
             slipped = (said != ids[:, group.context :]) & (numbers < WORDS)
             after = slipped.cumsum(1) > 0
             last = numbers.clamp(max=WORDS - 1).amax(1)

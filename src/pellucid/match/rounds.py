@@ -1,4 +1,4 @@
-"""Rounds of tuning: what is tuned together, and what of it gives way until the rest keeps within the gate.
+"""Rounds of tuning: what is tuned together, and what of it gives way where the rest does not keep within the gate.
 
 Parts that are tuned together make up for each other, so what is left has to be tuned again whenever one goes.
 """
@@ -38,11 +38,11 @@ CHECK_TOKENS = {False: 8_000, True: 4_000}
 START = {"both": 2e-3, "next": 0.1}
 """Nats per token that what is tuned together may cost before it is tuned, by what the gate asks for."""
 START_TOKENS = 2_000
-"""Tokens of tune text that this is measured on, and what giving way saves."""
+"""Tokens of tune text that this is measured on."""
 SKIPS = 3
 """Units that cost too much and are passed over."""
-TRIED = 24
-"""Of so many units it is measured what is saved when they give way."""
+CELLS = 10_000
+"""How finely costs are told apart where it is chosen what stays."""
 
 
 @dataclass(frozen=True)
@@ -72,42 +72,53 @@ class Choice:
 
 def tune_parts(
     project: Project, sources: Sources, lifted: LiftedParts, vectors: Vectors, minutes: float, *, quick: bool
-) -> Tuned:
-    """Tune what of `lifted` can be tuned together, for about `minutes`, and store it. Goes on from a killed run.
+) -> Tuned | None:
+    """Tune what of `lifted` can be tuned together, for `minutes` at most, and store it; None where nothing can be.
 
-    After each round but the last, what saves most for its worth gives way, as much as the gate seems to ask; what is
-    left is tuned again.
+    Where more words differ after a round than linking allows, parts give way and what is left is tuned again, in
+    `SHARES` rounds at most. A killed run goes on.
     """
     model, gate = project.model, project.manifest.gate
     check = first_tokens(rows_for(project, "tune", 4 * CHECK_TOKENS[quick]), CHECK_TOKENS[quick])
-    spoken = rollouts(project, CONTEXTS[quick])
-    choice = Choice.of(model, sources, lifted)
-    forms, left, steps, before = starting(choice, lifted, check, gate.asks), 60 * minutes, 0, math.nan
+    choice, spoken = Choice.of(model, sources, lifted), rollouts(project, CONTEXTS[quick])
+    forms = starting(choice, lifted, check, gate.asks)
+    tuned, left, steps = None, 60 * minutes, 0
     for number, share in enumerate(SHARES):
-        tuned = tune_round(project, forms, check, share * left, number)
-        left, steps, before = (1 - share) * left, steps + tuned.steps, tuned.before if number == 0 else before
-        forms = tuned.forms(vectors)
-        found = slips(Twin(model, forms), spoken)
-        over = excess(found, gate.limits)
-        say(len(forms), tuned, found)
-        if over <= 1 or share == 1:
-            break
-        forms = fewer(choice, forms, first_tokens(check, START_TOKENS), over)
         if not forms:
             break
-    tuned = Tuned(tuned.tensors, tuned.channels, before, tuned.after, steps)
+        tuned = tune_round(project, forms, check, share * left, number, tuned)
+        left, steps = (1 - share) * left, steps + tuned.steps
+        found = slips(Twin(model, tuned.forms(vectors)), spoken)
+        say(len(forms), tuned, found)
+        over = excess(found, gate.limits)
+        forms = fewer(choice, tuned.forms(vectors), over) if over > 1 else {}
+    if tuned is None:
+        return None
+    before = joint_cost(model, {address: lifted.forms[address] for address in tuned.forms(vectors)}, check)
+    tuned = Tuned(
+        {name: tensor.cpu() for name, tensor in tuned.tensors.items()}, tuned.channels, before, tuned.after, steps
+    )
     tuned.write(project.directory / TUNED, tuned_state(project))
     for number in range(len(SHARES)):
         (project.directory / CHECKPOINT.format(number)).unlink(missing_ok=True)
     return tuned
 
 
-def tune_round(project: Project, forms: Mapping[Address, Stored], check: Rows, seconds: float, number: int) -> Tuned:
-    """`forms` tuned together for so many `seconds`; a round that ended is taken from its checkpoint."""
-    tunable, seed = Tunable.of(project.model, forms), project.manifest.settings.seed
+def tune_round(
+    project: Project,
+    forms: Mapping[Address, Stored],
+    check: Rows,
+    seconds: float,
+    number: int,
+    last: Tuned | None,
+) -> Tuned:
+    """`forms` tuned together for so many `seconds`, after the `last` round; one that ended is its checkpoint's."""
+    tunable, settings = Tunable.of(project.model, forms), project.manifest.settings
     fit = rows_for(project, "fit", max(FIT_TOKENS, math.ceil(4 * TOKENS_PER_NUMBER * tunable.numbers)))
-    about = sha256_text(f"{tuned_state(project)} {number} {' '.join(map(str, sorted(forms)))}")
-    path = project.directory / CHECKPOINT.format(number)
+    ranks = " ".join(f"{address}:{forms[address].rank}" for address in sorted(forms))
+    after = "" if last is None else f"{last.steps} {last.after!r}"
+    about = sha256_text(f"{tuned_state(project)} {number} {after} {ranks}")
+    path, seed = project.directory / CHECKPOINT.format(number), len(SHARES) * settings.seed + number
     tuning = tune(tunable, fit, check, seconds, path, about, seed)
     return Tuned(tuning.best, dict(tunable.channels), tuning.first_kl, tuning.best_kl, tuning.step)
 
@@ -124,7 +135,11 @@ def say(parts: int, tuned: Tuned, found: Slips) -> None:
 def excess(found: Slips, limits: Mapping[str, float]) -> float:
     """How many times more than linking's margin of the gate's `limits` the words are that differ."""
     figures = {"wer_next": found.wer_next, "wer_16": found.wer_16}
-    return max(figures[metric] / (MARGIN * limit) for metric, limit in limits.items())
+    return max(_over(figures[metric], MARGIN * limit) for metric, limit in limits.items())
+
+
+def _over(figure: float, limit: float) -> float:
+    return figure / limit if limit else math.inf if figure else 0.0
 
 
 def starting(choice: Choice, lifted: LiftedParts, check: Rows, asks: str) -> dict[Address, Stored]:
@@ -157,26 +172,36 @@ def filled(
     return found
 
 
-def fewer(choice: Choice, forms: Mapping[Address, Stored], rows: Rows, over: float) -> dict[Address, Stored]:
+def fewer(choice: Choice, forms: Mapping[Address, Stored], over: float) -> dict[Address, Stored]:
     """What stays of `forms`, tuned together, when so many times too many words differ.
 
-    Words that differ go with the root of the nats that parts cost. Of the units that cost most for their worth before
-    they were tuned it is measured what is saved once they run raw; those go that save most for their worth, at least
-    one.
+    Words that differ go with the root of the nats that parts cost; those that parts cost after tuning are taken to be
+    shared out as before it. (What running a part raw again saves says little: the others have made up for it.)
     """
-    standing = [unit for unit in choice.cheapest() if unit[0] in forms]
-    whole = joint_cost(choice.model, forms, rows)
-    saved = {}
-    for unit in standing[-TRIED:]:
-        rest = {address: form for address, form in forms.items() if address not in unit}
-        saved[unit] = whole - joint_cost(choice.model, rest, rows)
-    going, needed = set[Address](), whole * (1 - 1 / over**2)
-    for unit in sorted(saved, key=lambda unit: saved[unit] / choice.worths[unit], reverse=True):
-        going |= {*unit}
-        needed -= saved[unit]
-        if needed <= 0:
-            break
-    return {address: form for address, form in forms.items() if address not in going}
+    standing = [unit for unit in choice.costs if unit[0] in forms]
+    whole = math.fsum(choice.costs[unit] for unit in standing)
+    shares = [choice.costs[unit] / whole for unit in standing]
+    kept = worth_most(shares, [choice.worths[unit] for unit in standing], 1 / over**2)
+    return forms_of([standing[at] for at in kept], forms)
+
+
+def worth_most(shares: Sequence[float], worths: Sequence[float], most: float) -> list[int]:
+    """Which of some things are worth most together if their shares may sum to `most` (0/1 knapsack, in `CELLS`)."""
+    room = int(most * CELLS)
+    best, taken = torch.zeros(room + 1, dtype=torch.float64), []
+    for share, value in zip(shares, worths, strict=True):
+        size = math.ceil(share * CELLS)
+        with_it = torch.full_like(best, -math.inf)
+        if size <= room:
+            with_it[size:] = best[: room + 1 - size] + value
+        taken.append(with_it > best)
+        best = torch.maximum(best, with_it)
+    found: list[int] = []
+    for at in reversed(range(len(shares))):
+        if taken[at][room]:
+            found.append(at)
+            room -= math.ceil(shares[at] * CELLS)
+    return sorted(found)
 
 
 def tunes(form: Stored | None) -> bool:

@@ -89,8 +89,8 @@ class Tunable:
         for move in moves:
             start |= {f"{move.address}.read": move.read, f"{move.address}.write": move.write}
         for name, tensor in start.items():  # laid out as they are stored, so that a run that goes on ends the same
-            own = tensor.detach().to(model.device, torch.float32)
-            start[name] = own.clone(memory_format=torch.contiguous_format)
+            here = tensor.detach().to(model.device, torch.float32)
+            start[name] = here.clone(memory_format=torch.contiguous_format)
         heads = {move.address: move.mean.to(model.device) for move in moves}
         return Tunable(model, channels, tuple(look.address for look in compares), heads, start)
 
@@ -313,13 +313,16 @@ def _descend(
 
 
 def orthogonal(matrix: Float[Tensor, "row column"]) -> Float[Tensor, "row column"]:
-    """`matrix` with all its singular values made 1, but for those that are next to nothing."""
+    """`matrix` with all its singular values made 1, but for those next to nothing; NaN where it is not finite."""
     if matrix.shape[0] < matrix.shape[1]:
         return orthogonal(matrix.T).T.contiguous()
-    values, vectors = torch.linalg.eigh((matrix.T @ matrix).double())
-    scale = values.clamp(min=max(1e-12 * float(values[-1]), 1e-30)).rsqrt()
-    found: Tensor = matrix @ ((vectors * scale) @ vectors.T).to(matrix)
-    return found
+    wide = matrix.double()
+    if not wide.isfinite().all():
+        return torch.full_like(matrix, math.nan)
+    values, vectors = torch.linalg.eigh(wide.T @ wide)
+    scale = values.clamp(min=max(1e-12 * float(values[-1]), 1e-100)).rsqrt()
+    found: Tensor = wide @ ((vectors * scale) @ vectors.T)
+    return found.to(matrix)
 
 
 def _look(tunable: Tunable, tuning: Tuning, check: Tensor) -> None:

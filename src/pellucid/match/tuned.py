@@ -108,7 +108,7 @@ def with_tuned(lifted: LiftedParts, vectors: Vectors, tuned: Tuned) -> LiftedPar
     scale = tuned.after / before if before else 1.0
     losses = lifted.losses | {address: scale * lifted.losses[address] for address in forms}
     stay = {a: f for a, f in lifted.forms.items() if a.kind != "IN" or a.layer not in tuned.channels}
-    return replace(lifted, forms=stay | forms, losses=losses)
+    return replace(lifted, forms=stay | forms, losses=losses, together=frozenset(forms))
 
 
 def named_tuned(model: Model, vectors: Vectors, tuned: Tuned | None) -> dict[str, Tensor]:
