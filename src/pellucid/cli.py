@@ -148,7 +148,7 @@ def decompile_command(
     ] = None,
     tune: Annotated[
         float,
-        typer.Option(min=0, metavar="MINUTES", help="Tune the vectors of lifted parts together, for so many minutes at most."),
+        typer.Option(min=0, metavar="MINUTES", help="Tune the vectors of lifted parts together, for so long at most."),
     ] = 0.0,
     gate: Annotated[
         Literal["both", "next"] | None,
