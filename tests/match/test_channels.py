@@ -20,9 +20,9 @@ from pellucid.base.errors import PellucidError
 from pellucid.exact.model import Model
 from pellucid.listing.emit import emit, write_lifted
 from pellucid.listing.load import load_program
-from pellucid.match import linking, means, rounds, tune
+from pellucid.match import decompile, linking, means, rounds, tune
 from pellucid.match.channels import Moments, bilinear, roots, score_slopes
-from pellucid.match.decompile import half_of
+from pellucid.match.decompile import Candidates, back_off, half_of
 from pellucid.match.effect import compare, estimate, exact
 from pellucid.match.isolated import kept
 from pellucid.match.lifted import LiftedParts, as_many_channels, before_sources, choose
@@ -452,6 +452,29 @@ def test_of_what_is_put_back_what_was_tuned_together_is_last() -> None:
     assert half_of(heads, {*heads[1:3]}) == (heads[1], heads[2], heads[0], heads[3])
     assert half_of([heads[1], heads[2], heads[0]], {*heads[1:3]}) == (heads[1], heads[2])
     assert half_of(heads[:4], {*heads}) == (heads[0], heads[1])
+
+
+def test_what_fails_the_gate_is_put_back_half_by_half(fitted: Fitted, monkeypatch: pytest.MonkeyPatch) -> None:
+    choice, lifted = all_of(fitted)
+    (readers,) = (unit for unit in choice.costs if unit[0].kind == "IN")
+    heads = [address for address in lifted.forms if address.kind == "QK"]
+    stored = {"link": " ".join(map(str, [*readers, *heads]))}
+    project, verdicts, settled = object.__new__(Project), [False, False, False, False, True], list[int]()
+    evidence = SimpleNamespace(
+        finished=lambda name, _: stored[name], finish=lambda name, _, said: stored.update({name: said})
+    )
+    project.__dict__.update(model=fitted.model, evidence=evidence)
+    monkeypatch.setattr(Project, "report", lambda _: {"gate": {"passed": verdicts.pop(0)}})
+    for name, put in {
+        "link_state": lambda _: "state",
+        "verify": lambda *_, **__: None,
+        "settle": lambda _, __, linked: settled.append(len(linked)),
+    }.items():
+        monkeypatch.setattr(decompile, name, put)
+    found = Candidates(Sources({}, {}, {}, compare([])), replace(lifted, together=frozenset(readers)))
+    back_off(project, found, quick=True)
+    assert settled == [len(readers) + 2, len(readers) + 1, len(readers), 0]  # fewer neurons may not share the channels
+    assert stored["link"] == ""
 
 
 def test_the_excess_is_over_the_margin_of_what_the_gate_asks_for() -> None:

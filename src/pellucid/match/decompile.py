@@ -359,15 +359,15 @@ def back_off(project: Project, found: Candidates, *, quick: bool) -> None:
 
     What was tuned together comes last. Each step consults the held-out text once more, which the report says.
     """
-    state = link_state(project)
-    linked = (project.evidence.finished("link", state) or "").split()
+    state, forms = link_state(project), {**found.sources.forms, **found.lifted.forms}
+    linked = [Address.parse(address) for address in (project.evidence.finished("link", state) or "").split()]
     while project.report()["gate"]["passed"] is False and linked:
-        fewer = half_of([Address.parse(address) for address in linked], found.lifted.together)
-        forms = {**found.sources.forms, **found.lifted.forms}
-        linked = [str(address) for address in allowed([fewer], forms, project.model.config)]
+        half = half_of([address for address in linked if address in forms], found.lifted.together)
+        linked = allowed([half], forms, project.model.config)
         print(f"the full program fails the gate; {len(linked):,} parts stay without residual", file=sys.stderr)
-        settle(project, found, linked)
-        project.evidence.finish("link", state, " ".join(linked))
+        said = [str(address) for address in linked]
+        settle(project, found, said)
+        project.evidence.finish("link", state, " ".join(said))
         verify(project, quick=quick)
 
 
