@@ -48,18 +48,20 @@ def load(subject: str | Path, *, dtype: str = "float32", device: str = "cpu") ->
     """The exact model of a subject: a directory in Hugging Face layout, a hub name such as `gpt2`, or `zoo:NAME`.
 
     It runs on `device` in `dtype` (`float32`, `bfloat16`, `float64`); float32 on the CPU gives Hugging Face's bits.
-    Raises `pellucid.base.errors.SubjectError` for what cannot be loaded, saying why.
+    Raises `pellucid.base.errors.SubjectError` for what cannot be loaded, saying why, and `PellucidError` for a device
+    that is not there.
     """
     import torch
 
     from pellucid.base.errors import PellucidError
+    from pellucid.exact.device import device_of
     from pellucid.exact.model import Model
     from pellucid.subject.load import load_subject
 
     known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
     if dtype not in known:
         raise PellucidError(f"dtype is {dtype!r}, expected {', '.join(known)}")
-    return Model(load_subject(subject), known[dtype], device)
+    return Model(load_subject(subject), known[dtype], device_of(device))
 
 
 def open(directory: str | Path, *, trust: bool = False) -> Project:

@@ -157,6 +157,9 @@ def decompile_command(
             show_default="both",
         ),
     ] = None,
+    device: Annotated[
+        str, typer.Option(metavar="DEVICE", help="Where training and tuning run: cpu, cuda or cuda:1.")
+    ] = "cpu",
     weightless: Annotated[
         bool | None,
         typer.Option(
@@ -177,7 +180,9 @@ def decompile_command(
                 raise typer.Exit(EXIT_MISSED)
             return
         texts = tuple(corpus or ()), tuple(fit_corpus or ())
-        request = Request(subject, output, *texts, size, quick, seed, raw, trust, understand, stray, tune, gate)
+        request = Request(
+            subject, output, *texts, size, quick, seed, raw, trust, understand, stray, tune, gate, device=device
+        )
         project = decompile(request)
         finish(project, json_)
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 import checkpoints
+from far import far_away
 from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError
 from pellucid.exact.model import Model
@@ -346,6 +347,7 @@ class Rounds:
     judged: list[int] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
     killed_at: int | None = None
+    trainer: Model | None = None
 
     def run(self, rows: Tensor, monkeypatch: pytest.MonkeyPatch) -> Tuned | None:
         (self.directory / "scratch").mkdir(parents=True, exist_ok=True)
@@ -362,8 +364,11 @@ class Rounds:
             monkeypatch.setattr(rounds, name, put)
         monkeypatch.setitem(START, "next", 10.0)
         _, lifted = all_of(self.fitted)
-        sources = Sources({}, dict.fromkeys(lifted.forms, 1.0), {}, compare([]))
-        return rounds.tune_parts(project, sources, lifted, self.fitted.vectors, 1.0, quick=True)
+        sources, trainer = (
+            Sources({}, dict.fromkeys(lifted.forms, 1.0), {}, compare([])),
+            self.trainer or self.fitted.model,
+        )
+        return rounds.tune_parts(project, trainer, sources, lifted, self.fitted.vectors, 1.0, quick=True)
 
     def judge(self, twin: Twin, _: object) -> Slips:
         self.judged.append(len(twin.forms))
@@ -409,6 +414,13 @@ def test_what_is_left_is_tuned_again_until_it_keeps_the_margin(
     assert resumed.steps == [0, 4]
     assert again is not None
     assert again.after == found.after
+
+    with far_away() as device:
+        far = Rounds(fitted, tmp_path / "far", [0.7, 0.5], trainer=Model(fitted.model.subject, device=device))
+        there = far.run(long_rows, monkeypatch)
+    assert there is not None
+    assert {tensor.device for tensor in there.tensors.values()} == {torch.device("cpu")}
+    assert there.after == pytest.approx(found.after)
 
 
 def test_rounds_end_where_nothing_may_stay_or_nothing_can_be_tuned(
@@ -510,6 +522,19 @@ def test_a_killed_run_goes_on_and_ends_the_same(fitted: Fitted, long_rows: Tenso
     assert Tuning.load(tmp_path / "half", "another") is None
     (tmp_path / "half").write_bytes(b"broken")
     assert Tuning.load(tmp_path / "half", "it") is None
+
+
+def test_tuning_elsewhere_ends_the_same(fitted: Fitted, long_rows: Tensor, tmp_path: Path) -> None:
+    here = tuned(fitted, long_rows, tmp_path / "here", 20)
+    with far_away() as device:
+        there = tuned(
+            replace(fitted, model=Model(fitted.model.subject, device=device)), long_rows, tmp_path / "there", 20
+        )
+        assert {tensor.device for tensor in there.best.values()} == {device}
+        best = {name: tensor.cpu() for name, tensor in there.best.items()}
+    assert there.best_kl == pytest.approx(here.best_kl)
+    for name, tensor in here.best.items():
+        torch.testing.assert_close(best[name], tensor)
 
 
 @pytest.mark.parametrize(("limit", "looks"), [(tune.DIVERGED, 1), (float("inf"), 2)], ids=["diverged", "no better"])

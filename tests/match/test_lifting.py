@@ -216,7 +216,7 @@ def begun(workshop: Workshop, directory: Path) -> Project:
     request = Request(str(workshop.subject), directory, (workshop.text,), quick=True)
     project = decompile.begin(request, load_subject(request.subject))
     extras = decompile.write_program(project, quick=True)
-    decompile.explain_program(project, extras, quick=True)
+    decompile.explain_program(project, extras, project.model, quick=True)
     return project
 
 

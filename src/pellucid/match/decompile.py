@@ -13,6 +13,7 @@ from pellucid import __version__
 from pellucid.base.address import Address
 from pellucid.base.errors import ProjectError
 from pellucid.base.files import sha256_text
+from pellucid.exact.device import device_of
 from pellucid.exact.model import Model
 from pellucid.explain.symbols import Symbol, merge, write_symbols
 from pellucid.listing.count import count_program
@@ -58,7 +59,7 @@ class Request:
     `understand` is the steps of training for sources over kinds and values and `stray` the share of rows of its text
     that have random tokens in them, None for as many as last time; `tune` the minutes for which what is lifted is
     tuned, where it was not before. `gate` is what the gate asks for, `both` word error rates or `next` words alone,
-    None for what it asked for last time.
+    None for what it asked for last time. Training and tuning run on `device`, all else on the CPU.
     """
 
     subject: str
@@ -74,6 +75,7 @@ class Request:
     stray: float | None = None
     tune: float = 0.0
     gate: str | None = None
+    device: str = "cpu"
 
 
 def decompile(request: Request) -> Project:
@@ -82,11 +84,13 @@ def decompile(request: Request) -> Project:
     With `request.raw` nothing is decompiled yet: the program runs wholly from the weights.
     """
     check_directory(request.directory)
+    device = device_of(request.device)
     subject = load_subject(request.subject)
     project = begin(request, subject)
     announce(project)
     extras = write_program(project, quick=request.quick)
-    candidates = None if request.raw else explain_program(project, extras, request.tune, quick=request.quick)
+    trainer = project.model if device.type == "cpu" else Model(subject, device=device)
+    candidates = None if request.raw else explain_program(project, extras, trainer, request.tune, quick=request.quick)
     verify(project, quick=request.quick)
     if candidates:
         back_off(project, candidates, quick=request.quick)
@@ -218,11 +222,13 @@ def wire_program(project: Project, extras: Extras, *, quick: bool) -> bool:
     return True
 
 
-def explain_program(project: Project, extras: Extras, tune: float = 0.0, *, quick: bool) -> Candidates | None:
+def explain_program(
+    project: Project, extras: Extras, trainer: Model, tune: float = 0.0, *, quick: bool
+) -> Candidates | None:
     """Find sources and lifted forms, tune the latter for `tune` minutes, link them, write and prove them.
 
-    A stage that ended in an earlier run is kept. A subject with few weights is wired instead, and there is nothing to
-    choose among: None.
+    `trainer` is the subject where training and tuning run. A stage that ended in an earlier run is kept. A subject with
+    few weights is wired instead, and there is nothing to choose among: None.
     """
     if wire_program(project, extras, quick=quick):
         return None
@@ -244,25 +250,27 @@ def explain_program(project: Project, extras: Extras, tune: float = 0.0, *, quic
     lifted = before_sources(lifted.only(liftable(project, lifted)), losses, promised)
     lifted = as_many_channels(lifted, extras.vectors, project.model.config)
     found = Candidates(standing_sources, lifted)
-    found = tune_program(project, found, extras, tune, quick=quick)
+    found = tune_program(project, found, extras, trainer, tune, quick=quick)
     linked = evidence.finished("link", link_state(project))
     if linked is None:
         linked = " ".join(map(str, link_sources(project, found.sources, found.lifted, quick=quick)))
         evidence.finish("link", link_state(project), linked)
     settle(project, found, linked.split())
     if not understood and project.manifest.settings.understand:
-        understood = understand_program(project, found, quick=quick)
+        understood = understand_program(project, found, trainer, quick=quick)
     found = replace(found, sources=found.sources.only(found.sources.forms.keys() - understood))
     prove_all(project, found, quick=quick)
     write_names(project, names(project, found.sources))
     return found
 
 
-def tune_program(project: Project, found: Candidates, extras: Extras, minutes: float, *, quick: bool) -> Candidates:
+def tune_program(
+    project: Project, found: Candidates, extras: Extras, trainer: Model, minutes: float, *, quick: bool
+) -> Candidates:
     """The candidates with their vectors tuned together for `minutes`, or as they were tuned before."""
     tuned = read_tuned(project)
     if tuned is None and minutes:
-        tuned = tune_parts(project, found.sources, found.lifted, extras.vectors, minutes, quick=quick)
+        tuned = tune_parts(project, trainer, found.sources, found.lifted, extras.vectors, minutes, quick=quick)
         print(
             describe(tuned) if tuned else "nothing that can be lifted costs little enough to be tuned", file=sys.stderr
         )
@@ -282,13 +290,13 @@ def understood_before(project: Project) -> set[Address]:
     return {Address.parse(address) for address in found.split()}
 
 
-def understand_program(project: Project, found: Candidates, *, quick: bool) -> set[Address]:
+def understand_program(project: Project, found: Candidates, trainer: Model, *, quick: bool) -> set[Address]:
     """Let sources over kinds and values take the place of first sources that run nowhere alone; those addresses."""
     listing, dropped = project.listing(), project.dropped()
     chosen = {address for address in found.sources.forms if address not in dropped or listing.lifted(address)}
     held = count_program(listing)
     rest = sum(held[address] for address in held if address.is_code and address not in chosen)
-    understanding = understand(project, project.manifest.settings.understand, rest)
+    understanding = understand(project, trainer, project.manifest.settings.understand, rest)
     write_understanding(project, understanding, chosen)
     write_parts_of(project, project.dropped())
     rows, worst = prove_understanding(project, understanding, chosen, quick=quick)

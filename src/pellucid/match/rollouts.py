@@ -36,7 +36,7 @@ class Rollouts:
 def roll(model: Model, contexts: Int[Tensor, "batch pos"], tokens: int, starts: Bool[Tensor, " vocab"]) -> Rollouts:
     """Continue `contexts` by `tokens` tokens; `starts` says which tokens begin a word (white space first)."""
     with torch.inference_mode():
-        produced = greedy(model, contexts, tokens)
+        produced = greedy(model, contexts, tokens).to(contexts.device)
     begins = starts[produced].long()
     begins[:, 0] = 0
     words = begins.cumsum(1).clamp(max=WORDS)

@@ -71,10 +71,18 @@ class Choice:
 
 
 def tune_parts(
-    project: Project, sources: Sources, lifted: LiftedParts, vectors: Vectors, minutes: float, *, quick: bool
+    project: Project,
+    trainer: Model,
+    sources: Sources,
+    lifted: LiftedParts,
+    vectors: Vectors,
+    minutes: float,
+    *,
+    quick: bool,
 ) -> Tuned | None:
     """Tune what of `lifted` can be tuned together, for `minutes` at most, and store it; None where nothing can be.
 
+    Steps run where `trainer` is, the same subject.
     Where more words differ after a round than linking allows, parts give way and what is left is tuned again, in
     `SHARES` rounds at most. A killed run goes on.
     """
@@ -86,7 +94,7 @@ def tune_parts(
     for number, share in enumerate(SHARES):
         if not forms:
             break
-        tuned = tune_round(project, forms, check, share * left, number, tuned)
+        tuned = tune_round(project, trainer, forms, check, share * left, number, tuned)
         left, steps = (1 - share) * left, steps + tuned.steps
         found = slips(Twin(model, tuned.forms(vectors)), spoken)
         say(len(forms), tuned, found)
@@ -106,6 +114,7 @@ def tune_parts(
 
 def tune_round(
     project: Project,
+    trainer: Model,
     forms: Mapping[Address, Stored],
     check: Rows,
     seconds: float,
@@ -113,14 +122,15 @@ def tune_round(
     last: Tuned | None,
 ) -> Tuned:
     """`forms` tuned together for so many `seconds`, after the `last` round; one that ended is its checkpoint's."""
-    tunable, settings = Tunable.of(project.model, forms), project.manifest.settings
+    tunable, settings = Tunable.of(trainer, forms), project.manifest.settings
     fit = rows_for(project, "fit", max(FIT_TOKENS, math.ceil(4 * TOKENS_PER_NUMBER * tunable.numbers)))
     ranks = " ".join(f"{address}:{forms[address].rank}" for address in sorted(forms))
     after = "" if last is None else f"{last.steps} {last.after!r}"
     about = sha256_text(f"{tuned_state(project)} {number} {after} {ranks}")
     path, seed = project.directory / CHECKPOINT.format(number), len(SHARES) * settings.seed + number
     tuning = tune(tunable, fit, check, seconds, path, about, seed)
-    return Tuned(tuning.best, dict(tunable.channels), tuning.first_kl, tuning.best_kl, tuning.step)
+    best = {name: tensor.cpu() for name, tensor in tuning.best.items()}
+    return Tuned(best, dict(tunable.channels), tuning.first_kl, tuning.best_kl, tuning.step)
 
 
 def say(parts: int, tuned: Tuned, found: Slips) -> None:

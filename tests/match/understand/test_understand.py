@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import checkpoints
+from far import far_away
 from pellucid.base.address import Address
 from pellucid.base.errors import CorpusError
 from pellucid.exact.model import Model
@@ -29,7 +30,7 @@ from pellucid.match.understand.plan import Plan, plan_for
 from pellucid.match.understand.prove import prove, worst_contexts
 from pellucid.match.understand.prune import held, join_levels, prices, prune
 from pellucid.match.understand.spread import spread
-from pellucid.match.understand.student import PLACES, Reading, Student, new_student
+from pellucid.match.understand.student import PLACES, Reading, Student, new_student, of_model
 from pellucid.match.understand.train import kl_of, train
 from pellucid.match.understand.trim import printed
 from pellucid.match.understand.write import write_up
@@ -154,6 +155,25 @@ def test_killed_training_goes_on_to_the_same_end(
     resumed = printed(run(model, plan, rows, path)[0])
     for name, tensor in student.tensors.items():
         torch.testing.assert_close(resumed.tensors[name], tensor)
+
+
+def test_training_elsewhere_ends_the_same(model: Model, plan: Plan, rows: torch.Tensor, tmp_path: Path) -> None:
+    """No tensor of the CPU meets one of the device; a student can be taken from there."""
+
+    def trained(where: Model, path: Path) -> Student:
+        def count(found: Student) -> int:
+            return int((printed(of_model(found, model)).kinds() != 0).sum()) + 300
+
+        return train(where, plan, rows[:100], rows[100:], torch.ones(40), path, 0, count)[0]
+
+    here = trained(model, tmp_path / "here")
+    with far_away() as device:
+        found = trained(Model(model.subject, device=device), tmp_path / "there")
+        assert {tensor.device for tensor in found.tensors.values()} == {device}
+        there = of_model(found, model)
+    assert there.tensors.keys() == here.tensors.keys()
+    for name, tensor in here.tensors.items():
+        torch.testing.assert_close(there.tensors[name], tensor.detach())
 
 
 def test_divergence_is_undone_and_said(

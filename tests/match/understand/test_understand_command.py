@@ -13,6 +13,8 @@ import checkpoints
 import pellucid
 from cli_support import Answer, Workshop, furnish, lean
 from cli_support import pellucid as command
+from far import far_away
+from pellucid.exact.model import Model
 from pellucid.listing.count import count_program
 from pellucid.match.decompile import Request, begin
 from pellucid.match.project import Project
@@ -93,9 +95,26 @@ def test_training_reads_text_that_strays(workshop: Workshop, tmp_path: Path, mon
     projects = [begin(replace(asked, stray=share), load_subject(asked.subject)) for share in (0.0, 1.0)]
     for project in projects:
         with pytest.raises(KeyboardInterrupt):
-            run.understand(project, 40, 0)
+            run.understand(project, project.model, 40, 0)
     assert torch.equal(read[0], rows_for(projects[0], "fit", 40 * 2048))
     assert not torch.equal(read[1], read[0])
+
+
+def test_what_trained_elsewhere_is_printed_here(workshop: Workshop) -> None:
+    project = pellucid.open(workshop.fresh)
+    with far_away() as device:
+        found = run.understand(project, Model(project.subject, device=device), 10, 0)
+    assert found.student.model is project.model
+    assert {tensor.device for tensor in found.student.tensors.values()} == {torch.device("cpu")}
+    assert found.texts.statements
+
+
+def test_a_device_that_is_not_there_is_said_before_anything_is_written(workshop: Workshop, tmp_path: Path) -> None:
+    how = ("--corpus", workshop.text, "--understand", 10, "--device", "cuda:77")
+    answer = command("decompile", workshop.subject, "-o", tmp_path / "none", *how)
+    assert answer.code == 2
+    assert "there is no device 'cuda:77' here; PyTorch" in answer.err
+    assert not (tmp_path / "none").exists()
 
 
 def test_straying_text_without_training_is_refused(workshop: Workshop, tmp_path: Path) -> None:

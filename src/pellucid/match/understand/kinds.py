@@ -17,7 +17,7 @@ def first_kinds(
     Varimax (Kaiser, Psychometrika 1958) turns a basis without changing what it spans, until each coordinate is large
     for few items and small for all others.
     """
-    frequency = torch.bincount(ids.flatten(), minlength=len(embedding)).double() + 1
+    frequency = torch.bincount(ids.flatten(), minlength=len(embedding)).double().to(embedding.device) + 1
     frequency /= frequency.sum()
     centred = embedding.double() - frequency @ embedding.double()
     axes = torch.linalg.svd(centred * frequency.sqrt()[:, None], full_matrices=False).Vh[:count]

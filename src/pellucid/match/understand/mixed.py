@@ -8,6 +8,7 @@ what is kept is judged in float32.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -20,11 +21,11 @@ _MADE_FOR_IT = ("avx512_bf16", "amx_bf16", "bf16")
 """What a CPU says that multiplies bfloat16 faster than float32."""
 
 
-def mixed(model: Model) -> torch.autocast:
+def mixed(model: Model) -> AbstractContextManager[object]:
     """Within it, products of float32 are taken in bfloat16, if `model` is wide and its device is made for that."""
     kind = model.device.type
     worth = model.config.n_embd >= WIDE and model.dtype == torch.float32
-    return torch.autocast(kind, torch.bfloat16, enabled=worth and multiplies_bfloat16(kind))
+    return torch.autocast(kind, torch.bfloat16) if worth and multiplies_bfloat16(kind) else nullcontext()
 
 
 def multiplies_bfloat16(kind: str) -> bool:

@@ -96,7 +96,7 @@ def prune(
 def join_levels(student: Student, squares: Tensor) -> None:
     """Let the tokens of every kind share at most `MOST_LEVELS` levels, by weighted one-dimensional k-means."""
     table, weight = student["kinds"].detach(), squares + squares.mean() * 1e-3
-    groups = clusters(weight, table, table != 0, MOST_LEVELS, ENOUGH).long()
+    groups = clusters(weight.cpu(), table.cpu(), table.cpu() != 0, MOST_LEVELS, ENOUGH).long().to(table.device)
     levels = table.new_zeros(MOST_LEVELS, table.shape[1])
     total = torch.zeros_like(levels).scatter_add_(0, (groups - 1).clamp(min=0), weight * (groups > 0))
     levels.scatter_add_(0, (groups - 1).clamp(min=0), weight * table)

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from pellucid.base.address import Address
+from pellucid.exact.model import Model
 from pellucid.explain.evidence import Measurement
 from pellucid.explain.symbols import Symbol
 from pellucid.listing.count import count_program, literal
@@ -27,7 +28,7 @@ from pellucid.match.understand.plan import plan_for, step_tokens
 from pellucid.match.understand.prove import Proof, prove, worst_contexts
 from pellucid.match.understand.spread import spread
 from pellucid.match.understand.stray import strayed
-from pellucid.match.understand.student import Student
+from pellucid.match.understand.student import Student, of_model
 from pellucid.match.understand.train import train
 from pellucid.match.understand.trim import printed
 from pellucid.match.understand.write import Printed, write_up
@@ -61,9 +62,10 @@ class Understanding:
         return set(self.texts.statements)
 
 
-def understand(project: Project, steps: int, taken: int) -> Understanding:
+def understand(project: Project, trainer: Model, steps: int, taken: int) -> Understanding:
     """Train a student for `steps` within the project's budget less the `taken` numbers of other sources.
 
+    Steps run where `trainer` is, the same subject.
     As much of fit text strays as the settings say; kinds, first values and all training see it so.
     Raises `CorpusError` where fit text is too short for the budget. Training goes on where an earlier run was killed.
     """
@@ -77,11 +79,11 @@ def understand(project: Project, steps: int, taken: int) -> Understanding:
     fit = strayed(fit, model.n_vocab, project.manifest.settings.stray, seed)
 
     def count(found: Student) -> int:
-        return numbers_of(project, texts_of(printed(found), few))
+        return numbers_of(project, texts_of(printed(of_model(found, model)), few))
 
     checkpoint = project.directory / CHECKPOINT
-    student, kl = train(model, plan, fit, tune, token_numbers(project), checkpoint, seed, count)
-    student = printed(student)
+    student, kl = train(trainer, plan, fit, tune, token_numbers(project), checkpoint, seed, count)
+    student = printed(of_model(student, model))
     return Understanding(student, texts_of(student, few), kl)
 
 

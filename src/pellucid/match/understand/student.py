@@ -282,6 +282,18 @@ def new_student(model: Model, plan: Plan, kinds: Float[Tensor, "vocab kind"], se
     return Student(model, plan, tensors)
 
 
+def of_model(student: Student, model: Model) -> Student:
+    """The same student of the same subject where `model` is."""
+    if model is student.model:
+        return student
+    tensors, masks = (
+        {name: tensor.detach().to(model.device) for name, tensor in held.items()}
+        for held in (student.tensors, student.masks)
+    )
+    groups = None if student.groups is None else student.groups.to(model.device)
+    return Student(model, student.plan, tensors, masks, groups)
+
+
 def state(student: Student) -> Mapping[str, Tensor]:
     """All that a student holds, by name, as it is stored."""
     held = {f"tensor.{name}": tensor for name, tensor in student.tensors.items()}

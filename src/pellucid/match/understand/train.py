@@ -98,6 +98,7 @@ def train(
     `count` says how many numbers the program of a student with levels holds; by itself that is known by prices alone.
     """
     about = sha256_text(repr((plan, model.subject.weights_sha256, fit.shape, int(fit.sum()), seed)))
+    token_numbers = token_numbers.to(model.device)
     training = resume(model, plan, checkpoint, about)
     if training is None:
         training = begin(model, plan, fit, seed)
