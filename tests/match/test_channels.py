@@ -294,7 +294,7 @@ def test_what_heads_move_joins_while_it_adds_little(fitted: Fitted) -> None:
     forms |= {address: fitted.vectors.form(address, 1) for address in heads}
     losses = {address: 1e-9 if address in heads else 1e-3 for address in forms}
     sources, lifted = Sources({}, dict.fromkeys(forms, 1.0), {}, compare([])), LiftedParts(forms, {}, losses)
-    choice = Choice.of(model, sources, lifted)
+    choice = Choice.of(model, sources, lifted, fitted.rows)
     found = starting(choice, lifted, fitted.rows, "next")
     code = {address: form for address, form in found.items() if address.is_code}
     assert code
@@ -315,11 +315,12 @@ def test_momentum_is_made_orthogonal() -> None:
 
 
 def all_of(fitted: Fitted) -> tuple[Choice, LiftedParts]:
-    """What may be tuned of a model whose parts are all lifted, and of which all units seem to cost alike."""
+    """What may be tuned of a model whose parts are all lifted, and of which all units cost alike."""
     forms = fitted.forms()
-    neurons = sum(address.kind == "IN" for address in forms)
-    lifted = LiftedParts(forms, {}, {a: 1e-3 / (neurons if a.kind == "IN" else 1) for a in forms})
-    return Choice.of(fitted.model, Sources({}, dict.fromkeys(forms, 1.0), {}, compare([])), lifted), lifted
+    lifted = LiftedParts(forms, {}, dict.fromkeys(forms, 1e-3))
+    choice = Choice.of(fitted.model, Sources({}, dict.fromkeys(forms, 1.0), {}, compare([])), lifted, fitted.rows)
+    assert choice.costs == {u: joint_cost(fitted.model, {a: forms[a] for a in u}, fitted.rows) for u in choice.costs}
+    return replace(choice, costs=dict.fromkeys(choice.costs, 1e-3)), lifted
 
 
 def test_what_stays_is_worth_most_within_what_the_gate_asks(fitted: Fitted) -> None:

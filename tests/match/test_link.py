@@ -56,6 +56,7 @@ def test_a_large_part_may_cost_more_than_a_small_one() -> None:
 
 @pytest.mark.parametrize("rows", [30, 13])
 def test_rows_are_contexts_of_several_lengths_where_there_are_few(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linking, "LENGTHS", 3)
     model, _ = checkpoints.random_model(0, n_positions=24)
     ids = torch.randint(model.n_vocab, (rows, 24), generator=torch.Generator().manual_seed(0))
     monkeypatch.setattr(linking, "rows_for", lambda *_: ids)
@@ -64,6 +65,6 @@ def test_rows_are_contexts_of_several_lengths_where_there_are_few(rows: int, mon
     project.__dict__["model"] = model
     found = linking.rollouts(project, 30)
     assert [len(group.ids) for group in found] == [10, 10, 10]
-    assert len({group.context for group in found}) == 3
+    assert [group.context for group in found] == [2, 7, 12]
     met = torch.cat([group.ids[:, : found[0].context] for group in found])
     assert len(met.unique(dim=0)) == len(ids[:, : found[0].context].unique(dim=0))

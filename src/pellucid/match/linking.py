@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pellucid.base.address import Address
 from pellucid.exact.model import Model
+from pellucid.experiment.contexts import SHORTEST
 from pellucid.match.forms import Fires
 from pellucid.match.lifted import LiftedParts
 from pellucid.match.link import link
@@ -33,6 +34,8 @@ PROMISED = {"both": 1e-5, "next": 5e-4}
 """Nats per token that 16 words, or next words alone, within 1 % are expected to allow; the first block costs that."""
 MARGIN = 0.6
 """Linking stops at this share of the gate's limits, since held-out text will not repeat the tune text's luck."""
+LENGTHS = 8
+"""Lengths of contexts: as on held-out text they are short as well as long."""
 SPOKEN = 32
 """Tokens of every continuation that are compared."""
 
@@ -132,7 +135,7 @@ def within(wer_next: float, wer_16: float, gate: Gate) -> bool:
 
 
 def rollouts(project: Project, count: int) -> list[Rollouts]:
-    """What the subject says after about `count` contexts of tune text, of three lengths.
+    """What the subject says after about `count` contexts of tune text, of `LENGTHS` lengths from the shortest on.
 
     Where there are fewer rows than that, a row may be a context of each length.
     """
@@ -141,7 +144,8 @@ def rollouts(project: Project, count: int) -> list[Rollouts]:
     tokens = min(SPOKEN, model.n_ctx // 2)
     starts = word_starts(model)
     longest = model.n_ctx - tokens
-    lengths = sorted({max(1, longest // 4), max(1, longest // 2), longest})
+    shortest = min(SHORTEST, longest)
+    lengths = sorted({shortest + (longest - shortest) * number // (LENGTHS - 1) for number in range(LENGTHS)})
     each = math.ceil(count / len(lengths))
     groups = (rows.roll(-each * number, 0)[:each] for number in range(len(lengths)))
     return [roll(model, group[:, :length], tokens, starts) for length, group in zip(lengths, groups, strict=True)]

@@ -35,10 +35,12 @@ FIT_TOKENS = 1_000_000
 """The least tokens of fit text that are asked for, where there are as many: numbers fit less to ones met once."""
 CHECK_TOKENS = {False: 8_000, True: 4_000}
 """Tokens of tune text that tuning is stopped by."""
-START = {"both": 2e-3, "next": 0.1}
+START = {"both": 2e-3, "next": 0.05}
 """Nats per token that what is tuned together may cost before it is tuned, by what the gate asks for."""
 START_TOKENS = 2_000
 """Tokens of tune text that this is measured on."""
+MEASURED = 24
+"""Of so many units, those that seem to cost most for their worth, it is measured what they cost alone."""
 SKIPS = 3
 """Units that cost too much and are passed over."""
 CELLS = 10_000
@@ -47,23 +49,24 @@ CELLS = 10_000
 
 @dataclass(frozen=True)
 class Choice:
-    """What of a model may be tuned, and what it is worth."""
+    """What of a model may be tuned, what it is worth, and what it costs."""
 
     model: Model
     worths: Mapping[Unit, float]
     costs: Mapping[Unit, float]
-    """Estimated before anything is tuned, in nats per token."""
+    """Of each unit alone before anything is tuned, in nats per token."""
 
     @staticmethod
-    def of(model: Model, sources: Sources, lifted: LiftedParts) -> Choice:
-        """All of `lifted` that can be tuned."""
+    def of(model: Model, sources: Sources, lifted: LiftedParts, rows: Rows) -> Choice:
+        """All of `lifted` that can be tuned; what costs most is measured on `rows`, the rest estimated."""
         costs = {
             unit: cost
             for unit, cost in units(sources, lifted).items()
             if all(tunes(lifted.forms.get(address)) for address in unit)
         }
-        worths = worth(list(costs), sources.effects | lifted.effects, model.config)
-        return Choice(model, dict(zip(costs, worths, strict=True)), costs)
+        worths = dict(zip(costs, worth(list(costs), sources.effects | lifted.effects, model.config), strict=True))
+        dear = Choice(model, worths, costs).cheapest()[-MEASURED:]
+        return Choice(model, worths, costs | {u: joint_cost(model, forms_of([u], lifted.forms), rows) for u in dear})
 
     def cheapest(self) -> list[Unit]:
         """The units, those first that cost least for what they are worth."""
@@ -88,7 +91,8 @@ def tune_parts(
     """
     model, gate = project.model, project.manifest.gate
     check = first_tokens(rows_for(project, "tune", 4 * CHECK_TOKENS[quick]), CHECK_TOKENS[quick])
-    choice, spoken = Choice.of(model, sources, lifted), rollouts(project, CONTEXTS[quick])
+    choice = Choice.of(model, sources, lifted, first_tokens(check, START_TOKENS))
+    spoken = rollouts(project, CONTEXTS[quick])
     forms = starting(choice, lifted, check, gate.asks)
     tuned, left, steps = None, 60 * minutes, 0
     for number, share in enumerate(SHARES):
