@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -247,12 +247,10 @@ def explain_program(
     lifted = load_lifted(text, extras.vectors)
     standing_sources = sources.only(standing(project, sources))
     losses = {address: sources.losses[address] for address in standing_sources.forms}
-    lifted = lifted.only(liftable(project, lifted))
-    if tune or read_tuned(project):  # whole layers are tuned: the more neurons read channels, the more there may be
-        lifted = replace(lifted, together=frozenset(address for address in lifted.forms if address.kind == "IN"))
-    found = Candidates(standing_sources, rivals(project, extras, lifted, losses))
+    lifted = before_sources(lifted.only(liftable(project, lifted)), losses, promised)
+    lifted = as_many_channels(lifted, extras.vectors, project.model.config)
+    found = Candidates(standing_sources, lifted)
     found = tune_program(project, found, extras, trainer, tune, quick=quick)
-    found = replace(found, lifted=rivals(project, extras, found.lifted, losses))
     linked = evidence.finished("link", link_state(project))
     if linked is None:
         linked = " ".join(map(str, link_sources(project, found.sources, found.lifted, quick=quick)))
@@ -266,12 +264,6 @@ def explain_program(
     return found
 
 
-def rivals(project: Project, extras: Extras, lifted: LiftedParts, losses: Mapping[Address, float]) -> LiftedParts:
-    """Those of `lifted` that go before the source of their part, `losses` being what sources cost."""
-    better = before_sources(lifted, losses, PROMISED[project.manifest.gate.asks])
-    return as_many_channels(better, extras.vectors, project.model.config)
-
-
 def tune_program(
     project: Project, found: Candidates, extras: Extras, trainer: Model, minutes: float, *, quick: bool
 ) -> Candidates:
@@ -283,8 +275,7 @@ def tune_program(
             describe(tuned) if tuned else "nothing that can be lifted costs little enough to be tuned", file=sys.stderr
         )
         emit(project.subject, project.directory, lifted=named_tuned(project.model, extras.vectors, tuned))
-    untuned = replace(found.lifted, together=frozenset())
-    return replace(found, lifted=with_tuned(untuned, extras.vectors, tuned) if tuned else untuned)
+    return replace(found, lifted=with_tuned(found.lifted, extras.vectors, tuned)) if tuned else found
 
 
 def link_state(project: Project) -> str:

@@ -107,12 +107,11 @@ def lowest(ranks: list[float], affordable: float) -> int:
 def before_sources(parts: LiftedParts, losses: Mapping[Address, float], promised: float) -> LiftedParts:
     """The candidates that are better than the source of their part, `losses` being what sources cost.
 
-    A source goes before what is lifted where it costs no more, or no more than its share of `promised`; but not before
-    what is tuned together.
+    A source goes before what is lifted where it costs no more, or no more than its share of `promised`.
     """
     share = promised / max(1, len(parts.forms))
-    better = {a for a in parts.forms if a not in losses or losses[a] > max(parts.losses[a], share)}
-    return parts.only(better | parts.together)
+    better = (a for a in parts.forms if a not in losses or losses[a] > max(parts.losses[a], share))
+    return parts.only(set(better))
 
 
 def as_many_channels(parts: LiftedParts, vectors: Vectors, config: GPT2Config) -> LiftedParts:

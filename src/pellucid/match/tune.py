@@ -43,7 +43,7 @@ MOMENTUM, SQUARES = 0.9, 0.99
 """How much of their running means slopes, and their squares, keep at each step."""
 CHECK_STEPS = 20
 """Steps between looks at tune text."""
-PATIENCE = 40
+PATIENCE = 12
 """Looks without improvement after which the rate is halved: far from the end it may be too high to get nearer."""
 SAVE_SECONDS = 30.0
 DIVERGED = 4.0
