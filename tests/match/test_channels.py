@@ -349,6 +349,8 @@ class Rounds:
     steps: list[int] = field(default_factory=list)
     killed_at: int | None = None
     trainer: Model | None = None
+    harm: float = 0.0
+    starts: list[dict[str, Tensor]] = field(default_factory=list)
 
     def run(self, rows: Tensor, monkeypatch: pytest.MonkeyPatch) -> Tuned | None:
         (self.directory / "scratch").mkdir(parents=True, exist_ok=True)
@@ -383,7 +385,8 @@ class Rounds:
         before = Tuning.load(path, about)
         found = tune.tune(tunable, fit, check, seconds, path, about, seed, steps=4)
         self.steps.append(found.step - (before.step if before else 0))
-        return found
+        self.starts.append(tunable.start)
+        return replace(found, best={name: each + self.harm for name, each in found.best.items()})
 
 
 def test_what_is_left_is_tuned_again_until_it_keeps_the_margin(
@@ -422,6 +425,18 @@ def test_what_is_left_is_tuned_again_until_it_keeps_the_margin(
     assert there is not None
     assert {tensor.device for tensor in there.tensors.values()} == {torch.device("cpu")}
     assert there.after == pytest.approx(found.after)
+
+
+def test_a_round_begins_untuned_where_that_costs_less(
+    fitted: Fitted, long_rows: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harmed = Rounds(fitted, tmp_path, [0.7, 0.5], harm=0.5)
+    harmed.run(long_rows, monkeypatch)
+    first, second = harmed.starts
+    assert second.keys() < first.keys()
+    for name, tensor in second.items():
+        if "IN" not in name:  # of a layer's neurons all or none are left, but in the order of their numbers
+            torch.testing.assert_close(tensor, first[name])
 
 
 def test_rounds_end_where_nothing_may_stay_or_nothing_can_be_tuned(

@@ -87,7 +87,7 @@ def tune_parts(
 
     Steps run where `trainer` is, the same subject.
     Where more words differ after a round than linking allows, parts give way and what is left is tuned again, in
-    `SHARES` rounds at most. A killed run goes on.
+    `SHARES` rounds at most, from what it was before any where that costs less. A killed run goes on.
     """
     model, gate = project.model, project.manifest.gate
     check = first_tokens(rows_for(project, "tune", 4 * CHECK_TOKENS[quick]), CHECK_TOKENS[quick])
@@ -103,7 +103,11 @@ def tune_parts(
         found = slips(Twin(model, tuned.forms(vectors)), spoken)
         say(len(forms), tuned, found)
         over = excess(found, gate.limits)
-        forms = fewer(choice, tuned.forms(vectors), over) if over > 1 else {}
+        if over <= 1:
+            break
+        staying = fewer(choice, tuned.forms(vectors), over)
+        untuned = {address: lifted.forms[address] for address in staying}
+        forms = min(staying, untuned, key=lambda each: joint_cost(model, each, check))
     if tuned is None:
         return None
     before = joint_cost(model, {address: lifted.forms[address] for address in tuned.forms(vectors)}, check)
