@@ -85,9 +85,9 @@ def tune_parts(
 ) -> Tuned | None:
     """Tune what of `lifted` can be tuned together, for `minutes` at most, and store it; None where nothing can be.
 
-    Steps run where `trainer` is, the same subject.
-    Where more words differ after a round than linking allows, parts give way and what is left is tuned again, in
-    `SHARES` rounds at most, from what it was before any where that costs less. A killed run goes on.
+    Steps run where `trainer` is, the same subject. Where more words differ after a round than linking allows, parts
+    give way and what is left is tuned again, in `SHARES` rounds at most, from what it was before any where that costs
+    less. A killed run goes on.
     """
     model, gate = project.model, project.manifest.gate
     check = first_tokens(rows_for(project, "tune", 4 * CHECK_TOKENS[quick]), CHECK_TOKENS[quick])
@@ -111,9 +111,7 @@ def tune_parts(
     if tuned is None:
         return None
     before = joint_cost(model, {address: lifted.forms[address] for address in tuned.forms(vectors)}, check)
-    tuned = Tuned(
-        {name: tensor.cpu() for name, tensor in tuned.tensors.items()}, tuned.channels, before, tuned.after, steps
-    )
+    tuned = Tuned(tuned.tensors, tuned.channels, before, tuned.after, steps)
     tuned.write(project.directory / TUNED, tuned_state(project))
     for number in range(len(SHARES)):
         (project.directory / CHECKPOINT.format(number)).unlink(missing_ok=True)
