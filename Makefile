@@ -10,7 +10,7 @@ demo: $(READY)
 	$(RUN)/pellucid decompile zoo:village -o demo/village
 
 test: $(READY) lint
-	$(RUN)/python -m pytest -n 2 -q
+	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2 -q
 
 lint: $(READY)
 	$(RUN)/ruff check .
