@@ -28,7 +28,7 @@ from pellucid.match.effect import compare, estimate, exact
 from pellucid.match.isolated import kept
 from pellucid.match.lifted import LiftedParts, as_many_channels, before_sources, choose
 from pellucid.match.lifting import Vectors, costs, fit_vectors
-from pellucid.match.linking import PROMISED, Unit, allowed, reading_units, worth
+from pellucid.match.linking import PROMISED, Unit, allowed, excess, reading_units, worth
 from pellucid.match.manifest import Gate, Manifest
 from pellucid.match.project import Project
 from pellucid.match.record import record
@@ -38,7 +38,6 @@ from pellucid.match.rounds import (
     START,
     START_TOKENS,
     Choice,
-    excess,
     fewer,
     filled,
     joint_cost,

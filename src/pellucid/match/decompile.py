@@ -89,8 +89,10 @@ def decompile(request: Request) -> Project:
     project = begin(request, subject)
     announce(project)
     extras = write_program(project, quick=request.quick)
-    trainer = project.model if device.type == "cpu" else Model(subject, device=device)
-    candidates = None if request.raw else explain_program(project, extras, trainer, request.tune, quick=request.quick)
+    candidates = None
+    if not request.raw:
+        trainer = project.model if device.type == "cpu" else Model(subject, device=device)
+        candidates = explain_program(project, extras, trainer, request.tune, quick=request.quick)
     verify(project, quick=request.quick)
     if candidates:
         back_off(project, candidates, quick=request.quick)
@@ -271,10 +273,10 @@ def tune_program(
     tuned = read_tuned(project)
     if tuned is None and minutes:
         tuned = tune_parts(project, trainer, found.sources, found.lifted, extras.vectors, minutes, quick=quick)
-        print(
-            describe(tuned) if tuned else "nothing that can be lifted costs little enough to be tuned", file=sys.stderr
-        )
-        emit(project.subject, project.directory, lifted=named_tuned(project.model, extras.vectors, tuned))
+        said = describe(tuned) if tuned else "nothing that can be lifted costs little enough to be tuned"
+        print(said, file=sys.stderr)
+        if tuned:
+            emit(project.subject, project.directory, lifted=named_tuned(project.model, extras.vectors, tuned))
     return replace(found, lifted=with_tuned(found.lifted, extras.vectors, tuned)) if tuned else found
 
 

@@ -18,9 +18,8 @@ from pellucid.experiment.contexts import SHORTEST
 from pellucid.match.forms import Fires
 from pellucid.match.lifted import LiftedParts
 from pellucid.match.link import link
-from pellucid.match.manifest import Gate
 from pellucid.match.project import Project
-from pellucid.match.rollouts import Rollouts, roll, slips
+from pellucid.match.rollouts import Rollouts, Slips, roll, slips
 from pellucid.match.sources import Sources, rows_for
 from pellucid.match.stored import Channel
 from pellucid.match.twin import Form, Twin
@@ -56,7 +55,7 @@ def link_sources(project: Project, sources: Sources, lifted: LiftedParts, *, qui
     def passes(chosen: Sequence[Unit]) -> bool:
         together = allowed(chosen, forms, model.config)
         found = slips(Twin(model, [forms[address] for address in together]), spoken)
-        passed = within(found.wer_next, found.wer_16, gate)
+        passed = excess(found, gate.limits) <= 1
         print(
             f"  {len(together):,} parts without residual: at most {found.wer_next:.2f} % of next words and "
             f"{found.wer_16:.2f} % of 16 words differ on tune text: {'kept' if passed else 'backed off'}",
@@ -128,10 +127,14 @@ def worth(units: Sequence[Unit], effects: Mapping[Address, float], config: GPT2C
     return [size / whole + effect / all_felt for size, effect in zip(parameters, felt, strict=True)]
 
 
-def within(wer_next: float, wer_16: float, gate: Gate) -> bool:
-    """Whether figures in percent keep the margin to what the gate asks for."""
-    figures = {"wer_next": wer_next, "wer_16": wer_16}
-    return all(figures[metric] <= MARGIN * limit for metric, limit in gate.limits.items())
+def excess(found: Slips, limits: Mapping[str, float]) -> float:
+    """How many times more than the margin to the gate's `limits` allows the words are that differ."""
+    figures = {"wer_next": found.wer_next, "wer_16": found.wer_16}
+    return max(_over(figures[metric], MARGIN * limit) for metric, limit in limits.items())
+
+
+def _over(figure: float, limit: float) -> float:
+    return figure / limit if limit else math.inf if figure else 0.0
 
 
 def rollouts(project: Project, count: int) -> list[Rollouts]:

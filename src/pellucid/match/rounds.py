@@ -18,7 +18,7 @@ from pellucid.exact.model import Model
 from pellucid.match.effect import divergence
 from pellucid.match.lifted import LiftedParts
 from pellucid.match.lifting import Vectors
-from pellucid.match.linking import CONTEXTS, MARGIN, PROMISED, Unit, rollouts, units, worth
+from pellucid.match.linking import CONTEXTS, PROMISED, Unit, excess, rollouts, units, worth
 from pellucid.match.project import Project
 from pellucid.match.record import batches
 from pellucid.match.rollouts import Slips, slips
@@ -100,17 +100,18 @@ def tune_parts(
             break
         tuned = tune_round(project, trainer, forms, check, share * left, number, tuned)
         left, steps = (1 - share) * left, steps + tuned.steps
-        found = slips(Twin(model, tuned.forms(vectors)), spoken)
-        say(len(forms), tuned, found)
+        parts = tuned.forms(vectors)
+        found = slips(Twin(model, parts), spoken)
+        say(len(parts), tuned, found)
         over = excess(found, gate.limits)
         if over <= 1:
             break
-        staying = fewer(choice, tuned.forms(vectors), over)
+        staying = fewer(choice, parts, over)
         untuned = {address: lifted.forms[address] for address in staying}
         forms = min(staying, untuned, key=lambda each: joint_cost(model, each, check))
     if tuned is None:
         return None
-    before = joint_cost(model, {address: lifted.forms[address] for address in tuned.forms(vectors)}, check)
+    before = joint_cost(model, {address: lifted.forms[address] for address in parts}, check)
     tuned = Tuned(tuned.tensors, tuned.channels, before, tuned.after, steps)
     tuned.write(project.directory / TUNED, tuned_state(project))
     for number in range(len(SHARES)):
@@ -146,16 +147,6 @@ def say(parts: int, tuned: Tuned, found: Slips) -> None:
         f"most {found.wer_next:.2f} % of next words and {found.wer_16:.2f} % of 16 words differ on tune text",
         file=sys.stderr,
     )
-
-
-def excess(found: Slips, limits: Mapping[str, float]) -> float:
-    """How many times more than linking's margin of the gate's `limits` the words are that differ."""
-    figures = {"wer_next": found.wer_next, "wer_16": found.wer_16}
-    return max(_over(figures[metric], MARGIN * limit) for metric, limit in limits.items())
-
-
-def _over(figure: float, limit: float) -> float:
-    return figure / limit if limit else math.inf if figure else 0.0
 
 
 def starting(choice: Choice, lifted: LiftedParts, check: Rows, asks: str) -> dict[Address, Stored]:
@@ -203,10 +194,9 @@ def fewer(choice: Choice, forms: Mapping[Address, Stored], over: float) -> dict[
 
 def worth_most(shares: Sequence[float], worths: Sequence[float], most: float) -> list[int]:
     """Which of some things are worth most together if their shares may sum to `most` (0/1 knapsack, in `CELLS`)."""
-    room = int(most * CELLS)
+    room, sizes = int(most * CELLS), [math.ceil(share * CELLS) for share in shares]
     best, taken = torch.zeros(room + 1, dtype=torch.float64), []
-    for share, value in zip(shares, worths, strict=True):
-        size = math.ceil(share * CELLS)
+    for size, value in zip(sizes, worths, strict=True):
         with_it = torch.full_like(best, -math.inf)
         if size <= room:
             with_it[size:] = best[: room + 1 - size] + value
@@ -216,7 +206,7 @@ def worth_most(shares: Sequence[float], worths: Sequence[float], most: float) ->
     for at in reversed(range(len(shares))):
         if taken[at][room]:
             found.append(at)
-            room -= math.ceil(shares[at] * CELLS)
+            room -= sizes[at]
     return sorted(found)
 
 
