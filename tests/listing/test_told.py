@@ -28,11 +28,11 @@ def known(here, fired):
 """
 MET = """@value
 def met(seen, known, fired):
-    return seen(1, 0, (2.0, known), (-0.5, names)) + 0.3 * known + 1.5 * seen(1, 0, names) + fired(0, {1: 1.0})
+    return seen(1, 0, {2.0: (known,), -0.5: (names,)}) + 0.3 * known + 1.5 * seen(1, 0, names) + fired(0, {1: 1.0})
 
 
 """
-TWO = "seen(1, 0, (2.0, known), (-0.5, names))"
+TWO = "seen(1, 0, {2.0: (known,), -0.5: (names,)})"
 LOOK = """@source("L01.H00.QK")
 def looks(query, key, known):
     return 1.5 * known(key) - known(query) * names(key.token)

@@ -5,10 +5,10 @@ integer; a float of more than 9 digits counts the rest by started 16 bits as wel
 count where they are first used, once a file. Docstrings, addresses, `None` and `...` are free, and so are the first 256
 nodes of a source's syntax; beyond them every started 16 nodes count as one, so that operators cannot spell a table.
 
-A neuron that sums named values holds its bias, and two numbers a term: the coefficient, and which value it is. A wired
-part holds two a term likewise. Values count as sources do, and a kind of tokens as the table that it is; each is
-shared out equally among all addresses that use it, directly or through values, and rounded up for each of them, so that
-the sum is never below what is there.
+A neuron that sums named values holds its bias, and two numbers a term: the coefficient, and which value it is; a
+coefficient that is written once for several values counts once. A wired part holds two a term likewise. Values count as
+sources do, and a kind of tokens as the table that it is; each is shared out equally among all addresses that use it,
+directly or through values, and rounded up for each of them, so that the sum is never below what is there.
 """
 
 from __future__ import annotations
@@ -142,7 +142,9 @@ def _without_function(statement: Statement) -> int:
         return _wired(statement.wires)
     if statement.form != "linear":
         return 1
-    return literal(statement.bias) + sum(1 + literal(coefficient) for coefficient in statement.terms.values())
+    several = {name for names in statement.shared.values() for name in names}
+    own = (coefficient for name, coefficient in statement.terms.items() if name not in several)
+    return literal(statement.bias) + len(statement.terms) + sum(map(literal, (*own, *statement.shared)))
 
 
 def _wired(wires: Wires) -> int:

@@ -263,14 +263,16 @@ class _Checker:
     def _asked(self, name: str, node: ast.Call, local: set[str]) -> str:
         """Why a call of `seen`, `fired` or a value is not in the language: what is asked must stand in the text."""
         if name == "fired":
-            expected = "fired(LAYER, {NEURON: NUMBER}), every neuron once"
+            expected = "fired(LAYER, {NEURON: NUMBER}) or fired(LAYER, {NUMBER: (NEURON, …)}), every neuron once"
             return "" if read_fired(node) else f"{ast.unparse(node)[:60]}: expected {expected}"
         if name != "seen":
             plain = ast.unparse(node) in (f"{name}(query)", f"{name}(key)")
             return "" if plain else f"{ast.unparse(node)[:60]}: expected {name}(query) or {name}(key)"
         asked = read_seen(node)
         if asked is None:
-            expected = "seen(LAYER, HEAD, KIND), seen(LAYER, HEAD, KIND, STEPS) or seen(LAYER, HEAD, (NUMBER, KIND), …)"
+            expected = (
+                "seen(LAYER, HEAD, KIND), seen(LAYER, HEAD, KIND, STEPS) or seen(LAYER, HEAD, {NUMBER: (KIND, …)})"
+            )
             return f"{ast.unparse(node)[:60]}: expected {expected}"
         for _, _, what, steps in asked:
             if what not in (self.imported - local) | (set() if steps else self.others):

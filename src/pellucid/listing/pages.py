@@ -73,8 +73,13 @@ def constants(key: str, values: dict[int, float]) -> str:
 
 
 def linear(key: str, bias: float, terms: Mapping[str, float]) -> str:
-    """The statement that a neuron sums named values."""
-    entries = [f"{name}={coefficient:.6g}" for name, coefficient in terms.items()]
+    """The statement that a neuron sums named values; those that have the same coefficient share it."""
+    sharing: dict[str, list[str]] = {}
+    for name, coefficient in terms.items():
+        sharing.setdefault(f"{coefficient:.6g}", []).append(name)
+    tables = [f"{coefficient}: ({', '.join(names)})" for coefficient, names in sharing.items() if len(names) > 1]
+    entries = [f"{{{', '.join(tables)}}}"] if tables else []
+    entries += [f"{names[0]}={coefficient}" for coefficient, names in sharing.items() if len(names) == 1]
     one = f'linear("{key}", {", ".join([f"{bias:.6g}", *entries])})'
     if len(one) <= 120:
         return one

@@ -22,6 +22,7 @@ from pellucid.listing.content import Kind, Value, Words
 from pellucid.listing.edits import Edits, read_edits
 from pellucid.listing.language import check, definitions, is_value, told
 from pellucid.listing.prelude import BESIDE
+from pellucid.listing.values import read_shared
 from pellucid.listing.wiring import PAGE as STREAM
 from pellucid.listing.wiring import WIRES, Stream, Wires, check_wires, read_stream, read_wires
 from pellucid.parts.lifted import LIFTED_SHARE, fewest_means, fewest_readers, lifted_numbers, most_rank
@@ -67,6 +68,8 @@ class Statement:
     """Of `linear`."""
     terms: dict[str, float] = field(default_factory=dict)
     """Of `linear`: named values with their coefficients."""
+    shared: dict[float, tuple[str, ...]] = field(default_factory=dict)
+    """Of `linear`: those of the coefficients that are written once for several values."""
     asks: tuple[str, ...] = ()
     """Of a function that says where a head looks: the named values that it asks for."""
     uses: str = ""
@@ -315,6 +318,12 @@ def check_listing(listing: Listing) -> None:
             if value is None:
                 near = closest(name, list(listing.values))
                 raise SourceError(f"{statement.place}: {statement.key} reads {name}, but there is no such value{near}")
+            here = any(name in names for names in statement.shared.values())
+            if here and (value.file != statement.file or value.line > statement.line):
+                raise SourceError(
+                    f"{statement.place}: {statement.key} reads {name}, which is not defined above on this page "
+                    f"({value.place}); write {name}={statement.terms[name]:g}"
+                )
             layer = Address.parse(statement.key).layer
             if value.layer > layer:
                 raise SourceError(f"{statement.place}: {statement.key} reads {name} of a later layer ({value.place})")
@@ -473,8 +482,8 @@ def read_statement(node: ast.stmt, page: Page) -> Statement | None:
             about = tuple(values)
             return Statement(key, "constants", page.path, node.lineno, end, text, values=values, neurons=about)
         case "linear":
-            key, bias, terms = _sum(call, name)
-            return Statement(key, "linear", page.path, node.lineno, end, text, bias=bias, terms=terms)
+            key, bias, terms, shared = _sum(call, name)
+            return Statement(key, "linear", page.path, node.lineno, end, text, bias=bias, terms=terms, shared=shared)
         case what if what in WIRES:
             key, wires = read_wires(call, name)
             _kind(key, name, call.lineno)
@@ -618,18 +627,23 @@ def _values(call: ast.Call, file: str) -> dict[int, float]:
     return {int(neuron): float(value) for neuron, value in values.items()}
 
 
-def _sum(call: ast.Call, file: str) -> tuple[str, float, dict[str, float]]:
-    """Neuron, bias and terms of `linear("L01.N0012.IN", -0.31, he=0.8)`."""
+def _sum(call: ast.Call, file: str) -> tuple[str, float, dict[str, float], dict[float, tuple[str, ...]]]:
+    """Neuron, bias, terms and shared coefficients of `linear("L01.N0012.IN", -0.31, {0.8: (he, she)}, it=-0.2)`."""
     place = f"{file}:{call.lineno}"
     match call.args:
-        case [ast.Constant(value=str(key)), bias] if _NEURON.fullmatch(key) and content.number(bias) is not None:
+        case [ast.Constant(value=str(key)), bias, *rest] if _NEURON.fullmatch(key) and content.number(bias) is not None:
             _kind(key, file, call.lineno)
-            terms = {word.arg: content.number(word.value) for word in call.keywords if word.arg}
-            if len(terms) == len(call.keywords) and not any(value is None for value in terms.values()):
-                return key, content.number(bias) or 0.0, {name: value or 0.0 for name, value in terms.items()}
+            tables = [found for table in rest if isinstance(table, ast.Dict) and (found := read_shared(table))]
+            shared = tables[0] if tables else {}
+            pairs = [(word.arg, content.number(word.value)) for word in call.keywords]
+            pairs += [(name, weight) for weight, names in shared.items() for name in names]
+            terms = {name: value for name, value in pairs if name and value is not None}
+            if len(terms) == len(pairs) and len(tables) == len(rest) <= 1:
+                return key, content.number(bias) or 0.0, terms, shared
     raise SourceError(
-        f'{place}: expected linear("L01.N0012.IN", -0.31, he=0.8): a neuron, its bias, and values, each once, with '
-        f"their coefficients as numbers; not {ast.unparse(call)[:80]}"
+        f'{place}: expected linear("L01.N0012.IN", -0.31, he=0.8) or linear("L01.N0012.IN", -0.31, {{0.8: (he, she)}}, '
+        "it=-0.2): a neuron, its bias, and values, each once, with their coefficients as numbers; not "
+        f"{ast.unparse(call)[:80]}"
     )
 
 

@@ -12,6 +12,8 @@ Every address of the model has exactly one statement:
     means("L00.OUT", 3, 17, 99)              neurons 3, 17 and 99 always write what they write on average
     raw("L00.N*.IN")                         every neuron of layer 0 that has no statement of its own
     linear("L01.N0012.IN", -0.3, he=0.8)     a neuron whose pre-activation is a bias plus 0.8 times the value `he`
+    linear("L01.N0012.IN", -0.3, {0.8: (he, she)}, it=-0.2)      and plus 0.8 times `she`, less 0.2 times `it`: values
+                                             that share a number are defined above on the same page
 
 `lifted` (QK) and `channels` take the place of the weights. They may stand beside a raw statement or a source, which is
 what runs with sources only. The vectors of `lifted`, `channels`, `mean` and `means` are data: they stand in
@@ -38,9 +40,10 @@ and of later ones may sum. It may ask for `here`, for values that are defined ea
     seen(0, 3, names)           what head 3 of layer 0 sees of a kind: the sum over keys of its pattern times how much
                                 the token there is of that kind; `seen(0, 3, names, 1)` is about the token before it
     seen(2, 3, l1_after_he)     what it sees of a value of an earlier layer, which this value asks for too
-    seen(0, 3, (0.8, names), (-0.3, verbs))     the sum of what it sees of each, times a number
+    seen(0, 3, {0.8: (names, titles), -0.3: (verbs,)})      the sum of what it sees of each, times its number
     fired(0, {12: 0.8})         0.8 times the activation of neuron 12 of layer 0 here, summed over all that are named;
                                 of the value's own layer as well, but then neurons of that layer cannot sum it
+    fired(0, {0.8: (12, 7)})    the same of several neurons that share a number
 
 It may also ask for `l0_ln2`, what norm LN2 of layer 0 divides by here, [batch, pos]: the standard deviation of the
 residual stream over its coordinates. All that is written adds up in the stream, and only norms divide it, so a value
@@ -154,11 +157,21 @@ def constants(neurons: str, values: dict[int, float]) -> None:
     _register(Statement(neurons, "constants", file, line, values=dict(values), neurons=tuple(values)), checked=True)
 
 
-def linear(address: str, bias: float, **terms: float) -> None:
-    """A neuron whose pre-activation is `bias` plus named values, each times its coefficient."""
+def linear(
+    address: str, bias: float, shared: dict[float, tuple[Callable[..., Any], ...]] | None = None, /, **terms: float
+) -> None:
+    """A neuron whose pre-activation is `bias` plus named values, each times its coefficient.
+
+    Of the values in `shared`, several have the same: `{0.8: (he, she)}`.
+    """
     file, line = _caller()
     if not re.fullmatch(r"L\d{2,}\.N\d{4,}\.IN", address):
         raise ProgramError(f'{file}:{line}: linear() is for a neuron, for example "L01.N0012.IN", not {address!r}')
+    for coefficient, values in (shared or {}).items():
+        for name in (found.__name__ for found in values):
+            if name in terms:
+                raise ProgramError(f"{file}:{line}: linear() names {name} twice")
+            terms[name] = coefficient
     _register(Statement(address, "linear", file, line, bias=bias, terms=terms))
 
 

@@ -159,7 +159,7 @@ def _fired(value: Value) -> Iterable[int]:
 def read_seen(call: ast.Call) -> tuple[tuple[int, int, str, int], ...] | None:
     """Layer, head, kind and steps of all that a call of `seen` asks for; None for anything else.
 
-    `seen(0, 3, names)`, `seen(0, 3, names, 1)`, or a weighted sum, `seen(0, 3, (0.8, names), (-0.3, verbs))`.
+    `seen(0, 3, names)`, `seen(0, 3, names, 1)`, or a sum, `seen(0, 3, {0.8: (names, titles), -0.3: (verbs,)})`.
     """
     match call:
         case ast.Call(
@@ -171,34 +171,54 @@ def read_seen(call: ast.Call) -> tuple[tuple[int, int, str, int], ...] | None:
                 case [ast.Constant(value=int(steps))]:
                     return ((int(layer), int(head), name, int(steps)),)
         case ast.Call(
-            args=[ast.Constant(value=int(layer)), ast.Constant(value=int(head)), ast.Tuple(), *_], keywords=[]
+            args=[ast.Constant(value=int(layer)), ast.Constant(value=int(head)), ast.Dict() as table], keywords=[]
         ):
-            names = [_weighed(term) for term in call.args[2:]]
-            return tuple((int(layer), int(head), name, 0) for name in names if name) if all(names) else None
+            names = [name for members in (read_shared(table) or {}).values() for name in members]
+            return tuple((int(layer), int(head), name, 0) for name in names) if names else None
     return None
 
 
-def _weighed(term: ast.expr) -> str:
-    """The name in `(0.8, names)`; nothing for anything else."""
-    match term:
-        case ast.Tuple(elts=[weight, ast.Name(id=name)]):
-            weight = weight.operand if isinstance(weight, ast.UnaryOp) and isinstance(weight.op, ast.USub) else weight
-            return name if isinstance(weight, ast.Constant) and type(weight.value) in (int, float) else ""
-    return ""
+_MOST = 1e30  # numbers are smaller
+
+
+def read_shared(table: ast.Dict) -> dict[float, tuple[str, ...]] | None:
+    """Each number of `{0.8: (he, she), -0.3: (it,)}` with the names that share it; None for anything else."""
+    found: dict[float, tuple[str, ...]] = {}
+    for key, entry in zip(table.keys, table.values, strict=True):
+        parts = entry.elts if isinstance(entry, ast.Tuple) else []
+        names = tuple(part.id for part in parts if isinstance(part, ast.Name))
+        try:
+            weight: Any = ast.literal_eval(key) if key else None
+        except (ValueError, TypeError):
+            return None
+        if type(weight) not in (int, float) or not abs(weight) < _MOST or not 0 < len(names) == len(parts):
+            return None
+        found[float(weight)] = names
+    once = [name for names in found.values() for name in names]
+    return found if len(found) == len(table.keys) > 0 and len(once) == len(set(once)) else None
 
 
 def read_fired(call: ast.Call) -> tuple[int, dict[int, float]] | None:
-    """Layer and coefficients of `fired(1, {12: 0.8, 40: -0.3})`; None for anything else."""
+    """Layer and coefficients of `fired(1, {12: 0.8, 40: -0.3})`, `fired(1, {0.8: (12, 7)})`; None for anything else."""
     match call:
         case ast.Call(args=[ast.Constant(value=int(layer)), ast.Dict() as table], keywords=[]):
             try:
-                terms = ast.literal_eval(table)
+                said = ast.literal_eval(table)
+                terms = weights_of(said)
             except (ValueError, TypeError):
                 return None
             good = all(type(n) is int and n >= 0 and type(w) in (int, float) for n, w in terms.items())
-            if good and len(terms) == len(table.keys) > 0:
+            once = len(terms) == sum(len(many) if isinstance(many, tuple) else 1 for many in said.values())
+            if good and once and len(said) == len(table.keys) > 0:
                 return int(layer), {n: float(weight) for n, weight in terms.items()}
     return None
+
+
+def weights_of(table: dict[Any, Any]) -> dict[Any, Any]:
+    """The weight of each neuron, of `{12: 0.8, 7: 0.8}` and of `{0.8: (12, 7)}`."""
+    if not any(isinstance(many, tuple) for many in table.values()):
+        return table
+    return {one: weight for weight, many in table.items() for one in many}
 
 
 @cache
@@ -272,10 +292,11 @@ class Values:
             names = {id(said): other for other, said in asked.items()}  # `seen` is given a value as it is asked for
 
             def seen(layer: int, head: int, *what: Any) -> Floats:
-                if isinstance(what[0], tuple):
-                    columns = [column(layer, head, asked) for _, asked in what]
-                    weights = np.array([[weight for weight, _ in what]], np.float32).T
-                    return matmul(view.seen[layer, head][..., columns], weights)[..., 0]
+                if isinstance(what[0], dict):
+                    pairs = [(column(layer, head, one), weight) for weight, many in what[0].items() for one in many]
+                    columns, weights = zip(*pairs, strict=True)
+                    said = view.seen[layer, head][..., list(columns)]
+                    return matmul(said, np.array([weights], np.float32).T)[..., 0]
                 return view.seen[layer, head][..., column(layer, head, *what)].copy()
 
             def column(layer: int, head: int, what: Kind | Floats, steps: int = 0) -> int:
@@ -284,7 +305,8 @@ class Values:
                     return kinds.index((what, steps))
                 return len(kinds) + self.seen[layer, head].index(names[id(what)])
 
-            def fired(layer: int, terms: dict[int, float]) -> Floats:
+            def fired(layer: int, table: dict[Any, Any]) -> Floats:
+                terms = weights_of(table)
                 if layer not in view.fired:
                     raise LookupError(f"the neurons of layer {layer} have not fired yet where this is read")
                 return matmul(view.fired[layer][..., list(terms)], np.array([[*terms.values()]], np.float32).T)[..., 0]

@@ -111,15 +111,15 @@ def test_a_budget_is_spent_by_what_programs_hold(
         """What is left of a student by prices, every entry of a kind as one."""
         assert student.groups is not None
         spread = replace(student, tensors=student.tensors | {"kinds": student.kinds()[:-1]}, groups=None)
-        return held(spread, prices(spread), numbers)
+        return held(spread, prices(spread, numbers))
 
     def count(student: Student) -> int:
         paid.append(costs(student))
         return int(share * paid[-1])
 
     student, _ = train(model, plan, rows[:100], rows[100:], numbers, tmp_path / "state.safetensors", 0, count)
-    assert len(paid) == 3
-    assert 0.8 * 900 < costs(student) <= 900 / share
+    assert len(paid) == 4
+    assert 0.8 * 900 < costs(student) <= 1.01 * 900 / share  # shares in a token's text grow as others go
     assert share == 1 or costs(student) > 1.2 * 900
 
 

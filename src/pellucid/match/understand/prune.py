@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.match.levels import clusters
-from pellucid.match.understand.plan import BEND, COEFFICIENT, RAMP, SEEN
+from pellucid.match.understand.plan import BEND, COEFFICIENT, MEMBER, NUMBERED, OWN, RAMP, SEEN, SUMMAND
 from pellucid.match.understand.student import PLACES, RAMPS, SHIFTS, Student, features, reach
 
 MOST_LEVELS = 16
@@ -22,19 +22,27 @@ ENOUGH = 0.998
 """The share of what `MOST_LEVELS` levels save that fewer must save to be preferred."""
 
 
-def prices(student: Student) -> dict[str, Tensor]:
-    """What every number that may be left out costs, by tensor."""
-    found: dict[str, Tensor] = {"kinds": torch.ones(1)}
+def prices(student: Student, token_numbers: Float[Tensor, " vocab"]) -> dict[str, Tensor]:
+    """What every number that may be left out costs, by tensor.
+
+    The text of a token costs `token_numbers` once, in equal shares for all kinds that it is of.
+    """
+    found: dict[str, Tensor] = {}
+    if "kinds" in student.tensors:
+        times = (student["kinds"] != 0).sum(1).clamp(min=1)
+        found["kinds"] = (MEMBER + token_numbers.to(times.device) / times)[:, None]
     for name, tensor in student.tensors.items():
         layer, _, what = name.partition(".")
         match what:
             case "curve":
-                found[name] = tensor.new_tensor(float(BEND))
+                found[name] = tensor.new_tensor(BEND)
             case "values" | "late":
                 number = int(layer[1:])
                 found[name] = term_prices(student, number, len(reach(number)) - (what == "values"))[:, None]
+            case "neurons":
+                found[name] = tensor.new_tensor(NUMBERED + COEFFICIENT)
             case _ if what and what != "bias":
-                found[name] = tensor.new_tensor(float(COEFFICIENT))
+                found[name] = tensor.new_tensor(SUMMAND + OWN)
     return {name: price.to(student.tensors[name]).expand_as(student.tensors[name]) for name, price in found.items()}
 
 
@@ -42,9 +50,10 @@ def term_prices(student: Student, layer: int, fired: int) -> Float[Tensor, " fea
     """What each term of a layer's values costs, those over the neurons of `fired` layers included."""
     config = student.model.config
     size = features(student.plan, config.n_head, layer) + fired * config.n_inner
-    found = torch.full((size,), float(COEFFICIENT), device=student.model.device)
-    found[slice(*seen_rows(student, layer))] = SEEN
-    found[1 + PLACES - len(RAMPS) : 1 + PLACES] = RAMP
+    found = torch.full((size,), COEFFICIENT + SUMMAND, device=student.model.device)
+    found[slice(*seen_rows(student, layer))] = COEFFICIENT + SEEN
+    found[1 + PLACES - len(RAMPS) : 1 + PLACES] = COEFFICIENT + RAMP
+    found[features(student.plan, config.n_head, layer) :] = COEFFICIENT + NUMBERED
     return found
 
 
@@ -55,34 +64,28 @@ def seen_rows(student: Student, layer: int) -> tuple[int, int]:
     return start, features(plan, heads, layer) - plan.late * len(reach(layer)[:-1])
 
 
-def held(student: Student, price: Mapping[str, Tensor], token_numbers: Float[Tensor, " vocab"]) -> float:
-    """What all that is left of a student costs: biases, and each token's text once (`token_numbers`), included."""
-    named = float(token_numbers[(student["kinds"] != 0).any(1)].sum()) if "kinds" in student.tensors else 0.0
+def held(student: Student, price: Mapping[str, Tensor]) -> float:
+    """What all that is left of a student costs, biases included."""
     biases = sum(len(tensor) for name, tensor in student.tensors.items() if name.endswith(".bias") and tensor.ndim == 1)
-    return (
-        named
-        + biases
-        + sum(float((price[name] * (student[name] != 0)).sum()) for name in price if name in student.tensors)
-    )
+    return biases + sum(float((price[name] * (student[name] != 0)).sum()) for name in price if name in student.tensors)
 
 
 def prune(
     student: Student,
     squares: Mapping[str, Tensor],
     price: Mapping[str, Tensor],
-    token_numbers: Float[Tensor, " vocab"],
     allowed: float,
 ) -> None:
     """Leave out what matters least for its price, until what is left costs at most `allowed`.
 
     `squares` are the running means of squared gradients. What was left out stays out.
     """
-    names = [name for name in price if name in student.tensors and name in squares]
+    names = worthy(student, squares, price)
     alive = {name: student[name] != 0 for name in names}
-    worth = torch.cat([(student[n].square() * squares[n] / price[n])[alive[n]].flatten() for n in names])
+    worth = worths(student, squares, price)
     cost = torch.cat([price[n][alive[n]].flatten() for n in names])
     order = worth.argsort(descending=True)
-    fixed = held(student, price, token_numbers) - float(cost.sum())
+    fixed = held(student, price) - float(cost.sum())
     kept = torch.zeros_like(worth, dtype=torch.bool)
     kept[order] = cost[order].cumsum(0) <= allowed - fixed
     start = 0
@@ -91,6 +94,20 @@ def prune(
         mask[alive[name]] = kept[start : start + count]
         student.masks[name] = mask.to(student.tensors[name])
         start += count
+
+
+def worthy(student: Student, squares: Mapping[str, Tensor], price: Mapping[str, Tensor]) -> list[str]:
+    """The tensors whose numbers may be left out and whose worth is known."""
+    return [name for name in price if name in student.tensors and name in squares]
+
+
+def worths(student: Student, squares: Mapping[str, Tensor], price: Mapping[str, Tensor]) -> Float[Tensor, " number"]:
+    """What every number that is left is worth for its price: w² F, which is twice what leaving it out would cost."""
+    found = []
+    for name in worthy(student, squares, price):
+        held = student[name]
+        found.append((held.square() * squares[name] / price[name])[held != 0].flatten())
+    return torch.cat(found)
 
 
 def join_levels(student: Student, squares: Tensor) -> None:

@@ -44,8 +44,8 @@ CONTEXT_TOKENS = 4_096
 SPREAD_TOKENS = 4_096
 """Tokens of fit text over which it is measured how much terms vary."""
 ESTIMATED = "second-order estimate"
-SYNTAX = 0.97
-"""The share of the budget that terms are given; the rest is for the syntax around them."""
+SYNTAX = 0.99
+"""The share of the budget that training is given; the rest is for what is rounded up when parts share a value."""
 
 
 @dataclass(frozen=True)

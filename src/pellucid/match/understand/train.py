@@ -1,4 +1,4 @@
-"""Training a student end to end on KL against its subject: dense, then ever smaller, then with shared levels.
+"""Training a student end to end on KL against its subject: dense, then ever smaller, then with shared numbers.
 
 Everything is tuned on *fit* text and judged on *tune* text; the best state of the last phase is kept. Training goes on
 from its last checkpoint, and from the last good state where it diverges.
@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -30,8 +31,10 @@ from pellucid.match.understand.begin import MOST_TERMS, first_sources, pattern_k
 from pellucid.match.understand.kinds import first_kinds
 from pellucid.match.understand.mixed import mixed
 from pellucid.match.understand.plan import Plan, step_tokens
-from pellucid.match.understand.prune import join_levels, prices, prune
+from pellucid.match.understand.prune import prices, prune
+from pellucid.match.understand.share import Count, share, spare
 from pellucid.match.understand.student import Reading, Student, edits, features, new_student, state
+from pellucid.match.understand.ties import Tie
 
 RATE = 6e-3
 """How far a step goes, in sizes of what it moves."""
@@ -79,6 +82,8 @@ class Training:
     seed: int = 0
     whole: float = 0.0
     """What the student cost by its prices when training began."""
+    ties: dict[str, Tie] = field(default_factory=dict)
+    """Which numbers of a tensor are one, once levels are joined."""
     good: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     """The last good state since the student was last made smaller: by name the numbers (under ``""``) and moments."""
 
@@ -91,18 +96,20 @@ def train(
     token_numbers: Float[Tensor, " vocab"],
     checkpoint: Path,
     seed: int = 0,
-    count: Callable[[Student], int] | None = None,
+    count: Count | None = None,
 ) -> tuple[Student, float]:
     """The trained student and its KL on `tune` rows, in nats per token. Goes on from `checkpoint` where that fits.
 
+    Where `checkpoint` holds a larger student of the same subject, training begins with that one.
     `count` says how many numbers the program of a student with levels holds; by itself that is known by prices alone.
     """
     about = sha256_text(repr((plan, model.subject.weights_sha256, fit.shape, int(fit.sum()), seed)))
     token_numbers = token_numbers.to(model.device)
     training = resume(model, plan, checkpoint, about)
     if training is None:
-        training = begin(model, plan, fit, seed)
-        training.whole = pruning.held(training.student, prices(training.student), token_numbers)
+        student = larger(model, plan, checkpoint)
+        training = Training(student, optimiser(student)) if student else begin(model, plan, fit, seed)
+        training.whole = pruning.held(training.student, prices(training.student, token_numbers))
         save(training, checkpoint, about)
     training.seed = 1_000_003 * seed
     batch, saved = max(1, step_tokens(model.config) // fit.shape[1]), time.monotonic()
@@ -139,22 +146,22 @@ def optimiser(student: Student) -> torch.optim.Adam:
     return torch.optim.Adam(list(student.tensors.values()), lr=RATE, betas=BETAS)
 
 
-def reshape(
-    training: Training, token_numbers: Float[Tensor, " vocab"], count: Callable[[Student], int] | None = None
-) -> None:
+def reshape(training: Training, token_numbers: Float[Tensor, " vocab"], count: Count | None = None) -> None:
     """Prune, or join levels, where the plan says so for this step."""
     plan, step, student = training.student.plan, training.step, training.student
     if step == plan.levelled_at and student.groups is None:
         with torch.no_grad():
-            join_levels(student, squares_of(training)["kinds"])
+            shared, training.ties = share(student, squares_of(training), prices(student, token_numbers), count)
+        student.tensors, student.masks, student.groups = shared.tensors, shared.masks, shared.groups
         training.optimiser = optimiser(student)
         training.losses, training.good = [], {}
     elif plan.dense_until < step <= plan.pruned_at and (step % PRUNE_EVERY == 0 or step == plan.pruned_at):
         with torch.no_grad():
+            price, squares = prices(student, token_numbers), squares_of(training)
             if count and training.counted < sum(step >= at for at in plan.counted_at):
                 training.counted += 1
-                training.spare = spare(student, squares_of(training)["kinds"], token_numbers, count)
-            prune(student, squares_of(training), prices(student), token_numbers, allowed(training))
+                training.spare = spare(student, squares, price, count)
+            prune(student, squares, price, allowed(training))
         training.losses, training.good = [], {}  # what pruning costs is no divergence
 
 
@@ -169,15 +176,6 @@ def allowed(training: Training) -> float:
     left = 1 - (training.step - plan.dense_until) / max(1, plan.pruned_at - plan.dense_until)
     share: float = most ** min(1.0, max(0.0, left))
     return budget * share
-
-
-def spare(
-    student: Student, squares: Tensor, token_numbers: Float[Tensor, " vocab"], count: Callable[[Student], int]
-) -> float:
-    """What a student costs by its prices, for each number that its program holds once its kinds have levels."""
-    levelled = replace(student, tensors=dict(student.tensors), masks=dict(student.masks))
-    join_levels(levelled, squares)
-    return pruning.held(student, prices(student), token_numbers) / max(1, count(levelled))
 
 
 def squares_of(training: Training) -> dict[str, Tensor]:
@@ -201,6 +199,10 @@ def advance(training: Training, ids: Int[Tensor, "batch pos"]) -> None:
         training.optimiser.param_groups[0]["lr"] = training.rate * schedule(training.step, plan)
         training.optimiser.zero_grad()
         torch.autograd.backward(loss)
+        for name, tied in training.ties.items():
+            slope = student.tensors[name].grad
+            if slope is not None:
+                slope.copy_(tied.share(slope))
         torch.nn.utils.clip_grad_norm_(list(student.tensors.values()), CLIP)
         take_step(training)
         training.losses.append(found)
@@ -219,6 +221,8 @@ def take_step(training: Training) -> None:
     training.optimiser.step()
     for name, tensor in student.tensors.items():
         tensor.sub_(before[name]).mul_(sizes[name]).add_(before[name])
+        if name in training.ties:
+            tensor.copy_(training.ties[name].share(tensor))
 
 
 def size(student: Student, name: str) -> Float[Tensor, "#*shape"]:
@@ -318,9 +322,13 @@ def save(training: Training, path: Path, about: str) -> None:
         moments = training.optimiser.state.get(tensor, {})
         held |= {f"adam.{key}.{name}": torch.as_tensor(value) for key, value in moments.items()}
     held |= {f"best.{name}": tensor for name, tensor in training.best[1].items()}
+    for name, tied in training.ties.items():
+        held |= {f"tie.{name}.{what}": each for what, each in vars(tied).items()}
     best, losses = training.best[0], training.losses[-50:]
     facts = {"step": training.step, "rate": training.rate, "best": best, "losses": losses}
     facts |= {"spare": training.spare, "counted": training.counted, "whole": training.whole}
+    model, budget = training.student.model, training.student.plan.budget
+    facts |= {"subject": model.subject.weights_sha256, "budget": budget}
     tensors = {name: value.detach().contiguous().cpu() for name, value in held.items()}
     with atomic_path(path) as temporary:
         safetensors.torch.save_file(tensors, temporary, {"about": about, "facts": json.dumps(facts)})
@@ -328,26 +336,60 @@ def save(training: Training, path: Path, about: str) -> None:
 
 def resume(model: Model, plan: Plan, path: Path, about: str) -> Training | None:
     """The training that was stored at `path`, if it is `about` the same subject, text and plan."""
-    try:
-        with safetensors.safe_open(path, "pt", device=str(model.device)) as file:
-            said = file.metadata() or {}
-            if said.get("about") != about:
-                return None
-            held = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        facts = json.loads(said["facts"])
-    except (OSError, safetensors.SafetensorError, KeyError, ValueError):
+    facts, held = stored(path, model.device, lambda said, _: said == about)
+    if not held:
         return None
     student = Student(model, plan, _below(held, "tensor."), _below(held, "mask."), held.get("groups"))
     training = Training(student, optimiser(student), facts["step"], facts["rate"], losses=facts["losses"])
     training.best = (facts["best"], _below(held, "best."))
     training.spare, training.counted, training.whole = facts["spare"], facts["counted"], facts["whole"]
     for name, tensor in student.tensors.items():
+        if f"tie.{name}.places" in held:
+            training.ties[name] = Tie(*(held[f"tie.{name}.{what}"] for what in ("places", "groups", "signs")))
         if f"adam.step.{name}" in held:
             training.optimiser.state[tensor] = {
                 key: held[f"adam.{key}.{name}"].cpu() if key == "step" else held[f"adam.{key}.{name}"]
                 for key in ("step", "exp_avg", "exp_avg_sq")
             }
     return training
+
+
+def larger(model: Model, plan: Plan, path: Path) -> Student | None:
+    """The student of a larger budget that was trained until its end and stored at `path`; its kinds without levels."""
+    subject = model.subject.weights_sha256
+
+    def fits(_: str, facts: Mapping[str, Any]) -> bool:
+        larger = facts.get("subject") == subject and facts.get("budget", 0) > plan.budget
+        return larger and facts["best"] < math.inf
+
+    facts, held = stored(path, model.device, fits)
+    best = _below(held, "best.")
+    if not held or "groups" not in held:
+        return None
+    student = Student(model, plan, best, _below(held, "mask."), held["groups"])
+    best["kinds"] = student.kinds()[:-1]
+    del best["levels"]
+    student.groups, student.masks["kinds"] = None, (best["kinds"] != 0).to(best["kinds"])
+    wanted = new_student(model, plan, best["kinds"]).tensors
+    if {name: tensor.shape for name, tensor in wanted.items()} != {name: tensor.shape for name, tensor in best.items()}:
+        return None
+    print(f"begins with sources of {facts['budget']:,} numbers, KL {facts['best']:.3f} on tune text", file=sys.stderr)
+    return student
+
+
+def stored(
+    path: Path, device: torch.device, fits: Callable[[str, Mapping[str, Any]], bool]
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The facts and tensors that are stored at `path`; nothing where there are none, or they do not fit."""
+    try:
+        with safetensors.safe_open(path, "pt", device=str(device)) as file:
+            said = file.metadata() or {}
+            facts = json.loads(said["facts"])
+            if not fits(said["about"], facts):
+                return {}, {}
+            return facts, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, safetensors.SafetensorError, KeyError, ValueError, TypeError):
+        return {}, {}
 
 
 def _below(held: Mapping[str, Tensor], start: str) -> dict[str, Tensor]:

@@ -102,8 +102,6 @@ def late_rows(plan: Plan, heads: int, later: int, layer: int) -> Iterator[int]:
 
 def _rounded(tensor: Tensor) -> Tensor:
     """`tensor` to the significant digits that are printed."""
-    return (
-        torch.tensor([rounded(float(x)) for x in tensor.flatten()], dtype=tensor.dtype)
-        .reshape(tensor.shape)
-        .to(tensor.device)
-    )
+    found, there = torch.zeros_like(tensor), tensor != 0
+    found[there] = torch.tensor([rounded(x) for x in tensor[there].tolist()]).to(tensor)
+    return found

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from pellucid.base.address import Address
+from pellucid.listing.pages import linear
 from pellucid.match.forms import WIDTH, TokenText, docstring, rounded
 from pellucid.match.understand.spread import Spread
 from pellucid.match.understand.student import RAMPS, SHIFTS, Student, bends, reach
@@ -161,17 +162,18 @@ class _LayerWriter:
 
     def _value(self, name: str, norm: str, terms: list[_Term]) -> str:
         """A sum of what was written, divided by the scale of a norm."""
-        summands = [term.text for term in terms if not (term.fired or term.seen or term.carried is not None)]
+        summands = _factored([term for term in terms if not (term.fired or term.seen or term.carried is not None)])
         carried = sorted({term.carried for term in terms if term.carried is not None})
         for layer in carried:
-            pieces = _signed([term.text for term in terms if term.carried == layer])
+            pieces = _signed(_factored([term for term in terms if term.carried == layer]))
             summands.append(f"l{layer + 1}_ln1 * ({_BREAK.join(pieces)})")
         for layer, head in sorted({term.seen for term in terms if term.seen}):
-            seen = [f"({term.weight!r}, {term.code})" for term in terms if term.seen == (layer, head)]
-            summands.append(f"seen({layer}, {head}, {f',{_BREAK}'.join(seen)})")
+            seen = [(term.weight, term.code) for term in terms if term.seen == (layer, head)]
+            alone = f"{seen[0][0]!r} * seen({layer}, {head}, {seen[0][1]})"
+            summands.append(alone if len(seen) == 1 else f"seen({layer}, {head}, {_table(seen)})")
         for layer in sorted({term.fired[0] for term in terms if term.fired}):
-            entries = [f"{term.fired[1]}: {term.weight!r}" for term in terms if term.fired and term.fired[0] == layer]
-            summands.append(f"fired({layer}, {{{f',{_BREAK}'.join(entries)}}})")
+            fired = [(term.weight, str(term.fired[1])) for term in terms if term.fired and term.fired[0] == layer]
+            summands.append(f"fired({layer}, {_table(fired)})")
         text = " ".join(summands)
         asks = [ask for ask, code in (("here", "here."), ("seen", "seen("), ("fired", "fired(")) if code in text]
         asks += dict.fromkeys([norm, *(f"l{layer + 1}_ln1" for layer in carried)])
@@ -206,11 +208,13 @@ class _LayerWriter:
 
     def _value_terms(self, what: str, number: int) -> list[_Term]:
         """What a value sums, the largest first; its constant comes last."""
-        column = self.student[f"{self.at}.{what}"][:, number].tolist()
+        column, spread = self.student[f"{self.at}.{what}"][:, number], self.spread.terms[self.layer]
+        rows = column.nonzero()[:, 0]
         terms = [
             _Term(weight, code.code, code.words, code.late, code.carried, code.fired, code.seen, varies)
-            for weight, code, varies in zip(column, self.codes, self.spread.terms[self.layer].tolist(), strict=False)
-            if weight
+            for weight, varies, code in zip(
+                column[rows].tolist(), spread[rows].tolist(), (self.codes[row] for row in rows.tolist()), strict=True
+            )
         ]
         return sorted(terms, key=lambda term: (not term.code, -term.force))
 
@@ -245,8 +249,8 @@ class _LayerWriter:
                 else "constant"
             )
             sentence = _rises(terms) if terms else f"Its pre-activation is a constant, {bias[neuron]:g}."
-            summands = "".join(f", {term.code}={term.weight!r}" for term in terms)
-            yield address, (name, sentence, _call(f'linear("{address}", {bias[neuron]!r}{summands})'))
+            summands = {term.code: term.weight for term in terms}
+            yield address, (name, sentence, linear(str(address), bias[neuron], summands))
 
     # --- heads
 
@@ -377,6 +381,34 @@ def _signed(summands: Sequence[str]) -> list[str]:
     return [summands[0], *(f"- {s[1:]}" if s.startswith("-") else f"+ {s}" for s in summands[1:])]
 
 
+def _factored(terms: Sequence[_Term]) -> list[str]:
+    """The texts of terms, those that are as large as each other behind one number; a constant stands alone."""
+    alike: dict[float | str, list[_Term]] = {}
+    for term in terms:
+        alike.setdefault(abs(term.weight) if term.code else "", []).append(term)
+    return [several[0].text if len(several) == 1 else _together(several) for several in alike.values()]
+
+
+def _together(terms: Sequence[_Term]) -> str:
+    """`0.4 * (he(here.token) - she(here.previous))`: the texts of terms that differ in sign at most."""
+    first = terms[0].weight
+    pieces = _signed([term.code if (term.weight > 0) == (first > 0) else f"-{term.code}" for term in terms])
+    return f"{first!r} * ({_BREAK.join(pieces)})"
+
+
+def _table(terms: Sequence[tuple[float, str]]) -> str:
+    """`{0.8: (he, she), -0.3: (it,)}`: what is summed, by the number that it is multiplied by."""
+    alike: dict[float, list[str]] = {}
+    for weight, what in terms:
+        alike.setdefault(weight, []).append(what)
+    entries = []
+    for weight, several in alike.items():
+        *front, last = several
+        comma = "" if front else ","
+        entries.append(f"{weight!r}: ({''.join(f'{what},{_BREAK}' for what in front)}{last}{comma})")
+    return f"{{{f',{_BREAK}'.join(entries)}}}"
+
+
 def _sum(start: str, summands: Sequence[str], end: str = "") -> list[str]:
     """A statement that is a sum, on as many lines as it needs; where it has an `end`, `start` opens a bracket."""
     pieces = [piece for summand in _signed(summands) for piece in summand.split(_BREAK)]
@@ -395,17 +427,3 @@ def _filled(pieces: Sequence[str], indent: int) -> list[str]:
             line = " " * (indent - 1)
         line += f" {piece}"
     return [*lines, line]
-
-
-def _call(text: str) -> str:
-    """A call on as many lines as it needs."""
-    if len(text) <= WIDTH:
-        return text
-    start, _, rest = text.partition("(")
-    lines, line = [f"{start}("], "   "
-    for piece in rest.removesuffix(")").split(", "):
-        if len(line) + len(piece) + 2 > WIDTH:
-            lines.append(line)
-            line = "   "
-        line += f" {piece},"
-    return "\n".join([*lines, line, ")"])

@@ -1,0 +1,66 @@
+"""Shared numbers: tokens of a kind come to have few levels, terms few coefficients, as few as the budget asks for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from torch import Tensor
+
+from pellucid.match.understand.prune import held, join_levels, worths
+from pellucid.match.understand.student import Student
+from pellucid.match.understand.ties import Tie, tie
+
+LEAST = 0.05
+"""Numbers are shared where one saved costs less than leaving out one that this share of them is worth less than."""
+WIDEST, HALVINGS = 64.0, 16
+"""From a bound so many times that to one as much below, the tightest that keeps a budget is found by bisection."""
+
+Count = Callable[[Student], int]
+"""How many numbers the program of a student holds whose numbers are shared."""
+
+
+def share(
+    student: Student, squares: Mapping[str, Tensor], price: Mapping[str, Tensor], count: Count | None
+) -> tuple[Student, dict[str, Tie]]:
+    """`student` with levels and shared coefficients, and what is tied; where `count` is given, within the budget.
+
+    `squares` are running means of squared gradients. What may be shared is shared as little as that allows.
+    """
+    bound = least_worth(student, squares, price)
+    shared, ties = sharing(student, squares, bound)
+    if count is None:
+        return shared, ties
+    most = numbers(ties) + student.plan.budget - count(shared)
+    low, high = bound / WIDEST, bound * WIDEST
+    for _ in range(HALVINGS):
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if numbers(tie(student, squares, middle)[0]) <= most else (middle, high)
+    return sharing(student, squares, high)
+
+
+def spare(student: Student, squares: Mapping[str, Tensor], price: Mapping[str, Tensor], count: Count) -> float:
+    """What a student costs by its prices, for each number that its program holds once numbers are shared."""
+    shared, _ = sharing(student, squares, least_worth(student, squares, price))
+    return held(student, price) / max(1, count(shared))
+
+
+def sharing(student: Student, squares: Mapping[str, Tensor], bound: float) -> tuple[Student, dict[str, Tie]]:
+    """`student` with levels, and with coefficients tied where a number saved costs less than `bound`; and the ties."""
+    shared = replace(student, tensors=dict(student.tensors), masks=dict(student.masks))
+    join_levels(shared, squares["kinds"])
+    ties, tied = tie(student, squares, bound)
+    shared.tensors |= tied
+    return shared, ties
+
+
+def least_worth(student: Student, squares: Mapping[str, Tensor], price: Mapping[str, Tensor]) -> float:
+    """What the numbers that are worth least are worth: those that would be left out next."""
+    found = worths(student, squares, price).sort().values
+    return float(found[int(LEAST * (len(found) - 1))])
+
+
+def numbers(ties: Mapping[str, Tie]) -> int:
+    """How many numbers there are where some are tied."""
+    return sum(found.numbers for found in ties.values())
