@@ -222,6 +222,55 @@ def test_a_listing_has_kinds_and_values(project: Project) -> None:
     assert listing.values_of(listing[OTHER]) == ["who"]
 
 
+TWICE = "@value\ndef twice(who):\n    return 2.0 * who\n\n\n"
+
+
+def test_values_may_share_a_number(project: Project) -> None:
+    """−0.31 + 0.8 (said + twice) − 0.4 who, written with 0.8 once, is what it is written apart."""
+    furnish(project)
+    apart = 'linear("L01.N0012.IN", -0.31, said=0.8, twice=0.8, who=-0.4)'
+    project.replace("layer_01.py", 'linear("L01.N0012.IN", -0.31, said=0.8, who=-0.4)', f"{TWICE}{apart}")
+    project.dropped(str(NEURON), str(OTHER))
+    logits, held = project.load().logits(IDS), count_program(read_program(project.directory))
+    together = pages.linear(str(NEURON), -0.31, {"said": 0.8, "twice": 0.8, "who": -0.4})
+    assert together == 'linear("L01.N0012.IN", -0.31, {0.8: (said, twice)}, who=-0.4)'
+    project.replace("layer_01.py", apart, together)
+    statement = read_program(project.directory)[NEURON]
+    assert statement.terms == {"said": 0.8, "twice": 0.8, "who": -0.4}
+    assert count_program(read_program(project.directory))[NEURON] == held[NEURON] - 1
+    np.testing.assert_allclose(project.load().logits(IDS), logits, atol=1e-5)
+
+
+def test_what_is_fired_may_share_a_number(project: Project) -> None:
+    furnish(project)
+    body = "return fired(0, {3: 0.5, 7: 0.5, 2: -1.5})"
+    value = f"@value\ndef active(fired):\n    {body}\n\n\n"
+    project.replace(
+        "layer_01.py", 'linear("L01.N0012.IN", -0.31, said=0.8', f'{value}linear("L01.N0012.IN", -0.31, active=0.8'
+    )
+    project.dropped(str(NEURON))
+    logits, held = project.load().logits(IDS), count_values(read_program(project.directory))["active"]
+    project.replace("layer_01.py", body, "return fired(0, {0.5: (3, 7), -1.5: (2,)})")
+    np.testing.assert_array_equal(project.load().logits(IDS), logits)
+    listing = read_program(project.directory)
+    assert listing.values["active"].fired == ((0, 7),)
+    assert count_values(listing)["active"] == held - 1
+
+
+def test_what_is_seen_may_share_a_number(project: Project) -> None:
+    furnish(project)
+    body = "return 0.5 * (seen(0, 1, names) + seen(0, 1, verbs))"
+    value = f"@value\ndef sees(seen):\n    {body}\n\n\n"
+    project.replace(
+        "layer_01.py", 'linear("L01.N0012.IN", -0.31, said=0.8', f'{value}linear("L01.N0012.IN", -0.31, sees=0.8'
+    )
+    project.dropped(str(NEURON))
+    logits = project.load().logits(IDS)
+    project.replace("layer_01.py", body, "return seen(0, 1, {0.5: (names, verbs)})")
+    np.testing.assert_allclose(project.load().logits(IDS), logits, atol=1e-5)
+    assert count_values(read_program(project.directory))["sees"] == 5  # two for the head, the number, and both kinds
+
+
 # --- how they are counted ---------------------------------------------------------------------------------------------
 
 
@@ -326,6 +375,12 @@ def test_a_token_that_is_named_by_text_and_id_is_refused(project: Project) -> No
         ("def more(seen):\n    return seen(0, 1, {0.5: names})", "expected seen"),
         ("def more(seen):\n    return seen(0, 1, {0.5: (names,), -1: (where,)})", "where is no kind that is imported"),
         ("def more(seen):\n    return seen(0, 2, {0.5: (names,)})", "more sees by head 2 of layer 0"),
+        ("def more(seen):\n    return seen(0, 1, {0.5: (names,)}, names)", "expected seen"),
+        ("def more(seen):\n    return seen(0, 1, {0.5: (names, names)})", "expected seen"),
+        ("def more(fired):\n    return fired(0, {0.5: (3, 3)})", "expected fired"),
+        ("def more(fired):\n    return fired(0, {0.5: (3,), 4: 0.5})", "expected fired"),
+        ("def more(fired):\n    return fired(0, {0.5: (-3,)})", "expected fired"),
+        ("def more(fired):\n    return fired(0, {0.5: ()})", "expected fired"),
         ("def more(seen):\n    look = seen\n    return 0.5", "seen is not known here"),
         ("def more(here):\n    return seen(0, 1, names)", "seen is not known here"),
         ("def more(here):\n    return who(here, here)", "who is a named value"),
@@ -351,6 +406,15 @@ def test_values_that_cannot_be_are_refused(project: Project, value: str, said: s
         ('linear("L00.N0003.OUT", 0.5, who=1.0)', "expected linear"),
         ('linear("L01.N0003.IN", 0.5, who=1.0)', "belongs into layer_01.py"),
         ('linear("L00.N0099.IN", 0.5, who=1.0)', "names no part of this subject"),
+        ('linear("L00.N0003.IN", 0.5, {1.0: (who,)}, who=2.0)', "expected linear"),
+        ('linear("L00.N0003.IN", 0.5, {1.0: (who, who)})', "expected linear"),
+        ('linear("L00.N0003.IN", 0.5, {1.0: who})', "expected linear"),
+        ('linear("L00.N0003.IN", 0.5, {1.0: ()})', "expected linear"),
+        ('linear("L00.N0003.IN", 0.5, {1e999: (who,)})', "expected linear"),
+        ('linear("L00.N0003.IN", 0.5, {1.0: (who,), 1: (nobody,)})', "expected linear"),
+        ('linear("L00.N0003.IN", 0.5, {1.0: (who,)}, {2.0: (nobody,)})', "expected linear"),
+        ('linear("L00.N0003.IN", 0.5, {**{}})', "expected linear"),
+        ('linear("L00.N0003.IN", 0.5, {who: (who,)})', "expected linear"),
         ('linear("L00.N0003.IN", 0.5)\nconstants("L00.IN", {3: 0.5})', "already defined"),
     ],
 )
@@ -358,6 +422,13 @@ def test_sums_that_cannot_be_are_refused(project: Project, statement: str, said:
     furnish(project)
     project.replace("layer_00.py", FIRE, statement)
     with pytest.raises(SourceError, match=rf"layer_00.py:\d+: .*{said}"):
+        read_program(project.directory)
+
+
+def test_what_shares_a_number_is_defined_above(project: Project) -> None:
+    furnish(project)
+    project.replace("layer_01.py", "said=0.8, who=-0.4", "{0.8: (said, who)}")
+    with pytest.raises(SourceError, match=r"reads who, which is not defined above on this page .*; write who=0.8"):
         read_program(project.directory)
 
 

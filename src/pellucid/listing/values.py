@@ -209,7 +209,7 @@ def read_fired(call: ast.Call) -> tuple[int, dict[int, float]] | None:
                 return None
             good = all(type(n) is int and n >= 0 and type(w) in (int, float) for n, w in terms.items())
             once = len(terms) == sum(len(many) if isinstance(many, tuple) else 1 for many in said.values())
-            if good and once and len(said) == len(table.keys) > 0:
+            if good and once and terms and len(said) == len(table.keys):
                 return int(layer), {n: float(weight) for n, weight in terms.items()}
     return None
 
