@@ -10,10 +10,12 @@ from pellucid.match.gate import judge
 from pellucid.match.manifest import Gate
 
 
-def figures(value: float, high: float, n: int = 5000, domain: float | None = None) -> dict[str, dict[str, Any]]:
-    """Both word error rates with the same figures, overall and in one domain."""
+def figures(
+    value: float, high: float, n: int = 5000, domain: float | None = None, low: float = 0.0
+) -> dict[str, dict[str, Any]]:
+    """Both word error rates with the same figures, overall and in one domain, there with `low`."""
     entry = {"value": value, "low": 0.0, "high": high, "n": n}
-    local = entry | {"value": value if domain is None else domain}
+    local = entry | {"value": value if domain is None else domain, "low": low}
     return {"overall": dict.fromkeys(("wer_next", "wer_16"), entry), "a": dict.fromkeys(("wer_next", "wer_16"), local)}
 
 
@@ -27,6 +29,8 @@ def figures(value: float, high: float, n: int = 5000, domain: float | None = Non
         (figures(0.5, 0.9), True, None),
         (figures(3.0, 4.0, n=500), True, False),
         (figures(0.0, 14.0, n=21), True, None),
+        (figures(0.5, 0.9, n=500, domain=2.7, low=0.4), True, None),  # two words of 73
+        (figures(0.5, 0.9, n=500, domain=7.0, low=2.1), True, False),
     ],
 )
 def test_judgement(full: dict[str, dict[str, Any]], quick: bool, passed: bool | None) -> None:

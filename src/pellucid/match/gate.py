@@ -13,7 +13,8 @@ def judge(full: dict[str, dict[str, dict[str, Any]]], gate: Gate, *, quick: bool
     Returns `{passed, both, next_word, limits, reasons}`. `passed` is about what the gate asks for, `both` about both
     word error rates, `next_word` about that of next words alone. Each is None where something needed was not measured,
     or where fewer contexts were measured than the gate asks for (always so with `quick`) and nothing failed: a wide
-    interval fails only where there were enough of them to narrow it. A limit that is not asked for is None.
+    interval fails only where there were enough of them to narrow it, and so does a domain that may be within its limit.
+    A limit that is not asked for is None.
     """
     whole = {"wer_next": gate.wer_next, "wer_16": gate.wer_16}
     findings = {metric: _findings(full, metric, limit, gate) for metric, limit in whole.items()}
@@ -52,7 +53,9 @@ def _findings(
     if not enough:
         missing.append(f"{metric} rests on {entry['n']:,} contexts, {gate.contexts:,} are needed.")
     for domain, block in full.items():
-        value = block.get(metric, {}).get("value")
-        if domain != "overall" and value is not None and value > gate.domain:
-            failed.append(f"{metric} in {domain} is {value:.2f} %, above {gate.domain} %.")
+        local = block.get(metric, {})
+        if domain != "overall" and local.get("value") is not None and local["value"] > gate.domain:
+            sure = enough or local["low"] > gate.domain
+            said = f"{metric} in {domain} is {local['value']:.2f} %, above {gate.domain} %"
+            (failed if sure else missing).append(f"{said}." if sure else f"{said}, on {local['n']:,} contexts.")
     return failed, missing
