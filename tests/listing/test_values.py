@@ -241,34 +241,28 @@ def test_values_may_share_a_number(project: Project) -> None:
     np.testing.assert_allclose(project.load().logits(IDS), logits, atol=1e-5)
 
 
-def test_what_is_fired_may_share_a_number(project: Project) -> None:
+@pytest.mark.parametrize(
+    ("apart", "together", "saved"),
+    [
+        ("fired(0, {3: 0.5, 7: 0.5, 2: -1.5})", "fired(0, {0.5: (3, 7), -1.5: (2,)})", 1),
+        ("0.5 * seen(0, 1, names) + 0.5 * seen(0, 1, verbs)", "seen(0, 1, {0.5: (names, verbs)})", 1),
+        ("0.5 * names(here.token) + 0.5 * who", "0.5 * (names(here.token) + who)", 1),
+    ],
+)
+def test_what_values_sum_may_share_a_number(project: Project, apart: str, together: str, saved: int) -> None:
     furnish(project)
-    body = "return fired(0, {3: 0.5, 7: 0.5, 2: -1.5})"
-    value = f"@value\ndef active(fired):\n    {body}\n\n\n"
-    project.replace(
-        "layer_01.py", 'linear("L01.N0012.IN", -0.31, said=0.8', f'{value}linear("L01.N0012.IN", -0.31, active=0.8'
-    )
+    asked = [name for name in ("fired", "seen", "here", "who") if name in apart]
+    value = f"@value\ndef active({', '.join(asked)}):\n    return {apart}\n\n\n"
+    line = 'linear("L01.N0012.IN", -0.31, said=0.8'
+    project.replace("layer_01.py", line, value + line.replace("said=", "active="))
     project.dropped(str(NEURON))
-    logits, held = project.load().logits(IDS), count_values(read_program(project.directory))["active"]
-    project.replace("layer_01.py", body, "return fired(0, {0.5: (3, 7), -1.5: (2,)})")
-    np.testing.assert_array_equal(project.load().logits(IDS), logits)
-    listing = read_program(project.directory)
-    assert listing.values["active"].fired == ((0, 7),)
-    assert count_values(listing)["active"] == held - 1
-
-
-def test_what_is_seen_may_share_a_number(project: Project) -> None:
-    furnish(project)
-    body = "return 0.5 * (seen(0, 1, names) + seen(0, 1, verbs))"
-    value = f"@value\ndef sees(seen):\n    {body}\n\n\n"
-    project.replace(
-        "layer_01.py", 'linear("L01.N0012.IN", -0.31, said=0.8', f'{value}linear("L01.N0012.IN", -0.31, sees=0.8'
-    )
-    project.dropped(str(NEURON))
-    logits = project.load().logits(IDS)
-    project.replace("layer_01.py", body, "return seen(0, 1, {0.5: (names, verbs)})")
+    logits, listing = project.load().logits(IDS), read_program(project.directory)
+    project.replace("layer_01.py", apart, together)
+    shared = read_program(project.directory)
     np.testing.assert_allclose(project.load().logits(IDS), logits, atol=1e-5)
-    assert count_values(read_program(project.directory))["sees"] == 5  # two for the head, the number, and both kinds
+    assert count_values(shared)["active"] == count_values(listing)["active"] - saved
+    assert shared.values["active"].fired == listing.values["active"].fired
+    assert set(shared.values["active"].seen) == set(listing.values["active"].seen)
 
 
 # --- how they are counted ---------------------------------------------------------------------------------------------
