@@ -246,7 +246,8 @@ def test_values_may_share_a_number(project: Project) -> None:
     [
         ("fired(0, {3: 0.5, 7: 0.5, 2: -1.5})", "fired(0, {0.5: (3, 7), -1.5: (2,)})", 1),
         ("0.5 * seen(0, 1, names) + 0.5 * seen(0, 1, verbs)", "seen(0, 1, {0.5: (names, verbs)})", 1),
-        ("0.5 * names(here.token) + 0.5 * who", "0.5 * (names(here.token) + who)", 1),
+        ("0.5 * names(here.token) + 0.5 * who", "0.5 * (names(here.token) + who)", -1),  # each of them counts
+        ("0.5 * names(here.token) - 0.5 * who", "-(who - names(here.token)) / 2", -1),
     ],
 )
 def test_what_values_sum_may_share_a_number(project: Project, apart: str, together: str, saved: int) -> None:

@@ -5,6 +5,9 @@ integer; a float of more than 9 digits counts the rest by started 16 bits as wel
 count where they are first used, once a file. Docstrings, addresses, `None` and `...` are free, and so are the first 256
 nodes of a source's syntax; beyond them every started 16 nodes count as one, so that operators cannot spell a table.
 
+In a sum, a kind or a value that stands there without a number of its own counts as one, so that terms behind one
+coefficient, or none, are no cheaper than those that have their own.
+
 A neuron that sums named values holds its bias, and two numbers a term: the coefficient, and which value it is; a
 coefficient that is written once for several values counts once. A wired part holds two a term likewise. Values count as
 sources do, and a kind of tokens as the table that it is; each is shared out equally among all addresses that use it,
@@ -120,7 +123,7 @@ def numbers_of(page: Page) -> int:
 
 def _count(page: Page, values: Collection[str]) -> tuple[dict[Address, int], dict[str, int]]:
     """The numbers in the sources of a page, and in those of its named values that are in `values`."""
-    defined = definitions(page.tree)
+    defined, imported = definitions(page.tree), imported_kinds(page.tree)
     counted: set[str] = set()
 
     def function(own: str) -> int:
@@ -128,12 +131,26 @@ def _count(page: Page, values: Collection[str]) -> tuple[dict[Address, int], dic
         counted.update(names)
         nodes = [node for name in names for node in contents(defined[name])]
         syntax = sum(1 for node in nodes for _ in ast.walk(node)) - FREE_NODES
-        return sum(map(numbers, nodes)) + max(0, math.ceil(syntax / BITS))
+        return sum(map(numbers, nodes)) + bare(defined[own], imported) + max(0, math.ceil(syntax / BITS))
 
     sources: dict[Address, int] = {}
     for address, statement in page.sources():
         sources[address] = function(statement.function) if statement.function else _without_function(statement)
     return sources, {value.name: function(value.name) for value in page.values if value.name in values}
+
+
+def bare(node: ast.FunctionDef | ast.Assign, kinds: Collection[str]) -> int:
+    """How many summands in a function are one of `kinds`, or something that it asks for, without a number."""
+    asked = {arg.arg for arg in node.args.args} if isinstance(node, ast.FunctionDef) else set()
+    sums = (part for part in ast.walk(node) if isinstance(part, ast.BinOp) and isinstance(part.op, ast.Add | ast.Sub))
+    return sum(_bare(side, asked | set(kinds)) for part in sums for side in (part.left, part.right))
+
+
+def _bare(summand: ast.expr, named: Collection[str]) -> bool:
+    while isinstance(summand, ast.UnaryOp):
+        summand = summand.operand
+    name = summand.func if isinstance(summand, ast.Call) else summand
+    return isinstance(name, ast.Name) and name.id in named and not numbers(summand)
 
 
 def _without_function(statement: Statement) -> int:

@@ -42,16 +42,23 @@ def test_joining_is_what_least_cost_allows() -> None:
         assert len(clustered(torch.zeros(2, dtype=torch.long), values, weights, bound)[1]) == joined
 
 
-def test_signs_may_differ_where_the_cell_says_so() -> None:
-    tensor = torch.tensor([[0.5, 9.0], [-0.52, 0.0], [0.5, 0.1], [-0.52, 0.1], [0.51, 0.3]])
-    cell = torch.tensor([-1, -1, 2, 2, 0])
-    found, tied = tie_tensor(tensor, torch.ones(5, 2), cell, 0.05)
-    assert found.numbers == 5  # ±0.51 of cell −1, 0.5 and −0.52 of cell 2; 9 of cell −1, 0.1 of cell 2
-    torch.testing.assert_close(tied[:, 0], torch.tensor([0.51, -0.51, 0.5, -0.52, 0.51]))
+def test_only_what_is_of_one_cell_is_tied() -> None:
+    tensor = torch.tensor([[0.5, 9.0], [0.52, 0.0], [0.5, 0.1], [-0.52, 0.1], [0.51, 0.3]])
+    found, tied = tie_tensor(tensor, torch.ones(5, 2), torch.tensor([1, 1, 2, 2, 0]), 0.05)
+    assert found.numbers == 5  # 0.51 of cell 1, 0.5 and -0.52 of cell 2; 9 of cell 1 and 0.1 of cell 2
+    torch.testing.assert_close(tied[:, 0], torch.tensor([0.51, 0.51, 0.5, -0.52, 0.51]))
     torch.testing.assert_close(tied[:, 1], tensor[:, 1])
     moved = found.share(tied + torch.tensor([[0.1], [0.3], [0.0], [0.0], [0.2]]))
-    torch.testing.assert_close(moved[:2, 0], torch.tensor([0.41, -0.41]))  # (0.61 + 0.21) / 2
+    torch.testing.assert_close(moved[:2, 0], torch.tensor([0.71, 0.71]))  # (0.61 + 0.81) / 2
     torch.testing.assert_close(moved[4], tied[4] + 0.2)
+
+
+def test_equal_numbers_are_one_at_once() -> None:
+    groups, means = clustered(
+        torch.zeros(5000, dtype=torch.long), torch.full((5000,), 0.3).double(), torch.ones(5000).double(), 0.0
+    )
+    assert groups.unique().tolist() == [0]
+    assert means.tolist() == [pytest.approx(0.3)]
 
 
 def test_nothing_to_tie() -> None:
@@ -66,11 +73,11 @@ def test_cells_are_what_is_written_together(model: Model) -> None:
     late = cells(plan, 2, 1, len(student.tensors["L01.values"]), "values")
     assert len(late) == len(student.tensors["L01.values"])
     plain, heads = 1 + PLACES + SHIFTS * 6, [6, 6, 10, 10]
-    assert [int(n) for n in late.unique_consecutive()] == [0, -1, 1, 2, 3, 4, -6, 7]
-    assert late.unique_consecutive(return_counts=True)[1].tolist() == [1, plain - 1, *heads, 4, model.config.n_inner]
+    assert [int(n) for n in late.unique_consecutive()] == [0, 1, 2, 3, 4, 0, 5]
+    assert late.unique_consecutive(return_counts=True)[1].tolist() == [plain, *heads, 4, model.config.n_inner]
     assert len(reach(1)) == 2
     first = cells(plan, 2, 0, len(student.tensors["L00.late"]), "late")
-    assert [int(n) for n in first.unique_consecutive()] == [0, -1, 1, 2, 4]
+    assert [int(n) for n in first.unique_consecutive()] == [0, 1, 2, 3]
 
 
 def test_training_keeps_what_is_tied_one_number(
@@ -91,7 +98,7 @@ def test_training_keeps_what_is_tied_one_number(
     ties = kept[0]
     assert any(0 < found.numbers < len(found.groups) for found in ties.values())
     for name, found in ties.items():
-        held = student[name].detach().flatten()[found.places] * found.signs
+        held = student[name].detach().flatten()[found.places]
         for group in range(found.numbers):
             assert held[found.groups == group].unique().numel() == 1
 

@@ -14,18 +14,16 @@ TOKENS_A_NUMBER = 2
 """The least tokens of fit text that must stand behind every number of a program."""
 COEFFICIENT = 0.4
 """What a coefficient costs that several terms may share."""
-SUMMAND = 0.4
-"""What the syntax around a term of a value or head costs, once the nodes that are free are used up."""
+SUMMAND = 1.4
+"""What a term of a value or head costs that names a kind or value: its coefficient, and the syntax around it."""
 NUMBERED = 1.0
 """What the number of a neuron costs, or which value a neuron reads."""
 SEEN = 2.2
 """What a head's name costs, and which kind or value it sees: not all of its terms share a call."""
-RAMP = 3.0
-"""What it costs to count positions up to some place, as a share of it: twice its number, and syntax."""
+RAMP = 4.0
+"""What a term costs that counts positions up to some place, as a share of it: two numbers more."""
 BEND = 3.0
 """What a bend of a curve costs: its place, which is no number of others, and its coefficient."""
-OWN = 1.2
-"""What a coefficient costs that is a term's own: those of heads."""
 MEMBER = 1.1
 """What a token of a kind costs beside its text: its name there, and its share of a level."""
 REACH = 4

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.match.levels import clusters
-from pellucid.match.understand.plan import BEND, COEFFICIENT, MEMBER, NUMBERED, OWN, RAMP, SEEN, SUMMAND
+from pellucid.match.understand.plan import BEND, COEFFICIENT, MEMBER, NUMBERED, RAMP, SEEN, SUMMAND
 from pellucid.match.understand.student import PLACES, RAMPS, SHIFTS, Student, features, reach
 
 MOST_LEVELS = 16
@@ -42,7 +42,7 @@ def prices(student: Student, token_numbers: Float[Tensor, " vocab"]) -> dict[str
             case "neurons":
                 found[name] = tensor.new_tensor(NUMBERED + COEFFICIENT)
             case _ if what and what != "bias":
-                found[name] = tensor.new_tensor(SUMMAND + OWN)
+                found[name] = tensor.new_tensor(SUMMAND)
     return {name: price.to(student.tensors[name]).expand_as(student.tensors[name]) for name, price in found.items()}
 
 
@@ -50,9 +50,9 @@ def term_prices(student: Student, layer: int, fired: int) -> Float[Tensor, " fea
     """What each term of a layer's values costs, those over the neurons of `fired` layers included."""
     config = student.model.config
     size = features(student.plan, config.n_head, layer) + fired * config.n_inner
-    found = torch.full((size,), COEFFICIENT + SUMMAND, device=student.model.device)
+    found = torch.full((size,), SUMMAND, device=student.model.device)
     found[slice(*seen_rows(student, layer))] = COEFFICIENT + SEEN
-    found[1 + PLACES - len(RAMPS) : 1 + PLACES] = COEFFICIENT + RAMP
+    found[1 + PLACES - len(RAMPS) : 1 + PLACES] = RAMP
     found[features(student.plan, config.n_head, layer) :] = COEFFICIENT + NUMBERED
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -14,8 +15,10 @@ from pellucid.match.understand.ties import Tie, tie
 
 LEAST = 0.05
 """Numbers are shared where one saved costs less than leaving out one that this share of them is worth less than."""
-WIDEST, HALVINGS = 64.0, 16
+WIDEST, HALVINGS = 1e6, 40
 """From a bound so many times that to one as much below, the tightest that keeps a budget is found by bisection."""
+CHECKS = 3
+"""How often it is counted what a program then holds: numbers that nothing reads save nothing."""
 
 Count = Callable[[Student], int]
 """How many numbers the program of a student holds whose numbers are shared."""
@@ -32,12 +35,25 @@ def share(
     shared, ties = sharing(student, squares, bound)
     if count is None:
         return shared, ties
-    most = numbers(ties) + student.plan.budget - count(shared)
+    found, budget = count(shared), student.plan.budget
+    for _ in range(CHECKS):
+        bound = tightest(student, squares, numbers(ties) + budget - found, bound)
+        shared, ties = sharing(student, squares, bound)
+        found = count(shared)
+        if found <= budget:
+            break
+    else:
+        print(f"  sources hold {found:,} numbers even so, {found - budget:,} more than they should", file=sys.stderr)
+    return shared, ties
+
+
+def tightest(student: Student, squares: Mapping[str, Tensor], most: int, bound: float) -> float:
+    """About the tightest bound, near `bound`, by which at most so many numbers are left of those that may be tied."""
     low, high = bound / WIDEST, bound * WIDEST
     for _ in range(HALVINGS):
         middle = math.sqrt(low * high)
         low, high = (low, middle) if numbers(tie(student, squares, middle)[0]) <= most else (middle, high)
-    return sharing(student, squares, high)
+    return high
 
 
 def spare(student: Student, squares: Mapping[str, Tensor], price: Mapping[str, Tensor], count: Count) -> float:
@@ -57,8 +73,9 @@ def sharing(student: Student, squares: Mapping[str, Tensor], bound: float) -> tu
 
 def least_worth(student: Student, squares: Mapping[str, Tensor], price: Mapping[str, Tensor]) -> float:
     """What the numbers that are worth least are worth: those that would be left out next."""
-    found = worths(student, squares, price).sort().values
-    return float(found[int(LEAST * (len(found) - 1))])
+    found = worths(student, squares, price)
+    found = found[found > 0].sort().values
+    return float(found[int(LEAST * (len(found) - 1))]) if len(found) else 0.0
 
 
 def numbers(ties: Mapping[str, Tie]) -> int:

@@ -345,7 +345,7 @@ def resume(model: Model, plan: Plan, path: Path, about: str) -> Training | None:
     training.spare, training.counted, training.whole = facts["spare"], facts["counted"], facts["whole"]
     for name, tensor in student.tensors.items():
         if f"tie.{name}.places" in held:
-            training.ties[name] = Tie(*(held[f"tie.{name}.{what}"] for what in ("places", "groups", "signs")))
+            training.ties[name] = Tie(held[f"tie.{name}.places"], held[f"tie.{name}.groups"])
         if f"adam.step.{name}" in held:
             training.optimiser.state[tensor] = {
                 key: held[f"adam.{key}.{name}"].cpu() if key == "step" else held[f"adam.{key}.{name}"]

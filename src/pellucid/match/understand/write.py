@@ -162,10 +162,10 @@ class _LayerWriter:
 
     def _value(self, name: str, norm: str, terms: list[_Term]) -> str:
         """A sum of what was written, divided by the scale of a norm."""
-        summands = _factored([term for term in terms if not (term.fired or term.seen or term.carried is not None)])
+        summands = [term.text for term in terms if not (term.fired or term.seen or term.carried is not None)]
         carried = sorted({term.carried for term in terms if term.carried is not None})
         for layer in carried:
-            pieces = _signed(_factored([term for term in terms if term.carried == layer]))
+            pieces = _signed([term.text for term in terms if term.carried == layer])
             summands.append(f"l{layer + 1}_ln1 * ({_BREAK.join(pieces)})")
         for layer, head in sorted({term.seen for term in terms if term.seen}):
             seen = [(term.weight, term.code) for term in terms if term.seen == (layer, head)]
@@ -379,21 +379,6 @@ def _assignment(name: str, terms: Sequence[_Term]) -> list[str]:
 def _signed(summands: Sequence[str]) -> list[str]:
     """Summands with signs between them."""
     return [summands[0], *(f"- {s[1:]}" if s.startswith("-") else f"+ {s}" for s in summands[1:])]
-
-
-def _factored(terms: Sequence[_Term]) -> list[str]:
-    """The texts of terms, those that are as large as each other behind one number; a constant stands alone."""
-    alike: dict[float | str, list[_Term]] = {}
-    for term in terms:
-        alike.setdefault(abs(term.weight) if term.code else "", []).append(term)
-    return [several[0].text if len(several) == 1 else _together(several) for several in alike.values()]
-
-
-def _together(terms: Sequence[_Term]) -> str:
-    """`0.4 * (he(here.token) - she(here.previous))`: the texts of terms that differ in sign at most."""
-    first = terms[0].weight
-    pieces = _signed([term.code if (term.weight > 0) == (first > 0) else f"-{term.code}" for term in terms])
-    return f"{first!r} * ({_BREAK.join(pieces)})"
 
 
 def _table(terms: Sequence[tuple[float, str]]) -> str:
