@@ -1,9 +1,9 @@
 """What limits lifting: what each kind of part costs alone, lifted within the number bound, untuned.
 
 Where heads look, when neurons fire and what heads move at the highest rank allowed; what neurons write, half of the
-neurons, those that vary for least, at their means; and the scales of norms, each the same everywhere, its mean over fit
-text. Everywhere, layer by layer, and of heads and of what neurons write as many as cost at most so many nats together,
-the cheapest first. Held-out text.
+neurons, those that it costs least of, at their means; and the scales of norms, each the same everywhere, its mean over
+fit text. Everywhere, layer by layer, and of heads and of what neurons write as many as cost at most so many nats
+together, the cheapest first (of what neurons write, half at most). Held-out text.
 
     python benchmarks/lifting.py DIR [--tokens 10000] [--nats 0.0005] [--json]
 """
@@ -135,8 +135,8 @@ def cheapest(model: Model, forms: Sequence[Stored], order: Costs, rows: Tensor, 
         middle = (low + high + 1) // 2
         fits = measured(model, Twin(model, ordered[:middle]).logits, rows)["kl"] <= nats
         low, high = (middle, high) if fits else (low, middle - 1)
-    whole = len(forms) * (2 if forms[0].address.kind == "OUT" else 1)
-    return low, whole
+    each = model.config.n_inner if forms[0].address.kind == "OUT" else model.config.n_head
+    return low, model.config.n_layer * each
 
 
 def cost_of(order: Costs, form: Stored) -> float:

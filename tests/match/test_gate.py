@@ -11,7 +11,7 @@ from pellucid.match.manifest import Gate
 
 
 def figures(
-    value: float, high: float, n: int = 5000, domain: float | None = None, low: float = 0.0
+    value: float, high: float, n: int = 5000, domain: float | None = None, low: float | None = 0.0
 ) -> dict[str, dict[str, Any]]:
     """Both word error rates with the same figures, overall and in one domain, there with `low`."""
     entry = {"value": value, "low": 0.0, "high": high, "n": n}
@@ -31,6 +31,7 @@ def figures(
         (figures(0.0, 14.0, n=21), True, None),
         (figures(0.5, 0.9, n=500, domain=2.7, low=0.4), True, None),  # two words of 73
         (figures(0.5, 0.9, n=500, domain=7.0, low=2.1), True, False),
+        (figures(0.5, 0.9, n=500, domain=100.0, low=None), True, None),  # a single context
     ],
 )
 def test_judgement(full: dict[str, dict[str, Any]], quick: bool, passed: bool | None) -> None:

@@ -107,6 +107,14 @@ class Evidence:
             row = connection.execute("SELECT result FROM stage WHERE name = ? AND state = ?", (stage, state)).fetchone()
         return None if row is None else str(row[0])
 
+    def latest_state(self, stage: str) -> str | None:
+        """What `stage` ended for last, or None if it never did."""
+        with self._connect() as connection:
+            row = connection.execute(
+                "SELECT state FROM stage WHERE name = ? ORDER BY rowid DESC LIMIT 1", (stage,)
+            ).fetchone()
+        return None if row is None else str(row[0])
+
     def latest(self, stage: str) -> str | None:
         """What `stage` gave last, whatever for, or None if it never ended."""
         with self._connect() as connection:

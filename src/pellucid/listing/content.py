@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import keyword
-import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -175,8 +174,8 @@ def number(node: ast.expr | None) -> float | None:
         positive = number(node.operand) if isinstance(node.operand, ast.Constant) else None
         return None if positive is None else -positive
     if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-        value = float(node.value)  # type: ignore[arg-type]
-        return value if math.isfinite(value) and abs(value) < 1e30 else None
+        value: float = node.value  # type: ignore[assignment]
+        return float(value) if abs(value) < 1e30 else None
     return None
 
 

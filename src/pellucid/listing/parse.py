@@ -318,12 +318,6 @@ def check_listing(listing: Listing) -> None:
             if value is None:
                 near = closest(name, list(listing.values))
                 raise SourceError(f"{statement.place}: {statement.key} reads {name}, but there is no such value{near}")
-            here = any(name in names for names in statement.shared.values())
-            if here and (value.file != statement.file or value.line > statement.line):
-                raise SourceError(
-                    f"{statement.place}: {statement.key} reads {name}, which is not defined above on this page "
-                    f"({value.place}); write {name}={statement.terms[name]:g}"
-                )
             layer = Address.parse(statement.key).layer
             if value.layer > layer:
                 raise SourceError(f"{statement.place}: {statement.key} reads {name} of a later layer ({value.place})")
@@ -331,6 +325,12 @@ def check_listing(listing: Listing) -> None:
                 why = "heads may ask for values of earlier layers" if statement.asks else "it asks what they fire"
                 raise SourceError(
                     f"{statement.place}: {statement.key} reads {name}, which is known later ({value.place}): {why}"
+                )
+            here = any(name in names for names in statement.shared.values())
+            if here and (value.file != statement.file or value.line > statement.line):
+                raise SourceError(
+                    f"{statement.place}: {statement.key} reads {name}, which is not defined above on this page "
+                    f"({value.place}); write {name}={statement.terms[name]:g}"
                 )
 
 

@@ -168,9 +168,10 @@ def linear(
     if not re.fullmatch(r"L\d{2,}\.N\d{4,}\.IN", address):
         raise ProgramError(f'{file}:{line}: linear() is for a neuron, for example "L01.N0012.IN", not {address!r}')
     for coefficient, values in (shared or {}).items():
-        for name in (found.__name__ for found in values):
-            if name in terms:
-                raise ProgramError(f"{file}:{line}: linear() names {name} twice")
+        for found in values:
+            name = getattr(found, "__name__", "")
+            if name not in VALUES or VALUES[name].function is not found or name in terms:
+                raise ProgramError(f"{file}:{line}: linear() takes values, each of them once; not {found!r:.60}")
             terms[name] = coefficient
     _register(Statement(address, "linear", file, line, bias=bias, terms=terms))
 

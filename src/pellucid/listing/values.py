@@ -143,7 +143,9 @@ def _sights(value: Value, values: tuple[str, ...]) -> Iterable[Sight]:
         for layer, head, name, steps in read_seen(node) or ((0, 0, "", 0),):
             what = name if name in values and not steps else value.function.__globals__.get(name)
             if not isinstance(what, Kind | str):
-                raise ProgramError(f"{value}: expected seen(LAYER, HEAD, KIND), not {ast.unparse(node)[:60]}")
+                raise ProgramError(
+                    f"{value}: expected seen(LAYER, HEAD, KIND), or {{NUMBER: (KIND, …)}}; not {ast.unparse(node)[:60]}"
+                )
             yield Sight(layer, head, what, steps)
 
 
@@ -152,7 +154,8 @@ def _fired(value: Value) -> Iterable[int]:
     for node in _calls(value, "fired"):
         found = read_fired(node)
         if found is None:
-            raise ProgramError(f"{value}: expected fired(LAYER, {{NEURON: NUMBER}}), not {ast.unparse(node)[:60]}")
+            expected = "fired(LAYER, {NEURON: NUMBER}), or {NUMBER: (NEURON, …)}"
+            raise ProgramError(f"{value}: expected {expected}; not {ast.unparse(node)[:60]}")
         yield found[0]
 
 
@@ -191,7 +194,7 @@ def read_shared(table: ast.Dict) -> dict[float, tuple[str, ...]] | None:
             weight: Any = ast.literal_eval(key) if key else None
         except (ValueError, TypeError):
             return None
-        if type(weight) not in (int, float) or not abs(weight) < _MOST or not 0 < len(names) == len(parts):
+        if not _is_number(weight) or not 0 < len(names) == len(parts):
             return None
         found[float(weight)] = names
     once = [name for names in found.values() for name in names]
@@ -204,14 +207,21 @@ def read_fired(call: ast.Call) -> tuple[int, dict[int, float]] | None:
         case ast.Call(args=[ast.Constant(value=int(layer)), ast.Dict() as table], keywords=[]):
             try:
                 said = ast.literal_eval(table)
-                terms = weights_of(said)
             except (ValueError, TypeError):
                 return None
-            good = all(type(n) is int and n >= 0 and type(w) in (int, float) for n, w in terms.items())
-            once = len(terms) == sum(len(many) if isinstance(many, tuple) else 1 for many in said.values())
-            if good and once and terms and len(said) == len(table.keys):
+            many = [tuple(numbers) if isinstance(numbers, tuple) else () for numbers in said.values()]
+            if not (all(many) or not any(isinstance(numbers, tuple) for numbers in said.values())):
+                return None
+            terms = weights_of(said)
+            good = all(type(n) is int and n >= 0 and _is_number(weight) for n, weight in terms.items())
+            once = len(terms) == (sum(map(len, many)) or len(said)) > 0
+            if good and once and len(said) == len(table.keys):
                 return int(layer), {n: float(weight) for n, weight in terms.items()}
     return None
+
+
+def _is_number(weight: object) -> bool:
+    return isinstance(weight, int | float) and type(weight) is not bool and abs(weight) < _MOST
 
 
 def weights_of(table: dict[Any, Any]) -> dict[Any, Any]:

@@ -241,6 +241,8 @@ def explain_program(
         evidence.finish("sources", state, text)
     sources = load(text)
     understood = understood_before(project)
+    if not understood:
+        evidence.finish("understanding", "", "")  # what other settings understood is about to be written over
     write_sources(project, sources.only(sources.forms.keys() - understood))
     text = evidence.finished("lifted", state)
     if text is None:
@@ -287,8 +289,11 @@ def link_state(project: Project) -> str:
 
 
 def understood_before(project: Project) -> set[Address]:
-    """The parts that an earlier run has written sources over kinds and values for."""
-    found = project.evidence.finished("understanding", understanding_state(project)) or ""
+    """The parts that the last run has written sources over kinds and values for, if its settings were these."""
+    state = understanding_state(project)
+    if project.evidence.latest_state("understanding") != state:
+        return set()
+    found = project.evidence.finished("understanding", state) or ""
     return {Address.parse(address) for address in found.split()}
 
 

@@ -55,7 +55,7 @@ def _findings(
     for domain, block in full.items():
         local = block.get(metric, {})
         if domain != "overall" and local.get("value") is not None and local["value"] > gate.domain:
-            sure = enough or local["low"] > gate.domain
+            sure = enough or (local["low"] is not None and local["low"] > gate.domain)
             said = f"{metric} in {domain} is {local['value']:.2f} %, above {gate.domain} %"
             (failed if sure else missing).append(f"{said}." if sure else f"{said}, on {local['n']:,} contexts.")
     return failed, missing

@@ -118,7 +118,7 @@ def test_a_budget_is_spent_by_what_programs_hold(
         return int(share * paid[-1])
 
     student, _ = train(model, plan, rows[:100], rows[100:], numbers, tmp_path / "state.safetensors", 0, count)
-    assert len(paid) == 4
+    assert 5 <= len(paid) <= 7  # three times while pruning, and when numbers are shared
     assert 0.8 * 900 < costs(student) <= 1.01 * 900 / share  # shares in a token's text grow as others go
     assert share == 1 or costs(student) > 1.2 * 900
 

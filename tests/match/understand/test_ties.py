@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors
+import safetensors.torch
 import torch
 
 from pellucid.exact.model import Model
@@ -133,14 +138,49 @@ def test_a_smaller_budget_begins_with_what_a_larger_one_found(
     assert larger(model, plan, path) is None
 
 
-@pytest.mark.parametrize("what", ["nothing", "others", "unfinished"])
-def test_only_what_fits_is_begun_with(what: str, model: Model, rows: torch.Tensor, tmp_path: Path) -> None:
-    plan, path = Plan(kinds=6, values=5, late=4, rank=2, steps=8, budget=1500), tmp_path / "state.safetensors"
-    small = Plan(kinds=6, values=5, late=4, rank=2, steps=8, budget=800)
-    if what == "others":
-        train(model, plan, rows[:100], rows[100:], torch.ones(40), path)
-        small = Plan(kinds=6, values=3, late=4, rank=2, steps=8, budget=800)
-    elif what == "unfinished":
-        begun = training.begin(model, plan, rows[:100], 0)
-        training.save(begun, path, "about")
-    assert larger(model, small, path) is None
+def changed(path: Path, facts: dict[str, Any] | list[int] | None = None, **tensors: torch.Tensor | None) -> None:
+    """Change facts and tensors of a checkpoint; None takes one out."""
+    with safetensors.safe_open(path, "pt") as file:
+        said, held = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    held |= {name.replace("__", "."): tensor for name, tensor in tensors.items()}
+    if facts is not None:
+        found = json.loads(said["facts"]) | facts if isinstance(facts, dict) else facts
+        said["facts"] = json.dumps(found)
+    safetensors.torch.save_file({name: each for name, each in held.items() if each is not None}, path, said)
+
+
+@pytest.fixture(scope="module")
+def trained(model: Model, rows: torch.Tensor, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("trained") / "state.safetensors"
+    plan = Plan(kinds=6, values=5, late=4, rank=2, steps=8, budget=1500)
+    train(model, plan, rows[:100], rows[100:], torch.ones(40), path, text="this")
+    return path
+
+
+NAN = torch.full((2, 2), torch.nan)
+WRONG: list[tuple[Any, dict[str, Any]]] = [
+    ({"subject": "another"}, {}),
+    ({"text": "another"}, {}),
+    ({"ended": False}, {}),
+    ({"budget": 800}, {}),
+    ({"budget": "many"}, {}),
+    ([1, 2], {}),
+    (None, {"best__levels": None}),
+    (None, {"groups": None}),
+    (None, {"groups": torch.full((40, 6), 17)}),
+    (None, {"groups": torch.zeros(40, 6)}),
+    (None, {"best__L00__neurons": torch.zeros(3, 3)}),
+    (None, {"best__L00__seeks__bias": NAN}),
+    (None, {"mask__L00__neurons": torch.zeros(3, 3)}),
+]
+
+
+@pytest.mark.parametrize(("facts", "tensors"), WRONG)
+def test_only_what_fits_is_begun_with(model: Model, trained: Path, tmp_path: Path, facts: Any, tensors: Any) -> None:
+    small, path = Plan(kinds=6, values=5, late=4, rank=2, steps=8, budget=800), tmp_path / "state.safetensors"
+    assert larger(model, small, path, "this") is None
+    shutil.copy(trained, path)
+    assert larger(model, small, path, "this") is not None
+    assert larger(model, replace(small, values=3), path, "this") is None
+    changed(path, facts, **tensors)
+    assert larger(model, small, path, "this") is None

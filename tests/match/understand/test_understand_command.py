@@ -67,6 +67,23 @@ def test_later_runs_keep_what_was_found_and_what_people_wrote(workshop: Workshop
     assert text_of(project) == before | {"layer_01.py": before["layer_01.py"] + "\n# a person was here\n"}
 
 
+def test_sizes_follow_each_other_in_one_directory(workshop: Workshop, tmp_path: Path) -> None:
+    """A smaller size begins with what the larger one found; what other settings found is not taken for its own."""
+    directory = tmp_path / "sizes"
+    held = []
+    for size, begins in (("medium", False), ("large", False), ("medium", True), ("large", False)):
+        how = ("--corpus", workshop.text, "--quick", "--size", size, "--understand", 30)
+        answer = command("decompile", workshop.subject, "-o", directory, *how)
+        assert answer.code == 0, answer.err
+        assert ("begins with sources of" in answer.err) == begins
+        project = pellucid.open(directory)
+        count = count_program(project.listing())
+        held.append(sum(found for address, found in count.items() if address.is_code))
+        assert held[-1] <= project.budget
+    assert held[0] < held[1]
+    assert held[2] < held[3]
+
+
 def test_too_little_text_for_the_budget_is_refused(workshop: Workshop, tmp_path: Path) -> None:
     checkpoints.write(tmp_path / "subject", checkpoints.hugging_face(n_embd=32))
     how = ("--corpus", workshop.text, "--understand", 40, "--quick", "--size", "large")

@@ -45,7 +45,7 @@ SPREAD_TOKENS = 4_096
 """Tokens of fit text over which it is measured how much terms vary."""
 ESTIMATED = "second-order estimate"
 SYNTAX = 0.99
-"""The share of the budget that training is given; the rest is for what is rounded up when parts share a value."""
+"""The share of the budget that training is given; the rest is left so that no rounding exceeds it."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,9 @@ def understand(project: Project, trainer: Model, steps: int, taken: int) -> Unde
         return numbers_of(project, texts_of(printed(of_model(found, model)), few))
 
     checkpoint = project.directory / CHECKPOINT
-    student, kl = train(trainer, plan, fit, tune, token_numbers(project), checkpoint, seed, count)
+    texts = project.texts
+    text = " ".join(split.sha256 for split in (texts.fit, texts.tune, texts.heldout))
+    student, kl = train(trainer, plan, fit, tune, token_numbers(project), checkpoint, seed, count, text)
     student = printed(of_model(student, model))
     return Understanding(student, texts_of(student, few), kl)
 

@@ -80,6 +80,7 @@ class Training:
     """What numbers cost by their prices, for each number that a program then holds; and how often that was counted."""
     counted: int = 0
     seed: int = 0
+    text: str = ""
     whole: float = 0.0
     """What the student cost by its prices when training began."""
     ties: dict[str, Tie] = field(default_factory=dict)
@@ -97,21 +98,23 @@ def train(
     checkpoint: Path,
     seed: int = 0,
     count: Count | None = None,
+    text: str = "",
 ) -> tuple[Student, float]:
     """The trained student and its KL on `tune` rows, in nats per token. Goes on from `checkpoint` where that fits.
 
-    Where `checkpoint` holds a larger student of the same subject, training begins with that one.
+    Where `checkpoint` holds what a larger student of the same subject became on the same `text` (which says what is
+    fit, tune and held-out text), training begins with that one.
     `count` says how many numbers the program of a student with levels holds; by itself that is known by prices alone.
     """
     about = sha256_text(repr((plan, model.subject.weights_sha256, fit.shape, int(fit.sum()), seed)))
     token_numbers = token_numbers.to(model.device)
     training = resume(model, plan, checkpoint, about)
     if training is None:
-        student = larger(model, plan, checkpoint)
+        student = larger(model, plan, checkpoint, text)
         training = Training(student, optimiser(student)) if student else begin(model, plan, fit, seed)
         training.whole = pruning.held(training.student, prices(training.student, token_numbers))
         save(training, checkpoint, about)
-    training.seed = 1_000_003 * seed
+    training.seed, training.text = 1_000_003 * seed, text
     batch, saved = max(1, step_tokens(model.config) // fit.shape[1]), time.monotonic()
     for _ in track(range(training.step, plan.steps), "understanding"):
         reshape(training, token_numbers, count)
@@ -328,7 +331,8 @@ def save(training: Training, path: Path, about: str) -> None:
     facts = {"step": training.step, "rate": training.rate, "best": best, "losses": losses}
     facts |= {"spare": training.spare, "counted": training.counted, "whole": training.whole}
     model, budget = training.student.model, training.student.plan.budget
-    facts |= {"subject": model.subject.weights_sha256, "budget": budget}
+    facts |= {"subject": model.subject.weights_sha256, "budget": budget, "text": training.text}
+    facts["ended"] = training.step == training.student.plan.steps
     tensors = {name: value.detach().contiguous().cpu() for name, value in held.items()}
     with atomic_path(path) as temporary:
         safetensors.torch.save_file(tensors, temporary, {"about": about, "facts": json.dumps(facts)})
@@ -354,27 +358,38 @@ def resume(model: Model, plan: Plan, path: Path, about: str) -> Training | None:
     return training
 
 
-def larger(model: Model, plan: Plan, path: Path) -> Student | None:
-    """The student of a larger budget that was trained until its end and stored at `path`; its kinds without levels."""
-    subject = model.subject.weights_sha256
+def larger(model: Model, plan: Plan, path: Path, text: str = "") -> Student | None:
+    """What a student of a larger budget became on the same `text`, stored at `path`; its kinds without levels."""
+    about = {"subject": model.subject.weights_sha256, "text": text, "ended": True}
 
     def fits(_: str, facts: Mapping[str, Any]) -> bool:
-        larger = facts.get("subject") == subject and facts.get("budget", 0) > plan.budget
-        return larger and facts["best"] < math.inf
+        return {name: facts.get(name) for name in about} == about and facts["budget"] > plan.budget
 
     facts, held = stored(path, model.device, fits)
-    best = _below(held, "best.")
-    if not held or "groups" not in held:
+    best, masks = _below(held, "best."), _below(held, "mask.")
+    if not sound(best | {"groups": held.get("groups", torch.zeros(()))}, masks, model, plan):
         return None
-    student = Student(model, plan, best, _below(held, "mask."), held["groups"])
-    best["kinds"] = student.kinds()[:-1]
-    del best["levels"]
-    student.groups, student.masks["kinds"] = None, (best["kinds"] != 0).to(best["kinds"])
-    wanted = new_student(model, plan, best["kinds"]).tensors
-    if {name: tensor.shape for name, tensor in wanted.items()} != {name: tensor.shape for name, tensor in best.items()}:
-        return None
+    found = Student(model, plan, best, masks, held["groups"])
+    tensors = {name: found[name] for name in best if name != "levels"} | {"kinds": found.kinds()[:-1]}
+    student = Student(model, plan, tensors, {name: (tensor != 0).to(tensor) for name, tensor in tensors.items()})
     print(f"begins with sources of {facts['budget']:,} numbers, KL {facts['best']:.3f} on tune text", file=sys.stderr)
     return student
+
+
+def sound(found: Mapping[str, Tensor], masks: Mapping[str, Tensor], model: Model, plan: Plan) -> bool:
+    """Whether tensors and masks from a file are those of a student with levels, of the shapes that `plan` has."""
+    wanted = dict(new_student(model, plan, torch.zeros(model.n_vocab, plan.kinds)).tensors)
+    wanted |= {"groups": wanted.pop("kinds"), "levels": torch.zeros(pruning.MOST_LEVELS, plan.kinds)}
+    shapes = {name: tensor.shape for name, tensor in wanted.items()}
+    if {name: tensor.shape for name, tensor in found.items()} != shapes:
+        return False
+    if any(mask.shape != shapes.get(name) for name, mask in masks.items()):
+        return False
+    groups = found["groups"]
+    if groups.dtype != torch.long or int(groups.min()) < 0 or int(groups.max()) > pruning.MOST_LEVELS:
+        return False
+    numbers = [*masks.values(), *(tensor for name, tensor in found.items() if name != "groups")]
+    return all(tensor.dtype == model.dtype and bool(tensor.isfinite().all()) for tensor in numbers)
 
 
 def stored(
@@ -385,7 +400,7 @@ def stored(
         with safetensors.safe_open(path, "pt", device=str(device)) as file:
             said = file.metadata() or {}
             facts = json.loads(said["facts"])
-            if not fits(said["about"], facts):
+            if not isinstance(facts, dict) or not fits(said["about"], facts):
                 return {}, {}
             return facts, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, safetensors.SafetensorError, KeyError, ValueError, TypeError):
