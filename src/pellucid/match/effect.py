@@ -268,6 +268,16 @@ def divergence(p: Float[Tensor, "batch pos vocab"], q: Float[Tensor, "batch pos 
     return total
 
 
+def mean_kl(model: Model, logits: Callable[[Tensor], Tensor], rows: Int[Tensor, "row pos"]) -> float:
+    """KL(subject ‖ what gives `logits`) over `rows`, in nats per token."""
+    total = 0.0
+    with torch.no_grad():
+        for ids in batches(rows, model.n_vocab):
+            there = ids.to(model.device)
+            total += divergence(model.logits(there), logits(there))
+    return total / rows.numel()
+
+
 # --- calibration ------------------------------------------------------------------------------------------------------
 
 

@@ -15,12 +15,11 @@ import torch
 from pellucid.base.address import Address
 from pellucid.base.files import sha256_text
 from pellucid.exact.model import Model
-from pellucid.match.effect import divergence
+from pellucid.match.effect import mean_kl
 from pellucid.match.lifted import LiftedParts
 from pellucid.match.lifting import Vectors
 from pellucid.match.linking import CONTEXTS, PROMISED, Unit, excess, rollouts, units, worth
 from pellucid.match.project import Project
-from pellucid.match.record import batches
 from pellucid.match.rollouts import Slips, slips
 from pellucid.match.sources import Rows, Sources, first_tokens, rows_for
 from pellucid.match.stored import Channel, Compares, Lifted, Stored
@@ -222,8 +221,4 @@ def forms_of(chosen: Sequence[Unit], forms: Mapping[Address, Stored]) -> dict[Ad
 
 def joint_cost(model: Model, forms: Mapping[Address, Stored], rows: Rows) -> float:
     """KL(subject ‖ twin) in nats per token."""
-    twin, total = Twin(model, forms), 0.0
-    with torch.inference_mode():
-        for ids in batches(rows, model.n_vocab):
-            total += divergence(model.logits(ids), twin.logits(ids))
-    return total / rows.numel()
+    return mean_kl(model, Twin(model, forms).logits, rows)

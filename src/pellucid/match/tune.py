@@ -32,7 +32,7 @@ from pellucid.base.memory import release
 from pellucid.base.progress import track
 from pellucid.exact.graph import Graph
 from pellucid.exact.model import Model
-from pellucid.match.effect import divergence
+from pellucid.match.effect import mean_kl
 from pellucid.match.fast import fast
 from pellucid.match.record import batches, compared_places, predictions
 from pellucid.match.stored import Channel, Compares, Lifted, Stored, stacked
@@ -357,9 +357,7 @@ def _back(tuning: Tuning) -> None:
 
 def loss_on(tunable: Tunable, tensors: Tensors, rows: Int[Tensor, "row pos"]) -> float:
     """KL(subject ‖ subject with `tensors` folded in) in nats per token."""
-    model, total = tunable.model, 0.0
+    model = tunable.model
     with torch.no_grad():
         other = model.but(tunable.weights(tensors), model.graph)
-        for ids in batches(rows, model.n_vocab):
-            total += divergence(model.logits(ids), other.logits(ids))
-    return total / rows.numel()
+    return mean_kl(model, other.logits, rows)

@@ -25,7 +25,8 @@ from pellucid.base.files import atomic_path, sha256_text
 from pellucid.base.memory import release
 from pellucid.base.progress import track
 from pellucid.exact.model import Model
-from pellucid.match.record import batches, compared_places, predictions
+from pellucid.match.effect import mean_kl
+from pellucid.match.record import compared_places, predictions
 from pellucid.match.understand import prune as pruning
 from pellucid.match.understand.begin import MOST_TERMS, first_sources, pattern_kl
 from pellucid.match.understand.kinds import first_kinds
@@ -304,15 +305,9 @@ def judge(training: Training, tune: Rows) -> None:
         training.best = (kl, copied)
 
 
-@torch.no_grad()
 def kl_of(student: Student, rows: Rows) -> float:
     """Mean KL of the student's predictions from the subject's on `rows`, in nats per token."""
-    total = 0.0
-    for ids in batches(rows, student.model.n_vocab):
-        ids = ids.to(student.model.device)
-        own = student.model.logits(ids).log_softmax(-1)
-        total += float((own.exp() * (own - student.logits(ids).log_softmax(-1))).sum())
-    return total / rows.numel()
+    return mean_kl(student.model, student.logits, rows)
 
 
 # --- checkpoints ------------------------------------------------------------------------------------------------------
