@@ -3,6 +3,7 @@
     python benchmarks/passes.py                 a model of the size of GPT-2 small, 50,000 tokens, 200 steps
     python benchmarks/passes.py --growth        small models: tokens, layers and width, at three sizes each
     python benchmarks/passes.py --steps 10      fewer steps of tuning and training; 200 are then reckoned from these
+    python benchmarks/passes.py --understanding      the passes of `--understand` alone
 
 Reckoned is what was measured, and as many more steps and looks at tune text as 200 have, each as long as these were.
 
@@ -73,6 +74,7 @@ def main() -> None:
     parser.add_argument("--growth", action="store_true", help="small models, three sizes of tokens, layers and width")
     parser.add_argument("--tokens", type=int, default=TOKENS, help="tokens of text (50,000)")
     parser.add_argument("--steps", type=int, default=STEPS, help="steps of tuning and training (200); at least 4")
+    parser.add_argument("--understanding", action="store_true", help="no first sources, lifting, linking or tuning")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -84,7 +86,8 @@ def main() -> None:
     else:
         sizes = [{name: CONFIG[name] for name in SMALL if name in CONFIG} | {"tokens": options.tokens}]
     distinct = {str(size): size for size in sizes}
-    once = {key: child(size | {"steps": options.steps}) for key, size in distinct.items()}
+    how = {"steps": options.steps, "explain": not options.understanding}
+    once = {key: child(size | how) for key, size in distinct.items()}
     found = [{"size": size, "passes": once[str(size)]} for size in sizes]
     if options.json:
         print(json.dumps(found, indent=1))
@@ -112,11 +115,11 @@ def run(size: dict[str, Any]) -> list[dict[str, Any]]:
     make_text(root / "fit.txt", 2 * words, seed=0)
     make_text(root / "heldout.txt", words, seed=1)
     torch.manual_seed(0)
-    return [entry.__dict__ for entry in passes(root, size["tokens"], steps)]
+    return [entry.__dict__ for entry in passes(root, size["tokens"], steps, explain=size["explain"])]
 
 
-def passes(root: Path, tokens: int, steps: int) -> Iterator[Pass]:
-    """Every pass of a decompilation, in its order."""
+def passes(root: Path, tokens: int, steps: int, *, explain: bool) -> Iterator[Pass]:
+    """Every pass of a decompilation, in its order; those from first sources to tuning where they are to `explain`."""
     subject = load_subject(root / "model")
     request = Request(str(root / "model"), root / "made", (root / "heldout.txt",), (root / "fit.txt",), quick=True)
     project = begin(request, subject)
@@ -133,15 +136,16 @@ def passes(root: Path, tokens: int, steps: int) -> Iterator[Pass]:
 
     yield timed("pack the text", lambda: pack(project, tokens))
     yield timed("averages and vectors, emit", lambda: write_program(project, quick=True))
-    extras: Extras = held["averages and vectors, emit"]
-    yield timed("first sources", lambda: find_sources(project, extras.means, quick=True))
-    sources: Sources = held["first sources"]
-    yield timed("write sources", lambda: write_sources(project, sources))
-    yield timed("lifted forms", lambda: find_lifted(project, extras.vectors, PROMISED["both"], quick=True))
-    lifted: LiftedParts = held["lifted forms"]
-    yield timed("one trial of linking", lambda: trial(project, sources, lifted))
-    took = Clock(tuning, "_descend", "loss_on", 1 + STEPS // tuning.CHECK_STEPS)
-    yield timed("tuning", lambda: tune_all(project, lifted, steps), took.reckoned)
+    if explain:
+        extras: Extras = held["averages and vectors, emit"]
+        yield timed("first sources", lambda: find_sources(project, extras.means, quick=True))
+        sources: Sources = held["first sources"]
+        yield timed("write sources", lambda: write_sources(project, sources))
+        yield timed("lifted forms", lambda: find_lifted(project, extras.vectors, PROMISED["both"], quick=True))
+        lifted: LiftedParts = held["lifted forms"]
+        yield timed("one trial of linking", lambda: trial(project, sources, lifted))
+        took = Clock(tuning, "_descend", "loss_on", 1 + STEPS // tuning.CHECK_STEPS)
+        yield timed("tuning", lambda: tune_all(project, lifted, steps), took.reckoned)
     yield timed("understanding: first values", lambda: first_values(project, tokens))
     begun: Training = held["understanding: first values"]
     took = Clock(training, "advance", "kl_of", looks_of(STEPS))
