@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Literal
 
 from pellucid.base.errors import ProjectError
 
@@ -109,18 +110,16 @@ class Evidence:
 
     def latest_state(self, stage: str) -> str | None:
         """What `stage` ended for last, or None if it never did."""
-        with self._connect() as connection:
-            row = connection.execute(
-                "SELECT state FROM stage WHERE name = ? ORDER BY rowid DESC LIMIT 1", (stage,)
-            ).fetchone()
-        return None if row is None else str(row[0])
+        return self._latest(stage, "state")
 
     def latest(self, stage: str) -> str | None:
         """What `stage` gave last, whatever for, or None if it never ended."""
+        return self._latest(stage, "result")
+
+    def _latest(self, stage: str, column: Literal["state", "result"]) -> str | None:
         with self._connect() as connection:
-            row = connection.execute(
-                "SELECT result FROM stage WHERE name = ? ORDER BY rowid DESC LIMIT 1", (stage,)
-            ).fetchone()
+            query = f"SELECT {column} FROM stage WHERE name = ? ORDER BY rowid DESC LIMIT 1"
+            row = connection.execute(query, (stage,)).fetchone()
         return None if row is None else str(row[0])
 
 
