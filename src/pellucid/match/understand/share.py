@@ -31,14 +31,14 @@ def share(
 
     `squares` are running means of squared gradients. What may be shared is shared as little as that allows.
     """
-    bound = least_worth(student, squares, price)
-    shared, ties = sharing(student, squares, bound)
+    bound, few = least_worth(student, squares, price), levelled(student, squares)
+    shared, ties = sharing(few, squares, bound)
     if count is None:
         return shared, ties
     found, budget = count(shared), student.plan.budget
     for _ in range(CHECKS):
-        bound = tightest(student, squares, numbers(ties) + budget - found, bound)
-        shared, ties = sharing(student, squares, bound)
+        bound = tightest(few, squares, numbers(ties) + budget - found, bound)
+        shared, ties = sharing(few, squares, bound)
         found = count(shared)
         if found <= budget:
             break
@@ -58,17 +58,21 @@ def tightest(student: Student, squares: Mapping[str, Tensor], most: int, bound: 
 
 def spare(student: Student, squares: Mapping[str, Tensor], price: Mapping[str, Tensor], count: Count) -> float:
     """What a student costs by its prices, for each number that its program holds once numbers are shared."""
-    shared, _ = sharing(student, squares, least_worth(student, squares, price))
+    shared, _ = sharing(levelled(student, squares), squares, least_worth(student, squares, price))
     return held(student, price) / max(1, count(shared))
 
 
+def levelled(student: Student, squares: Mapping[str, Tensor]) -> Student:
+    """`student` with levels; it stays as it is itself."""
+    found = replace(student, tensors=dict(student.tensors), masks=dict(student.masks))
+    join_levels(found, squares["kinds"])
+    return found
+
+
 def sharing(student: Student, squares: Mapping[str, Tensor], bound: float) -> tuple[Student, dict[str, Tie]]:
-    """`student` with levels, and with coefficients tied where a number saved costs less than `bound`; and the ties."""
-    shared = replace(student, tensors=dict(student.tensors), masks=dict(student.masks))
-    join_levels(shared, squares["kinds"])
+    """`student` with coefficients tied where a number saved costs less than `bound`; and the ties."""
     ties, tied = tie(student, squares, bound)
-    shared.tensors |= tied
-    return shared, ties
+    return replace(student, tensors=student.tensors | tied), ties
 
 
 def least_worth(student: Student, squares: Mapping[str, Tensor], price: Mapping[str, Tensor]) -> float:

@@ -81,8 +81,7 @@ def clustered(
     """The group of each of the sorted `values`, and the mean of every group: neighbours join that have one key.
 
     Equal values join first. Then pairs join that cost less than their neighbours do with either, all at once, until
-    none
-    costs less than `bound`.
+    none costs less than `bound`.
     """
     groups = torch.arange(len(keys), device=keys.device)
     joins = (keys[1:] == keys[:-1]) & (values[1:] == values[:-1])
