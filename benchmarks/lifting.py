@@ -21,7 +21,7 @@ from torch import Tensor
 import pellucid
 from pellucid.base.address import Address
 from pellucid.exact.model import Model, Taps
-from pellucid.match.effect import divergence
+from pellucid.match.distance import distance
 from pellucid.match.lifting import Costs, Vectors, costs
 from pellucid.match.means import fit_extras
 from pellucid.match.record import batches
@@ -153,13 +153,8 @@ def cost_of(order: Costs, form: Stored) -> float:
 
 def measured(model: Model, logits: Logits, rows: Tensor) -> dict[str, float]:
     """KL from the subject in nats per token, and the share of top tokens that agree in percent."""
-    kl, same = 0.0, 0
-    for ids in batches(rows, model.n_vocab):
-        with torch.inference_mode():
-            own, said = model.logits(ids), logits(ids)
-        kl += divergence(own, said)
-        same += int((own.argmax(-1) == said.argmax(-1)).sum())
-    return {"top1": 100 * same / rows.numel(), "kl": kl / rows.numel()}
+    kl, top1 = distance(model, logits, rows)
+    return {"top1": top1, "kl": kl}
 
 
 if __name__ == "__main__":

@@ -23,10 +23,9 @@ from pellucid.base.address import Address
 from pellucid.listing.emit import emit
 from pellucid.listing.load import Program, load_program
 from pellucid.listing.parse import read_listing
-from pellucid.match.effect import divergence
+from pellucid.match.distance import distance
 from pellucid.match.partition import PARTS, partition, write_parts
 from pellucid.match.project import Project
-from pellucid.match.record import batches
 from pellucid.match.sources import rows_for
 
 SIDES = {"QK": "where heads look", "IN": "when neurons fire", "code": "both"}
@@ -56,13 +55,8 @@ def main() -> None:
 
 def measured(project: Project, program: Program, rows: torch.Tensor) -> dict[str, float]:
     """KL from the subject in nats per token, and the share of top tokens that agree in percent."""
-    model, kl, same = project.model, 0.0, 0
-    for ids in batches(rows, model.n_vocab):
-        with torch.inference_mode():
-            own, said = model.logits(ids), torch.from_numpy(program.logits(ids.numpy()))
-        kl += divergence(own, said)
-        same += int((own.argmax(-1) == said.argmax(-1)).sum())
-    return {"top1": 100 * same / rows.numel(), "kl": kl / rows.numel()}
+    kl, top1 = distance(project.model, lambda ids: torch.from_numpy(program.logits(ids.cpu().numpy())), rows)
+    return {"top1": top1, "kl": kl}
 
 
 def layers(project: Project) -> Iterator[tuple[str, Program]]:

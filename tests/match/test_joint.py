@@ -8,7 +8,7 @@ import torch
 import checkpoints
 from pellucid.base.address import Address
 from pellucid.exact.model import Model
-from pellucid.match.effect import divergence
+from pellucid.match.distance import divergence
 from pellucid.match.forms import Fires, First, Looks
 from pellucid.match.joint import NEURONS, chosen, joint_costs
 from pellucid.match.lifting import fit_vectors

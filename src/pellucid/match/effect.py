@@ -25,6 +25,7 @@ from torch import Tensor
 from pellucid.base.address import Address
 from pellucid.exact.model import Model
 from pellucid.exact.ops import ACTIVATION
+from pellucid.match.distance import divergence
 from pellucid.match.forms import Fires, Looks, Tables
 from pellucid.match.record import Recording, batches, compared_places, logits_at, record
 from pellucid.match.stored import Channel, Compares, Lifted, Still, Stored, stacked
@@ -32,8 +33,6 @@ from pellucid.match.stored import Channel, Compares, Lifted, Still, Stored, stac
 Form = Looks | Fires | Stored
 HEADS = 0.25
 """The share of a calibration's parts that may be heads."""
-_CHUNK = 1 << 24
-"""Logits that are in memory in double precision at a time."""
 
 
 def mean_forms(model: Model, means: Mapping[str, Tensor]) -> dict[Address, Looks | Fires]:
@@ -255,27 +254,6 @@ def _replaced(
         tables = Tables.of([form], model.n_vocab, model.device)
         value[..., form.address.index] = tables(ids)[..., 0].to(value)
     return {**given, name: value}
-
-
-def divergence(p: Float[Tensor, "batch pos vocab"], q: Float[Tensor, "batch pos vocab"]) -> float:
-    """Σ over positions of KL(softmax(p) ‖ softmax(q)) in nats, computed in double precision."""
-    total = 0.0
-    places = max(1, _CHUNK // p.shape[-1])
-    p, q = p.flatten(0, 1), q.flatten(0, 1)
-    for start in range(0, len(p), places):
-        a, b = (logits[start : start + places].double().log_softmax(-1) for logits in (p, q))
-        total += float((a.exp() * (a - b)).sum())
-    return total
-
-
-def mean_kl(model: Model, logits: Callable[[Tensor], Tensor], rows: Int[Tensor, "row pos"]) -> float:
-    """KL(subject ‖ what gives `logits`) over `rows`, in nats per token."""
-    total = 0.0
-    with torch.no_grad():
-        for ids in batches(rows, model.n_vocab):
-            there = ids.to(model.device)
-            total += divergence(model.logits(there), logits(there))
-    return total / rows.numel()
 
 
 # --- calibration ------------------------------------------------------------------------------------------------------

@@ -7,22 +7,23 @@ through k channels a layer, or where all heads look at rank r. They say what alg
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from pellucid.base.address import Address
 from pellucid.base.progress import track
 from pellucid.exact.model import Model
+from pellucid.experiment.predictor import Predictor
 from pellucid.experiment.references import references
 from pellucid.experiment.rows import sample_rows
 from pellucid.listing.count import count_lifted, count_program
 from pellucid.match.channels import Moments
-from pellucid.match.effect import divergence
+from pellucid.match.distance import distance
 from pellucid.match.means import LIFT_TOKENS
 from pellucid.match.project import Project
 from pellucid.match.record import batches, record
@@ -104,7 +105,7 @@ def bounds(project: Project, rows: Int[Tensor, "row pos"], *, quick: bool) -> It
     """The subject in bfloat16, and the bigram and trigram tables of its own predictions."""
     model, seed = project.model, project.manifest.settings.seed
     rounded = Model(project.subject, dtype=torch.bfloat16)
-    yield Point("bfloat16", "noise floor", model.subject.parameters, *_against(model, rounded, rows))
+    yield Point("bfloat16", "noise floor", model.subject.parameters, *distance(model, rounded.logits, rows))
     texts = project.texts
     fit, tune, heldout = (
         sample_rows(split, model.tokenizer, model.n_ctx, n, seed)
@@ -114,7 +115,7 @@ def bounds(project: Project, rows: Int[Tensor, "row pos"], *, quick: bool) -> It
         predictor: Any = table.predictor
         tables = [held for held in (predictor.bigram, predictor.trigram) if held is not None]
         numbers = sum(held.sums.numel() + len(held.keys) for held in tables) + model.n_vocab
-        yield Point(name, "reference", numbers, *_against(model, predictor, rows))
+        yield Point(name, "reference", numbers, *distance(model, _logits(predictor), rows))
 
 
 def curves(project: Project, rows: Int[Tensor, "row pos"], *, quick: bool) -> Iterator[Point]:
@@ -161,16 +162,9 @@ def _point(
     raw = count(forms[0].address, model.config)
     numbers = parameters + len(forms) * (held - raw)
     allowed = held <= LIFTED_SHARE * raw
-    return Point(name, curve, numbers, *_against(model, Twin(model, forms), rows), rank=rank, allowed=allowed)
+    return Point(name, curve, numbers, *distance(model, Twin(model, forms).logits, rows), rank=rank, allowed=allowed)
 
 
-def _against(model: Model, other: Any, rows: Int[Tensor, "row pos"]) -> tuple[float, float]:
-    """KL(subject ‖ other) in nats per token, and the share of top tokens that agree, in percent."""
-    total, agree = 0.0, 0
-    with torch.inference_mode():
-        for ids in batches(rows, model.n_vocab):
-            own = model.logits(ids)
-            said = other.logits(ids) if hasattr(other, "logits") else torch.from_numpy(other.extend(ids.numpy())[0])
-            total += divergence(own, said.to(own))
-            agree += int((own.argmax(-1) == said.argmax(-1)).sum())
-    return total / rows.numel(), 100 * agree / rows.numel()
+def _logits(predictor: Predictor) -> Callable[[Int[Tensor, "batch pos"]], Float[Tensor, "batch pos vocab"]]:
+    """What a predictor says of token ids that are tensors."""
+    return lambda ids: torch.from_numpy(predictor.extend(ids.cpu().numpy())[0])

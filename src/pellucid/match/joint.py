@@ -11,7 +11,7 @@ from torch import Tensor
 from pellucid.base.address import Address
 from pellucid.base.progress import track
 from pellucid.explain.evidence import Measurement
-from pellucid.match.effect import divergence
+from pellucid.match.distance import divergence
 from pellucid.match.inventory import statement_state
 from pellucid.match.project import Project
 from pellucid.match.prove import TOKENS as PROVED

@@ -15,7 +15,7 @@ import torch
 from pellucid.base.address import Address
 from pellucid.base.files import sha256_text
 from pellucid.exact.model import Model
-from pellucid.match.effect import mean_kl
+from pellucid.match.distance import mean_kl
 from pellucid.match.lifted import LiftedParts
 from pellucid.match.lifting import Vectors
 from pellucid.match.linking import CONTEXTS, PROMISED, Unit, excess, rollouts, units, worth

@@ -32,7 +32,7 @@ from pellucid.base.memory import release
 from pellucid.base.progress import track
 from pellucid.exact.graph import Graph
 from pellucid.exact.model import Model
-from pellucid.match.effect import mean_kl
+from pellucid.match.distance import mean_kl
 from pellucid.match.fast import fast
 from pellucid.match.record import batches, compared_places, predictions
 from pellucid.match.stored import Channel, Compares, Lifted, Stored, stacked

@@ -25,7 +25,7 @@ from pellucid.base.files import atomic_path, sha256_text
 from pellucid.base.memory import release
 from pellucid.base.progress import track
 from pellucid.exact.model import Model
-from pellucid.match.effect import mean_kl
+from pellucid.match.distance import mean_kl
 from pellucid.match.record import compared_places, predictions
 from pellucid.match.understand import prune as pruning
 from pellucid.match.understand.begin import MOST_TERMS, first_sources, pattern_kl

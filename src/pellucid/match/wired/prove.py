@@ -20,7 +20,8 @@ from pellucid.base.address import Address
 from pellucid.exact.model import Model
 from pellucid.listing.wires import ONE
 from pellucid.listing.wiring import Terms, Wires
-from pellucid.match.effect import divergence, estimate
+from pellucid.match.distance import divergence
+from pellucid.match.effect import estimate
 from pellucid.match.record import batches
 from pellucid.match.sources import Rows
 from pellucid.match.stored import Channel, Compares, stacked
