@@ -174,6 +174,13 @@ def decompile_command(
     """Write the source of SUBJECT to DIR, and measure it on held-out text."""
     with plain_errors():
         if weightless or (weightless is None and not raw and not corpus and suits(subject)):
+            said = {"--understand": understand, "--stray": stray, "--tune": tune, "--gate": gate}
+            if ignored := [option for option, value in said.items() if value]:
+                print(
+                    f"{subject} becomes an ordinary program without weights, where {', '.join(ignored)} changes "
+                    "nothing; give --weights to decompile it as other models are",
+                    file=sys.stderr,
+                )
             found = decompile_weightless(subject, output)
             print_json(found.figures.to_dict()) if json_ else show_weightless(found, output)
             if found.figures.misses:

@@ -266,6 +266,29 @@ def test_what_values_sum_may_share_a_number(project: Project, apart: str, togeth
     assert set(shared.values["active"].seen) == set(listing.values["active"].seen)
 
 
+HELPER = "def both(one, other):\n    return one + other\n\n\n"
+TOLD = "def they(here):\n    return verbs(here.token)\n\n\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "body"),
+    [
+        ("", "    return 0.5 * (names(here.token) + who + verbs(here.token))"),
+        ("", "    a = names(here.token)\n    b = who\n    c = verbs(here.token)\n    return 0.5 * (a + b + c)"),
+        ("", "    a = names(here.token) + who\n    a += verbs(here.token)\n    return 0.5 * a"),
+        (HELPER, "    return 0.5 * both(who + names(here.token), verbs(here.token))"),
+        (TOLD, "    return 0.5 * (they(here) + names(here.token) + who)"),
+        ("", "    return (who - (-verbs(here.token)) + names(here.token)) / 2"),
+    ],
+)
+def test_terms_behind_one_number_count_each(project: Project, before: str, body: str) -> None:
+    furnish(project)
+    line = 'linear("L01.N0012.IN", -0.31, said=0.8'
+    value = f"{before}@value\ndef active(here, who):\n{body}\n\n\n"
+    project.replace("layer_01.py", line, value + line.replace("said=", "active="))
+    assert count_values(read_program(project.directory))["active"] == 1 + 3
+
+
 # --- how they are counted ---------------------------------------------------------------------------------------------
 
 

@@ -5,8 +5,9 @@ integer; a float of more than 9 digits counts the rest by started 16 bits as wel
 count where they are first used, once a file. Docstrings, addresses, `None` and `...` are free, and so are the first 256
 nodes of a source's syntax; beyond them every started 16 nodes count as one, so that operators cannot spell a table.
 
-In a sum, a kind or a value that stands there without a number of its own counts as one, so that terms behind one
-coefficient, or none, are no cheaper than those that have their own.
+In a sum, a kind or a value that stands there without a number of its own counts as one, and so does one that is bound
+to a local name, added with ``+=`` or handed to a function: terms behind one coefficient, or none, are no cheaper than
+those that have their own.
 
 A neuron that sums named values holds its bias, and two numbers a term: the coefficient, and which value it is; a
 coefficient that is written once for several values counts once. A wired part holds two a term likewise. Values count as
@@ -25,6 +26,7 @@ from fractions import Fraction
 from types import EllipsisType
 
 from pellucid.base.address import Address
+from pellucid.listing.bare import bare
 from pellucid.listing.content import imported_kinds, kinds_of
 from pellucid.listing.language import contents, definitions, reachable
 from pellucid.listing.parse import STORED, Listing, Page, Statement
@@ -131,26 +133,13 @@ def _count(page: Page, values: Collection[str]) -> tuple[dict[Address, int], dic
         counted.update(names)
         nodes = [node for name in names for node in contents(defined[name])]
         syntax = sum(1 for node in nodes for _ in ast.walk(node)) - FREE_NODES
-        return sum(map(numbers, nodes)) + bare(defined[own], imported) + max(0, math.ceil(syntax / BITS))
+        terms = sum(bare(defined[name], imported, numbers, own=name == own) for name in names)
+        return sum(map(numbers, nodes)) + terms + max(0, math.ceil(syntax / BITS))
 
     sources: dict[Address, int] = {}
     for address, statement in page.sources():
         sources[address] = function(statement.function) if statement.function else _without_function(statement)
     return sources, {value.name: function(value.name) for value in page.values if value.name in values}
-
-
-def bare(node: ast.FunctionDef | ast.Assign, kinds: Collection[str]) -> int:
-    """How many summands in a function are one of `kinds`, or something that it asks for, without a number."""
-    asked = {arg.arg for arg in node.args.args} if isinstance(node, ast.FunctionDef) else set()
-    sums = (part for part in ast.walk(node) if isinstance(part, ast.BinOp) and isinstance(part.op, ast.Add | ast.Sub))
-    return sum(_bare(side, asked | set(kinds)) for part in sums for side in (part.left, part.right))
-
-
-def _bare(summand: ast.expr, named: Collection[str]) -> bool:
-    while isinstance(summand, ast.UnaryOp):
-        summand = summand.operand
-    name = summand.func if isinstance(summand, ast.Call) else summand
-    return isinstance(name, ast.Name) and name.id in named and not numbers(summand)
 
 
 def _without_function(statement: Statement) -> int:

@@ -40,7 +40,9 @@ from pellucid.match.sources import Sources, dump, find_sources, load, write_sour
 from pellucid.match.texts import open_texts, require_enough, with_tokens
 from pellucid.match.trust import require_trust, trust
 from pellucid.match.tuned import describe, named_tuned, read_tuned, tuned_hash, with_tuned
+from pellucid.match.understand.plan import LEAST_STEPS
 from pellucid.match.understand.run import (
+    planned,
     prove_understanding,
     understand,
     understood_names,
@@ -141,6 +143,8 @@ def begin(request: Request, subject: Subject) -> Project:
         gate = old.gate
     if request.stray and not steps:
         raise ProjectError(f"--stray {request.stray:g} is given without --understand; say for how many steps to train")
+    if 0 < steps < LEAST_STEPS:
+        raise ProjectError(f"--understand {steps}: expected 0, or at least {LEAST_STEPS} steps of training")
     model = Model(subject)
     corpus = with_tokens(corpus, model, quick=request.quick)
     texts = open_texts(corpus, model, request.seed)
@@ -152,10 +156,13 @@ def begin(request: Request, subject: Subject) -> Project:
         replace(gate, asks=request.gate or gate.asks),
         Settings(request.seed, request.size, request.quick, __version__, torch.__version__, steps, stray),
     )
+    project = Project(directory, manifest, model, texts)
+    if steps and not request.raw:
+        planned(project, steps)
     directory.mkdir(parents=True, exist_ok=True)
     trust(directory)
     manifest.write(directory)
-    return Project(directory, manifest, model, texts)
+    return project
 
 
 def _resolved(paths: tuple[Path, ...]) -> tuple[str, ...]:
@@ -215,6 +222,8 @@ def wire_program(project: Project, extras: Extras, *, quick: bool) -> bool:
     text = written(project)
     if text is None:
         return False
+    if project.manifest.settings.understand:
+        print("every part is wired: there is nothing left for --understand to train", file=sys.stderr)
     write_parts_of(project, wire(project, text))
     evidence, state = project.evidence, sha256_text(f"{stage_state(project)} {project.state()}")
     if evidence.finished("wired", state) is None:
@@ -257,7 +266,8 @@ def explain_program(
     found = tune_program(project, found, extras, trainer, tune, quick=quick)
     linked = evidence.finished("link", link_state(project))
     if linked is None:
-        linked = " ".join(map(str, link_sources(project, found.sources, found.lifted, quick=quick)))
+        first = found.sources.only(found.sources.forms.keys() - understood)  # others no longer stand in the program
+        linked = " ".join(map(str, link_sources(project, first, found.lifted, quick=quick)))
         evidence.finish("link", link_state(project), linked)
     settle(project, found, linked.split())
     if not understood and project.manifest.settings.understand:

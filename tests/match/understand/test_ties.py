@@ -132,10 +132,12 @@ def test_a_smaller_budget_begins_with_what_a_larger_one_found(
     assert "begins with sources of 1,500 numbers" in capsys.readouterr().err
     assert (begun.groups, begun.plan) == (None, small)
     torch.testing.assert_close(begun.logits(rows[:3]), large.logits(rows[:3]))
-    train(model, small, rows[:100], rows[100:], torch.ones(40), path)
+    own = tmp_path / "small.safetensors"
+    train(model, small, rows[:100], rows[100:], torch.ones(40), own, others=[tmp_path / "none", path])
     assert "begins with" in capsys.readouterr().err
-    assert larger(model, small, path) is None  # now it holds what this budget found
-    assert larger(model, plan, path) is None
+    assert larger(model, plan, own) is None  # that one is smaller
+    train(model, replace(small, steps=8), rows[:100], rows[100:], torch.ones(40), own, others=[path])
+    assert "begins with sources of 1,500 numbers" in capsys.readouterr().err  # it is still there
 
 
 def changed(path: Path, facts: dict[str, Any] | list[int] | None = None, **tensors: torch.Tensor | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -281,9 +282,36 @@ def test_a_student_of_unpruned_weights_scores_well(model: Model, rows: torch.Ten
 
 
 def test_too_little_text_is_said(model: Model) -> None:
-    said = "1,000 tokens of fit text are too few for sources of 600 numbers; give at least 1,200 tokens .* and 1 steps"
+    said = "1,000 tokens of fit text are too few for sources of 600 numbers; give at least 1,200 tokens .* fewer steps"
     with pytest.raises(CorpusError, match=said):
         plan_for(model.config, 600, 10, 1_000)
+
+
+def test_sources_hold_no_more_numbers_than_text_stands_behind(model: Model) -> None:
+    """A step reads 2,048 tokens, and two stand behind every number; rows are whole."""
+    assert plan_for(model.config, 10**6, 4, 8 * 1024).budget == 4 * 1024
+    assert plan_for(model.config, 10**6, 4, 8 * 1024 - 8).budget == 4 * 1024
+    assert plan_for(model.config, 600, 4, 8 * 1024).budget == 600
+    with pytest.raises(CorpusError, match="8,160 tokens of fit text are too few for sources of 4,096 numbers"):
+        plan_for(model.config, 10**6, 4, 8 * 1024 - 32)
+
+
+@pytest.mark.parametrize("steps", range(4, 12))
+def test_pruning_ends_before_levels_are_joined(model: Model, steps: int) -> None:
+    plan = plan_for(model.config, 600, steps, 10**6)
+    assert plan.dense_until < plan.pruned_at < plan.levelled_at < steps
+
+
+@pytest.mark.parametrize("words", [2, 9, 16])
+def test_few_words_make_fewer_kinds(words: int, tmp_path: Path) -> None:
+    """Of a vocabulary no larger than the stream is wide: centred embeddings span fewer dimensions."""
+    model = checkpoints.random_model(3, n_head=2, n_embd=16, n_positions=24, n_inner=12, vocab_size=words)[0]
+    rows = torch.randint(words, (60, 24), generator=torch.Generator().manual_seed(0))
+    plan = plan_for(model.config, 500, 4, 10**6)
+    assert plan.kinds == words - 1
+    student, kl = train(model, plan, rows[:50], rows[50:], torch.ones(words), tmp_path / "state.safetensors")
+    assert math.isfinite(kl)
+    assert all(bool(tensor.isfinite().all()) for tensor in student.tensors.values())
 
 
 def test_varimax_turns_and_makes_sparse() -> None:

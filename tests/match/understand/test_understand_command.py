@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +15,15 @@ import pellucid
 from cli_support import Answer, Workshop, furnish, lean
 from cli_support import pellucid as command
 from far import far_away
+from pellucid.base.address import Address
 from pellucid.exact.model import Model
 from pellucid.listing.count import count_program
+from pellucid.match import decompile
 from pellucid.match.decompile import Request, begin
 from pellucid.match.project import Project
-from pellucid.match.sources import rows_for
+from pellucid.match.sources import Sources, rows_for
 from pellucid.match.understand import run
+from pellucid.match.understand.plan import Plan
 from pellucid.subject.load import load_subject
 
 
@@ -62,17 +66,39 @@ def test_later_runs_keep_what_was_found_and_what_people_wrote(workshop: Workshop
     assert text_of(project) == before
     page = project.directory / "program" / "layer_01.py"
     page.write_text(page.read_text() + "\n# a person was here\n")
-    (project.directory / "scratch" / "understanding.safetensors").unlink()
+    (project.directory / "scratch" / "understanding-large.safetensors").unlink()
     assert understand(workshop, "--understand", 40).code == 0
     assert text_of(project) == before | {"layer_01.py": before["layer_01.py"] + "\n# a person was here\n"}
+
+
+def test_linking_again_leaves_understood_parts_alone(
+    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their first sources are not what the program says any more."""
+    directory, judged = tmp_path / "again", []
+
+    def link(_project: Project, sources: Sources, *_: object, **__: object) -> list[Address]:
+        judged.append(set(sources.forms))
+        return []
+
+    shutil.copytree(workshop.fresh, directory)
+    monkeypatch.setattr(decompile, "link_sources", link)
+    monkeypatch.setattr(decompile, "link_state", lambda _: "something was tuned")
+    how = ("--corpus", workshop.text, "--quick", "--size", "large", "--trust")
+    assert command("decompile", workshop.subject, "-o", directory, *how).code == 0
+    understood = decompile.understood_before(pellucid.open(directory))
+    assert understood
+    assert judged
+    assert not judged[0] & understood
 
 
 def test_sizes_follow_each_other_in_one_directory(workshop: Workshop, tmp_path: Path) -> None:
     """A smaller size begins with what the larger one found; what other settings found is not taken for its own."""
     directory = tmp_path / "sizes"
     held = []
-    for size, begins in (("medium", False), ("large", False), ("medium", True), ("large", False)):
-        how = ("--corpus", workshop.text, "--quick", "--size", size, "--understand", 30)
+    runs = (("medium", 30, False), ("large", 30, False), ("medium", 28, True), ("large", 30, False))
+    for size, steps, begins in runs:
+        how = ("--corpus", workshop.text, "--quick", "--size", size, "--understand", steps)
         answer = command("decompile", workshop.subject, "-o", directory, *how)
         assert answer.code == 0, answer.err
         assert ("begins with sources of" in answer.err) == begins
@@ -81,7 +107,7 @@ def test_sizes_follow_each_other_in_one_directory(workshop: Workshop, tmp_path: 
         held.append(sum(found for address, found in count.items() if address.is_code))
         assert held[-1] <= project.budget
     assert held[0] < held[1]
-    assert held[2] < held[3]
+    assert held[2] < held[3] == held[1]  # what large sources became is still there
 
 
 def test_too_little_text_for_the_budget_is_refused(workshop: Workshop, tmp_path: Path) -> None:
@@ -89,7 +115,38 @@ def test_too_little_text_for_the_budget_is_refused(workshop: Workshop, tmp_path:
     how = ("--corpus", workshop.text, "--understand", 40, "--quick", "--size", "large")
     answer = command("decompile", tmp_path / "subject", "-o", tmp_path / "x", *how)
     assert answer.code == 2
-    assert "tokens of fit text are too few for sources of" in answer.err.strip().splitlines()[-1]
+    assert "tokens of fit text are too few for sources of" in answer.complaint()
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_too_few_steps_are_refused(workshop: Workshop, tmp_path: Path, steps: int) -> None:
+    how = ("--corpus", workshop.text, "--understand", steps, "--quick")
+    answer = command("decompile", workshop.subject, "-o", tmp_path / "x", *how)
+    assert f"--understand {steps}: expected 0, or at least 4 steps" in answer.complaint()
+    assert not (tmp_path / "x").exists()
+
+
+def test_few_steps_make_smaller_sources(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plans: list[Plan] = []
+
+    def train(_model: object, plan: Plan, *_: object) -> None:
+        plans.append(plan)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "train", train)
+    monkeypatch.setattr("pellucid.match.understand.plan.STEP_TOKENS", 64)
+    project = pellucid.open(workshop.fresh)
+    for steps in (10, 4000):
+        with pytest.raises(KeyboardInterrupt):
+            run.understand(project, project.model, steps, 0)
+    assert plans[0].budget == 10 * 64 // 2 < plans[1].budget <= project.budget
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        f"10 steps read 640 tokens: sources may hold 320 numbers, of the {project.budget:,} that --size large allows"
+    ]
 
 
 def test_the_share_of_straying_text_is_kept_with_the_project(workshop: Workshop) -> None:

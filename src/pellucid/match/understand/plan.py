@@ -10,6 +10,8 @@ from pellucid.subject.gpt2 import GPT2Config
 STEP_TOKENS = 2048
 """Tokens of fit text that a step of training reads of a model as wide as `STEP_WIDTH` or less."""
 STEP_WIDTH = 256
+LEAST_STEPS = 4
+"""Fewer steps cannot prune, share and tune one after the other."""
 TOKENS_A_NUMBER = 2
 """The least tokens of fit text that must stand behind every number of a program."""
 COEFFICIENT = 0.4
@@ -62,7 +64,7 @@ class Plan:
     @property
     def levelled_at(self) -> int:
         """The step at which the tokens of a kind are joined into few levels."""
-        return self.steps * 3 // 4
+        return max(self.pruned_at + 1, self.steps * 3 // 4)
 
 
 def step_tokens(config: GPT2Config) -> int:
@@ -70,14 +72,23 @@ def step_tokens(config: GPT2Config) -> int:
     return max(config.n_positions, STEP_TOKENS * STEP_WIDTH // max(STEP_WIDTH, config.n_embd))
 
 
+def readable(config: GPT2Config, steps: int) -> int:
+    """How many numbers sources may hold at most, whatever their budget, when training reads text for so many steps."""
+    return steps * step_tokens(config) // TOKENS_A_NUMBER
+
+
 def plan_for(config: GPT2Config, budget: int, steps: int, fit_tokens: int) -> Plan:
-    """The plan for a subject within `budget` numbers. Raises `CorpusError` where fit text is too short for it."""
+    """The plan for a subject within `budget` numbers, or as many as text stands behind that `steps` read.
+
+    Raises `CorpusError` where fit text is too short for that.
+    """
+    budget = min(budget, readable(config, steps))
     needed = TOKENS_A_NUMBER * budget
-    if fit_tokens < needed:
+    if fit_tokens < needed // config.n_positions * config.n_positions:
         raise CorpusError(
             f"{fit_tokens:,} tokens of fit text are too few for sources of {budget:,} numbers; give at least "
-            f"{needed:,} tokens (--fit-corpus) and {-(-needed // step_tokens(config)):,} steps to read them in, or a "
-            "smaller --size"
+            f"{needed:,} tokens (--fit-corpus), or a smaller --size, or fewer steps"
         )
-    kinds, values, rank = min(config.n_embd, 192), min(config.n_embd, 96), min(config.d_head, 16)
+    kinds = max(1, min(config.n_embd, 192, config.vocab_size - 1))  # centred embeddings span no more
+    values, rank = min(config.n_embd, 96), min(config.d_head, 16)
     return Plan(kinds=kinds, values=values, late=min(config.n_embd, 64), rank=rank, steps=steps, budget=budget)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from pellucid.base.address import Address
 from pellucid.exact.model import Model
@@ -20,11 +23,11 @@ from pellucid.listing.emit import write_content
 from pellucid.listing.parse import read_program
 from pellucid.match.forms import token_texts
 from pellucid.match.inventory import statement_state
-from pellucid.match.project import Project
+from pellucid.match.project import SIZES, Project
 from pellucid.match.prove import tested
 from pellucid.match.sources import first_tokens, rows_for
 from pellucid.match.token_table import table_scores
-from pellucid.match.understand.plan import plan_for, step_tokens
+from pellucid.match.understand.plan import TOKENS_A_NUMBER, Plan, plan_for, readable, step_tokens
 from pellucid.match.understand.prove import Proof, prove, worst_contexts
 from pellucid.match.understand.spread import spread
 from pellucid.match.understand.stray import strayed
@@ -33,9 +36,10 @@ from pellucid.match.understand.train import train
 from pellucid.match.understand.trim import printed
 from pellucid.match.understand.write import Printed, write_up
 
-CHECKPOINT = "scratch/understanding.safetensors"
+CHECKPOINT = "scratch/understanding-{}.safetensors"
+"""Where training is stored, for each size."""
 FIT_TOKENS = 3_000_000
-"""The most tokens of fit text that training reads; beyond that it reads them again."""
+"""The most tokens of fit text that training reads, unless the budget asks for more; then it reads them again."""
 TUNE_TOKENS = 20_000
 TABLE_TOKENS = 100_000
 """Tokens of fit text behind the tables of means by token, the baseline of every neuron's score."""
@@ -67,29 +71,56 @@ def understand(project: Project, trainer: Model, steps: int, taken: int) -> Unde
 
     Steps run where `trainer` is, the same subject.
     As much of fit text strays as the settings say; kinds, first values and all training see it so.
-    Raises `CorpusError` where fit text is too short for the budget. Training goes on where an earlier run was killed.
+    Raises `CorpusError` where fit text is too short. Training goes on where an earlier run was killed.
     """
     model, seed = project.model, project.manifest.settings.seed
-    fit = rows_for(project, "fit", min(FIT_TOKENS, steps * step_tokens(model.config)))
+    plan, fit = planned(project, steps, taken)
     tune = rows_for(project, "tune", TUNE_TOKENS)
-    whole = project.budget // 100
-    budget = int(SYNTAX * (project.budget - taken)) // max(1, whole) * max(1, whole)
-    plan = plan_for(model.config, budget, steps, fit.numel())
+    if plan.budget < bound(project, taken):
+        print(
+            f"{steps:,} steps read {steps * step_tokens(model.config):,} tokens: sources may hold {plan.budget:,} "
+            f"numbers, of the {project.budget:,} that --size {project.manifest.settings.size} allows",
+            file=sys.stderr,
+        )
     few = first_tokens(fit, SPREAD_TOKENS)
     fit = strayed(fit, model.n_vocab, project.manifest.settings.stray, seed)
 
     def count(found: Student) -> int:
         return numbers_of(project, texts_of(printed(of_model(found, model)), few))
 
-    checkpoint = project.directory / CHECKPOINT
+    checkpoint, *others = checkpoints(project)
     texts = project.texts
     text = " ".join(split.sha256 for split in (texts.fit, texts.tune, texts.heldout))
-    student, kl = train(trainer, plan, fit, tune, token_numbers(project), checkpoint, seed, count, text)
+    student, kl = train(trainer, plan, fit, tune, token_numbers(project), checkpoint, seed, count, text, others)
     student = printed(of_model(student, model))
     return Understanding(student, texts_of(student, few), kl)
 
 
-def texts_of(student: Student, rows: torch.Tensor) -> Printed:
+def planned(project: Project, steps: int, taken: int = 0) -> tuple[Plan, Int[Tensor, "row pos"]]:
+    """The plan of a training beside the `taken` numbers of other sources, and the fit text that it reads.
+
+    Raises `CorpusError` where that is too short.
+    """
+    config, most = project.model.config, bound(project, taken)
+    enough = TOKENS_A_NUMBER * min(most, readable(config, steps))
+    fit = rows_for(project, "fit", min(max(FIT_TOKENS, enough), steps * step_tokens(config)))
+    return plan_for(config, most, steps, fit.numel()), fit
+
+
+def bound(project: Project, taken: int) -> int:
+    """The numbers that training may use of the project's budget, beside `taken` ones, in whole percents of it."""
+    whole = max(1, project.budget // 100)
+    return int(SYNTAX * (project.budget - taken)) // whole * whole
+
+
+def checkpoints(project: Project) -> list[Path]:
+    """Where training is stored for the project's size, and for larger ones, the next one first."""
+    sizes = list(SIZES)
+    sizes = sizes[sizes.index(project.manifest.settings.size) :]
+    return [project.directory / CHECKPOINT.format(size) for size in sizes]
+
+
+def texts_of(student: Student, rows: Int[Tensor, "row pos"]) -> Printed:
     """The texts of a `printed` student, whose terms are named by what they do on `rows`."""
     return write_up(student, token_texts(student.model.tokenizer), spread(student, rows))
 

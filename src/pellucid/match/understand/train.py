@@ -10,7 +10,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -100,18 +100,19 @@ def train(
     seed: int = 0,
     count: Count | None = None,
     text: str = "",
+    others: Sequence[Path] = (),
 ) -> tuple[Student, float]:
     """The trained student and its KL on `tune` rows, in nats per token. Goes on from `checkpoint` where that fits.
 
-    Where `checkpoint` holds what a larger student of the same subject became on the same `text` (which says what is
-    fit, tune and held-out text), training begins with that one.
+    Where one of `others` holds what a larger student of the same subject became on the same `text` (which says what is
+    fit, tune and held-out text), training begins with the first of these.
     `count` says how many numbers the program of a student with levels holds; by itself that is known by prices alone.
     """
     about = sha256_text(repr((plan, model.subject.weights_sha256, fit.shape, int(fit.sum()), seed)))
     token_numbers = token_numbers.to(model.device)
     training = resume(model, plan, checkpoint, about)
     if training is None:
-        student = larger(model, plan, checkpoint, text)
+        student = next(filter(None, (larger(model, plan, path, text) for path in others)), None)
         training = Training(student, optimiser(student)) if student else begin(model, plan, fit, seed)
         training.whole = pruning.held(training.student, prices(training.student, token_numbers))
         save(training, checkpoint, about)
