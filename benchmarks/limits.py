@@ -1,9 +1,10 @@
 """What limits a program without residuals: where heads look, when neurons fire, or how these go wrong together.
 
 The residuals of all QK, of all IN, and of both are switched off, on the same rows of held-out text; layer by layer as
-well with --layers. What is left of the KL when one side runs raw is what the other side costs alone.
+well with --layers. What is left of the KL when one side runs raw is what the other side costs alone. With --references
+the bigram and trigram tables of the subject's mean predictions over so many tokens of fit text stand beside them.
 
-    python benchmarks/limits.py DIR [--tokens 20000] [--layers] [--json]
+    python benchmarks/limits.py DIR [--tokens 20000] [--layers] [--references 1000000] [--json]
 """
 
 from __future__ import annotations
@@ -16,18 +17,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 import pellucid
 from pellucid.base.address import Address
+from pellucid.experiment.predictor import Predictor
+from pellucid.experiment.references import references
+from pellucid.experiment.rows import Row, sample_rows
 from pellucid.listing.emit import emit
 from pellucid.listing.load import Program, load_program
 from pellucid.listing.parse import read_listing
 from pellucid.match.distance import distance
+from pellucid.match.measure import TUNE_ROWS
 from pellucid.match.partition import PARTS, partition, write_parts
 from pellucid.match.project import Project
 from pellucid.match.sources import rows_for
 
+TABLE_BYTES = 4 << 30
 SIDES = {"QK": "where heads look", "IN": "when neurons fire", "code": "both"}
 
 
@@ -37,6 +44,7 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("--tokens", type=int, default=20_000)
     parser.add_argument("--layers", action="store_true", help="each layer's QK and IN alone as well")
+    parser.add_argument("--references", type=int, default=0, metavar="TOKENS", help="tables over so much fit text, too")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     project = pellucid.open(options.directory)
@@ -45,6 +53,8 @@ def main() -> None:
     found = {SIDES[side]: measured(project, load_program(project.directory, side), rows) for side in SIDES}  # type: ignore[arg-type]
     if options.layers:
         found |= {name: measured(project, program, rows) for name, program in layers(project)}
+    if options.references:
+        found |= {name: measured(project, table, rows) for name, table in tables(project, rows, options.references)}
     if options.json:
         print(json.dumps(found, indent=1))
         return
@@ -53,10 +63,24 @@ def main() -> None:
         print(f"| {name} | {row['top1']:.1f} | {row['kl']:.3f} |")
 
 
-def measured(project: Project, program: Program, rows: torch.Tensor) -> dict[str, float]:
+def measured(project: Project, said: Predictor, rows: torch.Tensor) -> dict[str, float]:
     """KL from the subject in nats per token, and the share of top tokens that agree in percent."""
-    kl, top1 = distance(project.model, lambda ids: torch.from_numpy(program.logits(ids.cpu().numpy())), rows)
+    kl, top1 = distance(project.model, lambda ids: torch.from_numpy(said.extend(ids.cpu().numpy())[0]), rows)
     return {"top1": top1, "kl": kl}
+
+
+def tables(project: Project, rows: torch.Tensor, tokens: int) -> Iterator[tuple[str, Predictor]]:
+    """The references over `tokens` of fit text, which hold every context of `rows` that this text has."""
+    model, seed, texts = project.model, project.manifest.settings.seed, project.texts
+    fit, tune = (
+        sample_rows(split, model.tokenizer, model.n_ctx, count, seed)
+        for split, count in ((texts.fit, tokens // model.n_ctx), (texts.tune, TUNE_ROWS))
+    )
+    heldout = [Row("", "", "", ids.numpy().astype(np.int32)) for ids in rows]
+    for name, table in references(model, fit, tune, heldout, limit=TABLE_BYTES).items():
+        if table.rows is not None:
+            raise SystemExit(f"the {name} table of so many --tokens does not fit into memory; ask for fewer")
+        yield name, table.predictor
 
 
 def layers(project: Project) -> Iterator[tuple[str, Program]]:

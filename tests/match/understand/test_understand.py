@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -32,7 +33,7 @@ from pellucid.match.understand.plan import Plan, plan_for
 from pellucid.match.understand.prove import prove, worst_contexts
 from pellucid.match.understand.prune import held, join_levels, prices, prune
 from pellucid.match.understand.spread import spread
-from pellucid.match.understand.student import PLACES, Reading, Student, new_student, of_model
+from pellucid.match.understand.student import PLACES, Reading, Student, edits, new_student, of_model
 from pellucid.match.understand.ties import tie
 from pellucid.match.understand.train import kl_of, train
 from pellucid.match.understand.trim import printed
@@ -343,10 +344,34 @@ def test_names_follow_what_varies_most(model: Model, plan: Plan, rows: torch.Ten
     assert name.startswith("l0_on_like_")
 
 
+def test_names_follow_what_values_go_with(model: Model, plan: Plan, rows: torch.Tensor) -> None:
+    """Two neurons that fire by the same kind name a value after that kind, though it sums neurons alone."""
+    student = new_student(model, plan, torch.randn(40, plan.kinds, generator=torch.Generator().manual_seed(0)))
+    student.tensors["L00.values"][1 + PLACES + plan.kinds + 2, 0] = 1.0  # the kind of the token before
+    student.tensors["L00.neurons"][0, :2] = torch.tensor([3.0, 2.0])
+    student.tensors["L00.late"][-model.config.n_inner :][:2, 0] = torch.tensor([1.0, -0.2])
+    student.tensors["L01.values"][1, 0] = 1.0  # at the start
+    student.tensors["L01.neurons"][0, 0] = 1.0
+    student.tensors["L01.offers.late"][0, 0] = 1.0
+    join_levels(student, torch.ones(40, plan.kinds))
+    student = printed(student)
+    text = token_texts(model.tokenizer)
+    (name, said), *_ = list(write_up(student, text, spread(student, rows)).values[0].items())[1:]
+    assert name.startswith("l0_late_after_like_")
+    assert re.search(r"Goes with after like_\w+ \(r = 0\.\d\d\)\. Rises as L00\.N0000 fires", " ".join(said.split()))
+    assert "l0_late_as_n0000_fires" in write_up(student, text).values[0]
+
+
 def test_spread(model: Model, student: Student, rows: torch.Tensor) -> None:
     found = spread(student, rows[:10])
     kinds = Reading(student, rows[:10]).levels[:, :, 0].flatten(0, 1).std(0, unbiased=False)
     torch.testing.assert_close(found.kinds, kinds, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(found.terms[0][1 + PLACES :][: len(kinds)], kinds, atol=1e-5, rtol=1e-4)
     assert [len(each) for each in found.late] == [4]
+    reading = Reading(student, rows[:10])
+    student.engine.run(rows[:10], ("L01.post",), edits=edits(reading, range(2)))
+    known, late = torch.cat(reading.terms(0), -1).flatten(0, 1), reading.late(0).flatten(0, 1)
+    expected = torch.corrcoef(torch.cat([known, late], -1).double().T)[: known.shape[1], known.shape[1] :]
+    torch.testing.assert_close(found.late_with[0].double(), expected.nan_to_num(0.0), atol=1e-4, rtol=1e-3)
+    assert found.values_with[1].shape == (len(student.tensors["L01.values"]) - model.config.n_inner, 5)
     assert len(found.terms[1]) == len(student.tensors["L01.values"]) + model.config.n_inner

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from pellucid.base.address import Address
@@ -18,6 +19,8 @@ from pellucid.match.understand.spread import Spread
 from pellucid.match.understand.student import RAMPS, SHIFTS, Student, bends, reach
 from pellucid.match.words import unique, word, words_page
 
+GOES_WITH = 0.3
+"""A value is named after the kind, here or seen, that it goes with most over text, if they correlate at least so much."""
 SHOWN = 3
 """Terms that a description names."""
 _NAME = 40
@@ -157,10 +160,12 @@ class _LayerWriter:
         for what, norm, names in (("values", norms[0], self.value_names), ("late", norms[1], self.late_names)):
             for number, name in enumerate(names):
                 if terms := self._value_terms(what, number):
-                    found[name] = self._value(name, norm, terms)
+                    along = self._goes_with(what, number)
+                    said = [f"Goes with {along[1]} (r = {along[0]:.2f})."] if along else []
+                    found[name] = self._value(name, norm, terms, [*said, _rises(terms)])
         return found
 
-    def _value(self, name: str, norm: str, terms: list[_Term]) -> str:
+    def _value(self, name: str, norm: str, terms: list[_Term], said: list[str]) -> str:
         """A sum of what was written, divided by the scale of a norm."""
         summands = [term.text for term in terms if not (term.fired or term.seen or term.carried is not None)]
         carried = sorted({term.carried for term in terms if term.carried is not None})
@@ -178,8 +183,8 @@ class _LayerWriter:
         asks = [ask for ask, code in (("here", "here."), ("seen", "seen("), ("fired", "fired(")) if code in text]
         asks += dict.fromkeys([norm, *(f"l{layer + 1}_ln1" for layer in carried)])
         asks += dict.fromkeys(term.late for term in terms if term.late)
-        said = _sum("return (", summands, f") / {norm}")
-        return "\n".join(["@value", *_define(name, asks), *docstring([[_rises(terms)]]), *said])
+        body = _sum("return (", summands, f") / {norm}")
+        return "\n".join(["@value", *_define(name, asks), *docstring([said]), *body])
 
     def _codes(self) -> Iterator[_Code]:
         """What a value of this layer may sum, in the order of `features`, and then what neurons fire."""
@@ -219,12 +224,24 @@ class _LayerWriter:
         return sorted(terms, key=lambda term: (not term.code, -term.force))
 
     def _value_name(self, what: str, number: int) -> str:
-        """From its strongest term: `l1_after_like_he_she`."""
-        terms = [term for term in self._value_terms(what, number) if term.code]
-        said = terms[0].words.lower().replace("where ", "") if terms else "nothing"
+        """From what it goes with over text, or else from its strongest term: `l1_after_like_he_she`."""
+        terms = [(term.weight, term.words) for term in self._value_terms(what, number) if term.code]
+        weight, said = (self._goes_with(what, number) or terms[0]) if terms else (1.0, "nothing")
+        said = said.lower().replace("where ", "")
         said = re.sub(r"l\d+_(late_)?", "", re.sub(r"[^a-z0-9]+", "_", said).strip("_"))
-        start = f"l{self.layer}_{'late_' if what == 'late' else ''}{'not_' if terms and terms[0].weight < 0 else ''}"
+        start = f"l{self.layer}_{'late_' if what == 'late' else ''}{'not_' if weight < 0 else ''}"
         return f"{start}{said[:_NAME].strip('_')}"
+
+    def _goes_with(self, what: str, number: int) -> tuple[float, str] | None:
+        """What is said of tokens alone that a value goes with most over text, with the correlation, if that is much."""
+        tables = self.spread.values_with if what == "values" else self.spread.late_with
+        if not tables:
+            return None
+        along = tables[self.layer][:, number]
+        alone = torch.tensor([not code.late and bool(code.code) for code in self.codes[: len(along)]])
+        best = int((along.abs() * alone).argmax())
+        found = float(along[best])
+        return (found, self.codes[best].words) if abs(found) >= GOES_WITH and alone[best] else None
 
     # --- neurons
 
