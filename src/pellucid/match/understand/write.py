@@ -20,7 +20,7 @@ from pellucid.match.understand.student import RAMPS, SHIFTS, Student, bends, rea
 from pellucid.match.words import unique, word, words_page
 
 GOES_WITH = 0.3
-"""A value is named after the kind, here or seen, that it goes with most over text, if they correlate at least so much."""
+"""A value is named after the kind, here or seen, that it goes with most over text, where they correlate this much."""
 SHOWN = 3
 """Terms that a description names."""
 _NAME = 40
