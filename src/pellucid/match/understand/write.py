@@ -146,6 +146,7 @@ class _LayerWriter:
         self.student, self.layer, self.kinds, self.late, self.spread = student, layer, kinds, late, found
         self.at = f"L{layer:02d}"
         self.codes = list(self._codes())
+        self.alone = torch.tensor([not code.late and bool(code.code) for code in self.codes])
         self.value_names = unique([self._value_name("values", n) for n in range(student.plan.values)])
         last = f"{self.at}.late" not in student.tensors
         late_names = [] if last else [self._value_name("late", n) for n in range(student.plan.late)]
@@ -238,10 +239,9 @@ class _LayerWriter:
         if not tables:
             return None
         along = tables[self.layer][:, number]
-        alone = torch.tensor([not code.late and bool(code.code) for code in self.codes[: len(along)]])
-        best = int((along.abs() * alone).argmax())
+        best = int((along.abs() * self.alone[: len(along)]).argmax())
         found = float(along[best])
-        return (found, self.codes[best].words) if abs(found) >= GOES_WITH and alone[best] else None
+        return (found, self.codes[best].words) if abs(found) >= GOES_WITH and self.alone[best] else None
 
     # --- neurons
 
