@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from models import majority
 
+from cli_support import pellucid as command
 from pellucid.base.errors import ProjectError, SubjectError
 from pellucid.match.weightless.decompile import Decompiled, decompile_weightless, suits
 from pellucid.match.weightless.emit import count, lines
@@ -80,3 +81,12 @@ def test_a_broken_row_is_named(tmp_path: Path, line: str) -> None:
         stream.write('{"ids": [2, 0], "scored": [1]}\n' + line + "\n")
     with pytest.raises(SubjectError, match=r"inputs\.jsonl\.gz:2"):
         read_task(directory)
+
+
+def test_options_that_change_nothing_are_said(tmp_path: Path) -> None:
+    answer = command(
+        "decompile", "zoo:sort", "-o", tmp_path / "made", "--understand", 60, "--stray", 0.3, "--size", "small"
+    )
+    assert "becomes an ordinary program without weights, where --understand, --stray changes nothing" in answer.err
+    assert answer.code == 0
+    assert (tmp_path / "made" / "weightless.json").is_file()

@@ -39,6 +39,14 @@ def decompiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield root / "made"
 
 
+def test_nothing_is_left_to_train_and_this_is_said(decompiled: Path, tmp_path: Path) -> None:
+    root = decompiled.parent
+    how = ("--corpus", root / "text.txt", "--quick", "--size", "large", "--understand", 4)
+    answer = command("decompile", root / "subject", "-o", tmp_path / "made", *how)
+    assert answer.code == 0, answer.err
+    assert "every part is wired: there is nothing left for --understand to train" in answer.err
+
+
 def test_everything_is_source_and_the_program_is_the_subject(decompiled: Path) -> None:
     report = pellucid.open(decompiled).report()
     for program in ("full", "source_only", "source_only_all"):
