@@ -28,7 +28,7 @@ from pellucid.experiment.rows import Row, sample_rows
 from pellucid.listing.emit import emit
 from pellucid.listing.load import Program, load_program
 from pellucid.listing.parse import read_listing
-from pellucid.match.distance import distance
+from pellucid.match.distance import distance, logits_of
 from pellucid.match.measure import TUNE_ROWS
 from pellucid.match.partition import PARTS, partition, write_parts
 from pellucid.match.project import Project
@@ -65,7 +65,7 @@ def main() -> None:
 
 def measured(project: Project, said: Predictor, rows: torch.Tensor) -> dict[str, float]:
     """KL from the subject in nats per token, and the share of top tokens that agree in percent."""
-    kl, top1 = distance(project.model, lambda ids: torch.from_numpy(said.extend(ids.cpu().numpy())[0]), rows)
+    kl, top1 = distance(project.model, logits_of(said), rows)
     return {"top1": top1, "kl": kl}
 
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Collection, Iterator
 
-GIVEN = frozenset({"query", "key", "here", "seen", "fired", "fires", "pattern"})
-"""What functions ask for that is no term by itself."""
+from pellucid.listing.language import ASKED
 
 
 def bare(
@@ -21,7 +20,7 @@ def bare(
     `own` is whether the definition is the source or value itself, which may be a single term: a helper's counts.
     """
     asked = {arg.arg for arg in node.args.args} if own and isinstance(node, ast.FunctionDef) else set()
-    named = (asked | set(kinds)) - GIVEN
+    named = (asked | set(kinds)) - ASKED  # what all may ask for is no term by itself
     return sum(_bare(term, named, numbers) for part in ast.walk(node) for term in _terms(part, named, own))
 
 

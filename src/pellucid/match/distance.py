@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pellucid.exact.model import Model
+from pellucid.experiment.predictor import Predictor
 from pellucid.match.record import batches
 
 _CHUNK = 1 << 24
@@ -42,3 +43,8 @@ def distance(model: Model, logits: Callable[[Tensor], Tensor], rows: Int[Tensor,
 def mean_kl(model: Model, logits: Callable[[Tensor], Tensor], rows: Int[Tensor, "row pos"]) -> float:
     """KL(subject ‖ what gives `logits`) over `rows`, in nats per token."""
     return distance(model, logits, rows)[0]
+
+
+def logits_of(predictor: Predictor) -> Callable[[Int[Tensor, "batch pos"]], Float[Tensor, "batch pos vocab"]]:
+    """What a predictor says of token ids that are tensors."""
+    return lambda ids: torch.from_numpy(predictor.extend(ids.cpu().numpy())[0])

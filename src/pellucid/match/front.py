@@ -7,23 +7,22 @@ through k channels a layer, or where all heads look at rank r. They say what alg
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from pellucid.base.address import Address
 from pellucid.base.progress import track
 from pellucid.exact.model import Model
-from pellucid.experiment.predictor import Predictor
 from pellucid.experiment.references import references
 from pellucid.experiment.rows import sample_rows
 from pellucid.listing.count import count_lifted, count_program
 from pellucid.match.channels import Moments
-from pellucid.match.distance import distance
+from pellucid.match.distance import distance, logits_of
 from pellucid.match.means import LIFT_TOKENS
 from pellucid.match.project import Project
 from pellucid.match.record import batches, record
@@ -115,7 +114,7 @@ def bounds(project: Project, rows: Int[Tensor, "row pos"], *, quick: bool) -> It
         predictor: Any = table.predictor
         tables = [held for held in (predictor.bigram, predictor.trigram) if held is not None]
         numbers = sum(held.sums.numel() + len(held.keys) for held in tables) + model.n_vocab
-        yield Point(name, "reference", numbers, *distance(model, _logits(predictor), rows))
+        yield Point(name, "reference", numbers, *distance(model, logits_of(predictor), rows))
 
 
 def curves(project: Project, rows: Int[Tensor, "row pos"], *, quick: bool) -> Iterator[Point]:
@@ -163,8 +162,3 @@ def _point(
     numbers = parameters + len(forms) * (held - raw)
     allowed = held <= LIFTED_SHARE * raw
     return Point(name, curve, numbers, *distance(model, Twin(model, forms).logits, rows), rank=rank, allowed=allowed)
-
-
-def _logits(predictor: Predictor) -> Callable[[Int[Tensor, "batch pos"]], Float[Tensor, "batch pos vocab"]]:
-    """What a predictor says of token ids that are tensors."""
-    return lambda ids: torch.from_numpy(predictor.extend(ids.cpu().numpy())[0])
