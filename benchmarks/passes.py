@@ -32,6 +32,7 @@ import torch
 from torch import Tensor
 
 from gpt2_small import CONFIG, make_checkpoint, make_text
+from pellucid.base.memory import keep
 from pellucid.match import tune as tuning
 from pellucid.match.decompile import Request, begin, write_program
 from pellucid.match.lifted import LiftedParts, find_lifted
@@ -107,7 +108,8 @@ def child(size: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def run(size: dict[str, Any]) -> list[dict[str, Any]]:
-    """All passes on one model."""
+    """All passes on one model, in a process that keeps memory as the command line's does."""
+    keep()
     root, steps = Path(size["root"]), size["steps"]
     shape = {name: size[name] for name in ("n_layer", "n_head", "n_embd", "n_positions")}
     make_checkpoint(root / "model", **shape)

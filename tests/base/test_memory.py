@@ -1,13 +1,15 @@
-"""What is freed below something that is still in use goes back to the system."""
+"""What is freed goes back to the system when it is released, if not before; so does what is kept to save time."""
 
 from __future__ import annotations
 
 import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from pellucid.base.memory import release
+from pellucid.base.memory import kept_until_release, release
 
 PIECE = 100_000
 """Bytes that the C library takes from its heap, not from the system piece by piece."""
@@ -19,7 +21,54 @@ def resident() -> int:
     return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) << 10
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only the GNU C library is asked")
+LARGE = """
+from pathlib import Path
+import pellucid.base.memory as memory
+
+def resident():
+    held = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return int(held.split()[1]) >> 10
+
+{first}
+blocks = [bytearray(b"x" * (100 << 20)) for _ in range(3)]
+full = resident()
+blocks.clear()
+freed = resident()
+memory.release()
+print(full - freed, full - resident())
+"""
+"""A program that prints how many MiB of 300 are the system's once they are free, and once they are released."""
+
+of_gnu = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only the GNU C library is asked")
+
+
+@of_gnu
+@pytest.mark.parametrize(("first", "stays"), [("", False), ("memory.keep()", True)])
+def test_a_process_may_keep_what_it_freed_until_it_releases_it(first: str, stays: bool) -> None:
+    made = subprocess.run([sys.executable, "-c", LARGE.format(first=first)], capture_output=True, text=True, check=True)
+    freed, released = map(int, made.stdout.split())
+    assert freed < 10 if stays else freed > 290
+    assert released > 190  # what lies at the end of the heap may stay
+
+
+def test_what_is_kept_to_save_time_is_forgotten_when_memory_is_released() -> None:
+    asked: list[int] = []
+
+    @kept_until_release(2)
+    def double(number: int) -> int:
+        """Twice a number."""
+        asked.append(number)
+        return 2 * number
+
+    assert [double(1), double(1), double(2), double(1)] == [2, 2, 4, 2]
+    assert asked == [1, 2]
+    release()
+    assert double(1) == 2
+    assert asked == [1, 2, 1]
+    assert double.__doc__ == "Twice a number."
+
+
+@of_gnu
 def test_released_memory_is_the_systems_again() -> None:
     pieces = [bytearray(PIECE) for _ in range(2_000)]
     last = bytearray(PIECE)

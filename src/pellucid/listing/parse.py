@@ -10,13 +10,14 @@ import ast
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from pellucid.base.address import Address, Shape
 from pellucid.base.errors import PellucidError, ProjectError, SourceError, closest
 from pellucid.base.files import sha256_text
+from pellucid.base.memory import kept_until_release
 from pellucid.listing import content
 from pellucid.listing.content import Kind, Value, Words
 from pellucid.listing.edits import Edits, read_edits
@@ -297,7 +298,7 @@ def read_program(directory: Path) -> Listing:
     return listing
 
 
-@lru_cache(maxsize=1024)
+@kept_until_release(1024)
 def _tree(text: str, name: str) -> ast.Module:
     """The parsed `text` of the file `name`; kept, since a program is read far more often than it changes."""
     return ast.parse(text, name)
@@ -334,7 +335,7 @@ def check_listing(listing: Listing) -> None:
                 )
 
 
-@lru_cache(maxsize=256)
+@kept_until_release(256)
 def _check(text: str, name: str, kinds: frozenset[str]) -> None:
     """Raise `SourceError` if the file is not in the language of sources; what has passed is not checked again."""
     check(_tree(text, name), name, kinds)
@@ -449,7 +450,7 @@ def read_page(path: Path, hashes: Mapping[str, set[str]], text: str | None = Non
     return replace(page, statements=tuple(owned), values=tuple(valued))
 
 
-@lru_cache(maxsize=1024)
+@kept_until_release(1024)
 def _named_values(path: Path, text: str) -> tuple[Value, ...]:
     """The named values of a page; kept, as its tree is."""
     tree = _tree(text, path.name)

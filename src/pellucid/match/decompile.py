@@ -33,7 +33,7 @@ from pellucid.match.linking import PROMISED, allowed, link_sources
 from pellucid.match.manifest import MANIFEST, CorpusEntry, Gate, Manifest, Settings, SubjectEntry
 from pellucid.match.means import Extras, fit_extras
 from pellucid.match.partition import PARTS, partition, write_parts
-from pellucid.match.project import Project, belonging
+from pellucid.match.project import EVIDENCE, Project, belonging
 from pellucid.match.prove import contexts, names, prove, prove_lifted
 from pellucid.match.rounds import tune_parts
 from pellucid.match.sources import Sources, dump, find_sources, load, write_sources
@@ -157,7 +157,7 @@ def begin(request: Request, subject: Subject) -> Project:
         Settings(request.seed, request.size, request.quick, __version__, torch.__version__, steps, stray),
     )
     project = Project(directory, manifest, model, texts)
-    if steps and not request.raw:
+    if steps and not request.raw and not understood_before(project):
         planned(project, steps)
     directory.mkdir(parents=True, exist_ok=True)
     trust(directory)
@@ -252,7 +252,7 @@ def explain_program(
     understood = understood_before(project)
     if not understood:
         evidence.finish("understanding", "", "")  # what other settings understood is about to be written over
-    write_sources(project, sources.only(sources.forms.keys() - understood))
+    write_sources(project, sources.without(understood))
     text = evidence.finished("lifted", state)
     if text is None:
         text = dump_lifted(find_lifted(project, extras.vectors, promised, quick=quick))
@@ -266,13 +266,13 @@ def explain_program(
     found = tune_program(project, found, extras, trainer, tune, quick=quick)
     linked = evidence.finished("link", link_state(project))
     if linked is None:
-        first = found.sources.only(found.sources.forms.keys() - understood)  # others no longer stand in the program
+        first = found.sources.without(understood)  # others no longer stand in the program
         linked = " ".join(map(str, link_sources(project, first, found.lifted, quick=quick)))
         evidence.finish("link", link_state(project), linked)
     settle(project, found, linked.split())
     if not understood and project.manifest.settings.understand:
         understood = understand_program(project, found, trainer, quick=quick)
-    found = replace(found, sources=found.sources.only(found.sources.forms.keys() - understood))
+    found = replace(found, sources=found.sources.without(understood))
     prove_all(project, found, quick=quick)
     write_names(project, names(project, found.sources))
     return found
@@ -301,7 +301,8 @@ def link_state(project: Project) -> str:
 def understood_before(project: Project) -> set[Address]:
     """The parts that the last run has written sources over kinds and values for, if its settings were these."""
     state = understanding_state(project)
-    if project.evidence.latest_state("understanding") != state:
+    measured = (project.directory / EVIDENCE).is_file()  # asking makes one where there is none
+    if not measured or project.evidence.latest_state("understanding") != state:
         return set()
     found = project.evidence.finished("understanding", state) or ""
     return {Address.parse(address) for address in found.split()}

@@ -13,6 +13,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from pellucid.base.address import Address
+from pellucid.base.memory import release
 from pellucid.exact.model import Model
 from pellucid.experiment.contexts import SHORTEST
 from pellucid.match.forms import Fires
@@ -48,6 +49,7 @@ def link_sources(project: Project, sources: Sources, lifted: LiftedParts, *, qui
 
     What was tuned together is tried first, all at once, since its parts make up for each other.
     """
+    release()
     model, gate = project.model, project.manifest.gate
     spoken = rollouts(project, CONTEXTS[quick])
     forms, costs = {**sources.forms, **lifted.forms}, units(sources, lifted)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pellucid.match.scratch import Scratch
 
 REPORT = "report.json"
+EVIDENCE = "evidence.sqlite"
 SIZES = {"small": 0.01, "medium": 0.05, "large": 0.2}
 """What share of the subject's parameters the numbers of all QK and IN sources may amount to."""
 
@@ -96,7 +97,7 @@ class Project:
     @cached_property
     def evidence(self) -> Evidence:
         """The store of every measurement."""
-        return Evidence(self.directory / "evidence.sqlite")
+        return Evidence(self.directory / EVIDENCE)
 
     def listing(self) -> Listing:
         """The program as it stands on disk, read but not run."""

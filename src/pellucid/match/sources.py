@@ -50,6 +50,10 @@ class Sources:
         forms = {address: form for address, form in self.forms.items() if address in addresses}
         return replace(self, forms=forms)
 
+    def without(self, addresses: Collection[Address]) -> Sources:
+        """These sources but for those of `addresses`."""
+        return self.only(self.forms.keys() - addresses)
+
 
 def rows_for(project: Project, split: str, tokens: int) -> Rows:
     """Packed rows of a split of the project's text, about `tokens` tokens of them, in random order."""
@@ -125,6 +129,7 @@ def write_sources(project: Project, sources: Sources) -> None:
     write_statements(project.directory, statements)
     if constants:
         write_constants(project.directory, constants)
+    release()
 
 
 def evidence_lines(sources: Sources, address: Address) -> list[str]:

@@ -216,6 +216,7 @@ def tune(
     `fit` are rows to tune on, `check` rows of tune text to stop by. Raises `PellucidError` for too little fit text.
     """
     require_text(tunable, fit)
+    release()
     device = tunable.model.device
     tuning = Tuning.load(path, about, device) or Tuning.begin(tunable.start)
     rates = {name: float(tensor.square().mean().sqrt()) for name, tensor in tunable.start.items()}

@@ -119,6 +119,22 @@ def test_too_little_text_for_the_budget_is_refused(workshop: Workshop, tmp_path:
     assert not (tmp_path / "x").exists()
 
 
+def test_fit_text_is_read_again_only_where_training_is_due(
+    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    monkeypatch.setattr(decompile, "planned", lambda _project, steps: read.append(steps))
+    text = (workshop.text.resolve(),)
+    asked = Request(str(workshop.subject), workshop.fresh, text, size="large", quick=True)
+    subject = load_subject(asked.subject)
+    shutil.copytree(workshop.fresh, tmp_path / "made")
+    steps = pellucid.open(workshop.fresh).manifest.settings.understand
+    for wanted in (steps, None, steps + 1):
+        begin(replace(asked, directory=tmp_path / "made", understand=wanted, trust=True), subject)
+    begin(replace(asked, directory=tmp_path / "new", understand=steps), subject)
+    assert read == [steps + 1, steps]
+
+
 @pytest.mark.parametrize("steps", [1, 3])
 def test_too_few_steps_are_refused(workshop: Workshop, tmp_path: Path, steps: int) -> None:
     how = ("--corpus", workshop.text, "--understand", steps, "--quick")

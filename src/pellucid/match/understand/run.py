@@ -15,6 +15,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from pellucid.base.address import Address
+from pellucid.base.memory import release
 from pellucid.exact.model import Model
 from pellucid.explain.evidence import Measurement
 from pellucid.explain.symbols import Symbol
@@ -133,6 +134,7 @@ def numbers_of(project: Project, texts: Printed) -> int:
         shutil.copy(project.directory / "parts.toml", directory)
         say(directory, texts, texts.statements)
         counted = count_program(read_program(directory))
+    release()
     return sum(counted[address] for address in texts.statements)
 
 

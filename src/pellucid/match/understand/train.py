@@ -108,6 +108,7 @@ def train(
     fit, tune and held-out text), training begins with the first of these.
     `count` says how many numbers the program of a student with levels holds; by itself that is known by prices alone.
     """
+    release()
     about = sha256_text(repr((plan, model.subject.weights_sha256, fit.shape, int(fit.sum()), seed)))
     token_numbers = token_numbers.to(model.device)
     training = resume(model, plan, checkpoint, about)
