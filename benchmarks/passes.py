@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 
 from gpt2_small import CONFIG, make_checkpoint, make_text
-from pellucid.base.memory import keep
+from pellucid.base.memory import keeping
 from pellucid.match import tune as tuning
 from pellucid.match.decompile import Request, begin, write_program
 from pellucid.match.lifted import LiftedParts, find_lifted
@@ -108,8 +108,7 @@ def child(size: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def run(size: dict[str, Any]) -> list[dict[str, Any]]:
-    """All passes on one model, in a process that keeps memory as the command line's does."""
-    keep()
+    """All passes on one model."""
     root, steps = Path(size["root"]), size["steps"]
     shape = {name: size[name] for name in ("n_layer", "n_head", "n_embd", "n_positions")}
     make_checkpoint(root / "model", **shape)
@@ -200,6 +199,7 @@ def pack(project: Project, tokens: int) -> torch.Tensor:
     return rows
 
 
+@keeping()
 def trial(project: Project, sources: Sources, lifted: LiftedParts) -> None:
     """What linking does once for each trial: continue texts by the twin that runs every part without its residual."""
     spoken = rollouts(project, CONTEXTS)

@@ -20,7 +20,6 @@ from pellucid import __version__
 from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError
 from pellucid.base.files import write_text
-from pellucid.base.memory import keep
 from pellucid.experiment.why import TOP, why
 from pellucid.listing.parse import page_name
 from pellucid.match.check import check, moved, print_check
@@ -527,5 +526,4 @@ def finish(project: Project, as_json: bool, domains_of: str = "full") -> None:
 
 def main() -> None:
     """The entry point `pellucid`."""
-    keep()
     app()

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from pellucid.base.address import Address
-from pellucid.base.memory import release
+from pellucid.base.memory import keeping
 from pellucid.listing.emit import write_lifted
 from pellucid.listing.parse import STORED
 from pellucid.listing.prelude import BESIDE
@@ -45,15 +45,14 @@ class LiftedParts:
         return replace(self, forms={address: form for address, form in self.forms.items() if address in addresses})
 
 
+@keeping()
 def find_lifted(project: Project, vectors: Vectors, promised: float, *, quick: bool) -> LiftedParts:
     """Every part that can be lifted if linking accepts about `promised` nats per token in all.
 
     A head has the lowest rank that costs less than its share of that, or, where none does, the highest it may have.
     """
     tune = first_tokens(rows_for(project, "tune", SOURCE_TOKENS[quick]["tune"]), TOKENS[quick])
-    found = choose(costs(project.model, vectors, tune, project.manifest.settings.seed), vectors, promised)
-    release()
-    return found
+    return choose(costs(project.model, vectors, tune, project.manifest.settings.seed), vectors, promised)
 
 
 def choose(estimated: Costs, vectors: Vectors, promised: float) -> LiftedParts:

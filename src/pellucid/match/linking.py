@@ -13,7 +13,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from pellucid.base.address import Address
-from pellucid.base.memory import release
+from pellucid.base.memory import keeping
 from pellucid.exact.model import Model
 from pellucid.experiment.contexts import SHORTEST
 from pellucid.match.forms import Fires
@@ -44,12 +44,12 @@ Unit = tuple[Address, ...]
 """Addresses that are linked together or not at all."""
 
 
+@keeping()
 def link_sources(project: Project, sources: Sources, lifted: LiftedParts, *, quick: bool) -> list[Address]:
     """The addresses whose residuals can go, cheapest for their size first; says on standard error how trials ended.
 
     What was tuned together is tried first, all at once, since its parts make up for each other.
     """
-    release()
     model, gate = project.model, project.manifest.gate
     spoken = rollouts(project, CONTEXTS[quick])
     forms, costs = {**sources.forms, **lifted.forms}, units(sources, lifted)

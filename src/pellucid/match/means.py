@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pellucid.base.memory import release
+from pellucid.base.memory import keeping
 from pellucid.base.progress import track
 from pellucid.exact.model import Model
 from pellucid.match.lifting import Vectors, fit_vectors
@@ -36,14 +36,13 @@ class Extras:
     vectors: Vectors
 
 
+@keeping()
 def fit_extras(project: Project, *, quick: bool) -> Extras:
     """The means and vectors of a project's subject over its fit text."""
     model = project.model
     rows = rows_for(project, "fit", MEAN_TOKENS[quick])
     average, some = averages(model, rows), first_tokens(rows, LIFT_TOKENS[quick])
-    found = Extras(named(model, average), fit_vectors(model, average, some, project.manifest.settings.seed))
-    release()
-    return found
+    return Extras(named(model, average), fit_vectors(model, average, some, project.manifest.settings.seed))
 
 
 def averages(model: Model, rows: Int[Tensor, "row pos"]) -> dict[str, Float[Tensor, ...]]:

@@ -28,7 +28,7 @@ from torch import Tensor
 from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError
 from pellucid.base.files import atomic_path
-from pellucid.base.memory import release
+from pellucid.base.memory import keeping
 from pellucid.base.progress import track
 from pellucid.exact.graph import Graph
 from pellucid.exact.model import Model
@@ -201,6 +201,7 @@ def require_text(tunable: Tunable, fit: Int[Tensor, "row pos"]) -> None:
         )
 
 
+@keeping()
 def tune(
     tunable: Tunable,
     fit: Int[Tensor, "rows pos"],
@@ -216,7 +217,6 @@ def tune(
     `fit` are rows to tune on, `check` rows of tune text to stop by. Raises `PellucidError` for too little fit text.
     """
     require_text(tunable, fit)
-    release()
     device = tunable.model.device
     tuning = Tuning.load(path, about, device) or Tuning.begin(tunable.start)
     rates = {name: float(tensor.square().mean().sqrt()) for name, tensor in tunable.start.items()}
@@ -247,8 +247,6 @@ def tune(
     if tuning.step % CHECK_STEPS and not tuning.done:
         _look(tunable, tuning, check)
     tuning.save(path, about)
-    del streams
-    release()
     return tuning
 
 

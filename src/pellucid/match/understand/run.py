@@ -132,6 +132,7 @@ def numbers_of(project: Project, texts: Printed) -> int:
         directory = Path(name)
         shutil.copytree(project.directory / "program", directory / "program")
         shutil.copy(project.directory / "parts.toml", directory)
+        release()  # a program of a large model takes GiB to read
         say(directory, texts, texts.statements)
         counted = count_program(read_program(directory))
     release()

@@ -22,7 +22,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pellucid.base.files import atomic_path, sha256_text
-from pellucid.base.memory import release
+from pellucid.base.memory import keeping
 from pellucid.base.progress import track
 from pellucid.exact.model import Model
 from pellucid.match.distance import mean_kl
@@ -90,6 +90,7 @@ class Training:
     """The last good state since the student was last made smaller: by name the numbers (under ``""``) and moments."""
 
 
+@keeping()
 def train(
     model: Model,
     plan: Plan,
@@ -108,7 +109,6 @@ def train(
     fit, tune and held-out text), training begins with the first of these.
     `count` says how many numbers the program of a student with levels holds; by itself that is known by prices alone.
     """
-    release()
     about = sha256_text(repr((plan, model.subject.weights_sha256, fit.shape, int(fit.sum()), seed)))
     token_numbers = token_numbers.to(model.device)
     training = resume(model, plan, checkpoint, about)
@@ -134,6 +134,7 @@ def train(
     return student, kl if best else kl_of(student, tune)
 
 
+@keeping()
 def begin(model: Model, plan: Plan, fit: Rows, seed: int) -> Training:
     """A student whose patterns and values are fitted layer by layer."""
     kinds = first_kinds(model.weights["wte.weight"], fit, plan.kinds)
@@ -141,7 +142,6 @@ def begin(model: Model, plan: Plan, fit: Rows, seed: int) -> Training:
     terms = features(plan, model.config.n_head, model.config.n_layer - 1)
     tokens = max(VALUE_TOKENS, ROWS_A_TERM * min(terms, MOST_TERMS))
     first_sources(student, fit, max(1, int(PATTERN_SHARE * plan.steps)), tokens, seed)
-    release()
     return Training(student, optimiser(student))
 
 
