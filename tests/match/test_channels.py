@@ -274,6 +274,16 @@ def test_what_is_tuned_starts_as_the_twin_and_costs_less_on_tune_text(
     assert sum(after.losses.values()) == pytest.approx(found.best_kl)
 
 
+@pytest.mark.parametrize("neurons", [100, 128])
+def test_steps_run_what_is_folded_into_the_weights(fitted: Fitted, neurons: int) -> None:
+    """Where all neurons of a layer read channels, steps do not fold them."""
+    tunable, model = Tunable.of(fitted.model, fitted.forms(neurons)), fitted.model
+    steps = model.but(tunable.step_weights(tunable.start), tunable.graph)
+    folded = model.but(tunable.weights(tunable.start), model.graph)
+    torch.testing.assert_close(steps.logits(fitted.rows[:4]), folded.logits(fitted.rows[:4]), atol=1e-4, rtol=1e-4)
+    assert tunable.whole == ([1] if neurons == model.config.n_inner else [])
+
+
 def test_units_that_cost_too_much_are_passed_over() -> None:
     price = {Address("QK", 0, n): cost for n, cost in enumerate([0.1, 0.2, 5.0, 0.3, 0.3, 7.0, 0.2])}
     able: list[Unit] = [(address,) for address in price]

@@ -10,7 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from pellucid.base.address import Address
-from pellucid.base.memory import keeping, release
+from pellucid.base.memory import release
 from pellucid.exact.model import Model
 from pellucid.listing.emit import write_constants, write_statements
 from pellucid.match.attention import LooksProposal, propose_looks
@@ -70,7 +70,6 @@ def first_tokens(rows: Rows, tokens: int) -> Rows:
     return rows[: max(2, tokens // rows.shape[1])]
 
 
-@keeping()
 def find_sources(project: Project, means: Mapping[str, Tensor], *, quick: bool) -> Sources:
     """Propose sources for every QK and IN, and choose among them within the project's budget."""
     model, seed = project.model, project.manifest.settings.seed
@@ -84,7 +83,10 @@ def find_sources(project: Project, means: Mapping[str, Tensor], *, quick: bool) 
     chosen = spend(offers(looks, fires, effects), project.budget)
     forms = {address: option.form for address, option in chosen.items()}
     losses = estimate(model, tune, forms.values(), seed=seed)[0]
-    return Sources(forms, effects, losses, calibration(model, tune, ablated, quick=quick, seed=seed))
+    release()
+    found = Sources(forms, effects, losses, calibration(model, tune, ablated, quick=quick, seed=seed))
+    release()
+    return found
 
 
 def calibration(model: Model, tune: Rows, ablated: Mapping[Address, Form], *, quick: bool, seed: int) -> Calibration:

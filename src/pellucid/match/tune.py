@@ -30,8 +30,9 @@ from pellucid.base.errors import PellucidError
 from pellucid.base.files import atomic_path
 from pellucid.base.memory import keeping
 from pellucid.base.progress import track
-from pellucid.exact.graph import Graph
+from pellucid.exact.graph import Graph, Node
 from pellucid.exact.model import Model
+from pellucid.exact.ops import linear
 from pellucid.match.distance import mean_kl
 from pellucid.match.fast import fast
 from pellucid.match.record import batches, compared_places, predictions
@@ -96,8 +97,18 @@ class Tunable:
 
     @cached_property
     def graph(self) -> Graph:
-        """What steps run: made once, since a graph keeps its plans."""
-        return fast(self.model.graph)
+        """What steps run with `step_weights`: made once, since a graph keeps its plans."""
+        graph = fast(self.model.graph)
+        along = {f"L{layer:02d}.pre": f"L{layer:02d}.IN" for layer in self.whole}
+        return Graph(
+            graph.inputs, [_along(node, along[node.name]) if node.name in along else node for node in graph.nodes]
+        )
+
+    @property
+    def whole(self) -> list[int]:
+        """The layers all of whose neurons read channels."""
+        every = tuple(range(self.model.config.n_inner))
+        return [layer for layer, neurons in self.channels.items() if neurons == every]
 
     @property
     def numbers(self) -> int:
@@ -106,8 +117,18 @@ class Tunable:
 
     def weights(self, tensors: Tensors) -> Tensors:
         """The subject's weights with `tensors` folded in; gradients flow to them."""
+        return self._folded(tensors, self.channels)
+
+    def step_weights(self, tensors: Tensors) -> Tensors:
+        """The same for `graph`, where `whole` layers read their channels one after the other: that is less to do."""
+        return (
+            self._folded(tensors, {n: of_layer for n, of_layer in self.channels.items() if n not in self.whole})
+            | tensors
+        )
+
+    def _folded(self, tensors: Tensors, channels: Mapping[int, tuple[int, ...]]) -> Tensors:
         model, found = self.model, dict(self.model.weights)
-        for layer, neurons in self.channels.items():
+        for layer, neurons in channels.items():
             name, at = f"h.{layer}.mlp.c_fc", f"L{layer:02d}.IN"
             where = torch.tensor(neurons, device=model.device)
             weight = tensors[f"{at}.read"] @ tensors[f"{at}.write"]
@@ -134,6 +155,20 @@ class Tunable:
                 weights[where] = weights[where] @ through
                 biases[where] = (biases[where] - mean) @ through + mean
         return {f"{name}.weight": torch.cat(weights, 1), f"{name}.bias": torch.cat(biases)}
+
+
+def _along(node: Node, name: str) -> Node:
+    """The node of a layer's pre-activations that reads its channels."""
+    return Node(node.name, _read, node.inputs, tuple(f"{name}.{part}" for part in ("read", "write", "bias")))
+
+
+def _read(
+    x: Float[Tensor, "batch pos model"],
+    read: Float[Tensor, "model channel"],
+    write: Float[Tensor, "channel neuron"],
+    bias: Float[Tensor, " neuron"],
+) -> Float[Tensor, "batch pos neuron"]:
+    return linear(x @ read, write, bias)
 
 
 @dataclass
@@ -295,7 +330,7 @@ def _descend(
     with torch.no_grad():
         own = predictions(model, stream, at)
     leaves = {name: tensor.detach().requires_grad_() for name, tensor in tuning.tensors.items()}
-    other = model.but(tunable.weights(leaves), tunable.graph)
+    other = model.but(tunable.step_weights(leaves), tunable.graph)
     said = predictions(other, other.run(ids, ("final",))["final"], at)
     loss = (own.exp() * (own - said)).sum(-1).mean()
     slopes = torch.autograd.grad(loss, [leaves[name] for name in names])
