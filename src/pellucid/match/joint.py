@@ -9,7 +9,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pellucid.base.address import Address
-from pellucid.base.memory import keeping
 from pellucid.base.progress import track
 from pellucid.explain.evidence import Measurement
 from pellucid.match.distance import divergence
@@ -26,7 +25,6 @@ NEURONS = 40
 """Neurons of either side (IN, OUT) that are measured, those with the largest effects; heads all are."""
 
 
-@keeping()
 def measure_joint(
     project: Project, forms: Mapping[Address, Form], effects: Mapping[Address, float], *, quick: bool
 ) -> list[Measurement]:

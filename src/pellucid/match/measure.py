@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import torch
 
-from pellucid.base.memory import keeping
 from pellucid.exact.model import Model
 from pellucid.experiment.estimate import Plan, plan, probe
 from pellucid.experiment.fidelity import Contender, evaluate
@@ -22,7 +21,6 @@ TUNE_ROWS = 64
 """Rows that the smoothing of the references is chosen on."""
 
 
-@keeping()
 def measure(project: Project, *, quick: bool, beside: bool = True) -> dict[str, Fidelity]:
     """Measure the full program and the source-only ones, and `beside` them the noise floor and the references.
 
