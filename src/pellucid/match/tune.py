@@ -100,9 +100,8 @@ class Tunable:
         """What steps run with `step_weights`: made once, since a graph keeps its plans."""
         graph = fast(self.model.graph)
         along = {f"L{layer:02d}.pre": f"L{layer:02d}.IN" for layer in self.whole}
-        return Graph(
-            graph.inputs, [_along(node, along[node.name]) if node.name in along else node for node in graph.nodes]
-        )
+        nodes = [_along(node, along[node.name]) if node.name in along else node for node in graph.nodes]
+        return Graph(graph.inputs, nodes)
 
     @property
     def whole(self) -> list[int]:
@@ -121,12 +120,12 @@ class Tunable:
 
     def step_weights(self, tensors: Tensors) -> Tensors:
         """The same for `graph`, where `whole` layers read their channels one after the other: that is less to do."""
-        return (
-            self._folded(tensors, {n: of_layer for n, of_layer in self.channels.items() if n not in self.whole})
-            | tensors
-        )
+        whole = self.whole
+        rest = {layer: neurons for layer, neurons in self.channels.items() if layer not in whole}
+        return self._folded(tensors, rest) | tensors
 
     def _folded(self, tensors: Tensors, channels: Mapping[int, tuple[int, ...]]) -> Tensors:
+        """The subject's weights with heads and these `channels` folded in."""
         model, found = self.model, dict(self.model.weights)
         for layer, neurons in channels.items():
             name, at = f"h.{layer}.mlp.c_fc", f"L{layer:02d}.IN"
