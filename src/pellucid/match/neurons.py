@@ -23,7 +23,6 @@ from jaxtyping import Float, Int, Integer, UInt8
 from torch import Tensor
 
 from pellucid.base.address import Address
-from pellucid.base.memory import release
 from pellucid.exact.model import Model
 from pellucid.exact.ops import ACTIVATION
 from pellucid.listing.count import literal
@@ -143,7 +142,6 @@ def propose_fires(
     for start in range(0, model.config.n_layer, together):
         layers = range(start, min(start + together, model.config.n_layer))
         fitted, tuned = _met(model, fit, layers, words, seed), _met(model, tune, layers, words, seed + 1)
-        release()
         for layer in layers:
             layer_fit = LayerFit(layer, act, words, limit)
             kept = _kept(model, layer, fitted[layer])
@@ -155,7 +153,6 @@ def propose_fires(
                 layer_fit.add(3, moments)
             del fitted[layer]
             found |= layer_fit.proposals(text)
-            release()
     return found
 
 

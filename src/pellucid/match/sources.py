@@ -131,7 +131,6 @@ def write_sources(project: Project, sources: Sources) -> None:
     write_statements(project.directory, statements)
     if constants:
         write_constants(project.directory, constants)
-    release()
 
 
 def evidence_lines(sources: Sources, address: Address) -> list[str]:

@@ -103,7 +103,7 @@ class Tunable:
         nodes = [_along(node, along[node.name]) if node.name in along else node for node in graph.nodes]
         return Graph(graph.inputs, nodes)
 
-    @property
+    @cached_property
     def whole(self) -> list[int]:
         """The layers all of whose neurons read channels."""
         every = tuple(range(self.model.config.n_inner))
@@ -120,8 +120,7 @@ class Tunable:
 
     def step_weights(self, tensors: Tensors) -> Tensors:
         """The same for `graph`, where `whole` layers read their channels one after the other: that is less to do."""
-        whole = self.whole
-        rest = {layer: neurons for layer, neurons in self.channels.items() if layer not in whole}
+        rest = {layer: neurons for layer, neurons in self.channels.items() if layer not in self.whole}
         return self._folded(tensors, rest) | tensors
 
     def _folded(self, tensors: Tensors, channels: Mapping[int, tuple[int, ...]]) -> Tensors:
