@@ -402,10 +402,11 @@ def test_the_installed_command_ends_with_code_2_and_one_line(tmp_path: Path) -> 
 
 
 def check_fidelity(report: dict[str, Any], domains: set[str]) -> None:
-    """`{full|source_only: {overall|DOMAIN: {METRIC: {value, low, high, n}}}}`; unmeasured is null."""
+    """`{full|source_only: {overall: {METRIC: {value, low, high, n}}, domains: {DOMAIN: …}}}`; unmeasured is null."""
     for program in ("full", "source_only"):
-        assert set(report[program]) == {"overall", *domains}
-        for block in report[program].values():
+        assert set(report[program]) == {"overall", "domains"}
+        assert set(report[program]["domains"]) == domains
+        for block in (report[program]["overall"], *report[program]["domains"].values()):
             assert set(block) == METRICS
             for entry in block.values():
                 assert entry is None or set(entry) == {"value", "low", "high", "n"}

@@ -157,8 +157,10 @@ def test_a_contender_may_be_measured_on_some_rows_without_words(markov, rows, pi
 
 def test_the_report_has_the_shape_of_the_design(markov, rows, pieces) -> None:
     report = evaluate(markov, {"o": markov.but(far=0.5)}, rows, pieces, Settings(contexts=0))["o"].to_dict()
-    assert set(json.loads(json.dumps(report))) == {"overall", "short", "long"}
+    assert set(json.loads(json.dumps(report))) == {"overall", "domains"}
+    assert set(report["domains"]) == {"short", "long"}
     assert set(report["overall"]) == {"wer_next", "wer_16", "top1", "kl", "ce_gap"}
     assert set(report["overall"]["kl"]) == {"value", "low", "high", "n"}
     assert report["overall"]["wer_16"] is None
-    assert report["long"]["kl"]["low"] < report["long"]["kl"]["value"] < report["long"]["kl"]["high"]
+    kl = report["domains"]["long"]["kl"]
+    assert kl["low"] < kl["value"] < kl["high"]

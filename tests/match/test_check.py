@@ -203,7 +203,7 @@ def test_against_another_report(workshop: Workshop) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [(None, "is missing"), ("{", "cannot be read"), ('{"format": 1}', "no report of format 1")]
+    ("text", "said"), [(None, "is missing"), ("{", "cannot be read"), ('{"format": 1}', "no report of format 1 or 2")]
 )
 def test_bad_reports_are_bad_input(workshop: Workshop, text: str | None, said: str) -> None:
     other = workshop.root / "other.json"
@@ -247,21 +247,21 @@ WAS = {"value": 1.0, "low": 0.5, "high": 1.5, "n": 100}
 )
 def test_intervals_must_be_apart(metric: str, now: tuple[float, float | None, float | None], worse: bool) -> None:
     after = dict(zip(("value", "low", "high"), now, strict=True)) | {"n": 90}
-    old, new = ({"full": {scope: {metric: entry} for scope in ("overall", "a")}} for entry in (WAS, after))
+    old, new = ({"full": {"overall": {metric: entry}, "domains": {"a": {metric: entry}}}} for entry in (WAS, after))
     found = [(failure.kind, failure.about) for failure in worse_figures(old, new)]
     assert found == [("fidelity", "full program, overall")] * worse
 
 
 def test_domains_count_where_they_rest_on_as_many_contexts() -> None:
-    old = {"full": {"overall": {"kl": WAS}, "a": {"kl": WAS}}}
+    old = {"full": {"overall": {"kl": WAS}, "domains": {"overall": {"kl": WAS}}}}
     new = copy.deepcopy(old)
-    new["full"]["a"]["kl"] = {"value": 9.0, "low": 8.0, "high": 10.0, "n": 100}
-    assert [failure.about for failure in worse_figures(old, new)] == ["full program, a"]
+    new["full"]["domains"]["overall"]["kl"] = {"value": 9.0, "low": 8.0, "high": 10.0, "n": 100}
+    assert [failure.about for failure in worse_figures(old, new)] == ["full program, domain overall"]
 
 
 def test_what_is_no_longer_measured_is_said() -> None:
-    old = {"full": {"overall": {"kl": WAS, "top1": None}}, "source_only": None}
-    found = list(worse_figures(old, {"full": {"overall": {}}}))
+    old = {"full": {"overall": {"kl": WAS, "top1": None}, "domains": {}}, "source_only": None}
+    found = list(worse_figures(old, {"full": {"overall": {}, "domains": {}}}))
     assert [(failure.kind, failure.message) for failure in found] == [
         ("unmeasured", "KL was 1.00 [0.500, 1.50] and is not measured now")
     ]

@@ -16,7 +16,8 @@ def figures(
     """Both word error rates with the same figures, overall and in one domain, there with `low`."""
     entry = {"value": value, "low": 0.0, "high": high, "n": n}
     local = entry | {"value": value if domain is None else domain, "low": low}
-    return {"overall": dict.fromkeys(("wer_next", "wer_16"), entry), "a": dict.fromkeys(("wer_next", "wer_16"), local)}
+    metrics = ("wer_next", "wer_16")
+    return {"overall": dict.fromkeys(metrics, entry), "domains": {"a": dict.fromkeys(metrics, local)}}
 
 
 @pytest.mark.parametrize(
@@ -66,6 +67,18 @@ def test_a_gate_may_ask_for_next_words_alone() -> None:
     assert not verdict["reasons"]
     full["overall"]["wer_next"] = full["overall"]["wer_next"] | {"high": 1.2}
     assert judge(full, Gate(asks="next"), quick=False)["passed"] is False
+
+
+def test_a_domain_may_have_any_name() -> None:
+    """A text that is called `overall` is a domain like others, however well it does."""
+    full = figures(1.5, 1.8)
+    full["domains"]["overall"] = full["domains"].pop("a") | {"wer_next": {"value": 0.0, "low": 0.0, "high": 0, "n": 9}}
+    assert judge(full, Gate(), quick=False)["passed"] is False
+    worse = figures(0.5, 0.9, domain=2.01)
+    worse["domains"]["overall"] = worse["domains"].pop("a")
+    verdict = judge(worse, Gate(), quick=False)
+    assert verdict["passed"] is False
+    assert "wer_next in overall is 2.01 %" in verdict["reasons"][0]
 
 
 def test_a_gate_asks_for_something_known() -> None:

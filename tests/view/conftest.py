@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pellucid.base.address import Shape
+from pellucid.match.report_file import FORMAT
 
 METRICS = {"wer_next": 1000, "wer_16": 1000, "top1": 48000, "kl": 48000, "ce_gap": 48000}
 BROWSER_ARGUMENTS = [
@@ -44,10 +45,11 @@ def block(wer: float, kl: float, top1: float) -> dict[str, Any]:
 
 def fidelity(wer: float, kl: float, top1: float, domains: list[str]) -> dict[str, Any]:
     """Blocks for all text and each domain."""
-    blocks = {"overall": block(wer, kl, top1)}
-    for index, domain in enumerate(domains):
-        blocks[domain] = block(wer * (0.7 + 0.2 * index), kl * (0.5 + 0.3 * index), top1 - index)
-    return blocks
+    by_domain = {
+        domain: block(wer * (0.7 + 0.2 * index), kl * (0.5 + 0.3 * index), top1 - index)
+        for index, domain in enumerate(domains)
+    }
+    return {"overall": block(wer, kl, top1), "domains": by_domain}
 
 
 def context(domain: str) -> dict[str, Any]:
@@ -125,7 +127,7 @@ def example(layers: int = 4, heads: int = 4, neurons: int = 512, width: int = 12
             columns[key].append(value)
     source_only = fidelity(18.4, 0.291, 77.3, names)
     return {
-        "format": 1,
+        "format": FORMAT,
         "pellucid": "0.1.0",
         "created": "2026-11-21",
         "command": "pellucid decompile zoo:village -o village --corpus village.txt --size medium --seed 1",

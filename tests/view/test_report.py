@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pellucid.base.errors import PellucidError
+from pellucid.match.report_file import FORMAT
 from pellucid.view.report import SCRIPTS, STYLES, render
 
 Maker = Callable[..., dict[str, Any]]
@@ -46,14 +47,14 @@ def test_text_from_strangers_never_becomes_markup(make_report: Maker) -> None:
     assert embedded(page) == data
 
 
-@pytest.mark.parametrize("found", [None, 0, 2, "1"])
+@pytest.mark.parametrize("found", [None, 0, 1, "2"])
 def test_other_formats_are_refused(found: object) -> None:
-    with pytest.raises(PellucidError, match=f"format {found!r} cannot be shown; expected 1"):
+    with pytest.raises(PellucidError, match=f"format {found!r} cannot be shown; expected 2"):
         render({"format": found})
 
 
 def test_everything_but_the_format_is_optional() -> None:
-    assert embedded(render({"format": 1})) == {"format": 1}
+    assert embedded(render({"format": FORMAT})) == {"format": FORMAT}
 
 
 def test_missing_columns_are_named(make_report: Maker) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pellucid.match.report_file import FORMAT
 from pellucid.view.report import render
 
 Maker = Callable[..., dict[str, Any]]
@@ -108,6 +109,16 @@ def test_unmeasured_is_a_dash_and_never_zero(reader: Reader, make_report: Maker)
     assert page.locator("#fidelity-table tr[data-program=full] td").nth(3).inner_text() == "–"
 
 
+def test_a_domain_may_have_any_name(reader: Reader, make_report: Maker) -> None:
+    data = make_report(neurons=16, domains=2)
+    for program in ("full", "source_only"):
+        data[program]["domains"] = dict(zip(("overall", "constructor"), data[program]["domains"].values(), strict=True))
+    page = reader.open(data)
+    heads = page.locator("#domain-table tbody th").all_inner_texts()
+    assert sorted(heads) == ["All domains", "constructor", "overall"]
+    assert page.locator("#domain-table tbody tr.overall").count() == 1
+
+
 def test_a_failed_quick_gate_is_loud(reader: Reader, make_report: Maker) -> None:
     data = make_report(neurons=16) | {"quick": True}
     data["gate"] |= {"passed": False, "reasons": ["wer_16: the upper bound is 1.31 %", "too few contexts"]}
@@ -119,7 +130,7 @@ def test_a_failed_quick_gate_is_loud(reader: Reader, make_report: Maker) -> None
 
 @pytest.mark.parametrize("size", WIDTHS)
 def test_nothing_measured_and_nothing_there(reader: Reader, size: tuple[int, int]) -> None:
-    page = reader.open({"format": 1}, size)
+    page = reader.open({"format": FORMAT}, size)
     assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
     assert "Gate unmeasured" in page.locator(".gate").inner_text()
     assert page.locator("#list .list-empty").inner_text() == "This report has no parts."

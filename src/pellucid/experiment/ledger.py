@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypedDict
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -19,7 +20,15 @@ RATES = METRICS[:3]
 _SCALE = np.array([100.0, 100.0, 100.0, 1.0, 1.0])
 """Rates are given in percent."""
 
-Report = dict[str, dict[str, dict[str, float | int | None] | None]]
+Metrics = dict[str, dict[str, float | int | None] | None]
+"""`{METRIC: {value, low, high, n}}`; unmeasured is None."""
+
+
+class Report(TypedDict):
+    """The metrics over all text, and those of each domain. Domains are named after files: any name may be one."""
+
+    overall: Metrics
+    domains: dict[str, Metrics]
 
 
 @dataclass(frozen=True)
@@ -31,11 +40,15 @@ class Fidelity:
     worst: tuple[Divergence, ...] = field(default=(), repr=False)
 
     def to_dict(self) -> Report:
-        """`{overall|DOMAIN: {METRIC: {value, low, high, n}}}`; unmeasured is None."""
+        """`{overall: {METRIC: {value, low, high, n}}, domains: {DOMAIN: the same}}`; unmeasured is None."""
         return {
-            scope: {metric: found.to_dict() if found else None for metric, found in metrics.items()}
-            for scope, metrics in ({"overall": self.overall} | self.domains).items()
+            "overall": _as_dict(self.overall),
+            "domains": {domain: _as_dict(metrics) for domain, metrics in self.domains.items()},
         }
+
+
+def _as_dict(metrics: dict[str, Estimate | None]) -> Metrics:
+    return {metric: found.to_dict() if found else None for metric, found in metrics.items()}
 
 
 class Ledger:

@@ -2,7 +2,8 @@
 
 A measurement says what was measured (`kind`, `metric`), of what (`part`, which is an address, a pattern of addresses or
 `program`), in which state (`state`: a hash of everything that the number depends on), on which text (`split`, `corpus`,
-`domain`), and what came out. Rows are only ever added; the latest row of the same question is the answer.
+`domain`, which is `overall` or `domains/NAME`), and what came out. Rows are only ever added; the latest row of the same
+question is the answer.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from pathlib import Path
 from typing import Literal
 
 from pellucid.base.errors import ProjectError
+
+DOMAIN = "domains/"
+"""Stands before the name of a domain, which may be any: a text may be called `overall` too."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS measurement (

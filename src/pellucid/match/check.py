@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from pellucid.match.inventory import Entry, inventory
 from pellucid.match.measure import measure
 from pellucid.match.progress import evidence_share, residual_free
 from pellucid.match.project import REPORT, Project
+from pellucid.match.report_file import read_report
 from pellucid.match.scoreboard import METRICS, ROWS, figure
 from pellucid.match.snapshot import WEIGHTS, Snapshot, held_subject, snapshot
 
@@ -27,8 +27,6 @@ ROUNDING = {"kl": 1e-8, "ce_gap": 1e-6}
 """Nats per token that another processor's float32 arithmetic can differ by."""
 NEED_EVIDENCE = ("analysis", "model-written")
 """Provenances of names that stand for a measurement."""
-_NEEDED = {"state", "subject", "corpus", "gate", "progress", "quick", *PROGRAMS}
-"""What a report must hold to be compared with."""
 
 
 @dataclass(frozen=True)
@@ -85,19 +83,6 @@ def check(project: Project, against: Path | None = None, *, measured: bool = Tru
     return Check(tuple(failures), tuple(_checked(new if measured else None, against, entries)))
 
 
-def read_report(path: Path) -> dict[str, Any]:
-    """The report in the file at `path`. Raises `ProjectError` for anything else."""
-    if not path.is_file():
-        raise ProjectError(f"{path} is missing; `pellucid verify` measures a project and writes its report")
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ProjectError(f"{path} cannot be read as a report: {error}") from None
-    if not isinstance(data, dict) or data.get("format") != 1 or not set(data) >= _NEEDED:
-        raise ProjectError(f"{path} is no report of format 1; expected a report.json that `pellucid verify` wrote")
-    return data
-
-
 def moved(project: Project, subject: str | None, corpus: Sequence[Path], fit_corpus: Sequence[Path]) -> Project:
     """`project` with subject and text read from other places than its manifest says; their hashes must still match."""
     manifest = project.manifest
@@ -112,7 +97,7 @@ def moved(project: Project, subject: str | None, corpus: Sequence[Path], fit_cor
 def figures(copy: Snapshot, *, quick: bool) -> dict[str, Any]:
     """The figures of the full and the source-only programs, measured now, as a report holds them."""
     found = {name: fidelity.to_dict() for name, fidelity in measure(copy, quick=quick, beside=False).items()}
-    return found | {"quick": quick, "gate": judge(found["full"], copy.manifest.gate, quick=quick)}  # type: ignore[arg-type]
+    return {**found, "quick": quick, "gate": judge(found["full"], copy.manifest.gate, quick=quick)}
 
 
 # --- what can get worse -----------------------------------------------------------------------------------------------
@@ -146,16 +131,25 @@ def worse_figures(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Fa
     Domains are compared where both figures rest on equally many observations.
     """
     for program in PROGRAMS:
-        for scope, metrics in (old.get(program) or {}).items():
-            for metric, was in metrics.items():
-                now = ((new.get(program) or {}).get(scope) or {}).get(metric)
-                if was is None or was["value"] is None:
-                    continue
-                about = f"{ROWS[program]}, {scope}"
-                if now is None or now["value"] is None:
-                    yield Failure("unmeasured", about, f"{METRICS[metric]} was {figure(was)} and is not measured now")
-                elif (scope == "overall" or was["n"] == now["n"]) and _worse(metric, was, now):
-                    yield Failure("fidelity", about, f"{METRICS[metric]} was {figure(was)}, is {figure(now)}")
+        was, now = (side.get(program) or {"overall": {}, "domains": {}} for side in (old, new))
+        yield from _worse_metrics(f"{ROWS[program]}, overall", was["overall"], now["overall"])
+        for domain, metrics in was["domains"].items():
+            found = now["domains"].get(domain, {})
+            yield from _worse_metrics(f"{ROWS[program]}, domain {domain}", metrics, found, alike=True)
+
+
+def _worse_metrics(
+    about: str, before: Mapping[str, Any], after: Mapping[str, Any], *, alike: bool = False
+) -> Iterator[Failure]:
+    """The metrics of one block that got worse; `alike`: only those that rest on equally many observations."""
+    for metric, was in before.items():
+        now = after.get(metric)
+        if was is None or was["value"] is None:
+            continue
+        if now is None or now["value"] is None:
+            yield Failure("unmeasured", about, f"{METRICS[metric]} was {figure(was)} and is not measured now")
+        elif (not alike or was["n"] == now["n"]) and _worse(metric, was, now):
+            yield Failure("fidelity", about, f"{METRICS[metric]} was {figure(was)}, is {figure(now)}")
 
 
 def _worse(metric: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from pellucid.experiment.ledger import Report
 from pellucid.match.manifest import Gate
 
 
-def judge(full: dict[str, dict[str, dict[str, Any]]], gate: Gate, *, quick: bool) -> dict[str, Any]:
-    """Whether the figures `full` (`{overall|DOMAIN: {METRIC: {value, low, high, n}}}`) pass `gate`.
+def judge(full: Report, gate: Gate, *, quick: bool) -> dict[str, Any]:
+    """Whether the figures `full` of a program pass `gate`.
 
     Returns `{passed, both, next_word, limits, reasons}`. `passed` is about what the gate asks for, `both` about both
     word error rates, `next_word` about that of next words alone. Each is None where something needed was not measured,
@@ -38,13 +39,11 @@ def _verdict(failed: list[str], missing: list[str]) -> bool | None:
     return False if failed else None if missing else True
 
 
-def _findings(
-    full: dict[str, dict[str, dict[str, Any]]], metric: str, limit: float, gate: Gate
-) -> tuple[list[str], list[str]]:
+def _findings(full: Report, metric: str, limit: float, gate: Gate) -> tuple[list[str], list[str]]:
     """What fails in one word error rate, and what is missing to be sure of it."""
     failed: list[str] = []
     missing: list[str] = []
-    entry = full["overall"].get(metric, {})
+    entry: Any = full["overall"].get(metric) or {}
     if entry.get("value") is None:
         return failed, [f"{metric} is unmeasured."]
     enough = entry["n"] >= gate.contexts
@@ -52,9 +51,9 @@ def _findings(
         failed.append(f"{metric}: upper 95 % bound {entry['high']:.2f} % is above {limit} %.")
     if not enough:
         missing.append(f"{metric} rests on {entry['n']:,} contexts, {gate.contexts:,} are needed.")
-    for domain, block in full.items():
-        local = block.get(metric, {})
-        if domain != "overall" and local.get("value") is not None and local["value"] > gate.domain:
+    for domain, block in full["domains"].items():
+        local: Any = block.get(metric) or {}
+        if local.get("value") is not None and local["value"] > gate.domain:
             sure = enough or (local["low"] is not None and local["low"] > gate.domain)
             said = f"{metric} in {domain} is {local['value']:.2f} %, above {gate.domain} %"
             (failed if sure else missing).append(f"{said}." if sure else f"{said}, on {local['n']:,} contexts.")

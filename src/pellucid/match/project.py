@@ -22,6 +22,7 @@ from pellucid.listing.load import Program, load_program
 from pellucid.listing.parse import Listing, read_program
 from pellucid.match.manifest import MANIFEST, Manifest
 from pellucid.match.partition import PARTS, read_dropped
+from pellucid.match.report_file import read_report
 from pellucid.match.texts import open_texts
 from pellucid.match.trust import require_trust
 from pellucid.subject.load import Subject, load_subject
@@ -171,13 +172,7 @@ class Project:
         path = self.directory / REPORT
         if not path.is_file():
             raise ProjectError(f"{self.directory} has not been measured; run `pellucid verify {self.directory}`")
-        try:
-            data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ProjectError(f"{path}: {error}; run `pellucid verify {self.directory}`") from None
-        if not isinstance(data, dict) or data.get("format") != 1:
-            raise ProjectError(f"{path} is no report of format 1; run `pellucid verify {self.directory}`")
-        return data
+        return read_report(path)
 
     def save_report(self, data: dict[str, Any]) -> None:
         """Write `report.json`, atomically."""

@@ -15,6 +15,7 @@ from pellucid.match.gate import judge
 from pellucid.match.inventory import Entry, inventory
 from pellucid.match.progress import progress
 from pellucid.match.project import Project
+from pellucid.match.report_file import FORMAT
 from pellucid.match.verdict import Verdict
 
 BLOCKS = ("full", "source_only", "source_only_all", "noise_floor", "trigram", "bigram")
@@ -25,10 +26,10 @@ MEASURED: tuple[Verdict, ...] = ("exact", "within", "over")
 def build_report(
     project: Project, blocks: Mapping[str, Report], worst: Iterable[Divergence], *, quick: bool
 ) -> dict[str, Any]:
-    """Everything but the parts: `{full|source_only|…: {overall|DOMAIN: {METRIC: {value, low, high, n}}}, …}`."""
+    """Everything but the parts: `{full|source_only|…: {overall: {METRIC: …}, domains: {DOMAIN: …}}, …}`."""
     state = project.state()
     report: dict[str, Any] = {
-        "format": 1,
+        "format": FORMAT,
         "pellucid": __version__,
         "created": datetime.now(UTC).date().isoformat(),
         "command": f"pellucid verify {project.directory.name}{' --quick' if quick else ''}",
@@ -38,7 +39,7 @@ def build_report(
         "corpus": _corpus(project),
     }
     report |= {name: blocks.get(name) for name in BLOCKS}
-    report["gate"] = judge(report["full"], project.manifest.gate, quick=quick)
+    report["gate"] = judge(blocks["full"], project.manifest.gate, quick=quick)
     entries = inventory(project)
     report["progress"] = progress(
         [entry.state for entry in entries], report["gate"]["passed"], report["source_only"], calibration(project)

@@ -72,10 +72,9 @@ def domain_table(report: dict[str, Any], key: str = "full") -> Table:
     for label in METRICS.values():
         table.add_column(label, justify="right")
     table.add_column("contexts", justify="right")
-    for domain, block in report[key].items():
-        if domain != "overall":
-            contexts = block.get("wer_next", {}).get("n", 0)
-            table.add_row(Text(domain), *(figure(block.get(m), "\n") for m in METRICS), f"{contexts:,}")
+    for domain, block in report[key]["domains"].items():
+        contexts = (block.get("wer_next") or {}).get("n", 0)
+        table.add_row(Text(domain), *(figure(block.get(m), "\n") for m in METRICS), f"{contexts:,}")
     return table
 
 
@@ -121,7 +120,7 @@ def scoreboard(report: dict[str, Any], domains_of: str = "full") -> RenderableTy
     head = Text(f"{subject['name']}  {subject['parameters']:,} parameters  weights {subject['weights_sha256'][:12]}\n")
     head.append(f"measured on: {corpus['origin']}")
     parts: list[RenderableType] = [head, fidelity_table(report)]
-    if len(report[domains_of]) > 2:
+    if len(report[domains_of]["domains"]) > 1:
         parts.append(domain_table(report, domains_of))
     return Group(*parts, progress_lines(report), gate_line(report))
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pellucid.base.errors import ProjectError
 from pellucid.experiment.ledger import Fidelity, Report
-from pellucid.explain.evidence import Measurement
+from pellucid.explain.evidence import DOMAIN, Measurement
 from pellucid.match.measure import measure
 from pellucid.match.project import Project
 from pellucid.match.report import build_report, splits
@@ -41,10 +43,10 @@ def store(project: Project, measured: dict[str, Fidelity]) -> None:
     state, corpus = project.state(), project.texts.heldout.sha256
     rows = []
     for name, fidelity in measured.items():
-        for domain, metrics in fidelity.to_dict().items():
+        found = fidelity.to_dict()
+        blocks = {"overall": found["overall"]} | {DOMAIN + domain: block for domain, block in found["domains"].items()}
+        for scope, metrics in blocks.items():
             for metric, entry in metrics.items():
-                found = entry or {"value": None, "low": None, "high": None, "n": 0}
-                rows.append(
-                    Measurement("program", name, metric, state, "heldout", corpus, domain, **found)  # type: ignore[arg-type]
-                )
+                values: Any = entry or {"value": None, "low": None, "high": None, "n": 0}
+                rows.append(Measurement("program", name, metric, state, "heldout", corpus, scope, **values))
     project.evidence.add(rows)

@@ -65,8 +65,8 @@ class Diff:
 
     parts: tuple[Part, ...]
     predictions: tuple[Prediction, ...]
-    changed: dict[str, dict[str, Any]]
-    """By domain and overall: positions, those that changed, and their share."""
+    changed: dict[str, Any]
+    """`overall`, and by name in `domains`: positions, those that changed, and their share."""
     totals: Report
 
     def to_dict(self) -> dict[str, Any]:
@@ -130,10 +130,11 @@ def parts(listing: Listing, other: Listing | None = None) -> Iterator[Part]:
 
 def _predictions(
     model: Model, before: Predictor, after: Predictor, rows: list[Row]
-) -> tuple[list[Prediction], dict[str, dict[str, Any]]]:
-    """The changed predictions, those first where the logits moved most; and how many there are, by domain."""
+) -> tuple[list[Prediction], dict[str, Any]]:
+    """The changed predictions, those first where the logits moved most; and how many there are, also by domain."""
     found: list[tuple[float, Row, int, int, int]] = []
-    counts: dict[str, list[int]] = {"overall": [0, 0]}
+    overall = [0, 0]
+    domains: dict[str, list[int]] = {}
     for start in range(0, len(rows), 16):
         some = rows[start : start + 16]
         ids = padded(some)
@@ -141,15 +142,17 @@ def _predictions(
         for at, row in enumerate(some):
             changes = list(_changes(old[at, : len(row)], new[at, : len(row)]))
             found += [(by, row, position, was, now) for position, was, now, by in changes]
-            for name in ("overall", row.domain):
-                total = counts.setdefault(name, [0, 0])
+            for total in (overall, domains.setdefault(row.domain, [0, 0])):
                 total[0] += len(row)
                 total[1] += len(changes)
     found.sort(key=lambda entry: -entry[0])
     shown = [_shown(model, *entry) for entry in found[:WORST]]
-    return shown, {
-        name: {"positions": n, "changed": changed, "share": changed / n} for name, (n, changed) in counts.items()
-    }
+    return shown, {"overall": _share(overall), "domains": {name: _share(total) for name, total in domains.items()}}
+
+
+def _share(total: list[int]) -> dict[str, Any]:
+    positions, changed = total
+    return {"positions": positions, "changed": changed, "share": changed / positions}
 
 
 def _changes(old: Float[Tensor, "pos vocab"], new: Float[Tensor, "pos vocab"]) -> Iterator[tuple[int, int, int, float]]:

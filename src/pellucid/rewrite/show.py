@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pellucid.rewrite.apply import Ready
@@ -32,10 +32,16 @@ def diff_lines(found: Diff) -> Iterator[str]:
         yield f"  {place.document}:{place.position}  {place.text!r}  {said}"
     yield ""
     yield f"{'':<20}{'changed, %':>12}" + "".join(f"{name:>12}" for name in METRICS)
-    for domain, metrics in found.totals.items():
-        share = found.changed.get(domain, {}).get("share")
-        figures = "".join(f"{_figure(metrics.get(name)):>12}" for name in METRICS)
-        yield f"{domain:<20}{'–' if share is None else f'{100 * share:.3f}':>12}{figures}"
+    yield _total("all text", overall, found.totals["overall"])
+    for domain, metrics in found.totals["domains"].items():
+        yield _total(f"  {domain}", found.changed["domains"].get(domain, {}), metrics)
+
+
+def _total(name: str, changed: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    """A line of totals: all text, or, set in, one domain."""
+    share = changed.get("share")
+    figures = "".join(f"{_figure(metrics.get(metric)):>12}" for metric in METRICS)
+    return f"{name:<20}{'–' if share is None else f'{100 * share:.3f}':>12}{figures}"
 
 
 def _figure(entry: Any) -> str:

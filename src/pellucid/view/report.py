@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from pellucid.base.errors import PellucidError
+from pellucid.match.report_file import FORMAT
 from pellucid.view.page import fill, inert_json, policy, static
 
-FORMAT = 1
 COLUMNS = ("address", "form", "residual", "verdict", "parameters", "effect", "name", "detail")
 STYLES = ("theme.css", "layout.css", "scores.css", "map.css", "parts.css")
 SCRIPTS = (  # one module; a file may use what the files before it define
@@ -35,10 +35,10 @@ SCRIPTS = (  # one module; a file may use what the files before it define
 def render(data: dict[str, Any]) -> str:
     """The report of a decompilation as one HTML page.
 
-    `data` is the content of `report.json` (format 1): subject, corpus, gate, a block of fidelity for each program and
-    reference, progress, `parts` as columns with one entry an address, `details` of the parts that have a source, the
-    named `values` that they read, and the worst contexts. Blocks may be missing or null and are then shown as
-    unmeasured. All of it is treated as text from strangers: it reaches the page as inert JSON and the document as text,
+    `data` is the content of `report.json` as `read_report` gives it: subject, corpus, gate, a block of fidelity for
+    each program and reference, progress, `parts` as columns with one entry an address, `details` of the parts that have
+    a source, the named `values` that they read, and the worst contexts. Blocks may be missing or null and are then
+    shown as unmeasured. All of it is treated as text from strangers: it reaches the page as inert JSON and the document as text,
     never as markup.
 
     Raises `PellucidError` if the format is another one, if the columns of `parts` do not fit together, or if a value
