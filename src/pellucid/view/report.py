@@ -38,8 +38,8 @@ def render(data: dict[str, Any]) -> str:
     `data` is the content of `report.json` as `read_report` gives it: subject, corpus, gate, a block of fidelity for
     each program and reference, progress, `parts` as columns with one entry an address, `details` of the parts that have
     a source, the named `values` that they read, and the worst contexts. Blocks may be missing or null and are then
-    shown as unmeasured. All of it is treated as text from strangers: it reaches the page as inert JSON and the document as text,
-    never as markup.
+    shown as unmeasured. All of it is treated as text from strangers: it reaches the page as inert JSON and the document
+    as text, never as markup.
 
     Raises `PellucidError` if the format is another one, if the columns of `parts` do not fit together, or if a value
     cannot be written as JSON.
