@@ -4,7 +4,7 @@
 
 A model is a directory with a `task.json` and a checkpoint. The table says for each: verdict, rows that match per length
 band (held out), probe match, the lowest agreement under interchange interventions, numbers, lines, seconds, and what
-the program does.
+the program does. A model that fails is a row with the reason.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import traceback
 from datetime import date
 from pathlib import Path
 from platform import machine
@@ -32,16 +33,22 @@ def main() -> None:
     options = parser.parse_args()
     found = []
     for path in track(models(options.directory, options.only), "models"):
-        try:
-            result = decompiled(path, options.seconds)
-        except PellucidError as error:
-            found.append({"model": path.name, "verdict": "error", "error": str(error)})
-        else:
-            found.append(result.figures.to_dict())
-            if options.output:
-                result.write(options.output / path.name)
+        found.append(tried(path, options.seconds, options.output))
         print(row(found[-1]), file=sys.stderr, flush=True)
     print(json.dumps(found, indent=1, ensure_ascii=False)) if options.json else table(found)
+
+
+def tried(path: Path, seconds: float, output: Path | None) -> dict:
+    """The figures of the program of the model in `path`, or why there is none: whatever happens is one row."""
+    try:
+        result = decompiled(path, seconds)
+        if output:
+            result.write(output / path.name)
+    except Exception as error:
+        if not isinstance(error, PellucidError | OSError):
+            traceback.print_exc()
+        return {"model": path.name, "verdict": "error", "error": f"{type(error).__name__}: {error}"}
+    return result.figures.to_dict()
 
 
 def models(directory: Path, only: list[str] | None) -> list[Path]:
@@ -68,13 +75,15 @@ def table(found: list[dict]) -> None:
 
 def trained(entry: dict) -> float | None:
     """The share of held-out rows of the trained band that match."""
-    return entry["match"][entry["trained"]]["rows"]["value"] if "match" in entry else None
+    band = entry.get("match", {}).get(entry.get("trained"))
+    return band["rows"]["value"] if band else None
 
 
 def row(entry: dict) -> str:
     """A line of the table."""
     if "match" not in entry:
-        return f"| {entry['model']} | {entry['verdict']} | – | – | – | – | – | – | {entry['error']} |"
+        reason = " ".join(entry["error"].split()).replace("|", "\\|")
+        return f"| {entry['model']} | {entry['verdict']} | – | – | – | – | – | – | {reason} |"
     bands = " ".join(percent(band["rows"]["value"]) for band in entry["match"].values())
     lowest = min((value["value"] for value in entry["mechanism"] if value["value"] is not None), default=None)
     probes = percent(entry["probes"]["value"]) if entry["probes"] else "none"

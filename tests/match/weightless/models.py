@@ -16,10 +16,11 @@ VOCABULARY = ("a", "b", "<bos>", "<eos>")
 WIDTH, LENGTH = 8, 24
 
 
-def majority(directory: Path, rows: bool = True) -> Path:
+def majority(directory: Path, rows: bool = True, vocabulary: tuple[str, ...] = VOCABULARY) -> Path:
     """A checkpoint whose one head looks everywhere alike and which answers with the token that it sees more of.
 
-    Tokens a and b stand on coordinates 0 and 1, what is seen of them on 2 and 3; the MLP does nothing.
+    Tokens a and b (`vocabulary` may call them otherwise) stand on coordinates 0 and 1, what is seen of them on 2 and 3;
+    the MLP does nothing.
     """
     config = {"n_layer": 1, "n_head": 1, "n_embd": WIDTH, "n_positions": LENGTH + 2, "vocab_size": 4}
     fields = GPT2Config.from_json({"model_type": "gpt2", "tie_word_embeddings": False, **config}, "config.json")
@@ -38,7 +39,7 @@ def majority(directory: Path, rows: bool = True) -> Path:
     directory.mkdir(parents=True)
     save_file(weights, directory / "model.safetensors")
     (directory / "config.json").write_text(json.dumps({"model_type": "gpt2", "tie_word_embeddings": False, **config}))
-    task = {"name": "toy", "output": "argmax", "vocab": list(VOCABULARY), "bos": "<bos>", "eos": "<eos>"}
+    task = {"name": "toy", "output": "argmax", "vocab": list(vocabulary), "bos": "<bos>", "eos": "<eos>"}
     (directory / "task.json").write_text(json.dumps(task))
     if rows:
         write_rows(directory / "inputs.jsonl.gz")

@@ -111,11 +111,32 @@ def test_handicaps_and_weights_are_those_that_decide() -> None:
         ("WEIGHT", shares * np.array([1.5, 1.0, 0.5, 0.0])),
     ):
         states = States({"look_0": Seen(shares)}, scores.astype(np.float32), "argmax")
-        table = np.array(handicaps(states, [Look("look_0", 0, (0,), ())], alphabet)[f"{name}_LOOK_0"])
+        tables, cautions = handicaps(states, [Look("look_0", 0, (0,), ())], alphabet)
+        assert cautions == ()
+        table = np.array(tables[f"{name}_LOOK_0"])
         seen = Seen(shares)
         said = seen.best(table) if name == "HANDICAP" else seen.heaviest(table)
         assert (said == scores.argmax(1)).mean() > 0.99
         assert (seen.top == scores.argmax(1)).mean() < 0.9
+
+
+def test_numbers_that_overflow_are_fitted_more_precisely_or_left_out_and_said() -> None:
+    alphabet = Alphabet(("a", "b", "c", "<bos>"), (3,))
+    shares = np.concatenate([np.random.default_rng(0).dirichlet(np.ones(3), 30), np.zeros((30, 1))], 1)
+
+    def fitted(seen: np.ndarray) -> tuple[dict[str, tuple[float, ...]], tuple[str, ...]]:
+        states = States({"look_0": Seen(seen)}, shares.astype(np.float32), "argmax")
+        return handicaps(states, [Look("look_0", 0, (0,), ())], alphabet)
+
+    for size in (1e-3, 1e6, 1e10):  # in single precision the fit raises, or ends in what is not a number
+        tables, cautions = fitted(size * shares)
+        assert cautions == ()
+        assert all(np.isfinite(table).all() for table in tables.values())
+        said = Seen(size * shares).heaviest(np.array(tables["WEIGHT_LOOK_0"]))
+        assert (said == shares.argmax(1)).mean() > 0.9
+    assert fitted(np.full_like(shares, np.inf)) == ({}, (
+        "no handicap of look_0 was tried: its numbers overflow", "no weight of look_0 was tried: its numbers overflow",
+    ))  # fmt: skip
 
 
 def test_the_token_seen_most_above_another() -> None:

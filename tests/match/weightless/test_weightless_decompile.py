@@ -58,6 +58,16 @@ def test_the_program_runs_by_itself(made: tuple[Path, Decompiled], tmp_path: Pat
     assert "'q' is not one of its tokens" in wrong.stderr
 
 
+@pytest.mark.parametrize("pair", [("\uff11", "1"), ("in", "\ud800")])
+def test_tokens_may_be_called_anything(tmp_path: Path, pair: tuple[str, str]) -> None:
+    model = majority(tmp_path / "model", vocabulary=(*pair, "<bos>", "<eos>"))
+    found = decompile_weightless(str(model), tmp_path / "out", seconds=1.0)
+    assert found.figures.verdict == "decompiled"
+    assert count((tmp_path / "out" / "program" / "program.py").read_text()) == found.figures.numbers
+    saved = json.loads((tmp_path / "out" / "program" / "vocabulary.json").read_text())
+    assert saved["tokens"][:2] == list(pair)
+
+
 def test_rows_are_sampled_where_there_are_none(tmp_path: Path) -> None:
     found = decompile_weightless(str(majority(tmp_path / "model", rows=False)), tmp_path / "out", seconds=1.0)
     assert found.figures.sampled

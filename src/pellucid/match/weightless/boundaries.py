@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
@@ -75,9 +75,14 @@ def _margin(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # slopes grow without end where nothing is on the wrong side
         slope = fitted.fit(matrix / unit, above).coef_[0]
-    if ((matrix @ slope > 0) == above).mean() < 0.9:
-        return None
-    return _text(slope, axes)
+    return _text(slope, axes) if _tells(slope, matrix, above) else None
+
+
+def _tells(
+    slope: Float[np.ndarray, " axis"], matrix: Float[np.ndarray, "case axis"], above: Bool[np.ndarray, " case"]
+) -> bool:
+    """Whether a plane is one of finite numbers, and most cases lie on their side of it."""
+    return bool(np.isfinite(slope).all()) and bool(((matrix @ slope > 0) == above).mean() >= 0.9)
 
 
 def _column(text: str, alphabet: Alphabet, states: States) -> Float[np.ndarray, " case"]:
@@ -106,9 +111,7 @@ def _plane(
     weight = 1 / (np.median(np.abs(y)) + np.abs(y))
     ridge = 1e-6 * len(near) * np.eye(x.shape[1])
     slope = np.linalg.solve((x * weight[:, None]).T @ x + ridge, (x * weight[:, None]).T @ y)
-    if ((x @ slope > 0) == (y > 0)).mean() < 0.9 or not np.isfinite(slope).all():
-        return None
-    return _text(slope, axes)
+    return _text(slope, axes) if _tells(slope, x, y > 0) else None
 
 
 def _text(slope: Float[np.ndarray, " axis"], axes: Sequence[str]) -> str:
@@ -126,49 +129,69 @@ def _sides(logit: np.ndarray) -> list[np.ndarray]:
     return [np.flatnonzero(logit > 0), np.flatnonzero(logit <= 0)]
 
 
-def handicaps(states: States, looks: Sequence[Look], alphabet: Alphabet) -> dict[str, tuple[float, ...]]:
+def handicaps(
+    states: States, looks: Sequence[Look], alphabet: Alphabet
+) -> tuple[dict[str, tuple[float, ...]], tuple[str, ...]]:
     """For each look, how tokens compete where the largest share is not what is said: handicaps, and weights.
 
-    A handicap is added to a token's share, a weight multiplies it.
+    A handicap is added to a token's share, a weight multiplies it. Also a sentence for each that cannot be fitted.
     """
     content = np.array([id for id in range(len(alphabet.texts)) if id not in alphabet.special])
     if states.kind == "set" or not 2 < len(content) <= MOST_HANDICAPS:
-        return {}
-    found = {}
+        return {}, ()
+    found, failed = {}, []
     said = states.logits[:, content].argmax(1)
     for look in looks:
         shares = states.values[look.name].shares[:, content]
-        for name, fitted in zip(("HANDICAP", "WEIGHT"), _competing(shares, said), strict=True):
-            table = np.full(len(alphabet.texts), -1.0 if name == "HANDICAP" else 0.0)
+        for kind, fitted in _competing(shares, said).items():
+            name = f"{kind}_{look.name.upper()}"
+            if fitted is None:
+                failed.append(f"no {kind.lower()} of {look.name} was tried: its numbers overflow")
+                continue
+            table = np.full(len(alphabet.texts), -1.0 if kind == "HANDICAP" else 0.0)
             table[content] = fitted
-            found[f"{name}_{look.name.upper()}"] = tuple(float(f"{value:.3g}") for value in table)
-    return found
+            found[name] = tuple(float(f"{value:.3g}") for value in table)
+    return found, tuple(failed)
 
 
 def _competing(
     shares: Float[np.ndarray, "case token"], said: Int[np.ndarray, " case"]
-) -> tuple[Float[np.ndarray, " token"], Float[np.ndarray, " token"]]:
+) -> dict[str, Float[np.ndarray, " token"] | None]:
     """Handicaps, and weights, under which the token of the largest share is most often what is said.
 
-    Multinomial logistic regressions, `sharpness * (share + handicap)` and `sharpness * weight * share`.
+    Multinomial logistic regressions, `sharpness * (share + handicap)` and `sharpness * weight * share`. None where the
+    numbers overflow.
     """
-    x, y = torch.from_numpy(shares.astype(np.float32)), torch.from_numpy(said)
-    fitted = []
-    for added in (True, False):
-        sharp = torch.tensor(math.log(SHARP), requires_grad=True)
-        table = torch.zeros(shares.shape[1], requires_grad=True)
-        solver = torch.optim.LBFGS([sharp, table], max_iter=300, line_search_fn="strong_wolfe")
+    found: dict[str, Float[np.ndarray, " token"] | None] = {}
+    for kind, added in (("HANDICAP", True), ("WEIGHT", False)):
+        tries = (_fitted(shares, said, added, precision) for precision in (torch.float32, torch.float64))
+        found[kind] = next((table for table in tries if table is not None), None)
+    return found
 
-        def loss(sharp: Tensor = sharp, table: Tensor = table, added: bool = added) -> Tensor:
-            scores = sharp.exp() * (x + table if added else x * (1 + table))
-            return functional.cross_entropy(scores, y) + 1e-4 * (table**2).sum()
 
-        def closure(solver: torch.optim.LBFGS = solver, loss: Callable[[], Tensor] = loss) -> Tensor:
-            solver.zero_grad()
-            value = loss()
-            value.backward()  # type: ignore[no-untyped-call]
-            return value
+def _fitted(
+    shares: Float[np.ndarray, "case token"], said: Int[np.ndarray, " case"], added: bool, precision: torch.dtype
+) -> Float[np.ndarray, " token"] | None:
+    """The regression with what is `added` to shares, or multiplies them; None where it leaves the finite numbers."""
+    x, y = torch.from_numpy(shares).to(precision), torch.from_numpy(said)
+    sharp = torch.tensor(math.log(SHARP), dtype=precision, requires_grad=True)
+    table = torch.zeros(shares.shape[1], dtype=precision, requires_grad=True)
+    solver = torch.optim.LBFGS([sharp, table], max_iter=300, line_search_fn="strong_wolfe")
 
+    def closure() -> Tensor:
+        solver.zero_grad()
+        scores = sharp.exp() * (x + table if added else x * (1 + table))
+        value = functional.cross_entropy(scores, y) + 1e-4 * (table**2).sum()
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    try:
         solver.step(closure)  # type: ignore[no-untyped-call]
-        fitted.append(table.detach().numpy().astype(float) + (0.0 if added else 1.0))
-    return fitted[0] - fitted[0].mean(), fitted[1] / fitted[1].mean()
+    except (RuntimeError, ArithmeticError) as error:
+        if "overflow" in str(error) or isinstance(error, ArithmeticError):
+            return None
+        raise
+    found = table.detach().numpy().astype(float)
+    with np.errstate(all="ignore"):
+        scaled = np.asarray(found - found.mean() if added else (1 + found) / (1 + found).mean())
+    return scaled if np.isfinite(scaled).all() else None

@@ -23,8 +23,8 @@ from torch import Tensor
 
 from pellucid.base.errors import SourceError
 from pellucid.base.files import atomic_path, write_text
+from pellucid.match.weightless.branches import is_condition
 from pellucid.match.weightless.comparisons import Side, evaluate
-from pellucid.match.weightless.emit import is_condition
 from pellucid.match.weightless.language import Look, Program
 from pellucid.match.weightless.tree import Node
 from pellucid.subject.checkpoint import WEIGHTS

@@ -79,7 +79,7 @@ def decide(
     present = _present(fit.states, looks)
     linear = _planes(fit, looks, alphabet, present) if len(present) <= SMALL and looks else []
     texts = questions.questions(alphabet, present, looks, positions, linear)
-    tables = handicaps(fit.states.at(np.flatnonzero(fit.kind != "mixture")), looks, alphabet)
+    tables, cautions = handicaps(fit.states.at(np.flatnonzero(fit.kind != "mixture")), looks, alphabet)
     answers, constants = questions.choices(alphabet, kind, fit.states.answer, looks, tables)
     fitting, tuning = (_cases(part, texts, answers, constants, alphabet, tables) for part in (fit, tune))
     varied = np.flatnonzero(fitting.features.std(1) > 0)
@@ -98,7 +98,7 @@ def decide(
     said = " ".join(answers[leaf] for leaf in tree.leaves_of(node))
     kept = {name: table for name, table in tables.items() if f"({name})" in said}
     shown = tuple(_with_numbers(look, asked) for look in looks)
-    return Program(alphabet, kind, shown, asked, tuple(answers), node, kept), score.total
+    return Program(alphabet, kind, shown, asked, tuple(answers), node, kept, cautions=cautions), score.total
 
 
 def _families(texts: Sequence[str], varied: Int[np.ndarray, " some"]) -> list[np.ndarray]:

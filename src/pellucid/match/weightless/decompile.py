@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -12,7 +11,7 @@ from pellucid.base.files import write_text
 from pellucid.exact.model import Model
 from pellucid.match.weightless import describe, mechanism, search
 from pellucid.match.weightless.clock import decompiled_clock
-from pellucid.match.weightless.emit import count, files, lines, program_text
+from pellucid.match.weightless.emit import count, files, json_text, lines, program_text
 from pellucid.match.weightless.hooked import is_hooked, load_hooked
 from pellucid.match.weightless.language import Program
 from pellucid.match.weightless.measure import Match, match
@@ -22,6 +21,7 @@ from pellucid.match.weightless.sample import sampled, with_pairs
 from pellucid.match.weightless.split import Split, split
 from pellucid.match.weightless.task import INPUTS, TASK, Row, Task, read_task
 from pellucid.match.weightless.teacher import read
+from pellucid.match.weightless.threads import one_thread
 from pellucid.match.weightless.verdict import Figures
 from pellucid.subject.load import load_subject
 from pellucid.subject.locate import locate
@@ -48,8 +48,7 @@ class Decompiled:
         """Write the program and its figures to `directory`."""
         for name, text in self.files.items():
             write_text(directory / name, text)
-        figures = json.dumps(self.figures.to_dict(), indent=1, ensure_ascii=False)
-        write_text(directory / REPORT, figures + "\n")
+        write_text(directory / REPORT, json_text(self.figures.to_dict(), indent=1))
 
 
 def suits(subject: str) -> bool:
@@ -75,8 +74,12 @@ def decompile_weightless(subject: str, directory: Path, seconds: float = SEARCH_
     return found
 
 
+@one_thread()
 def decompiled(path: Path, seconds: float = SEARCH_SECONDS) -> Decompiled:
-    """The program of the model in `path`, with its figures; nothing is written."""
+    """The program of the model in `path`, with its figures; nothing is written.
+
+    All of it runs on one thread, so that nothing depends on how many there are.
+    """
     start = perf_counter()
     task = read_task(path)
     if is_hooked(path):
@@ -118,6 +121,7 @@ def measured(model: Model, task: Task, rows: Split, program: Program, start: flo
         summary=describe.summary(program),
         enumerated=rows.enumerated,
         sampled=task.sampled,
+        cautions=program.cautions,
     )
 
 

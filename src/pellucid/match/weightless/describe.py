@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pellucid.match.weightless.emit import is_condition
+from pellucid.match.weightless.branches import is_condition
 from pellucid.match.weightless.language import Look, Program
 from pellucid.match.weightless.mechanism import Interchange
 

@@ -12,10 +12,9 @@ from types import ModuleType
 from typing import Any
 
 from pellucid.listing.count import numbers
+from pellucid.match.weightless.branches import WIDTH, Branches, if_lines
 from pellucid.match.weightless.language import Alphabet, Look, Program, Walk
-from pellucid.match.weightless.tree import Node
 
-WIDTH = 118
 QUOTES = '"""'
 _PRELUDE = Path(__file__).with_name("prelude.py")
 
@@ -33,10 +32,10 @@ def number_text(value: float) -> str:
 
 def program_text(program: Program, title: str) -> str:
     """`program.py`."""
-    body = "\n\n".join([*(_look(look, program) for look in program.looks), *_state(program), _answer(program)])
-    names = sorted({name for name in program.alphabet.names if re.search(rf"\b{re.escape(name)}\b", body)})
-    ids = {name: program.alphabet.names.index(name) for name in names}
-    constants = "\n".join(f"{name} = {id}" for name, id in sorted(ids.items(), key=lambda entry: entry[1]))
+    body = "\n\n".join([*(_look(look, program) for look in program.looks), *_state(program), *_answer(program)])
+    used = {node.id for node in ast.walk(ast.parse(body)) if isinstance(node, ast.Name)}
+    ids = {name: at for at, name in enumerate(program.alphabet.names) if name in used}
+    constants = "\n".join(f"{name} = {id}" for name, id in ids.items())
     constants += "".join(f"\n{name} = {_table(values)}" for name, values in program.tables.items())
     looks = ", ".join(f'"{name}": {name}' for name in _values(program))
     imports = "from .prelude import attend" if program.looks else "from .prelude import follow" if program.walk else ""
@@ -105,56 +104,27 @@ def _term(text: str, weight: float, at: int) -> str:
     return f"{sign} {product}".strip()
 
 
-def _answer(program: Program) -> str:
-    arguments = ", ".join(["token", "position", *_values(program)])
-    decided = _by_state(program, program.walk) if program.walk else _branches(program, program.tree, 1)
-    lines = [f"def answer({arguments}):", *_docstring("answer", program), *decided]
-    return "\n".join(lines) + "\n"
+def _answer(program: Program) -> list[str]:
+    """The function that answers, and those that it calls."""
+    arguments = ["token", "position", *_values(program)]
+    branches = Branches(program.tree, program.questions, program.choices, arguments)
+    decided = _by_state(program, program.walk) if program.walk else branches.body
+    first = [f"def answer({', '.join(arguments)}):", *_docstring("answer", program), *decided]
+    return ["\n".join(lines) + "\n" for lines in (first, *branches.functions)]
 
 
 def _by_state(program: Program, walk: Walk) -> list[str]:
     """What is said in each state; what is said in most states comes last, without a question."""
     groups = {said: [state for state, other in enumerate(walk.says) if other == said] for said in walk.says}
     *first, last = sorted(groups, key=lambda said: (len(groups[said]), said))
-    asked = [(f"    if state {_among(groups[said])}:", f"        return {program.choices[said]}") for said in first]
+    asked = [
+        [*if_lines(f"state {_among(groups[said])}", 1), f"        return {program.choices[said]}"] for said in first
+    ]
     return [*(line for pair in asked for line in pair), f"    return {program.choices[last]}"]
 
 
 def _among(states: Sequence[int]) -> str:
     return f"== {states[0]}" if len(states) == 1 else f"in {_states(states)}"
-
-
-def _branches(program: Program, node: Node, depth: int) -> list[str]:
-    indent = "    " * depth
-    if node.above is None or node.below is None:
-        return [f"{indent}return {program.choices[node.leaf]}"]
-    question = question_text(program.questions[node.feature], node.threshold)
-    yes, no = node.above, node.below
-    return [*_if(question, indent), *_branches(program, yes, depth + 1), *_branches(program, no, depth)]
-
-
-def _if(question: str, indent: str) -> list[str]:
-    """The head of a branch, over several lines where one would be too long."""
-    if len(line := f"{indent}if {question}:") <= WIDTH:
-        return [line]
-    inner = indent + "    "
-    pieces = textwrap.wrap(question, WIDTH - len(inner), break_long_words=False, break_on_hyphens=False)
-    return [f"{indent}if (", *(inner + piece for piece in pieces), f"{indent}):"]
-
-
-def question_text(text: str, threshold: float) -> str:
-    """A question: an expression that is true or false as it is, a number compared with its threshold."""
-    return text if is_condition(text) else f"{text} > {number_repr(threshold)}"
-
-
-def number_repr(value: float) -> str:
-    """A threshold, shortest exact text."""
-    return repr(int(value)) if value == int(value) else repr(value)
-
-
-def is_condition(text: str) -> bool:
-    """Whether an expression is true or false."""
-    return bool(re.search(r"(==|!=|>=|<=|>|<)", text))
 
 
 def load(text: str) -> ModuleType:
@@ -208,7 +178,13 @@ def files(program: Program, text: str) -> dict[str, str]:
 
 def _vocabulary(alphabet: Alphabet, answer: str) -> str:
     data = {"tokens": list(alphabet.texts), "numbers": [int(n) for n in alphabet.number], "answer": answer}
-    return json.dumps(data, ensure_ascii=False) + "\n"
+    return json_text(data)
+
+
+def json_text(data: Any, indent: int | None = None) -> str:
+    """`data` as JSON that UTF-8 can hold: halves of characters are written as escapes."""
+    text = json.dumps(data, indent=indent, ensure_ascii=False)
+    return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text) + "\n"
 
 
 _MAIN = '''"""python -m program "<bos> a b": what comes next after every token of a row (blanks between)."""

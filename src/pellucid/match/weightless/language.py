@@ -5,8 +5,10 @@ Comparisons and questions are Python expressions over named values. The text tha
 
 from __future__ import annotations
 
+import keyword
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -56,6 +58,7 @@ class Program:
     """Looks in order of layers, and a tree whose questions and answers are expressions over values at a place.
 
     `tables` are the named constants that these use. With a `walk` it is an automaton, and there are no looks.
+    `cautions` say what could not be computed on the way to it.
     """
 
     alphabet: Alphabet
@@ -67,6 +70,7 @@ class Program:
     tables: dict[str, tuple[float, ...]] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     walk: Walk | None = None
+    cautions: tuple[str, ...] = ()
 
     def with_notes(self, notes: dict[str, str]) -> Program:
         """The same program, with what is known about its values."""
@@ -87,9 +91,12 @@ class Alphabet:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """An identifier for each token; where two would be alike, their ids tell them apart."""
+        """An identifier for each token; where two would be alike, or mean something else, their ids tell them apart."""
         plain = [_identifier(text, at) for at, text in enumerate(self.texts)]
-        return tuple(name if plain.count(name) == 1 else f"{name}_{at}" for at, name in enumerate(plain))
+        often = Counter(plain)
+        kept = {name for name in plain if often[name] == 1 and not _RESERVED.fullmatch(name)}
+        taken = set(kept)
+        return tuple(name if name in kept else _free(f"{name}_{at}", taken) for at, name in enumerate(plain))
 
     @cached_property
     def number(self) -> np.ndarray:
@@ -116,12 +123,26 @@ class Alphabet:
         return self.named(range(len(self.texts))) | {"log": np.log, "maximum": np.maximum, "minimum": np.minimum}
 
 
+_RESERVED = re.compile(r"LOOKS|AFTER|(HANDICAP|WEIGHT)_LOOK_\d+")
+"""Names that a program gives to other things than tokens. All others that it uses are in lower case."""
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """`name`, longer by as much as it takes not to be `taken`; it then is."""
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
+
+
 def _identifier(text: str, at: int) -> str:
-    bare = text.strip("<>|[]")
-    if re.fullmatch(r"[A-Za-z_]\w*", bare):
-        return bare.upper()
+    """A name in capitals, as Python itself writes it: of identifiers that look alike it makes one (NFKC)."""
+    bare = unicodedata.normalize("NFKC", text.strip("<>|[]"))
+    name = unicodedata.normalize("NFKC", bare.upper())
+    if re.match(r"[A-Z]|_+[A-Z0-9]", name) and name.isidentifier() and not keyword.iskeyword(name):
+        return name
     if re.fullmatch(r"\d+", bare):
         return f"N{bare}"
     if len(bare) == 1:
-        return re.sub(r"\W", "_", unicodedata.name(bare, f"TOKEN {at}"))
+        return re.sub(r"\W", "_", unicodedata.name(bare, f"TOKEN_{at}"))
     return f"TOKEN_{at}"

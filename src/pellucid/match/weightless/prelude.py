@@ -71,6 +71,11 @@ class Seen:
     def __getitem__(self, places: Any) -> Seen:
         return Seen(self.shares[places], {name: values[places] for name, values in self.means.items()})
 
+    def __setitem__(self, places: Any, other: Seen) -> None:
+        self.shares[places] = other.shares
+        for name, value in other.means.items():
+            self.means[name][places] = value
+
 
 class Place:
     """The values of a row as queries (`[place, 1]`) or as keys (`[1, place]`), so that they compare in pairs."""
@@ -120,8 +125,6 @@ def run(
             seen = function(query, key, values)
         for (look, place), other in (given or {}).items():
             if look == name:
-                seen.shares[place] = other.shares
-                for mean, value in other.means.items():
-                    seen.means[mean][place] = value
+                seen[place] = other
         values[name] = seen
     return values

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from time import process_time
 from typing import Any
 
 import numpy as np
 
+from pellucid.base.errors import SubjectError
 from pellucid.exact.model import Model
 from pellucid.match.weightless import cases, heads
 from pellucid.match.weightless.automaton import learned
@@ -60,6 +61,7 @@ class Search:
     """What every candidate is fitted and chosen on; `rows` says how many of either are rows, probes follow.
 
     `positions` says whether programs may ask for positions: not, if needed, or both ways where it matters little.
+    `failed` collects a sentence for each candidate whose numbers could not be computed.
     """
 
     model: Model
@@ -72,6 +74,7 @@ class Search:
     fewer: tuple[heads.Head, ...]
     matter: dict[Group, np.ndarray] = field(default_factory=dict, repr=False)
     tried: set[Any] = field(default_factory=set, repr=False)
+    failed: list[str] = field(default_factory=list, repr=False)
 
     @staticmethod
     def of(model: Model, task: Task, rows: Split) -> Search:
@@ -108,7 +111,13 @@ def candidates(search: Search, seconds: float) -> Iterator[Candidate]:
     """Programs from simple to rich, until one agrees well enough or `seconds` of processor time are used up."""
     until = process_time() + seconds
     for positions, groups, effort in product(search.positions, groupings(search), EFFORTS):
-        if (found := build(search, groups, effort, positions)) is None:
+        try:
+            found = build(search, groups, effort, positions)
+        except (ArithmeticError, np.linalg.LinAlgError) as error:
+            seen = ", ".join(f"L{layer:02d}.H{head:02d}" for layer, some in groups for head in some)
+            search.failed.append(f"a program over {seen or 'no heads'} was left out: {error}")
+            continue
+        if found is None:
             continue
         yield found
         if found.agreement >= GOOD or process_time() > until:
@@ -116,8 +125,20 @@ def candidates(search: Search, seconds: float) -> Iterator[Candidate]:
 
 
 def best(search: Search, seconds: float) -> Candidate:
-    """The candidate of the highest score; an automaton where that fails many rows and an automaton does not."""
-    found = max(candidates(search, seconds), key=lambda candidate: candidate.score)
+    """The candidate of the highest score; an automaton where that fails many rows and an automaton does not.
+
+    Raises `SubjectError` where no candidate's numbers could be computed.
+    """
+    found = max(candidates(search, seconds), key=lambda candidate: candidate.score, default=None)
+    if found is None:
+        raise SubjectError(f"no program could be fitted to {search.task.name}: {'; '.join(search.failed)}")
+    chosen = _or_automaton(search, found)
+    cautions = (*search.failed, *chosen.program.cautions)
+    return replace(chosen, program=replace(chosen.program, cautions=tuple(dict.fromkeys(cautions))))
+
+
+def _or_automaton(search: Search, found: Candidate) -> Candidate:
+    """`found`, or an automaton that matches more rows where `found` fails many."""
     alphabet = Alphabet.of(search.task)
     if len(content(search.task)) > SMALL or (matched := rows_matched(search, found.program)) >= FAILS:
         return found

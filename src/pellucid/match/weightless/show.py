@@ -32,6 +32,8 @@ def show(found: Decompiled, directory: Path) -> None:
     line("Size", f"{figures.numbers} numbers in {figures.lines} lines, budget {figures.budget}")
     for miss in figures.misses:
         line("Missed", miss)
+    for caution in figures.cautions:
+        line("Caution", caution)
     line("Program", f'{directory / "program" / "program.py"}  (python -m program "…" in {directory})')
 
 

@@ -20,7 +20,7 @@ class Figures:
     """The four numbers of a program, and what they were measured on.
 
     `enumerated` bands were measured on every distinct row, those fitted on included. `sampled` says that the rows were
-    drawn from the vocabulary.
+    drawn from the vocabulary. `cautions` say what could not be computed.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Figures:
     summary: str
     enumerated: Sequence[str] = ()
     sampled: bool = False
+    cautions: Sequence[str] = ()
 
     @property
     def budget(self) -> int:
@@ -97,6 +98,7 @@ class Figures:
             "summary": self.summary,
             "enumerated": list(self.enumerated),
             "sampled": self.sampled,
+            "cautions": list(self.cautions),
         }
 
 
