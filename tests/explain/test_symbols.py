@@ -36,7 +36,7 @@ def test_a_name_gives_way_only_to_an_equal_or_higher_rung(old: str, new: str) ->
     ("line", "reason"),
     [
         ("L00.H00.QK\tname", "2 columns"),
-        ("L00.H00.QK\tname\tQK\tguessed\t\t\t", "provenance 'guessed'"),
+        ("L00.H00.QK\tname\tQK\tguessed\t\t\t", "provenance is 'guessed'"),
         ("L00.H00.QK\tname\tQK\tuser\t\t\t\nL00.H00.QK\tother\tQK\tuser\t\t\t", "has a line already"),
     ],
 )

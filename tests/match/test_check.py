@@ -137,7 +137,7 @@ def test_residual_free_shares(workshop: Workshop) -> None:
     project = Project.open(workshop.made)
     write_parts(project.directory / PARTS, partition(project.listing(), project.dropped()), project.subject.config)
     settle(workshop)
-    share = {"parameters": 0.01}
+    share = {"parameters": 0.01, "effect": None}
     rewrite(
         workshop.made / "report.json", lambda data: data["progress"]["residual_free"].update(code=share, source=share)
     )
@@ -203,7 +203,7 @@ def test_against_another_report(workshop: Workshop) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [(None, "is missing"), ("{", "cannot be read"), ('{"format": 1}', "no report of format 1 or 2")]
+    ("text", "said"), [(None, "is missing"), ("{", "not JSON"), ('{"format": 3}', "format is 3, expected 1 or 2")]
 )
 def test_bad_reports_are_bad_input(workshop: Workshop, text: str | None, said: str) -> None:
     other = workshop.root / "other.json"

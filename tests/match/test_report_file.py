@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 import pellucid
 from cli_support import Workshop, text_file
@@ -53,3 +56,38 @@ def test_a_text_called_overall_is_a_domain_like_others(workshop: Workshop) -> No
     lines = pellucid_command("diff", made).out.splitlines()
     assert [line.split("  ")[0] for line in lines if line.startswith("all text")] == ["all text"]
     assert any(line.startswith("  overall") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda data: data.pop("gate"), "gate is missing"),
+        (lambda data: data.update(format=3), "format is 3, expected 1 or 2"),
+        (lambda data: data["full"].update(overall=[]), "full.overall is [], expected an object"),
+        (lambda data: data["full"]["overall"].update(kl=0.1), "full.overall.kl is 0.1, expected an object"),
+        (
+            lambda data: data["full"]["overall"]["kl"].update(n="9"),
+            "full.overall.kl.n is '9', expected a valid integer",
+        ),
+        (lambda data: data["progress"]["residual_free"].pop("code"), "progress.residual_free.code is missing"),
+        (lambda data: data["corpus"]["splits"].update(fit=3), "corpus.splits.fit is 3, expected an object"),
+        (lambda data: data["gate"].update(reasons="none"), "gate.reasons is 'none', expected a valid array"),
+    ],
+)
+def test_a_report_of_another_shape_is_one_line(
+    workshop: Workshop, change: Callable[[dict[str, Any]], Any], said: str
+) -> None:
+    path = workshop.made / "report.json"
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+    for command in ("report", "check"):
+        assert said in pellucid_command(command, workshop.made).complaint()
+
+
+def test_a_report_of_format_1_has_totals(workshop: Workshop) -> None:
+    path = workshop.made / "report.json"
+    report = of_format_1(json.loads(path.read_text()))
+    del report["full"]["overall"]
+    path.write_text(json.dumps(report))
+    assert "full.overall is missing" in pellucid_command("report", workshop.made).complaint()

@@ -42,9 +42,22 @@ def test_bad_input_is_one_line(workshop: Workshop, arguments: tuple[str, ...], c
 def test_a_record_from_a_stranger_is_data(workshop: Workshop) -> None:
     folder = workshop.made / "edits"
     folder.mkdir()
-    for text in ("[]", "{", json.dumps({"number": "1", "parts": []}), json.dumps({"number": 1, "parts": [], "x": 1})):
+    good = {"number": 1, "kind": "rule", "what": "", "why": "", "date": "", "parts": ["L00.LN1"]}
+    for text, said in (
+        ("[]", "expected an object"),
+        ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        (json.dumps(good | {"number": "1"}), "number is '1', expected a valid integer"),
+        (json.dumps(good | {"parts": [5]}), "parts[0] is 5, expected a valid string"),
+        (json.dumps(good | {"located": {}}), "located is {}, expected a valid array"),
+        (json.dumps(good | {"x": 1}), "x is no entry that is known here"),
+    ):
         (folder / "0001.json").write_text(text)
-        assert "no record of an edit" in pellucid("edit", workshop.made, "--list").complaint()
+        complaint = pellucid("edit", workshop.made, "--list").complaint()
+        assert "0001.json: " in complaint
+        assert said in complaint
+    (folder / "0001.json").write_text(json.dumps(good))
+    assert pellucid("edit", workshop.made, "--list").code == 0
 
 
 def test_suppressed_tokens_are_less_likely_where_they_were_likely(workshop: Workshop) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import reprlib
+import tomllib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -86,6 +87,14 @@ def text_of(path: Path, error: type[PellucidError] = PellucidError) -> str:
     except UnicodeDecodeError as failed:
         byte = failed.object[failed.start]
         raise error(f"{path} is not UTF-8 text: byte 0x{byte:02x} at offset {failed.start:,}") from None
+
+
+def toml_of(text: str, place: str, error: type[PellucidError] = PellucidError) -> dict[str, Any]:
+    """`text` as TOML. Raises `error` naming `place` and, within it, the line."""
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as failed:
+        raise error(f"{place}: not TOML: {failed}") from None
 
 
 @cache

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pellucid.base.errors import ProjectError
 from pellucid.base.files import write_text
+from pellucid.base.schema import shown, text_of
 
 LADDER = ("default", "analysis", "model-written", "imported", "user")
 _HEADER = ("address", "name", "kind", "provenance", "evidence", "score", "note")
@@ -50,10 +51,7 @@ def read_symbols(path: Path) -> dict[str, Symbol]:
     """
     if not path.exists():
         return {}
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ProjectError(f"{path}: {error}") from None
+    text = text_of(path, ProjectError)
     found: dict[str, Symbol] = {}
     for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
         cells = line.split("\t")
@@ -63,9 +61,10 @@ def read_symbols(path: Path) -> dict[str, Symbol]:
             raise ProjectError(f"{path}:{number}: {len(cells)} columns, expected {len(_HEADER)}: {', '.join(_HEADER)}")
         symbol = Symbol(*map(_unescape, cells))
         if symbol.provenance not in LADDER:
-            raise ProjectError(f"{path}:{number}: provenance {symbol.provenance!r}, expected {' or '.join(LADDER)}")
+            said = shown(symbol.provenance)
+            raise ProjectError(f"{path}:{number}: provenance is {said}, expected {' or '.join(LADDER)}")
         if symbol.address in found:
-            raise ProjectError(f"{path}:{number}: {symbol.address} has a line already; keep one of them")
+            raise ProjectError(f"{path}:{number}: {shown(symbol.address)} has a line already; keep one of them")
         found[symbol.address] = symbol
     return found
 

@@ -25,6 +25,8 @@ PROGRAMS = ("full", "source_only", "source_only_all")
 BETTER_HIGH = frozenset({"top1"})
 ROUNDING = {"kl": 1e-8, "ce_gap": 1e-6}
 """Nats per token that another processor's float32 arithmetic can differ by."""
+LONGEST_ID = 20
+"""Digits that an id of SQLite never has."""
 NEED_EVIDENCE = ("analysis", "model-written")
 """Provenances of names that stand for a measurement."""
 
@@ -144,7 +146,7 @@ def _worse_metrics(
     """The metrics of one block that got worse; `alike`: only those that rest on equally many observations."""
     for metric, was in before.items():
         now = after.get(metric)
-        if was is None or was["value"] is None:
+        if was is None or was["value"] is None or metric not in METRICS:
             continue
         if now is None or now["value"] is None:
             yield Failure("unmeasured", about, f"{METRICS[metric]} was {figure(was)} and is not measured now")
@@ -170,9 +172,9 @@ def smaller_shares(old: Mapping[str, Any], new: Mapping[str, Any], entries: Sequ
     if new["gate"]["passed"] is False and old["gate"]["passed"] is not False and new["quick"] is old["quick"]:
         yield Failure("share", "gate", f"the full program fails it now: {' '.join(new['gate']['reasons'])}")
     shares = residual_free([entry.state for entry in entries], gate_passed=True)
-    for form, by in old["progress"]["residual_free"].items():
-        for unit, was in by.items():
-            now = shares[form][unit]
+    for form, by in shares.items():
+        for unit, now in by.items():
+            was = old["progress"]["residual_free"][form].get(unit)
             if was is not None and (now is None or now < was - 1e-9):
                 said = "unmeasured" if now is None else f"{100 * now:.2f} %"
                 yield Failure("share", f"residual-free {form}", f"by {unit} it was {100 * was:.2f} %, is {said}")
@@ -205,7 +207,8 @@ def unfounded_names(copy: Project) -> Iterator[Failure]:
     for address, symbol in copy.symbols().items():
         if not symbol.name or symbol.provenance not in NEED_EVIDENCE:
             continue
-        about = parts.get(int(symbol.evidence)) if symbol.evidence.isdecimal() else None
+        row = symbol.evidence
+        about = parts.get(int(row)) if row.isdecimal() and len(row) < LONGEST_ID else None
         if about != address:
             found = "none" if not symbol.evidence else f"row {symbol.evidence}, which is about {about or 'nothing'}"
             said = f"{symbol.name!r} ({symbol.provenance}) needs evidence about this part; symbols.tsv names {found}"

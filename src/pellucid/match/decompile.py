@@ -30,7 +30,7 @@ from pellucid.match.lifted import (
     write_lifted_parts,
 )
 from pellucid.match.linking import PROMISED, allowed, link_sources
-from pellucid.match.manifest import MANIFEST, CorpusEntry, Gate, Manifest, Settings, SubjectEntry
+from pellucid.match.manifest import MANIFEST, CorpusEntry, Gate, Manifest, Settings, Size, SubjectEntry
 from pellucid.match.means import Extras, fit_extras
 from pellucid.match.partition import PARTS, partition, write_parts
 from pellucid.match.project import EVIDENCE, Project, belonging
@@ -68,7 +68,7 @@ class Request:
     directory: Path
     corpus: tuple[Path, ...] = ()
     fit_corpus: tuple[Path, ...] = ()
-    size: str = "medium"
+    size: Size = "medium"
     quick: bool = False
     seed: int = 0
     raw: bool = False

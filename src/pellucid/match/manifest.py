@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Annotated, Literal
 
 import tomlkit
+from annotated_types import Ge, Le
 
 from pellucid.base.errors import ProjectError
 from pellucid.base.files import write_text
+from pellucid.base.schema import CLOSED, Count, fitting, shown, text_of, toml_of
 
 MANIFEST = "pellucid.toml"
 _HEADER = "Written by pellucid. The directory belongs to this subject; the text is what it is measured on."
@@ -19,6 +20,8 @@ _HEADER = "Written by pellucid. The directory belongs to this subject; the text 
 @dataclass(frozen=True)
 class SubjectEntry:
     """The subject by name and by the SHA-256 of its weights and tokenizer."""
+
+    __pydantic_config__ = CLOSED
 
     name: str
     weights_sha256: str
@@ -32,16 +35,19 @@ class CorpusEntry:
     `tokens` is how much of it the subject was asked to write, 0 where it has a generator of its own.
     """
 
+    __pydantic_config__ = CLOSED
+
     origin: str
     paths: tuple[str, ...]
     fit_paths: tuple[str, ...]
-    tokens: int = 0
+    tokens: Count = 0
     fit_sha256: str = ""
     tune_sha256: str = ""
     heldout_sha256: str = ""
 
 
 ASKED = ("both", "next")
+Size = Literal["small", "medium", "large"]
 
 
 @dataclass(frozen=True)
@@ -51,10 +57,12 @@ class Gate:
     `asks` says of which: `both`, or `next` words alone. Raises `ValueError` where it says neither.
     """
 
+    __pydantic_config__ = CLOSED
+
     wer_next: float = 1.0
     wer_16: float = 1.0
     domain: float = 2.0
-    contexts: int = 5000
+    contexts: Count = 5000
     asks: str = "both"
 
     def __post_init__(self) -> None:
@@ -71,24 +79,26 @@ class Gate:
 class Settings:
     """What a re-run has to repeat to get the same result."""
 
+    __pydantic_config__ = CLOSED
     seed: int = 0
-    size: str = "medium"
+    size: Size = "medium"
     quick: bool = False
     pellucid: str = ""
     torch: str = ""
-    understand: int = 0
-    stray: float = 0.0
+    understand: Count = 0
+    stray: Annotated[float, Ge(0), Le(1)] = 0.0
 
 
 @dataclass(frozen=True)
 class Manifest:
     """The whole of `pellucid.toml`."""
 
+    __pydantic_config__ = CLOSED
     subject: SubjectEntry
     corpus: CorpusEntry
     gate: Gate = field(default_factory=Gate)
     settings: Settings = field(default_factory=Settings)
-    format: int = 1
+    format: Literal[1] = 1
 
     def write(self, directory: Path) -> None:
         """Write `pellucid.toml` into `directory`, atomically."""
@@ -110,30 +120,10 @@ class Manifest:
             raise ProjectError(
                 f"{directory} is not a project directory: it has no {MANIFEST}; make one with `decompile`"
             )
-        try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ProjectError(f"{path}: {error}") from None
+        data = toml_of(text_of(path, ProjectError), str(path), ProjectError)
         if data.get("format") != 1:
-            raise ProjectError(f"{path}: format is {data.get('format')!r}, this version reads 1; update pellucid")
-        sections = {"subject": SubjectEntry, "corpus": CorpusEntry, "gate": Gate, "settings": Settings}
-        return Manifest(**{name: _section(path, name, kind, data.get(name)) for name, kind in sections.items()})
-
-
-def _section(path: Path, name: str, kind: type[Any], data: object) -> Any:
-    """Build the dataclass `kind` from a table, or say which entry is missing, unknown or of the wrong type."""
-    if not isinstance(data, dict):
-        raise ProjectError(f"{path}: the section [{name}] is missing")
-    types = get_type_hints(kind)
-    for key, value in data.items():
-        if key not in types:
-            raise ProjectError(f"{path}: [{name}] has an unknown entry {key!r}; known are {', '.join(types)}")
-        wanted = list if types[key] == tuple[str, ...] else (int, float) if types[key] is float else types[key]
-        if not isinstance(value, wanted) or (isinstance(value, list) and not all(isinstance(v, str) for v in value)):
-            raise ProjectError(f"{path}: {name}.{key} is {value!r}, expected {types[key]}")
-    try:
-        return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
-    except TypeError as error:
-        raise ProjectError(f"{path}: [{name}] is incomplete: {error}") from None
-    except ValueError as error:
-        raise ProjectError(f"{path}: [{name}] {error}") from None
+            raise ProjectError(f"{path}: format is {shown(data.get('format'))}, this version reads 1; update pellucid")
+        for name in ("subject", "corpus", "gate", "settings"):
+            if name not in data:
+                raise ProjectError(f"{path}: the section [{name}] is missing")
+        return fitting(Manifest, data, str(path), ProjectError)

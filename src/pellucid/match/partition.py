@@ -7,23 +7,35 @@ that has no entry of its own.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tomlkit
 
 from pellucid.base.address import Address, Shape
 from pellucid.base.errors import PellucidError, ProjectError
 from pellucid.base.files import write_text
+from pellucid.base.schema import CLOSED, Count, fitting, shown, text_of, toml_of
 from pellucid.listing.parse import Listing
 from pellucid.parts.part import Part, Residual, count
 from pellucid.subject.gpt2 import GPT2Config
 
 PARTS = "parts.toml"
 _HEADER = "What runs where. A part whose residual is dropped runs its source alone; `on` means source + (raw - source)."
-_KEYS = {"addresses": list, "form": str, "residual": str, "source": str, "budget": int}
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A table `[[part]]`."""
+
+    __pydantic_config__ = CLOSED
+    addresses: list[str]
+    form: Literal["raw", "lifted", "source"]
+    residual: Residual
+    source: str = ""
+    budget: Count = 0
 
 
 def read_dropped(path: Path, shape: Shape) -> frozenset[Address]:
@@ -33,13 +45,10 @@ def read_dropped(path: Path, shape: Shape) -> frozenset[Address]:
     """
     if not path.exists():
         return frozenset()
-    try:
-        text = path.read_text(encoding="utf-8")
-        parts = tomllib.loads(text).get("part", [])
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ProjectError(f"{path}: {error}") from None
+    text = text_of(path, ProjectError)
+    parts = toml_of(text, str(path), ProjectError).get("part", [])
     if not isinstance(parts, list):
-        raise ProjectError(f"{path}: `part` is {parts!r}, expected tables [[part]]")
+        raise ProjectError(f"{path}: part is {shown(parts)}, expected tables [[part]]")
     lines = [number for number, line in enumerate(text.split("\n"), 1) if line.strip() == "[[part]]"]
     dropped: set[Address] = set()
     for number, part in enumerate(parts):
@@ -50,20 +59,12 @@ def read_dropped(path: Path, shape: Shape) -> frozenset[Address]:
 
 def _dropped(part: object, shape: Shape, place: str) -> set[Address]:
     """The addresses of one entry if their residual is dropped. Raises `ProjectError` naming `place`."""
-    if not isinstance(part, dict) or not isinstance(part.get("addresses"), list):
-        raise ProjectError(f"{place}: the part has no list of addresses")
-    for key, value in part.items():
-        if key not in _KEYS or not isinstance(value, _KEYS[key]):
-            raise ProjectError(f"{place}: {key} = {value!r} is not known; expected {', '.join(_KEYS)}")
-    choices = {"form": ("raw", "lifted", "source"), "residual": ("on", "dropped")}
-    for key, known in choices.items():
-        if part.get(key) not in known:
-            raise ProjectError(f"{place}: {key} = {part.get(key)!r}, expected {' or '.join(known)}")
+    entry = fitting(_Entry, part, place, ProjectError)
     try:
-        addresses = {address for text in part["addresses"] for address in shape.match(str(text))}
+        addresses = {address for text in entry.addresses for address in shape.match(text)}
     except PellucidError as error:
         raise ProjectError(f"{place}: {error}") from None
-    return addresses if part["residual"] == "dropped" else set()
+    return addresses if entry.residual == "dropped" else set()
 
 
 def partition(listing: Listing, dropped: frozenset[Address]) -> list[Part]:

@@ -1,34 +1,245 @@
-"""Reading `report.json`, of this format or of the one before it."""
+"""Reading `report.json`, of this format or of the one before it: all that this version reads of one has its type."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pellucid.base.errors import ProjectError
+from pellucid.base.schema import OPEN, Count, content, parsed
 
 FORMAT = 2
 """The format that is written. In format 1 the domains of a program stood beside `overall`, as if they were totals."""
 PROGRAMS = ("full", "source_only", "source_only_all", "noise_floor", "trigram", "bigram")
-NEEDED = ("state", "subject", "corpus", "gate", "progress", "quick", *PROGRAMS)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measured number with its 95 % interval and what it rests on."""
+
+    __pydantic_config__ = OPEN
+    value: float | None
+    low: float | None
+    high: float | None
+    n: Count
+
+
+Metrics = dict[str, Figure | None]
+
+
+@dataclass(frozen=True)
+class Block:
+    """The figures of a program over all text, and by domain."""
+
+    __pydantic_config__ = OPEN
+    overall: Metrics
+    domains: dict[str, Metrics]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What was decompiled."""
+
+    __pydantic_config__ = OPEN
+    name: str
+    parameters: Count
+    weights_sha256: str
+    tokenizer_sha256: str
+    layers: Count = 0
+    heads: Count = 0
+    neurons: Count = 0
+    d_model: Count = 0
+    vocab: Count = 0
+    context: Count = 0
+
+
+@dataclass(frozen=True)
+class Text:
+    """A split of the text."""
+
+    __pydantic_config__ = OPEN
+    sha256: str
+    words: Count
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The splits of the text."""
+
+    __pydantic_config__ = OPEN
+    fit: Text
+    tune: Text
+    heldout: Text
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The text that was measured on."""
+
+    __pydantic_config__ = OPEN
+    origin: str
+    splits: Texts
+    domains: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the gate asks for; None of a word error rate that it does not ask for."""
+
+    __pydantic_config__ = OPEN
+    wer_next: float | None
+    wer_16: float | None
+    domain: float | None = None
+    contexts: Count | None = None
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What became of the gate."""
+
+    __pydantic_config__ = OPEN
+    passed: bool | None
+    reasons: list[str]
+    limits: Limits
+    both: bool | None = None
+    next_word: bool | None = None
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Residual-free shares of one kind."""
+
+    __pydantic_config__ = OPEN
+    parameters: float | None
+    effect: float | None
+    data_effect: float | None = None
+
+
+@dataclass(frozen=True)
+class ResidualFree:
+    """Residual-free shares, by form and by what they are of."""
+
+    __pydantic_config__ = OPEN
+    lifted: Shares
+    source: Shares
+    code: Shares
+    data: Shares
+
+
+@dataclass(frozen=True)
+class Described:
+    """The parts whose description passed its test."""
+
+    __pydantic_config__ = OPEN
+    share: float | None
+    mean_score: float | None
+    n: Count
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How well estimated effects agree with exact ones."""
+
+    __pydantic_config__ = OPEN
+    correlation: float | None
+    n: Count
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The progress numbers."""
+
+    __pydantic_config__ = OPEN
+    residual_free: ResidualFree
+    source_only: Metrics
+    evidence: Described
+    effect_calibration: Calibration | None = None
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """A place where the full program says another word."""
+
+    __pydantic_config__ = OPEN
+    domain: str = ""
+    before: str = ""
+    subject: str = ""
+    program: str = ""
+    kl: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _About:
+    """What stands in reports of every format."""
+
+    __pydantic_config__ = OPEN
+    quick: bool
+    state: str
+    subject: Subject
+    corpus: Corpus
+    gate: Gate
+    progress: Progress
+    pellucid: str = ""
+    created: str = ""
+    command: str = ""
+    measured: list[str] = field(default_factory=list)
+    worst: list[Divergence] = field(default_factory=list)
+    numbers: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Report1(_About):
+    """A report of format 1."""
+
+    format: Literal[1]
+    full: dict[str, Metrics]
+    source_only: dict[str, Metrics] | None
+    source_only_all: dict[str, Metrics] | None
+    noise_floor: dict[str, Metrics] | None
+    trigram: dict[str, Metrics] | None
+    bigram: dict[str, Metrics] | None
+
+    def __post_init__(self) -> None:
+        for name in PROGRAMS:
+            if (block := getattr(self, name)) is not None and "overall" not in block:
+                raise ValueError(f"{name}.overall is missing")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Report2(_About):
+    """A report of format 2."""
+
+    format: Literal[2]
+    full: Block
+    source_only: Block | None
+    source_only_all: Block | None
+    noise_floor: Block | None
+    trigram: Block | None
+    bigram: Block | None
+
+
+@dataclass(frozen=True)
+class _Head:
+    """What tells formats apart."""
+
+    __pydantic_config__ = OPEN
+    format: Literal[1, 2]
 
 
 def read_report(path: Path) -> dict[str, Any]:
-    """The report in the file at `path`, in the shape of format 2. Raises `ProjectError` for anything else."""
-    if not path.is_file():
+    """The report in the file at `path`, in the shape of format 2, with whatever else stands in it.
+
+    Raises `ProjectError` naming the entry that is missing or of another kind.
+    """
+    if not path.exists():
         raise ProjectError(f"{path} is missing; `pellucid verify` measures a project and writes its report")
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ProjectError(f"{path} cannot be read as a report: {error}; {_again(path)}") from None
-    if not isinstance(data, dict) or data.get("format") not in (1, FORMAT) or not set(data) >= set(NEEDED):
-        raise ProjectError(f"{path} is no report of format 1 or {FORMAT}; {_again(path)}")
-    return data if data["format"] == FORMAT else _from_format_1(data)
-
-
-def _again(path: Path) -> str:
-    return f"`pellucid verify {path.parent}` writes it again"
+    text = content(path, ProjectError)
+    shape = _Report1 if parsed(_Head, text, str(path), ProjectError).format == 1 else _Report2
+    parsed(shape, text, str(path), ProjectError)
+    data: dict[str, Any] = json.loads(text)
+    return data if shape is _Report2 else _from_format_1(data)
 
 
 def _from_format_1(data: dict[str, Any]) -> dict[str, Any]:

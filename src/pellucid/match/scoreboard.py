@@ -87,7 +87,7 @@ def progress_lines(report: dict[str, Any]) -> Text:
         shares = ", ".join(f"{_percent(free[form][by])} by {by}" for by in ("parameters", "effect"))
         text.append(f"  residual-free, {form:<7} {shares} of QK and IN\n", style="not bold")
     for name, meaning in (("code", "QK, IN, biases, norms"), ("data", "embeddings, OV, OUT")):
-        shares = ", ".join(f"{_percent(share)} by {by}" for by, share in free[name].items())
+        shares = ", ".join(f"{_percent(free[name][by])} by {by}" for by in ("parameters", "effect"))
         text.append(f"    of the {name:<15} {shares} ({meaning})\n", style="not bold")
     alone = progress["source_only"]
     text.append(

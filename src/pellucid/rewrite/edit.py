@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pellucid.base.errors import ProjectError
 from pellucid.base.files import write_text
+from pellucid.base.schema import CLOSED, Count, read_json
 
 FOLDER = "edits"
 Kind = Literal["fact", "forget", "rule", "read", "suppress", "hand"]
@@ -25,7 +26,8 @@ _FILE = re.compile(r"(\d{4,})\.json")
 class Record:
     """An edit. Numbers begin at 1 and are never used again."""
 
-    number: int
+    __pydantic_config__ = CLOSED
+    number: Count
     kind: Kind
     what: str
     """What it does, in a sentence."""
@@ -101,19 +103,7 @@ def find(records: Sequence[Record], wanted: str) -> Record:
 
 def _read(path: Path) -> Record:
     """One record. A file from a stranger is data: every field has its type, or the file is refused."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        record = Record(**{**data, "parts": tuple(data["parts"])})
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ProjectError(f"{path}: no record of an edit ({type(error).__name__}: {error})") from None
-    texts = [record.what, record.why, record.date, record.text, *record.parts]
-    optional = [record.undone, record.base]
-    good = all(isinstance(text, str) for text in texts) and all(
-        text is None or isinstance(text, str) for text in optional
-    )
-    known = {entry.name for entry in fields(Record)}
-    if not good or type(record.number) is not int or record.kind not in get_args(Kind) or set(data) - known:
-        raise ProjectError(f"{path}: no record of an edit: fields of the wrong type")
+    record = read_json(Record, path, ProjectError)
     if path.name != f"{record.name}.json":
         raise ProjectError(f"{path} says that it is edit {record.name}; rename one of the two")
     return record
