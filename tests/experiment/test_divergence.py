@@ -1,4 +1,4 @@
-"""The list of the worst contexts shows where words differ, the furthest apart first, each pair once, and not one word."""
+"""The worst contexts are those where words differ, the furthest apart first, each pair once, of many words."""
 
 from __future__ import annotations
 

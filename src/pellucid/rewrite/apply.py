@@ -83,7 +83,9 @@ def _astray(bench: Workbench, proposal: Proposal, found: Forecast) -> str:
     """What an edit changes that it is not about; empty where that is little."""
     of_one, changed = proposal.kind in ("fact", "forget"), int(found.changed.sum())
     if found.astray(proposal.tokens) > ASTRAY * changed:
-        return f"{found.astray(proposal.tokens)} of {changed} predicted changes are between tokens that it does not name"
+        return (
+            f"{found.astray(proposal.tokens)} of {changed} predicted changes are between tokens that it does not name"
+        )
     if of_one and (astray := found.astray(proposal.tokens, of_one=True)) > ASTRAY * changed:
         said = " or ".join(map(repr, bench.texts(proposal.tokens)))
         return f"{astray} of {changed} predicted changes are where other things are asked, of which {said} is not said"
