@@ -55,7 +55,9 @@ LOOKS = {
     "at the first token of the text (70 % of its attention)": Looking({NOWHERE: 0.7, 2: 0.3}, {9: 0.7}, 0.0, 0.0, {}),
     "at what followed the same token before (70 % of its attention)": Looking({0: 0.2, 1: 0.2}, FAR, 0.1, 0.7, {}),
     "at the same token before (90 % of its attention)": Looking({0: 0.2, 1: 0.2}, FAR, 0.9, 0.1, {}),
-    'at " Ada", " Bo" (80 % of its attention, half of it within 5 tokens)': Looking({0: 0.5, 1: 0.3}, FAR, 0, 0, {}),
+    'at " Ada", " Bo" (80 % of its attention, half of it within 5 tokens)': Looking(
+        {0: 0.5, 1: 0.3}, FAR, 0.0, 0.0, {}
+    ),
 }
 
 
