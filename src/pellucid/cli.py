@@ -39,7 +39,10 @@ from pellucid.match.trust import require_trust
 from pellucid.match.verify import verify as verify_program
 from pellucid.match.watch import watch
 from pellucid.match.weightless.decompile import decompile_weightless, suits
-from pellucid.match.weightless.show import EXIT_MISSED
+from pellucid.match.weightless.functions import functions
+from pellucid.match.weightless.said import print_said, refuse, said, said_dict
+from pellucid.match.weightless.saved import is_weightless, read_figures
+from pellucid.match.weightless.show import EXIT_MISSED, show_functions
 from pellucid.match.weightless.show import show as show_weightless
 from pellucid.match.weightless.timeline import JSON, PNG, SECONDS, timeline
 from pellucid.match.weightless.timeline import show as show_timeline
@@ -64,6 +67,8 @@ app = typer.Typer(
 zoo = typer.Typer(help="The subjects that ship with pellucid.", no_args_is_help=True)
 app.add_typer(zoo, name="zoo")
 
+TOKENS = 20
+"""How many tokens `run` produces if nothing is said."""
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A directory that `decompile` wrote.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output instead of text.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Run the program in DIR although it was not made here.")]
@@ -174,15 +179,16 @@ def decompile_command(
     """Write the source of SUBJECT to DIR, and measure it on held-out text."""
     with plain_errors():
         if weightless or (weightless is None and not raw and not corpus and suits(subject)):
-            said = {"--understand": understand, "--stray": stray, "--tune": tune, "--gate": gate}
-            if ignored := [option for option, value in said.items() if value]:
+            said_too = {"--understand": understand, "--stray": stray, "--tune": tune, "--gate": gate, "--quick": quick}
+            said_too |= {"--size": size != "medium", "--seed": seed, "--device": device != "cpu"}
+            if ignored := [option for option, value in said_too.items() if value]:
                 print(
-                    f"{subject} becomes an ordinary program without weights, where {', '.join(ignored)} changes "
-                    "nothing; give --weights to decompile it as other models are",
+                    f"{subject} becomes an ordinary program without weights, where {', '.join(ignored)} change"
+                    f"{'s' * (len(ignored) == 1)} nothing; give --weights to decompile it as other models are",
                     file=sys.stderr,
                 )
             found = decompile_weightless(subject, output)
-            print_json(found.figures.to_dict()) if json_ else show_weightless(found, output)
+            print_json(found.figures.to_dict()) if json_ else show_weightless(output)
             if found.figures.misses:
                 raise typer.Exit(EXIT_MISSED)
             return
@@ -299,13 +305,21 @@ def check_command(
 def run(
     directory: Directory,
     prompt: Annotated[str, typer.Argument(help="The text to go on from.")],
-    tokens: Annotated[int, typer.Option(min=1, help="How many tokens to produce at most.")] = 20,
+    tokens: Annotated[int, typer.Option(min=1, help="How many tokens to produce at most.")] = TOKENS,
     source_only: Annotated[bool, typer.Option("--source-only", help="Switch every QK and IN residual off.")] = False,
     trust: Trust = False,
     json_: AsJson = False,
 ) -> None:
-    """Continue PROMPT at temperature 0 with the program in DIR."""
+    """Continue PROMPT at temperature 0 with the program in DIR.
+
+    A program without weights says what comes next after each token of PROMPT (blanks between).
+    """
     with plain_errors():
+        if is_weightless(directory):
+            refuse([*["--tokens"] * (tokens != TOKENS), *["--source-only"] * source_only])
+            answers = said(directory, prompt, trust=trust)
+            print_json(said_dict(prompt, answers)) if json_ else print_said(answers)
+            return
         text = Project.open(directory, trust=trust).generate(prompt, tokens, source_only=source_only)
         print_json({"prompt": prompt, "continuation": text}) if json_ else print(prompt + text)
 
@@ -447,6 +461,9 @@ def timeline_command(
 def report(directory: Directory, json_: AsJson = False) -> None:
     """Print the scoreboard of the last measurement of DIR."""
     with plain_errors():
+        if is_weightless(directory):
+            print_json(read_figures(directory)) if json_ else show_weightless(directory)
+            return
         data = Project.open(directory).report()
         print_json(data) if json_ else show_scoreboard(data)
 
@@ -457,8 +474,15 @@ def show(
     address: Annotated[str, typer.Argument(help="A part such as L00.H01.QK, or a pattern such as L00.H*.QK.")],
     json_: AsJson = False,
 ) -> None:
-    """Print the source of a part, what is known about it, and where it stands."""
+    """Print the source of a part, what is known about it, and where it stands.
+
+    Of a program without weights also a function by its name, such as look_0 or '*'.
+    """
     with plain_errors():
+        if is_weightless(directory):
+            found = functions(directory, address)
+            print_json([function.to_dict() for function in found]) if json_ else show_functions(directory, address)
+            return
         project = Project.open(directory)
         print_json(describe(project, address)) if json_ else print_parts(project, address)
 

@@ -12,6 +12,7 @@ from annotated_types import Ge, Le
 from pellucid.base.errors import ProjectError
 from pellucid.base.files import write_text
 from pellucid.base.schema import CLOSED, Count, fitting, shown, text_of, toml_of
+from pellucid.match.weightless.saved import NEEDS, is_weightless
 
 MANIFEST = "pellucid.toml"
 _HEADER = "Written by pellucid. The directory belongs to this subject; the text is what it is measured on."
@@ -116,6 +117,8 @@ class Manifest:
     def read(directory: Path) -> Manifest:
         """Read `pellucid.toml` of `directory`. Raises `ProjectError` naming file and entry."""
         path = directory / MANIFEST
+        if is_weightless(directory) and not path.is_file():
+            raise ProjectError(f"{directory} {NEEDS}")
         if not path.is_file():
             raise ProjectError(
                 f"{directory} is not a project directory: it has no {MANIFEST}; make one with `decompile`"

@@ -10,6 +10,8 @@ from pellucid.base.errors import SubjectError, closest
 from pellucid.subject.checkpoint import INDEX, PICKLES, WEIGHTS, refuse_pickle
 from pellucid.zoo import registry
 
+WEIGHTLESS = "weightless.json"
+"""The file of figures that tells the directory of a program without weights."""
 _HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _HUB_ALIASES = {name: f"openai-community/{name}" for name in ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")}
 _HUB_ALIASES["distilgpt2"] = "distilbert/distilgpt2"
@@ -31,6 +33,7 @@ def locate(name: str | Path) -> Path:
     except OSError as error:
         raise SubjectError(f"{text[:80]!r} is no path: {error.strerror}") from error
     if text and is_directory:
+        _refuse_program(path)
         return path
     if is_file:
         _refuse_file(path)
@@ -38,6 +41,12 @@ def locate(name: str | Path) -> Path:
     if isinstance(name, Path) or not _HUB_NAME.fullmatch(hub) or (path.parent != Path() and path.parent.is_dir()):
         raise SubjectError(f"{text}: no such directory{_near(path)}; a subject is a directory, OWNER/NAME or zoo:NAME")
     return _from_hub(hub)
+
+
+def _refuse_program(path: Path) -> None:
+    """Raise `SubjectError` for the directory of a program without weights, which is no model."""
+    if (path / WEIGHTLESS).is_file() and not (path / "config.json").is_file():
+        raise SubjectError(f"{path} holds a program without weights, not a model; name the model that it was made of")
 
 
 def _refuse_file(path: Path) -> None:

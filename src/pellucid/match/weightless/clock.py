@@ -270,9 +270,22 @@ from pathlib import Path
 
 from .program import answer
 
-tokens = json.loads(Path(__file__).with_name("vocabulary.json").read_text(encoding="utf-8"))
-words = " ".join(sys.argv[1:]).split()
-if len(words) < 2 or any(word not in tokens for word in words):
-    sys.exit('program: give two numbers of its vocabulary, such as "3 5 ="')
-print(tokens[answer(tokens.index(words[0]), tokens.index(words[1]))])
+
+def said(words):
+    """The last word with what comes next. Raises `ValueError` for what does not begin with two numbers."""
+    tokens = json.loads(Path(__file__).with_name("vocabulary.json").read_text(encoding="utf-8"))
+    if len(words) < 2 or any(word not in tokens for word in words):
+        raise ValueError('give two numbers of its vocabulary, such as "3 5 ="')
+    return [(words[-1], tokens[answer(tokens.index(words[0]), tokens.index(words[1]))])]
+
+
+def main():
+    try:
+        print(said(" ".join(sys.argv[1:]).split())[0][1])
+    except ValueError as error:
+        sys.exit(f"program: {error}")
+
+
+if __name__ == "__main__":
+    main()
 '''

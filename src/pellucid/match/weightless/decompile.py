@@ -9,6 +9,7 @@ from time import perf_counter
 from pellucid.base.errors import ProjectError, SubjectError
 from pellucid.base.files import write_text
 from pellucid.exact.model import Model
+from pellucid.match.trust import trust
 from pellucid.match.weightless import describe, mechanism, search
 from pellucid.match.weightless.clock import decompiled_clock
 from pellucid.match.weightless.emit import count, files, json_text, lines, program_text
@@ -18,6 +19,7 @@ from pellucid.match.weightless.measure import Match, match
 from pellucid.match.weightless.probes import draw_probes
 from pellucid.match.weightless.runner import Runner
 from pellucid.match.weightless.sample import sampled, with_pairs
+from pellucid.match.weightless.saved import REPORT
 from pellucid.match.weightless.split import Split, split
 from pellucid.match.weightless.task import INPUTS, TASK, Row, Task, read_task
 from pellucid.match.weightless.teacher import read
@@ -27,7 +29,6 @@ from pellucid.subject.load import load_subject
 from pellucid.subject.locate import locate
 
 LARGEST_VOCABULARY = 1000
-REPORT = "weightless.json"
 SEARCH_SECONDS = 120.0
 PROBES, SWAPPED = 300, 60
 
@@ -71,6 +72,7 @@ def decompile_weightless(subject: str, directory: Path, seconds: float = SEARCH_
         raise ProjectError(f"{directory} is not empty and has no {REPORT}: it is not ours; name another directory")
     found = decompiled(locate(subject), seconds)
     found.write(directory)
+    trust(directory)
     return found
 
 

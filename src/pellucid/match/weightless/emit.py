@@ -16,6 +16,8 @@ from pellucid.match.weightless.branches import WIDTH, Branches, if_lines
 from pellucid.match.weightless.language import Alphabet, Look, Program, Walk
 
 QUOTES = '"""'
+SAYS = "said"
+"""What the function of `__main__.py` is called that runs a row."""
 _PRELUDE = Path(__file__).with_name("prelude.py")
 
 
@@ -198,22 +200,33 @@ import numpy as np
 from . import prelude, program
 
 
-def main():
+def said(words):
+    """Every word of a row with what comes next after it. Raises `ValueError` for what is no row of its tokens."""
     data = json.loads(Path(__file__).with_name("vocabulary.json").read_text(encoding="utf-8"))
     tokens = data["tokens"]
-    words = " ".join(sys.argv[1:]).split()
     unknown = [word for word in words if word not in tokens]
     if unknown or not words:
-        said = f"{unknown[0]!r} is not one of its tokens" if unknown else "give a row of tokens"
-        sys.exit(f'program: {said}; they are {" ".join(tokens[:12])} …')
+        reason = f"{unknown[0]!r} is not one of its tokens" if unknown else "give a row of tokens"
+        raise ValueError(f'{reason}; they are {" ".join(tokens[:12])} …')
     row = np.array([tokens.index(word) for word in words])
     values = prelude.run(program.LOOKS, row, np.array(data["numbers"]))
+    found = []
     for place, word in enumerate(words):
-        here = {name: values[name][place] for name in ("token", "position", *program.LOOKS)}
-        said = program.answer(**here)
-        shown = " ".join(tokens[id] for id in sorted(said)) if isinstance(said, (set, tuple)) else tokens[int(said)]
-        print(f"{place:4}  {word:8} -> {shown}")
+        answer = program.answer(**{name: values[name][place] for name in ("token", "position", *program.LOOKS)})
+        ids = sorted(answer) if isinstance(answer, (set, tuple)) else [int(answer)]
+        found.append((word, " ".join(tokens[id] for id in ids)))
+    return found
 
 
-main()
+def main():
+    try:
+        found = said(" ".join(sys.argv[1:]).split())
+    except ValueError as error:
+        sys.exit(f"program: {error}")
+    for place, (word, answer) in enumerate(found):
+        print(f"{place:4}  {word:8} -> {answer}")
+
+
+if __name__ == "__main__":
+    main()
 '''

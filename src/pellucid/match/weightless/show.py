@@ -1,24 +1,28 @@
-"""The figures of a weightless program on the terminal."""
+"""A weightless program on the terminal: its figures, and its functions."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from rich.console import Console
+from rich.syntax import Syntax
+from rich.text import Text
 
-from pellucid.match.weightless.decompile import Decompiled
-from pellucid.match.weightless.measure import Share
+from pellucid.match.weightless.functions import Function, functions
+from pellucid.match.weightless.saved import Part, Value, read_saved
 
+WIDTH = 120
+"""Where standard output is no terminal it is as wide as the widest line of a program."""
 EXIT_MISSED = 3
 """The exit code where a model was not decompiled: the program is written, with its true numbers."""
 
 
-def show(found: Decompiled, directory: Path) -> None:
-    """Print what was reached, and where the program lies."""
-    figures, console = found.figures, Console(highlight=False)
+def show(directory: Path) -> None:
+    """Print what was reached, and where the program lies. Raises `ProjectError` where the figures cannot be read."""
+    figures, console = read_saved(directory), Console(highlight=False)
 
     def line(label: str, said: str) -> None:
-        console.print(f"{label:<11}{said}", soft_wrap=True, markup=False)
+        console.print(Text(f"{label:<11}{said}"), soft_wrap=True)
 
     line("Verdict", f"{figures.verdict}: {figures.summary}")
     if figures.sampled:
@@ -26,9 +30,9 @@ def show(found: Decompiled, directory: Path) -> None:
     for band, match in figures.match.items():
         every = ", every distinct row" if band in figures.enumerated else ""
         line("Match", f"{percent(match.rows)} of {match.rows.n} rows, band {band}{every}")
-    line("Probes", "none exist" if figures.probes is None else f"{percent(figures.probes.clear)} of clear positions")
-    for entry in figures.mechanism:
-        line("Mechanism", f"{entry.value}: {percent(entry.agree)} of {entry.agree.n} interventions ({entry.addresses})")
+    line("Probes", "none exist" if figures.probes is None else f"{percent(figures.probes)} of clear positions")
+    for value in figures.mechanism:
+        line("Mechanism", f"{value.name}: {agreement(value)} ({' '.join(value.addresses)})")
     line("Size", f"{figures.numbers} numbers in {figures.lines} lines, budget {figures.budget}")
     for miss in figures.misses:
         line("Missed", miss)
@@ -37,6 +41,27 @@ def show(found: Decompiled, directory: Path) -> None:
     line("Program", f'{directory / "program" / "program.py"}  (python -m program "…" in {directory})')
 
 
-def percent(share: Share) -> str:
+def agreement(value: Value) -> str:
+    """How a value agrees under interventions."""
+    return f"{percent(value)} of {value.n} interventions"
+
+
+def percent(share: Part | Value) -> str:
     """A share in percent."""
     return "–" if share.value is None else f"{100 * share.value:.1f} %"
+
+
+def show_functions(directory: Path, pattern: str) -> None:
+    """Print the functions of the program in `directory` that `pattern` names, as `functions` finds them."""
+    console = Console(highlight=False)
+    console = console if console.is_terminal else Console(highlight=False, width=WIDTH)
+    for at, function in enumerate(functions(directory, pattern)):
+        console.print(Text("\n" if at else ""), _head(function), sep="", soft_wrap=True)
+        console.print(Syntax(function.source, "python", background_color="default", word_wrap=True))
+
+
+def _head(function: Function) -> Text:
+    head = Text(function.name, style="bold")
+    stands = f"  for {' '.join(function.addresses)}" if function.addresses else ""
+    measured = f"; {agreement(function.value)}" if function.value else ""
+    return head.append(f"{stands}{measured}  program.py:{function.line}", style="not bold")

@@ -81,7 +81,7 @@ class Figures:
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON; what was not measured is null."""
         bands = {band: {"rows": _share(m.rows), "positions": _share(m.positions)} for band, m in self.match.items()}
-        values = [{"value": e.value, "addresses": e.addresses.split(), **_share(e.agree)} for e in self.mechanism]
+        values = [{"name": e.value, "addresses": e.addresses.split(), **_share(e.agree)} for e in self.mechanism]
         return {
             "model": self.name,
             "verdict": self.verdict,
