@@ -15,6 +15,7 @@ class Pieces:
 
     kind = "bpe"
     eos_id: int | None = 0
+    start: tuple[int, ...] = (0,)
     vocab_size = len(PIECES)
 
     def encode(self, text: str) -> list[int]:

@@ -12,7 +12,8 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from pellucid.listing import pages
 from pellucid.listing.vocabulary import Vocabulary, words
-from pellucid.subject.tokenizer import Tokenizer, WordTokenizer, load_tokenizer
+from pellucid.subject.tokenizer import Tokenizer, WordTokenizer
+from pellucid.subject.tokenizer_files import load_tokenizer
 
 SCRIPTS = [
     *((0x20, 0x7E), (0xA0, 0x17F), (0x370, 0x3FF), (0x400, 0x45F), (0x5D0, 0x5EA), (0x600, 0x6FF), (0x900, 0x97F)),
@@ -65,7 +66,7 @@ def small(directory: Path) -> Tokenizer:
     )
     tokenizer.train_from_iterator(strings(600), trainer)
     tokenizer.save(str(directory / "tokenizer.json"))
-    return load_tokenizer(directory, 0, 1 << 20)[0]
+    return load_tokenizer(directory, {"eos_token_id": 0}, 1 << 20).tokenizer
 
 
 def assert_same(ours: Vocabulary, theirs: Tokenizer, texts: list[str]) -> None:
@@ -80,7 +81,7 @@ def test_a_small_vocabulary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_vocabulary_of_a_real_model(novelist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tokenizer = load_tokenizer(novelist, 0, 1 << 20)[0]
+    tokenizer = load_tokenizer(novelist, {"eos_token_id": 0}, 1 << 20).tokenizer
     assert_same(emitted(tokenizer, tmp_path, monkeypatch), tokenizer, strings(10_000))
 
 
@@ -106,4 +107,5 @@ def test_words_are_separated_by_spaces(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_vocabulary_is_data(tmp_path: Path) -> None:
     data = json.loads(pages.vocabulary(small(tmp_path)))
-    assert set(data) == {"kind", "end", "opens", "special", "pieces", "merges"}
+    before = {"kind", "end", "opens", "special", "pieces", "merges"}
+    assert set(data) == before | {"ends", "opening", "spaced", "strips", "late"}

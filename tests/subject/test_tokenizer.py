@@ -14,7 +14,8 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
 
 from pellucid.base.errors import PellucidError, SubjectError
 from pellucid.subject.load import load_subject
-from pellucid.subject.tokenizer import Tokenizer, byte_alphabet, load_tokenizer
+from pellucid.subject.tokenizer import Added, IdTokenizer, Tokenizer, byte_alphabet
+from pellucid.subject.tokenizer_files import load_tokenizer
 
 TEXT = ["the cat sat on the mat, the cat that sat", "naïve café — señor, 12 + 12 = 24", "don't we'll they've\n\n\tthe"]
 
@@ -41,7 +42,7 @@ def inner() -> tokenizers.Tokenizer:
 def bpe(inner: tokenizers.Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     directory = tmp_path_factory.mktemp("bpe")
     inner.save(str(directory / "tokenizer.json"))
-    return load_tokenizer(directory, None, 300)[0]
+    return load_tokenizer(directory, {}, 300).tokenizer
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def fields(inner: tokenizers.Tokenizer) -> dict[str, Any]:
 
 def load(directory: Path, fields: object, eos: Any = None, vocab_size: int = 300) -> Tokenizer:
     (directory / "tokenizer.json").write_text(json.dumps(fields))
-    return load_tokenizer(directory, eos, vocab_size)[0]
+    return load_tokenizer(directory, {"eos_token_id": eos}, vocab_size).tokenizer
 
 
 def test_special_tokens_in_text_are_tokens(bpe: Tokenizer) -> None:
@@ -74,7 +75,7 @@ def test_pieces_write_the_tokenizer_down(bpe: Tokenizer, inner: tokenizers.Token
     pieces = bpe.pieces()
     assert pieces.vocab == inner.get_vocab()
     assert len(pieces.merges) == 300 - 257
-    assert pieces.added == {"<|endoftext|>": 0}
+    assert pieces.added == (Added("<|endoftext|>", 0),)
     assert len(byte_alphabet()) == len(set(byte_alphabet().values())) == 256
 
 
@@ -82,24 +83,23 @@ def test_vocab_and_merges_are_the_same_tokenizer(bpe: Tokenizer, fields: dict[st
     (tmp_path / "vocab.json").write_text(json.dumps(fields["model"]["vocab"]))
     merges = "\n".join(" ".join(pair) for pair in fields["model"]["merges"])
     (tmp_path / "merges.txt").write_text(f"#version: 0.2\n{merges}\n")
-    other, files = load_tokenizer(tmp_path, 0, 300)
-    assert [file.name for file in files] == ["vocab.json", "merges.txt"]
+    other = load_tokenizer(tmp_path, {"eos_token_id": 0}, 300).tokenizer
     assert other.pieces() == bpe.pieces()
     texts = [*TEXT, "<|endoftext|>x 世界 😀", " lead"]
     assert other.encode_batch(texts) == bpe.encode_batch(texts)
     (tmp_path / "merges.txt").write_text("#version: 0.2\na b c\n")
     with pytest.raises(SubjectError, match="merge 'a b c' is not a pair"):
-        load_tokenizer(tmp_path, 0, 300)
+        load_tokenizer(tmp_path, {}, 300)
     (tmp_path / "merges.txt").write_text("zz qq\n")
     with pytest.raises(SubjectError, match=r"vocab.json and merges.txt do not fit"):
-        load_tokenizer(tmp_path, 0, 300)
+        load_tokenizer(tmp_path, {}, 300)
 
 
 def test_the_layouts_of_novelist_agree(novelist: Path, tmp_path: Path) -> None:
-    whole, _ = load_tokenizer(novelist, 0, 4096)
+    whole = load_tokenizer(novelist, {}, 4096).tokenizer
     for name in ("vocab.json", "merges.txt"):
         (tmp_path / name).write_bytes((novelist / name).read_bytes())
-    halves, _ = load_tokenizer(tmp_path, 0, 4096)
+    halves = load_tokenizer(tmp_path, {}, 4096).tokenizer
     assert whole.pieces() == halves.pieces()
     text = "“It was the best of times,” said he;\n<|endoftext|>1859 — naïve 世界"
     assert whole.encode(text) == halves.encode(text)
@@ -109,25 +109,18 @@ def test_the_layouts_of_novelist_agree(novelist: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"normalizer": {"type": "NFC"}}, "normalizer 'NFC'"),
-        ({"pre_tokenizer": {"type": "Whitespace"}}, "pre_tokenizer"),
-        ({"pre_tokenizer": None}, "pre_tokenizer"),
-        ({"model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}}, "model 'WordLevel'"),
-        ({"model": []}, "is not a tokenizer"),
-        ({"model": None}, "is not a tokenizer"),
-        ({"added_tokens": [{"id": "x"}]}, "is not a tokenizer"),
+        ({"model": []}, "its model is \\[\\]"),
+        ({"model": None}, "its model is None"),
+        ({"added_tokens": [{"id": "x"}]}, "its added_tokens are no list of tokens"),
+        ({"added_tokens": [{"id": 7, "content": "x", "lstrip": 1}]}, "its added_tokens are no list of tokens"),
+        ({"pre_tokenizer": {"type": "ByteLevel"}}, "missing field"),
     ],
 )
-def test_other_kinds_are_refused(tmp_path: Path, fields: dict[str, Any], changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(SubjectError, match=message):
+def test_broken_files_are_refused(
+    tmp_path: Path, fields: dict[str, Any], changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SubjectError, match=f"tokenizer.json is not a tokenizer: .*{message}"):
         load(tmp_path, fields | changes)
-
-
-def test_options_that_a_program_would_not_follow_are_refused(tmp_path: Path, fields: dict[str, Any]) -> None:
-    fields["model"]["ignore_merges"] = True
-    fields["added_tokens"][0]["lstrip"] = True
-    with pytest.raises(SubjectError, match=r"ignore_merges = True, lstrip of '<\|endoftext\|>'"):
-        load(tmp_path, fields)
 
 
 def test_a_tokenizer_must_fit_its_model(tmp_path: Path, fields: dict[str, Any]) -> None:
@@ -138,9 +131,16 @@ def test_a_tokenizer_must_fit_its_model(tmp_path: Path, fields: dict[str, Any]) 
         load(tmp_path, fields)
 
 
-def test_no_tokenizer(tmp_path: Path) -> None:
-    with pytest.raises(SubjectError, match=r"has no tokenizer; expected tokenizer.json, vocab.json"):
-        load_tokenizer(tmp_path, None, 10)
+def test_without_a_tokenizer_text_is_ids(tmp_path: Path) -> None:
+    found = load_tokenizer(tmp_path, {"eos_token_id": 3, "bos_token_id": 50256}, 10)
+    assert isinstance(found.tokenizer, IdTokenizer)
+    assert "has no tokenizer.json, vocab.json + merges.txt or task.json" in found.notes[0]
+    assert found.tokenizer.encode("5 1,7") == [5, 1, 7]
+    assert found.tokenizer.decode([5, 1, 7]) == "5 1 7"
+    assert (found.tokenizer.eos_id, found.tokenizer.bos_id, found.tokenizer.vocab_size) == (3, None, 10)
+    for text in ("10", "-1", "the", "1 ² 3", "9" * 30):
+        with pytest.raises(PellucidError, match="expected token ids from 0 to 9"):
+            found.tokenizer.encode(text)
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\udcffb"])
@@ -151,7 +151,7 @@ def test_text_must_be_unicode(bpe: Tokenizer, text: str) -> None:
 
 def words(directory: Path, vocab: object, **fields: Any) -> Tokenizer:
     (directory / "task.json").write_text(json.dumps({"name": "sums", "vocab": vocab} | fields))
-    return load_tokenizer(directory, 3, 5)[0]
+    return load_tokenizer(directory, {"eos_token_id": 3}, 5).tokenizer
 
 
 def test_words(tmp_path: Path) -> None:

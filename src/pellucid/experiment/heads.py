@@ -71,14 +71,14 @@ def head_scores(subject: Subject, rows: int = 8, seed: int = 0) -> HeadScores:
 
 def repeated(model: Model, rows: int, seed: int = 0) -> tuple[Int[Tensor, "row pos"], int]:
     """Random sequences said twice, behind the token that begins texts if there is one; and the length of a sequence."""
-    end = model.tokenizer.eos_id
-    opening = [] if end is None else [end]
+    opening = list(model.tokenizer.start)
     half = min(LONGEST, (model.n_ctx - len(opening)) // 2)
     if half < 2:
         raise PellucidError(
             f"{model.subject.name} reads {model.n_ctx} tokens at most, too few to say two of them twice"
         )
-    allowed = torch.tensor([token for token in range(model.n_vocab) if token != end])
+    apart = {*opening, model.tokenizer.eos_id}
+    allowed = torch.tensor([token for token in range(model.n_vocab) if token not in apart])
     drawn = torch.randint(len(allowed), (rows, half), generator=torch.Generator().manual_seed(seed))
     once = allowed[drawn]
     start = torch.tensor(opening, dtype=torch.long).expand(rows, -1)

@@ -62,6 +62,11 @@ class TextCodec(Protocol):
         ...
 
     @property
+    def start(self) -> tuple[int, ...]:
+        """What a document begins with: the token that separates documents, unless texts are opened otherwise."""
+        ...
+
+    @property
     def vocab_size(self) -> int:
         """The number of tokens."""
         ...

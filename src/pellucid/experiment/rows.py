@@ -36,11 +36,11 @@ class Row:
 def windows(blocks: Iterable[Block], tokenizer: TextCodec, length: int) -> Iterator[Row]:
     """Cut blocks into consecutive rows of at most `length` tokens, none of which spans two documents.
 
-    A row at the start of a document begins with the token that separates documents, if the tokenizer has one.
+    A row at the start of a document begins with what a document begins with, if the tokenizer has that.
     """
     for block in blocks:
         for piece in block.pieces:
-            opening = [tokenizer.eos_id] if piece.start and tokenizer.eos_id is not None else []
+            opening = list(tokenizer.start) if piece.start else []
             tokens = np.array(opening + tokenizer.encode(piece.text), np.int32)
             for begin in range(0, len(tokens), length):
                 if len(row := tokens[begin : begin + length]) >= LEAST:

@@ -19,34 +19,35 @@ def sampled_corpus(
 ) -> Corpus:
     """A corpus of about `tokens` tokens that the subject writes at temperature 1; its `origin` says so.
 
-    A document starts with the token that separates documents (a random one where there is none) and ends with it, after
-    `longest` tokens, or at the end of the context. The texts are held in memory, some four bytes a token.
+    A document starts as documents do (with a random token where that is none) and ends with the token that ends a text,
+    after `longest` tokens, or at the end of the context. The texts are held in memory, some four bytes a token.
     """
     texts: list[str] = []
     written = 0
     rng = np.random.default_rng(seed)
     while written < tokens:
-        for document in _documents(subject, tokenizer.eos_id, min(longest, subject.n_ctx), rng):
+        for document in _documents(subject, tokenizer, min(longest, subject.n_ctx), rng):
             written += max(1, len(document))
             texts.append(tokenizer.decode(document))
     origin = f"sampled from {name} itself at temperature 1 (seed {seed}), for want of a corpus: not natural text"
     return story_corpus(lambda: texts, origin, "sampled")
 
 
-def _documents(subject: Predictor, eos: int | None, longest: int, rng: np.random.Generator) -> Iterator[list[int]]:
-    """A batch of documents, without the token that separates them."""
-    opening = rng.integers(subject.n_vocab, size=_BATCH) if eos is None else np.full(_BATCH, eos)
-    rows, token = np.arange(_BATCH), opening
-    written: list[list[int]] = [[] if eos is not None else [int(first)] for first in opening]
-    cache = None
+def _documents(subject: Predictor, tokenizer: TextCodec, longest: int, rng: np.random.Generator) -> Iterator[list[int]]:
+    """A batch of documents, without what they begin and end with."""
+    start, eos = tokenizer.start, tokenizer.eos_id
+    new = np.tile(start, (_BATCH, 1)) if start else rng.integers(subject.n_vocab, size=_BATCH)[:, None]
+    written: list[list[int]] = [[] if start else [int(first)] for first in new[:, 0]]
+    rows, cache = np.arange(_BATCH), None
     for _ in range(longest - 1):
-        logits, cache = subject.extend(token[:, None], cache, last_only=True)
+        logits, cache = subject.extend(new, cache, last_only=True)
         token = _draw(logits[:, -1], rng)
         keep = np.flatnonzero(token != (-1 if eos is None else eos))
         if len(keep) < len(rows):
             rows, token, cache = rows[keep], token[keep], cache.take(keep, cache.length)
         if not len(rows):
             break
+        new = token[:, None]
         for row, value in zip(rows, token, strict=True):
             written[row].append(int(value))
     yield from written

@@ -49,10 +49,11 @@ def run(prompt: str, tokens: int, top: int, source_only: str | None) -> None:
     said: list[int] = []
     for _ in range(min(tokens, model.n_ctx - len(ids) + 1)):
         said.append(int(logits[0, -1].argmax()))
-        if said[-1] == vocabulary.end or cache.length == model.n_ctx:
+        if said[-1] in vocabulary.ends or cache.length == model.n_ctx:
             break
         logits, cache = model.extend(np.array([said[-1:]]), cache, last_only=True)
-    print(vocabulary.decode([id for id in ids + said if id != vocabulary.end]))
+    silent = {vocabulary.end, *vocabulary.ends}
+    print(vocabulary.decode([id for id in ids + said if id not in silent]))
 
 
 def print_likeliest(decode: Callable[[Sequence[int]], str], logits: Floats, count: int) -> None:

@@ -191,15 +191,20 @@ it runs; `prelude.py` is the language they are written in. `parts.py`, `values.p
 def vocabulary(tokenizer: Tokenizer) -> str:
     """`vocabulary.json`: pieces in the order of their ids, merges in the order they were learned, special tokens."""
     tables = tokenizer.pieces()
-    ids = tables.vocab | tables.added
-    pieces: list[str | None] = [None] * (1 + max(ids.values()))
-    for piece, id in ids.items():
-        pieces[id] = piece
+    pieces: list[str | None] = [None] * tokenizer.vocab_size
+    for piece, id in tables.ids.items():
+        if id < len(pieces):  # the others have no embedding: text that has them is refused
+            pieces[id] = piece
     data = {
         "kind": tables.kind,
         "end": tokenizer.eos_id,
-        "opens": tokenizer.opens,
-        "special": sorted(tables.added.items(), key=lambda entry: entry[1]),
+        "ends": tokenizer.ends,
+        "opening": tokenizer.opening,
+        "opens": bool(tokenizer.opening),
+        "spaced": tables.spaced,
+        "special": [[added.text, added.id] for added in tables.added],
+        "strips": {a.text: [a.left, a.right] for a in tables.added if a.left or a.right},
+        "late": [added.text for added in tables.added if added.late],
         "pieces": pieces,
         "merges": [" ".join(pair) for pair in tables.merges],
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, cached_property, lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +22,7 @@ from .prelude import Booleans, Floats, Integers, Kind, ProgramError, level_rows
 # White_Space of Unicode without the plain space. Python's own \s also has U+001C to U+001F.
 _SPACES = "\t\n\v\f\r\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
 _SPACES += "\u2028\u2029\u202f\u205f\u3000"
+_WHITE = " " + _SPACES
 # GPT-2's pattern, for text whose characters were replaced by their class: L letter, N number, _ white space, . other.
 # The letters of 's 't 're 've 'm 'll 'd, the apostrophe and the plain space stand for themselves.
 _WORD = re.compile(r"'(?:[stmd]|re|ve|ll)| ?[Lstrevmld]+| ?N+| ?[.']+|[ _]+(?![^ _])|[ _]+")
@@ -62,6 +63,11 @@ def words(text: str) -> list[str]:
     return [text[found.start() : found.end()] for found in _WORD.finditer(text.translate(_CLASSES))]
 
 
+def longest_first(texts: Iterable[str]) -> re.Pattern[str]:
+    """Finds any of `texts`, the longest where several begin."""
+    return re.compile("|".join(map(re.escape, sorted(texts, key=len, reverse=True))))
+
+
 def byte_alphabet() -> list[str]:
     """The printable character that stands for each byte: itself where it is printable, else one from U+0100 on."""
     own = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
@@ -80,7 +86,9 @@ class Vocabulary:
             data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ProgramError(f"{path} cannot be read: {error}") from error
-        return data
+        end = [] if data["end"] is None else [data["end"]]
+        usual = {"ends": end, "opening": end if data["opens"] else [], "spaced": False, "strips": {}, "late": []}
+        return usual | data
 
     @cached_property
     def _ids(self) -> dict[str, int]:
@@ -91,6 +99,13 @@ class Vocabulary:
     def _special(self) -> dict[str, int]:
         """Tokens that are found in the text before it is cut, such as <|endoftext|>."""
         return dict(self._data["special"])
+
+    @cached_property
+    def _rounds(self) -> list[re.Pattern[str]]:
+        """What finds special tokens: first most of them, then the late ones between those."""
+        late = set(self._data["late"])
+        rounds = [[text for text in self._special if (text in late) == is_late] for is_late in (False, True)]
+        return [longest_first(texts) for texts in rounds if texts]
 
     @cached_property
     def _ranks(self) -> dict[tuple[str, str], int]:
@@ -109,23 +124,60 @@ class Vocabulary:
         end: int | None = self._data["end"]
         return end
 
+    @property
+    def ends(self) -> list[int]:
+        """The tokens at which the model stops talking."""
+        return list(self._data["ends"])
+
     def opened(self, text: str) -> list[int]:
-        """The token ids of `text`, behind the end token where the model has always read one before a text."""
-        ids = self.encode(text)
-        return [self.end, *ids] if self._data["opens"] and self.end is not None and ids and ids[0] != self.end else ids
+        """The token ids of `text`, behind what the model has always read before a text."""
+        ids, opening = self.encode(text), list(self._data["opening"])
+        return ids if not ids or ids[: len(opening)] == opening else opening + ids
 
     def encode(self, text: str) -> list[int]:
         """The token ids of `text`."""
         if self.is_words:
             return [self.id_of(word) for word in text.split()]
+        pieces: list[str | int] = [text]
+        for pattern in self._rounds:
+            pieces = [part for piece in pieces for part in self._split(piece, pattern)]
         ids: list[int] = []
-        for n, piece in enumerate(self._splitter.split(text) if self._special else [text]):
-            if n % 2:
-                ids.append(self._special[piece])
-            else:
-                for word in words(piece):
-                    ids += self._merge(word)
+        for piece in pieces:
+            if isinstance(piece, int):
+                ids.append(piece)
+                continue
+            gap = " " if piece and self._data["spaced"] and piece[0] != " " else ""
+            for word in words(gap + piece):
+                ids += self._merge(word)
         return ids
+
+    def _split(self, piece: str | int, pattern: re.Pattern[str]) -> Iterator[str | int]:
+        """What is between the special tokens of a piece of text, and the ids of these."""
+        if isinstance(piece, int):
+            yield piece
+            return
+        done = 0
+        for found in pattern.finditer(piece):
+            left, right = self._data["strips"].get(found[0], (False, False))
+            start, end = found.span()
+            if left:
+                start = max(done, len(piece[:start].rstrip(_WHITE)))
+            if right:
+                end = len(piece) - len(piece[end:].lstrip(_WHITE))
+            if piece[done:start]:
+                yield piece[done:start]
+            if start < end:  # else it is white space that the token before has taken
+                yield self._known(found[0])
+            done = end
+        if piece[done:]:
+            yield piece[done:]
+
+    def _known(self, special: str) -> int:
+        """The id of a special token."""
+        id = self._special[special]
+        if id >= len(self._data["pieces"]):
+            raise ProgramError(f"the model has no embedding of the token {special!r}; leave it out")
+        return id
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids; bytes that are not UTF-8 become U+FFFD."""
@@ -151,15 +203,10 @@ class Vocabulary:
         """How much each token is of `kinds`: a row for every id and one for no token, see `level_rows`."""
         return level_rows(kinds, self.id_of, len(self._data["pieces"]))
 
-    @cached_property
-    def _splitter(self) -> re.Pattern[str]:
-        """Finds special tokens, the longest where several begin."""
-        return re.compile(f"({'|'.join(map(re.escape, sorted(self._special, key=len, reverse=True)))})")
-
     @lru_cache(maxsize=1 << 16)  # noqa: B019
     def _merge(self, word: str) -> list[int]:
         """The tokens of one word."""
-        pieces = [self._alphabet[byte] for byte in word.encode("utf-8")]
+        pieces = [piece for byte in word.encode("utf-8") if (piece := self._alphabet[byte]) in self._ids]
         while len(pieces) > 1:
             ranks = [self._ranks.get(pair, len(self._ranks)) for pair in pairwise(pieces)]
             best = min(ranks)
@@ -167,7 +214,7 @@ class Vocabulary:
                 break
             at = ranks.index(best)
             pieces[at : at + 2] = [pieces[at] + pieces[at + 1]]
-        return [self._ids[piece] for piece in pieces if piece in self._ids]
+        return [self._ids[piece] for piece in pieces]
 
     @cached_property
     def _alphabet(self) -> list[str]:
@@ -177,7 +224,7 @@ class Vocabulary:
     def _bytes(self) -> list[bytes]:
         """The bytes that each token stands for."""
         values = {character: byte for byte, character in enumerate(self._alphabet)}
-        special = {id: text for text, id in self._special.items()}
+        special = {id: text for text, id in self._special.items() if text}
         table = []
         for id, piece in enumerate(self._data["pieces"]):
             if id in special or self.is_words or not set(piece or "") <= set(values):

@@ -141,7 +141,8 @@ class Project:
             raise ProjectError(f"the prompt {prompt!r} has {len(ids)} tokens, expected 1 to {program.n_ctx}")
         logits, cache = program.extend(np.array([ids]), last_only=True)
         said: list[int] = []
-        while len(said) < tokens and (token := int(logits[0, -1].argmax())) != vocabulary.end:
+        ends = getattr(vocabulary, "ends", [vocabulary.end])  # older programs know one end alone
+        while len(said) < tokens and (token := int(logits[0, -1].argmax())) not in ends:
             said.append(token)
             if cache.length == program.n_ctx:
                 break
@@ -183,9 +184,11 @@ def belonging(subject: Subject, manifest: Manifest, directory: Path) -> Subject:
     """`subject` if it is the one that `manifest` names. Raises `ProjectError` otherwise."""
     for what in ("weights", "tokenizer"):
         recorded, found = (getattr(entry, f"{what}_sha256") for entry in (manifest.subject, subject))
-        if recorded != found:
-            raise ProjectError(
-                f"{directory} belongs to another subject: the {what} of {subject.name!r} have SHA-256 {found[:12]}, "
-                f"{MANIFEST} says {recorded[:12]} ({manifest.subject.name}); choose another directory or that subject"
-            )
+        if recorded == found or (what == "tokenizer" and recorded == subject.tokenizer_formerly):
+            continue
+        more = " (a version that read the vocabulary alone may have written it)" if what == "tokenizer" else ""
+        raise ProjectError(
+            f"{directory} belongs to another subject: the {what} of {subject.name!r} have SHA-256 {found[:12]}, "
+            f"{MANIFEST} says {recorded[:12]} ({manifest.subject.name}){more}; choose another directory or that subject"
+        )
     return subject

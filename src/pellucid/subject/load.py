@@ -13,7 +13,8 @@ from pellucid.base.files import sha256_files
 from pellucid.subject.checkpoint import read_json, read_weights, weight_files
 from pellucid.subject.gpt2 import GPT2Config
 from pellucid.subject.locate import locate
-from pellucid.subject.tokenizer import Tokenizer, byte_alphabet, load_tokenizer
+from pellucid.subject.tokenizer import Tokenizer, byte_alphabet
+from pellucid.subject.tokenizer_files import load_tokenizer
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Subject:
     """A checkpoint and its tokenizer.
 
     `weights` are float32 on the CPU by canonical name (`h.0.attn.c_attn.weight`); `notes` says what loading changed.
+    `tokenizer_formerly` is the hash of the vocabulary alone, where that alone gives the same ids.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Subject:
     tokenizer_sha256: str
     config_json: dict[str, Any] = field(repr=False)
     notes: tuple[str, ...] = ()
+    tokenizer_formerly: str | None = None
 
     @property
     def parameters(self) -> int:
@@ -48,18 +51,19 @@ def load_subject(name: str | Path) -> Subject:
     config_json = read_json(path / "config.json")
     files = weight_files(path)
     config = GPT2Config.from_json(config_json, path / "config.json")
-    tokenizer, tokenizer_files = load_tokenizer(path, config_json.get("eos_token_id"), config.vocab_size)
+    tokens = load_tokenizer(path, config_json, config.vocab_size)
     weights, notes = read_weights(files, config)
     return Subject(
         name=str(name),
         path=path,
         config=config,
         weights=weights,
-        tokenizer=tokenizer,
+        tokenizer=tokens.tokenizer,
         weights_sha256=sha256_files(files),
-        tokenizer_sha256=sha256_files(tokenizer_files),
+        tokenizer_sha256=tokens.sha256,
+        tokenizer_formerly=tokens.formerly,
         config_json=config_json,
-        notes=(*notes, *_remarks(config_json, config, tokenizer)),
+        notes=(*notes, *tokens.notes, *_remarks(config_json, config, tokens.tokenizer)),
     )
 
 
