@@ -37,7 +37,7 @@ from pellucid.match.project import EVIDENCE, Project, belonging
 from pellucid.match.prove import contexts, names, prove, prove_lifted
 from pellucid.match.rounds import tune_parts
 from pellucid.match.sources import Sources, dump, find_sources, load, write_sources
-from pellucid.match.texts import open_texts, require_enough, with_tokens
+from pellucid.match.texts import compared, open_texts, require_enough, with_tokens
 from pellucid.match.trust import require_trust, trust
 from pellucid.match.tuned import describe, named_tuned, read_tuned, tuned_hash, with_tuned
 from pellucid.match.understand.plan import LEAST_STEPS
@@ -149,6 +149,8 @@ def begin(request: Request, subject: Subject) -> Project:
     corpus = with_tokens(corpus, model, quick=request.quick)
     texts = open_texts(corpus, model, request.seed)
     require_enough(texts, model, request.seed)
+    if corpus.heldout_sha256 != texts.heldout.sha256:
+        corpus = compared(corpus, texts)
     hashes = {f"{name}_sha256": getattr(texts, name).sha256 for name in ("fit", "tune", "heldout")}
     manifest = Manifest(
         SubjectEntry(_name(subject), subject.weights_sha256, subject.tokenizer_sha256),

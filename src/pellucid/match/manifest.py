@@ -45,6 +45,11 @@ class CorpusEntry:
     fit_sha256: str = ""
     tune_sha256: str = ""
     heldout_sha256: str = ""
+    stretches: Count = field(default=0, repr=False)
+    """Stretches of held-out text that were compared with the text to fit on; 0 where none were."""
+    copied: Count = field(default=0, repr=False)
+    alike: Count = field(default=0, repr=False)
+    """Those that stand there too, and those that nearly do."""
 
 
 ASKED = ("both", "next")

@@ -99,7 +99,10 @@ def _subject(project: Project) -> dict[str, Any]:
 
 def _corpus(project: Project) -> dict[str, Any]:
     heldout = project.texts.heldout
-    return {"origin": heldout.corpus.origin, "domains": list(heldout.domains), "splits": splits(project)}
+    entry = project.manifest.corpus
+    overlap = {"stretches": entry.stretches, "copied": entry.copied, "alike": entry.alike} if entry.stretches else None
+    about = {"origin": heldout.corpus.origin, "domains": list(heldout.domains), "splits": splits(project)}
+    return about | {"overlap": overlap}
 
 
 def splits(project: Project) -> dict[str, dict[str, Any]]:

@@ -75,6 +75,16 @@ class Texts:
 
 
 @dataclass(frozen=True)
+class Overlap:
+    """Stretches of held-out text, and how many of them also stand in the text to fit on, or nearly do."""
+
+    __pydantic_config__ = OPEN
+    stretches: Count
+    copied: Count
+    alike: Count
+
+
+@dataclass(frozen=True)
 class Corpus:
     """The text that was measured on."""
 
@@ -82,6 +92,7 @@ class Corpus:
     origin: str
     splits: Texts
     domains: list[str] = field(default_factory=list)
+    overlap: Overlap | None = None
 
 
 @dataclass(frozen=True)

@@ -118,11 +118,20 @@ def scoreboard(report: dict[str, Any], domains_of: str = "full") -> RenderableTy
     """Everything above under one heading that says what was measured on what; domains for one of the programs."""
     subject, corpus = report["subject"], report["corpus"]
     head = Text(f"{subject['name']}  {subject['parameters']:,} parameters  weights {subject['weights_sha256'][:12]}\n")
-    head.append(f"measured on: {corpus['origin']}")
+    head.append(f"measured on: {corpus['origin']}{overlap_clause(corpus)}")
     parts: list[RenderableType] = [head, fidelity_table(report)]
     if len(report[domains_of]["domains"]) > 1:
         parts.append(domain_table(report, domains_of))
     return Group(*parts, progress_lines(report), gate_line(report))
+
+
+def overlap_clause(corpus: dict[str, Any]) -> str:
+    """How much of the held-out text is not new, where any is."""
+    found = corpus.get("overlap") or {"copied": 0, "alike": 0}
+    if not found["copied"] and not found["alike"]:
+        return ""
+    said = f"{found['copied']:,} also stand in the text that was fitted on, {found['alike']:,} nearly do"
+    return f"\nof its {found['stretches']:,} stretches of 1,000 characters {said}"
 
 
 def show(report: dict[str, Any], domains_of: str = "full") -> None:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 
+from pellucid.base.errors import CorpusError
 from pellucid.exact.model import Model
-from pellucid.experiment.corpus import Corpus, Splits, read_corpus, split_corpus, story_corpus
+from pellucid.experiment.corpus import Corpus, Split, Splits, read_corpus, split_corpus, story_corpus
 from pellucid.experiment.estimate import probe, sampling_tokens
+from pellucid.experiment.overlap import overlap
+from pellucid.experiment.reading import Document
 from pellucid.experiment.rows import sample_rows
 from pellucid.experiment.sampling import sampled_corpus
 from pellucid.match.manifest import CorpusEntry
-from pellucid.zoo.village import Split, Village
+from pellucid.zoo.village import Split as Stories
+from pellucid.zoo.village import Village
 
-STORIES: dict[Split, int] = {"train": 12_000, "test": 8_000}
+STORIES: dict[Stories, int] = {"train": 12_000, "test": 8_000}
 
 
 def open_texts(entry: CorpusEntry, model: Model, seed: int) -> Splits:
@@ -28,6 +34,41 @@ def open_texts(entry: CorpusEntry, model: Model, seed: int) -> Splits:
     if has_stories(model):
         return split_corpus(_village("test"), _village("train"))
     return split_corpus(sampled_corpus(model, model.tokenizer, model.subject.name, entry.tokens, seed))
+
+
+def compared(entry: CorpusEntry, texts: Splits) -> CorpusEntry:
+    """`entry` with how much of the held-out text also stands in the text to fit on; some of it is said.
+
+    A subject's own text is not compared. Raises `CorpusError` where a text of its own to fit on holds what is measured.
+    """
+    if not entry.paths:
+        return entry
+    held = texts.heldout.blocks()
+    found = overlap(held, _documents(texts.fit, texts.tune))
+    if found.copied and entry.fit_paths:
+        raise CorpusError(
+            f"the text to measure on and the text to fit on must not overlap: {found.said(found.copied)} of the first "
+            "also stand in the second; take them out of one of the two"
+        )
+    if found.copied:
+        print(
+            f"held-out text is not new: {found.said(found.copied)} also stand in the text to fit on; the corpus holds "
+            "them more than once",
+            file=sys.stderr,
+        )
+    if found.alike:
+        print(f"near-duplicates: {found.said(found.alike)} nearly stand in the text to fit on", file=sys.stderr)
+    return replace(entry, stretches=found.stretches, copied=len(found.copied), alike=len(found.alike))
+
+
+def _documents(*splits: Split) -> Iterator[Document]:
+    """The text of some splits of one corpus; all of it where they leave nothing out."""
+    if set.union(*(set(split.folds) for split in splits)) == {"fit", "tune", "heldout"}:
+        yield from splits[0].corpus.read()
+        return
+    for split in splits:
+        for block in split.blocks():
+            yield Document(block.domain, block.name, [piece.text + "\n" for piece in block.pieces])
 
 
 def require_enough(texts: Splits, model: Model, seed: int) -> None:
@@ -50,12 +91,12 @@ def with_tokens(entry: CorpusEntry, model: Model, *, quick: bool) -> CorpusEntry
 
 
 @cache
-def _stories(split: Split) -> tuple[str, ...]:
+def _stories(split: Stories) -> tuple[str, ...]:
     """The texts of the stories, kept because every stage reads them again: some megabytes."""
     return tuple(story.text for story in Village().stories(split, 0, STORIES[split]))
 
 
-def _village(split: Split) -> Corpus:
+def _village(split: Stories) -> Corpus:
     kind = {"train": "stories and wordings as in training", "test": "unseen stories and wordings"}[split]
     return story_corpus(
         lambda: _stories(split), f"the village generator, {STORIES[split]:,} stories: {kind}", "village"

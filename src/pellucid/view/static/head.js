@@ -22,6 +22,7 @@ function drawHead() {
       fact("Weights", hash(subject.weights_sha256, "hash of the weights")),
       fact("Tokenizer", hash(subject.tokenizer_sha256, "hash of the tokenizer")),
       fact("Corpus", printable(corpus.origin ?? UNMEASURED)),
+      overlapFact(corpus.overlap),
       Object.entries(corpus.splits ?? {}).map(([split, text]) =>
         fact(splitName(split), count(text?.words), " words ", hash(text?.sha256, `hash of ${split}`))),
       fact("Numbers in sources", numbersText(report.numbers)),
@@ -31,6 +32,12 @@ function drawHead() {
 
 function fact(term, ...text) {
   return h("div", {}, h("dt", {}, term), h("dd", {}, text));
+}
+
+/** How much of the held-out text also stands in the text that was fitted on; nothing where none does. */
+function overlapFact(found) {
+  if (!(found?.copied || found?.alike)) return null;
+  return fact("Not new", `${count(found.copied)} of ${count(found.stretches)} stretches are in the fit text, ${count(found.alike)} nearly`);
 }
 
 function splitName(split) {
