@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -11,11 +12,15 @@ import numpy as np
 import pytest
 
 from pellucid.base.errors import CorpusError
+from pellucid.experiment import blocks as blocks_module
 from pellucid.experiment.blocks import Cut, cut_blocks
 from pellucid.experiment.corpus import read_corpus, split_corpus, story_corpus
 from pellucid.experiment.reading import Document, read_documents, stripped
 from pellucid.experiment.rows import sample_rows, windows
 from pellucid.experiment.sampling import sampled_corpus
+
+BENT = gzip.compress(b"some words " * 9000)
+BENT = BENT[:10] + b"\x07" + BENT[11:]  # a block of no kind
 
 
 def numbered(count: int, start: int = 0) -> str:
@@ -35,6 +40,43 @@ def test_files_are_read_alike_however_they_are_packed(tmp_path: Path) -> None:
 
 def test_white_space_inside_is_kept_and_at_the_ends_dropped() -> None:
     assert "".join(stripped([" ", "\n a", " ", "\n", "b ", " \n"])) == "a \nb"
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_white_space_is_kept_however_it_is_read(size: int) -> None:
+    text = " \n a  b" + "\n" * 50 + "c \t"
+    parts = [text[at : at + size] for at in range(0, len(text), size)]
+    assert "".join(stripped(parts)) == text.strip()
+
+
+def test_cuts_do_not_depend_on_how_text_is_read() -> None:
+    """Also where words are so long that no cut is found for many fragments."""
+    text = " ".join(f"{'x' * (n % 97)}{n}" for n in range(3000))
+    cut = Cut(words=200, gap=20)
+    whole = [block.pieces for block in cut_blocks([Document("d", "d#0", (text,))], cut)]
+    for size in (1, 13, 5000):
+        parts = tuple(text[at : at + size] for at in range(0, len(text), size))
+        assert [block.pieces for block in cut_blocks([Document("d", "d#0", parts)], cut)] == whole
+
+
+def test_reading_grows_with_the_text_and_not_with_its_square(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted in characters that are searched: text without white space is looked at a few times, however long."""
+    looked = []
+    real = blocks_module._word_ends
+    monkeypatch.setattr(blocks_module, "_word_ends", lambda text, cut: looked.append(len(text)) or real(text, cut))
+    list(cut_blocks([Document("d", "d#0", ("天地玄黄" * 250 for _ in range(1000)))], Cut()))
+    assert sum(looked) <= 4 * 1_000_000
+
+
+def test_a_name_that_is_not_utf_8_is_a_domain(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.txt")
+    try:
+        path.write_text(numbered(9_000))
+    except OSError:
+        pytest.skip("this file system has UTF-8 names alone")
+    splits = split_corpus(read_corpus([tmp_path]))
+    assert splits.heldout.domains == ("caf\\xe9",)
+    assert "caf\\xe9#0" in {piece.document for block in splits.fit.blocks() for piece in block.pieces}
 
 
 def test_long_documents_are_cut_with_a_gap_and_short_ones_grouped_whole() -> None:
@@ -101,6 +143,7 @@ def test_a_small_corpus_is_split_in_smaller_blocks(tmp_path: Path) -> None:
         ("torn.gz", gzip.compress(numbered(9000).encode())[:-90], r"cannot read .*torn\.gz"),
         ("torn.xz", lzma.compress(numbered(9000).encode())[:-90], r"cannot read .*torn\.xz"),
         ("no.xz", b"plain", r"cannot read .*no\.xz"),
+        ("bent.gz", BENT, r"cannot read .*bent\.gz.*invalid"),
         ("book.pdf", b"x", r"cannot read .*book\.pdf': expected plain text"),
         ("model.safetensors", b"x", r"expected plain text \(\.txt\), or compressed \.gz or \.xz"),
     ],

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import chain
 from typing import Literal
 
 from pellucid.experiment.reading import Document
@@ -66,28 +67,41 @@ def fraction(*keys: object) -> float:
 def cut_blocks(documents: Iterable[Document], cut: Cut) -> Iterator[Block]:
     """The blocks of `documents`, in order; those of one domain must follow one another."""
     group: list[Piece] = []
-    domain, first = "", 0
+    domain, first, held = "", 0, 0
     for document in documents:
         for piece in _pieces(document, cut):
-            full = sum(held.words for held in group) + piece.words > cut.words + cut.gap
-            if group and (full or document.domain != domain):
+            if group and (held + piece.words > cut.words + cut.gap or document.domain != domain):
                 yield Block(domain, f"{domain}/{first}", tuple(group))
                 first += 1
-                group = []
+                group, held = [], 0
             domain = document.domain
             group.append(piece)
+            held += piece.words
     if group:
         yield Block(domain, f"{domain}/{first}", tuple(group))
 
 
 def _pieces(document: Document, cut: Cut) -> Iterator[Piece]:
-    """Cut a document after every `cut.words` words and drop `cut.gap` more, unless nothing would be left then."""
+    """Cut a document after every `cut.words` words and drop `cut.gap` more, unless nothing would be left then.
+
+    A cut depends on the text before it alone, so it may be looked for late: only where text has doubled since it was
+    not found. However long the words are, the time taken grows with the text, not with its square.
+    """
     buffer, start = "", True
-    for fragment in document.fragments:
-        buffer += fragment
+    waiting: list[str] = []
+    size = wanted = 0
+    for fragment in chain(document.fragments, (None,)):
+        if fragment is not None:
+            waiting.append(fragment)
+            size += len(fragment)
+            if size < wanted:
+                continue
+        buffer, waiting = "".join([buffer, *waiting]), []
         while (ends := _word_ends(buffer, cut)) is not None:
             yield Piece(document.name, start, buffer[: ends[0]], cut.words)
             buffer, start = buffer[ends[1] :], False
+        size = len(buffer)
+        wanted = 2 * size
     if words := len(buffer.split()):
         yield Piece(document.name, start, buffer, words)
 

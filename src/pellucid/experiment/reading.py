@@ -5,6 +5,8 @@ from __future__ import annotations
 import codecs
 import gzip
 import lzma
+import os
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BufferedIOBase
@@ -53,8 +55,11 @@ def text_files(paths: Iterable[Path]) -> list[Path]:
 
 
 def domain_of(path: Path) -> str:
-    """The name of the kind of text that a file holds: its name without suffixes (`novels.txt.xz` is `novels`)."""
-    name = path.name
+    """The name of the kind of text that a file holds: its name without suffixes (`novels.txt.xz` is `novels`).
+
+    Bytes of the name that are not UTF-8 are written as in `caf\\xe9`.
+    """
+    name = os.fsencode(path.name).decode("utf-8", "backslashreplace")
     while Path(name).suffix in SUFFIXES:
         name = Path(name).stem
     return name
@@ -72,16 +77,16 @@ def read_documents(path: Path) -> Iterator[Document]:
 
 def stripped(fragments: Iterable[str]) -> Iterator[str]:
     """`fragments` without the white space at their two ends."""
-    held, started = "", False
+    held: list[str] = []
+    started = False
     for fragment in fragments:
-        text = held + fragment
-        if not started:
-            text = text.lstrip()
-            started = bool(text)
-        body = text.rstrip()
-        held = text[len(body) :]
-        if body:
-            yield body
+        text = fragment if started else fragment.lstrip()
+        started = started or bool(text)
+        if body := text.rstrip():
+            yield "".join([*held, body])
+            held = []
+        if len(body) < len(text):
+            held.append(text[len(body) :])
 
 
 def _fragments(chunks: Iterable[str]) -> Iterator[tuple[int, str]]:
@@ -120,7 +125,7 @@ def _blocks(path: Path) -> Iterator[bytes]:
             while block := stream.read(_CHUNK):
                 yield block
                 read += len(block)
-    except (OSError, EOFError, lzma.LZMAError) as error:
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise CorpusError(f"cannot read {str(path)!r} after {read:,} bytes of text: {error}") from error
     yield b""
 
