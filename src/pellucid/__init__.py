@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pellucid.base.errors import PellucidError as PellucidError
     from pellucid.exact.model import Model
     from pellucid.experiment.attribute import agreement as agreement
+    from pellucid.experiment.attribute import completeness as completeness
     from pellucid.experiment.attribute import edge_attribution as edge_attribution
     from pellucid.experiment.attribute import estimate as estimate
     from pellucid.experiment.circuits import faithfulness_curve as faithfulness_curve
@@ -78,7 +79,7 @@ _VERBS = {
     "PellucidError": "pellucid.base.errors",
     **dict.fromkeys(("ablate", "means", "patch", "replace", "steer"), "pellucid.experiment.intervene"),
     **dict.fromkeys(("direct_effects", "logit_lens"), "pellucid.experiment.readout"),
-    **dict.fromkeys(("agreement", "edge_attribution", "estimate"), "pellucid.experiment.attribute"),
+    **dict.fromkeys(("agreement", "completeness", "edge_attribution", "estimate"), "pellucid.experiment.attribute"),
     **dict.fromkeys(("faithfulness_curve", "find_circuit", "judge", "score_edges"), "pellucid.experiment.circuits"),
     "head_scores": "pellucid.experiment.heads",
     "logit_difference": "pellucid.experiment.metrics",

@@ -422,7 +422,7 @@ def edit_command(
                 "\n".join(f"undone: {r.what}" for r in records)
             )
             return
-        if commit:
+        if commit is not None:
             record = committed(project, commit, against)
             print_json(record.to_dict()) if json_ else print("\n".join(record_lines(record)))
             return

@@ -163,3 +163,31 @@ def test_a_graph_prints_as_a_program(model: Model) -> None:
     lines = str(model.graph).splitlines()
     assert lines[0] == "EMB.TOK = embed(ids, wte.weight)"
     assert "L00.LN1 = layer_norm(L00.resid_pre, h.0.ln_1.weight, h.0.ln_1.bias, epsilon=1e-05)" in lines
+
+
+@pytest.mark.parametrize("score", [float("-inf"), torch.finfo(torch.float32).min, torch.finfo(torch.float32).max])
+def test_no_score_lets_a_query_look_ahead(model: Model, ids: Tensor, score: float) -> None:
+    def first_key(x: Tensor) -> Tensor:
+        return x.index_fill(3, torch.tensor([0]), score)
+
+    def everything(x: Tensor) -> Tensor:
+        return torch.full_like(x, score)
+
+    for change in (first_key, everything):
+        run = model.forward(ids, Taps(record=["L01.pattern"], replace={"L01.scores": change}))
+        pattern = run.activations["L01.pattern"]
+        assert float(pattern.triu(1).abs().max()) == 0
+        assert bool(run.logits.isfinite().all())
+        if score == -torch.inf:
+            blind = pattern[:, :, 0] if change is first_key else pattern
+            assert float(blind.abs().max()) == 0, "a query that may look nowhere takes nothing"
+        torch.testing.assert_close(pattern[:, :, 1:].sum(-1).round(), torch.ones(3, 3, 13) * (float(pattern.sum()) > 0))
+
+
+def test_gradients_pass_a_query_that_looks_nowhere(model: Model, ids: Tensor) -> None:
+    shift = torch.zeros(15, requires_grad=True)
+    changes = {"L00.resid_post": lambda x: x + shift, "L01.scores": lambda x: x.masked_fill(x == x, -torch.inf)}
+    model.forward(ids, Taps(replace=changes)).logits[..., 3].sum().backward()
+    assert shift.grad is not None
+    assert bool(shift.grad.isfinite().all())
+    assert float(shift.grad.abs().sum()) > 0

@@ -27,6 +27,7 @@ from pellucid import (
 )
 from pellucid.base.errors import PellucidError
 from pellucid.exact.model import Model
+from pellucid.experiment.attribute import EdgeScores, completeness
 from pellucid.experiment.circuits import Curve, Examiner, judge, largest
 from pellucid.experiment.tasks import Pair, Task, _counterpart, _Entry, read_blimp
 from pellucid.experiment.wiring import Wiring
@@ -131,7 +132,7 @@ def test_edge_scores_are_slopes(model: Model, prompts: tuple[Tensor, Tensor]) ->
 def test_integrated_gradients_average_over_inputs(model: Model, prompts: tuple[Tensor, Tensor]) -> None:
     metric = logit_difference(model, 3, 5)
     one = edge_attribution(model, *prompts, metric, "ig", steps=1)
-    torch.testing.assert_close(one.scores, edge_attribution(model, *prompts, metric, "gradient").scores)
+    assert not torch.allclose(one.scores, edge_attribution(model, *prompts, metric, "gradient").scores)
     many = edge_attribution(model, *prompts, metric, "ig", steps=4)
     assert not torch.allclose(many.scores, one.scores)
     with pytest.raises(PellucidError, match="'gradiant' is no method; did you mean gradient"):
@@ -156,6 +157,49 @@ def test_small_patches_are_estimated_exactly(model: Model, prompts: tuple[Tensor
     found = estimate(near, base, source, metric, kind)
     assert found.shape == effect.shape
     assert agreement(found, effect).pearson > 0.99 or float(effect.abs().max()) < 1e-6
+
+
+def test_a_metric_before_the_end_is_read_where_it_stands(model: Model, prompts: tuple[Tensor, Tensor]) -> None:
+    last = prompts[0].shape[1] - 1
+    found = [
+        estimate(model, *prompts, logit_difference(model, 3, 5, position=at), "resid_pre", "ig")
+        for at in (-3, last - 2)
+    ]
+    torch.testing.assert_close(found[0], found[1])
+    cut = [ids[:, : last - 1] for ids in prompts]
+    torch.testing.assert_close(found[0], estimate(model, *cut, logit_difference(model, 3, 5), "resid_pre", "ig"))
+    with pytest.raises(PellucidError, match="the metric's position 99 is not among"):
+        estimate(model, *prompts, logit_difference(model, 3, 5, position=99))
+
+
+def test_integrated_gradients_take_midpoints_and_say_what_they_miss(
+    model: Model, prompts: tuple[Tensor, Tensor]
+) -> None:
+    ids, other = (side[:1] for side in prompts)
+    metric = logit_difference(model, 3, 5)
+    found = completeness(model, ids, other, metric, steps=8)
+    slopes = []
+    for step in range(8):
+        at = (step + 0.5) / 8
+        far, near = (trace(model, side, ["EMB.TOK"])["EMB.TOK"] for side in (other, ids))
+        start = replace("EMB.TOK", far + at * (near - far))
+        run = trace(model, ids, ["L00.resid_pre"], [start], gradients=True)
+        value = run.logits[0, -1, 3] - run.logits[0, -1, 5]
+        slopes.append(run.gradients(value)["L00.resid_pre"])
+    expected = float(((far - near) * torch.stack(slopes).mean(0)).sum())
+    assert found.attributed == pytest.approx(expected, rel=1e-4)
+    logits = [model.logits(side)[0, -1] for side in (ids, other)]
+    wanted = float((logits[1][3] - logits[1][5]) - (logits[0][3] - logits[0][5]))
+    assert found.difference == pytest.approx(wanted, rel=1e-4)
+    assert found.missed == pytest.approx(1 - expected / wanted, abs=1e-4)
+    many = completeness(model, ids, other, metric, steps=200)
+    assert many.missed is not None
+    assert abs(many.missed) < 1e-3
+    edges = edge_attribution(model, ids, other, metric, "ig", steps=8).completeness
+    assert edges is not None
+    assert edges.attributed == pytest.approx(-expected, rel=1e-4)
+    assert edges.missed == pytest.approx(found.missed, abs=1e-4)
+    assert completeness(model, ids, ids, metric).missed is None
 
 
 def test_relevance_rules_freeze_scales_and_straighten_neurons(model: Model, prompts: tuple[Tensor, Tensor]) -> None:
@@ -192,6 +236,18 @@ def test_a_found_circuit_is_measured_and_pruned(model: Model, task: Task) -> Non
     assert small.faithfulness >= 0.9
     with pytest.raises(PellucidError, match="the budget is 0"):
         find_circuit(model, task, 0, scores=scores)
+
+
+def test_a_budget_is_a_number_of_edges_or_a_share(model: Model, task: Task) -> None:
+    wiring = Wiring.of(model.config)
+    scores = torch.zeros(wiring.real.shape)
+    scores[wiring.edge("input->logits")], scores[wiring.edge("input->m0")] = 2.0, 1.0
+    ranked = EdgeScores(wiring, scores, "gradient")
+    assert [line["edge"] for line in find_circuit(model, task, 1, scores=ranked).table] == ["input->logits"]
+    assert len(find_circuit(model, task, 1.0, scores=ranked)) == int(wiring.real.sum())
+    assert len(find_circuit(model, task, 1e-9, scores=ranked)) == 1
+    with pytest.raises(PellucidError, match=r"the budget is 2.5, expected a share .* or a whole number"):
+        find_circuit(model, task, 2.5, scores=ranked)
 
 
 def test_curves_have_the_areas_of_the_benchmark(model: Model, task: Task) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 import pytest
@@ -9,11 +10,11 @@ import torch
 from torch import Tensor
 
 import checkpoints
-from pellucid import logit_difference, patch, sweep, trace
+from pellucid import edge_attribution, estimate, logit_difference, patch, path_patch, sweep, trace
 from pellucid.base.errors import PellucidError
 from pellucid.exact.graph import Edit
 from pellucid.exact.model import Model
-from pellucid.experiment.metrics import OfLogits
+from pellucid.experiment.metrics import OfLogits, divergence_from
 from pellucid.experiment.sweep import KINDS
 
 
@@ -123,3 +124,37 @@ def test_bad_sweeps_are_named(model: Model, prompts: tuple[Tensor, Tensor]) -> N
         sweep(model, *prompts, metric, layers=[3])
     with pytest.raises(PellucidError, match="position 7 is not among the 7"):
         sweep(model, *prompts, logit_difference(model, 3, position=7))
+
+
+def test_runs_that_do_not_differ_have_no_shares(model: Model, prompts: tuple[Tensor, Tensor]) -> None:
+    metric = logit_difference(model, 3, 5)
+    found = sweep(model, prompts[0], prompts[0], metric)
+    assert {line["recovered"] for line in found.table} == {None}
+    assert bool(found.recovered.isnan().all())
+    assert json.dumps(found.table, allow_nan=False)
+    path = path_patch(model, prompts[0], prompts[0], metric, "L00.H00.OV", "logits")
+    assert path.table[0]["recovered"] is None
+    other = sweep(model, *prompts, metric)
+    assert all(line["recovered"] is not None for line in other.table)
+
+
+def test_answers_are_one_for_all_or_one_for_each(model: Model, prompts: tuple[Tensor, Tensor]) -> None:
+    one = [ids[:1] for ids in prompts]
+    both = logit_difference(model, [3, 5])
+    for run in (sweep, estimate, edge_attribution):
+        with pytest.raises(PellucidError, match="the metric has answers for 2 prompts, and 1 is given"):
+            run(model, *one, both)
+    with pytest.raises(PellucidError, match="answers for 2 prompts, and 1 is given"):
+        path_patch(model, *one, both, "L00.H00.OV", "logits")
+    with pytest.raises(PellucidError, match="answers for 3 prompts, and 2 are given"):
+        sweep(model, *prompts, logit_difference(model, 3, [1, 2, 4]))
+    with pytest.raises(PellucidError, match="there are 2 answers and 3 to say instead"):
+        logit_difference(model, [3, 5], [1, 2, 4])
+    with pytest.raises(PellucidError, match="a prompt has no answer"):
+        logit_difference(model, [[3], []])
+    with pytest.raises(PellucidError, match="answers for 2 prompts, and 1 is given"):
+        sweep(model, *one, divergence_from(model, model.logits(prompts[0])[:, -1]))
+    logits = model.logits(prompts[0])[:, -1]
+    each = sweep(model, *prompts, logit_difference(model, [3, [5, 1]], 2), layers=[0])
+    wanted = [logits[0, 3] - logits[0, 2], logits[1, [5, 1]].mean() - logits[1, 2]]
+    torch.testing.assert_close(each.base, torch.stack(wanted), rtol=1e-4, atol=1e-5)

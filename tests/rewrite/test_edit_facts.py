@@ -107,7 +107,7 @@ def test_what_is_said_already_and_what_is_no_text_are_refused(village: Workbench
     answer = said(village, "Ada lives in").strip()
     with pytest.raises(PellucidError, match="already says"):
         fact(village, "Ada lives in", answer)
-    for prompt, text in (("", "Rome"), ("  ", "Rome")):
+    for prompt, text in (("", "Rome"), ("  ", "Rome"), ("<|endoftext|>", "Rome"), ("<|endoftext|>" * 2, "Rome")):
         with pytest.raises(PellucidError, match="is no prompt"):
             fact(village, prompt, text)
     with pytest.raises(PellucidError, match="is no answer"):

@@ -22,7 +22,7 @@ from pellucid.exact import ops
 from pellucid.exact.graph import Graph, Node
 from pellucid.subject.gpt2 import GPT2Config
 
-INPUTS = ("ids", "positions", "mask", "cache")
+INPUTS = ("ids", "positions", "mask", "cache", "pads")
 
 
 def lift(config: GPT2Config) -> Graph:

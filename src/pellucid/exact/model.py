@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int, Integer
+from jaxtyping import Bool, Float, Float32, Int, Integer
 from torch import Tensor
 
 from pellucid.base.address import Address
@@ -19,10 +19,14 @@ from pellucid.base.errors import PellucidError
 from pellucid.exact.cache import Cache
 from pellucid.exact.graph import Edit, Graph
 from pellucid.exact.lift import lift
+from pellucid.exact.rows import Rows
 from pellucid.exact.rules import refine, refined_names
 from pellucid.subject.gpt2 import GPT2Config
 from pellucid.subject.load import Subject
 from pellucid.subject.tokenizer import Tokenizer
+
+Text = str | Sequence[str] | Int[Tensor, "_ _"] | Rows
+"""A text, several (of any lengths), or token ids."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +101,44 @@ class Model:
         other._inner, other._refined = refined_names(graph), {}
         return other
 
-    def logits(self, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos vocab"]:
-        """The logits after each token; gradients flow to whatever requires them."""
-        return self.run(ids, ("logits",))["logits"]
+    def logits(
+        self, text: Text, mask: Int[Tensor, "_ _"] | Bool[Tensor, "_ _"] | None = None
+    ) -> Float[Tensor, "batch pos vocab"]:
+        """The logits after each token of a text, of several, or of token ids; gradients flow to what requires them.
+
+        Texts may differ in length, and so may rows of ids whose padding `mask` is 0 at. Logits are aligned at the end
+        then, so that `[:, -1]` is what follows each row, and NaN where a row has no token.
+        """
+        rows = self.rows(text) if mask is None else Rows.masked(self.rows(text).ids, mask.to(self.device))
+        found = self.run(rows.ids, ("logits",), pads=rows.pads)["logits"]
+        return found if rows.pads is None else found.masked_fill(~rows.mask[..., None], torch.nan)
+
+    def __call__(self, text: Text) -> Float[Tensor, "batch pos vocab"]:
+        """The same as `logits`."""
+        return self.logits(text)
+
+    def rows(self, text: object) -> Rows:
+        """One or several texts (`Text`) in tokens, or token ids as they are.
+
+        Raises `PellucidError` for what is neither, and for an empty list.
+        """
+        if isinstance(text, Rows):
+            return Rows(text.ids.to(self.device), None if text.pads is None else text.pads.to(self.device))
+        if isinstance(text, Tensor):
+            if text.ndim != 2 or not text.numel() or text.is_floating_point() or text.is_complex():
+                raise PellucidError(
+                    f"token ids have shape {list(text.shape)} of {str(text.dtype).removeprefix('torch.')}, expected "
+                    "whole numbers [batch, pos] with some of each"
+                )
+            return Rows(text.to(self.device))
+        prompts = list(text) if isinstance(text, Iterable) and not isinstance(text, str) else [text]
+        texts = [prompt for prompt in prompts if isinstance(prompt, str)]
+        if not texts or len(texts) < len(prompts):
+            wrong = next((f"{prompt!r} is no prompt" for prompt in prompts if not isinstance(prompt, str)), None)
+            raise PellucidError(
+                f"{wrong or 'there is no prompt'}; expected a text, several texts, or token ids [batch, pos]"
+            )
+        return Rows.of([self.ids(one)[0] for one in texts])
 
     def unembed(self, final: Float[Tensor, "batch pos model"]) -> Float[Tensor, "batch pos vocab"]:
         """The logits that the normed residual stream `final` says; gradients flow as in `logits`."""
@@ -114,6 +153,11 @@ class Model:
         record = [name for pattern in taps.record for name in self._names(pattern)]
         grown = None if cache is None else cache.grown(ids.shape[1])
         values = self.run(ids, ("logits", *record), edits=taps.replace, cache=grown)
+        if taps.replace and not bool(values["logits"].detach().isfinite().all()):
+            raise PellucidError(
+                f"with {', '.join(taps.replace)} replaced the logits are no longer finite numbers; what was put there "
+                f"is too large for {str(self.dtype).removeprefix('torch.')}, or is itself not finite"
+            )
         return Run(values["logits"], {name: values[name] for name in record}, grown)
 
     def run(
@@ -123,19 +167,30 @@ class Model:
         given: Mapping[str, Tensor] | None = None,
         edits: Mapping[str, Edit] | None = None,
         cache: Cache | None = None,
+        pads: Int[Tensor, " batch"] | None = None,
     ) -> dict[str, Tensor]:
         """Only the activations `want`, restarting from the activations `given` where that saves work.
 
-        `cache` is one already `grown` by the length of `ids`, which this fills.
+        `cache` is one already `grown` by the length of `ids`, which this fills. `pads` says how many of the first
+        tokens of each row (those in the cache count) are padding: positions are counted behind it, and nobody looks
+        at it.
         """
         start = 0 if cache is None else cache.length - ids.shape[1]
         end = start + ids.shape[1]
         self._check(ids, end)
+        positions = torch.arange(start, end, device=self.device).unsqueeze(0)
+        mask = causal_mask(end - start, end, self.dtype, self.device)
+        if pads is not None:
+            behind = pads.to(self.device)[:, None]
+            positions = (positions - behind).clamp(min=0)
+            padding = torch.arange(end, device=self.device) < behind
+            mask = mask.masked_fill(padding[:, None, None], torch.finfo(self.dtype).min)
         inputs: dict[str, Any] = {
             "ids": ids.to(self.device),
-            "positions": torch.arange(start, end, device=self.device).unsqueeze(0),
-            "mask": causal_mask(end - start, end, self.dtype, self.device),
+            "positions": positions,
+            "mask": mask,
             "cache": cache,
+            "pads": pads,
         }
         given, edits = given or {}, edits or {}
         return self._graph_of((*want, *given, *edits)).run(self.weights, inputs | dict(given), want, edits)

@@ -69,9 +69,18 @@ def scores(queries: PerHead, keys: Float[Tensor, "batch head key dim"], *, scale
     return torch.matmul(queries.transpose(1, 2), keys.transpose(-1, -2)) * scale
 
 
-def pattern(scores: Pairs, mask: Float[Tensor, "query key"]) -> Pairs:
-    """The share of each key in what a query takes: softmax over the keys that `mask` leaves."""
-    return F.softmax(scores + mask, dim=-1)
+def pattern(scores: Pairs, mask: Float[Tensor, "*_ query key"]) -> Pairs:
+    """The share of each key in what a query takes: softmax over the keys where `mask` is not below 0.
+
+    No score, however large, lets a query look at a key that the mask leaves out; a query that may look at none (scores
+    of −inf at all others, or nothing but padding) takes nothing: its shares are all 0.
+    """
+    seen = scores.masked_fill(mask < 0, -torch.inf)
+    shares = F.softmax(seen, dim=-1)
+    if not bool(shares[..., 0].isnan().any()):  # a query without keys has no finite share
+        return shares
+    blind = (seen == -torch.inf).all(-1, keepdim=True)
+    return F.softmax(seen.masked_fill(blind, 0.0), dim=-1).masked_fill(blind, 0.0)
 
 
 def mix(pattern: Pairs, values: Float[Tensor, "batch head key dim"]) -> PerHead:

@@ -12,7 +12,6 @@ Each can be held against exact patching: `agreement` gives the correlations.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -25,15 +24,17 @@ from pellucid.base.errors import PellucidError, closest
 from pellucid.exact.graph import Edit
 from pellucid.exact.lift import last_resid
 from pellucid.exact.model import Model
-from pellucid.experiment.metrics import Metric
+from pellucid.experiment.correlation import pearson, spearman
+from pellucid.experiment.metrics import Metric, require_answers
+from pellucid.experiment.shares import divides
 from pellucid.experiment.subjects import Subject, Text, edits_of, ids_of, model_of
-from pellucid.experiment.sweep import KINDS, STREAMS
+from pellucid.experiment.sweep import KINDS, STREAMS, position_of
 from pellucid.experiment.wiring import Wiring
 
 Method = Literal["gradient", "ig", "relp"]
 METHODS: tuple[Method, ...] = get_args(Method)
 STEPS = 5
-"""Points between the two runs that integrated gradients average over."""
+"""Points between the two runs that integrated gradients average over: the middles of as many equal stretches."""
 
 
 def estimate(
@@ -68,12 +69,53 @@ def estimate(
 
 
 @dataclass(frozen=True)
+class Completeness:
+    """Whether attributions add up: `attributed` at the embeddings, beside `difference`, what the metric changes by.
+
+    Integrated gradients come arbitrarily near with more steps; a single gradient need not.
+    """
+
+    attributed: float
+    difference: float
+    steps: int
+
+    @property
+    def missed(self) -> float | None:
+        """The share of the difference that the attributions miss (negative: too much); None where it is near zero."""
+        left = self.difference - self.attributed
+        return left / self.difference if divides(self.difference, [left]) else None
+
+
+def completeness(
+    subject: Subject, base: Text, source: Text, metric: Metric, method: str = "ig", steps: int = STEPS
+) -> Completeness:
+    """By how much estimates of this `method` miss what they should add up to: mean over prompts, at the embeddings."""
+    model = model_of(subject)
+    ids, other = _pair(model, base, source, metric)
+    attributed = float(estimate(subject, ids, other, _Cut(metric), "resid_pre", method, steps)[0].sum())
+    difference = _value(subject, other, metric) - _value(subject, ids, metric)
+    return Completeness(attributed / len(ids), difference / len(ids), len(list(_points(method, steps))))
+
+
+@torch.no_grad()
+def _value(subject: Subject, ids: Int[Tensor, "batch pos"], metric: Metric) -> float:
+    """The metric of the last position of prompts, summed."""
+    model = model_of(subject)
+    final = model.run(ids, ("final",), edits=edits_of(subject, ids))["final"][:, -1]
+    return float(metric(model, final, torch.arange(len(ids), device=model.device)).double().sum())
+
+
+@dataclass(frozen=True)
 class EdgeScores:
-    """For each edge, what the metric would lose if it carried the corrupted run's message: the mean over prompts."""
+    """For each edge, what the metric would lose if it carried the corrupted run's message: the mean over prompts.
+
+    `completeness` says by how much attributions by this method, at the embeddings, miss what they should add up to.
+    """
 
     wiring: Wiring
     scores: Float[Tensor, "writer reader"] = field(repr=False)
     method: str
+    completeness: Completeness | None = None
 
     @property
     def table(self) -> list[dict[str, Any]]:
@@ -103,22 +145,37 @@ def edge_attribution(
     ids, other = _pair(model, clean, corrupted, metric)
     wiring = Wiring.of(model.config)
     total = torch.zeros(len(wiring.writers), len(wiring.readers), device=model.device)
+    attributed = difference = 0.0
     for start in range(0, len(ids), prompts):
-        part = slice(start, start + prompts)
-        total += _edges(subject, ids[part], other[part], _Offset(metric, start), method, steps)
-    return EdgeScores(wiring, (total / len(ids)).float().cpu(), method)
+        sides, own = [side[start : start + prompts] for side in (ids, other)], _Cut(metric, start)
+        scores, at_embeddings = _edges(subject, sides[0], sides[1], own, method, steps)
+        total += scores
+        attributed += at_embeddings
+        difference += _value(subject, sides[0], own) - _value(subject, sides[1], own)
+    held = Completeness(attributed / len(ids), difference / len(ids), len(list(_points(method, steps))))
+    return EdgeScores(wiring, (total / len(ids)).float().cpu(), method, held)
+
+
+def pooled(parts: Sequence[tuple[EdgeScores, int]]) -> EdgeScores:
+    """The scores of all prompts together, from those of groups of so many prompts."""
+    count = sum(size for _, size in parts)
+    first = parts[0][0]
+    scores = torch.stack([part.scores * size for part, size in parts]).sum(0) / count
+    held = [(part.completeness, size) for part, size in parts if part.completeness is not None]
+    attributed, difference = (
+        sum(size * (one.attributed, one.difference)[side] for one, size in held) / count for side in (0, 1)
+    )
+    whole = Completeness(attributed, difference, held[0][0].steps) if len(held) == len(parts) else None
+    return EdgeScores(first.wiring, scores, first.method, whole)
 
 
 @dataclass(frozen=True)
-class _Offset:
-    """A metric whose prompts are numbered from `start`."""
+class _Cut:
+    """A metric of prompts that are cut behind the position that it reads; they are numbered from `start`."""
 
     metric: Metric
-    start: int
-
-    @property
-    def position(self) -> int:
-        return self.metric.position
+    start: int = 0
+    position: int = -1
 
     def __call__(self, model: Model, final: Tensor, rows: Tensor) -> Tensor:
         return self.metric(model, final, rows + self.start)
@@ -152,8 +209,8 @@ def messages(subject: Subject, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "
 
 def _edges(
     subject: Subject, ids: Tensor, other: Tensor, metric: Metric, method: str, steps: int
-) -> Float[Tensor, "writer reader"]:
-    """Scores summed over some prompts."""
+) -> tuple[Float[Tensor, "writer reader"], float]:
+    """Scores summed over some prompts, and the attribution of all that the embeddings say."""
     model = model_of(subject)
     wiring = Wiring.of(model.config)
     layers = range(model.config.n_layer)
@@ -164,9 +221,13 @@ def _edges(
         last_resid(model.config)
     ]
     points = list(_points(method, steps))
+    attributed = 0.0
     for share in points:
         with_edits = _between(subject, ids, other, share)
-        gradients, values = _gradients(subject, ids, names, metric, with_edits, extra, frozen=method == "relp")
+        gradients, values = _gradients(
+            subject, ids, ["L00.resid_pre", *names], metric, with_edits, extra, frozen=method == "relp"
+        )
+        attributed += float(said[0] @ gradients["L00.resid_pre"].flatten())
         for layer in layers:
             at, block = f"L{layer:02d}", f"h.{layer}"
             weight = model.weights[f"{block}.attn.c_attn.weight"].chunk(3, 1)
@@ -183,7 +244,7 @@ def _edges(
             slopes[:before, wiring.reads_at(layer, "mlp")] += said[:before] @ back.flatten()[:, None]
         back = _through_norm(gradients["final"], values[last_resid(model.config)], model, "ln_f", method == "relp")
         slopes[:, -1:] += said @ back.flatten()[:, None]
-    return slopes / len(points)
+    return slopes / len(points), attributed / len(points)
 
 
 def _through_norm(
@@ -215,7 +276,8 @@ def _pair(model: Model, base: Text, source: Text, metric: Metric) -> tuple[Tenso
             f"clean prompts have shape {list(ids.shape)} (prompts, tokens), corrupted {list(other.shape)}; "
             "they must match"
         )
-    read = metric.position % ids.shape[1]
+    require_answers(metric, len(ids))
+    read = position_of(metric, ids.shape[1])
     return ids[:, : read + 1], other[:, : read + 1]
 
 
@@ -225,7 +287,7 @@ def _points(method: str, steps: int) -> Iterator[float]:
         raise PellucidError(f"{method!r} is no method{closest(method, list(METHODS)) or f'; expected {METHODS}'}")
     if steps < 1:
         raise PellucidError(f"steps is {steps}, expected at least 1")
-    yield from ([1.0] if method != "ig" else [step / steps for step in range(1, steps + 1)])
+    yield from ([1.0] if method != "ig" else [(step + 0.5) / steps for step in range(steps)])
 
 
 def _between(subject: Subject, ids: Tensor, other: Tensor, share: float) -> dict[str, Edit]:
@@ -261,7 +323,10 @@ def _gradients(
     *,
     frozen: bool,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Gradients of the summed metric at `names`, and the values of `extra`; `frozen` applies the rules of relevance."""
+    """Gradients of the metric at the last position, summed over prompts, at `names`, and the values of `extra`.
+
+    `frozen` applies the rules of relevance.
+    """
     model = model_of(subject)
     edits = dict(edits)
     if frozen:
@@ -271,7 +336,7 @@ def _gradients(
     rows = torch.arange(len(ids), device=model.device)
     with torch.enable_grad():
         values = model.run(ids, tuple(dict.fromkeys((*names, *extra, "final"))), edits=edits)
-        value = metric(model, values["final"][:, metric.position], rows).sum()
+        value = metric(model, values["final"][:, -1], rows).sum()
         found = torch.autograd.grad(value, [values[name] for name in names], allow_unused=True)
     pairs = zip(names, found, strict=True)
     gradients = {name: torch.zeros_like(values[name]) if g is None else g for name, g in pairs}
@@ -318,10 +383,13 @@ def _leaf_after(before: Edit | None) -> Edit:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How estimates compare with exact effects: correlations of values and ranks over `n` pieces (NaN below 3)."""
+    """How estimates compare with exact effects: correlations of values and of ranks over `n` pieces.
 
-    pearson: float
-    spearman: float
+    Equal values share the mean of their ranks. None where there are fewer than three pieces, or all are alike.
+    """
+
+    pearson: float | None
+    spearman: float | None
     n: int
 
 
@@ -329,8 +397,5 @@ def agreement(estimates: Tensor, exact: Tensor) -> Agreement:
     """The correlation between estimated and exact effects of the same shape."""
     if estimates.shape != exact.shape:
         raise PellucidError(f"estimates have shape {list(estimates.shape)}, exact effects {list(exact.shape)}")
-    pairs = torch.stack([estimates.flatten().double().cpu(), exact.flatten().double().cpu()])
-    if pairs.shape[1] < 3:
-        return Agreement(math.nan, math.nan, pairs.shape[1])
-    ranks = pairs.argsort(1).argsort(1).double()
-    return Agreement(float(torch.corrcoef(pairs)[0, 1]), float(torch.corrcoef(ranks)[0, 1]), pairs.shape[1])
+    pair = [side.detach().flatten().double().cpu() for side in (estimates, exact)]
+    return Agreement(pearson(*pair), spearman(*pair), pair[0].numel())

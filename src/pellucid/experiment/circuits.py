@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -19,7 +21,7 @@ from torch import Tensor
 from pellucid.base.errors import PellucidError
 from pellucid.base.progress import track
 from pellucid.exact.graph import Edit
-from pellucid.experiment.attribute import STEPS, EdgeScores, edge_attribution, messages
+from pellucid.experiment.attribute import STEPS, EdgeScores, edge_attribution, messages, pooled
 from pellucid.experiment.batches import in_batches
 from pellucid.experiment.subjects import Subject, edits_of, model_of
 from pellucid.experiment.tasks import Task
@@ -206,14 +208,13 @@ class Examiner:
 def score_edges(subject: Subject, task: Task, method: str = "ig", steps: int = STEPS) -> EdgeScores:
     """Edge attribution on all prompts of `task`: the mean over them."""
     model = model_of(subject)
-    total: Tensor | None = None
-    batches = task.batches(model)
-    for batch in track(batches, f"edges of {task.name}"):
-        found = edge_attribution(subject, batch.clean, batch.corrupted, batch.metric, method, steps)
-        part = found.scores * len(batch.clean)
-        total = part if total is None else total + part
-    assert total is not None
-    return EdgeScores(Wiring.of(model.config), total / len(task), method)
+    batches = track(task.batches(model), f"edges of {task.name}")
+    return pooled(
+        [
+            (edge_attribution(subject, batch.clean, batch.corrupted, batch.metric, method, steps), len(batch.clean))
+            for batch in batches
+        ]
+    )
 
 
 def find_circuit(
@@ -226,7 +227,9 @@ def find_circuit(
     scores: EdgeScores | None = None,
     test: Task | None = None,
 ) -> Circuit:
-    """A circuit for `task` of at most `budget` edges (a share of all if below 1), found, verified and pruned.
+    """A circuit for `task` of at most `budget` edges, found, verified and pruned.
+
+    A whole number is a number of edges (1: a single one), a fraction up to 1.0 a share of all.
 
     Edge attribution ranks the edges; the largest of them within the budget are run exactly. With `faithful`, edges are
     then taken out again, the least first, in halves down to single ones, for as long as the faithfulness stays at
@@ -234,15 +237,22 @@ def find_circuit(
     """
     scores = scores or score_edges(subject, task, method)
     total = int(scores.wiring.real.sum())
-    if budget <= 0:
-        raise PellucidError(f"the budget is {budget}, expected a share of edges below 1, or a number of them")
-    count = round(budget * total) if budget <= 1 else int(budget)
-    circuit = largest(scores, count, task=task.name)
+    circuit = largest(scores, _count(budget, total), task=task.name)
     examiner = Examiner(subject, task)
     if faithful is not None:
         circuit = replace(circuit, edges=_pruned(circuit, examiner, faithful))
     judge = examiner if test is None else Examiner(subject, test)
     return replace(circuit, faithfulness=judge.faithfulness(circuit.edges))
+
+
+def _count(budget: float | int, total: int) -> int:
+    """How many of `total` edges a budget allows."""
+    whole = isinstance(budget, Integral) or (budget > 1 and float(budget).is_integer())
+    if not budget > 0 or not (whole or budget <= 1):
+        raise PellucidError(
+            f"the budget is {budget}, expected a share of all edges above 0 and up to 1.0, or a whole number of them"
+        )
+    return int(budget) if whole else max(1, round(budget * total))
 
 
 def _pruned(circuit: Circuit, examiner: Examiner, faithful: float) -> Edges:
@@ -302,8 +312,8 @@ class Curve:
 
 def _area(x: Sequence[float], y: Sequence[float]) -> float:
     """The trapezoids under y over x, as the benchmark adds them up: from the smallest size on, on a linear axis."""
-    steps = zip(x, x[1:], y, y[1:], strict=False)
-    return sum((right - left) * (low + high) / 2 for left, right, low, high in steps)
+    points = pairwise(zip(x, y, strict=True))
+    return sum((right - left) * (low + high) / 2 for (left, low), (right, high) in points)
 
 
 def faithfulness_curve(

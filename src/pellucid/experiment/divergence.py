@@ -1,16 +1,19 @@
-"""The contexts where a program strays furthest from its subject, kept while measuring."""
+"""The contexts where a program says something else than its subject, kept while measuring."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from heapq import heappush, heappushpop
+from collections import Counter
+from dataclasses import asdict, dataclass, field, replace
+
+ALIKE = 3
+"""Divergences listed with the same word on the same side, as long as there are others."""
 
 
 @dataclass(frozen=True)
 class Divergence:
     """A context, the word that each of the two says next, and KL(subject‖program) of the next token, nats.
 
-    Where words were not measured the two are tokens.
+    Where words were not measured the two are tokens. `times` is how many contexts were met with these two words.
     """
 
     domain: str
@@ -19,6 +22,7 @@ class Divergence:
     subject: str
     program: str
     kl: float
+    times: int = 1
 
     def to_dict(self) -> dict[str, str | float]:
         """As it stands in reports."""
@@ -27,25 +31,36 @@ class Divergence:
 
 @dataclass
 class Worst:
-    """The `most` worst divergences seen so far: those that differ in their word first, then those of largest KL."""
+    """The worst divergences of every kind: the same two words, said where the KL is largest.
+
+    Contexts at which both say the same are none, however far apart the two are otherwise.
+    """
 
     most: int = 20
-    _heap: list[tuple[bool, float, int, Divergence]] = field(default_factory=list)
-    _seen: int = 0
+    _kinds: dict[tuple[str, str], Divergence] = field(default_factory=dict)
+    _times: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    def admits(self, differs: bool, kl: float) -> bool:
-        """Whether such a divergence would be kept; those that agree in every digit are not worth a line."""
-        return kl > 0 and (len(self._heap) < self.most or (differs, kl) > self._heap[0][:2])
+    def admits(self, subject: str, program: str, kl: float) -> bool:
+        """Count a context with these words; whether it is the worst of its kind so far, to be handed to `add`."""
+        if subject == program:
+            return False
+        kind = (subject, program)
+        self._times[kind] += 1
+        return kind not in self._kinds or kl > self._kinds[kind].kl
 
     def add(self, divergence: Divergence) -> None:
-        """Keep `divergence`, for the least bad one if there are too many."""
-        self._seen += 1
-        entry = (divergence.subject != divergence.program, divergence.kl, -self._seen, divergence)
-        if len(self._heap) < self.most:
-            heappush(self._heap, entry)
-        else:
-            heappushpop(self._heap, entry)
+        """Keep `divergence` as the worst of its kind."""
+        self._kinds[divergence.subject, divergence.program] = divergence
 
     def ranked(self) -> tuple[Divergence, ...]:
-        """The worst first."""
-        return tuple(divergence for *_, divergence in sorted(self._heap, reverse=True, key=lambda entry: entry[:3]))
+        """The `most` worst, one of a kind, in descending KL; words that were listed `ALIKE` times wait for others."""
+        by_kl = sorted(self._kinds.values(), key=lambda found: -found.kl)
+        told: Counter[tuple[str, str]] = Counter()
+        first, late = [], []
+        for found in by_kl:
+            sides = ("subject", found.subject), ("program", found.program)
+            fresh = all(told[side] < ALIKE for side in sides)
+            (first if fresh else late).append(found)
+            told.update(sides if fresh else ())
+        chosen = sorted((first + late)[: self.most], key=lambda found: -found.kl)
+        return tuple(replace(found, times=self._times[found.subject, found.program]) for found in chosen)

@@ -144,13 +144,13 @@ class _Measure:
         return caches, np.concatenate(tops, 1), {name: Comparison.join(found) for name, found in parts.items()}
 
     def _book(self, name: str, reading: _Reading, at: int, count: int) -> None:
-        """Book the first `count` positions of one row, and the worst of them where words are not measured."""
+        """Book the first `count` positions of one row, and the worst that differs where words are not measured."""
         found, row = reading.compared[name], int(reading.group[at])
         agree = found.top[at, :count] == reading.tops[at, :count]
         kl, excess = found.kl[at, :count], found.excess[at, :count]
         self.ledgers[name].add_positions(row, agree.astype(np.int64), kl, excess)
-        if not (self.settings.contexts and self.programs[name].words):
-            worst = int(kl.argmax())
+        if not (self.settings.contexts and self.programs[name].words) and not agree.all():
+            worst = int(np.where(agree, -np.inf, kl).argmax())
             pair = [self.lexicon.text([int(tops[at, worst])]) for tops in (reading.tops, found.top)]
             self._note(name, row, worst + 1, pair[0], pair[1], float(kl[worst]))
 
@@ -190,9 +190,9 @@ class _Measure:
         return dict(zip(map(int, rows), found, strict=True))
 
     def _note(self, name: str, row: int, length: int, subject: str, program: str, kl: float) -> None:
-        """Keep a context of `length` tokens if it is among the worst."""
+        """Keep a context of `length` tokens if it is the worst with its two words."""
         worst = self.ledgers[name].worst
-        if worst.admits(subject != program, kl):
+        if worst.admits(subject, program, kl):
             source = self.rows[row]
             before = self.lexicon.text(source.tokens[max(0, length - _SHOWN) : length].tolist())
             worst.add(Divergence(source.domain, source.document, before, subject, program, kl))

@@ -45,6 +45,21 @@ class LogitDifference:
     instead: tuple[tuple[int, ...], ...] = ()
     position: int = -1
 
+    def __post_init__(self) -> None:
+        if self.instead and len(self.answers) != len(self.instead) and 1 not in (len(self.answers), len(self.instead)):
+            raise PellucidError(
+                f"there are {len(self.answers)} answers and {len(self.instead)} to say instead; give one for all, or "
+                "one for each prompt"
+            )
+        if not self.answers or any(not tokens for tokens in (*self.answers, *self.instead)):
+            raise PellucidError("a prompt has no answer; give at least one token for each")
+
+    @property
+    def prompts(self) -> int | None:
+        """How many prompts the answers are for; None where one is for all."""
+        count = max(len(self.answers), len(self.instead))
+        return None if count == 1 else count
+
     def directions(self, model: Model) -> Float[Tensor, "row model"]:
         """What the final stream of each prompt is multiplied by."""
         table = model.weights["wte.weight" if model.config.tied else "lm_head.weight"]
@@ -67,6 +82,8 @@ class OfLogits:
 
     function: Callable[[Tensor, Tensor], Tensor]
     position: int = -1
+    prompts: int | None = None
+    """How many prompts it is for; None where it is the same for all."""
 
     def __call__(self, model: Model, final: Final, rows: Rows) -> Float[Tensor, " n"]:
         """The function's value for each prompt."""
@@ -76,6 +93,15 @@ class OfLogits:
             got = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise PellucidError(f"the metric returned {got}, expected a number for each of {len(rows)} prompts")
         return value
+
+
+def require_answers(metric: Metric, prompts: int) -> None:
+    """Raise `PellucidError` where `metric` has answers for another number of prompts than there are."""
+    if isinstance(metric, LogitDifference | OfLogits) and metric.prompts not in (None, prompts):
+        raise PellucidError(
+            f"the metric has answers for {metric.prompts} prompts, and {prompts} {'is' if prompts == 1 else 'are'} "
+            "given; give one answer for all, or one for each prompt (several for one prompt, as a list within the list)"
+        )
 
 
 def logit_difference(
@@ -103,7 +129,7 @@ def divergence_from(model: Model, logits: Float[Tensor, "row vocab"], position: 
     reference = logits.float().log_softmax(-1)
 
     def function(said: Tensor, rows: Tensor) -> Tensor:
-        ours = reference[rows.to(reference.device)]
+        ours = reference if len(reference) == 1 else reference[rows.to(reference.device)]
         return -(ours.exp() * (ours - said.float().log_softmax(-1))).sum(-1).to(model.dtype)
 
-    return OfLogits(function, position)
+    return OfLogits(function, position, len(reference) if len(reference) > 1 else None)

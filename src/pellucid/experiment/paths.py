@@ -18,9 +18,11 @@ from torch import Tensor
 from pellucid.base.errors import PellucidError
 from pellucid.exact.graph import Edit
 from pellucid.experiment.intervene import Change, compile_edits, patch
-from pellucid.experiment.metrics import Metric
+from pellucid.experiment.metrics import Metric, require_answers
+from pellucid.experiment.shares import divides
 from pellucid.experiment.sites import resolve
 from pellucid.experiment.subjects import Subject, Text, edits_of, ids_of, model_of
+from pellucid.experiment.sweep import position_of
 
 _ATTENTION = (
     "q",
@@ -53,10 +55,10 @@ class PathEffect:
 
     @property
     def table(self) -> list[dict[str, Any]]:
-        """One line: the mean change, and the share of the way from base to source that it is."""
+        """One line: the mean change, and the share of the way from base to source that it is (None: there is none)."""
         effect = float((self.values - self.base).mean())
         whole = float((self.source - self.base).mean())
-        share = effect / whole if whole else float("nan")
+        share = effect / whole if divides(whole, [effect]) else None
         return [{"sender": self.sender, "receiver": self.receiver, "effect": effect, "recovered": share}]
 
 
@@ -83,6 +85,8 @@ def path_patch(
         raise PellucidError(
             f"clean and corrupted prompts have {ids.shape[1]} and {other.shape[1]} tokens, expected the same"
         )
+    require_answers(metric, len(ids))
+    read = position_of(metric, ids.shape[1])
     said, write = _sender(subject, sender)
     heard = [site.activation for site in resolve(model, _heard(receiver))]
     if _order(write) >= min(map(_order, heard)):
@@ -104,9 +108,7 @@ def path_patch(
         else:
             change = _whole(receiver, spoken)
             final = model.run(ids, ("final",), edits=compile_edits(model, [change], ids, own))["final"]
-        values = [
-            metric(model, run[:, metric.position], rows).float() for run in (final, plain["final"], found["final"])
-        ]
+        values = [metric(model, run[:, read], rows).float() for run in (final, plain["final"], found["final"])]
     return PathEffect(sender, receiver, *values)
 
 

@@ -24,7 +24,8 @@ from pellucid.exact.lift import last_resid
 from pellucid.exact.model import Model, causal_mask
 from pellucid.exact.rules import fuse
 from pellucid.experiment.batches import in_batches
-from pellucid.experiment.metrics import Metric
+from pellucid.experiment.metrics import Metric, require_answers
+from pellucid.experiment.shares import divides, finite
 from pellucid.experiment.single import Kind, Single, needed
 from pellucid.experiment.sites import heads_write
 from pellucid.experiment.subjects import Subject, Text, edits_of, ids_of, model_of, token_texts
@@ -57,24 +58,36 @@ class Sweep:
 
     @property
     def recovered(self) -> Float[Tensor, "layer member position"]:
-        """The share of the way from base to source that each piece goes, of the mean over prompts."""
-        base, source = self.base.mean(), self.source.mean()
-        return (self.values.mean(-1) - base) / (source - base)
+        """The share of the way from base to source that each piece goes, of the mean over prompts.
+
+        NaN throughout where the two runs do not differ enough for shares: there is no way to go then.
+        """
+        whole, effect = float(self.source.mean() - self.base.mean()), self.effect
+        return effect / whole if divides(whole, effect.flatten().tolist()) else torch.full_like(effect, torch.nan)
+
+    @property
+    def effect(self) -> Float[Tensor, "layer member position"]:
+        """What each piece adds to the metric of the base run, of the mean over prompts."""
+        return self.values.mean(-1) - self.base.mean()
 
     @property
     def table(self) -> list[dict[str, Any]]:
-        """One line a piece, the largest effect first."""
-        effect = self.values.mean(-1) - self.base.mean()
+        """One line a piece, the largest effect first; `recovered` is None where the two runs do not differ."""
+        effect, recovered = self.effect, self.recovered
         order = effect.abs().flatten().argsort(descending=True).tolist()
         lines = []
         for at in order:
             layer, rest = divmod(at, effect[0].numel())
             member, position = divmod(rest, effect.shape[2])
-            place = {"layer": self.layers[layer], "position": self.positions[position], "token": self.tokens[position]}
+            place: dict[str, Any] = {
+                "layer": self.layers[layer],
+                "position": self.positions[position],
+                "token": self.tokens[position],
+            }
             if self.kind not in STREAMS:
                 place["neuron" if self.kind == "neuron" else "head"] = self.members[member]
-            figures = {"effect": effect[layer, member, position], "recovered": self.recovered[layer, member, position]}
-            lines.append(place | {name: float(value) for name, value in figures.items()})
+            figures = {"effect": effect[layer, member, position], "recovered": recovered[layer, member, position]}
+            lines.append(place | {name: finite(float(value)) for name, value in figures.items()})
         return lines
 
 
@@ -110,7 +123,8 @@ def sweep(
             f"{_shown(model, ids)} has {ids.shape[1]} tokens and {_shown(model, other)} has {other.shape[1]} "
             f"({len(ids)} and {len(other)} prompts); clean and corrupted prompts must match token by token"
         )
-    read = _position(metric.position, ids.shape[1], "the metric's position")
+    require_answers(metric, len(ids))
+    read = position_of(metric, ids.shape[1])
     ids, other = ids[:, : read + 1], other[:, : read + 1]
     config = model.config
     count = 1 if kind in STREAMS else config.n_inner if kind == "neuron" else config.n_head
@@ -311,6 +325,11 @@ class _Whole:
         edits[name] = put if before is None else lambda x: put(before(x))
         final = self.model.run(ids, ("final",), edits=edits)["final"][:, -1]
         return self.metric(self.model, final, variants.row.to(final.device)).float()
+
+
+def position_of(metric: Metric, tokens: int) -> int:
+    """The position that `metric` reads in prompts of `tokens` tokens. Raises `PellucidError` where there is none."""
+    return _position(metric.position, tokens, "the metric's position")
 
 
 def _position(at: int, size: int, what: str) -> int:

@@ -3,13 +3,14 @@
 What is explained is the difference between the logits of what was said and of something else. Gradients say what each
 head and MLP at each position, and each token, adds to it beyond its mean over ordinary text; the largest are then put
 back to their mean in an exact run, one by one and all together. Shares are of the difference, are measured and not
-estimated, and need not add up to one: parts stand in for one another.
+estimated, and need not add up to one: parts stand in for one another. Where the difference is near zero, as it is
+between tokens that are equally likely, there are no shares, and effects are told in nats.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from torch import Tensor
 from pellucid.base.errors import PellucidError
 from pellucid.exact.model import Model
 from pellucid.experiment.intervene import Change, Means, ablate, means
+from pellucid.experiment.shares import divides
 from pellucid.experiment.sites import heads_write
 from pellucid.experiment.subjects import Subject, model_of, token_id, token_texts
 from pellucid.experiment.trace import Gradients, Trace, trace
@@ -32,7 +34,7 @@ ROWS, LENGTH = 16, 48
 
 @dataclass(frozen=True)
 class Cause:
-    """A part at a position: what gradients `estimate` it adds, what ablating it alone takes away, and as a share.
+    """A part at a position: what gradients `estimate` it adds, what ablating it alone takes away (in nats), as a share.
 
     `looks_at` are the positions that a head takes most from, with their shares of its attention; `neurons` the neurons
     of an MLP that add most.
@@ -43,7 +45,7 @@ class Cause:
     token: str
     estimate: float
     effect: float
-    share: float
+    share: float | None
     looks_at: tuple[tuple[int, str, float], ...] = ()
     neurons: tuple[tuple[str, float], ...] = ()
 
@@ -61,7 +63,9 @@ class Cause:
 class Why:
     """A prediction and its causes, the largest measured effect first.
 
-    `margin` is the difference of logits; `together` the share that is lost where all causes are at their means at once.
+    `margin` is the difference of logits; `together_effect` what is lost of it where all causes are at their means at
+    once, and `together` that as a share. Shares are None where the margin is near zero. `probabilities` are those of
+    what was said and of the other token.
     """
 
     prompt: str
@@ -69,8 +73,10 @@ class Why:
     said: str
     instead: str
     margin: float
-    together: float
+    together: float | None
     causes: tuple[Cause, ...] = field(repr=False)
+    together_effect: float | None = None
+    probabilities: tuple[float, float] | None = None
 
     @property
     def table(self) -> list[dict[str, Any]]:
@@ -91,17 +97,35 @@ class Why:
     def to_dict(self) -> dict[str, Any]:
         """As JSON shows it."""
         fields: dict[str, Any] = {"prompt": self.prompt, "said": self.said, "instead": self.instead}
-        return fields | {"margin": self.margin, "together": self.together, "causes": self.table}
+        likely = self.probabilities or (None, None)
+        fields |= {"probability": likely[0], "probability_instead": likely[1]}
+        fields |= {"margin": self.margin, "together": self.together, "together_effect": self.together_effect}
+        return fields | {"causes": self.table}
 
     @property
     def text(self) -> str:
         """The table to read."""
-        head = f"{self.prompt!r} → {self.said!r} rather than {self.instead!r}: {self.margin:+.2f} in the logits"
+        said, instead = (repr(token) for token in (self.said, self.instead))
+        if self.probabilities is not None:
+            shares = [f" ({100 * share:.3g} %)" for share in self.probabilities]
+            said, instead = said + shares[0], instead + shares[1]
+        head = f"{self.prompt!r} → {said} rather than {instead}: {self.margin:+.2f} in the logits"
+        if self.together is None:
+            head += ", too little for shares: effects are in nats"
         lines = [
-            f"{100 * cause.share:6.1f} %  {cause.part:<14} at {cause.position:>3} {cause.token!r:<14} {cause.words}"
+            f"{_size(cause.effect, cause.share)}  {cause.part:<14} at {cause.position:>3} {cause.token!r:<14} "
+            f"{cause.words}"
             for cause in self.causes
         ]
-        return "\n".join([head, *lines, f"{100 * self.together:6.1f} %  all of these at their means at once"])
+        together = _size(self.together_effect, self.together)
+        return "\n".join([head, *lines, f"{together}  all of these at their means at once"])
+
+
+def _size(effect: float | None, share: float | None) -> str:
+    """An effect as its share, or in nats where there is none."""
+    if share is not None:
+        return f"{100 * share:6.1f} %"
+    return f"{'–':>8}" if effect is None else f"{effect:+8.2f}"
 
 
 def why(
@@ -127,7 +151,7 @@ def why(
     run = trace(subject, prompt, names, gradients=True)
     last = run.logits[0, -1].detach().float()
     said = int(last.argmax())
-    other = int(last.topk(2).indices[1]) if instead is None else token_id(model, instead)
+    other = runner_up(last) if instead is None else token_id(model, instead)
     if said == other:
         raise PellucidError(f"{instead!r} is what was said after {prompt!r}; ask for something else instead")
     averages = means(
@@ -149,13 +173,23 @@ def why(
         effect = whole - margin([_ablated(model, place, averages)])
         part, position = place
         detail = _looks(run, place, tokens), _neurons(run, slopes, averages, place)
-        share = effect / whole if whole else float("nan")
-        causes.append(Cause(part, position, tokens[position], estimates[place], effect, share, *detail))
+        causes.append(Cause(part, position, tokens[position], estimates[place], effect, None, *detail))
     left = margin([_ablated(model, place, averages) for place in order])
     causes.sort(key=lambda cause: -abs(cause.effect))
+    together = whole - left
+    shares = divides(whole, [together, *(cause.effect for cause in causes)])
+    if shares:
+        causes = [replace(cause, share=cause.effect / whole) for cause in causes]
+    likely = last.softmax(-1)
     words = [model.tokenizer.decode([token]) for token in (said, other)]
-    together = (whole - left) / whole if whole else float("nan")
-    return Why(prompt, tuple(tokens), words[0], words[1], whole, together, tuple(causes))
+    sides = float(likely[said]), float(likely[other])
+    share = together / whole if shares else None
+    return Why(prompt, tuple(tokens), words[0], words[1], whole, share, tuple(causes), together, sides)
+
+
+def runner_up(logits: Float[Tensor, " vocab"]) -> int:
+    """The likeliest token but for the one that `argmax` gives: another one also where several are equally likely."""
+    return int(logits.index_fill(0, logits.argmax()[None], -torch.inf).argmax())
 
 
 Place = tuple[str, int]

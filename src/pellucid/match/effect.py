@@ -25,6 +25,7 @@ from torch import Tensor
 from pellucid.base.address import Address
 from pellucid.exact.model import Model
 from pellucid.exact.ops import ACTIVATION
+from pellucid.experiment.correlation import pearson, spearman
 from pellucid.match.distance import divergence
 from pellucid.match.forms import Fires, Looks, Tables
 from pellucid.match.record import Recording, batches, compared_places, logits_at, record
@@ -263,13 +264,13 @@ def _replaced(
 class Calibration:
     """How estimates compare with exact ablations of the same parts on the same rows.
 
-    `pearson` is between the logarithms, `spearman` between the ranks; exact ≈ `scale` · estimate. Correlations are NaN
-    where fewer than three parts have an effect.
+    `pearson` is between the logarithms, `spearman` between the ranks; exact ≈ `scale` · estimate. All are None where
+    fewer than three parts have an effect, correlations also where all are alike.
     """
 
-    pearson: float
-    spearman: float
-    scale: float
+    pearson: float | None
+    spearman: float | None
+    scale: float | None
     n: int
     pairs: tuple[tuple[Address, float, float], ...]
 
@@ -294,14 +295,10 @@ def compare(pairs: Sequence[tuple[Address, float, float]]) -> Calibration:
     """The calibration that (part, estimate, exact) triples give; those without any effect say nothing about it."""
     kept = [(address, guess, true) for address, guess, true in pairs if guess > 0 and true > 0]
     if len(kept) < 3:
-        return Calibration(math.nan, math.nan, math.nan, len(kept), tuple(kept))
-    guesses, truths = torch.tensor([pair[1:] for pair in kept], dtype=torch.float64).T
-    logs = torch.stack([guesses.log(), truths.log()])
-    ranks = logs.argsort(1).argsort(1).double()
-    scale = float((logs[1] - logs[0]).mean().exp())
-    return Calibration(
-        float(torch.corrcoef(logs)[0, 1]), float(torch.corrcoef(ranks)[0, 1]), scale, len(kept), tuple(kept)
-    )
+        return Calibration(None, None, None, len(kept), tuple(kept))
+    guesses, truths = torch.tensor([pair[1:] for pair in kept], dtype=torch.float64).log().T
+    scale = float((truths - guesses).mean().exp())
+    return Calibration(pearson(guesses, truths), spearman(guesses, truths), scale, len(kept), tuple(kept))
 
 
 def stratified(estimates: Mapping[Address, float], count: int, seed: int = 0) -> list[Address]:

@@ -28,7 +28,7 @@ class Line:
     """What the program says of a part that carries the answer: `file:line`, its form, and its source text."""
 
     part: str
-    share: float
+    share: float | None
     place: str
     form: str
     text: str
@@ -36,7 +36,8 @@ class Line:
     @property
     def shown(self) -> Iterator[str]:
         """As the terminal shows it."""
-        yield f"{100 * self.share:6.1f} %  {self.place}  {self.part}, {self.form}"
+        share = "" if self.share is None else f"{100 * self.share:6.1f} %  "
+        yield f"{share}{self.place}  {self.part}, {self.form}"
         lines = self.text.split("\n")
         yield from (f"            {printable(line)}".rstrip() for line in lines[:LONGEST])
         if len(lines) > LONGEST:
@@ -64,13 +65,20 @@ class Where:
 
 def where(found: Why, listing: Listing, directory: str) -> Where:
     """The lines of the program in `directory` that carry what `found` explains, those of the largest share first."""
-    causes = [cause for cause in found.causes if cause.share >= CARRIES][:SHOWN]
+    causes = [cause for cause in found.causes if _carries(cause, found)][:SHOWN]
     unique: dict[str, Line] = {}
     for cause in causes:
         for line in _lines(cause, listing):
             unique.setdefault(line.place, line)
     lines = tuple(unique.values())
     return Where(lines, _how(lines, causes), tuple(_commands(found, directory)))
+
+
+def _carries(cause: Cause, found: Why) -> bool:
+    """Whether a part carries enough of the difference; where that is near zero, enough of the largest effect."""
+    if cause.share is not None:
+        return cause.share >= CARRIES
+    return abs(cause.effect) >= CARRIES * max(abs(other.effect) for other in found.causes) > 0
 
 
 def _lines(cause: Cause, listing: Listing) -> Iterator[Line]:

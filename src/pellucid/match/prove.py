@@ -83,10 +83,10 @@ def prove_lifted(project: Project, lifted: LiftedParts, *, quick: bool) -> list[
 
 def calibrated(found: Calibration, state: str, corpus: str) -> Measurement:
     """How well the effect estimates agree with exact ablations: the correlation of their logarithms."""
-    correlation = found.pearson if found.n >= 3 else None
-    note = f"exact = {found.scale:.3g} x estimate; rank correlation {found.spearman:.3f}"
+    scale, ranks = ("unmeasured" if x is None else f"{x:.3g}" for x in (found.scale, found.spearman))
+    note = f"exact = {scale} x estimate; rank correlation {ranks}"
     about = ("program", "effect_calibration", "correlation", state, "tune", corpus, "overall")
-    return Measurement(*about, correlation, None, None, found.n, note)
+    return Measurement(*about, found.pearson, None, None, found.n, note)
 
 
 def _row(address: Address, about: tuple[str, str, str, str, str], value: float, n: int, note: str = "") -> Measurement:

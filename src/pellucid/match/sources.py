@@ -12,6 +12,7 @@ from torch import Tensor
 from pellucid.base.address import Address
 from pellucid.base.memory import release
 from pellucid.exact.model import Model
+from pellucid.experiment.shares import finite
 from pellucid.listing.emit import write_constants, write_statements
 from pellucid.match.attention import LooksProposal, propose_looks
 from pellucid.match.budget import Option, spend
@@ -161,4 +162,5 @@ def load(text: str) -> Sources:
     data = json.loads(text)
     effects, losses = ({Address.parse(a): v for a, v in data[name].items()} for name in ("effects", "losses"))
     pearson, spearman, scale, n = data["calibration"]
-    return Sources(load_forms(data["forms"]), effects, losses, Calibration(pearson, spearman, scale, n, ()))
+    found = Calibration(finite(pearson), finite(spearman), finite(scale), n, ())
+    return Sources(load_forms(data["forms"]), effects, losses, found)

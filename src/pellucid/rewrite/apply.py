@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,10 @@ ASTRAY = 0.2
 """The share of predicted changes between other tokens than it names beyond which an edit does too much."""
 
 
+KNOWN = 0.5
+"""The least probability of what is said with which a program knows what it says, where no head decides it."""
+
+
 @dataclass(frozen=True)
 class Ready:
     """An edit that was predicted and not yet made."""
@@ -40,7 +44,8 @@ class Ready:
     def to_dict(self, bench: Workbench) -> dict[str, Any]:
         """As JSON shows it."""
         found = self.forecast.to_dict(bench)
-        return found | {"margin": self.margin, "sure": not self.doubts, "doubts": list(self.doubts)}
+        now = [asdict(said) for said in self.proposal.now]
+        return found | {"now": now, "margin": self.margin, "sure": not self.doubts, "doubts": list(self.doubts)}
 
 
 def predicted(bench: Workbench, proposal: Proposal) -> Ready:
@@ -50,17 +55,41 @@ def predicted(bench: Workbench, proposal: Proposal) -> Ready:
     """
     _refuse_conflict(bench, proposal)
     found = forecast(bench, proposal.ready(bench), bench.check, proposal.tokens, proposal.near(bench))
-    doubts = []
+    doubts = list(_unknown(bench, proposal, found))
     if proposal.margin < SURE:
         doubts.append(
             f"no strength is predicted to do it everywhere: the margin is {proposal.margin:+.1f} at the worst place"
         )
     if found.doubt > 1 - AGREE:
         doubts.append(f"neurons bend too much on the way: linear paths agree with them by r = {1 - found.doubt:.2f}")
-    changed, astray = int(found.changed.sum()), found.astray(proposal.tokens)
-    if proposal.kind != "read" and astray > ASTRAY * changed:
-        doubts.append(f"{astray} of {changed} predicted changes are between tokens that it does not name")
+    if (astray := _astray(bench, proposal, found)) and proposal.kind != "read":
+        doubts.append(astray)
     return Ready(proposal, found, tuple(doubts))
+
+
+def _unknown(bench: Workbench, proposal: Proposal, found: Forecast) -> Iterator[str]:
+    """Why nothing shows what an edit does: the program does not know what is asked, or no text asks it."""
+    if proposal.inserted and proposal.now and proposal.now[0].probability < KNOWN:
+        said = proposal.now[0]
+        yield f"the program does not know it: behind the prompt it says {said.token!r} with {said.probability:.0%} only"
+    if proposal.kind in ("fact", "forget", "rule") and not found.speaks:
+        yield (
+            f"it speaks at none of {int(bench.check.inside.sum()):,} positions of held-out text, where nobody asks that, "
+            "so nothing shows what else it does"
+        )
+
+
+def _astray(bench: Workbench, proposal: Proposal, found: Forecast) -> str:
+    """What an edit changes that it is not about; empty where that is little."""
+    of_one, changed = proposal.kind in ("fact", "forget"), int(found.changed.sum())
+    if found.astray(proposal.tokens) > ASTRAY * changed:
+        return (
+            f"{found.astray(proposal.tokens)} of {changed} predicted changes are between tokens that it does not name"
+        )
+    if of_one and (astray := found.astray(proposal.tokens, of_one=True)) > ASTRAY * changed:
+        said = " or ".join(map(repr, bench.texts(proposal.tokens)))
+        return f"{astray} of {changed} predicted changes are where other things are asked, of which {said} is not said"
+    return ""
 
 
 def apply(bench: Workbench, ready: Ready, *, anyway: bool = False) -> Record:
@@ -69,7 +98,10 @@ def apply(bench: Workbench, ready: Ready, *, anyway: bool = False) -> Record:
     Raises `PellucidError` where its effect cannot be told, unless `anyway`; then nothing is written.
     """
     if ready.doubts and not anyway:
-        raise PellucidError(f"{'; '.join(ready.doubts)}; the effect cannot be predicted: say it otherwise, or --anyway")
+        says = f" (behind the prompt it says {ready.proposal.now[0].token!r} now)" if ready.proposal.now else ""
+        raise PellucidError(
+            f"{'; '.join(ready.doubts)}; the effect cannot be predicted{says}: say it otherwise, or --anyway"
+        )
     directory, proposal = bench.program.directory, ready.proposal
     number = next_number(read_records(directory))
     text, own = proposal.page(bench, number)

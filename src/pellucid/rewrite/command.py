@@ -38,9 +38,8 @@ class Intent:
     def require_one(self) -> None:
         """Raise `PellucidError` unless one thing is asked for, and all that it takes is given."""
         ruled = [name for name in ("when", "prefer", "over") if getattr(self, name) is not None]
-        asked = [
-            name for name in ("fact", "forget", "read", "suppress", "commit", "undo", "list") if getattr(self, name)
-        ]
+        asked = [name for name in ("fact", "forget", "read", "commit") if getattr(self, name) is not None]
+        asked += [name for name in ("suppress", "undo", "list") if getattr(self, name)]
         if len(asked) + bool(ruled) != 1:
             raise PellucidError(
                 "expected one of --fact PROMPT ANSWER, --forget PROMPT, --when PATTERN --prefer X --over Y, "
@@ -77,7 +76,7 @@ def propose(bench: Workbench, intent: Intent) -> Made:
     """Locate and predict what is asked for; nothing is written."""
     if intent.fact:
         proposal = fact(bench, *intent.fact)
-    elif intent.forget:
+    elif intent.forget is not None:
         proposal = forget(bench, intent.forget)
     elif intent.read:
         proposal = read(bench, *intent.read)

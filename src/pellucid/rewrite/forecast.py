@@ -62,11 +62,16 @@ class Forecast:
         """Where the top token is predicted to change."""
         return (self.after.argmax(-1) != self.change.before.argmax(-1)) & self.change.text.inside
 
-    def astray(self, tokens: Sequence[int]) -> int:
-        """How many top tokens are predicted to change where none of `tokens` was said or is."""
+    def astray(self, tokens: Sequence[int], *, of_one: bool = False) -> int:
+        """How many top tokens are predicted to change where none of `tokens` was said or is.
+
+        With `of_one` also where none of them was said and one is: an edit about one prompt speaks where the same is
+        said as there.
+        """
         was, now = self.change.before.argmax(-1), self.after.argmax(-1)
         named = torch.tensor(tokens)
-        return int((self.changed & ~torch.isin(was, named) & ~torch.isin(now, named)).sum())
+        strange = self.changed & ~torch.isin(was, named)
+        return int((strange if of_one else strange & ~torch.isin(now, named)).sum())
 
     def to_dict(self, bench: Workbench) -> dict[str, Any]:
         """As the record of an edit holds it."""

@@ -16,7 +16,7 @@ from pellucid.rewrite.locate import SHARE, Located, Site, locate
 from pellucid.rewrite.predict import Edited, carried, direction, needed, start_of, written
 from pellucid.rewrite.source import Speech, function, helpers_of, page
 from pellucid.rewrite.wording import Wording, worded
-from pellucid.rewrite.words import answer_ids, prompt_ids, token_name
+from pellucid.rewrite.words import answer_ids, prompt_ids, token_name, without_opening
 from pellucid.rewrite.workbench import Text, Workbench
 
 MARGIN = 2.5
@@ -33,8 +33,18 @@ RIVALS = 2
 """Tokens that an edit speaks against as well, where they stand in its way."""
 EXAMPLES = 24
 """Places of the text that a rule is located and tuned on."""
+NOW = 3
+"""Of what the program says now, so many of the likeliest tokens are told."""
 Margin = Callable[[Float[Tensor, "place vocab"], Float[Tensor, "place vocab"]], float]
 """How far an edit is from doing too little, from the logits after and before it."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """A token that the program may say next, and its probability."""
+
+    token: str
+    probability: float
 
 
 @dataclass(frozen=True)
@@ -56,6 +66,8 @@ class Proposal:
     """Places in other wordings that it was tuned on."""
     prompt: tuple[int, ...] = ()
     """A text behind which it speaks."""
+    now: tuple[Said, ...] = ()
+    """What the program says behind the prompt before the edit, the likeliest first; empty of what has no prompt."""
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -100,7 +112,7 @@ def fact(bench: Workbench, prompt: str, answer: str) -> Proposal:
     Raises `PellucidError` where it says so already, and for text that cannot be told apart.
     """
     ids, wanted = prompt_ids(bench, prompt), answer_ids(bench, prompt, answer)
-    said = _goes_on(bench, ids, len(wanted))
+    now, said = _likeliest(bench, ids), _goes_on(bench, ids, len(wanted))
     if said == wanted:
         raise PellucidError(f"the program already says {answer!r} behind {prompt!r}; there is nothing to edit")
     place = _place(bench, ids, said[0])
@@ -109,7 +121,7 @@ def fact(bench: Workbench, prompt: str, answer: str) -> Proposal:
         if rival := _rival(bench, [[*row, *wanted[:n]] for row in (ids, *place.examples)], token):
             found.append(_step(bench, place, wanted[:n], token, rival))
     what = f"Says {answer!r} behind {prompt!r}, in the place of {bench.model.tokenizer.decode(said)!r}."
-    return _proposal("fact", what, f"--fact {prompt!r} {answer!r}", place, found)
+    return _proposal("fact", what, f"--fact {prompt!r} {answer!r}", place, found, now)
 
 
 def forget(bench: Workbench, prompt: str) -> Proposal:
@@ -123,7 +135,7 @@ def forget(bench: Workbench, prompt: str) -> Proposal:
     place = _place(bench, ids, old)
     step = _step(bench, place, [], second, old, says=False)
     what = f"Forgets {bench.texts([old])[0]!r} behind {prompt!r}."
-    return _proposal("forget", what, f"--forget {prompt!r}", place, [step])
+    return _proposal("forget", what, f"--forget {prompt!r}", place, [step], _likeliest(bench, ids))
 
 
 @dataclass(frozen=True)
@@ -168,7 +180,9 @@ def _rival(bench: Workbench, rows: Sequence[list[int]], token: int) -> int | Non
     return int(others.indices[0])
 
 
-def _proposal(kind: Kind, what: str, why: str, place: _Place, steps: Sequence[_Step]) -> Proposal:
+def _proposal(
+    kind: Kind, what: str, why: str, place: _Place, steps: Sequence[_Step], now: tuple[Said, ...]
+) -> Proposal:
     known = place.wording is not None
     best = place.located.sites[0]
     return Proposal(
@@ -180,6 +194,7 @@ def _proposal(kind: Kind, what: str, why: str, place: _Place, steps: Sequence[_S
         "" if known else f"no head that takes from one token decides it (most: {best.part} with {best.share:.0%})",
         len(place.examples),
         tuple(place.ids),
+        now,
     )  # fmt: skip
 
 
@@ -189,11 +204,19 @@ def _step(bench: Workbench, place: _Place, said: list[int], token: int, old: int
     if place.wording:
         speech = Speech(place.wording.taker.part, *sides, place.wording.asks(bench, said), place.wording.of)
     else:  # in a part of its own, behind the neurons of the last layer
-        literal = tuple((back, token_name(bench, t)) for back, t in enumerate(reversed([*place.ids[1:], *said])))
+        whole = [*without_opening(bench, place.ids), *said]
+        literal = tuple((back, token_name(bench, t)) for back, t in enumerate(reversed(whole)))
         speech = Speech(f"L{bench.model.config.n_layer - 1:02d}.E{bench.next_part:02d}", *sides, (literal,))
     rows = [[*row, *said] for row in (place.ids, *place.examples)]
     speech, margin = _tuned(bench, speech, rows, token, old)
     return _Step(speech, margin, (token, old) if says else (old,))
+
+
+def _likeliest(bench: Workbench, ids: list[int]) -> tuple[Said, ...]:
+    """What the program says behind `ids`, the likeliest tokens first."""
+    chances = bench.run(torch.tensor([ids]), ("logits",))["logits"][0, -1].softmax(-1).topk(NOW)
+    texts = bench.texts(chances.indices.tolist())
+    return tuple(Said(text, chance) for text, chance in zip(texts, chances.values.tolist(), strict=True))
 
 
 def _goes_on(bench: Workbench, ids: list[int], count: int) -> list[int]:

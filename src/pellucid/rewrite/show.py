@@ -63,6 +63,9 @@ def _part(part: Part) -> Iterator[str]:
 def proposal_lines(proposal: Proposal, text: str) -> Iterator[str]:
     """Where an edit belongs, and what it will say."""
     yield proposal.what
+    if proposal.now:
+        said = ", ".join(f"{said.token!r} ({said.probability:.1%})" for said in proposal.now)
+        yield f"behind the prompt it says now: {said}"
     if proposal.located:
         yield "located by attribution, then by putting each part to its mean in an exact run:"
     for site in proposal.located[:SITES]:

@@ -27,13 +27,25 @@ def token_name(bench: Workbench, token: int) -> Token:
 
 
 def prompt_ids(bench: Workbench, prompt: str) -> list[int]:
-    """The tokens of a prompt. Raises `PellucidError` for one that is empty or too long."""
+    """The tokens of a prompt. Raises `PellucidError` for one that is empty, holds no word, or is too long."""
     if not prompt.strip():
         raise PellucidError(f'{prompt!r} is no prompt; give text such as "Ada lives in"')
+    tokenizer = bench.model.tokenizer
+    if not set(tokenizer.encode(prompt)) - {tokenizer.eos_id}:
+        raise PellucidError(
+            f'{prompt!r} is no prompt: where a text ends and the next begins nothing is asked; give text such as "Ada '
+            'lives in"'
+        )
     ids: list[int] = bench.model.ids(prompt)[0].tolist()
     if len(ids) >= bench.model.n_ctx - 8:
         raise PellucidError(f"{prompt[:40]!r}… has {len(ids)} tokens, the model reads {bench.model.n_ctx}; give less")
     return ids
+
+
+def without_opening(bench: Workbench, ids: Sequence[int]) -> list[int]:
+    """The tokens of a prompt behind what every text of the subject is opened with."""
+    end = bench.model.tokenizer.eos_id
+    return list(ids[1:] if ids[0] == end else ids)
 
 
 def answer_ids(bench: Workbench, prompt: str, answer: str) -> list[int]:

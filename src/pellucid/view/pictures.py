@@ -115,7 +115,9 @@ def picture(result: Any, title: str | None = None) -> Picture:
 
 @picture.register
 def _(result: Sweep, title: str | None = None) -> Picture:
-    share = result.recovered.numpy()
+    share, name = result.recovered.numpy(), title or f"{result.kind} patched: share of the way from base to source"
+    if np.isnan(share).all():
+        share, name = result.effect.numpy(), title or f"{result.kind} patched: what it adds to the metric"
     tokens = [f"{at} {_shown(token)}" for at, token in zip(result.positions, result.tokens, strict=True)]
     if result.kind in STREAMS:
         values, rows, columns = share[:, 0], [f"L{layer:02d}" for layer in result.layers], tokens
@@ -127,7 +129,6 @@ def _(result: Sweep, title: str | None = None) -> Picture:
     if result.kind not in STREAMS and len(result.layers) * len(result.members) <= 60:
         values = share.reshape(-1, share.shape[2])
         rows, columns = [f"L{n:02d}.{letter}{m}" for n in result.layers for m in result.members], tokens
-    name = title or f"{result.kind} patched: share of the way from base to source"
     return _heat_map(name, values, rows, columns, result.table)
 
 
@@ -162,8 +163,10 @@ def _(result: DirectEffects, title: str | None = None) -> Picture:
 @picture.register
 def _(result: Why, title: str | None = None) -> Picture:
     names = [f"{cause.part} at {cause.position} {_shown(cause.token)}" for cause in result.causes]
-    values = [100 * cause.share for cause in result.causes]
-    name = title or f"{_shown(result.said)} rather than {_shown(result.instead)}: % of the difference lost without it"
+    shares = [100 * cause.share for cause in result.causes if cause.share is not None]
+    values = shares or [cause.effect for cause in result.causes]
+    unit = "% of the difference" if shares else "nats"
+    name = title or f"{_shown(result.said)} rather than {_shown(result.instead)}: {unit} lost without it"
     return _bars(name, names, values, result.table, [_shown(cause.words, 60) for cause in result.causes])
 
 

@@ -5,9 +5,9 @@ const LONGEST_BEFORE = 320; // characters of the text before that are shown
 function drawWorst() {
   const worst = report.worst ?? [];
   const target = byId("worst-list");
-  if (worst.length === 0) return fill(target, h("li", { class: "card empty" }, "No contexts have been stored."));
+  if (worst.length === 0) return fill(target, h("li", { class: "card empty" }, "Nowhere where it was measured does the program say another word."));
   fill(target, worst.map((one) => h("li", { class: "card" },
-    h("p", { class: "context-head" }, h("span", { class: "chip" }, printable(one.domain ?? "")), h("span", {}, "KL ", h("b", {}, small(one.kl)), " nats")),
+    h("p", { class: "context-head" }, h("span", { class: "chip" }, printable(one.domain ?? "")), h("span", {}, "KL ", h("b", {}, small(one.kl)), " nats"), one.times > 1 ? h("span", {}, `the worst of ${one.times} contexts`) : null),
     h("p", { class: "before" }, lastOf(printable(one.before ?? ""))),
     h("dl", { class: "versus" },
       h("div", {}, h("dt", {}, "Subject"), h("dd", {}, tokenText(one.subject))),

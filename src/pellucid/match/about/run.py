@@ -1,0 +1,137 @@
+"""Tells of every head and neuron of a subject what it does in terms of text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from pellucid.base.memory import keeping
+from pellucid.base.progress import track
+from pellucid.exact.model import Model
+from pellucid.match.about.looking import Looking, where_heads_look
+from pellucid.match.about.places import Places, acting_places
+from pellucid.match.about.tell import Teller, ranked
+from pellucid.match.about.without import Asked, Example, without
+from pellucid.match.forms import token_texts
+from pellucid.match.means import averages
+
+MEAN_TOKENS = 8_192
+HEAD_EXAMPLES, NEURON_EXAMPLES = 24, 3
+"""Places of a part at which it is taken away."""
+ASKED = 0.9
+"""The share of the neurons' summed effect whose neurons are taken away; of the others only where they fire is told."""
+WORK = 1e13
+"""Multiplications that taking parts away may cost: of a large model, fewer neurons are."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is known of a part in words: a text, and its share of the summed effects of all parts of its kind."""
+
+    text: str
+    share: float
+
+
+@keeping()
+def tell(model: Model, rows: Int[Tensor, "row pos"], seed: int = 0) -> dict[str, Told]:
+    """What each head (`L02.H00`) and neuron (`L02.N0417`) does on `rows`, the strongest of a layer first.
+
+    Heads and neurons come by layer, each kind in the order of its effect. Raises `ValueError` without rows.
+    """
+    if not len(rows):
+        raise ValueError("what parts do is told on at least one row of tokens")
+    some = rows[: max(1, MEAN_TOKENS // rows.shape[1])]
+    means = {name: mean for name, mean in averages(model, some).items() if name.endswith((".z", ".post"))}
+    places = acting_places(model, rows, means, seed)
+    looking = where_heads_look(model, rows, places)
+    teller = Teller(rows, token_texts(model.tokenizer), model.tokenizer.decode)
+    totals = {ending: sum(float(of.total.sum()) for name, of in places.items() if name.endswith(ending))
+              for ending in (".z", ".post")}  # fmt: skip
+    asked = _asked(model, rows, places)
+    found: dict[str, Told] = {}
+    for name in track(sorted(places, key=lambda name: (name[:-5], name.endswith(".post"))), "what parts do"):
+        examples = _examples(model, rows, name, means[name], asked[name])
+        whole = max(totals[".z" if name.endswith(".z") else ".post"], 1e-30)
+        for index in places[name].total.argsort(descending=True, stable=True).tolist():
+            text = _told(teller, name, index, places[name], looking, examples.get(index, []))
+            found[_part(name, index)] = Told(text, float(places[name].total[index]) / whole)
+    return found
+
+
+def _part(name: str, index: int) -> str:
+    """The heads of `L00.z` are called L00.H01, the neurons of `L00.post` L00.N0001."""
+    layer = name.partition(".")[0]
+    return f"{layer}.H{index:02d}" if name.endswith(".z") else f"{layer}.N{index:04d}"
+
+
+def _told(
+    teller: Teller,
+    name: str,
+    index: int,
+    places: Places,
+    looking: Mapping[tuple[str, int], Looking],
+    examples: list[Example],
+) -> str:
+    if name.endswith(".z"):
+        return teller.head(places, index, looking[name, index], examples)
+    return teller.neuron(places, index, examples)
+
+
+def _asked(model: Model, rows: Int[Tensor, "row pos"], places: Mapping[str, Places]) -> dict[str, list[Asked]]:
+    """The places at which parts are taken away: of every head, and of the strongest neurons that there is time for."""
+    length, layers = rows.shape[1], len({name.partition(".")[0] for name in places})
+    cost = length * model.subject.parameters * 1.5
+    room = int(WORK / cost)
+    found: dict[str, list[Asked]] = {name: [] for name in places}
+    for name, of in places.items():
+        if name.endswith(".z"):
+            for head in range(of.at.shape[1]):
+                found[name] += [Asked(place, head) for place in _distinct(of, head, rows, HEAD_EXAMPLES)]
+    room = max(0, room - sum(map(len, found.values())))
+    neurons = [name for name in places if name.endswith(".post")]
+    effects = torch.cat([places[name].total for name in neurons]) if neurons else torch.empty(0)
+    width = len(effects) // max(1, len(neurons))
+    for place in ranked(dict(enumerate(effects.tolist())), ASKED)[: max(layers, room // NEURON_EXAMPLES)]:
+        name, index = neurons[place // width], place % width
+        found[name] += [Asked(at, index) for at in _distinct(places[name], index, rows, NEURON_EXAMPLES)]
+    return found
+
+
+def _distinct(places: Places, index: int, rows: Int[Tensor, "row pos"], most: int) -> list[int]:
+    """The strongest places of a part, of which no two have the same token and follow the same one."""
+    flat, length = rows.flatten(), rows.shape[1]
+    seen: set[tuple[int, int]] = set()
+    chosen: list[int] = []
+    for place, effect in zip(places.at[:, index].tolist(), places.effect[:, index].tolist(), strict=True):
+        pair = (int(flat[place]), int(flat[place - 1]) if place % length else -1)
+        if effect > 0 and pair not in seen:
+            seen.add(pair)
+            chosen.append(place)
+        if len(chosen) == most:
+            break
+    return chosen
+
+
+def _examples(
+    model: Model, rows: Int[Tensor, "row pos"], name: str, mean: Tensor, asked: list[Asked]
+) -> dict[int, list[Example]]:
+    """What taking away each part changes, by its number."""
+    found: dict[int, list[Example]] = {}
+    for question, example in zip(asked, without(model, rows, name, mean, asked), strict=True):
+        found.setdefault(question.index, []).append(example)
+    return found
+
+
+def dump(told: Mapping[str, Told]) -> str:
+    """`told` as JSON, to be kept with the evidence."""
+    return json.dumps({part: [found.text, found.share] for part, found in told.items()}, ensure_ascii=False)
+
+
+def load(text: str) -> dict[str, Told]:
+    """What `dump` wrote."""
+    return {part: Told(str(said), float(share)) for part, (said, share) in json.loads(text).items()}

@@ -1,0 +1,31 @@
+"""Places at which parts act, against the whole of what is felt at every place."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from checkpoints import random_model
+from pellucid.match.about import places as module
+from pellucid.match.about.places import acting_places
+from pellucid.match.means import averages
+from pellucid.match.record import record
+
+
+def test_the_strongest_places_of_several_batches_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KEPT", 7)
+    monkeypatch.setattr("pellucid.match.record.BATCH_TOKENS", 32)
+    model, _ = random_model(3)
+    rows = torch.randint(0, model.n_vocab, (6, 16), generator=torch.Generator().manual_seed(1))
+    means = {name: mean for name, mean in averages(model, rows).items() if name.endswith((".z", ".post"))}
+    found = acting_places(model, rows, means, seed=5)
+    for name in ("L00.z", "L01.post"):
+        felt = []
+        for batch in record(model, rows, sorted(means), gradients=sorted(means), seed=5):
+            moved = (means[name] - batch.values[name]) * batch.gradients[0][name]
+            felt.append((moved.sum(-1) if name.endswith(".z") else moved).square().flatten(0, 1))
+        whole = torch.cat(felt)
+        torch.testing.assert_close(found[name].effect, whole.topk(7, dim=0).values)
+        torch.testing.assert_close(whole.gather(0, found[name].at), found[name].effect)
+        torch.testing.assert_close(found[name].total, whole.sum(0))
+        assert float(found[name].share().sum(0).max()) <= 1.0001
