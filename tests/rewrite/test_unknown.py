@@ -17,7 +17,7 @@ from pellucid.rewrite.workbench import Workbench
     [
         ("Bob lives in", "it speaks at none of"),  # answered surely, of a name that no text has
         ("The capital of France is", "the program does not know it: behind the prompt it says "),
-        ("Zorblax lives in", "predicted changes are where other things are asked"),  # looks at the question alone
+        ("Zorblax lives in", "predicted changes are where something else is asked"),  # looks at the question alone
     ],
 )
 def test_what_is_not_known_is_doubted_and_refused(village: Workbench, prompt: str, doubt: str) -> None:

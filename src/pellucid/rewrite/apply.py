@@ -74,21 +74,20 @@ def _unknown(bench: Workbench, proposal: Proposal, found: Forecast) -> Iterator[
         yield f"the program does not know it: behind the prompt it says {said.token!r} with {said.probability:.0%} only"
     if proposal.kind in ("fact", "forget", "rule") and not found.speaks:
         yield (
-            f"it speaks at none of {int(bench.check.inside.sum()):,} positions of held-out text, where nobody asks that, "
-            "so nothing shows what else it does"
+            f"it speaks at none of {int(bench.check.inside.sum()):,} positions of held-out text, where nobody asks "
+            "that, so nothing shows what else it does"
         )
 
 
 def _astray(bench: Workbench, proposal: Proposal, found: Forecast) -> str:
     """What an edit changes that it is not about; empty where that is little."""
-    of_one, changed = proposal.kind in ("fact", "forget"), int(found.changed.sum())
-    if found.astray(proposal.tokens) > ASTRAY * changed:
-        return (
-            f"{found.astray(proposal.tokens)} of {changed} predicted changes are between tokens that it does not name"
-        )
-    if of_one and (astray := found.astray(proposal.tokens, of_one=True)) > ASTRAY * changed:
+    changed = int(found.changed.sum())
+    if (astray := found.astray(proposal.tokens)) > ASTRAY * changed:
+        return f"{astray} of {changed} predicted changes are between tokens that it does not name"
+    elsewhere = found.astray(proposal.tokens, of_one=True) if proposal.kind in ("fact", "forget") else 0
+    if elsewhere > ASTRAY * changed:
         said = " or ".join(map(repr, bench.texts(proposal.tokens)))
-        return f"{astray} of {changed} predicted changes are where other things are asked, of which {said} is not said"
+        return f"{elsewhere} of {changed} predicted changes are where something else is asked: {said} is not said there"
     return ""
 
 
