@@ -49,6 +49,7 @@ from pellucid.match.weightless.timeline import show as show_timeline
 from pellucid.rewrite.command import Intent, committed, make, opened, propose, undone
 from pellucid.rewrite.diff import diff
 from pellucid.rewrite.edit import read_records
+from pellucid.rewrite.idle import warning
 from pellucid.rewrite.show import diff_lines, list_lines, record_lines
 from pellucid.view.front import drawn as drawn_front
 from pellucid.view.front import table as front_table
@@ -320,7 +321,10 @@ def run(
             answers = said(directory, prompt, trust=trust)
             print_json(said_dict(prompt, answers)) if json_ else print_said(answers)
             return
-        text = Project.open(directory, trust=trust).generate(prompt, tokens, source_only=source_only)
+        project = Project.open(directory, trust=trust)
+        text = project.generate(prompt, tokens, source_only=source_only)
+        if unheard := warning(project, "code" if source_only else None):
+            print(f"pellucid: {unheard}", file=sys.stderr)
         print_json({"prompt": prompt, "continuation": text}) if json_ else print(prompt + text)
 
 

@@ -56,7 +56,8 @@ class Worst:
         """The `most` worst, one of a kind, in descending KL; words that were listed `ALIKE` times wait for others."""
         by_kl = sorted(self._kinds.values(), key=lambda found: -found.kl)
         told: Counter[tuple[str, str]] = Counter()
-        first, late = [], []
+        first: list[Divergence] = []
+        late: list[Divergence] = []
         for found in by_kl:
             sides = ("subject", found.subject), ("program", found.program)
             fresh = all(told[side] < ALIKE for side in sides)

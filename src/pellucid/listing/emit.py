@@ -43,6 +43,7 @@ from pellucid.listing.revalue import kept_values, revalue
 from pellucid.listing.revise import revise
 from pellucid.listing.wiring import PAGE as STREAM
 from pellucid.listing.wiring import read_stream
+from pellucid.listing.written import keep
 from pellucid.parts.lifted import fewest_means
 from pellucid.subject.load import Subject
 
@@ -273,6 +274,7 @@ class _Draft:
             for name, text in self.files.items():
                 write_text(program / name, text)
             _write_record(program, only)
+            keep(program, self.files, only)
         return Emission(tuple(self.files), tuple(self.kept))
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
+from .idle import warning
 from .model import SUBJECT, Model
 from .prelude import Floats, ProgramError
 
@@ -37,6 +39,8 @@ def main() -> int:
 def run(prompt: str, tokens: int, top: int, source_only: str | None) -> None:
     """Print the likeliest continuation of `prompt`, a token at a time."""
     model = Model(source_only)
+    if unheard := warning(model.plan, Path(__file__).resolve().parent):
+        print(f"program: {unheard}", file=sys.stderr)
     vocabulary = model.vocabulary
     ids = vocabulary.opened(prompt)
     if not ids:

@@ -18,7 +18,16 @@ from pellucid.subject.tokenizer import Tokenizer
 
 VERBATIM = {
     name: name
-    for name in ("prelude.py", "runtime.py", "parts.py", "values.py", "wires.py", "changes.py", "vocabulary.py")
+    for name in (
+        "prelude.py",
+        "runtime.py",
+        "parts.py",
+        "values.py",
+        "wires.py",
+        "changes.py",
+        "idle.py",
+        "vocabulary.py",
+    )
 } | {"main.py": "__main__.py"}
 """Files of this folder that every program has, and what they are called there."""
 

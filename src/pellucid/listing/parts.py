@@ -153,7 +153,7 @@ class Plan:
         self.changes.deltas = {}
         for address, change in BASES.items():
             now, kind = STATEMENTS[address], address.rpartition(".")[2]
-            if change.function is None or kind in self.off or self._is_dropped(address):
+            if change.function is None or kind in self.off or (self._is_dropped(address) and not self._beside(address)):
                 continue
             layer, member = (int(name[1:]) for name in address.split(".")[:2])
             before = Source(replace(now, function=change.function, file=change.file, line=change.line))
@@ -165,7 +165,7 @@ class Plan:
         statement, beside = STATEMENTS.get(address), STATEMENTS.get(f"{address}{BESIDE}")
         if statement is None and beside is None:
             raise ProgramError(f"{_file(address)} has no statement for {address}; add raw({address!r})")
-        if beside is not None and "QK" not in self.off:
+        if beside is not None and "QK" not in self.off and not self._is_rewritten(address):
             return self.compared(beside) if self._is_dropped(address) else "raw"
         return "mean" if statement is None else self._choose(address, statement)
 
@@ -179,7 +179,9 @@ class Plan:
         chosen = {neuron: self._choose(f"L{layer:02d}.N{neuron:04d}.{kind}", own[neuron]) for neuron in own}
         beside = STATEMENTS.get(f"L{layer:02d}.{kind}{BESIDE}")
         if beside is not None and kind not in self.off:
-            chosen |= self._reading(beside)
+            of_layer = f"L{layer:02d}"
+            reading = self._reading(beside).items()
+            chosen |= {n: how for n, how in reading if not self._is_rewritten(f"{of_layer}.N{n:04d}.{kind}")}
         if missing and kind in self.off:
             chosen |= dict.fromkeys(missing, "mean")
         return [(neuron, chosen[neuron]) for neuron in sorted(chosen) if chosen[neuron] != "raw"]
@@ -274,6 +276,23 @@ class Plan:
         """Whether a part's residual is dropped for good."""
         return address in self.dropped or any(pattern.fullmatch(address) for pattern in self.patterns)
 
+    def _beside(self, address: str) -> Statement | None:
+        """What lifts a part in the place of its weights, beside its source."""
+        several = STATEMENTS.get(f"{address.partition('.')[0]}.IN{BESIDE}") if address.endswith(".IN") else None
+        if several and int(address.split(".")[1][1:]) in several.neurons:
+            return several
+        return STATEMENTS.get(f"{address}{BESIDE}")
+
+    def _is_rewritten(self, address: str) -> bool:
+        """Whether an edit by hand put a source where the part was raw: raw + (source − raw), which is the source."""
+        return address in BASES and BASES[address].function is None
+
+    def is_idle(self, address: str) -> bool:
+        """Whether the source of a part does not run: its residual is on, or the part runs lifted, and it is no edit."""
+        if address in BASES or address.rpartition(".")[2] in self.off:
+            return False
+        return not self._is_dropped(address) or self._beside(address) is not None
+
     def _choose(self, address: str, statement: Statement) -> Runs:
         """Raw, lifted, mean, constant or function, by form and residual."""
         kind = address.rpartition(".")[2]
@@ -282,8 +301,7 @@ class Plan:
             return "raw"  # from weights that are as it says where its residual is off
         if statement.form == "raw" or (self.off and statement.form in ("lifted", "mean", "means")):
             return "mean" if kind in self.off else "raw"
-        edited = address in BASES and BASES[address].function is None  # it was raw: raw + (source − raw)
-        if kind not in self.off and not self._is_dropped(address) and not edited:
+        if kind not in self.off and not self._is_dropped(address) and not self._is_rewritten(address):
             return "raw"  # source + (raw − source)
         if statement.form == "lifted":
             return self.lifted(statement)

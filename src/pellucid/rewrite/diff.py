@@ -22,7 +22,7 @@ from pellucid.experiment.rows import Row, padded, sample_rows
 from pellucid.listing.parse import Listing
 from pellucid.match.manifest import MANIFEST
 from pellucid.match.project import Project, belonging
-from pellucid.rewrite.hand import refined
+from pellucid.rewrite.hand import refined, written
 from pellucid.subject.load import load_subject
 
 ROWS = 64
@@ -42,7 +42,8 @@ class Part:
     address: str
     status: Status
     edit: int | None
-    before: str
+    before: str | None
+    """What it said; None where that is not kept."""
     after: str
 
 
@@ -118,7 +119,8 @@ def parts(listing: Listing, other: Listing | None = None) -> Iterator[Part]:
         if other is None or said is None or said.text != statement.text:
             status: Status = "refinement" if statement.by_person else "changed"
             if statement.key not in numbers:
-                yield Part(statement.key, status, None, said.text if said else "", statement.text)
+                before = said.text if said else written(listing, statement) if other is None else ""
+                yield Part(statement.key, status, None, before, statement.text)
     held = other.edits.text if other and other.edits else ""
     for edited in listing.edits.statements if listing.edits else ():
         if edited.kind == "base":

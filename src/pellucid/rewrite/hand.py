@@ -26,8 +26,10 @@ from pellucid.listing.language import definitions, reachable
 from pellucid.listing.pages import raw
 from pellucid.listing.parse import Listing, Page, Statement, digest, page_name, read_listing, read_page, read_record
 from pellucid.listing.revise import revise
+from pellucid.listing.written import FILE as WRITTEN
+from pellucid.listing.written import read_written
 from pellucid.match.project import Project
-from pellucid.rewrite.edit import Record, next_number, read_records, today, write_record
+from pellucid.rewrite.edit import FOLDER, Record, next_number, read_records, today, write_record
 from pellucid.rewrite.source import importing
 from pellucid.rewrite.workbench import text_of
 
@@ -39,15 +41,21 @@ def commit(project: Project, part: str, against: Path | None = None) -> Record:
     """Record the source of `part`, which a person changed, as an edit.
 
     What it was before is taken from the directory `against`, from what emission wrote, or from the last commit of git.
-    Raises `PellucidError` for a part that is raw, that nobody changed, or whose base is not to be found.
+    Raises `PellucidError` for what is not one part, for one that is raw, that nobody changed, or whose base is not to
+    be found; then nothing is written.
     """
     directory, listing = project.directory, project.listing()
-    (address,) = listing.config.shape.match(part)[:1]
+    address, *others = listing.config.shape.match(part)
+    if others:
+        raise PellucidError(f"{part!r} names {1 + len(others):,} parts; an edit by hand is of one, such as {address}")
     statement = listing[address]
+    if statement.asks or statement.terms:
+        raise PellucidError(
+            f"{address} reads named values; sources that do so cannot be edited yet, only refined, or run by "
+            'residual = "dropped" in parts.toml'
+        )
     if statement.form not in ("source", "constants"):
         raise PellucidError(_not_a_source(address, statement))
-    if statement.asks or statement.terms:
-        raise PellucidError(f"{address} reads named values; sources that do so cannot be edited yet, only refined")
     if listing.edits and str(address) in listing.edits.based:
         number = listing.edits.based[str(address)]
         raise PellucidError(
@@ -60,17 +68,16 @@ def commit(project: Project, part: str, against: Path | None = None) -> Record:
         number, "hand", f"Runs the source of {address} as a person changed it.", f"--commit {address}", today(),
         (str(address),), text=statement.text, base=base,
     )  # fmt: skip
-    write_record(directory, record)
     held = listing.edits.text if listing.edits else HEAD
     old = project.program()
-    write_text(directory / "program" / PAGE, _merged(held, text))
     try:
-        new = project.program()
-    except PellucidError:
-        _put_back(directory, listing)
+        write_record(directory, record)
+        write_text(directory / "program" / PAGE, _merged(held, text))
+        record = replace(record, measurement=_measured(project, old, project.program()))
+        write_record(directory, record)
+    except BaseException:
+        _put_back(directory, listing, record)
         raise
-    record = replace(record, measurement=_measured(project, old, new))
-    write_record(directory, record)
     return record
 
 
@@ -83,8 +90,9 @@ def restore(directory: Path, record: Record) -> None:
     write_text(page.path, text)
 
 
-def _put_back(directory: Path, listing: Listing) -> None:
+def _put_back(directory: Path, listing: Listing, record: Record) -> None:
     """Undo what was written of an edit that does not run."""
+    (directory / FOLDER / f"{record.name}.json").unlink(missing_ok=True)
     path = directory / "program" / PAGE
     if listing.edits:
         write_text(path, listing.edits.text)
@@ -115,26 +123,45 @@ def _before(
     if against is not None:
         other = read_listing(against / "program")
         return _told(other.pages[page_name(str(address))], other[address], statement)
-    emitted = read_record(listing.program)
-    hashes = emitted.get(statement.key, set())
+    hashes = read_record(listing.program).get(statement.key, set())
     if not hashes or digest(raw(str(address))) in hashes:
         if not statement.by_person:
             raise PellucidError(f"{address} is as it was written; nobody changed it")
         return None
     if not statement.by_person:
         raise PellucidError(f"{address} is as it was written ({statement.place}); change it first, then commit")
-    name = page_name(str(address))
-    said = subprocess.run(
-        ["git", "show", f"HEAD:./program/{name}"], cwd=project.directory, capture_output=True, check=False
-    )
-    if said.returncode:
+    page = was(listing, statement)
+    if page is None:
         raise PellucidError(
-            f"what {address} was before it was changed is not to be found: {project.directory} is not in git; name a "
-            "copy of the directory as it was: --against DIR2"
+            f"what {address} was before it was changed is not to be found: {project.directory} is not in git, nor has "
+            f"it {WRITTEN}; name a copy of the directory as it was: --against DIR2"
         )
-    page = read_page(Path(name), {}, said.stdout.decode("utf-8", "replace"))
     old = next((s for s in page.statements if s.key == statement.key), None)
     return _told(page, old, statement) if old else None
+
+
+def written(listing: Listing, statement: Statement) -> str | None:
+    """What emission wrote in the place of a person's statement; None where that is not kept."""
+    hashes = read_record(listing.program).get(statement.key, set())
+    if digest(raw(statement.key)) in hashes:
+        return raw(statement.key)
+    page = was(listing, statement) if hashes else None
+    return next((old.text for old in page.statements if old.key == statement.key), None) if page else None
+
+
+def was(listing: Listing, statement: Statement) -> Page | None:
+    """The page of `statement` as emission wrote that, or as the last commit of git has it; None for neither."""
+    written = read_written(listing.program)
+    name = statement.file.name
+    for key in read_record(listing.program).get(statement.key, ()):
+        if key in written:
+            return revise(listing.pages[name], {statement.key: written[key]}, listing.kinds)
+    command = ["git", "show", f"HEAD:./{name}"]
+    try:
+        said = subprocess.run(command, cwd=listing.program, capture_output=True, check=False)
+    except OSError:
+        return None
+    return None if said.returncode else read_page(Path(name), {}, said.stdout.decode("utf-8", "replace"))
 
 
 def _told(page: Page, old: Statement, new: Statement) -> tuple[Page, Statement] | None:
@@ -143,6 +170,11 @@ def _told(page: Page, old: Statement, new: Statement) -> tuple[Page, Statement] 
         raise PellucidError(f"{new.key} says there what it says here ({old.place}); nobody changed it")
     if old.form == "raw":
         return None
+    if old.key.endswith((".B", "EMB.TOK", "EMB.POS")):
+        raise PellucidError(
+            f"{old.key} had a source before ({old.place}), and what embeddings and biases change to can only be "
+            'recorded where they were raw; write residual = "dropped" into its entry of parts.toml to let it run'
+        )
     if old.function is None or old.asks:
         raise PellucidError(f"{old.key} was {old.form} ({old.place}), not a function; it can be refined, not edited")
     return page, old

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pellucid.match.lines import printable
 from pellucid.rewrite.apply import Ready
 from pellucid.rewrite.diff import Diff, Part
 from pellucid.rewrite.edit import Record
@@ -13,8 +14,8 @@ from pellucid.rewrite.intent import Proposal
 
 SITES = 6
 """Parts that are shown of those that an edit was located by."""
-LINES = 24
-"""Lines of a part's difference that are shown."""
+LINES, CONTEXT = 40, 3
+"""Lines of a part's difference that are shown, and lines around what differs."""
 METRICS = ("top1", "kl", "ce_gap", "wer_next", "wer_16")
 
 
@@ -53,9 +54,12 @@ def _part(part: Part) -> Iterator[str]:
     """A part, and the lines that it says otherwise."""
     yield ""
     yield f"{part.address}: {part.status}{f' {part.edit}' if part.edit else ''}"
-    lines = difflib.unified_diff(part.before.split("\n"), part.after.split("\n"), lineterm="", n=1)
+    if part.before is None:
+        yield "  (what it said before is not kept; name a copy of the directory as it was: --against DIR2)"
+    before = part.before.split("\n") if part.before else []
+    lines = difflib.unified_diff(before, part.after.split("\n"), lineterm="", n=CONTEXT)
     shown = [line for line in lines if not line.startswith(("---", "+++", "@@"))]
-    yield from (f"  {line}" for line in shown[:LINES])
+    yield from (f"  {printable(line)}" for line in shown[:LINES])
     if len(shown) > LINES:
         yield f"  … {len(shown) - LINES} more lines"
 
