@@ -50,7 +50,7 @@ from pellucid.rewrite.command import Intent, committed, make, opened, propose, u
 from pellucid.rewrite.diff import diff
 from pellucid.rewrite.edit import read_records
 from pellucid.rewrite.idle import warning
-from pellucid.rewrite.show import diff_lines, list_lines, record_lines
+from pellucid.rewrite.show import list_lines, print_diff, record_lines
 from pellucid.view.front import drawn as drawn_front
 from pellucid.view.front import table as front_table
 from pellucid.view.pictures import picture
@@ -376,7 +376,7 @@ def diff_command(
     """Show which parts of the program in DIR changed, and which of its predictions, worst first."""
     with plain_errors():
         found = diff(Project.open(directory, trust=trust, subject=subject), against, tuple(corpus or ()))
-        print_json(found.to_dict()) if json_ else print("\n".join(diff_lines(found)))
+        print_json(found.to_dict()) if json_ else print_diff(found)
 
 
 @app.command("edit")

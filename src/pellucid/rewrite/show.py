@@ -6,6 +6,9 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from rich.console import Console
+from rich.text import Text
+
 from pellucid.match.lines import printable
 from pellucid.rewrite.apply import Ready
 from pellucid.rewrite.diff import Diff, Part
@@ -17,6 +20,14 @@ SITES = 6
 LINES, CONTEXT = 40, 3
 """Lines of a part's difference that are shown, and lines around what differs."""
 METRICS = ("top1", "kl", "ce_gap", "wer_next", "wer_16")
+
+
+def print_diff(found: Diff) -> None:
+    """Print a difference; on a terminal old lines are red and new ones green."""
+    console = Console(highlight=False, soft_wrap=True)
+    for line in diff_lines(found):
+        style = {"  +": "green", "  -": "red"}.get(line[:3], "")
+        console.print(Text(line, style))
 
 
 def diff_lines(found: Diff) -> Iterator[str]:
