@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -74,20 +75,35 @@ def test_graphs_of_features_are_read_but_are_no_circuits(model: Model, tmp_path:
     path.write_text(json.dumps({"metadata": metadata, "nodes": nodes[:1], "links": links}))
     with pytest.raises(PellucidError, match="link to 'E_5_3'"):
         read_attribution_graph(path)
+    for change, message in (
+        ({"links": [links[0] | {"weight": "heavy"}]}, "links[0].weight is 'heavy', expected a valid number"),
+        ({"nodes": [*nodes, 7]}, "nodes[2] is 7, expected an object"),
+        ({"nodes": nodes, "metadata": []}, "metadata is [], expected an object"),
+        (
+            {"nodes": nodes, "metadata": metadata | {"prompt_tokens": [1]}},
+            "prompt_tokens[0] is 1, expected a valid string",
+        ),
+    ):
+        path.write_text(json.dumps({"metadata": metadata, "nodes": nodes, "links": links} | change))
+        with pytest.raises(PellucidError, match=re.escape(message)):
+            read_attribution_graph(path)
 
 
 def test_broken_files_are_named(model: Model, circuit: Circuit, tmp_path: Path) -> None:
     path = tmp_path / "c.json"
     with pytest.raises(PellucidError, match="is not there"):
         read_mib(path, model.config)
-    for text, message in (("[", "expected JSON"), ("{}", "lacks cfg, nodes, edges"), ('{"metadata": 1}', "lacks")):
+    for text, message in (("[", "not JSON"), ("{}", "cfg is missing (and 2 more)"), ("[1]", "expected an object")):
         path.write_text(text)
-        with pytest.raises(PellucidError, match=message):
+        with pytest.raises(PellucidError, match=re.escape(message)):
             read_mib(path, model.config)
     save_mib(circuit, model.config, path)
     data = json.loads(path.read_text())
     path.write_text(json.dumps(data | {"cfg": data["cfg"] | {"n_layers": 12}}))
     with pytest.raises(PellucidError, match="12 layers of 3 heads; this model has 2 of 3"):
+        read_mib(path, model.config)
+    path.write_text(json.dumps(data | {"edges": {"m1->m0": {"score": None, "in_graph": True}}}))
+    with pytest.raises(PellucidError, match=r"edges\.m1->m0\.score is None, expected a valid number"):
         read_mib(path, model.config)
     path.write_text(json.dumps(data | {"edges": {"m1->m0": {"score": 0, "in_graph": True}}}))
     with pytest.raises(PellucidError, match="'m1->m0' is no edge"):

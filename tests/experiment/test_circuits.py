@@ -275,13 +275,24 @@ def test_tasks_come_from_lines_of_json(model: Model, task: Task, tmp_path: Path)
     assert [len(batch.clean) for batch in task.batches(model)] == [3, 2, 1]
     half, rest = task.split()
     assert half.pairs + rest.pairs == task.pairs
+    odd = Task("odd", (Pair("a\u2028b\x85", "c\x0bd", ("e",), ("f",)),))  # characters at which other readers end lines
+    odd.save(tmp_path / "odd.jsonl")
+    assert read_task(tmp_path / "odd.jsonl") == odd
     bad = Pair("w1 w2", "w1", ("w3",), ("w4",))
     with pytest.raises(PellucidError, match=r"'w1 w2' has 2 tokens and 'w1' has 1"):
         Task("bad", (bad,)).batches(model)
     assert Task("bad", (bad, task.pairs[0])).fitting(model).pairs == task.pairs[:1]
     with pytest.raises(PellucidError, match="begin with the same token"):
         Task("bad", (Pair("w1", "w2", ("w3",), ("w3",)),)).batches(model)
-    for text, message in (("{", "expected a JSON object"), ('{"clean": "a"}', "lacks corrupted, answers, instead")):
+    for text, message in (
+        ("{", "not JSON"),
+        ('{"clean": "a"}', r"corrupted is missing \(and 2 more\)"),
+        ('{"clean": "a", "corrupted": "b", "answers": [], "instead": "c"}', "answers.* is "),
+        (
+            '{"clean": "a", "corrupted": "b", "answers": "d", "instead": "c", "cause": [[0]]}',
+            r"cause\[0\]\[1\] is missing",
+        ),
+    ):
         (tmp_path / "bad.jsonl").write_text(text)
         with pytest.raises(PellucidError, match=f"bad.jsonl:1.*{message}"):
             read_task(tmp_path / "bad.jsonl")

@@ -19,9 +19,47 @@ import torch
 
 from pellucid.base.errors import PellucidError
 from pellucid.base.files import write_text
+from pellucid.base.schema import OPEN, content, parsed, read_json, shown
 from pellucid.experiment.circuits import Circuit
 from pellucid.experiment.wiring import Wiring
 from pellucid.subject.gpt2 import GPT2Config
+
+
+@dataclass(frozen=True)
+class _Config:
+    """The shape of the model that a circuit of the MIB track is of."""
+
+    __pydantic_config__ = OPEN
+    n_layers: int
+    n_heads: int
+    parallel_attn_mlp: bool = False
+
+
+@dataclass(frozen=True)
+class _Node:
+    """Whether a circuit of the MIB track has a node."""
+
+    __pydantic_config__ = OPEN
+    in_graph: bool
+
+
+@dataclass(frozen=True)
+class _Edge:
+    """Whether it has an edge, and how much that matters."""
+
+    __pydantic_config__ = OPEN
+    score: float
+    in_graph: bool
+
+
+@dataclass(frozen=True)
+class _Mib:
+    """A circuit of the MIB track."""
+
+    __pydantic_config__ = OPEN
+    cfg: _Config
+    nodes: dict[str, _Node]
+    edges: dict[str, _Edge]
 
 
 def save_mib(circuit: Circuit, config: GPT2Config, path: Path | str) -> None:
@@ -47,23 +85,67 @@ def save_mib(circuit: Circuit, config: GPT2Config, path: Path | str) -> None:
 
 def read_mib(path: Path | str, config: GPT2Config, task: str = "") -> Circuit:
     """The circuit in a file of the MIB track. Raises `PellucidError` for one that is broken or of another model."""
-    data = _read(path, ("cfg", "nodes", "edges"))
-    wiring = Wiring.of(config)
-    try:
-        shape = int(data["cfg"]["n_layers"]), int(data["cfg"]["n_heads"])
-        if shape != (wiring.layers, wiring.heads) or data["cfg"].get("parallel_attn_mlp"):
-            raise PellucidError(
-                f"{path} is a circuit of {shape[0]} layers of {shape[1]} heads"
-                f"{', attention and MLP in parallel' if data['cfg'].get('parallel_attn_mlp') else ''}; this model has "
-                f"{wiring.layers} of {wiring.heads}"
-            )
-        edges, scores = torch.zeros_like(wiring.real), torch.zeros(wiring.real.shape)
-        for name, entry in data["edges"].items():
-            at = wiring.edge(name)
-            edges[at], scores[at] = bool(entry["in_graph"]), float(entry["score"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise PellucidError(f"{path} is no circuit of the MIB track: {type(error).__name__} {error}") from None
+    data = read_json(_Mib, Path(path))
+    wiring, cfg = Wiring.of(config), data.cfg
+    if (cfg.n_layers, cfg.n_heads) != (wiring.layers, wiring.heads) or cfg.parallel_attn_mlp:
+        raise PellucidError(
+            f"{path} is a circuit of {shown(cfg.n_layers)} layers of {shown(cfg.n_heads)} heads"
+            f"{', attention and MLP in parallel' if cfg.parallel_attn_mlp else ''}; this model has "
+            f"{wiring.layers} of {wiring.heads}"
+        )
+    edges, scores = torch.zeros_like(wiring.real), torch.zeros(wiring.real.shape)
+    for name, entry in data.edges.items():
+        at = _edge(wiring, name, path)
+        edges[at], scores[at] = entry.in_graph, entry.score
     return Circuit(wiring, edges, scores, task)
+
+
+def _edge(wiring: Wiring, name: str, path: Path | str) -> tuple[int, int]:
+    """The place of an edge. Raises `PellucidError` naming the file that speaks of it."""
+    try:
+        return wiring.edge(name)
+    except PellucidError as error:
+        raise PellucidError(f"{path}: {error}") from None
+
+
+@dataclass(frozen=True)
+class _Metadata:
+    """What an attribution graph is of."""
+
+    __pydantic_config__ = OPEN
+    slug: str
+    prompt: str
+    prompt_tokens: list[str]
+    scan: str | list[str] | None = None
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A node, of which every tool writes down other things."""
+
+    __pydantic_config__ = OPEN
+    node_id: str
+
+
+@dataclass(frozen=True)
+class _Link:
+    """A link; `edges` only where it joins heads."""
+
+    __pydantic_config__ = OPEN
+    source: str
+    target: str
+    weight: float
+    edges: dict[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """An attribution graph."""
+
+    __pydantic_config__ = OPEN
+    metadata: _Metadata
+    nodes: list[_Named]
+    links: list[_Link]
 
 
 @dataclass(frozen=True)
@@ -100,7 +182,7 @@ class AttributionGraph:
                     f"{self.slug} joins features, which are no parts of a checkpoint; read its nodes and links instead"
                 )
             for name, score in link["edges"].items():
-                at = wiring.edge(name)
+                at = _edge(wiring, name, self.slug)
                 edges[at], scores[at] = True, float(score)
         return Circuit(wiring, edges, scores, task)
 
@@ -134,21 +216,16 @@ def attribution_graph(circuit: Circuit, slug: str, prompt: str, tokens: Sequence
 
 def read_attribution_graph(path: Path | str) -> AttributionGraph:
     """A graph of circuit-tracer. Raises `PellucidError` for a file that is none, or whose links join no nodes."""
-    data = _read(path, ("metadata", "nodes", "links"))
-    try:
-        metadata = data["metadata"]
-        tokens = tuple(str(token) for token in metadata["prompt_tokens"])
-        nodes = tuple(dict(node) for node in data["nodes"])
-        links = tuple(dict(link) for link in data["links"])
-        known = {node["node_id"] for node in nodes}
-        for link in links:
-            float(link["weight"])
-            if lost := {link["source"], link["target"]} - known:
-                raise PellucidError(f"{path} has a link to {min(lost)!r}, which is none of its nodes")
-        slug, prompt, scan = str(metadata["slug"]), str(metadata["prompt"]), str(metadata["scan"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise PellucidError(f"{path} is no attribution graph: {type(error).__name__} {error}") from None
-    return AttributionGraph(slug, prompt, tokens, nodes, links, scan)
+    text = content(Path(path))
+    graph = parsed(_Graph, text, str(path))
+    known = {node.node_id for node in graph.nodes}
+    for link in graph.links:
+        if lost := {link.source, link.target} - known:
+            raise PellucidError(f"{path} has a link to {shown(min(lost))}, which is none of its nodes")
+    data, about = json.loads(text), graph.metadata
+    scan = about.scan if isinstance(about.scan, str) else ", ".join(about.scan or ())
+    tokens, nodes, links = tuple(about.prompt_tokens), tuple(data["nodes"]), tuple(data["links"])
+    return AttributionGraph(about.slug, about.prompt, tokens, nodes, links, scan)
 
 
 def _node(name: str, layer: str, feature: int, at: int, kind: str, label: str) -> dict[str, Any]:
@@ -159,17 +236,3 @@ def _node(name: str, layer: str, feature: int, at: int, kind: str, label: str) -
 
 def _write(path: Path | str, data: dict[str, Any]) -> None:
     write_text(Path(path), json.dumps(data, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def _read(path: Path | str, keys: Sequence[str]) -> dict[str, Any]:
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PellucidError(f"{path} is not there") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise PellucidError(f"{path}: {error}; expected JSON") from None
-    missing = [key for key in keys if not isinstance(data, dict) or key not in data]
-    if missing:
-        raise PellucidError(f"{path} lacks {', '.join(missing)}; expected an object with {', '.join(keys)}")
-    found: dict[str, Any] = data
-    return found

@@ -11,15 +11,18 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import MinLen
 from jaxtyping import Int
 from torch import Tensor
 
 from pellucid.base.errors import PellucidError
 from pellucid.base.files import write_text
+from pellucid.base.schema import OPEN, Count, parsed, text_of
 from pellucid.exact.model import Model
 from pellucid.experiment.metrics import LogitDifference
 
@@ -110,11 +113,8 @@ def read_task(path: Path | str, limit: int | None = None) -> Task:
     path = Path(path)
     if not path.is_file():
         raise PellucidError(f"{path} is not a file; a task is a file of JSON lines with {', '.join(_KEYS)}")
-    pairs: list[Pair] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if line.strip() and (limit is None or len(pairs) < limit):
-            pairs.append(_pair(line, f"{path}:{number}"))
-    return Task(path.stem, tuple(pairs))
+    lines = islice(_numbered(path), limit)
+    return Task(path.stem, tuple(_pair(line, f"{path}:{number}") for number, line in lines))
 
 
 @dataclass(frozen=True)
@@ -167,17 +167,27 @@ def read_blimp(model: Model, path: Path | str) -> Blimp:
 
 
 def _numbered(path: Path | str) -> Iterable[tuple[int, str]]:
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    """The lines of a file with their numbers, those without anything left out; other characters than \\n end none."""
+    lines = text_of(Path(path)).split("\n")
     return ((number, line) for number, line in enumerate(lines, 1) if line.strip())
 
 
+@dataclass(frozen=True)
+class _BlimpLine:
+    """A line of a paradigm of BLiMP, in which both sentences begin with one prefix."""
+
+    __pydantic_config__ = OPEN
+    one_prefix_prefix: str
+    one_prefix_word_good: str
+    one_prefix_word_bad: str
+    sentence_good: str
+    sentence_bad: str
+
+
 def _entry(line: str, place: str) -> _Entry:
-    try:
-        fields = json.loads(line)
-        prefix, good, bad = (str(fields[f"one_prefix_{key}"]) for key in ("prefix", "word_good", "word_bad"))
-        return _Entry(prefix, good, bad, (str(fields["sentence_good"]), str(fields["sentence_bad"])))
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise PellucidError(f"{place} is no line of BLiMP with one prefix: {error}") from None
+    found = parsed(_BlimpLine, line, f"{place} is no line of BLiMP with one prefix")
+    words = found.one_prefix_prefix, found.one_prefix_word_good, found.one_prefix_word_bad
+    return _Entry(*words, (found.sentence_good, found.sentence_bad))
 
 
 def _paired(model: Model, entry: _Entry, partners: Mapping[tuple[int, str], str]) -> Pair | str:
@@ -212,22 +222,25 @@ def _counterpart(entry: _Entry) -> str | None:
     return None
 
 
+Answers = str | Annotated[tuple[str, ...], MinLen(1)]
+
+
+@dataclass(frozen=True)
+class _PairLine:
+    """A line of a task."""
+
+    __pydantic_config__ = OPEN
+    clean: str
+    corrupted: str
+    answers: Answers
+    instead: Answers
+    cause: tuple[tuple[Count, Count], ...] = ()
+
+
 def _pair(line: str, place: str) -> Pair:
-    try:
-        entry = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise PellucidError(f"{place}: {error}; expected a JSON object") from None
-    if not isinstance(entry, dict) or (missing := [key for key in _KEYS if key not in entry]):
-        lacks = ", ".join(missing) if isinstance(entry, dict) else "everything"
-        raise PellucidError(f"{place} lacks {lacks}; a pair has {', '.join(_KEYS)} and may have cause")
-    texts = [entry["clean"], entry["corrupted"]]
-    lists = [[entry[key]] if isinstance(entry[key], str) else entry[key] for key in ("answers", "instead")]
-    fine = all(isinstance(text, str) for text in texts)
-    fine = fine and all(isinstance(each, list) and each and all(isinstance(one, str) for one in each) for each in lists)
-    if not fine:
-        raise PellucidError(f"{place}: clean and corrupted must be texts, answers and instead lists of texts")
-    cause = tuple((int(start), int(end)) for start, end in entry.get("cause", ()))
-    return Pair(texts[0], texts[1], tuple(lists[0]), tuple(lists[1]), cause)
+    found = parsed(_PairLine, line, place)
+    answers, instead = ((each,) if isinstance(each, str) else each for each in (found.answers, found.instead))
+    return Pair(found.clean, found.corrupted, answers, instead, found.cause)
 
 
 def read_pair(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import gzip
-import json
 import re
+import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pellucid.base.errors import SubjectError
+from pellucid.base.schema import OPEN, Count, fitting, parsed
 from pellucid.subject.checkpoint import read_json
 
 Answer = Literal["argmax", "set"]
@@ -45,31 +46,55 @@ class Task:
     sampled: bool = False
 
 
+@dataclass(frozen=True)
+class _Fields:
+    """What `task.json` may say beside its vocabulary, whose tokens may be any text."""
+
+    __pydantic_config__ = OPEN
+    name: str = ""
+    output: str = "argmax"
+    lengths: str = ""
+    bos: str | None = None
+    sep: str | None = None
+    eos: str | None = None
+    pad: str | None = None
+    accuracy_of_the_model_on_its_task: dict[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _RowLine:
+    """A line of rows."""
+
+    __pydantic_config__ = OPEN
+    ids: tuple[Count, ...]
+    scored: tuple[Count, ...]
+    band: str = "all"
+
+
 def read_task(directory: Path) -> Task:
     """The task that `directory` describes. Raises `SubjectError` where its files do not say what is needed."""
     fields = read_json(directory / TASK)
     vocabulary = fields.get("vocab")
     if not isinstance(vocabulary, list) or not vocabulary or not all(isinstance(v, str) for v in vocabulary):
         raise SubjectError(f"{directory / TASK} needs vocab: the list of its tokens, in the order of their ids")
+    rest = {key: value for key, value in fields.items() if key != "vocab"}
+    said = fitting(_Fields, rest, str(directory / TASK), SubjectError)
     special = tuple(
-        sorted({at for at, text in enumerate(vocabulary) if re.fullmatch(r"<\w+>", text)} | _named(fields, vocabulary))
+        sorted({at for at, text in enumerate(vocabulary) if re.fullmatch(r"<\w+>", text)} | _named(said, vocabulary))
     )
-    answer: Answer = "set" if str(fields.get("output", "argmax")).startswith("set") else "argmax"
+    answer: Answer = "set" if said.output.startswith("set") else "argmax"
     path = directory / INPUTS
     rows = read_rows(path, len(vocabulary)) if path.is_file() else ()
     bands = tuple(dict.fromkeys(row.band for row in rows))
-    accuracy = fields.get("accuracy_of_the_model_on_its_task")
-    known = accuracy if isinstance(accuracy, dict) else {}
-    trained = next((band for band in bands if band in str(fields.get("lengths", ""))), bands[0] if bands else "")
-    name = str(fields.get("name") or directory.name)
-    solved = {str(band): float(share) for band, share in known.items() if isinstance(share, int | float)}
-    return Task(name, tuple(vocabulary), special, answer, rows, bands, trained, solved)
+    trained = next((band for band in bands if band in said.lengths), bands[0] if bands else "")
+    solved = {band: share for band, share in said.accuracy_of_the_model_on_its_task.items() if share is not None}
+    return Task(said.name or directory.name, tuple(vocabulary), special, answer, rows, bands, trained, solved)
 
 
-def _named(fields: dict[str, Any], vocabulary: list[str]) -> set[int]:
+def _named(said: _Fields, vocabulary: list[str]) -> set[int]:
     """The ids of the tokens that the task names as begin, separator, end and padding."""
-    named = [fields.get(role) for role in ("bos", "sep", "eos", "pad")]
-    return {vocabulary.index(text) for text in named if text in vocabulary}
+    named = (said.bos, said.sep, said.eos, said.pad)
+    return {vocabulary.index(text) for text in named if text is not None and text in vocabulary}
 
 
 def read_rows(path: Path, vocabulary: int) -> tuple[Row, ...]:
@@ -79,7 +104,7 @@ def read_rows(path: Path, vocabulary: int) -> tuple[Row, ...]:
         with gzip.open(path, "rt", encoding="utf-8") as stream:
             for number, line in enumerate(stream, 1):
                 rows.append(_row(line, f"{path}:{number}", vocabulary))
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise SubjectError(f"{path} cannot be read as gzip text: {error}") from error
     if not rows:
         raise SubjectError(f"{path} has no rows; remove it to have rows sampled from the vocabulary")
@@ -87,13 +112,9 @@ def read_rows(path: Path, vocabulary: int) -> tuple[Row, ...]:
 
 
 def _row(line: str, where: str, vocabulary: int) -> Row:
-    try:
-        fields = json.loads(line)
-        row = Row(str(fields.get("band", "all")), tuple(fields["ids"]), tuple(fields["scored"]))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise SubjectError(f'{where}: {line[:60]!r} is no row {{"band", "ids", "scored"}} ({error})') from None
-    whole = all(isinstance(number, int) and not isinstance(number, bool) for number in (*row.ids, *row.scored))
-    if not whole or not row.scored or not all(0 <= id < vocabulary for id in row.ids):
+    found = parsed(_RowLine, line, where, SubjectError)
+    row = Row(found.band, found.ids, found.scored)
+    if not row.scored or not all(id < vocabulary for id in row.ids):
         raise SubjectError(f"{where}: ids must be in 0 … {vocabulary - 1}, and some position must be scored")
     if not all(0 <= at < len(row.ids) for at in row.scored):
         raise SubjectError(f"{where}: scored positions must lie within the row's {len(row.ids)} tokens")
