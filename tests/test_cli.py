@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import checkpoints
-from cli_support import Workshop, copied, furnish, lean, leftovers, pellucid, text_file
+from cli_support import Workshop, copied, furnish, lean, leftovers, own_work, pellucid, text_file
 from pellucid.zoo import registry
 
 METRICS = {"wer_next", "wer_16", "top1", "kl", "ce_gap"}
@@ -212,9 +212,12 @@ def test_an_output_directory_of_another_subject(workshop: Workshop, what: str) -
     assert "belongs to another subject" in pellucid("verify", workshop.made, "--quick").complaint()
 
 
-def test_a_stranger_s_program_does_not_run_unless_it_is_trusted(workshop: Workshop) -> None:
-    stranger = workshop.root / "stranger"
-    shutil.move(workshop.made, stranger)
+@pytest.mark.parametrize("replaced", [False, True], ids=["elsewhere", "in the place of one's own"])
+def test_a_stranger_s_program_does_not_run_unless_it_is_trusted(workshop: Workshop, replaced: bool) -> None:
+    stranger = workshop.made if replaced else workshop.root / "stranger"
+    if not replaced:
+        shutil.move(workshop.made, stranger)
+    said = "program/parts.py changed; running it runs what is there now" if replaced else "made here, and running it"
     witness = workshop.root / "witness"
     mischief = f"from pathlib import Path\nPath({str(witness)!r}).touch()\nraise ValueError('mischief')\n"
     (stranger / "program" / "parts.py").write_text(mischief)
@@ -224,11 +227,15 @@ def test_a_stranger_s_program_does_not_run_unless_it_is_trusted(workshop: Worksh
         ("verify", stranger, "L00.H00.QK", "--quick"),
         ("scratch", stranger, "L00.H00.QK"),
         ("check", stranger),
+        ("why", stranger, "w1"),
+        ("diff", stranger),
+        ("edit", stranger, "--suppress", "w1"),
+        ("edit", stranger, "--undo", "1"),
         ("decompile", workshop.subject, "-o", stranger, "--corpus", workshop.text, "--quick"),
     ]
     for command in commands:
         before = workshop.files(stranger)
-        assert "was not made here, and running it runs its code; read it first" in pellucid(*command).complaint()
+        assert said in pellucid(*command).complaint()
         assert workshop.files(stranger) == before
         assert not witness.exists()
     assert pellucid("report", stranger).code == 0
@@ -244,6 +251,29 @@ def test_a_moved_program_runs_once_it_is_trusted(workshop: Workshop) -> None:
     shutil.move(workshop.made, moved)
     assert pellucid("run", moved, "w1 w2", "--trust").code == 0
     assert pellucid("run", moved, "w1 w2").code == 0
+
+
+def test_names_reach_the_terminal_as_text(workshop: Workshop) -> None:
+    odd = workshop.root / "x[/b]\x1b[2J\u202e"
+    shutil.move(workshop.made, odd)
+    symbols = odd / "symbols.tsv"
+    name = "\x1b]0;mine\x07[/b]\u202e"
+    line = f"L00.H00.QK\t{name}\tQK\tuser\t\t\t{name}\n"
+    others = (line for line in symbols.read_text().splitlines(keepends=True) if not line.startswith("L00.H00.QK"))
+    symbols.write_text("".join([*others, line]))
+    answers = [
+        pellucid("verify", odd, "--quick", "--trust"),
+        pellucid("report", odd),
+        *(pellucid("show", odd, part, *how) for part in ("L00.H00.QK", "L00") for how in ((), ("--json",))),
+        pellucid("next", odd),
+        pellucid("run", odd, "w1"),
+        pellucid("run", odd, "w1", "--json"),
+    ]
+    assert [answer.code for answer in answers] == [0] * len(answers)
+    refused = pellucid("run", odd, "\x1b[2J")
+    assert not set("\x1b\x07\u202e") & {c for a in (*answers, refused) for c in a.out + a.err}
+    assert answers[3].json[0]["name"] == name
+    assert "x[/b]\\x1b[2J\\u202e" in answers[0].out
 
 
 # --- what a project directory may hold --------------------------------------------------------------------------------
@@ -277,7 +307,8 @@ PROJECTS = [
 @pytest.mark.parametrize(("file", "old", "new", "said"), PROJECTS, ids=[said for *_, said in PROJECTS])
 def test_a_broken_project(workshop: Workshop, file: str, old: str, new: str, said: str) -> None:
     path = workshop.made / file
-    path.write_text(path.read_text().replace(old, new, 1))
+    with own_work(workshop.made):
+        path.write_text(path.read_text().replace(old, new, 1))
     before = workshop.files()
     for command in (("run", workshop.made, "w1"), ("verify", workshop.made, "--quick")):
         assert said in pellucid(*command).complaint()

@@ -6,7 +6,6 @@ Every command ends with code 0, or with one clear line on standard error and cod
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,12 +13,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 
 from pellucid import __version__
 from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError
 from pellucid.base.files import write_text
+from pellucid.base.terminal import json_text, say, tell, terminal
 from pellucid.experiment.why import TOP, why
 from pellucid.listing.parse import page_name
 from pellucid.match.check import check, moved, print_check
@@ -35,7 +34,6 @@ from pellucid.match.running import open_subject
 from pellucid.match.scoreboard import show as show_scoreboard
 from pellucid.match.scratch import print_scratch, scratch
 from pellucid.match.show import describe, figures_dict, print_figures, print_parts
-from pellucid.match.trust import require_trust
 from pellucid.match.verify import verify as verify_program
 from pellucid.match.watch import watch
 from pellucid.match.weightless.decompile import decompile_weightless, suits
@@ -90,26 +88,26 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except PellucidError as error:
-        print(f"pellucid: {' '.join(str(error).split())}", file=sys.stderr)
+        tell(f"pellucid: {' '.join(str(error).split())}")
         raise typer.Exit(error.exit_code) from None
     except BrokenPipeError:
         raise
     except OSError as error:
-        print(f"pellucid: {error.filename or 'the operating system'}: {error.strerror or error}", file=sys.stderr)
+        tell(f"pellucid: {error.filename or 'the operating system'}: {error.strerror or error}")
         raise typer.Exit(PellucidError.exit_code) from None
     except KeyboardInterrupt:
-        print("pellucid: interrupted; run the same command again to go on from here", file=sys.stderr)
+        tell("pellucid: interrupted; run the same command again to go on from here")
         raise typer.Exit(130) from None
 
 
 def print_json(data: Any) -> None:
     """Print `data` as JSON on standard output."""
-    print(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False))
+    say(json_text(data))
 
 
 def _version(wanted: bool) -> bool:
     if wanted:
-        print(f"pellucid {__version__}")
+        say(f"pellucid {__version__}")
         raise typer.Exit
     return wanted
 
@@ -183,10 +181,9 @@ def decompile_command(
             said_too = {"--understand": understand, "--stray": stray, "--tune": tune, "--gate": gate, "--quick": quick}
             said_too |= {"--size": size != "medium", "--seed": seed, "--device": device != "cpu"}
             if ignored := [option for option, value in said_too.items() if value]:
-                print(
+                tell(
                     f"{subject} becomes an ordinary program without weights, where {', '.join(ignored)} change"
-                    f"{'s' * (len(ignored) == 1)} nothing; give --weights to decompile it as other models are",
-                    file=sys.stderr,
+                    f"{'s' * (len(ignored) == 1)} nothing; give --weights to decompile it as other models are"
                 )
             found = decompile_weightless(subject, output)
             print_json(found.figures.to_dict()) if json_ else show_weightless(output)
@@ -245,7 +242,7 @@ def front_command(
         target = output or directory
         write_text(target / "front.json", json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n")
         drawn_front(found).save_png(target / "front.png")
-        print_json(found.to_dict()) if json_ else Console(width=116).print(front_table(found))
+        print_json(found.to_dict()) if json_ else terminal().print(front_table(found))
 
 
 @app.command("next")
@@ -324,8 +321,8 @@ def run(
         project = Project.open(directory, trust=trust)
         text = project.generate(prompt, tokens, source_only=source_only)
         if unheard := warning(project, "code" if source_only else None):
-            print(f"pellucid: {unheard}", file=sys.stderr)
-        print_json({"prompt": prompt, "continuation": text}) if json_ else print(prompt + text)
+            tell(f"pellucid: {unheard}")
+        print_json({"prompt": prompt, "continuation": text}) if json_ else say(prompt + text)
 
 
 @app.command("why")
@@ -359,7 +356,7 @@ def why_command(
         if json_:
             print_json(found.to_dict() | (lines.to_dict() if lines else {}))
         else:
-            print(found.text if lines is None else f"{found.text}\n\n{lines.text}")
+            say(found.text if lines is None else f"{found.text}\n\n{lines.text}")
 
 
 @app.command("diff")
@@ -416,30 +413,30 @@ def edit_command(
         intent.require_one()
         if list_:
             records = read_records(Project.open(directory).directory)
-            print_json([r.to_dict() for r in records]) if json_ else print("\n".join(list_lines(records)))
+            print_json([r.to_dict() for r in records]) if json_ else say("\n".join(list_lines(records)))
             return
         project = Project.open(directory, trust=trust, subject=subject)
-        require_trust(directory, granted=trust)
+        project.require_trust()
         if undo:
             records = undone(project, undo)
-            print_json([r.to_dict() for r in records]) if json_ else print(
+            print_json([r.to_dict() for r in records]) if json_ else say(
                 "\n".join(f"undone: {r.what}" for r in records)
             )
             return
         if commit is not None:
             record = committed(project, commit, against)
-            print_json(record.to_dict()) if json_ else print("\n".join(record_lines(record)))
+            print_json(record.to_dict()) if json_ else say("\n".join(record_lines(record)))
             return
         bench = opened(project)
         made = propose(bench, intent)
         if not json_:
-            print("\n".join(made.lines()), flush=True)
+            say("\n".join(made.lines()))
         if not dry_run:
             made = replace(made, record=make(bench, made, anyway=anyway))
         if json_:
             print_json(made.to_dict())
         elif made.record:
-            print("\n".join(record_lines(made.record)))
+            say("\n".join(record_lines(made.record)))
 
 
 @app.command("timeline")
@@ -499,7 +496,7 @@ def zoo_list(json_: AsJson = False) -> None:
             print_json({name: registry.card(name) for name in registry.names()})
             return
         for name in registry.names():
-            print(f"zoo:{name:<20} {registry.card(name)['summary']}")
+            say(f"zoo:{name:<20} {registry.card(name)['summary']}")
 
 
 @zoo.command("card")
@@ -510,7 +507,7 @@ def zoo_card(name: Annotated[str, typer.Argument(help="A name from `zoo list`.")
         if json_:
             print_json(registry.card(name))
         else:
-            print((registry.path(name) / "card.md").read_text(encoding="utf-8"))
+            say((registry.path(name) / "card.md").read_text(encoding="utf-8"))
 
 
 def examine_all(project: Project, addresses: list[Address], quick: bool, as_json: bool) -> None:
@@ -529,6 +526,8 @@ def examine_all(project: Project, addresses: list[Address], quick: bool, as_json
 def repeated(project: Project, addresses: list[Address], action: Callable[[], None], watching: bool) -> None:
     """Run `action` once, or with `watching` whenever a file of `addresses` is saved."""
     if watching:
+        project.require_trust()
+        project.granted = True  # what is saved from now on is the work of whoever watches
         pages = sorted({page_name(str(address)) for address in addresses})
         watch([project.directory / "program" / page for page in pages], action)
     else:
@@ -544,7 +543,7 @@ def finish(project: Project, as_json: bool, domains_of: str = "full") -> None:
         print_json(data)
         return
     show_scoreboard(data, domains_of)
-    console = Console(highlight=False)
+    console = terminal()
     console.print(
         f'\nProgram   {project.directory / "program"}  (python -m program "…" in {project.directory})', soft_wrap=True
     )

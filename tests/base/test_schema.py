@@ -79,5 +79,5 @@ def test_names_from_strangers_are_escaped_and_cut() -> None:
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     with pytest.raises(ProjectError, match="nowhere is not there"):
         read_json(Tree, tmp_path / "nowhere", ProjectError)
-    with pytest.raises(ProjectError, match="cannot be read: Is a directory"):
+    with pytest.raises(ProjectError, match="is a folder, expected a regular file"):
         read_json(Tree, tmp_path, ProjectError)

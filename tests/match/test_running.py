@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from cli_support import Workshop, pellucid
+from cli_support import Workshop, own_work, pellucid
 from pellucid import ablate, direct_effects, logit_difference, open_subject, patch, sweep, trace
 from pellucid.base.errors import ProjectError
 from pellucid.exact.model import Model
@@ -69,7 +69,8 @@ def _write(workshop: Workshop, address: str, arguments: str, value: str) -> None
     function = f'@source("{address}")\ndef {name}({arguments}):\n    """By hand."""\n    return {value}\n'
     text = page.read_text().replace("import raw\n", "import raw, source\n")
     raw = f'raw("{address}")\n'
-    page.write_text(text.replace(raw, function) if raw in text else f"{text}\n\n{function}")
+    with own_work(workshop.made):
+        page.write_text(text.replace(raw, function) if raw in text else f"{text}\n\n{function}")
 
 
 @pytest.mark.parametrize("source_only", [None, "code", "all"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from cli_support import Workshop, pellucid
+from cli_support import Workshop, own_work, pellucid
 from pellucid.base.errors import PellucidError, SourceError
 from pellucid.listing.edits import parse_edits, without
 from pellucid.match.project import Project
@@ -74,7 +74,8 @@ def test_what_is_no_edit_is_refused(text: str) -> None:
 def written(workshop: Workshop, *speeches: Speech) -> Workbench:
     helpers: dict[str, str] = {}
     functions = [function(s, n, f"edit_{n}", "Tried.", helpers) for n, s in enumerate(speeches, 1)]
-    (workshop.made / "program" / "edits.py").write_text(page(None, helpers, functions))
+    with own_work(workshop.made):
+        (workshop.made / "program" / "edits.py").write_text(page(None, helpers, functions))
     return Workbench(Project.open(workshop.made))
 
 

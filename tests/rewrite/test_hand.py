@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from cli_support import Workshop, pellucid
+from cli_support import Workshop, own_work, pellucid
 from pellucid.match.project import Project
 from pellucid.match.running import Running
 from pellucid.match.trust import trust
@@ -57,7 +57,8 @@ def test_a_changed_source_changes_its_part_by_what_was_changed(workshop: Worksho
     workshop.source(ADDRESS, "return HEIGHT * near(query, key)")
     page = workshop.made / "program" / "layer_00.py"
     helper = "HEIGHT = 6.0\n\n\ndef near(query, key):\n    return key.position == query.position - 1\n\n\n"
-    page.write_text(page.read_text().replace(f'@source("{ADDRESS}")', f'{helper}@source("{ADDRESS}")'))
+    with own_work(workshop.made):
+        page.write_text(page.read_text().replace(f'@source("{ADDRESS}")', f'{helper}@source("{ADDRESS}")'))
     before = as_before(workshop)
     workshop.edit("program/layer_00.py", "HEIGHT * near(query, key)", "HEIGHT * near(query, key) + 0.0")
     answer = pellucid("edit", workshop.made, "--commit", ADDRESS, "--against", before)

@@ -19,9 +19,9 @@ Kind = Literal["QK", "OV", "IN", "OUT", "ATTN.B", "MLP.B", "LN1", "LN2", "LNF", 
 CODE: tuple[Kind, ...] = ("QK", "IN", "ATTN.B", "MLP.B", "LN1", "LN2", "LNF")
 DATA: tuple[Kind, ...] = ("EMB.TOK", "EMB.POS", "OV", "OUT", "UNEMB")
 
-_HEAD = re.compile(r"L(\d{2,})\.H(\d{2,})\.(QK|OV)")
-_NEURON = re.compile(r"L(\d{2,})\.N(\d{4,})\.(IN|OUT)")
-_LAYER = re.compile(r"L(\d{2,})\.(ATTN\.B|MLP\.B|LN1|LN2)")
+_HEAD = re.compile(r"L(\d{2,9})\.H(\d{2,9})\.(QK|OV)", re.ASCII)
+_NEURON = re.compile(r"L(\d{2,9})\.N(\d{4,9})\.(IN|OUT)", re.ASCII)
+_LAYER = re.compile(r"L(\d{2,9})\.(ATTN\.B|MLP\.B|LN1|LN2)", re.ASCII)
 _GLOBAL: tuple[Kind, ...] = ("EMB.TOK", "EMB.POS", "LNF", "UNEMB")
 _NEURON_SIDES: tuple[Kind, ...] = ("IN", "OUT")
 _FORMS = "L05.H01.QK, L05.H01.OV, L03.N1024.IN, L03.N1024.OUT, L05.ATTN.B, L05.MLP.B, L05.LN1, L05.LN2, LNF, EMB.TOK"

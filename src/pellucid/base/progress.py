@@ -6,8 +6,9 @@ import sys
 from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from pellucid.base.terminal import terminal
 
 T = TypeVar("T")
 
@@ -20,13 +21,13 @@ def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[
         yield from items
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=terminal(errors=True), transient=True) as bar:
         task = bar.add_task(f"{label:<28}", total=total)
         for item in items:
             yield item

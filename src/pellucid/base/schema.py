@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, overload
 from annotated_types import Ge, Le
 
 from pellucid.base.errors import PellucidError
+from pellucid.base.files import read_bytes
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -28,6 +29,8 @@ Count = Annotated[int, Ge(0), Le(2**53)]
 CLOSED: Final = {"extra": "forbid", "allow_inf_nan": False}
 OPEN: Final = {"extra": "ignore", "allow_inf_nan": False}
 _SHOWN = 60
+_MOST = 1 << 28
+"""The largest file that is read, in bytes (256 MiB)."""
 _EXPECTED = "Input should be "
 
 
@@ -71,9 +74,11 @@ def read_json(kind: Any, path: Path, error: type[PellucidError] = PellucidError)
 
 
 def content(path: Path, error: type[PellucidError] = PellucidError) -> bytes:
-    """The bytes of the file at `path`. Raises `error` naming it if it cannot be read."""
+    """The bytes of the file at `path`. Raises `error` naming it if it cannot be read, or is a device or too large."""
     try:
-        return path.read_bytes()
+        return read_bytes(path, _MOST)
+    except PellucidError as failed:
+        raise error(str(failed)) from None
     except FileNotFoundError:
         raise error(f"{path} is not there") from None
     except OSError as failed:

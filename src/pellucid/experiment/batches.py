@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import torch
 
 from pellucid.base.errors import PellucidError
+from pellucid.base.terminal import tell
 
 T = TypeVar("T")
 _SAID: set[str] = set()
@@ -47,7 +47,7 @@ def _say(line: str) -> None:
     key = line.partition(";")[0]
     if key not in _SAID:
         _SAID.add(key)
-        print(f"pellucid: {line}", file=sys.stderr)
+        tell(f"pellucid: {line}")
 
 
 def _first_line(error: BaseException) -> str:

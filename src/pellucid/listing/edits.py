@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pellucid.base.errors import SourceError
+from pellucid.base.files import MOST_OF_PAGE, read_text
 from pellucid.listing.language import check, is_docstring
 
 PAGE = "edits.py"
@@ -57,7 +58,7 @@ class Edits:
 def read_edits(program: Path) -> Edits | None:
     """The edits of the program in the folder `program`, None where there are none."""
     path = program / PAGE
-    return parse_edits(path, path.read_text(encoding="utf-8")) if path.is_file() else None
+    return parse_edits(path, read_text(path, MOST_OF_PAGE)) if path.exists() else None
 
 
 def parse_edits(path: Path, text: str) -> Edits:

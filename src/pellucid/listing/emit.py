@@ -20,6 +20,7 @@ from torch import Tensor
 
 from pellucid.base.address import Address
 from pellucid.base.files import atomic_path, write_text
+from pellucid.base.trusted import PROGRAM, expect
 from pellucid.listing import content, pages
 from pellucid.listing.content import PAGE as WORDS
 from pellucid.listing.count import numbers_of
@@ -53,6 +54,7 @@ _IGNORED = (
     "evidence.sqlite-wal",
     "__pycache__/",
     "*.partial",
+    ".lock",
     "scratch/",
 )
 
@@ -271,6 +273,7 @@ class _Draft:
         only |= {key: {new} for key, new in self.hashes.items()}
         if self.files or only != record:
             _write_record(program, both)
+            expect(program.parent, {f"{PROGRAM}/{name}": text for name, text in self.files.items()})
             for name, text in self.files.items():
                 write_text(program / name, text)
             _write_record(program, only)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +16,9 @@ from typing import Literal
 
 from pellucid.base.address import Address, Shape
 from pellucid.base.errors import PellucidError, ProjectError, SourceError, closest
-from pellucid.base.files import sha256_text
+from pellucid.base.files import MOST_OF_PAGE, read_text, sha256_text
 from pellucid.base.memory import kept_until_release
+from pellucid.base.schema import fitting
 from pellucid.listing import content
 from pellucid.listing.content import Kind, Value, Words
 from pellucid.listing.edits import Edits, read_edits
@@ -29,7 +30,7 @@ from pellucid.listing.wiring import WIRES, Stream, Wires, check_wires, read_stre
 from pellucid.parts.lifted import LIFTED_SHARE, fewest_means, fewest_readers, lifted_numbers, most_rank
 from pellucid.parts.part import Form as PartForm
 from pellucid.parts.part import count
-from pellucid.subject.gpt2 import GPT2Config
+from pellucid.subject.gpt2 import GPT2Config, require_possible
 
 Form = Literal["raw", "source", "constants", "linear", "lifted", "channels", "mean", "means", "wired"]
 STORED: tuple[Form, ...] = ("lifted", "channels", "mean", "means")
@@ -38,10 +39,10 @@ STORED: tuple[Form, ...] = ("lifted", "channels", "mean", "means")
 RECORD = ".emitted"
 VALUE = "value "
 """Begins the keys of named values in the record."""
-_SEVERAL = re.compile(r"L(\d{2,})\.(IN|OUT)")
+_SEVERAL = re.compile(r"L(\d{2,9})\.(IN|OUT)", re.ASCII)
 """Neurons of a layer that share a statement: `constants` or `channels` (IN), or `means` (OUT)."""
-_NEURON = re.compile(r"L(\d{2,})\.N(\d{4,})\.IN")
-_REST = re.compile(r"L(\d{2,})\.N\*\.(IN|OUT)")
+_NEURON = re.compile(r"L(\d{2,9})\.N(\d{4,9})\.IN", re.ASCII)
+_REST = re.compile(r"L(\d{2,9})\.N\*\.(IN|OUT)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -343,16 +344,36 @@ def _check(text: str, name: str, kinds: frozenset[str]) -> None:
 
 def read_listing(program: Path) -> Listing:
     """Read the folder `program`, whose statements may have gaps."""
-    if not (program / "model.py").is_file():
+    if not (program / "model.py").exists():
         directory = program.parent
         raise ProjectError(f"{directory} holds no program; make one with: pellucid decompile SUBJECT -o {directory}")
     subject, config = read_config(program / "model.py")
     hashes = read_record(program)
-    names = ["embedding.py", *(f"layer_{layer:02d}.py" for layer in range(config.n_layer))]
-    pages = {name: read_page(program / name, hashes) for name in names}
+    pages = _read_pages(program, config, hashes)
     said = collect(pages, config.shape), read_words(program, hashes), read_edits(program), read_names(program, hashes)
     listing = Listing(program, subject, config, pages, *said)
     return replace(listing, statements=_with_uses(listing)) if listing.words or listing.values else listing
+
+
+def _read_pages(program: Path, config: GPT2Config, hashes: Mapping[str, set[str]]) -> dict[str, Page]:
+    """The pages of a program by name. Raises `SourceError` where together they are more than a program can be."""
+    pages: dict[str, Page] = {}
+    size = 0
+    for number in range(config.n_layer + 1):
+        name = f"layer_{number - 1:02d}.py" if number else "embedding.py"
+        pages[name] = page = read_page(program / name, hashes)
+        size += len(page.text)
+        if size > _MOST_OF_PAGES:
+            raise SourceError(f"{program} holds more than {_MOST_OF_PAGES:,} characters; no more are read")
+        named = sum(len(statement.neurons) for statement in page.statements)
+        if named > _TIMES_NAMED * config.n_inner:
+            raise SourceError(f"{name}:1: its statements name {named:,} neurons; the layer has {config.n_inner:,}")
+    return pages
+
+
+_MOST_OF_PAGES = 1 << 25
+_TIMES_NAMED = 4
+"""How often statements may name a neuron: one says when it fires, one what that is lifted to, one what it writes."""
 
 
 def _with_uses(listing: Listing) -> dict[str, Statement]:
@@ -384,18 +405,18 @@ def _with_uses(listing: Listing) -> dict[str, Statement]:
 def read_words(program: Path, hashes: Mapping[str, set[str]]) -> Words | None:
     """The kinds of tokens of the program in the folder `program`; None where it has no `words.py`."""
     path = program / content.PAGE
-    if not path.is_file():
+    if not path.exists():
         return None
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path, MOST_OF_PAGE)
     return replace(content.read_words(path, text), by_person=digest(text) not in hashes.get(content.PAGE, set()))
 
 
 def read_names(program: Path, hashes: Mapping[str, set[str]]) -> Stream | None:
     """The names of the coordinates of the program in the folder `program`; None where it has no `stream.py`."""
     path = program / STREAM
-    if not path.is_file():
+    if not path.exists():
         return None
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path, MOST_OF_PAGE)
     return replace(read_stream(path, text), by_person=digest(text) not in hashes.get(STREAM, set()))
 
 
@@ -435,7 +456,7 @@ def _meant(statement: Statement) -> list[Address]:
 def read_page(path: Path, hashes: Mapping[str, set[str]], text: str | None = None) -> Page:
     """Parse one file of a program (or `text` in its place). Raises `SourceError` naming file and line."""
     try:
-        text = path.read_text(encoding="utf-8") if text is None else text
+        text = read_text(path, MOST_OF_PAGE) if text is None else text
         tree = _tree(text, path.name)
     except FileNotFoundError:
         raise SourceError(f"{path} is missing; run decompile again to fill the gap") from None
@@ -524,7 +545,7 @@ def read_stored(call: ast.Call, file: str) -> Statement:
             args=[ast.Constant(value=str(key)), *rest],
             keywords=[ast.keyword(arg="rank", value=ast.Constant(value=int(rank)))],
         ) if what == "channels":
-            numbers = [neuron for entry in rest for neuron in _neurons(entry)]
+            numbers = _all_neurons(rest)
             good = key.endswith(".IN") and bool(_SEVERAL.fullmatch(key)) and type(rank) is int and rank > 0
             good = good and len(set(numbers)) == len(numbers) > 0 and min(numbers) >= 0
             key = f"{key}{BESIDE}"
@@ -537,9 +558,18 @@ def read_stored(call: ast.Call, file: str) -> Statement:
 
 _FORMS: dict[str, Form] = {"lifted": "lifted", "channels": "channels", "mean": "mean", "means": "means"}
 _MOST_NEURONS = 1 << 20
+"""More than a layer has."""
 
 
-def _neurons(entry: ast.expr) -> list[int]:
+def _all_neurons(entries: Sequence[ast.expr]) -> list[int]:
+    """The neurons that the arguments of `channels` name; [-1] where they are more than a layer can have."""
+    named = [_neurons(entry) for entry in entries]
+    if sum(map(len, named)) > _MOST_NEURONS:
+        return [-1]
+    return [neuron for some in named for neuron in some]
+
+
+def _neurons(entry: ast.expr) -> Sequence[int]:
     """The neurons that an argument of `channels` names: a number, or `*range(…)`; [-1] for anything else."""
     match entry:
         case ast.Constant(value=int(number)) if type(number) is int:
@@ -547,7 +577,7 @@ def _neurons(entry: ast.expr) -> list[int]:
         case ast.Starred(value=ast.Call(func=ast.Name(id="range"), args=ends, keywords=[])) if 1 <= len(ends) <= 2:
             numbers = [end.value for end in ends if isinstance(end, ast.Constant) and type(end.value) is int]
             if len(numbers) == len(ends) and max(numbers) <= _MOST_NEURONS:
-                return [*range(*numbers)]
+                return range(*numbers)
     return [-1]
 
 
@@ -667,13 +697,15 @@ CONFIG_FIELDS = {
 def read_config(path: Path) -> tuple[str, GPT2Config]:
     """The subject's name and shape from `SUBJECT` and `CONFIG` of `model.py`, read without running it."""
     try:
-        nodes = [node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.Assign)]
+        nodes = [node for node in ast.parse(read_text(path, MOST_OF_PAGE)).body if isinstance(node, ast.Assign)]
         values = {ast.unparse(node.targets[0]): node.value for node in nodes}
         call = values["CONFIG"]
         words = call.keywords if isinstance(call, ast.Call) else []
         fields = {CONFIG_FIELDS[str(word.arg)]: ast.literal_eval(word.value) for word in words}
-        return str(ast.literal_eval(values["SUBJECT"])), GPT2Config(**fields)
-    except (SyntaxError, ValueError, KeyError, TypeError) as error:
+        config = fitting(GPT2Config, fields, str(path), SourceError)
+        require_possible(config)
+        return str(ast.literal_eval(values["SUBJECT"])), config
+    except (SyntaxError, ValueError, KeyError, TypeError, RecursionError, MemoryError) as error:
         raise SourceError(f"{path}: SUBJECT and CONFIG cannot be read: {type(error).__name__}: {error}") from None
 
 
@@ -685,7 +717,7 @@ def digest(text: str) -> str:
 def read_record(program: Path) -> dict[str, set[str]]:
     """What emission last wrote: key to hashes (two while a write was under way). Unreadable lines are ignored."""
     path = program / RECORD
-    if not path.is_file():
+    if not path.exists():
         return {}
-    entries = (line.split("\t") for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
+    entries = (line.split("\t") for line in read_text(path, lenient=True).splitlines())
     return {entry[0]: set(entry[1].split()) for entry in entries if len(entry) == 2}

@@ -115,7 +115,7 @@ NORMS = "it may ask for the scales of norms of its layer and those before, and o
 
 def norm_of(name: str) -> tuple[int, int] | None:
     """The layer of the norm whose scale has this name, and which it is there, 1 or 2: `l0_ln2`; None for others."""
-    found = re.fullmatch(r"l(0|[1-9]\d*)_ln([12])", name)
+    found = re.fullmatch(r"l(0|[1-9]\d{0,8})_ln([12])", name)
     return (int(found[1]), int(found[2])) if found else None
 
 

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from rich.console import Console
 from rich.text import Text
 
 from pellucid.base.errors import ProjectError
+from pellucid.base.terminal import terminal
 from pellucid.match.gate import judge
 from pellucid.match.inventory import Entry, inventory
 from pellucid.match.measure import measure
@@ -93,7 +93,7 @@ def moved(project: Project, subject: str | None, corpus: Sequence[Path], fit_cor
     if corpus:
         paths, fit_paths = (tuple(map(str, found)) for found in (corpus, fit_corpus))
         manifest = replace(manifest, corpus=replace(manifest.corpus, paths=paths, fit_paths=fit_paths))
-    return Project(project.directory, manifest)
+    return Project(project.directory, manifest, granted=project.granted)
 
 
 def figures(copy: Snapshot, *, quick: bool) -> dict[str, Any]:
@@ -233,7 +233,7 @@ def _checked(new: Mapping[str, Any] | None, against: Path | None, entries: Seque
 
 def print_check(found: Check) -> None:
     """Print what a check found on standard output: a line for each failure, or for each thing that is well."""
-    console = Console(highlight=False)
+    console = terminal()
     for failure in found.failures:
         line = Text("worse  ", "bold red").append(
             f"{failure.kind}  {failure.about}: {failure.message}", "not bold default"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,8 @@ from pellucid import __version__
 from pellucid.base.address import Address
 from pellucid.base.errors import ProjectError
 from pellucid.base.files import sha256_text
+from pellucid.base.lock import LOCK, writing
+from pellucid.base.terminal import tell
 from pellucid.exact.device import device_of
 from pellucid.exact.model import Model
 from pellucid.explain.symbols import Symbol, merge, write_symbols
@@ -86,6 +87,12 @@ def decompile(request: Request) -> Project:
     With `request.raw` nothing is decompiled yet: the program runs wholly from the weights.
     """
     check_directory(request.directory)
+    with writing(request.directory, make=True):
+        return _decompile(request)
+
+
+def _decompile(request: Request) -> Project:
+    """The same, alone in its directory."""
     device = device_of(request.device)
     subject = load_subject(request.subject)
     project = begin(request, subject)
@@ -108,16 +115,16 @@ def announce(project: Project) -> None:
     head = config.n_embd + most_rank(config) * (2 * config.n_embd + 1)
     extras = config.n_layer * (config.n_inner * (config.n_embd + 1) + config.n_head * head)
     size = 4 * (parameters + extras) / 1e6
-    print(f"decompiling {project.subject.name}: {parameters:,} parameters, {size:,.0f} MB on disk", file=sys.stderr)
+    tell(f"decompiling {project.subject.name}: {parameters:,} parameters, {size:,.0f} MB on disk")
     for note in project.subject.notes:
-        print(f"  {note}", file=sys.stderr)
+        tell(f"  {note}")
 
 
 def check_directory(directory: Path) -> None:
     """Raise `ProjectError` if `directory` holds something that is not a project of ours."""
     if not directory.is_dir() and (file := next((p for p in (directory, *directory.parents) if p.is_file()), None)):
         raise ProjectError(f"{file} is a file; name a directory that does not exist yet, or one made by decompile")
-    theirs = [path for path in directory.glob("*") if path.suffix != ".partial"]
+    theirs = [path for path in directory.glob("*") if path.suffix != ".partial" and path.name != LOCK]
     if theirs and not (directory / MANIFEST).is_file():
         raise ProjectError(f"{directory} is not empty and has no {MANIFEST}: it is not ours; name another directory")
 
@@ -132,7 +139,7 @@ def begin(request: Request, subject: Subject) -> Project:
     steps, stray, gate = request.understand or 0, request.stray or 0.0, Gate()
     directory = request.directory
     corpus = CorpusEntry("", _resolved(request.corpus), _resolved(request.fit_corpus))
-    if (directory / MANIFEST).is_file():
+    if not (is_new := not (directory / MANIFEST).exists()):
         old = Manifest.read(directory)
         belonging(subject, old, directory)
         require_trust(directory, granted=request.trust)
@@ -158,11 +165,12 @@ def begin(request: Request, subject: Subject) -> Project:
         replace(gate, asks=request.gate or gate.asks),
         Settings(request.seed, request.size, request.quick, __version__, torch.__version__, steps, stray),
     )
-    project = Project(directory, manifest, model, texts)
+    project = Project(directory, manifest, model, texts, granted=True)
     if steps and not request.raw and not understood_before(project):
         planned(project, steps)
     directory.mkdir(parents=True, exist_ok=True)
-    trust(directory)
+    if is_new:
+        trust(directory)
     manifest.write(directory)
     return project
 
@@ -185,7 +193,7 @@ def write_program(project: Project, *, quick: bool) -> Extras:
     vectors = named_tuned(project.model, extras.vectors, read_tuned(project))
     emission = emit(project.subject, project.directory, extras.means, vectors)
     if emission.kept:
-        print(f"kept as you wrote them: {', '.join(emission.kept)}", file=sys.stderr)
+        tell(f"kept as you wrote them: {', '.join(emission.kept)}")
     write_parts_of(project, project.dropped())
     write_names(project, {})
     return extras
@@ -225,7 +233,7 @@ def wire_program(project: Project, extras: Extras, *, quick: bool) -> bool:
     if text is None:
         return False
     if project.manifest.settings.understand:
-        print("every part is wired: there is nothing left for --understand to train", file=sys.stderr)
+        tell("every part is wired: there is nothing left for --understand to train")
     write_parts_of(project, wire(project, text))
     evidence, state = project.evidence, sha256_text(f"{stage_state(project)} {project.state()}")
     if evidence.finished("wired", state) is None:
@@ -250,7 +258,8 @@ def explain_program(
     if text is None:
         text = dump(find_sources(project, extras.means, quick=quick))
         evidence.finish("sources", state, text)
-    sources = load(text)
+    with evidence.understood("sources"):
+        sources = load(text)
     understood = understood_before(project)
     if not understood:
         evidence.finish("understanding", "", "")  # what other settings understood is about to be written over
@@ -259,7 +268,8 @@ def explain_program(
     if text is None:
         text = dump_lifted(find_lifted(project, extras.vectors, promised, quick=quick))
         evidence.finish("lifted", state, text)
-    lifted = load_lifted(text, extras.vectors)
+    with evidence.understood("lifted"):
+        lifted = load_lifted(text, extras.vectors)
     standing_sources = sources.only(standing(project, sources))
     losses = {address: sources.losses[address] for address in standing_sources.forms}
     lifted = before_sources(lifted.only(liftable(project, lifted)), losses, promised)
@@ -288,7 +298,7 @@ def tune_program(
     if tuned is None and minutes:
         tuned = tune_parts(project, trainer, found.sources, found.lifted, extras.vectors, minutes, quick=quick)
         said = describe(tuned) if tuned else "nothing that can be lifted costs little enough to be tuned"
-        print(said, file=sys.stderr)
+        tell(said)
         if tuned:
             emit(project.subject, project.directory, lifted=named_tuned(project.model, extras.vectors, tuned))
     return replace(found, lifted=with_tuned(found.lifted, extras.vectors, tuned)) if tuned else found
@@ -392,7 +402,7 @@ def back_off(project: Project, found: Candidates, *, quick: bool) -> None:
     while project.report()["gate"]["passed"] is False and linked:
         half = half_of([address for address in linked if address in forms], found.lifted.together)
         linked = allowed([half], forms, project.model.config)
-        print(f"the full program fails the gate; {len(linked):,} parts stay without residual", file=sys.stderr)
+        tell(f"the full program fails the gate; {len(linked):,} parts stay without residual")
         said = [str(address) for address in linked]
         settle(project, found, said)
         project.evidence.finish("link", state, " ".join(said))

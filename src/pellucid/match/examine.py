@@ -10,6 +10,7 @@ from jaxtyping import Float32, Integer
 
 from pellucid.base.address import Address
 from pellucid.base.errors import ProjectError
+from pellucid.base.lock import writing
 from pellucid.exact.model import Model
 from pellucid.experiment.bootstrap import Estimate
 from pellucid.experiment.fidelity import Settings, evaluate
@@ -24,7 +25,6 @@ from pellucid.match.isolated import head_out, kept
 from pellucid.match.project import Project
 from pellucid.match.sources import rows_for
 from pellucid.match.stored import Channel, Compares
-from pellucid.match.trust import require_trust
 from pellucid.match.variant import variant
 
 ROWS = {False: 64, True: 16}
@@ -45,7 +45,13 @@ def examine(project: Project, address: Address, *, quick: bool = False) -> Figur
     source-only knows nothing of, for the full program, with `kl_cost`, by how much its KL is larger than with the part
     raw. Raises `ProjectError` for a part that runs raw.
     """
-    require_trust(project.directory)
+    project.require_trust()
+    with writing(project.directory):
+        return _examine(project, address, quick=quick)
+
+
+def _examine(project: Project, address: Address, *, quick: bool) -> Figures:
+    """The same, alone in its directory."""
     listing = project.listing()
     source, statement = listing[address], listing.runs(address)
     if statement.form == "raw":

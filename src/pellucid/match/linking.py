@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from pellucid.base.address import Address
 from pellucid.base.memory import keeping
+from pellucid.base.terminal import tell
 from pellucid.exact.model import Model
 from pellucid.experiment.contexts import SHORTEST
 from pellucid.match.forms import Fires
@@ -58,10 +58,9 @@ def link_sources(project: Project, sources: Sources, lifted: LiftedParts, *, qui
         together = allowed(chosen, forms, model.config)
         found = slips(Twin(model, [forms[address] for address in together]), spoken)
         passed = excess(found, gate.limits) <= 1
-        print(
+        tell(
             f"  {len(together):,} parts without residual: at most {found.wer_next:.2f} % of next words and "
-            f"{found.wer_16:.2f} % of 16 words differ on tune text: {'kept' if passed else 'backed off'}",
-            file=sys.stderr,
+            f"{found.wer_16:.2f} % of 16 words differ on tune text: {'kept' if passed else 'backed off'}"
         )
         return passed
 

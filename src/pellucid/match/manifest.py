@@ -10,11 +10,11 @@ import tomlkit
 from annotated_types import Ge, Le
 
 from pellucid.base.errors import ProjectError
-from pellucid.base.files import write_text
 from pellucid.base.schema import CLOSED, Count, fitting, shown, text_of, toml_of
+from pellucid.base.trusted import MANIFEST as MANIFEST
+from pellucid.base.trusted import write_own
 from pellucid.match.weightless.saved import NEEDS, is_weightless
 
-MANIFEST = "pellucid.toml"
 _HEADER = "Written by pellucid. The directory belongs to this subject; the text is what it is measured on."
 
 
@@ -116,7 +116,7 @@ class Manifest:
                 if isinstance(value, dict)
                 else value
             )
-        write_text(directory / MANIFEST, tomlkit.dumps(document))
+        write_own(directory, MANIFEST, tomlkit.dumps(document))
 
     @staticmethod
     def read(directory: Path) -> Manifest:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
 
+from pellucid.base.terminal import tell
 from pellucid.exact.model import Model
 from pellucid.experiment.estimate import Plan, plan, probe
 from pellucid.experiment.fidelity import Contender, evaluate
@@ -35,7 +35,7 @@ def measure(project: Project, *, quick: bool, beside: bool = True) -> dict[str, 
     if beside:
         programs["noise_floor"] = Model(project.subject, dtype=torch.bfloat16)
     how = plan_for(model, programs, quick=quick)
-    print(f"measuring {how}", file=sys.stderr)
+    tell(f"measuring {how}")
     texts, counts = project.texts, (how.reference_tokens // how.length, TUNE_ROWS, how.rows)
     fit, tune, heldout = (
         sample_rows(split, model.tokenizer, how.length, count, seed)

@@ -14,10 +14,10 @@ from rich.text import Text
 from torch import Tensor
 
 from pellucid.base.address import Address
+from pellucid.base.terminal import terminal
 from pellucid.exact.model import Model
 from pellucid.match.inventory import Entry, inventory
 from pellucid.match.project import Project
-from pellucid.match.scoreboard import terminal
 from pellucid.match.verdict import Verdict
 
 SIMILAR = 3

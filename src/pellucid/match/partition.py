@@ -25,6 +25,9 @@ from pellucid.subject.gpt2 import GPT2Config
 PARTS = "parts.toml"
 _HEADER = "What runs where. A part whose residual is dropped runs its source alone; `on` means source + (raw - source)."
 
+_MOST_COMPARED = 1 << 27
+"""Parts that the patterns of one file may be held against, all together."""
+
 
 @dataclass(frozen=True)
 class _Entry:
@@ -51,17 +54,37 @@ def read_dropped(path: Path, shape: Shape) -> frozenset[Address]:
         raise ProjectError(f"{path}: part is {shown(parts)}, expected tables [[part]]")
     lines = [number for number, line in enumerate(text.split("\n"), 1) if line.strip() == "[[part]]"]
     dropped: set[Address] = set()
+    read = _Read(shape)
     for number, part in enumerate(parts):
         place = f"{path}:{lines[number] if number < len(lines) else 1}"
-        dropped |= _dropped(part, shape, place)
+        dropped |= _dropped(part, read, place)
     return frozenset(dropped)
 
 
-def _dropped(part: object, shape: Shape, place: str) -> set[Address]:
+class _Read:
+    """Reads addresses and patterns; a file may name only so many patterns, each of which is held against all parts."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape, self.left = shape, _MOST_COMPARED
+
+    def __call__(self, text: str) -> list[Address]:
+        """What `text` means. Raises `PellucidError` for what means nothing, and for one pattern too many."""
+        try:
+            if (address := Address.parse(text)) in self.shape:
+                return [address]
+        except PellucidError:
+            pass
+        self.left -= 2 * self.shape.layers * (self.shape.heads + self.shape.neurons)
+        if self.left < 0:
+            raise PellucidError(f"{shown(text)} is one pattern too many; name the parts themselves")
+        return self.shape.match(text)
+
+
+def _dropped(part: object, read: _Read, place: str) -> set[Address]:
     """The addresses of one entry if their residual is dropped. Raises `ProjectError` naming `place`."""
     entry = fitting(_Entry, part, place, ProjectError)
     try:
-        addresses = {address for text in entry.addresses for address in shape.match(text)}
+        addresses = {address for text in entry.addresses for address in read(text)}
     except PellucidError as error:
         raise ProjectError(f"{place}: {error}") from None
     return addresses if entry.residual == "dropped" else set()

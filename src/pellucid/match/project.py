@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,8 +25,9 @@ from pellucid.match.manifest import MANIFEST, Manifest
 from pellucid.match.partition import PARTS, read_dropped
 from pellucid.match.report_file import read_report
 from pellucid.match.texts import open_texts
-from pellucid.match.trust import require_trust
+from pellucid.match.trust import is_trusted, require_trust
 from pellucid.subject.load import Subject, load_subject
+from pellucid.subject.locate import without_hub
 
 if TYPE_CHECKING:
     from pellucid.match.check import Check
@@ -42,9 +44,17 @@ class Project:
     """What `decompile` wrote to `directory`. Reading needs no trust; running its program does."""
 
     def __init__(
-        self, directory: Path, manifest: Manifest, model: Model | None = None, texts: Splits | None = None
+        self,
+        directory: Path,
+        manifest: Manifest,
+        model: Model | None = None,
+        texts: Splits | None = None,
+        *,
+        granted: bool = False,
     ) -> None:
         self.directory, self.manifest = directory, manifest
+        self.granted = granted
+        """Whether the user has said that what lies there may run, also when it changes while this object lives."""
         if model is not None:
             self.model = model
         if texts is not None:
@@ -52,7 +62,7 @@ class Project:
 
     @staticmethod
     def open(directory: Path | str, *, trust: bool = False, subject: str | None = None) -> Project:
-        """Open a project directory; `trust` lets its program run although it was not made here.
+        """Open a project directory; `trust` lets its program run although it was not made here, or has changed since.
 
         `subject` says where the subject is now, if it has moved. Raises `ProjectError` for what is not such a
         directory, is broken, or belongs to another subject.
@@ -62,15 +72,23 @@ class Project:
         if trust:
             require_trust(directory, granted=True)
         moved = None if subject is None else Model(belonging(load_subject(subject), manifest, directory))
-        return Project(directory, manifest, moved)
+        return Project(directory, manifest, moved, granted=trust)
 
     def __repr__(self) -> str:
         return f"<Project {self.directory}: {self.manifest.subject.name}>"
 
+    def require_trust(self) -> None:
+        """Pass if the program may run as it is now. Raises `ProjectError` if it is a stranger's, or has changed."""
+        require_trust(self.directory, granted=self.granted)
+
     @cached_property
     def model(self) -> Model:
-        """The exact model of the subject, loaded and checked against the hashes of the manifest."""
-        return Model(belonging(load_subject(self.manifest.subject.name), self.manifest, self.directory))
+        """The exact model of the subject, loaded and checked against the hashes of the manifest.
+
+        A hub is asked for it only where the directory is trusted: its name may be a stranger's.
+        """
+        with nullcontext() if self.granted or is_trusted(self.directory) else without_hub():
+            return Model(belonging(load_subject(self.manifest.subject.name), self.manifest, self.directory))
 
     @property
     def subject(self) -> Subject:
@@ -128,7 +146,7 @@ class Project:
 
         Raises `ProjectError` if it is a stranger's and not trusted, or if its `parts.toml` is broken.
         """
-        require_trust(self.directory)
+        self.require_trust()
         self.dropped()
         return load_program(self.directory, source_only)
 

@@ -70,7 +70,8 @@ def page_data(project: Project) -> dict[str, Any]:
     }
     worst: dict[str, Any] = {}
     for stage in ("contexts", "worst of understanding", "strongest"):
-        worst |= json.loads(project.evidence.latest(stage) or "{}")
+        with project.evidence.understood(stage):
+            worst |= json.loads(project.evidence.latest(stage) or "{}")
     shown = [entry.detail(worst.get(str(entry.address), ())) for entry in details]
     used = {value.name for entry in details for value in entry.values}
     values = {

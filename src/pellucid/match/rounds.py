@@ -6,7 +6,6 @@ Parts that are tuned together make up for each other, so what is left has to be 
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ import torch
 
 from pellucid.base.address import Address
 from pellucid.base.files import sha256_text
+from pellucid.base.terminal import tell
 from pellucid.exact.model import Model
 from pellucid.match.distance import mean_kl
 from pellucid.match.lifted import LiftedParts
@@ -141,10 +141,9 @@ def tune_round(
 
 def say(parts: int, tuned: Tuned, found: Slips) -> None:
     """How a round ended, on standard error."""
-    print(
+    tell(
         f"  {parts:,} parts tuned from {tuned.before:.2e} to {tuned.after:.2e} nats a token: at "
-        f"most {found.wer_next:.2f} % of next words and {found.wer_16:.2f} % of 16 words differ on tune text",
-        file=sys.stderr,
+        f"most {found.wer_next:.2f} % of next words and {found.wer_16:.2f} % of 16 words differ on tune text"
     )
 
 

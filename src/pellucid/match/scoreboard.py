@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from pellucid.base.terminal import terminal
+
 METRICS = {"wer_next": "next word %", "wer_16": "16 words %", "top1": "top-1 %", "kl": "KL", "ce_gap": "CE gap"}
 """Word errors and agreement in percent, the others in nats per token."""
-WIDTH = 116
 ROWS = {
     "full": "full program",
     "source_only": "source-only (code)",
@@ -137,9 +138,3 @@ def overlap_clause(corpus: dict[str, Any]) -> str:
 def show(report: dict[str, Any], domains_of: str = "full") -> None:
     """Print the scoreboard on standard output."""
     terminal().print(scoreboard(report, domains_of))
-
-
-def terminal() -> Console:
-    """Standard output; where it is no terminal, as wide as the scoreboard."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=WIDTH)

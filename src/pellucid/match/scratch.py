@@ -12,13 +12,12 @@ from rich.text import Text
 
 from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError
+from pellucid.base.terminal import terminal
 from pellucid.listing.load import Program, Sources, load_sources
 from pellucid.listing.parse import Listing
 from pellucid.match.examine import agreement, causal_softmax, overlap, source_output
 from pellucid.match.freeze import Frozen, freeze
 from pellucid.match.project import Project
-from pellucid.match.scoreboard import terminal
-from pellucid.match.trust import require_trust
 from pellucid.match.variant import variant
 
 WORST = 8
@@ -94,7 +93,7 @@ def scratch(project: Project, address: Address | str) -> Scratch:
     Raises `PellucidError` for what is not one QK or IN, `SourceError` for a source that is broken, and `ProjectError`
     if the program is a stranger's and not trusted.
     """
-    require_trust(project.directory)
+    project.require_trust()
     listing = project.listing()
     address = one(listing, address) if isinstance(address, str) else address
     frozen = freeze(project, address)

@@ -9,10 +9,11 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from pellucid.base.terminal import terminal
 from pellucid.match.examine import Figures
 from pellucid.match.inventory import Entry, inventory
 from pellucid.match.project import Project
-from pellucid.match.scoreboard import figure, terminal
+from pellucid.match.scoreboard import figure
 
 MOST = 40
 """Parts that are shown in full; more are listed."""

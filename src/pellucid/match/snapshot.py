@@ -16,7 +16,6 @@ from pellucid.listing.emit import write_weights
 from pellucid.listing.load import Program, load_program
 from pellucid.match.means import fit_extras
 from pellucid.match.project import Project
-from pellucid.match.trust import require_trust
 
 WEIGHTS = "weights.safetensors"
 _FILES = ("pellucid.toml", "parts.toml", "symbols.tsv", "report.json", "evidence.sqlite", "evidence.sqlite-wal")
@@ -38,7 +37,7 @@ def snapshot(project: Project, *, weights: bool) -> Iterator[Snapshot]:
     the program is a stranger's and not trusted.
     """
     if weights:
-        require_trust(project.directory)
+        project.require_trust()
     with tempfile.TemporaryDirectory(prefix="pellucid-") as name:
         directory = Path(name)
         shutil.copytree(

@@ -1,56 +1,75 @@
-"""Which program directories this user has made or chosen to trust: loading a program runs its code.
+"""Which programs this account has made or chosen to run: loading a program runs its code.
 
-Like the workspace trust of editors: a list of paths in the user's state directory. `decompile` trusts what it writes.
+Like the workspace trust of editors, but bound to what is there: `pellucid.base.trusted` remembers a directory with the
+hashes of its files. What pellucid writes to it stays trusted; any other change is named, and asked about.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pellucid.base.errors import ProjectError
-from pellucid.base.files import write_text
+from pellucid.base.terminal import tell
+from pellucid.base.trusted import contents, record, recorded
 
-
-def _store() -> Path:
-    home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(home) / "pellucid" / "trusted.json"
-
-
-def _trusted() -> list[str]:
-    try:
-        entries = json.loads(_store().read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        return []
-    return [entry for entry in entries if isinstance(entry, str)] if isinstance(entries, list) else []
+NAMED = 4
+"""Files that are named where several have changed."""
 
 
 def is_trusted(directory: Path) -> bool:
-    """Whether the user made `directory` or has said that it may run."""
-    return str(directory.resolve()) in _trusted()
+    """Whether the user made `directory`, or has said that it may run, as it is now."""
+    held = recorded(directory)
+    return held is not None and not _changes(contents(directory), held)
 
 
 def trust(directory: Path) -> None:
-    """Remember that the program in `directory` may run."""
-    entries = {*_trusted(), str(directory.resolve())}
-    write_text(_store(), json.dumps(sorted(entries), indent=1) + "\n")
+    """Remember that the program in `directory` may run as it is now.
+
+    Where that cannot be written the command goes on, and says so: the next one asks again.
+    """
+    _remember(directory, contents(directory))
+
+
+def _remember(directory: Path, files: Mapping[str, str]) -> None:
+    try:
+        record(directory, files)
+    except OSError as error:
+        tell(
+            f"pellucid: {error.filename or 'the state folder'}: {error.strerror or error}; that {directory} may run is "
+            "not remembered, and the next command needs --trust (XDG_STATE_HOME names another place to remember it)"
+        )
 
 
 def require_trust(directory: Path, *, granted: bool = False) -> None:
-    """Pass if `directory` is trusted or `granted`; ask where somebody can answer; else raise `ProjectError`."""
-    if is_trusted(directory):
+    """Pass if `directory` is trusted as it is now, or `granted`; ask where somebody can answer; else `ProjectError`.
+
+    What was granted is remembered.
+    """
+    found, held = contents(directory), recorded(directory)
+    changes = () if held is None else _changes(found, held)
+    if held is not None and not changes:
         return
+    what = _reason(directory, changes)
     if not granted and sys.stdin.isatty() and sys.stderr.isatty():
-        print(
-            f"{directory}/program was not made here, and running it runs its code. Run it? [y/N] ",
-            end="",
-            file=sys.stderr,
-        )
-        granted = input().strip().lower() in {"y", "yes"}
+        tell(f"{what}. Run it? [y/N] ", end="")
+        granted = sys.stdin.readline().strip().lower() in {"y", "yes"}
     if not granted:
-        raise ProjectError(
-            f"{directory}/program was not made here, and running it runs its code; read it first, then pass --trust"
-        )
-    trust(directory)
+        advice = "if that is your work, or you have read it," if changes else "read it first, then"
+        raise ProjectError(f"{what}; {advice} pass --trust")
+    _remember(directory, found)
+
+
+def _reason(directory: Path, changes: Sequence[str]) -> str:
+    """Why it may not run as it is."""
+    if not changes:
+        return f"{directory}/program was not made here, and running it runs its code"
+    more = f" and {len(changes) - NAMED:,} more" if len(changes) > NAMED else ""
+    return f"since {directory} was last run, {', '.join(changes[:NAMED])}{more}; running it runs what is there now"
+
+
+def _changes(found: Mapping[str, str], held: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """What is other than it was agreed to; files that are gone run nothing."""
+    said = {True: "changed", False: "is new"}
+    return tuple(f"{name} {said[name in held]}" for name, one in found.items() if one not in held.get(name, ()))

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ from pellucid.base.errors import PellucidError
 from pellucid.base.files import atomic_path
 from pellucid.base.memory import keeping
 from pellucid.base.progress import track
+from pellucid.base.terminal import tell
 from pellucid.exact.graph import Graph, Node
 from pellucid.exact.model import Model
 from pellucid.exact.ops import linear
@@ -375,7 +375,7 @@ def _look(tunable: Tunable, tuning: Tuning, check: Tensor) -> None:
         _back(tuning)
     if diverged:
         said = f"at half the rate, from a KL of {tuning.best_kl:.2e}"
-        print(f"tuning diverged at step {tuning.step} (KL {kl:.2e}); going on {said}", file=sys.stderr)
+        tell(f"tuning diverged at step {tuning.step} (KL {kl:.2e}); going on {said}")
     tuning.done = tuning.tries >= TRIES
 
 

@@ -17,7 +17,6 @@ from pellucid.listing.parse import read_program
 from pellucid.listing.revise import revise
 from pellucid.match.partition import PARTS, partition, write_parts
 from pellucid.match.project import Project
-from pellucid.match.trust import require_trust
 
 
 @contextmanager
@@ -32,7 +31,7 @@ def variant(
 
     Raises `ProjectError` if the program is a stranger's and not trusted.
     """
-    require_trust(project.directory)
+    project.require_trust()
     with tempfile.TemporaryDirectory(prefix="pellucid-") as name:
         copy = Path(name)
         shutil.copytree(project.directory / "program", copy / "program", ignore=shutil.ignore_patterns("__pycache__"))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from pellucid.base.errors import ProjectError
+from pellucid.base.lock import writing
 from pellucid.experiment.ledger import Fidelity, Report
 from pellucid.explain.evidence import DOMAIN, Measurement
 from pellucid.match.measure import measure
 from pellucid.match.project import Project
 from pellucid.match.report import build_report, splits
-from pellucid.match.trust import require_trust
 
 
 def verify(project: Project, *, quick: bool) -> None:
@@ -19,7 +19,13 @@ def verify(project: Project, *, quick: bool) -> None:
     What stands beside it (noise floor, references) belongs to the subject and its text, and is measured once for each
     way of measuring; source-only and full program are always measured anew.
     """
-    require_trust(project.directory)
+    project.require_trust()
+    with writing(project.directory):
+        _verify(project, quick=quick)
+
+
+def _verify(project: Project, *, quick: bool) -> None:
+    """The same, alone in its directory."""
     known = _beside(project, quick=quick)
     measured = measure(project, quick=quick, beside=not known)
     store(project, measured)

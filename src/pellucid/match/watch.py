@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pellucid.base.errors import PellucidError
+from pellucid.base.terminal import tell
 
 INTERVAL = 0.2
 """Seconds between two looks at the files."""
@@ -22,18 +22,18 @@ def watch(paths: Sequence[Path], action: Callable[[], None], sleep: Callable[[fl
         while True:
             seen = _stamps(paths)
             _try(action)
-            print(f"watching {', '.join(path.name for path in paths)}; Ctrl-C ends", file=sys.stderr)
+            tell(f"watching {', '.join(path.name for path in paths)}; Ctrl-C ends")
             while (now := _stamps(paths)) == seen or None in now:
                 sleep(INTERVAL)
     except KeyboardInterrupt:
-        print(file=sys.stderr)
+        tell()
 
 
 def _try(action: Callable[[], None]) -> None:
     try:
         action()
     except PellucidError as error:
-        print(f"pellucid: {' '.join(str(error).split())}", file=sys.stderr)
+        tell(f"pellucid: {' '.join(str(error).split())}")
 
 
 def _stamps(paths: Sequence[Path]) -> list[tuple[int, int] | None]:

@@ -11,6 +11,7 @@ import torch
 
 from pellucid.base.errors import PellucidError
 from pellucid.base.files import write_text
+from pellucid.base.trusted import PROGRAM, write_own
 from pellucid.listing.edits import PAGE, read_edits, without
 from pellucid.rewrite.edit import FOLDER, Record, find, next_number, read_records, standing, today, write_record
 from pellucid.rewrite.forecast import AGREE, Forecast, forecast, measure
@@ -124,7 +125,7 @@ def write_page(bench: Workbench, text: str) -> None:
     """Let `program/edits.py` hold `text`, and the program of the bench take it over; put back what breaks it."""
     path = bench.program.directory / "program" / PAGE
     old = path.read_text(encoding="utf-8") if path.is_file() else None
-    write_text(path, text)
+    write_own(bench.program.directory, f"{PROGRAM}/{PAGE}", text)
     try:
         bench.program.edited()
     except BaseException:
@@ -179,7 +180,7 @@ def _take_back(directory: Path, record: Record) -> None:
     text = without(held, record.number)
     left = any(s.number for s in held.statements if s.number != record.number)
     if left:
-        write_text(program / PAGE, text)
+        write_own(directory, f"{PROGRAM}/{PAGE}", text)
     else:
         (program / PAGE).unlink()
 

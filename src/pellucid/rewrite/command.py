@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pellucid.base.errors import PellucidError
+from pellucid.base.lock import writing
 from pellucid.listing.emit import emit
 from pellucid.match.project import Project
 from pellucid.rewrite.apply import Ready, apply, predicted, undo
@@ -91,7 +92,8 @@ def propose(bench: Workbench, intent: Intent) -> Made:
 
 def make(bench: Workbench, made: Made, *, anyway: bool = False) -> Record:
     """Make what was proposed; see `apply`."""
-    return apply(bench, made.ready, anyway=anyway)
+    with writing(bench.program.directory):
+        return apply(bench, made.ready, anyway=anyway)
 
 
 def opened(project: Project) -> Workbench:
@@ -102,18 +104,21 @@ def opened(project: Project) -> Workbench:
 
 def undone(project: Project, wanted: Sequence[str]) -> list[Record]:
     """Undo edits; see `undo`. The program that is left must load."""
-    found = undo(project.directory, wanted)
-    project.program()
+    with writing(project.directory):
+        found = undo(project.directory, wanted)
+        project.program()
     return found
 
 
 def committed(project: Project, part: str, against: Path | None) -> Record:
     """Record a source that was changed by hand; see `commit`."""
-    _renew(project)
-    return commit(project, part, against)
+    with writing(project.directory):
+        _renew(project)
+        return commit(project, part, against)
 
 
 def _renew(project: Project) -> None:
     """Bring a program that was written before programs could hold edits up to date."""
     if not (project.directory / "program" / "changes.py").is_file():
-        emit(project.subject, project.directory)
+        with writing(project.directory):
+            emit(project.subject, project.directory)

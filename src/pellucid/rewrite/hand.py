@@ -18,6 +18,7 @@ import torch
 from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError
 from pellucid.base.files import write_text
+from pellucid.base.trusted import PROGRAM, write_own
 from pellucid.experiment.rows import sample_rows
 from pellucid.listing import prelude
 from pellucid.listing.content import imported_kinds
@@ -72,7 +73,7 @@ def commit(project: Project, part: str, against: Path | None = None) -> Record:
     old = project.program()
     try:
         write_record(directory, record)
-        write_text(directory / "program" / PAGE, _merged(held, text))
+        write_own(directory, f"{PROGRAM}/{PAGE}", _merged(held, text))
         record = replace(record, measurement=_measured(project, old, project.program()))
         write_record(directory, record)
     except BaseException:
@@ -87,7 +88,7 @@ def restore(directory: Path, record: Record) -> None:
     (key,) = record.parts
     page = listing.pages[page_name(key)]
     text = revise(page, {key: record.base or raw(key)}, listing.kinds).text
-    write_text(page.path, text)
+    write_own(directory, f"{PROGRAM}/{page.path.name}", text)
 
 
 def _put_back(directory: Path, listing: Listing, record: Record) -> None:

@@ -22,6 +22,8 @@ ACTIVATIONS = (
 
 _ALIASES = {"n_layer": "num_hidden_layers", "n_head": "num_attention_heads", "n_embd": "hidden_size"}
 _ALIASES |= {"n_positions": "max_position_embeddings"}
+MOST_PIECES = 1 << 21
+"""Heads and neurons of the largest program that is read, each for both of its sides."""
 _LARGEST = {"n_layer": 1 << 12, "n_head": 1 << 12}
 
 
@@ -135,6 +137,26 @@ class _Fields:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
             raise SubjectError(f"{self.path}: {key} is {value!r}, expected a number of at least 0")
         return float(value)
+
+
+def require_possible(config: GPT2Config) -> None:
+    """Raise `ValueError` where a config that may come from anybody is not that of a model that can be worked with.
+
+    All that follows from it, such as its addresses, is made in memory.
+    """
+    for key in ("n_layer", "n_head", "n_embd", "n_inner", "n_positions", "vocab_size"):
+        value, largest = getattr(config, key), _LARGEST.get(key, 1 << 24)
+        if not 1 <= value <= largest:
+            raise ValueError(f"{key} is {value}, expected an integer from 1 to {largest:,}")
+    if not 0 <= config.layer_norm_epsilon < math.inf:
+        raise ValueError(f"layer_norm_epsilon is {config.layer_norm_epsilon}, expected a number of at least 0")
+    if config.activation not in ACTIVATIONS:
+        raise ValueError(f"activation is {config.activation!r:.40}, expected one of {', '.join(ACTIVATIONS)}")
+    if config.n_embd % config.n_head:
+        raise ValueError(f"n_embd {config.n_embd} is not a multiple of n_head {config.n_head}")
+    pieces = 2 * config.n_layer * (config.n_head + config.n_inner)
+    if pieces > MOST_PIECES:
+        raise ValueError(f"it asks for {pieces:,} heads and neurons, twice each; at most {MOST_PIECES:,} are handled")
 
 
 def tensor_shapes(config: GPT2Config) -> dict[str, tuple[int, ...]]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from pellucid.base.errors import SubjectError, closest
@@ -17,6 +20,7 @@ _HUB_ALIASES = {name: f"openai-community/{name}" for name in ("gpt2", "gpt2-medi
 _HUB_ALIASES["distilgpt2"] = "distilbert/distilgpt2"
 _HUB_FILES = ["config.json", "model.safetensors", "model-*.safetensors", INDEX]
 _HUB_FILES += ["tokenizer.json", "vocab.json", "merges.txt"]
+_asking = ContextVar("asking", default=True)
 
 
 def locate(name: str | Path) -> Path:
@@ -76,12 +80,27 @@ def _from_hub(name: str) -> Path:
         if (cached / "config.json").is_file() and ((cached / WEIGHTS).is_file() or (cached / INDEX).is_file()):
             return cached
         missing = f"its copy in the local cache, {cached}, is incomplete"
+    if not _asking.get():
+        raise SubjectError(
+            f"{name}: {missing}, and the hub is not asked for what a directory names that is not trusted; say where "
+            "the subject is with --subject, or trust the directory with --trust in any command that runs it"
+        )
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
         raise SubjectError(f"{name}: {missing}, and HF_HUB_OFFLINE forbids asking the hub")
     try:
         return Path(huggingface_hub.snapshot_download(name, allow_patterns=_HUB_FILES))
     except Exception as error:
         raise SubjectError(f"{name}: {missing}, and the hub did not give it ({_brief(error)})") from error
+
+
+@contextmanager
+def without_hub() -> Iterator[None]:
+    """Ask no hub for a while: names that come from strangers mean what is on this machine, or nothing."""
+    before = _asking.set(False)
+    try:
+        yield
+    finally:
+        _asking.reset(before)
 
 
 def _brief(error: Exception) -> str:

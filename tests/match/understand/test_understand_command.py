@@ -12,7 +12,7 @@ import torch
 
 import checkpoints
 import pellucid
-from cli_support import Answer, Workshop, furnish, lean
+from cli_support import Answer, Workshop, furnish, lean, own_work
 from cli_support import pellucid as command
 from far import far_away
 from pellucid.base.address import Address
@@ -65,7 +65,8 @@ def test_later_runs_keep_what_was_found_and_what_people_wrote(workshop: Workshop
     assert understand(workshop).code == 0
     assert text_of(project) == before
     page = project.directory / "program" / "layer_01.py"
-    page.write_text(page.read_text() + "\n# a person was here\n")
+    with own_work(project.directory):
+        page.write_text(page.read_text() + "\n# a person was here\n")
     (project.directory / "scratch" / "understanding-large.safetensors").unlink()
     assert understand(workshop, "--understand", 40).code == 0
     assert text_of(project) == before | {"layer_01.py": before["layer_01.py"] + "\n# a person was here\n"}

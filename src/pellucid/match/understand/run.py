@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from pellucid.base.address import Address
 from pellucid.base.memory import release
+from pellucid.base.terminal import tell
 from pellucid.exact.model import Model
 from pellucid.explain.evidence import Measurement
 from pellucid.explain.symbols import Symbol
@@ -78,10 +78,9 @@ def understand(project: Project, trainer: Model, steps: int, taken: int) -> Unde
     plan, fit = planned(project, steps, taken)
     tune = rows_for(project, "tune", TUNE_TOKENS)
     if plan.budget < bound(project, taken):
-        print(
+        tell(
             f"{steps:,} steps read {steps * step_tokens(model.config):,} tokens: sources may hold {plan.budget:,} "
-            f"numbers, of the {project.budget:,} that --size {project.manifest.settings.size} allows",
-            file=sys.stderr,
+            f"numbers, of the {project.budget:,} that --size {project.manifest.settings.size} allows"
         )
     few = first_tokens(fit, SPREAD_TOKENS)
     fit = strayed(fit, model.n_vocab, project.manifest.settings.stray, seed)

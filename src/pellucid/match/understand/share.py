@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from torch import Tensor
 
+from pellucid.base.terminal import tell
 from pellucid.match.understand.prune import held, join_levels, worths
 from pellucid.match.understand.student import Student
 from pellucid.match.understand.ties import Tie, tie
@@ -43,7 +43,7 @@ def share(
         if found <= budget:
             break
     else:
-        print(f"  sources hold {found:,} numbers even so, {found - budget:,} more than they should", file=sys.stderr)
+        tell(f"  sources hold {found:,} numbers even so, {found - budget:,} more than they should")
     return shared, ties
 
 

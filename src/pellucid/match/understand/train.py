@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,6 +23,7 @@ from torch import Tensor
 from pellucid.base.files import atomic_path, sha256_text
 from pellucid.base.memory import keeping
 from pellucid.base.progress import track
+from pellucid.base.terminal import tell
 from pellucid.exact.model import Model
 from pellucid.match.distance import mean_kl
 from pellucid.match.record import compared_places, predictions
@@ -198,7 +198,7 @@ def advance(training: Training, ids: Int[Tensor, "batch pos"]) -> None:
     if not math.isfinite(found) or (recent and found > DIVERGED * sum(recent) / len(recent)):
         training.rate /= 2
         restore(training)
-        print(f"step {training.step}: the loss was {found:.3g}; undone, the rate is halved", file=sys.stderr)
+        tell(f"step {training.step}: the loss was {found:.3g}; undone, the rate is halved")
     else:
         if not training.good or training.step % REMEMBER_EVERY == 0:
             remember(training)
@@ -369,7 +369,7 @@ def larger(model: Model, plan: Plan, path: Path, text: str = "") -> Student | No
     found = Student(model, plan, best, masks, held["groups"])
     tensors = {name: found[name] for name in best if name != "levels"} | {"kinds": found.kinds()[:-1]}
     student = Student(model, plan, tensors, {name: (tensor != 0).to(tensor) for name, tensor in tensors.items()})
-    print(f"begins with sources of {facts['budget']:,} numbers, KL {facts['best']:.3f} on tune text", file=sys.stderr)
+    tell(f"begins with sources of {facts['budget']:,} numbers, KL {facts['best']:.3f} on tune text")
     return student
 
 

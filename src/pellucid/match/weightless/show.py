@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.syntax import Syntax
 from rich.text import Text
 
+from pellucid.base.terminal import terminal
 from pellucid.match.weightless.functions import Function, functions
 from pellucid.match.weightless.saved import Part, Value, read_saved
 
@@ -19,7 +19,7 @@ EXIT_MISSED = 3
 
 def show(directory: Path) -> None:
     """Print what was reached, and where the program lies. Raises `ProjectError` where the figures cannot be read."""
-    figures, console = read_saved(directory), Console(highlight=False)
+    figures, console = read_saved(directory), terminal()
 
     def line(label: str, said: str) -> None:
         console.print(Text(f"{label:<11}{said}"), soft_wrap=True)
@@ -53,8 +53,7 @@ def percent(share: Part | Value) -> str:
 
 def show_functions(directory: Path, pattern: str) -> None:
     """Print the functions of the program in `directory` that `pattern` names, as `functions` finds them."""
-    console = Console(highlight=False)
-    console = console if console.is_terminal else Console(highlight=False, width=WIDTH)
+    console = terminal(WIDTH)
     for at, function in enumerate(functions(directory, pattern)):
         console.print(Text("\n" if at else ""), _head(function), sep="", soft_wrap=True)
         console.print(Syntax(function.source, "python", background_color="default", word_wrap=True))

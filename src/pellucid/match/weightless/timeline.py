@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from pellucid.base.errors import SubjectError
 from pellucid.base.files import write_text
 from pellucid.base.progress import track
+from pellucid.base.terminal import terminal
 from pellucid.exact.model import Model
 from pellucid.match.weightless.decompile import decompiled
 from pellucid.match.weightless.fourier import Waves
@@ -217,7 +217,7 @@ def show(found: Timeline) -> None:
         table.add_column(name, justify="left" if name == "verdict" else "right", no_wrap=True)
     for moment in found.moments:
         table.add_row(*_cells(moment, bands))
-    console = Console(highlight=False)
+    console = terminal()
     console.width = max(console.width, console.measure(table, options=console.options.update(width=400)).maximum)
     console.print(table)
     for name, since in found.milestones.items():

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 
 import torch
 
 from pellucid.base.address import Address
+from pellucid.base.terminal import tell
 from pellucid.exact.model import Model
 from pellucid.explain.evidence import Measurement
 from pellucid.explain.symbols import Symbol
@@ -52,11 +52,9 @@ def wire(project: Project, text: Written) -> frozenset[Address]:
     """Write the wired program, and say how many numbers it holds; every address, none of which has a residual."""
     emission = write_content(project.directory, words=text.words, stream=text.stream, statements=dict(text.statements))
     if emission.kept:
-        print(f"kept as you wrote them: {', '.join(emission.kept)}", file=sys.stderr)
+        tell(f"kept as you wrote them: {', '.join(emission.kept)}")
     held, parameters = count_whole(project.listing()) or 0, project.subject.parameters
-    print(
-        f"wired throughout: {held:,} numbers, {held / parameters:.1%} of the weights' {parameters:,}", file=sys.stderr
-    )
+    tell(f"wired throughout: {held:,} numbers, {held / parameters:.1%} of the weights' {parameters:,}")
     return frozenset(project.subject.config.shape.addresses())
 
 

@@ -1,0 +1,102 @@
+"""What this account has agreed to run: for each project directory the SHA-256 of what it runs.
+
+One file a directory in the state folder of the account. It holds the hashes of `pellucid.toml` and of all files in
+`program/`: a path alone says nothing about what lies there today. What pellucid is about to write to a directory is
+noted beforehand, so that a run that is killed leaves nothing that looks like somebody else's work.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from pellucid.base.errors import ProjectError
+from pellucid.base.files import read_text, require_regular, sha256_files, sha256_text, write_text
+from pellucid.base.lock import alone
+
+MANIFEST = "pellucid.toml"
+PROGRAM = "program"
+_PASSED = frozenset({"__pycache__", ".emitted"})
+"""What lies in `program/` and never runs."""
+_KEPT = 4
+"""Hashes of a file that are remembered: as it is, as it is about to be, and as it was."""
+_MOST_FILES = 10_000
+
+
+def state_folder() -> Path:
+    """Where this account keeps what pellucid remembers between commands. Raises `OSError` where it has no home."""
+    home = os.environ.get("XDG_STATE_HOME")
+    if home:
+        return Path(home) / "pellucid"
+    try:
+        return Path.home() / ".local" / "state" / "pellucid"
+    except RuntimeError as error:
+        raise OSError(None, str(error), "XDG_STATE_HOME") from error
+
+
+def _place(directory: Path) -> Path:
+    return state_folder() / "trusted" / f"{sha256_text(str(directory.resolve()))[:32]}.json"
+
+
+def contents(directory: Path) -> dict[str, str]:
+    """The SHA-256 of each file that running the project `directory` reaches, by its path there.
+
+    Raises `ProjectError` for what is neither a regular file nor a folder, and for files that are too large to be text.
+    """
+    files = [path for path in (directory / MANIFEST, *_files(directory / PROGRAM)) if path.exists()]
+    for path in files:
+        require_regular(path)
+    return {path.relative_to(directory).as_posix(): sha256_files([path]) for path in files}
+
+
+def _files(program: Path) -> Iterator[Path]:
+    """The files in the folder `program`, and in folders within it."""
+    found = 0
+    for folder, folders, names in os.walk(program):
+        folders[:] = [name for name in sorted(folders) if name not in _PASSED]
+        found += len(names)
+        if found > _MOST_FILES:
+            raise ProjectError(f"{program} holds more than {_MOST_FILES:,} files, which no program of ours does")
+        linked = [name for name in folders if (Path(folder) / name).is_symlink()]
+        for path in (Path(folder) / name for name in sorted([*names, *linked])):
+            if path.name not in _PASSED and path.suffix != ".partial":
+                yield path
+
+
+def recorded(directory: Path) -> dict[str, list[str]] | None:
+    """The hashes that were agreed to by file, None where nothing was. What cannot be read counts as nothing."""
+    try:
+        data = json.loads(read_text(_place(directory)))
+        return {str(name): [str(one) for one in hashes] for name, hashes in data["files"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ProjectError):
+        return None
+
+
+def record(directory: Path, files: Mapping[str, str]) -> None:
+    """Remember that `directory` may run with exactly these `files`. Raises `OSError` where that cannot be written."""
+    with alone(_place(directory).with_suffix(".lock")):
+        _write(directory, {name: [found] for name, found in files.items()})
+
+
+def expect(directory: Path, texts: Mapping[str, str]) -> None:
+    """Note that `texts` are about to be written to files of `directory`, if it may run as it is; else do nothing."""
+    if recorded(directory) is None:
+        return
+    with suppress(OSError), alone(_place(directory).with_suffix(".lock")):  # where it cannot be, the next command asks
+        held = recorded(directory) or {}
+        new = {name: sha256_text(text) for name, text in texts.items()}
+        _write(directory, held | {name: [*held.get(name, ()), one][-_KEPT:] for name, one in new.items()})
+
+
+def _write(directory: Path, files: Mapping[str, list[str]]) -> None:
+    data = {"directory": str(directory.resolve()), "files": dict(sorted(files.items()))}
+    write_text(_place(directory), json.dumps(data, indent=1) + "\n")
+
+
+def write_own(directory: Path, name: str, text: str) -> None:
+    """Write `text` to the file `name` of a project, atomically: pellucid's own work, which may run if the rest may."""
+    expect(directory, {name: text})
+    write_text(directory / name, text)

@@ -1,0 +1,91 @@
+"""What a program of strangers asks for is held against bounds before any work is done for it."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterator
+
+import pytest
+from emitted import Project
+
+from pellucid.base.errors import PellucidError, ProjectError, SourceError
+from pellucid.listing.parse import read_program
+from pellucid.match.partition import read_dropped
+
+ROOM = 2 << 30
+
+
+@pytest.fixture(autouse=True)
+def _little_memory() -> Iterator[None]:
+    """Two more gigabytes than there are, and no more: what is not bounded fails here instead of filling the machine."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    with open("/proc/self/statm") as stream:
+        held = int(stream.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (held + ROOM, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("layers=2", "layers=1000000000", "n_layer is 1000000000, expected an integer from 1 to 4,096"),
+        ("layers=2", "layers=4096", "layer_02.py is missing"),
+        ("neurons=32", "neurons=1000000000", "n_inner is 1000000000"),
+        ("neurons=32", "neurons=16000000", "it asks for 64,000,008 heads and neurons, twice each; at most 2,097,152"),
+        ("heads=2", "heads=0", "n_head is 0"),
+        ("heads=2", "heads=True", "n_head is True, expected a valid integer"),
+        ("heads=2", "heads=3", "n_embd 8 is not a multiple of n_head 3"),
+        ("vocabulary=11", "vocabulary='many'", "vocab_size is 'many', expected a valid integer"),
+        ("positions=16", "positions=" + "9" * 50, "n_positions is 9{20}"),
+        ("tied=True", "tied=1", "tied is 1, expected a valid boolean"),
+    ],
+)
+def test_a_model_that_cannot_be_is_refused(project: Project, old: str, new: str, said: str) -> None:
+    project.replace("model.py", old, new)
+    with pytest.raises(SourceError, match=said):
+        read_program(project.directory)
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        (f'channels("L00.IN", {", ".join(["*range(1000000)"] * 150)}, rank=1)', "expected channels"),
+        ('channels("L00.IN", *range(1000000), rank=1)', r"name 1,000,000 neurons; the layer has 32"),
+        ("\n".join(['channels("L00.IN", *range(1000000), rank=1)'] * 6), r"name 6,000,000 neurons"),
+        ('channels("L00.IN", *range(5, 1000000000000), rank=1)', "expected channels"),
+        (f'raw("L{"9" * 5000}.H00.QK")', "is not an address"),
+        (f'constants("L{"9" * 5000}.IN", {{1: 1.0}})', "is for neurons"),
+    ],
+)
+def test_statements_name_no_more_than_there_is(project: Project, statement: str, said: str) -> None:
+    project.replace("layer_00.py", 'raw("L00.LN1")\n', f'raw("L00.LN1")\n{statement}\n')
+    with pytest.raises(PellucidError, match=said):
+        read_program(project.directory)
+
+
+@pytest.mark.parametrize("name", ["model.py", "layer_00.py", "words.py", "stream.py", "edits.py", ".emitted"])
+def test_a_file_of_a_program_is_a_regular_file_of_some_size(project: Project, name: str) -> None:
+    path = project.directory / "program" / name
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    with pytest.raises(ProjectError, match="is a pipe, expected a regular file"):
+        read_program(project.directory)
+    path.unlink()
+    with path.open("wb") as stream:
+        stream.truncate(1 << 40)
+    with pytest.raises(ProjectError, match=r"holds 1,099,511,627,776 bytes; at most"):
+        read_program(project.directory)
+
+
+def test_patterns_of_one_file_are_few(project: Project) -> None:
+    shape = project.subject.config.shape
+    path = project.directory / "parts.toml"
+    entry = '[[part]]\naddresses = ["{}"]\nform = "raw"\nresidual = "on"\n'
+    path.write_text("".join(entry.format(f"L*.{'*' * (number % 7)}N*.IN") for number in range(4)))
+    huge = shape.__class__(1, 1, 1 << 26, True)
+    with pytest.raises(ProjectError, match="is one pattern too many"):
+        read_dropped(path, huge)
+    path.write_text(entry.format("L00.N*.IN"))
+    assert read_dropped(path, shape) == frozenset()
