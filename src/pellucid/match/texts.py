@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 
 from pellucid.base.errors import CorpusError
+from pellucid.base.terminal import tell
 from pellucid.exact.model import Model
 from pellucid.experiment.corpus import Corpus, Split, Splits, read_corpus, split_corpus, story_corpus
 from pellucid.experiment.estimate import probe, sampling_tokens
@@ -51,13 +51,12 @@ def compared(entry: CorpusEntry, texts: Splits) -> CorpusEntry:
             "also stand in the second; take them out of one of the two"
         )
     if found.copied:
-        print(
+        tell(
             f"held-out text is not new: {found.said(found.copied)} also stand in the text to fit on; the corpus holds "
-            "them more than once",
-            file=sys.stderr,
+            "them more than once"
         )
     if found.alike:
-        print(f"near-duplicates: {found.said(found.alike)} nearly stand in the text to fit on", file=sys.stderr)
+        tell(f"near-duplicates: {found.said(found.alike)} nearly stand in the text to fit on")
     return replace(entry, stretches=found.stretches, copied=len(found.copied), alike=len(found.alike))
 
 

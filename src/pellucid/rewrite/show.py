@@ -6,9 +6,9 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
+from pellucid.base.terminal import terminal
 from pellucid.match.lines import printable
 from pellucid.rewrite.apply import Ready
 from pellucid.rewrite.diff import Diff, Part
@@ -24,10 +24,10 @@ METRICS = ("top1", "kl", "ce_gap", "wer_next", "wer_16")
 
 def print_diff(found: Diff) -> None:
     """Print a difference; on a terminal old lines are red and new ones green."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal()
     for line in diff_lines(found):
         style = {"  +": "green", "  -": "red"}.get(line[:3], "")
-        console.print(Text(line, style))
+        console.print(Text(line, style), soft_wrap=True)
 
 
 def diff_lines(found: Diff) -> Iterator[str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from pellucid.base.errors import ProjectError, SourceError
 from pellucid.base.schema import text_of
+from pellucid.base.terminal import say
 from pellucid.match.trust import require_trust
 from pellucid.match.weightless.emit import SAYS
 
@@ -79,4 +80,4 @@ def said_dict(prompt: str, answers: Sequence[tuple[str, str]]) -> dict[str, Any]
 def print_said(answers: Sequence[tuple[str, str]]) -> None:
     """Print each token with what comes next, as the program itself does."""
     for place, (token, text) in enumerate(answers):
-        print(f"{place:4}  {token:8} -> {text}")
+        say(f"{place:4}  {token:8} -> {text}")
