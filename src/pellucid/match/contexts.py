@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -15,8 +15,11 @@ from pellucid.match.effect import look
 from pellucid.match.forms import Fires, Looks, Tables
 from pellucid.match.record import record
 
+Found = TypeVar("Found")
 WORST = 3
 """Contexts that are kept of each part."""
+CONSIDERED = 24
+"""Rows whose worst place may be one of them: no two may end in the same two tokens."""
 BEFORE = 24
 """Tokens that are shown before the place."""
 
@@ -24,7 +27,7 @@ BEFORE = 24
 def worst_contexts(
     model: Model, forms: Mapping[Address, Looks | Fires], rows: Int[Tensor, "row pos"]
 ) -> dict[Address, list[dict[str, Any]]]:
-    """For every form its worst places on `rows`, at most one a row, as reports show them.
+    """For every form its worst places on `rows`, as reports show them: at most one a row, and none like another.
 
     A neuron's difference is that of its pre-activations, and the tokens that its rule speaks of are marked; a head's
     is the total variation between the patterns, and the tokens are marked by how much the head itself looks at them.
@@ -47,23 +50,40 @@ def _neurons(
     neurons = torch.tensor([form.address.index for form in fires])
     own = torch.cat([batch.values[name][..., neurons] for batch in record(model, rows, [name])])
     said = torch.cat([tables(batch.ids) for batch in record(model, rows, [])])
-    chosen, places = worst_places((own - said).abs())
+    worst = worst_places((own - said).abs(), rows)
     return {
         form.address: [
             context(model, rows[row], at, _spoken(form, rows[row]), float(own[row, at, n]), float(said[row, at, n]))
-            for row, at in zip(chosen[:, n].tolist(), places[:, n].tolist(), strict=True)
+            for row, at in worst[n]
         ]
         for n, form in enumerate(fires)
     }
 
 
 def worst_places(
-    difference: Float[Tensor, "row pos part"],
-) -> tuple[Int[Tensor, "worst part"], Int[Tensor, "worst part"]]:
-    """Rows and positions of the largest differences of every part, one a row."""
+    difference: Float[Tensor, "row pos part"], rows: Int[Tensor, "row pos"]
+) -> list[list[tuple[int, int]]]:
+    """Row and position of the largest differences of every part, the largest first.
+
+    At most one a row, and no two at the same token behind the same token: they would show the same thing.
+    """
     by_row, at = difference.max(1)
-    chosen = by_row.topk(min(WORST, len(by_row)), 0).indices
-    return chosen, at.gather(0, chosen)
+    order = by_row.topk(min(CONSIDERED, len(by_row)), 0).indices
+    places = at.gather(0, order)
+    tokens = rows[order, places]
+    before = torch.where(places > 0, rows[order, (places - 1).clamp(min=0)], -1)
+    columns = (column.T.tolist() for column in (order, places, tokens, before))
+    return [
+        _unlike(list(zip(chosen, where, strict=True)), list(zip(last, pair, strict=True)))
+        for chosen, where, last, pair in zip(*columns, strict=True)
+    ]
+
+
+def _unlike(found: Sequence[Found], ends: Sequence[Hashable]) -> list[Found]:
+    """The first of `found`, of which no two have the same one of `ends`."""
+    first = dict(zip(reversed(ends), reversed(found), strict=True))
+    chosen = [first[end] for end in dict.fromkeys(ends)]
+    return chosen[:WORST]
 
 
 def _spoken(form: Fires, ids: Int[Tensor, " pos"]) -> list[float]:
@@ -84,10 +104,10 @@ def _heads(
             for n, at in enumerate(variation.argmax(1).tolist()):
                 entry = context(model, batch.ids[n], at, own[n, at].tolist(), 1.0, 1 - float(variation[n, at]))
                 found[form.address].append(entry)
-    return {
-        address: sorted(entries, key=lambda entry: -abs(entry["difference"]))[:WORST]
-        for address, entries in found.items()
-    }
+    for address, entries in found.items():
+        entries.sort(key=lambda entry: -abs(entry["difference"]))
+        found[address] = _unlike(entries, [tuple(entry["tokens"][-2:]) for entry in entries])
+    return found
 
 
 def context(

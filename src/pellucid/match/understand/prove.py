@@ -13,7 +13,7 @@ from torch import Tensor
 from pellucid.base.address import Address
 from pellucid.base.progress import track
 from pellucid.exact.ops import ACTIVATION
-from pellucid.match.contexts import WORST, context, worst_places
+from pellucid.match.contexts import context, worst_places
 from pellucid.match.effect import causal
 from pellucid.match.isolated import pearson
 from pellucid.match.record import Recording, batches, record
@@ -128,12 +128,12 @@ def worst_contexts(student: Student, rows: Rows, chosen: Collection[Address]) ->
             saids.append(reading.pre(layer))
             heads.append((batch.values[f"{at}.pattern"] - causal(reading.scores(layer))).abs().sum(-1) / 2)
         own, said = torch.cat(pres), torch.cat(saids)
-        lines, places = worst_places((own - said).abs())
+        worst = worst_places((own - said).abs(), rows)
         for neuron in range(own.shape[2]):
             if (address := Address("IN", layer, neuron)) in chosen:
                 found[address] = [
                     context(model, rows[row], p, _here(p), float(own[row, p, neuron]), float(said[row, p, neuron]))
-                    for row, p in zip(lines[:, neuron].tolist(), places[:, neuron].tolist(), strict=True)
+                    for row, p in worst[neuron]
                 ]
         found |= _worst_heads(student, layer, rows, torch.cat(heads), chosen)
     return found
@@ -146,18 +146,18 @@ def _here(place: int) -> list[float]:
 def _worst_heads(
     student: Student, layer: int, rows: Rows, variation: Float[Tensor, "row head query"], chosen: Collection[Address]
 ) -> dict[Address, list[dict[str, Any]]]:
-    """The worst places of the heads of a layer, at most one a row."""
+    """The worst places of the heads of a layer."""
     found: dict[Address, list[dict[str, Any]]] = {}
-    by_row, at = variation.max(2)
-    for head in range(variation.shape[1]):
+    for head, worst in enumerate(worst_places(variation.transpose(1, 2), rows)):
         address = Address("QK", layer, head)
         if address not in chosen:
             continue
         found[address] = []
-        for row in by_row[:, head].topk(min(WORST, len(rows))).indices.tolist():
-            place = int(at[row, head])
+        for row, place in worst:
             name = f"L{layer:02d}.pattern"
             looked = student.model.run(rows[row : row + 1], [name])[name][0, head, place]
-            entry = context(student.model, rows[row], place, looked.tolist(), 1.0, 1 - float(by_row[row, head]))
+            entry = context(
+                student.model, rows[row], place, looked.tolist(), 1.0, 1 - float(variation[row, head, place])
+            )
             found[address].append(entry)
     return found

@@ -16,24 +16,22 @@ from pellucid.match.record import record
 
 @torch.no_grad()
 def strongest(model: Model, rows: Int[Tensor, "row pos"]) -> dict[str, list[dict[str, Any]]]:
-    """For each neuron that fires and each head its strongest places on `rows`, at most one a row, by address."""
+    """For each neuron that fires and each head its strongest places on `rows`, none like another, by address."""
     found: dict[str, list[dict[str, Any]]] = {}
     for layer in range(model.config.n_layer):
         at = f"L{layer:02d}"
         recorded = list(record(model, rows, [f"{at}.post", f"{at}.pattern"]))
         posts = torch.cat([batch.values[f"{at}.post"] for batch in recorded])
-        chosen, places = worst_places(posts)
-        for neuron in range(posts.shape[2]):
+        for neuron, places in enumerate(worst_places(posts, rows)):
             address = str(Address("IN", layer, neuron))
-            for row, place in zip(chosen[:, neuron].tolist(), places[:, neuron].tolist(), strict=True):
+            for row, place in places:
                 if (fires := float(posts[row, place, neuron])) > 0:
                     here = [0.0] * place + [1.0]
                     found.setdefault(address, []).append(_entry(model, rows[row], place, here, fires))
         away = torch.cat([_away(batch.values[f"{at}.pattern"]) for batch in recorded])
-        chosen, places = worst_places(away)
-        for head in range(away.shape[2]):
+        for head, places in enumerate(worst_places(away, rows)):
             entries = []
-            for row, place in zip(chosen[:, head].tolist(), places[:, head].tolist(), strict=True):
+            for row, place in places:
                 looked = model.run(rows[row : row + 1], [f"{at}.pattern"])[f"{at}.pattern"][0, head, place]
                 entries.append(_entry(model, rows[row], place, looked.tolist(), float(away[row, place, head])))
             found[str(Address("QK", layer, head))] = entries
