@@ -158,7 +158,7 @@ def test_text_from_strangers_is_shown_as_text(reader: Reader, make_report: Maker
     data["parts"]["name"][part] = data["subject"]["name"] = data["corpus"]["origin"] = EVIL
     data["details"][0] |= {"source": EVIL, "description": EVIL, "note": EVIL, "name": EVIL}
     data["details"][0]["contexts"][0] |= {"tokens": [EVIL, EVIL], "weights": [0.5, 1], "domain": EVIL, "note": EVIL}
-    data["full"][EVIL] = data["full"]["village"]
+    data["full"]["domains"][EVIL] = data["full"]["domains"]["village"]
     data["worst"][0] |= {"before": EVIL, "subject": EVIL, "program": EVIL, "domain": EVIL}
     data["gate"]["reasons"] = [EVIL]
     data["command"] = EVIL
@@ -209,14 +209,74 @@ def test_search_and_filters(reader: Reader, make_report: Maker) -> None:
     assert page.input_value("#filter-form") == ""
 
 
+@pytest.mark.parametrize("place", ["description", "note", "source", "tokens", "value", "anything"])
+def test_search_finds_what_the_panel_says(reader: Reader, make_report: Maker, place: str) -> None:
+    data = make_report(neurons=16)
+    found = data["details"][2]
+    said = "a source beside the Zebra crossing\nand more"
+    if place == "tokens":
+        found["contexts"][1]["tokens"] = ["a", " source", " beside", " the", " Ze", "bra", " cross", "ing"]
+    elif place == "value":
+        found["reads"] = ["outer"]
+        data["values"] = {"inner": {"source": said, "reads": []}, "outer": {"source": "x", "reads": ["inner"]}}
+    elif place == "anything":
+        found["told"] = [{"text": said}]
+    else:
+        found[place] = said
+    page = reader.open(data)
+    for words in ("zebra", '"ZEBRA crossing"', "crossing zebra", '" zebra cro"', "zeb", "source zebra"):
+        page.fill("#query", "no such part")
+        page.locator(".list-empty").wait_for()
+        page.fill("#query", words)
+        page.locator("#match-count", has_text="1 of").wait_for()
+        assert rows(page) == [found["address"]]
+        shown = page.locator("#list mark").inner_text().lower()
+        assert shown.strip() in said.lower()
+        assert shown.strip() in words.lower()
+
+
+def test_search_for_an_address_finds_no_part_that_only_speaks_of_it(reader: Reader, make_report: Maker) -> None:
+    data = make_report(neurons=16)
+    data["details"][0]["source"] += "# as L03.N0005.IN and LNF"
+    page = reader.open(data)
+    page.fill("#query", "L03.N0005")
+    page.locator("#match-count", has_text="2 of").wait_for()
+    assert rows(page) == ["L03.N0005.IN", "L03.N0005.OUT"]
+    page.fill("#query", '"as L03.N0005"')
+    page.locator("#match-count", has_text="1 of").wait_for()
+    assert rows(page) == [data["details"][0]["address"]]
+
+
+def sorting(page: Any) -> dict[str, str]:
+    """By which columns the list is sorted, with the arrows that they show."""
+    return page.evaluate(
+        """() => Object.fromEntries([...document.querySelectorAll("#list [role=columnheader]")]
+          .filter((head) => head.getAttribute("aria-sort") !== "none")
+          .map((head) => [head.querySelector("button").dataset.sort, head.getAttribute("aria-sort")
+            + getComputedStyle(head.querySelector(".arrow"), "::after").content.replaceAll('"', " ").trimEnd()]))"""
+    )
+
+
 def test_sorting(reader: Reader, make_report: Maker) -> None:
     data = make_report(neurons=32)
     page = reader.open(data)
     page.click("[data-sort=parameters]")
     assert rows(page)[0] == "EMB.TOK"
+    assert sorting(page) == {"parameters": "descending ↓"}
     page.click("[data-sort=effect]")
     effects = {a: e for a, e in zip(data["parts"]["address"], data["parts"]["effect"], strict=True) if e is not None}
     assert rows(page)[0] == max(effects, key=effects.__getitem__)
+    page.click("[data-sort=effect]")
+    assert sorting(page) == {"effect": "ascending ↑"}
+    assert rows(page)[0] == min(effects, key=effects.__getitem__)
+    for _ in range(2):  # the first key selects a part
+        page.locator(".list-box").press("End")
+    assert page.locator("#list .list-row .col-effect").last.inner_text() == "–"
+    page.click("[data-sort=name]")
+    assert sorting(page) == {"name": "ascending ↑"}
+    assert page.locator("#list .list-row .col-name").first.inner_text() == "fires_after_numbers"
+    page.click("[data-sort=name]")
+    assert page.locator("#list .list-row .col-name").first.inner_text() == "same_token"
     page.click("[data-sort=address]")
     assert rows(page)[:3] == ["EMB.TOK", "EMB.POS", "L00.LN1"]
     assert page.locator(".col-address[aria-sort=ascending]").count() == 1
@@ -230,6 +290,34 @@ def test_selecting_in_the_list_opens_the_part(reader: Reader, make_report: Maker
     page.locator(".list-box").press("End")
     assert page.locator("#detail h3 code").inner_text() == "LNF"
     assert rows(page)[-1] == "LNF"
+
+
+@pytest.mark.parametrize("size", WIDTHS)
+def test_addresses_and_effects_are_whole_in_the_list(reader: Reader, make_report: Maker, size: tuple[int, int]) -> None:
+    data = make_report(neurons=16)
+    data["parts"]["address"] = [address.replace("L02.N00", "L112.N143") for address in data["parts"]["address"]]
+    data["parts"]["effect"] = [e and 1.26e-11 * (1 + e) for e in data["parts"]["effect"]]
+    page = reader.open(data, size)
+    page.fill("#query", "L112")
+    page.locator("#match-count", has_text="32 of").wait_for()
+    cut = """(column) => [...document.querySelectorAll(`#list .list-row .col-${column}`)]
+        .filter((cell) => cell.scrollWidth > cell.clientWidth).map((cell) => cell.textContent)"""
+    assert rows(page)[0] == "L112.N14300.IN"
+    assert page.evaluate(cut, "address") == []
+    assert page.evaluate(cut, "effect") == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+
+
+def test_effects_of_all_parts_are_in_one_unit(reader: Reader, make_report: Maker) -> None:
+    data = make_report(neurons=16)
+    data["parts"]["effect"] = [0.25 if ".N" in address else 0.5 for address in data["parts"]["address"]]
+    page = reader.open(data)
+    assert "nats" in page.locator("[data-sort=effect]").inner_text()
+    for query, wanted in (("L00.N0003", ["0.250", "0.250"]), ("L00.H01", ["0.500", "0.500"])):
+        page.fill("#query", query)
+        page.locator("#list .col-address", has_text=query).first.wait_for()
+        page.locator("#match-count", has_text="2 of").wait_for()
+        assert page.locator("#list .list-row .col-effect").all_inner_texts() == wanted
 
 
 def test_links_open_parts(reader: Reader, make_report: Maker) -> None:

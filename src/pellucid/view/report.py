@@ -15,6 +15,7 @@ SCRIPTS = (  # one module; a file may use what the files before it define
     "dom.js",
     "format.js",
     "model.js",
+    "search.js",
     "head.js",
     "scores.js",
     "treemap.js",

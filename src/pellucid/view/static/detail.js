@@ -60,13 +60,7 @@ function detailFacts(part, detail) {
 
 /** The source of a part behind the named values that it reads, directly or through others, in the order of the files. */
 function wholeSource(detail) {
-  const values = report.values ?? {}, found = new Set(), left = [...(detail.reads ?? [])];
-  while (left.length) {
-    const name = left.pop();
-    if (found.has(name) || !Object.hasOwn(values, name)) continue;
-    found.add(name);
-    left.push(...(values[name].reads ?? []));
-  }
+  const values = report.values ?? {}, found = readBy(detail.reads);
   return [...Object.keys(values).filter((name) => found.has(name)).map((name) => values[name].source), detail.source].join("\n\n\n");
 }
 

@@ -3,19 +3,27 @@
 const ROW_HEIGHT = 34;
 const SPARE_ROWS = 6;
 
+/**
+ * `order` is what a part is sorted by; parts of which it is not known (undefined, NaN, no name) stand last in either
+ * direction. Numbers begin with the largest.
+ */
 const COLUMNS = [
   { key: "address", label: "Address", cell: (part) => printable(parts.address[part]), order: (part) => part },
-  { key: "name", label: "Name", cell: (part) => printable(parts.name[part] ?? ""), order: (part) => parts.name[part] || "\uffff" },
+  { key: "name", label: "Name", cell: nameCell, order: (part) => parts.name[part] || undefined },
   { key: "form", label: "Form", cell: (part) => badge("form", parts.form[part]), order: (part) => FORMS.indexOf(parts.form[part]) },
   { key: "verdict", label: "Verdict", cell: (part) => badge("verdict", parts.verdict[part]), order: (part) => VERDICTS.indexOf(parts.verdict[part]) },
   { key: "residual", label: "Residual", cell: (part) => printable(parts.residual[part]), order: (part) => parts.residual[part] },
-  { key: "parameters", label: "Parameters", number: true, cell: (part) => count(parts.parameters[part]), order: (part) => -parts.parameters[part] },
-  { key: "effect", label: "Effect", number: true, cell: (part) => share(parts.share[part]), order: (part) => missingLast(-parts.effect[part]) },
-  { key: "numbers", label: "Numbers", number: true, cell: (part) => count(parts.numbers[part]), order: (part) => missingLast(-parts.numbers[part]) },
+  { key: "parameters", label: "Parameters", number: true, cell: (part) => count(parts.parameters[part]), order: (part) => parts.parameters[part] },
+  { key: "effect", label: "Effect", unit: "nats", help: "the rise in KL when the part is mean-ablated alone, nats per token", number: true, cell: (part) => small(parts.effect[part]), order: (part) => parts.effect[part] },
+  { key: "numbers", label: "Numbers", number: true, cell: (part) => count(parts.numbers[part]), order: (part) => parts.numbers[part] },
 ];
 
-function missingLast(value) {
-  return Number.isNaN(value) ? Infinity : value;
+/** The name of a part, or where what was searched for stands if that is not in its name. */
+function nameCell(part) {
+  const found = state.filter.query && foundIn(part);
+  if (!found) return printable(parts.name[part] ?? "");
+  const [before, word, after] = found.map(tokenText);
+  return h("span", { class: "found", title: before + word + after }, before, h("mark", {}, word), after);
 }
 
 /** Build the list; it follows the filter and the selection by itself. */
@@ -23,7 +31,8 @@ function createList() {
   const list = { rows: state.rows, sort: "address", down: false };
   const body = h("div", { class: "list-body", role: "rowgroup" });
   const heads = COLUMNS.map((column) => {
-    const button = h("button", { type: "button", "data-sort": column.key, on: { click: () => sortBy(column.key) } }, column.label, h("span", { class: "arrow", "aria-hidden": "true" }));
+    const button = h("button", { type: "button", "data-sort": column.key, title: column.help, on: { click: () => sortBy(column.key) } }, column.label,
+      column.unit && h("span", { class: "unit" }, column.unit), h("span", { class: "arrow", "aria-hidden": "true" }));
     return h("div", { role: "columnheader", class: `col-${column.key}`, "aria-sort": "none" }, button);
   });
   const head = h("div", { class: "list-head", role: "row", "aria-rowindex": 1 }, heads);
@@ -31,9 +40,11 @@ function createList() {
   const box = h("div", { class: "list-box", role: "grid", tabindex: 0, "aria-label": "Parts", "aria-colcount": COLUMNS.length },
     h("div", { role: "rowgroup", class: "list-head-group" }, head), body);
   fill(byId("list"), box, empty);
+  byId("list").style.setProperty("--longest", parts.address.reduce((most, address) => Math.max(most, address.length), 7));
 
   function sortBy(key) {
-    list.down = list.sort === key && !list.down;
+    const largestFirst = Boolean(COLUMNS.find((one) => one.key === key).number);
+    list.down = list.sort === key ? !list.down : largestFirst;
     list.sort = key;
     arrange();
     box.scrollTop = 0;
@@ -44,8 +55,10 @@ function createList() {
     const column = COLUMNS.find((one) => one.key === list.sort);
     const keys = new Map(Array.from(state.rows, (part) => [part, column.order(part)]));
     const turn = list.down ? -1 : 1;
+    const unknown = (key) => key === undefined || Number.isNaN(key);
     list.rows = column.key === "address" && !list.down ? state.rows : Uint32Array.from(state.rows).sort((a, b) => {
       const [x, y] = [keys.get(a), keys.get(b)];
+      if (unknown(x) || unknown(y)) return unknown(x) - unknown(y) || a - b;
       return x < y ? -turn : x > y ? turn : a - b;
     });
     heads.forEach((node, index) => {

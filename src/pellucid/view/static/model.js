@@ -74,23 +74,6 @@ function setFilter(change) {
   state.dispatchEvent(new Event("filter"));
 }
 
-/** A test of a part against words that must all occur in address or name; `*` stands for any characters. */
-function queryTest(query) {
-  const words = query.toLowerCase().split(/\s+/).filter(Boolean).map(wordTest);
-  return (part) => {
-    const address = parts.address[part].toLowerCase();
-    const name = (parts.name[part] ?? "").toLowerCase();
-    return words.every((fits) => fits(address) || fits(name));
-  };
-}
-
-function wordTest(word) {
-  if (!word.includes("*")) return (text) => text.includes(word);
-  const pieces = word.split("*").map((piece) => piece.replace(/[.+?^${}()|[\]\\]/g, "\\$&"));
-  const pattern = new RegExp(pieces.join(".*"));
-  return (text) => pattern.test(text);
-}
-
 /** Select a part (-1 for none) and tell all views; `reveal` asks the detail panel to come into sight. */
 function select(part, { reveal = false } = {}) {
   state.selected = part;
