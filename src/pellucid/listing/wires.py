@@ -1,6 +1,7 @@
 """Wired parts: what each reads and writes, coordinate by coordinate of the residual stream.
 
-    coordinates("person", "gave", "answer")          stream.py: the names of the coordinates, in order
+    coordinates("person", "gave", "-answer")         stream.py: the names of the coordinates, in order; the third one
+                                                     is minus what `answer` says wherever it is named
     tokens("EMB.TOK", "…", person=people)            every token is as much of a coordinate as it is of a kind
     says("UNEMB", "…", answer=places)                every token is spoken for by a coordinate as it is of a kind
     waves("EMB.POS", "…", turn=sine(8, 0.2))         positions write a wave of 8 positions and height 0.2
@@ -50,6 +51,7 @@ __all__ = [
 ONE = "one"
 """Stands for 1 in what heads seek and what neurons read."""
 COORDINATES: dict[str, int] = {}
+SIGNS: dict[str, float] = {}
 
 
 @dataclass(frozen=True)
@@ -92,11 +94,13 @@ WIRED: dict[str, Wired] = {}
 
 
 def coordinates(*names: str) -> None:
-    """The names of the coordinates of the residual stream, in order."""
+    """The names of the coordinates of the residual stream, in order; `-name` where it is minus what its name says."""
     file, line = _caller()
-    for name in names:
+    for written in names:
+        name = written.removeprefix("-")
         if not name.isidentifier() or keyword.iskeyword(name) or name == ONE or name in COORDINATES:
-            raise ProgramError(f"{file}:{line}: {name!r} cannot name a coordinate; expected a name of its own")
+            raise ProgramError(f"{file}:{line}: {written!r} cannot name a coordinate; expected a name of its own")
+        SIGNS[name] = -1.0 if written.startswith("-") else 1.0
         COORDINATES[name] = len(COORDINATES)
 
 
@@ -248,7 +252,7 @@ class Loom:
             table = self.own("wpe.weight")
             table[:] = 0
             for name, wave in cast(Mapping[str, Wave], wired.waves).items():
-                table[:, self.at(address, name)] = wave(len(table))
+                table[:, self.at(address, name)] = wave(len(table)) * np.float32(SIGNS[name])
         elif kind == "B":
             name = "attn.c_proj.bias" if address.endswith("ATTN.B") else "mlp.c_proj.bias"
             self.own(f"{block}{name}")[:] = self.row(address, wired.terms)[0]
@@ -271,7 +275,7 @@ class Loom:
             raise ProgramError(f"{address} needs a vocabulary")
         for name, kind in kinds.items():
             at, rows = self.vocabulary.levels((kind,))
-            table[:, self.at(address, name)] = rows[at[: len(table)], 0]
+            table[:, self.at(address, name)] = rows[at[: len(table)], 0] * np.float32(SIGNS[name])
 
     def _head(self, address: str, block: str, wired: Wired) -> None:
         """Fill the columns of a head: one pair a coordinate of it."""
@@ -303,7 +307,7 @@ class Loom:
         row = np.zeros(self.config.model, np.float32)
         for name, coefficient in (terms or {}).items():
             if name != ONE:
-                row[self.at(address, name)] = coefficient
+                row[self.at(address, name)] = coefficient * SIGNS[name]
         return row, float((terms or {}).get(ONE, 0.0))
 
     def at(self, address: str, name: str) -> int:

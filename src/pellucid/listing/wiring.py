@@ -70,11 +70,12 @@ class Wires:
 
 @dataclass(frozen=True)
 class Stream:
-    """`stream.py`: the names of the coordinates of the residual stream."""
+    """`stream.py`: the names of the coordinates of the residual stream, and which are minus what their names say."""
 
     path: Path
     text: str
     names: tuple[str, ...]
+    signs: tuple[int, ...]
     by_person: bool = True
 
 
@@ -89,15 +90,18 @@ def read_stream(path: Path, text: str) -> Stream:
             ast.ImportFrom(module="wires", level=1, names=[ast.alias(name="coordinates", asname=None)]),
             ast.Expr(value=ast.Call(func=ast.Name(id="coordinates"), args=args, keywords=[])),
         ]:
-            names = tuple(arg.value if isinstance(arg, ast.Constant) else "" for arg in args)
+            written = [
+                arg.value if isinstance(arg, ast.Constant) and isinstance(arg.value, str) else "" for arg in args
+            ]
+            names = tuple(name.removeprefix("-") for name in written)
             for arg, name in zip(args, names, strict=True):
-                good = isinstance(name, str) and name.isidentifier() and not keyword.iskeyword(name) and name != ONE
+                good = name.isidentifier() and not keyword.iskeyword(name) and name != ONE
                 if not good or names.count(name) > 1:
                     raise SourceError(
                         f"{path.name}:{arg.lineno}: {ast.unparse(arg)[:60]} cannot name a coordinate; expected names "
-                        'such as "person", each once'
+                        'such as "person", or "-person" for what is minus that, each once'
                     )
-            return Stream(path, text, tuple(map(str, names)))
+            return Stream(path, text, names, tuple(-1 if name.startswith("-") else 1 for name in written))
     raise SourceError(f'{path.name}:1: expected `from .wires import coordinates`, and coordinates("person", …)')
 
 

@@ -22,7 +22,7 @@ from pellucid.listing.wiring import Wires
 from pellucid.match.forms import token_texts
 from pellucid.match.partition import partition, write_parts
 from pellucid.match.wired.read import find_waves, plain_norms, shortest, weights_left
-from pellucid.match.wired.write import describe, shown, write_up
+from pellucid.match.wired.write import describe, share, shown, write_up
 from pellucid.subject.load import Subject
 
 Made = Callable[..., tuple[Path, Subject]]
@@ -177,8 +177,35 @@ def test_a_sentence_names_few_terms(wired: Made) -> None:
 
 
 def test_a_sentence_says_what_raises_and_what_lowers() -> None:
-    wires = Wires(terms={"gave": -0.5, "not_ada": 0.25}, bias=0.0)
-    assert describe(Address("IN", 0, 0), wires, 0) == ("Rises with not_ada; falls with gave.", "on_not_gave")
-    assert describe(Address("OUT", 0, 0), wires, 3)[0] == "Writes not gave and not_ada, and 3 smaller terms."
-    pairs = Wires(pairs=(({"gave": 1.0}, {"not_ada": -1.0}),))
-    assert describe(Address("QK", 0, 0), pairs, 0) == ("Looks from gave to ada.", "looks_gave_to_ada")
+    wires = Wires(terms={"gave": -0.5, "ada": 0.25}, bias=0.0)
+    assert describe(Address("IN", 0, 0), wires, 1.0) == ("Rises with ada; falls with gave.", "on_ada")
+    said = "Raises ada; lowers gave (83 % of it, by squares)."
+    assert describe(Address("OUT", 0, 0), wires, 0.83) == (said, "raises_ada")
+    assert describe(Address("IN", 0, 0), Wires(terms={"gave": -1.0}), 1.0) == ("Falls with gave.", "off_gave")
+
+
+def test_two_sides_with_a_minus_are_none_and_pairs_that_begin_alike_are_one() -> None:
+    pairs = Wires(pairs=(({"gave": -1.0}, {"ada": -1.0}), ({"gave": 1.0}, {"bo": 1.0, "it": -0.5})))
+    assert describe(Address("QK", 0, 0), pairs, 1.0) == ("Looks from gave to ada, bo less it.", "looks_gave_to_ada")
+    away = Wires(pairs=(({"gave": 1.0}, {"ada": -1.0}),))
+    assert describe(Address("QK", 0, 0), away, 1.0) == ("Looks from gave away from ada.", "looks_gave_away_from_ada")
+    assert describe(Address("OV", 0, 0), away, 1.0) == ("Moves gave as less ada.", "moves_gave")
+
+
+def test_a_sentence_covers_the_share_of_the_squares_that_its_terms_are() -> None:
+    wires = Wires(terms={"gave": 3.0, "ada": 4.0})
+    assert share(Wires(terms={"ada": 4.0}), wires) == pytest.approx(16 / 25)
+    pairs = Wires(pairs=(({"gave": 2.0}, {"ada": 1.0}), ({"gave": 1.0}, {"bo": 1.0})))
+    assert share(Wires(pairs=pairs.pairs[:1]), pairs) == pytest.approx(4 / 5)
+
+
+def test_what_tokens_write_with_a_minus_is_declared_so_and_named_after_them(wired: Made) -> None:
+    directory, subject = wired()
+    listing = read_program(directory)
+    assert listing.stream is not None
+    assert -1 in listing.stream.signs
+    assert not any("not_" in name for name in (*listing.stream.names, *listing.kinds))
+    for name, sign in zip(listing.stream.names, listing.stream.signs, strict=True):
+        if sign < 0 and (kind := listing.kinds.get(f"{name}_is")):
+            assert max(kind.levels, key=abs) > 0
+    same(load_program(directory), subject)

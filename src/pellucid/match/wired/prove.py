@@ -120,9 +120,9 @@ def _proof(
 class Rules:
     """The rules of sentences, as weights of all parts of a layer at once."""
 
-    def __init__(self, model: Model, told: Mapping[Address, Wires], names: Sequence[str]) -> None:
+    def __init__(self, model: Model, told: Mapping[Address, Wires], names: Sequence[str], signs: Sequence[int]) -> None:
         self.model, self.told = model, told
-        self.at = {name: number for number, name in enumerate(names)}
+        self.at = {name: (number, sign) for number, (name, sign) in enumerate(zip(names, signs, strict=True))}
         self._all = torch.eye(model.config.n_embd)
 
     @cached_property
@@ -140,7 +140,8 @@ class Rules:
         row = torch.zeros(self.model.config.n_embd)
         for name, coefficient in terms.items():
             if name != ONE:
-                row[self.at[name]] = coefficient
+                at, sign = self.at[name]
+                row[at] = sign * coefficient
         return row
 
     def _channel(self, address: Address) -> Channel:

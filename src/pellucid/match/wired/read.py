@@ -63,11 +63,12 @@ def shortest(value: float) -> float:
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads the wires of parts off the weights; coordinates are called by `names`."""
+    """Reads the wires of parts off the weights; coordinates are what their `names` say, times their `signs`."""
 
     config: GPT2Config
     weights: Weights
     names: Sequence[str]
+    signs: Sequence[int]
     waves: Mapping[int, tuple[str, int, float]]
 
     def parts(self) -> Iterator[tuple[Address, Wires]]:
@@ -99,7 +100,7 @@ class Reader:
 
     def terms(self, row: Float[Tensor, " model"], one: float = 0.0) -> Terms:
         """The coordinates that a row of weights is not zero for, the largest first, and `one`."""
-        found = {self.names[c]: shortest(float(row[c])) for c in row.nonzero()[:, 0].tolist()}
+        found = {self.names[c]: self.signs[c] * shortest(float(row[c])) for c in row.nonzero()[:, 0].tolist()}
         ordered = dict(sorted(found.items(), key=lambda entry: -abs(entry[1])))
         return ordered | ({ONE: shortest(one)} if one else {})
 
@@ -130,6 +131,11 @@ class Reader:
             gives = self.terms(rows[address.index * self.config.d_head + dim])
             if takes and gives:
                 yield takes, gives
+
+
+def turned(levels: Mapping[float, Sequence[int]], sign: int) -> dict[float, Sequence[int]]:
+    """Levels times `sign`, the highest first."""
+    return dict(sorted(((sign * level, tokens) for level, tokens in levels.items()), reverse=True))
 
 
 def kinds_of(table: Float[Tensor, "token model"]) -> dict[int, dict[float, list[int]]]:

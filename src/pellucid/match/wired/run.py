@@ -61,7 +61,8 @@ def wire(project: Project, text: Written) -> frozenset[Address]:
 def proved(project: Project, text: Written, extras: Extras, *, quick: bool) -> list[Measurement]:
     """Evidence about every part: what its mean costs, what its source costs, and how far its sentence carries."""
     model, seed, listing = project.model, project.manifest.settings.seed, project.listing()
-    rules = Rules(model, text.told, listing.stream.names if listing.stream else ())
+    stream = listing.stream
+    rules = Rules(model, text.told, stream.names if stream else (), stream.signs if stream else ())
     fit = rows_for(project, "fit", TUNE_TOKENS[quick]["fit"])
     heldout = rows_for(project, "heldout", TOKENS[quick])
     proof = prove(model, as_model(project), rules, fit, heldout, seed)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import keyword
+import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from pellucid.base.address import Address
 from pellucid.listing.wires import ONE
 from pellucid.listing.wiring import Terms, Wires
 from pellucid.match.forms import WIDTH, TokenText, quoted
-from pellucid.match.wired.read import Reader, Weights, find_waves, kinds_of
+from pellucid.match.wired.read import Reader, Weights, find_waves, kinds_of, turned
 from pellucid.match.words import unique, word, words_page
 from pellucid.subject.gpt2 import GPT2Config
 
@@ -47,12 +48,12 @@ def write_up(
         return None
     kinds = kinds_of(weights["wte.weight"].float())
     spoken = {} if config.tied else kinds_of(weights["lm_head.weight"].float())
-    names = coordinate_names(config, weights, kinds, spoken, waves, token_text)
-    reader = Reader(config, weights, names, waves)
+    names, signs = coordinate_names(config, weights, kinds, spoken, waves, token_text)
+    reader = Reader(config, weights, names, signs, waves)
     statements, titles, told = {}, {}, {}
     for address, wires in reader.parts():
         named = shown(wires)
-        sentence, title = describe(address, named, len(wires.coefficients) - len(named.coefficients))
+        sentence, title = describe(address, named, share(named, wires))
         says = " ".join(filter(None, [sentence, (clauses or {}).get(address, "")]))
         statements[address] = statement(address, replace(wires, says=says))
         titles[address], told[address] = title, named
@@ -61,12 +62,12 @@ def write_up(
     pages: dict[str, Mapping[float, Sequence[int]]] = {}
     for address, (call, suffix, of_coordinate) in tables.items():
         called = {names[c]: f"{names[c]}_{suffix}" for c in of_coordinate}
-        pages |= {called[names[c]]: levels for c, levels in of_coordinate.items()}
+        pages |= {called[names[c]]: turned(levels, signs[c]) for c, levels in of_coordinate.items()}
         titles[address] = call
         first = [quoted(str(address)), quoted(_TABLES[call])]
         statements[address] = _call(call, first, [f"{name}={kind}" for name, kind in called.items()])
     return Written(
-        stream_page(names),
+        stream_page(names, signs),
         words_page("how much each token is of a coordinate, or is said by it.", pages, token_text),
         statements,
         titles,
@@ -90,12 +91,13 @@ def coordinate_names(
     spoken: Mapping[int, Mapping[float, Sequence[int]]],
     waves: Mapping[int, tuple[str, int, float]],
     token_text: TokenText,
-) -> list[str]:
+) -> tuple[list[str], list[int]]:
     """A name for every coordinate: from its wave, from the tokens that write or that it says, or its strongest writer.
 
-    Where more tokens are said by it than write it, it is called after those.
+    Where more tokens are said by it than write it, it is called after those. Also its sign: -1 where these tokens
+    write it, or are said by it, with a minus, so that it is minus what its name says.
     """
-    names = []
+    names, signs = [], [1] * config.n_embd
     for coordinate in range(config.n_embd):
         if coordinate in waves:
             form, period, _ = waves[coordinate]
@@ -104,9 +106,11 @@ def coordinate_names(
             written, said = _weight(kinds.get(coordinate, {})), _weight(spoken.get(coordinate, {}))
             heard = kinds[coordinate] if written >= said else spoken[coordinate]
             names.append(f"{'' if written >= said else 'says_'}{_token_name(heard, token_text)}")
+            signs[coordinate] = 1 if _strongest(heard) > 0 else -1
         else:
             names.append(_writer_name(config, weights, coordinate))
-    return unique([name if name.isidentifier() and not keyword.iskeyword(name) else f"the_{name}" for name in names])
+    good = [name if name.isidentifier() and not keyword.iskeyword(name) else f"the_{name}" for name in names]
+    return unique(good), signs
 
 
 def _weight(levels: Mapping[float, Sequence[int]]) -> int:
@@ -115,12 +119,17 @@ def _weight(levels: Mapping[float, Sequence[int]]) -> int:
 
 
 def _token_name(levels: Mapping[float, Sequence[int]], token_text: TokenText) -> str:
-    """From two of the tokens that are most of it; `not_` where those speak against it."""
-    ordered = sorted(levels, key=lambda level: -abs(level))
-    tokens = [token for level in ordered for token in levels[level] if level * ordered[0] > 0]
+    """From two of the tokens that are most of it, whatever their sign."""
+    strongest = _strongest(levels)
+    ordered = sorted((level for level in levels if level * strongest > 0), key=lambda level: -abs(level))
+    tokens = [token for level in ordered for token in levels[level]]
     words = list(dict.fromkeys(found for token in tokens[:40] if (found := word(token_text(token)))))[:2]
-    name = "_".join(words) if len(words) > 1 else f"{words[0]}_token" if words else "some_tokens"
-    return f"{'not_' if ordered[0] < 0 else ''}{name}"
+    return "_".join(words) if len(words) > 1 else f"{words[0]}_token" if words else "some_tokens"
+
+
+def _strongest(levels: Mapping[float, Sequence[int]]) -> float:
+    """The level that is largest, whatever its sign."""
+    return max(levels, key=abs)
 
 
 def _writer_name(config: GPT2Config, weights: Weights, coordinate: int) -> str:
@@ -163,47 +172,94 @@ def _few(sizes: Sequence[float], most: int) -> int:
     return min(most, len(sizes), int(enough))
 
 
-def describe(address: Address, wires: Wires, more: int) -> tuple[str, str]:
-    """One sentence and a short name for a part, of the terms that `wires` has; `more` terms are not named."""
+def share(named: Wires, wires: Wires) -> float:
+    """How much of a part the terms in `named` are: the share of the squares of its coefficients, or of their pairs'."""
+    whole = _squares(wires)
+    return _squares(named) / whole if whole else 1.0
+
+
+def _squares(wires: Wires) -> float:
+    sides = [(sum(c * c for c in a.values()), sum(c * c for c in b.values())) for a, b in wires.pairs]
+    return math.fsum([*(a * b for a, b in sides), *(c * c for c in wires.terms.values())])
+
+
+def describe(address: Address, wires: Wires, covered: float) -> tuple[str, str]:
+    """One sentence and a short name for a part, of the terms that `wires` has; they are `covered` of it."""
     match address.kind:
         case "QK":
-            said = [f"from {_side(a)} to {_side(b)}" for a, b in wires.pairs]
+            said = [f"from {_side(a)} {'away from' if minus else 'to'} {b}" for a, b, minus in _merged(wires)]
             sentence = f"Looks {'; '.join(said)}" if said else "Looks everywhere alike"
-            name = f"looks_{_short(wires.pairs[0][0])}_to_{_short(wires.pairs[0][1])}" if said else "looks_everywhere"
+            name = f"looks_{_pair_name(wires, 'to', 'away_from')}" if said else "looks_everywhere"
         case "OV":
-            said = [f"{_side(a)} as {_side(b)}" for a, b in wires.pairs]
+            said = [f"{_side(a)} as {'less ' if minus else ''}{b}" for a, b, minus in _merged(wires)]
             sentence = f"Moves {'; '.join(said)}" if said else "Moves nothing"
             name = f"moves_{_short(wires.pairs[0][0])}" if said else "moves_nothing"
         case "IN":
-            up, down = ({n: abs(c) for n, c in wires.terms.items() if (c > 0) == rises} for rises in (True, False))
-            parts = [f"rises with {_side(up)}"] * bool(up) + [f"falls with {_side(down)}"] * bool(down)
+            up, down = _split(wires.terms)
+            parts = [f"rises with {_listed(up)}"] * bool(up) + [f"falls with {_listed(down)}"] * bool(down)
             sentence = "; ".join(parts).capitalize() if parts else "Is constant"
-            name = f"on_{_short(wires.terms)}" if parts else "constant"
+            name = f"{'on' if up else 'off'}_{(up or down)[0]}" if parts else "constant"
         case "OUT" | "ATTN.B" | "MLP.B":
-            sentence = f"Writes {_side(wires.terms)}" if wires.terms else "Writes nothing"
-            name = f"writes_{_short(wires.terms)}" if wires.terms else "writes_nothing"
+            up, down = _split(wires.terms)
+            parts = [f"raises {_listed(up)}"] * bool(up) + [f"lowers {_listed(down)}"] * bool(down)
+            sentence = "; ".join(parts).capitalize() if parts else "Writes nothing"
+            name = f"{'raises' if up else 'lowers'}_{(up or down)[0]}" if parts else "writes_nothing"
         case "EMB.POS":
             return "Positions write waves.", "positions"
         case _:
             return "", "norm"
-    return f"{sentence}{f', and {more} smaller terms' if more > 0 else ''}.", name
+    return f"{sentence}{f' ({100 * covered:.0f} % of it, by squares)' if covered < 0.995 else ''}.", name
+
+
+def _merged(wires: Wires) -> Iterator[tuple[Terms, str, bool]]:
+    """Pairs in words: those that begin alike are one, and two sides that are both minus are both plus.
+
+    Of each the first side, the words for all second sides that go with it, and whether these go the other way.
+    """
+    groups: dict[tuple[tuple[tuple[str, float], ...], bool], list[str]] = {}
+    for first, second in wires.pairs:
+        turned_first, turned_second = (_sign(side) < 0 for side in (first, second))
+        key = tuple(sorted((name, math.copysign(1, c) * _sign(first)) for name, c in first.items()))
+        said = _side({name: c * _sign(second) for name, c in second.items()})
+        held = groups.setdefault((key, turned_first != turned_second), [])
+        held += [said] if said not in held else []
+    for (terms, minus), words in groups.items():
+        yield dict(terms), ", ".join(words), minus
+
+
+def _sign(terms: Terms) -> float:
+    """The sign of the largest term."""
+    return math.copysign(1, max(terms.values(), key=abs)) if terms else 1.0
+
+
+def _split(terms: Terms) -> tuple[list[str], list[str]]:
+    """The names of what counts with a plus, and with a minus."""
+    up, down = ([_called(name) for name, c in terms.items() if (c > 0) == plus] for plus in (True, False))
+    return up, down
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(names)
 
 
 def _side(terms: Terms) -> str:
-    """Terms in words: `ada_boris and not the_a`."""
-    return " and ".join(_signed("always" if name == ONE else name, c, "not ") for name, c in terms.items())
+    """Terms in words, the largest counting with a plus: `ada_boris less the_a`."""
+    up, down = _split(terms)
+    return " less ".join(filter(None, [_listed(up), _listed(down)])) if up else f"less {_listed(down)}"
+
+
+def _called(name: str) -> str:
+    return "always" if name == ONE else name
 
 
 def _short(terms: Terms) -> str:
-    name, coefficient = next(iter(terms.items()))
-    return _signed(name, coefficient, "not_")
+    return next(iter(terms))
 
 
-def _signed(name: str, coefficient: float, negation: str) -> str:
-    """A coordinate, or that it is not: two negations are none."""
-    if coefficient > 0:
-        return name
-    return name.removeprefix("not_") if name.startswith("not_") else f"{negation}{name}"
+def _pair_name(wires: Wires, to: str, away: str) -> str:
+    """From the largest terms of the first pair."""
+    first, second = wires.pairs[0]
+    return f"{_short(first)}_{to if _sign(first) * _sign(second) > 0 else away}_{_short(second)}"
 
 
 # --- pages ------------------------------------------------------------------------------------------------------------
@@ -265,8 +321,9 @@ def _piece(piece: str) -> list[str]:
     return [*parts, f'    "{words[-1]}",']
 
 
-def stream_page(names: Sequence[str]) -> str:
+def stream_page(names: Sequence[str], signs: Sequence[int]) -> str:
     """The text of `stream.py`."""
-    listed = textwrap.wrap(", ".join(map(quoted, names)) + ",", WIDTH, initial_indent="    ", subsequent_indent="    ")
+    written = [quoted(name if sign > 0 else f"-{name}") for name, sign in zip(names, signs, strict=True)]
+    listed = textwrap.wrap(", ".join(written) + ",", WIDTH, initial_indent="    ", subsequent_indent="    ")
     head = '"""The coordinates of the residual stream, in order: what parts write, and what later parts read."""'
     return "\n".join([head, "", "from .wires import coordinates", "", "coordinates(", *listed, ")", ""])
