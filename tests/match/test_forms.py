@@ -140,7 +140,7 @@ def test_tables_evaluate_many_neurons_at_once() -> None:
         (Fires(NEURON, 1.0, (("token", (5, 9), 2.0),)), "on_w5_neighbourhood"),
         (Fires(NEURON, 1.0, (("previous", (5,), 2.0),)), "after_w5"),
         (Fires(NEURON, 1.0, (("token", (3,), 2.0),)), "on_some_tokens"),
-        (Fires(NEURON, 1.0, (("token", (5,), -2.0),)), "not_on_w5"),
+        (Fires(NEURON, 1.0, (("token", (5,), -2.0),)), "quiet_on_w5"),
     ],
 )
 def test_names_follow_from_the_rule(form: Looks | Fires, name: str) -> None:

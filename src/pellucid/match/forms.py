@@ -265,7 +265,7 @@ class Fires:
         which, members, _ = max(raising or self.sets, key=lambda entry: abs(entry[2]))
         words = [word(token_text(token)) for token in members]
         words = list(dict.fromkeys(word for word in words if word))[:NAMED_TOKENS]
-        start = ("on" if raising else "not_on") if which == "token" else ("after" if raising else "not_after")
+        start = f"{'' if raising else 'quiet_'}{'on' if which == 'token' else 'after'}"
         return "_".join([start, *words]) if words else f"{start}_some_tokens"
 
     def describe(self, token_text: TokenText) -> str:

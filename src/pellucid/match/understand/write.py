@@ -225,12 +225,17 @@ class _LayerWriter:
         return sorted(terms, key=lambda term: (not term.code, -term.force))
 
     def _value_name(self, what: str, number: int) -> str:
-        """From what it goes with over text, or else from its strongest term: `l1_after_like_he_she`."""
+        """From what it goes with over text, or else from the strongest term that raises it: `l1_after_like_he_she`.
+
+        `low_` where it only falls: it is low there.
+        """
         terms = [(term.weight, term.words) for term in self._value_terms(what, number) if term.code]
-        weight, said = (self._goes_with(what, number) or terms[0]) if terms else (1.0, "nothing")
+        along = self._goes_with(what, number)
+        told = [*([along] if along else []), *terms, (1.0, "nothing")]
+        rises, said = next((found for found in told[:-1] if found[0] > 0), told[0])
         said = said.lower().replace("where ", "")
         said = re.sub(r"l\d+_(late_)?", "", re.sub(r"[^a-z0-9]+", "_", said).strip("_"))
-        start = f"l{self.layer}_{'late_' if what == 'late' else ''}{'not_' if weight < 0 else ''}"
+        start = f"l{self.layer}_{'late_' if what == 'late' else ''}{'low_' if rises < 0 else ''}"
         return f"{start}{said[:_NAME].strip('_')}"
 
     def _goes_with(self, what: str, number: int) -> tuple[float, str] | None:
@@ -260,11 +265,8 @@ class _LayerWriter:
                 if w and n not in empty
             ]
             terms.sort(key=lambda term: -term.force)
-            name = (
-                "_".join(["fires", *(("not_" if t.weight < 0 else "") + t.code for t in terms[:1])])
-                if terms
-                else "constant"
-            )
+            raising = [term for term in terms if term.weight > 0]
+            name = f"fires_{raising[0].code}" if raising else f"quiet_{terms[0].code}" if terms else "constant"
             sentence = _rises(terms) if terms else f"Its pre-activation is a constant, {bias[neuron]:g}."
             summands = {term.code: term.weight for term in terms}
             yield address, (name, sentence, linear(str(address), bias[neuron], summands))
@@ -358,7 +360,7 @@ class _LayerWriter:
         if products:
             _, seeks, found = max(products, key=lambda p: p[1][0].force * p[2][0].force)
             asked, given = seeks[0].words or "any query", found[0].words
-            said.append(f"from {asked} {'to' if seeks[0].weight * found[0].weight > 0 else 'not to'} {given}")
+            said.append(f"from {asked} {'to' if seeks[0].weight * found[0].weight > 0 else 'away from'} {given}")
         sentence = "; ".join(said) or "looks everywhere alike"
         return f"{sentence[0].upper()}{sentence[1:]}."
 
@@ -367,16 +369,19 @@ class _LayerWriter:
 
 
 def _rises(terms: Sequence[_Term]) -> str:
-    """The largest terms as one sentence."""
-    said = [(t.weight, t.words) for t in terms if t.words]
-    up = [f"{words} ({weight:+g})" for weight, words in said if weight > 0][:SHOWN]
-    down = [f"{words} ({weight:+g})" for weight, words in said if weight < 0][:SHOWN]
-    clauses = [
-        *([f"Rises {', '.join(up)}"] if up else []),
-        *([f"{'falls' if up else 'Falls'} {', '.join(down)}"] if down else []),
-    ]
-    more = len(said) - len(up) - len(down)
-    return "; ".join(clauses or ["Is a constant"]) + (f"; and {more} smaller terms" if more else "") + "."
+    """The largest terms as one sentence, and their share of the sum's variance as if all terms varied apart."""
+    said = [term for term in terms if term.words]
+    up, down = [t for t in said if t.weight > 0][:SHOWN], [t for t in said if t.weight < 0][:SHOWN]
+    clauses = [f"{verb} {_weighed(side)}" for verb, side in (("rises", up), ("falls", down)) if side]
+    whole = sum(term.force**2 for term in said)
+    covered = sum(term.force**2 for term in (*up, *down)) / whole if whole else 1.0
+    sentence = "; ".join(clauses or ["is a constant"])
+    share = f" ({100 * covered:.0f} % of how it varies)" if covered < 0.995 else ""
+    return f"{sentence[0].upper()}{sentence[1:]}{share}."
+
+
+def _weighed(terms: Sequence[_Term]) -> str:
+    return ", ".join(f"{term.words} ({term.weight:+g})" for term in terms)
 
 
 def _define(name: str, arguments: Sequence[str]) -> list[str]:
