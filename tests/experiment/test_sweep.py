@@ -116,7 +116,7 @@ def test_the_table_names_pieces_by_effect(model: Model, prompts: tuple[Tensor, T
 
 def test_bad_sweeps_are_named(model: Model, prompts: tuple[Tensor, Tensor]) -> None:
     metric = logit_difference(model, 3)
-    with pytest.raises(PellucidError, match=r"'w0 .* has 7 tokens and 'w.* has 6 .* must match token by token"):
+    with pytest.raises(PellucidError, match=r"'w0 .* has 7 tokens and 'w.* has 6; .* must match token by token"):
         sweep(model, prompts[0], prompts[1][:, :6], metric)
     with pytest.raises(PellucidError, match="'patern' cannot be swept; did you mean pattern"):
         sweep(model, *prompts, metric, "patern")

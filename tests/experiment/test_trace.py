@@ -189,6 +189,13 @@ BAD: list[tuple[Change, str]] = [
     (replace("L00.z", torch.zeros(4)), r"value for L00.z has shape \[4\], which does not broadcast"),
     (replace("L00.z", lambda z: z[:1]), r"replacement of L00.z has shape"),
     (replace("L00.z", float("nan"), heads=1), "replacement of L00.z has NaN"),
+    (replace("L00.z", float("inf"), heads=1), r"replacement of L00.z has infinite numbers in float32 \(210 of 210\)"),
+    (steer("L00.z", torch.tensor(1e30), 1e30), "replacement of L00.z has infinite numbers"),
+    (replace("L00.scores", float("inf"), keys=0), "replacement of L00.scores has infinite numbers"),
+    (
+        steer("L00.resid_post", torch.linspace(-1, 1, 15), 1e30),
+        r"with steer\('L00.resid_post'\) L00.resid_post is no longer finite",
+    ),
 ]
 
 
@@ -204,8 +211,6 @@ def test_bad_requests_are_named(model: Model, ids: Tensor) -> None:
         run.gradients(run.logits.sum())
     with pytest.raises(PellucidError, match=r"was not recorded in this run"):
         run["L01.z"]
-    with pytest.raises(PellucidError, match=r"'w1 w2' has 2, 'w1 w2 w3' has 3"):
-        trace(model, ["w1 w2", "w1 w2 w3"])
     with pytest.raises(PellucidError, match=r"clean and corrupted prompts must have the same number of tokens"):
         trace(model, ids, changes=[patch("L00.z", trace(model, ids[:, :9], ["L00.z"]))])
     with pytest.raises(PellucidError, match=r"choose one"):
@@ -224,3 +229,21 @@ def test_unknown_attributes_of_the_package_are_errors() -> None:
     missing: Any = pellucid
     with pytest.raises(AttributeError, match="has no attribute 'tarce'"):
         missing.tarce  # noqa: B018
+
+
+def test_a_run_that_overflows_by_itself_is_said(model: Model, ids: Tensor) -> None:
+    broken = Model(model.subject)
+    broken.weights["h.0.mlp.c_proj.weight"] = broken.weights["h.0.mlp.c_proj.weight"] * 1e38
+    with pytest.raises(PellucidError, match=r"^L00.resid_post is no longer finite in float32, or too large"):
+        trace(broken, ids)
+    with pytest.raises(PellucidError, match=r"with L00.mlp_out replaced the logits are no longer finite"):
+        model.forward(ids, Taps(replace={"L00.mlp_out": lambda x: x * 1e30}))
+    fine = trace(model, ids, ["L00.scores", "L00.pattern"], [replace("L00.scores", float("-inf"), keys=2)])
+    assert bool((fine["L00.scores"][..., 2] == -torch.inf).all())
+    assert float(fine["L00.pattern"][:, :, 3:, 2].max()) == 0
+
+
+def test_means_are_not_mistaken_for_runs_of_one_token(model: Model) -> None:
+    one = trace(model, "w3", ["L00.z"])
+    with pytest.raises(PellucidError, match="must have the same number of tokens"):
+        trace(model, "w3 w4 w5", changes=[patch("L00.z", one)])

@@ -41,6 +41,19 @@ def test_logits_are_the_programs(workshop: Workshop, source_only: str | None) ->
         assert bool(swept.values.isfinite().all())
 
 
+def test_programs_read_texts_of_different_lengths_as_each_alone(workshop: Workshop) -> None:
+    workshop.source("L00.H01.QK", "return 6 * (key.position == query.position - 1)")
+    project = Project.open(workshop.made)
+    found = running(project.model, project.program("code"))
+    texts = ["w3 w1 w4", "w5 w9 w2 w6 w5 w3", "w8"]
+    together = trace(found, texts, ["L00.scores"])
+    for row, text in enumerate(texts):
+        alone = trace(found, text, ["L00.scores"])
+        length = alone.ids.shape[1]
+        torch.testing.assert_close(together.logits[row, -length:], alone.logits[0], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(together["L00.scores"][row, :, -length:, -length:], alone["L00.scores"][0])
+
+
 def test_a_directory_or_a_subject_opens(workshop: Workshop) -> None:
     assert isinstance(open_subject(str(workshop.subject)), Model)
     assert isinstance(open_subject(str(workshop.made)), Model)

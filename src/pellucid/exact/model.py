@@ -18,7 +18,7 @@ from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError
 from pellucid.exact.cache import Cache
 from pellucid.exact.graph import Edit, Graph
-from pellucid.exact.lift import lift
+from pellucid.exact.lift import last_resid, lift
 from pellucid.exact.rows import Rows
 from pellucid.exact.rules import refine, refined_names
 from pellucid.subject.gpt2 import GPT2Config
@@ -68,7 +68,7 @@ class Model:
     def __repr__(self) -> str:
         c = self.config
         size = f"{c.n_layer} layers, {c.n_head} heads, {c.n_inner} neurons, d {c.n_embd}, vocabulary {c.vocab_size}"
-        said = f"{self.subject.parameters:,} parameters, {str(self.dtype).removeprefix('torch.')} on {self.device}"
+        said = f"{self.subject.parameters:,} parameters, {self.precision} on {self.device}"
         return f"<Model {self.subject.name}: {size}, context {c.n_positions}; {said}>"
 
     @property
@@ -88,6 +88,11 @@ class Model:
     def n_vocab(self) -> int:
         """How many logits a position has."""
         return self.config.vocab_size
+
+    @property
+    def precision(self) -> str:
+        """The name of what it computes in: `float32`."""
+        return str(self.dtype).removeprefix("torch.")
 
     @property
     def inner(self) -> list[str]:
@@ -152,13 +157,22 @@ class Model:
         taps = taps or Taps()
         record = [name for pattern in taps.record for name in self._names(pattern)]
         grown = None if cache is None else cache.grown(ids.shape[1])
-        values = self.run(ids, ("logits", *record), edits=taps.replace, cache=grown)
-        if taps.replace and not bool(values["logits"].detach().isfinite().all()):
+        end = last_resid(self.config)
+        values = self.run(ids, tuple(dict.fromkeys(("logits", end, *record))), edits=taps.replace, cache=grown)
+        if taps.replace and (self.is_broken("logits", values["logits"]) or self.is_broken(end, values[end])):
             raise PellucidError(
-                f"with {', '.join(taps.replace)} replaced the logits are no longer finite numbers; what was put there "
-                f"is too large for {str(self.dtype).removeprefix('torch.')}, or is itself not finite"
+                f"with {', '.join(taps.replace)} replaced the logits are no longer finite numbers, or the stream is too "
+                f"large for a norm to read in {self.precision}; put something smaller there"
             )
         return Run(values["logits"], {name: values[name] for name in record}, grown)
+
+    def is_broken(self, name: str, value: Tensor) -> bool:
+        """Whether an activation is not finite (a score may be −inf), or a stream too large for its squares to add up."""
+        value = value.detach()
+        if ".resid_" in name:
+            return not bool((value.abs() < (torch.finfo(value.dtype).max / value.shape[-1]) ** 0.5).all())
+        fine = value.isfinite() | (value == -torch.inf) if name.endswith(".scores") else value.isfinite()
+        return not bool(fine.all())
 
     def run(
         self,
@@ -193,7 +207,7 @@ class Model:
             "pads": pads,
         }
         given, edits = given or {}, edits or {}
-        return self._graph_of((*want, *given, *edits)).run(self.weights, inputs | dict(given), want, edits)
+        return self.graph_of((*want, *given, *edits)).run(self.weights, inputs | dict(given), want, edits)
 
     def extend(
         self, ids: Integer[np.ndarray, "batch new"], cache: Cache | None = None, last_only: bool = False
@@ -246,7 +260,7 @@ class Model:
             raise self.graph.unknown(pattern)
         return found
 
-    def _graph_of(self, names: Sequence[str]) -> Graph:
+    def graph_of(self, names: Sequence[str]) -> Graph:
         """The graph that has all of `names`: finer where they look inside a norm or a head's write."""
         inner = frozenset(name for name in names if name not in self.graph)
         if not inner:

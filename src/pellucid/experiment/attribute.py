@@ -25,10 +25,11 @@ from pellucid.exact.graph import Edit
 from pellucid.exact.lift import last_resid
 from pellucid.exact.model import Model
 from pellucid.experiment.correlation import pearson, spearman
-from pellucid.experiment.metrics import Metric, require_answers
+from pellucid.experiment.metrics import Metric
+from pellucid.experiment.pairs import Cut, Pairs, paired
 from pellucid.experiment.shares import divides
-from pellucid.experiment.subjects import Subject, Text, edits_of, ids_of, model_of
-from pellucid.experiment.sweep import KINDS, STREAMS, position_of
+from pellucid.experiment.subjects import Subject, Text, edits_of, model_of
+from pellucid.experiment.sweep import KINDS, STREAMS
 from pellucid.experiment.wiring import Wiring
 
 Method = Literal["gradient", "ig", "relp"]
@@ -48,12 +49,28 @@ def estimate(
 ) -> Float[Tensor, "layer member position prompt"]:
     """What `sweep` of the same `kind` would measure minus the base run's metric, estimated by `method`.
 
-    Positions behind the one that the metric reads are left out, as there.
+    Positions behind the one that the metric reads are left out, as there. Prompts of different lengths are aligned at
+    that one, with NaN where a prompt has no token.
     """
     model = model_of(subject)
     if kind not in KINDS:
         raise PellucidError(f"{kind!r} cannot be estimated{closest(kind, list(KINDS)) or f'; expected {KINDS}'}")
-    ids, other = _pair(model, base, source, metric)
+    groups = paired(model, base, source, metric)
+    parts = [_estimated(subject, group, kind, method, steps) for group in groups]
+    if len(parts) == 1:
+        return parts[0]
+    prompts = sum(len(group) for group in groups)
+    whole = parts[0].new_full((*parts[0].shape[:3], prompts), torch.nan)
+    for group, part in zip(groups, parts, strict=True):
+        whole[:, :, whole.shape[2] - part.shape[2] :, group.numbers.to(whole.device)] = part
+    return whole
+
+
+def _estimated(
+    subject: Subject, pairs: Pairs, kind: str, method: str, steps: int
+) -> Float[Tensor, "layer member position prompt"]:
+    """The estimates for pairs of one length."""
+    model, ids, other, metric = model_of(subject), pairs.base, pairs.source, pairs.metric
     names = [f"L{layer:02d}.{'post' if kind == 'neuron' else kind}" for layer in range(model.config.n_layer)]
     with torch.no_grad():
         values = [model.run(rows, tuple(names), edits=edits_of(subject, rows)) for rows in (ids, other)]
@@ -90,11 +107,13 @@ def completeness(
     subject: Subject, base: Text, source: Text, metric: Metric, method: str = "ig", steps: int = STEPS
 ) -> Completeness:
     """By how much estimates of this `method` miss what they should add up to: mean over prompts, at the embeddings."""
-    model = model_of(subject)
-    ids, other = _pair(model, base, source, metric)
-    attributed = float(estimate(subject, ids, other, _Cut(metric), "resid_pre", method, steps)[0].sum())
-    difference = _value(subject, other, metric) - _value(subject, ids, metric)
-    return Completeness(attributed / len(ids), difference / len(ids), len(list(_points(method, steps))))
+    attributed = difference = 0.0
+    groups = paired(model_of(subject), base, source, metric)
+    for group in groups:
+        attributed += float(_estimated(subject, group, "resid_pre", method, steps)[0].sum())
+        difference += _value(subject, group.source, group.metric) - _value(subject, group.base, group.metric)
+    count = sum(len(group) for group in groups)
+    return Completeness(attributed / count, difference / count, len(list(_points(method, steps))))
 
 
 @torch.no_grad()
@@ -141,19 +160,25 @@ def edge_attribution(
 
     `gradient` is EAP, `ig` EAP-IG with `steps` points; `prompts` are worked on at a time.
     """
+    groups = paired(model_of(subject), clean, corrupted, metric)
+    return pooled([(_edge_scores(subject, group, method, steps, prompts), len(group)) for group in groups])
+
+
+def _edge_scores(subject: Subject, pairs: Pairs, method: str, steps: int, prompts: int) -> EdgeScores:
+    """The scores of pairs of one length, `prompts` at a time."""
     model = model_of(subject)
-    ids, other = _pair(model, clean, corrupted, metric)
     wiring = Wiring.of(model.config)
     total = torch.zeros(len(wiring.writers), len(wiring.readers), device=model.device)
     attributed = difference = 0.0
-    for start in range(0, len(ids), prompts):
-        sides, own = [side[start : start + prompts] for side in (ids, other)], _Cut(metric, start)
-        scores, at_embeddings = _edges(subject, sides[0], sides[1], own, method, steps)
+    for start in range(0, len(pairs), prompts):
+        at = slice(start, start + prompts)
+        own = Cut(pairs.metric.metric, pairs.numbers[at])
+        scores, at_embeddings = _edges(subject, pairs.base[at], pairs.source[at], own, method, steps)
         total += scores
         attributed += at_embeddings
-        difference += _value(subject, sides[0], own) - _value(subject, sides[1], own)
-    held = Completeness(attributed / len(ids), difference / len(ids), len(list(_points(method, steps))))
-    return EdgeScores(wiring, (total / len(ids)).float().cpu(), method, held)
+        difference += _value(subject, pairs.base[at], own) - _value(subject, pairs.source[at], own)
+    held = Completeness(attributed / len(pairs), difference / len(pairs), len(list(_points(method, steps))))
+    return EdgeScores(wiring, (total / len(pairs)).float().cpu(), method, held)
 
 
 def pooled(parts: Sequence[tuple[EdgeScores, int]]) -> EdgeScores:
@@ -167,18 +192,6 @@ def pooled(parts: Sequence[tuple[EdgeScores, int]]) -> EdgeScores:
     )
     whole = Completeness(attributed, difference, held[0][0].steps) if len(held) == len(parts) else None
     return EdgeScores(first.wiring, scores, first.method, whole)
-
-
-@dataclass(frozen=True)
-class _Cut:
-    """A metric of prompts that are cut behind the position that it reads; they are numbered from `start`."""
-
-    metric: Metric
-    start: int = 0
-    position: int = -1
-
-    def __call__(self, model: Model, final: Tensor, rows: Tensor) -> Tensor:
-        return self.metric(model, final, rows + self.start)
 
 
 @torch.no_grad()
@@ -266,19 +279,6 @@ def _through_norm(
 
 
 # --- gradients --------------------------------------------------------------------------------------------------------
-
-
-def _pair(model: Model, base: Text, source: Text, metric: Metric) -> tuple[Tensor, Tensor]:
-    """The tokens of both runs, up to the position that the metric reads."""
-    ids, other = ids_of(model, base), ids_of(model, source)
-    if ids.shape != other.shape:
-        raise PellucidError(
-            f"clean prompts have shape {list(ids.shape)} (prompts, tokens), corrupted {list(other.shape)}; "
-            "they must match"
-        )
-    require_answers(metric, len(ids))
-    read = position_of(metric, ids.shape[1])
-    return ids[:, : read + 1], other[:, : read + 1]
 
 
 def _points(method: str, steps: int) -> Iterator[float]:

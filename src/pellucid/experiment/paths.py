@@ -15,14 +15,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pellucid.base.axes import BATCH, POS
 from pellucid.base.errors import PellucidError
 from pellucid.exact.graph import Edit
 from pellucid.experiment.intervene import Change, compile_edits, patch
 from pellucid.experiment.metrics import Metric, require_answers
+from pellucid.experiment.pairs import place, require_match
 from pellucid.experiment.shares import divides
 from pellucid.experiment.sites import resolve
-from pellucid.experiment.subjects import Subject, Text, edits_of, ids_of, model_of
-from pellucid.experiment.sweep import position_of
+from pellucid.experiment.subjects import Subject, Text, edits_of, model_of
 
 _ATTENTION = (
     "q",
@@ -80,36 +81,54 @@ def path_patch(
     path leads from one to the other.
     """
     model = model_of(subject)
-    ids, other = ids_of(model, base), ids_of(model, source)
-    if ids.shape != other.shape:
-        raise PellucidError(
-            f"clean and corrupted prompts have {ids.shape[1]} and {other.shape[1]} tokens, expected the same"
-        )
-    require_answers(metric, len(ids))
-    read = position_of(metric, ids.shape[1])
     said, write = _sender(subject, sender)
     heard = [site.activation for site in resolve(model, _heard(receiver))]
     if _order(write) >= min(map(_order, heard)):
         raise PellucidError(f"no path leads from {sender} to {receiver}: the receiver reads before the sender writes")
-    rows = torch.arange(len(ids), device=model.device)
-    layers = range(model.config.n_layer)
-    outs = [f"L{layer:02d}.attn_out" for layer in layers] + [f"L{layer:02d}.mlp_out" for layer in layers]
-    with torch.no_grad():
-        own, others = edits_of(subject, ids), edits_of(subject, other)
-        found = model.run(other, (*said, "final"), edits=others)
-        plain = model.run(ids, ("final", "EMB.TOK", "EMB.POS", *outs), edits=own)
-        changes = [patch(sender, _Held({name: found[name] for name in said}), **selection)]
-        wrote = model.run(ids, (write,), edits=compile_edits(model, changes, ids, own))[write]
-        frozen = [name for name in outs if name != write and not (through_mlps and name.endswith("mlp_out"))]
-        edits = _chained(own, {name: _always(plain[name]) for name in frozen} | {write: _always(wrote)})
-        spoken = model.run(ids, tuple(dict.fromkeys(("final", *heard))), edits=edits)
-        if heard == ["logits"] or heard == ["final"]:
-            final = spoken["final"]
-        else:
-            change = _whole(receiver, spoken)
-            final = model.run(ids, ("final",), edits=compile_edits(model, [change], ids, own))["final"]
-        values = [metric(model, run[:, read], rows).float() for run in (final, plain["final"], found["final"])]
+    sides = [model.rows(text) for text in (base, source)]
+    require_match(model, *sides)
+    require_answers(metric, len(sides[0]))
+    values = torch.empty(3, len(sides[0]))
+    for group in sides[0].groups:
+        ids, other = (group.cut(side.ids, (BATCH, POS)) for side in sides)
+        path = _Path(sender, receiver, tuple(said), write, tuple(heard), through_mlps, selection)
+        read = place(metric.position, ids.shape[1], "the metric's position")
+        with torch.no_grad():
+            for row, final in zip(values, path.finals(subject, ids, other), strict=True):
+                row[group.rows.cpu()] = metric(model, final[:, read], group.rows.to(model.device)).float().cpu()
     return PathEffect(sender, receiver, *values)
+
+
+@dataclass(frozen=True)
+class _Path:
+    """A path: what the sender says in which activations, the write they act in, and what the receiver makes of it."""
+
+    sender: str
+    receiver: str
+    said: tuple[str, ...]
+    write: str
+    heard: tuple[str, ...]
+    through_mlps: bool
+    selection: Mapping[str, Any]
+
+    def finals(self, subject: Subject, ids: Tensor, other: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The final streams of prompts of one length: with the path patched, of the base run, of the source run."""
+        model = model_of(subject)
+        layers = range(model.config.n_layer)
+        outs = [f"L{layer:02d}.attn_out" for layer in layers] + [f"L{layer:02d}.mlp_out" for layer in layers]
+        own, others = edits_of(subject, ids), edits_of(subject, other)
+        found = model.run(other, (*self.said, "final"), edits=others)
+        plain = model.run(ids, ("final", "EMB.TOK", "EMB.POS", *outs), edits=own)
+        changes = [patch(self.sender, _Held({name: found[name] for name in self.said}), **self.selection)]
+        wrote = model.run(ids, (self.write,), edits=compile_edits(model, changes, ids, own))[self.write]
+        frozen = [n for n in outs if n != self.write and not (self.through_mlps and n.endswith("mlp_out"))]
+        edits = _chained(own, {name: _always(plain[name]) for name in frozen} | {self.write: _always(wrote)})
+        spoken = model.run(ids, tuple(dict.fromkeys(("final", *self.heard))), edits=edits)
+        if self.heard in (("logits",), ("final",)):
+            return spoken["final"], plain["final"], found["final"]
+        change = _whole(self.receiver, spoken)
+        final = model.run(ids, ("final",), edits=compile_edits(model, [change], ids, own))["final"]
+        return final, plain["final"], found["final"]
 
 
 @dataclass(frozen=True)

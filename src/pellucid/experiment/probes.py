@@ -17,6 +17,8 @@ from jaxtyping import Bool, Float32, Int64, Integer
 from torch import Tensor
 
 from pellucid.base.errors import PellucidError
+from pellucid.exact.rows import Rows
+from pellucid.experiment.pairs import place
 from pellucid.experiment.subjects import Subject, Text
 from pellucid.experiment.trace import trace
 
@@ -61,16 +63,17 @@ def probe(
 ) -> Probe:
     """Fit a logistic regression from `where` to `labels`, and measure it on a `test` share of the rows.
 
-    `labels` has a number a row (read at `position`) or one a row and position (−1: does not count). Rows are dealt to
-    fit and test whole, from `seed`. There is no control where every example has a token type of its own, or all have
-    the same. Raises `PellucidError` for labels that do not fit the texts, or of one kind only.
+    `labels` has a number a row (read at `position`) or one a row and position (−1: does not count; rows of different
+    lengths are aligned at their ends). Rows are dealt to fit and test whole, from `seed`. There is no control where
+    every example has a token type of its own, or all have the same. Raises `PellucidError` for labels that do not fit
+    the texts, or of one kind only.
     """
     from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
     from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
 
     with torch.no_grad():
         run = trace(subject, texts, [where], logits=False)
-    x, y, types, rows = _examples(run[where], np.asarray(labels), run.ids, position, where)
+    x, y, types, rows = _examples(run[where], np.asarray(labels), run.rows, position, where)
     held = _held_out(rows, test, seed)
     if len(set(y[~held])) < 2 or not held.any():
         raise PellucidError(f"the labels for {where} are of one kind only among the rows to fit on; give more rows")
@@ -93,23 +96,27 @@ def probe(
 
 
 def _examples(
-    value: Tensor, labels: Integer[np.ndarray, ...], ids: Tensor, position: int, where: str
+    value: Tensor, labels: Integer[np.ndarray, ...], texts: Rows, position: int, where: str
 ) -> tuple[Float32[np.ndarray, "n d"], Int64[np.ndarray, " n"], Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
     """Features, labels, token types and rows of everything that counts."""
-    batch, pos = ids.shape
+    batch, pos = texts.ids.shape
+    pads = np.array([pos - length for length in texts.lengths])
     if value.shape[:2] != (batch, pos):
         raise PellucidError(f"{where} has shape {list(value.shape)}; a probe reads activations [batch, pos, …]")
     features = value.reshape(batch, pos, -1).float().cpu().numpy()
     if labels.shape == (batch,):
-        at: tuple[Any, Any] = np.arange(batch), np.full(batch, position % pos)
+        own = [place(position, length, "position") for length in texts.lengths]
+        at: tuple[Any, Any] = np.arange(batch), pads + np.array(own)
         chosen = labels
     elif labels.shape == (batch, pos):
         kept, places = np.nonzero(labels != IGNORED)
+        if (places < pads[kept]).any():
+            raise PellucidError(f"a label stands in front of a text that is shorter than others; give {IGNORED} there")
         at = kept, places
         chosen = labels[at]
     else:
         raise PellucidError(f"labels have shape {list(labels.shape)}, expected [{batch}] or [{batch}, {pos}]")
-    kinds = ids.cpu().numpy()[at]
+    kinds = texts.ids.cpu().numpy()[at]
     return features[at], chosen.astype(np.int64), kinds.astype(np.int64), at[0].astype(np.int64)
 
 

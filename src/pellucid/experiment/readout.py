@@ -14,21 +14,31 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pellucid.base.errors import PellucidError
 from pellucid.exact.lift import last_resid
 from pellucid.exact.model import Model
-from pellucid.experiment.subjects import Subject, Text, model_of, token_id, token_texts
+from pellucid.experiment.pairs import place
+from pellucid.experiment.subjects import Subject, Text, model_of, token_id
 from pellucid.experiment.trace import trace
 
 
 @dataclass(frozen=True)
 class Lens:
-    """Logits read off the stream at each of `streams`, for one prompt a row."""
+    """Logits read off the stream at each of `streams`, for one prompt a row.
+
+    Rows of different lengths are aligned at their ends; logits are NaN in front, where row n has `pads[n]` positions
+    that are none of its own.
+    """
 
     model: Model = field(repr=False)
     streams: tuple[str, ...]
     tokens: tuple[tuple[str, ...], ...]
     logits: Float[Tensor, "stream batch pos vocab"] = field(repr=False)
+    pads: tuple[int, ...]
+
+    def __repr__(self) -> str:
+        rows = f"{len(self.tokens)} {'row' if len(self.tokens) == 1 else 'rows'} of {len(self.tokens[0])} tokens"
+        says = [self.model.tokenizer.decode([int(logits.argmax())]) for logits in self.logits[:, 0, -1]]
+        return f"<Lens of {len(self.streams)} streams, {rows}; behind the first they say {says}>"
 
     @property
     def table(self) -> list[dict[str, Any]]:
@@ -38,14 +48,14 @@ class Lens:
             {
                 "row": row,
                 "stream": name,
-                "position": at,
+                "position": at - self.pads[row],
                 "token": self.tokens[row][at],
                 "says": self.model.tokenizer.decode([int(top[stream, row, at])]),
                 "probability": float(share[stream, row, at]),
             }
             for row in range(top.shape[1])
             for stream, name in enumerate(self.streams)
-            for at in range(top.shape[2])
+            for at in range(self.pads[row], top.shape[2])
         ]
 
     def rank(self, token: str | int) -> Int[Tensor, "stream batch pos"]:
@@ -64,8 +74,9 @@ def logit_lens(subject: Subject, text: Text) -> Lens:
             model.graph.run(model.weights, {streams[-1]: run.activations[name]}, ("logits",))["logits"]
             for name in streams
         ]
-    tokens = tuple(tuple(token_texts(model, row)) for row in run.ids)
-    return Lens(model, tuple(streams), tokens, torch.stack(found))
+    tokens = tuple(tuple(row) for row in run.tokens)
+    pads = tuple(run.ids.shape[1] - length for length in run.rows.lengths)
+    return Lens(model, tuple(streams), tokens, torch.stack(found), pads)
 
 
 @dataclass(frozen=True)
@@ -103,24 +114,29 @@ def direct_effects(
     each = [f"L{layer:02d}.{name}" for layer in layers for name in ("head_writes", "post", "neuron_writes")]
     with torch.no_grad():
         run = trace(subject, text, ["EMB.TOK", "EMB.POS", *each, "final.scale", last_resid(model.config)], logits=False)
-        if not -run.ids.shape[1] <= position < run.ids.shape[1]:
-            raise PellucidError(f"position {position} is not among the {run.ids.shape[1]} of the prompt")
+        rows, longest = torch.arange(len(run.ids)), run.ids.shape[1]
+        at_end = [place(position, length, "position") + longest - length for length in run.rows.lengths]
+
+        def read_at(name: str) -> Tensor:
+            value = run.activations[name]
+            return value.expand(len(rows), *value.shape[1:])[rows, at_end]
+
         direction, constant = answer_direction(model, answer, instead)
-        read = direction / run.activations["final.scale"][:, position]
-        parts = {name: _read(run.activations[name][:, position], read) for name in ("EMB.TOK", "EMB.POS")}
+        read = direction / read_at("final.scale")
+        parts = {name: _read(read_at(name), read) for name in ("EMB.TOK", "EMB.POS")}
         neurons = []
         for layer in layers:
             at, block = f"L{layer:02d}", f"h.{layer}"
-            writes = run.activations[f"{at}.head_writes"][:, position]
+            writes = read_at(f"{at}.head_writes")
             for head in range(model.config.n_head):
                 parts[f"{at}.H{head:02d}.OV"] = _read(writes[:, head], read)
             parts[f"{at}.ATTN.B"] = _read(model.weights[f"{block}.attn.c_proj.bias"], read)
-            said = run.activations[f"{at}.post"][:, position] * (read @ model.weights[f"{block}.mlp.c_proj.weight"].T)
-            parts[f"{at}.N*.OUT"] = _read(run.activations[f"{at}.neuron_writes"][:, position], read)
+            said = read_at(f"{at}.post") * (read @ model.weights[f"{block}.mlp.c_proj.weight"].T)
+            parts[f"{at}.N*.OUT"] = _read(read_at(f"{at}.neuron_writes"), read)
             parts[f"{at}.MLP.B"] = _read(model.weights[f"{block}.mlp.c_proj.bias"], read)
             neurons.append(said)
         parts["LNF"] = constant.expand(len(read))
-        total = _read(run.activations[last_resid(model.config)][:, position], read) + constant
+        total = _read(read_at(last_resid(model.config)), read) + constant
     return DirectEffects(parts, torch.stack(neurons), total)
 
 

@@ -86,6 +86,16 @@ def axes(activation: str) -> tuple[str, ...]:
     return _AXES.get(activation.rpartition(".")[2], _STREAM)
 
 
+def is_constant(activation: str) -> bool:
+    """Whether an activation is the same in all rows and at all positions: a bias."""
+    return activation.endswith((".ATTN.B", ".MLP.B"))
+
+
+def listed(where: str | Iterable[str]) -> list[str]:
+    """One name or several, as a list."""
+    return [where] if isinstance(where, str) else list(where)
+
+
 def heads_write(model: Model) -> str:
     """The activation that has all that heads write: `z`, or `head_writes` where not all goes through the weights."""
     return "head_writes" if "L00.head_writes" in model.graph else "z"

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from pellucid.base.axes import BATCH, POS
 from pellucid.base.errors import PellucidError
 from pellucid.exact.graph import Edit
 from pellucid.exact.model import Model
+from pellucid.exact.model import Text as Text
+from pellucid.exact.rows import Group, Rows
+from pellucid.experiment.sites import axes
 
 
 @runtime_checkable
@@ -30,8 +33,6 @@ class Program(Protocol):
 
 Subject = Model | Program
 """What every verb of the engine takes first."""
-Text = str | Sequence[str] | Int[Tensor, "_ _"]
-"""A prompt, several of the same number of tokens, or token ids."""
 
 
 def model_of(subject: Subject) -> Model:
@@ -39,28 +40,42 @@ def model_of(subject: Subject) -> Model:
     return subject if isinstance(subject, Model) else subject.model
 
 
-def edits_of(subject: Subject, ids: Int[Tensor, "batch pos"]) -> Mapping[str, Edit]:
-    """What `subject` puts in place of the exact model's activations on `ids`."""
-    return {} if isinstance(subject, Model) else subject.edits(ids)
+def edits_of(subject: Subject, rows: Int[Tensor, "batch pos"] | Rows) -> Mapping[str, Edit]:
+    """What `subject` puts in place of the exact model's activations in rows; padding is never shown to it."""
+    if isinstance(subject, Model):
+        return {}
+    if isinstance(rows, Tensor):
+        return subject.edits(rows)
+    if rows.pads is None:
+        return subject.edits(rows.ids)
+    own = [(group, subject.edits(group.cut(rows.ids, (BATCH, POS)))) for group in rows.groups]
+    return {name: _apart(name, own) for name in dict.fromkeys(name for _, edits in own for name in edits)}
+
+
+def _apart(name: str, own: Sequence[tuple[Group, Mapping[str, Edit]]]) -> Edit:
+    """An edit that does to the rows of each length what their own edit does."""
+
+    def edit(x: Tensor) -> Tensor:
+        for group, edits in own:
+            if name in edits:
+                x = group.put(x, axes(name), edits[name](group.cut(x, axes(name))))
+        return x
+
+    return edit
 
 
 def ids_of(model: Model, text: Text) -> Int[Tensor, "batch pos"]:
-    """The tokens of one or several prompts. Raises `PellucidError` quoting two prompts of different lengths."""
-    if isinstance(text, Tensor):
-        if text.ndim != 2 or not text.numel():
-            raise PellucidError(f"token ids have shape {list(text.shape)}, expected [batch, pos] with some of each")
-        return text.to(model.device)
-    prompts = [text] if isinstance(text, str) else list(text)
-    if not prompts:
-        raise PellucidError("there is no prompt; give at least one")
-    rows = [model.ids(prompt) for prompt in prompts]
-    for prompt, row in zip(prompts, rows, strict=True):
-        if row.shape[1] != rows[0].shape[1]:
-            raise PellucidError(
-                f"prompts must have the same number of tokens: {prompts[0]!r} has {rows[0].shape[1]}, {prompt!r} "
-                f"has {row.shape[1]}; give them one by one, or pick prompts that match token by token"
-            )
-    return torch.cat(rows)
+    """The tokens of prompts of one length. Raises `PellucidError` quoting two prompts that differ."""
+    rows = model.rows(text)
+    if rows.pads is None:
+        return rows.ids
+    lengths = rows.lengths
+    shown = [repr(model.tokenizer.decode(row.tolist())) for row in rows.apart()]
+    other = next(n for n, length in enumerate(lengths) if length != lengths[0])
+    raise PellucidError(
+        f"prompts must have the same number of tokens: {shown[0]} has {lengths[0]}, {shown[other]} has "
+        f"{lengths[other]}; give them one by one, or pick prompts that match token by token"
+    )
 
 
 def token_texts(model: Model, ids: Int[Tensor, " pos"]) -> list[str]:

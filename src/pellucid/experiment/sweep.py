@@ -10,7 +10,7 @@ before a variant's own are then computed again, and come out as they were.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
@@ -24,11 +24,12 @@ from pellucid.exact.lift import last_resid
 from pellucid.exact.model import Model, causal_mask
 from pellucid.exact.rules import fuse
 from pellucid.experiment.batches import in_batches
-from pellucid.experiment.metrics import Metric, require_answers
+from pellucid.experiment.metrics import Metric
+from pellucid.experiment.pairs import Pairs, paired, place
 from pellucid.experiment.shares import divides, finite
 from pellucid.experiment.single import Kind, Single, needed
 from pellucid.experiment.sites import heads_write
-from pellucid.experiment.subjects import Subject, Text, edits_of, ids_of, model_of, token_texts
+from pellucid.experiment.subjects import Subject, Text, edits_of, model_of, token_texts
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 TOKENS = 768
@@ -44,7 +45,9 @@ class Sweep:
     """What the metric is with each piece of the source in the base run.
 
     `values` has layer × head (or neuron; one where the kind has none) × position × prompt; `base` and `source` are the
-    metric of the runs as they are.
+    metric of the runs as they are. Of prompts of different lengths `positions` count from the end of each, unless
+    others were asked for; `values` are NaN where a prompt has no such position. `tokens` are those of the first that
+    has it.
     """
 
     kind: Kind
@@ -58,17 +61,23 @@ class Sweep:
 
     @property
     def recovered(self) -> Float[Tensor, "layer member position"]:
-        """The share of the way from base to source that each piece goes, of the mean over prompts.
+        """The share of the way from base to source that each piece goes, of the mean over the prompts that have it.
 
-        NaN throughout where the two runs do not differ enough for shares: there is no way to go then.
+        NaN where the two runs do not differ enough for shares: there is no way to go then.
         """
-        whole, effect = float(self.source.mean() - self.base.mean()), self.effect
-        return effect / whole if divides(whole, effect.flatten().tolist()) else torch.full_like(effect, torch.nan)
+        effect, there = self.effect, ~self.values[0, 0].isnan()
+        shares = torch.full_like(effect, torch.nan)
+        for prompts in there.unique(dim=0):  # type: ignore[no-untyped-call]
+            at = (there == prompts).all(1)
+            whole = float((self.source - self.base)[prompts].mean())
+            if divides(whole, effect[:, :, at].flatten().tolist()):
+                shares[:, :, at] = effect[:, :, at] / whole
+        return shares
 
     @property
     def effect(self) -> Float[Tensor, "layer member position"]:
-        """What each piece adds to the metric of the base run, of the mean over prompts."""
-        return self.values.mean(-1) - self.base.mean()
+        """What each piece adds to the metric of the base run, of the mean over the prompts that have it."""
+        return (self.values - self.base).nanmean(-1)
 
     @property
     def table(self) -> list[dict[str, Any]]:
@@ -111,41 +120,65 @@ def sweep(
     `kind` says what a piece is: the stream at one layer and position (`resid_pre`, `resid_mid`, `resid_post`), what a
     layer writes there (`attn_out`, `mlp_out`), a head's `z`, `q`, `k`, `v` or `pattern` (by its query) there, or a
     `neuron`. `layers`, `members` (heads or neurons) and `positions` restrict the sweep; positions behind the one that
-    the metric reads change nothing and are left out. Prompts must have the same number of tokens. About `tokens` tokens
-    are computed at a time. A decompiled program runs whole from the patched layer on.
+    the metric reads change nothing and are left out. About `tokens` tokens are computed at a time. A decompiled program
+    runs whole from the patched layer on.
+
+    Prompts may differ in length, the two of a pair may not. Positions count from each prompt's start, negative ones
+    from its end.
     """
     model = model_of(subject)
     if kind not in KINDS:
         raise PellucidError(f"{kind!r} cannot be swept{closest(kind, list(KINDS)) or f'; expected {KINDS}'}")
-    ids, other = ids_of(model, base), ids_of(model, source)
-    if ids.shape != other.shape:
-        raise PellucidError(
-            f"{_shown(model, ids)} has {ids.shape[1]} tokens and {_shown(model, other)} has {other.shape[1]} "
-            f"({len(ids)} and {len(other)} prompts); clean and corrupted prompts must match token by token"
-        )
-    require_answers(metric, len(ids))
-    read = position_of(metric, ids.shape[1])
-    ids, other = ids[:, : read + 1], other[:, : read + 1]
+    groups = paired(model, base, source, metric)
     config = model.config
     count = 1 if kind in STREAMS else config.n_inner if kind == "neuron" else config.n_head
-    plan = _Plan(
-        kind,
-        tuple(_position(at, config.n_layer, "layer") for at in (range(config.n_layer) if layers is None else layers)),
-        tuple(_position(at, count, "head or neuron") for at in (range(count) if members is None else members)),
-        tuple(_position(at, read + 1, "position") for at in (range(read + 1) if positions is None else positions)),
+    pieces = (
+        tuple(place(at, config.n_layer, "layer") for at in (range(config.n_layer) if layers is None else layers)),
+        tuple(place(at, count, "head or neuron") for at in (range(count) if members is None else members)),
     )
-    runner: _Restarting | _Whole
-    with torch.no_grad():
-        if isinstance(subject, Model):
-            runner = _Restarting(subject, ids, other, metric, plan)
-        else:
-            runner = _Whole(subject, ids, other, metric, plan)
-        values = runner.run(tokens)
-    texts = token_texts(model, ids[0])
-    shown = tuple(texts[at] for at in plan.positions)
-    return Sweep(
-        plan.kind, plan.layers, plan.members, plan.positions, shown, values, runner.base_value, runner.source_value
-    )
+    shown = _labels(groups, positions)
+    prompts = sum(len(group) for group in groups)
+    values = torch.full((*map(len, pieces), len(shown), prompts), torch.nan)
+    ends = torch.empty(2, prompts)
+    texts: dict[int, tuple[int, str]] = {}
+    for group in groups:
+        own = {n: at for n, label in enumerate(shown) if (at := _own(label, group, positions is None)) is not None}
+        plan = _Plan(kind, *pieces, tuple(own.values()))
+        run = _Restarting if isinstance(subject, Model) else _Whole
+        runner = run(subject, group.base, group.source, group.metric, plan)
+        with torch.no_grad():
+            values[:, :, torch.tensor(list(own))[:, None], group.numbers] = runner.run(tokens)
+        ends[:, group.numbers] = torch.stack([runner.base_value.cpu(), runner.source_value.cpu()])
+        words = token_texts(model, group.base[0])
+        for n, at in own.items():
+            texts[n] = min(texts.get(n, (prompts, "")), (int(group.numbers[0]), words[at]))
+    labels = shown if len(groups) > 1 else [list(own.values())[n] for n in range(len(shown))]
+    return Sweep(kind, *pieces, tuple(labels), tuple(texts[n][1] for n in range(len(shown))), values, *ends)
+
+
+def _labels(groups: Sequence[Pairs], positions: Iterable[int] | None) -> list[int]:
+    """The positions of a sweep: those asked for, or all up to what is read, from the end where lengths differ."""
+    if positions is not None:
+        return list(positions)
+    longest = groups[0].base.shape[1]
+    shift = 0 if groups[-1].base.shape[1] == longest else longest + groups[0].behind
+    return [at - shift for at in range(longest)]
+
+
+def _own(label: int, group: Pairs, spare: bool) -> int | None:
+    """A position counted from the start of a group's prompts; None (if `spare`) where they have no such.
+
+    Raises `PellucidError` for one that is asked for and not there, or behind what is read, where it changes nothing.
+    """
+    size, behind = group.base.shape[1], group.behind
+    if spare and label < 0 and label + size + behind < 0:
+        return None
+    at = place(label, size + behind, "position")
+    if at >= size:
+        raise PellucidError(
+            f"position {label} is behind the one that the metric reads ({size - 1}): it changes nothing"
+        )
+    return at
 
 
 @dataclass(frozen=True)
@@ -183,7 +216,8 @@ def _all_variants(plan: _Plan, prompts: int) -> _Variants:
 class _Restarting:
     """Runs the variants of an exact model, each from where it begins to differ."""
 
-    def __init__(self, model: Model, ids: Tensor, other: Tensor, metric: Metric, plan: _Plan) -> None:
+    def __init__(self, model: Subject, ids: Tensor, other: Tensor, metric: Metric, plan: _Plan) -> None:
+        model = model_of(model)
         self.model, self.metric, self.plan = model, metric, plan
         self.graph = fuse(model.graph)
         self.last, self.read = model.config.n_layer, ids.shape[1] - 1
@@ -325,19 +359,3 @@ class _Whole:
         edits[name] = put if before is None else lambda x: put(before(x))
         final = self.model.run(ids, ("final",), edits=edits)["final"][:, -1]
         return self.metric(self.model, final, variants.row.to(final.device)).float()
-
-
-def position_of(metric: Metric, tokens: int) -> int:
-    """The position that `metric` reads in prompts of `tokens` tokens. Raises `PellucidError` where there is none."""
-    return _position(metric.position, tokens, "the metric's position")
-
-
-def _position(at: int, size: int, what: str) -> int:
-    if not -size <= at < size:
-        raise PellucidError(f"{what} {at} is not among the {size} that there are (0 … {size - 1})")
-    return at % size
-
-
-def _shown(model: Model, ids: Int[Tensor, "batch pos"]) -> str:
-    text = model.tokenizer.decode(ids[0].tolist())
-    return repr(text if len(text) < 60 else text[:57] + "…")

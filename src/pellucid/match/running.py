@@ -7,7 +7,7 @@ Gradients do not pass through sources: estimates take what they say as given, ex
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as altered
 from pathlib import Path
@@ -18,11 +18,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from pellucid.base.axes import BATCH, KEY, POS, QUERY
 from pellucid.base.errors import ProjectError
 from pellucid.exact import ops
 from pellucid.exact.cache import Cache
 from pellucid.exact.graph import Edit, Graph, Node
 from pellucid.exact.model import Model
+from pellucid.exact.rows import Rows
 from pellucid.exact.rules import head_writes, product, refine
 from pellucid.listing.load import Program
 from pellucid.match.edited import edits, has_edits
@@ -31,6 +33,7 @@ from pellucid.match.project import Project
 from pellucid.subject.load import load_subject
 
 Ids = Int[Tensor, "batch pos"]
+Pads = Int[Tensor, " batch"] | None
 
 
 class Running:
@@ -79,6 +82,14 @@ def _weights(model: Model, program: Program) -> dict[str, Tensor]:
 
 
 @dataclass(frozen=True)
+class _Words:
+    """All tokens so far, and how many of them come before those that are computed."""
+
+    rows: Rows
+    past: int
+
+
+@dataclass(frozen=True)
 class _Source:
     """A source that runs by itself: its address, and which head or neuron it is."""
 
@@ -86,10 +97,26 @@ class _Source:
     key: str
     member: int
 
-    def __call__(self, text: np.ndarray, past: int, like: Tensor, shape: tuple[int, ...], **given: Tensor) -> Tensor:
-        """What it says about the positions behind `past`, on the device and in the kind of number of `like`."""
+    def __call__(self, words: _Words, like: Tensor, shape: tuple[int, ...], **given: Tensor) -> Tensor:
+        """What it says about the positions behind `words.past`, on the device and in the kind of number of `like`."""
+        if words.rows.pads is None:
+            return self._say(words.rows.ids, words.past, like, shape, given)
+        axes = (BATCH, QUERY, KEY) if self.key.endswith("QK") else (BATCH, POS)
+        said = like.new_zeros(shape)
+        for group in words.rows.groups:
+            own = {name: group.cut(value, _GIVEN[name], words.past) for name, value in given.items()}
+            text, past = group.cut(words.rows.ids, (BATCH, POS)), max(0, words.past - group.pad)
+            part = self._say(text, past, like, tuple(group.cut(said, axes, words.past).shape), own)
+            said = group.put(said, axes, part, words.past)
+        return said
+
+    def _say(self, text: Ids, past: int, like: Tensor, shape: tuple[int, ...], given: Mapping[str, Tensor]) -> Tensor:
         arrays = {name: value.detach().float().cpu().numpy() for name, value in given.items()}
-        return torch.from_numpy(self.program.sources.say(self.key, text, past, shape, **arrays)).to(like)
+        return torch.from_numpy(self.program.sources.say(self.key, text.cpu().numpy(), past, shape, **arrays)).to(like)
+
+
+_GIVEN = {"pattern": (BATCH, QUERY, KEY), "fires": (BATCH, POS)}
+"""The axes of what sources are given."""
 
 
 def _sources(program: Program) -> dict[str, list[_Source]]:
@@ -134,16 +161,16 @@ def _graph(graph: Graph, sources: dict[str, list[_Source]], weights: dict[str, T
             options = {**node.options, "sources": tuple(own), "slot": f"{node.name}.text"}
             read = () if node.op is ops.embed else node.inputs
             read += (f"{node.name.partition('.')[0]}.pattern",) if node.op is head_writes else ()
-            node = altered(node, op=_CALLING[node.op], inputs=(*read, "ids", "cache"), options=options)
+            node = altered(node, op=_CALLING[node.op], inputs=(*read, "ids", "cache", "pads"), options=options)
         nodes.append(node)
     return Graph(graph.inputs, nodes)
 
 
-def _text(ids: Ids, cache: Cache | None, slot: str) -> tuple[np.ndarray, int]:
+def _text(ids: Ids, cache: Cache | None, pads: Pads, slot: str) -> _Words:
     """All tokens so far, and how many of them come before `ids`."""
     held = None if cache is None else cache.append(slot, ids[:, None, :, None].double())  # a cache holds floats
     text = ids if held is None else held[:, 0, :, 0].long()
-    return text.cpu().numpy(), text.shape[1] - ids.shape[1]
+    return _Words(Rows(text, pads), text.shape[1] - ids.shape[1])
 
 
 def _everywhere(ids: Ids, mean: Float[Tensor, " model"]) -> ops.Resid:
@@ -151,10 +178,12 @@ def _everywhere(ids: Ids, mean: Float[Tensor, " model"]) -> ops.Resid:
     return mean.expand(*ids.shape, -1)
 
 
-def _embed(ids: Ids, cache: Cache | None, table: Tensor, *, sources: Sequence[_Source], slot: str) -> ops.Resid:
+def _embed(
+    ids: Ids, cache: Cache | None, pads: Pads, table: Tensor, *, sources: Sequence[_Source], slot: str
+) -> ops.Resid:
     """What a source of an embedding writes."""
     (source,) = sources
-    return source(*_text(ids, cache, slot), table, (*ids.shape, table.shape[1]))
+    return source(_text(ids, cache, pads, slot), table, (*ids.shape, table.shape[1]))
 
 
 def _scores(
@@ -162,6 +191,7 @@ def _scores(
     keys: Float[Tensor, "batch head key dim"],
     ids: Ids,
     cache: Cache | None,
+    pads: Pads,
     *,
     scale: float,
     sources: Sequence[_Source],
@@ -169,8 +199,8 @@ def _scores(
 ) -> ops.Pairs:
     """Scores, those of some heads by their sources."""
     raw = ops.scores(queries, keys, scale=scale)
-    text, past = _text(ids, cache, slot)
-    said = [source(text, past, raw, (raw.shape[0], *raw.shape[2:])) for source in sources]
+    text = _text(ids, cache, pads, slot)
+    said = [source(text, raw, (raw.shape[0], *raw.shape[2:])) for source in sources]
     return raw.index_copy(1, _members(sources, raw), torch.stack(said, 1))
 
 
@@ -178,6 +208,7 @@ def _pre(
     x: ops.Resid,
     ids: Ids,
     cache: Cache | None,
+    pads: Pads,
     weight: Tensor,
     bias: Tensor,
     *,
@@ -186,8 +217,8 @@ def _pre(
 ) -> Float[Tensor, "batch pos neuron"]:
     """Pre-activations, those of some neurons by their sources."""
     raw = ops.linear(x, weight, bias)
-    text, past = _text(ids, cache, slot)
-    said = [source(text, past, raw, tuple(raw.shape[:2])) for source in sources]
+    text = _text(ids, cache, pads, slot)
+    said = [source(text, raw, tuple(raw.shape[:2])) for source in sources]
     return raw.index_copy(2, _members(sources, raw), torch.stack(said, 2))
 
 
@@ -196,6 +227,7 @@ def _head_writes(
     pattern: ops.Pairs,
     ids: Ids,
     cache: Cache | None,
+    pads: Pads,
     weight: Tensor,
     *,
     sources: Sequence[_Source],
@@ -203,9 +235,9 @@ def _head_writes(
 ) -> Float[Tensor, "batch pos head model"]:
     """What each head writes, some by their sources."""
     raw = head_writes(z, weight)
-    text, past = _text(ids, cache, slot)
+    text = _text(ids, cache, pads, slot)
     shape = (*raw.shape[:2], raw.shape[3])
-    said = [source(text, past, raw, shape, pattern=pattern[:, source.member]) for source in sources]
+    said = [source(text, raw, shape, pattern=pattern[:, source.member]) for source in sources]
     return raw.index_add(2, _members(sources, raw), torch.stack(said, 2))
 
 
@@ -213,6 +245,7 @@ def _neuron_writes(
     post: Float[Tensor, "batch pos neuron"],
     ids: Ids,
     cache: Cache | None,
+    pads: Pads,
     weight: Tensor,
     *,
     sources: Sequence[_Source],
@@ -220,9 +253,9 @@ def _neuron_writes(
 ) -> ops.Resid:
     """What the neurons of a layer write together, some by their sources."""
     total = product(post, weight)
-    text, past = _text(ids, cache, slot)
+    text = _text(ids, cache, pads, slot)
     for source in sources:
-        total = total + source(text, past, total, tuple(total.shape), fires=post[..., source.member])
+        total = total + source(text, total, tuple(total.shape), fires=post[..., source.member])
     return total
 
 
