@@ -161,13 +161,13 @@ class Model:
         values = self.run(ids, tuple(dict.fromkeys(("logits", end, *record))), edits=taps.replace, cache=grown)
         if taps.replace and (self.is_broken("logits", values["logits"]) or self.is_broken(end, values[end])):
             raise PellucidError(
-                f"with {', '.join(taps.replace)} replaced the logits are no longer finite numbers, or the stream is too "
-                f"large for a norm to read in {self.precision}; put something smaller there"
+                f"with {', '.join(taps.replace)} replaced the logits are no longer finite numbers, or the stream is "
+                f"too large for a norm to read in {self.precision}; put something smaller there"
             )
         return Run(values["logits"], {name: values[name] for name in record}, grown)
 
     def is_broken(self, name: str, value: Tensor) -> bool:
-        """Whether an activation is not finite (a score may be −inf), or a stream too large for its squares to add up."""
+        """Whether an activation is not finite (a score may be −inf), or a stream whose squares do not add up."""
         value = value.detach()
         if ".resid_" in name:
             return not bool((value.abs() < (torch.finfo(value.dtype).max / value.shape[-1]) ** 0.5).all())
