@@ -12,7 +12,7 @@ import pytest
 from pellucid.base.errors import ProjectError, SubjectError
 from pellucid.base.trusted import contents, expect, recorded, write_own
 from pellucid.match.trust import is_trusted, require_trust, trust
-from pellucid.subject import locate
+from pellucid.subject import hub, locate
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def test_the_hub_is_not_asked_for_what_a_stranger_names(monkeypatch: pytest.Monk
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     said = "the hub is not asked for what a directory names that is not trusted"
-    with pytest.raises(SubjectError, match=said), locate.without_hub():
+    with pytest.raises(SubjectError, match=said), hub.without_hub():
         locate.locate("stranger/model")
     assert not any(asked)
     with pytest.raises(SubjectError, match="did not give it"):

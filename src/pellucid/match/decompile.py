@@ -160,7 +160,7 @@ def begin(request: Request, subject: Subject) -> Project:
         corpus = compared(corpus, texts)
     hashes = {f"{name}_sha256": getattr(texts, name).sha256 for name in ("fit", "tune", "heldout")}
     manifest = Manifest(
-        SubjectEntry(_name(subject), subject.weights_sha256, subject.tokenizer_sha256),
+        SubjectEntry(subject.place or subject.name, subject.weights_sha256, subject.tokenizer_sha256),
         replace(corpus, origin=texts.heldout.corpus.origin, **hashes),
         replace(gate, asks=request.gate or gate.asks),
         Settings(request.seed, request.size, request.quick, __version__, torch.__version__, steps, stray),
@@ -177,11 +177,6 @@ def begin(request: Request, subject: Subject) -> Project:
 
 def _resolved(paths: tuple[Path, ...]) -> tuple[str, ...]:
     return tuple(str(path.resolve()) for path in paths)
-
-
-def _name(subject: Subject) -> str:
-    """The name by which the subject can be loaded again from anywhere on this machine."""
-    return str(Path(subject.name).resolve()) if Path(subject.name).is_dir() else subject.name
 
 
 def write_program(project: Project, *, quick: bool) -> Extras:

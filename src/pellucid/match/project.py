@@ -26,8 +26,8 @@ from pellucid.match.partition import PARTS, read_dropped
 from pellucid.match.report_file import read_report
 from pellucid.match.texts import open_texts
 from pellucid.match.trust import is_trusted, require_trust
+from pellucid.subject.hub import without_hub
 from pellucid.subject.load import Subject, load_subject
-from pellucid.subject.locate import without_hub
 
 if TYPE_CHECKING:
     from pellucid.match.check import Check

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,11 +51,19 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def refuse_pickle(path: Path) -> None:
     """Raise `SubjectError` with the way to convert the pickle checkpoint at `path`."""
+    where = str(path.parent)
     raise SubjectError(
         f"{path} is a pickle checkpoint, which can run code when it is loaded; only safetensors are read. If you trust "
-        f'it, convert it once: python -c "from transformers import AutoModelForCausalLM as M; '
-        f"M.from_pretrained('{path.parent}').save_pretrained('{path.parent}', safe_serialization=True)\""
+        f"it, convert it once: {conversion(where, where, tokenizer=False)}"
     )
+
+
+def conversion(source: str, target: str, options: str = "", *, tokenizer: bool = True) -> str:
+    """The shell command that writes the model `source` (a directory or hub name) as safetensors into `target`."""
+    names = {"AutoModelForCausalLM": "M"} | ({"AutoTokenizer": "T"} if tokenizer else {})
+    steps = [f"from transformers import {', '.join(f'{name} as {short}' for name, short in names.items())}"]
+    steps += [f"{short}.from_pretrained({source!r}{options}).save_pretrained({target!r})" for short in names.values()]
+    return f"python -c {shlex.quote('; '.join(steps))}"
 
 
 def weight_files(directory: Path) -> list[Path]:

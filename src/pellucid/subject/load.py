@@ -22,7 +22,8 @@ class Subject:
     """A checkpoint and its tokenizer.
 
     `weights` are float32 on the CPU by canonical name (`h.0.attn.c_attn.weight`); `notes` says what loading changed.
-    `tokenizer_formerly` is the hash of the vocabulary alone, where that alone gives the same ids.
+    `tokenizer_formerly` is the hash of the vocabulary alone, where that alone gives the same ids. `place` is the name
+    by which the subject can be loaded again from anywhere on this machine, where it has one.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Subject:
     config_json: dict[str, Any] = field(repr=False)
     notes: tuple[str, ...] = ()
     tokenizer_formerly: str | None = None
+    place: str = ""
 
     @property
     def parameters(self) -> int:
@@ -47,7 +49,8 @@ def load_subject(name: str | Path) -> Subject:
 
     Raises `SubjectError` with one line for everything that makes it unusable.
     """
-    path = locate(name)
+    place = locate(name)
+    path = place.path
     config_json = read_json(path / "config.json")
     files = weight_files(path)
     config = GPT2Config.from_json(config_json, path / "config.json")
@@ -62,6 +65,7 @@ def load_subject(name: str | Path) -> Subject:
         weights_sha256=sha256_files(files),
         tokenizer_sha256=tokens.sha256,
         tokenizer_formerly=tokens.formerly,
+        place=place.name,
         config_json=config_json,
         notes=(*notes, *tokens.notes, *_remarks(config_json, config, tokens.tokenizer)),
     )

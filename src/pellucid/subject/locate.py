@@ -3,48 +3,67 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 
 from pellucid.base.errors import SubjectError, closest
-from pellucid.subject.checkpoint import INDEX, PICKLES, WEIGHTS, refuse_pickle
+from pellucid.subject.checkpoint import PICKLES, WEIGHTS, refuse_pickle
+from pellucid.subject.hub import ALIASES, from_hub, hub_name, pinned
 from pellucid.zoo import registry
 
 WEIGHTLESS = "weightless.json"
 """The file of figures that tells the directory of a program without weights."""
-_HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
-_HUB_ALIASES = {name: f"openai-community/{name}" for name in ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")}
-_HUB_ALIASES["distilgpt2"] = "distilbert/distilgpt2"
-_HUB_FILES = ["config.json", "model.safetensors", "model-*.safetensors", INDEX]
-_HUB_FILES += ["tokenizer.json", "vocab.json", "merges.txt"]
-_asking = ContextVar("asking", default=True)
+PROJECT = "pellucid.toml"
+"""The file that tells a directory that `decompile` wrote."""
 
 
-def locate(name: str | Path) -> Path:
-    """The directory of the checkpoint that `name` means.
+@dataclass(frozen=True)
+class Place:
+    """Where a subject lies, and the `name` by which it can be loaded again from anywhere on this machine."""
 
-    Raises `SubjectError` saying what was tried.
+    path: Path
+    name: str
+
+
+def locate(name: str | Path) -> Place:
+    """The checkpoint that `name` means: a directory, `zoo:NAME`, or a hub name, `hub:` before it or not.
+
+    A directory that holds no checkpoint does not hide a hub model of its name. Raises `SubjectError` saying what was
+    tried.
     """
     text = str(name)
     if text.startswith("zoo:"):
-        return registry.path(text.removeprefix("zoo:"))
+        return Place(registry.path(text.removeprefix("zoo:")), text)
     path = Path(os.path.expanduser(text))
+    hub = None if isinstance(name, Path) else hub_name(text.removeprefix("hub:"))
+    if text.startswith("hub:") and hub is not None:
+        return _on_hub(hub)
     try:
-        is_directory, is_file = path.is_dir(), path.is_file()
-    except OSError as error:
-        raise SubjectError(f"{text[:80]!r} is no path: {error.strerror}") from error
-    if text and is_directory:
+        is_directory, is_file = bool(text) and path.is_dir(), path.is_file()
+    except (OSError, ValueError) as error:
+        raise SubjectError(f"{text[:80]!r} is no path: {getattr(error, 'strerror', error)}") from error
+    if is_directory and (hub is None or not _is_hiding(path)):
         _refuse_program(path)
-        return path
+        return Place(path, str(path.resolve()))
     if is_file:
         _refuse_file(path)
-    hub = _HUB_ALIASES.get(text, text)
-    if isinstance(name, Path) or not _HUB_NAME.fullmatch(hub) or (path.parent != Path() and path.parent.is_dir()):
+    within = path.parent != Path() and path.parent.is_dir() and not is_directory
+    if hub is None or (within and "@" not in text):
         raise SubjectError(f"{text}: no such directory{_near(path)}; a subject is a directory, OWNER/NAME or zoo:NAME")
-    return _from_hub(hub)
+    return _on_hub(hub)
+
+
+def _is_hiding(path: Path) -> bool:
+    """Whether a directory that is called as a hub model may be is no checkpoint, but something else of that name."""
+    if (path / "config.json").is_file():
+        return False
+    ours = any((path / name).is_file() for name in (PROJECT, WEIGHTLESS))
+    return ours or path.parent == Path() or not any(path.iterdir())
+
+
+def _on_hub(hub: tuple[str, str | None]) -> Place:
+    found = from_hub(*hub)
+    return Place(found, pinned(*hub, found))
 
 
 def _refuse_program(path: Path) -> None:
@@ -65,43 +84,4 @@ def _near(path: Path) -> str:
     except OSError:
         return "" if path.parent.is_dir() else f" (there is no {path.parent} either)"
     near = closest(path.name, names)
-    return f" in {path.parent}{near}" if near else closest(str(path), list(_HUB_ALIASES))
-
-
-def _from_hub(name: str) -> Path:
-    """The snapshot of the hub model `name`: from the local cache, else downloaded (config, tokenizer, safetensors)."""
-    import huggingface_hub
-
-    try:
-        cached = Path(huggingface_hub.snapshot_download(name, allow_patterns=_HUB_FILES, local_files_only=True))
-    except Exception as error:  # the hub's client raises its own errors and those of its transport
-        missing = f"it is not in the local cache ({_brief(error)})"
-    else:
-        if (cached / "config.json").is_file() and ((cached / WEIGHTS).is_file() or (cached / INDEX).is_file()):
-            return cached
-        missing = f"its copy in the local cache, {cached}, is incomplete"
-    if not _asking.get():
-        raise SubjectError(
-            f"{name}: {missing}, and the hub is not asked for what a directory names that is not trusted; say where "
-            "the subject is with --subject, or trust the directory with --trust in any command that runs it"
-        )
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
-        raise SubjectError(f"{name}: {missing}, and HF_HUB_OFFLINE forbids asking the hub")
-    try:
-        return Path(huggingface_hub.snapshot_download(name, allow_patterns=_HUB_FILES))
-    except Exception as error:
-        raise SubjectError(f"{name}: {missing}, and the hub did not give it ({_brief(error)})") from error
-
-
-@contextmanager
-def without_hub() -> Iterator[None]:
-    """Ask no hub for a while: names that come from strangers mean what is on this machine, or nothing."""
-    before = _asking.set(False)
-    try:
-        yield
-    finally:
-        _asking.reset(before)
-
-
-def _brief(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "")[:200] or type(error).__name__
+    return f" in {path.parent}{near}" if near else closest(str(path), list(ALIASES))

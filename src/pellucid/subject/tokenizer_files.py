@@ -20,7 +20,7 @@ from pellucid.subject.declared import ADDED, SETTINGS, SPECIAL, read_if_there
 from pellucid.subject.tokenizer import END_OF_TEXT, IdTokenizer, Tokenizer, WordTokenizer
 
 TASK, GENERATION = "task.json", "generation_config.json"
-TOKENIZER_FILES = (WHOLE, *HALVES, SETTINGS, SPECIAL, ADDED, GENERATION)
+TOKENIZER_FILES = (WHOLE, *HALVES, TASK, SETTINGS, SPECIAL, ADDED, GENERATION)
 """The files that decide the ids of text, and where it ends."""
 
 

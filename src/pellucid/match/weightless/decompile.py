@@ -55,8 +55,10 @@ class Decompiled:
 
 def suits(subject: str) -> bool:
     """Whether a subject is an algorithmic model: it says its task and has rows, and its vocabulary is small."""
+    if not subject.startswith("zoo:") and not Path(subject).is_dir():
+        return False  # rows are not fetched from the hub
     try:
-        path = locate(subject)
+        path = locate(subject).path
     except SubjectError:
         return False
     if not (path / TASK).is_file() or not (path / INPUTS).is_file():
@@ -71,7 +73,7 @@ def decompile_weightless(subject: str, directory: Path, seconds: float = SEARCH_
     """
     if directory.is_file() or (directory.is_dir() and any(directory.iterdir()) and not (directory / REPORT).is_file()):
         raise ProjectError(f"{directory} is not empty and has no {REPORT}: it is not ours; name another directory")
-    found = decompiled(locate(subject), seconds)
+    found = decompiled(locate(subject).path, seconds)
     with writing(directory, make=True):
         found.write(directory)
         trust(directory)
