@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,8 @@ def village(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
         yield Workbench(project, rows=(80, 240))
 
 
+@cache
 def _stories(split: str) -> list[str]:
+    """Stories of a split; texts are read several times, and writing them takes longest."""
     count = {"train": 220, "test": 500}[split]
     return [story.text for story in Village().stories(split, 0, count)]  # type: ignore[arg-type]

@@ -104,7 +104,7 @@ def test_small_changes_are_predicted_exactly(workshop: Workshop, changes: dict[s
     helpers: dict[str, str] = {}
     text = page(None, helpers, [function(speech(strength=1e-3, **changes), 1, "edit_1", "Tried.", helpers)])
     (edit,) = bench.program.tried(text)
-    assert bool(strengths(bench, edit, IDS).any())
+    assert bool(strengths(bench.program, edit, IDS).any())
     told = predict(bench, [edit], Text(IDS, torch.full((3,), 12), ("",) * 3))
     (workshop.made / "program" / "edits.py").write_text(text)
     bench.program.edited()

@@ -194,7 +194,7 @@ def _refuse_conflict(bench: Workbench, proposal: Proposal) -> None:
         return
     ids = torch.tensor([proposal.prompt])
     for edit in standing_edits:
-        said = strengths(bench, edit, ids)[0]
+        said = strengths(bench.program, edit, ids)[0]
         if edit.kind != "B" and bool((said[-1] != 0).any()):
             record = find(read_records(bench.program.directory), str(edit.change.number))
             raise PellucidError(

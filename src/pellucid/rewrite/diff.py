@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,10 +19,15 @@ from pellucid.experiment.fidelity import Settings, evaluate
 from pellucid.experiment.ledger import Report
 from pellucid.experiment.predictor import Predictor
 from pellucid.experiment.rows import Row, padded, sample_rows
+from pellucid.listing.edits import Edits
+from pellucid.listing.load import Program
 from pellucid.listing.parse import Listing
 from pellucid.match.manifest import MANIFEST
 from pellucid.match.project import Project, belonging
+from pellucid.rewrite.forecast import ROWS as MEASURED
 from pellucid.rewrite.hand import refined, written
+from pellucid.rewrite.predict import Edited, acts
+from pellucid.rewrite.workbench import CHECK_ROWS, text_of
 from pellucid.subject.load import load_subject
 
 ROWS = 64
@@ -61,19 +66,40 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class Spoken:
+    """Where an edit is measured: at how many places it speaks, on how many rows, and what changed at their positions.
+
+    What it changes is rare in text, so that sampled rows hardly show it. These rows are chosen, and no share of text.
+    """
+
+    edit: int
+    speaks: int
+    rows: int
+    positions: int
+    changed: int
+
+
+Move = tuple[float, Row, int, int, int]
+"""A changed prediction: by how much the logits moved, where, and the tokens before and after."""
+
+
+@dataclass(frozen=True)
 class Diff:
     """Parts and predictions that changed, and the totals by domain, in the shape of a report."""
 
     parts: tuple[Part, ...]
     predictions: tuple[Prediction, ...]
     changed: dict[str, Any]
-    """`overall`, and by name in `domains`: positions, those that changed, and their share."""
+    """`overall`, and by name in `domains`: positions, those that changed, and their share, on rows that are sampled."""
     totals: Report
+    spoken: tuple[Spoken, ...] = ()
+    """What changed where the edits speak that one side has and the other has not."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON shows it."""
         said = {"parts": [asdict(p) for p in self.parts], "predictions": [asdict(p) for p in self.predictions]}
-        return said | {"changed": self.changed, "totals": self.totals}
+        spoken = [asdict(edit) for edit in self.spoken]
+        return said | {"changed": self.changed, "edits": spoken, "totals": self.totals}
 
 
 def diff(project: Project, against: str | None = None, corpus: tuple[Path, ...] = ()) -> Diff:
@@ -87,11 +113,25 @@ def diff(project: Project, against: str | None = None, corpus: tuple[Path, ...] 
     before: Predictor = other.program() if isinstance(other, Project) else other
     after = project.program()
     rows = sample_rows(split, model.tokenizer, model.n_ctx, ROWS, seed)
-    predictions, changed = _predictions(model, before, after, rows)
+    moves = _moves(before, after, rows)
+    mine, theirs = project.listing(), other.listing() if isinstance(other, Project) else None
+    edits = _differing(after, mine.edits, theirs.edits if theirs else None)
+    if theirs and isinstance(before, Program):
+        edits |= _differing(before, theirs.edits, mine.edits)
+    many = sample_rows(split, model.tokenizer, model.n_ctx, CHECK_ROWS, seed) if edits else []
+    spoken = [_spoken(after, edits[key], many, before, after) for key in sorted(edits)]
     settings = Settings(contexts=estimate.QUICK_CONTEXTS, seed=seed)
     totals = evaluate(before, {"after": after}, rows, model.tokenizer, settings)["after"].to_dict()
-    listed = other.listing() if isinstance(other, Project) else None
-    return Diff(tuple(parts(project.listing(), listed)), tuple(predictions), changed, totals)
+    every = [move for found in (*moves, *(found for _, found in spoken)) for move in found]
+    where = tuple(found for found, _ in spoken)
+    return Diff(tuple(parts(mine, theirs)), _worst(model, every), _counted(rows, moves), totals, where)
+
+
+def _worst(model: Model, moves: Sequence[Move]) -> tuple[Prediction, ...]:
+    """The changed predictions of which the logits moved most, each place once."""
+    found = {(move[1].document, move[2], move[1].tokens.tobytes()): move for move in moves}
+    worst = sorted(found.values(), key=lambda move: -move[0])[:WORST]
+    return tuple(_shown(model, *move) for move in worst)
 
 
 def _opened(project: Project, against: str | None) -> Project | Model:
@@ -128,33 +168,68 @@ def parts(listing: Listing, other: Listing | None = None) -> Iterator[Part]:
             yield Part(edited.address, "edit", edited.number, edited.text, now.text if now else "")
         elif edited.kind == "edit" and edited.text not in held:
             yield Part(edited.address, "edit", edited.number, "", edited.text)
+    mine = listing.edits.text if listing.edits else ""
+    for edited in other.edits.statements if other and other.edits else ():
+        if edited.kind == "edit" and edited.text not in mine:
+            yield Part(edited.address, "edit", edited.number, edited.text, "")
 
 
-def _predictions(
-    model: Model, before: Predictor, after: Predictor, rows: list[Row]
-) -> tuple[list[Prediction], dict[str, Any]]:
-    """The changed predictions, those first where the logits moved most; and how many there are, also by domain."""
-    found: list[tuple[float, Row, int, int, int]] = []
-    overall = [0, 0]
-    domains: dict[str, list[int]] = {}
+def _moves(before: Predictor, after: Predictor, rows: Sequence[Row]) -> list[list[Move]]:
+    """The changed predictions of each row."""
+    found: list[list[Move]] = []
     for start in range(0, len(rows), 16):
         some = rows[start : start + 16]
         ids = padded(some)
         old, new = (torch.from_numpy(np.asarray(side.extend(ids)[0])) for side in (before, after))
         for at, row in enumerate(some):
-            changes = list(_changes(old[at, : len(row)], new[at, : len(row)]))
-            found += [(by, row, position, was, now) for position, was, now, by in changes]
-            for total in (overall, domains.setdefault(row.domain, [0, 0])):
-                total[0] += len(row)
-                total[1] += len(changes)
-    found.sort(key=lambda entry: -entry[0])
-    shown = [_shown(model, *entry) for entry in found[:WORST]]
-    return shown, {"overall": _share(overall), "domains": {name: _share(total) for name, total in domains.items()}}
+            changes = _changes(old[at, : len(row)], new[at, : len(row)])
+            found.append([(by, row, position, was, now) for position, was, now, by in changes])
+    return found
+
+
+def _counted(rows: Sequence[Row], moves: Sequence[list[Move]]) -> dict[str, Any]:
+    """How many predictions changed, also by domain."""
+    overall = [0, 0]
+    domains: dict[str, list[int]] = {}
+    for row, changes in zip(rows, moves, strict=True):
+        for total in (overall, domains.setdefault(row.domain, [0, 0])):
+            total[0] += len(row)
+            total[1] += len(changes)
+    return {"overall": _share(overall), "domains": {name: _share(total) for name, total in domains.items()}}
 
 
 def _share(total: list[int]) -> dict[str, Any]:
     positions, changed = total
     return {"positions": positions, "changed": changed, "share": changed / positions}
+
+
+# --- where edits speak ------------------------------------------------------------------------------------------------
+
+
+def _differing(program: Program, own: Edits | None, held: Edits | None) -> dict[tuple[int, str], list[Edited]]:
+    """The edits of a program that are not among those `held`, ready to be called, by number and first function."""
+    known = {statement.text for statement in held.statements} if held else set()
+    new = [s for s in own.statements if s.kind == "edit" and s.text not in known] if own else []
+    names = {statement.number: statement.name for statement in reversed(new)}
+    found: dict[tuple[int, str], list[Edited]] = {}
+    changes = program.model.plan.changes
+    for group in (*changes.moves.values(), *changes.writes.values()):
+        for edit in group:
+            if (number := edit.change.number) in names:
+                found.setdefault((number, names[number]), []).append(edit)
+    return found
+
+
+def _spoken(
+    program: Program, edits: Sequence[Edited], rows: Sequence[Row], before: Predictor, after: Predictor
+) -> tuple[Spoken, list[Move]]:
+    """What changes on the rows that an edit is measured on: the first of those where it speaks."""
+    speaks = acts(program, edits, text_of(rows), MEASURED)
+    at = speaks.any(1).nonzero()[:MEASURED, 0].tolist()
+    chosen = [rows[row] for row in at]
+    moves = [move for found in _moves(before, after, chosen) for move in found]
+    positions = sum(map(len, chosen))
+    return Spoken(edits[0].change.number, int(speaks[at].sum()), len(chosen), positions, len(moves)), moves
 
 
 def _changes(old: Float[Tensor, "pos vocab"], new: Float[Tensor, "pos vocab"]) -> Iterator[tuple[int, int, int, float]]:

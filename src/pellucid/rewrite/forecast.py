@@ -121,7 +121,7 @@ def forecast(
     """
     if near:
         text = text.take(torch.isin(text.ids, torch.tensor(near)).any(1).nonzero()[:, 0])
-    speaks = acts(bench, edits, text, most)
+    speaks = acts(bench.program, edits, text, most)
     rows = speaks.any(1).nonzero()[:most, 0]
     chosen = text.take(rows)
     found = predict(bench, edits, chosen)

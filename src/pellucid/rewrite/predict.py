@@ -25,6 +25,7 @@ from torch import Tensor
 
 from pellucid.exact.model import Model
 from pellucid.exact.ops import ACTIVATION
+from pellucid.listing.load import Program
 from pellucid.rewrite.workbench import BATCH, Text, Workbench
 
 Stream = Float[Tensor, "batch pos model"]
@@ -131,9 +132,9 @@ def start_of(edit: Edited) -> Start:
     return Start(edit.layer, edit.kind == "OV")
 
 
-def strengths(bench: Workbench, edit: Edited, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos *key"]:
+def strengths(program: Program, edit: Edited, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos *key"]:
     """How strongly an edit speaks, by its source: [batch, query, key] for a head, else [batch, pos]."""
-    view = bench.program.sources.view(ids.numpy())
+    view = program.sources.view(ids.numpy())
     length = ids.shape[1]
     if edit.kind == "OV":
         shape: tuple[int, ...] = (len(ids), length, length)
@@ -145,12 +146,12 @@ def strengths(bench: Workbench, edit: Edited, ids: Int[Tensor, "batch pos"]) -> 
     return found * torch.tril(torch.ones(length, length)) if edit.kind == "OV" else found
 
 
-def acts(bench: Workbench, edits: Sequence[Edited], text: Text, most: int) -> Bool[Tensor, "row pos"]:
+def acts(program: Program, edits: Sequence[Edited], text: Text, most: int) -> Bool[Tensor, "row pos"]:
     """Where any of the edits speaks at all; after `most` rows where one does, others are not looked at."""
     found = torch.zeros(text.ids.shape, dtype=torch.bool)
     for at in range(0, len(text.ids), BATCH):
         for edit in edits:
-            said = strengths(bench, edit, text.ids[at : at + BATCH]) != 0
+            said = strengths(program, edit, text.ids[at : at + BATCH]) != 0
             found[at : at + BATCH] |= said.any(-1) if edit.kind == "OV" else said
         if int((found & text.inside).any(1).sum()) >= most:
             break
@@ -164,7 +165,7 @@ def direction(bench: Workbench, edit: Edited) -> Float[Tensor, " model"]:
 
 def written(bench: Workbench, edit: Edited, ids: Int[Tensor, "batch pos"], pattern: Tensor | None) -> Stream:
     """What an edit writes; `pattern` [batch, query, key] is that of its head."""
-    said = strengths(bench, edit, ids)
+    said = strengths(bench.program, edit, ids)
     amount = said if pattern is None else (said * pattern).sum(-1)
     return amount[..., None] * direction(bench, edit)
 
@@ -193,7 +194,7 @@ def _reread(bench: Workbench, edits: Sequence[Edited], ids: Tensor) -> tuple[Ten
     """What the program says now, and what changes where the text has the tokens that are read instead."""
     vocabulary, text = bench.program.sources.vocabulary, ids.clone()
     for edit in edits:
-        text[strengths(bench, edit, ids) != 0] = vocabulary.id_of(edit.change.says[0])
+        text[strengths(bench.program, edit, ids) != 0] = vocabulary.id_of(edit.change.says[0])
     before, after = (bench.run(rows, ("logits",))["logits"] for rows in (ids, text))
     return before, after - before, after - before
 

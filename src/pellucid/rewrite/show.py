@@ -38,7 +38,12 @@ def diff_lines(found: Diff) -> Iterator[str]:
     overall = found.changed["overall"]
     yield ""
     count = f"{overall['changed']:,} of {overall['positions']:,} predictions changed"
-    yield f"{count} ({overall['share']:.2%}), worst first"
+    yield f"{count} ({overall['share']:.2%}) on rows of text that are sampled"
+    for edit in found.spoken:
+        where = f"speaks at {edit.speaks} places on {edit.rows} rows ({edit.positions:,} positions)"
+        yield f"edit {edit.edit:04d} {where}: {edit.changed} predictions changed there"
+    if found.predictions:
+        yield "worst first:"
     for place in found.predictions:
         said = f"{place.before!r} -> {place.after!r} by {place.by:+.2f}"
         yield f"  {place.document}:{place.position}  {place.text!r}  {said}"
@@ -68,7 +73,8 @@ def _part(part: Part) -> Iterator[str]:
     if part.before is None:
         yield "  (what it said before is not kept; name a copy of the directory as it was: --against DIR2)"
     before = part.before.split("\n") if part.before else []
-    lines = difflib.unified_diff(before, part.after.split("\n"), lineterm="", n=CONTEXT)
+    after = part.after.split("\n") if part.after else []
+    lines = difflib.unified_diff(before, after, lineterm="", n=CONTEXT)
     shown = [line for line in lines if not line.startswith(("---", "+++", "@@"))]
     yield from (f"  {printable(line)}" for line in shown[:LINES])
     if len(shown) > LINES:
