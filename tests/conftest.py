@@ -10,6 +10,10 @@ import pytest
 
 jaxtyping.install_import_hook("pellucid", "beartype.beartype")
 
+from pellucid.base import progress  # noqa: E402, as what is imported earlier is not checked
+
+progress.EVERY = 1e6  # tests on slow machines say what they say on fast ones
+
 SHARED = Path(os.environ.get("PELLUCID_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
 

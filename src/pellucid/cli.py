@@ -18,6 +18,7 @@ from pellucid import __version__
 from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError
 from pellucid.base.files import write_text
+from pellucid.base.progress import working
 from pellucid.base.terminal import json_text, say, tell, terminal
 from pellucid.experiment.why import TOP, why
 from pellucid.listing.parse import page_name
@@ -84,9 +85,10 @@ SubjectPath = Annotated[
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Turn what a user can fix into one line and its exit code."""
+    """Turn what a user can fix into one line and its exit code; without a terminal, tell what takes long."""
     try:
-        yield
+        with working("still at work"):
+            yield
     except PellucidError as error:
         tell(f"pellucid: {' '.join(str(error).split())}")
         raise typer.Exit(error.exit_code) from None

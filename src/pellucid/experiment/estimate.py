@@ -9,6 +9,7 @@ from time import perf_counter
 
 import numpy as np
 
+from pellucid.base.progress import spell
 from pellucid.experiment.decode import room_for
 from pellucid.experiment.fidelity import Settings
 from pellucid.experiment.predictor import Predictor
@@ -53,7 +54,7 @@ class Plan:
     def __str__(self) -> str:
         return (
             f"{self.settings.contexts:,} contexts in {self.rows:,} rows of up to {self.length:,} tokens: "
-            f"about {_spell(self.seconds)}, {self.memory / 2**30:.1f} GiB besides the weights"
+            f"about {spell(self.seconds)}, {self.memory / 2**30:.1f} GiB besides the weights"
         )
 
 
@@ -119,9 +120,3 @@ def sampling_tokens(pace: Pace, quick: bool = False) -> int:
     """How many tokens the subject is to write for want of a corpus: what takes five minutes, or one if `quick`."""
     seconds, most = (60.0, 100_000) if quick else (300.0, 400_000)
     return max(20_000, min(most, int(seconds / pace.write)))
-
-
-def _spell(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

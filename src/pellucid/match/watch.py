@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pellucid.base.errors import PellucidError
+from pellucid.base.progress import waiting
 from pellucid.base.terminal import tell
 
 INTERVAL = 0.2
@@ -23,8 +24,9 @@ def watch(paths: Sequence[Path], action: Callable[[], None], sleep: Callable[[fl
             seen = _stamps(paths)
             _try(action)
             tell(f"watching {', '.join(path.name for path in paths)}; Ctrl-C ends")
-            while (now := _stamps(paths)) == seen or None in now:
-                sleep(INTERVAL)
+            with waiting():
+                while (now := _stamps(paths)) == seen or None in now:
+                    sleep(INTERVAL)
     except KeyboardInterrupt:
         tell()
 

@@ -9,6 +9,7 @@ from time import perf_counter
 from pellucid.base.errors import ProjectError, SubjectError
 from pellucid.base.files import write_text
 from pellucid.base.lock import writing
+from pellucid.base.progress import working
 from pellucid.exact.model import Model
 from pellucid.match.trust import trust
 from pellucid.match.weightless import describe, mechanism, search
@@ -73,7 +74,9 @@ def decompile_weightless(subject: str, directory: Path, seconds: float = SEARCH_
     """
     if directory.is_file() or (directory.is_dir() and any(directory.iterdir()) and not (directory / REPORT).is_file()):
         raise ProjectError(f"{directory} is not empty and has no {REPORT}: it is not ours; name another directory")
-    found = decompiled(locate(subject).path, seconds)
+    path = locate(subject).path
+    with working("searching for a program"):
+        found = decompiled(path, seconds)
     with writing(directory, make=True):
         found.write(directory)
         trust(directory)
