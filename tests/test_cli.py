@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
 import checkpoints
 from cli_support import Workshop, copied, furnish, lean, leftovers, own_work, pellucid, text_file
+from pellucid.cli import app
 from pellucid.zoo import registry
 
 METRICS = {"wer_next", "wer_16", "top1", "kl", "ce_gap"}
@@ -464,7 +466,22 @@ def test_the_scoreboard_in_the_terminal(workshop: Workshop) -> None:
         assert row in answer.out
     for line in ("residual-free, source", "source-only fidelity", "described parts", "This was a quick run."):
         assert line in answer.out
-    assert "residuals" not in pellucid("verify", workshop.made, "--quick", "--source-only").err
+    again = pellucid("verify", workshop.made, "--quick", "--source-only")
+    assert "residuals" not in again.err
+    overall = pellucid("report", workshop.made, "--json").json["full"]["overall"]
+    contexts, positions = (f"{overall[metric]['n']:,}" for metric in ("wer_next", "top1"))
+    assert f"measuring {contexts} contexts in " in again.err
+    assert f"quick: {contexts} contexts and {positions} positions" in " ".join(again.out.split())
+
+
+def test_options_for_text_say_what_they_are_for_and_the_same_everywhere() -> None:
+    def words(command: str) -> str:
+        shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "400", "TERM": "dumb"}).stdout
+        return " ".join(shown.split())
+
+    corpus, fit = "Text to measure on, and to fit on if there is no --fit-corpus", "Other text to fit and tune on"
+    assert [corpus in words(command) for command in ("decompile", "check", "diff")] == [True] * 3
+    assert [fit in words(command) for command in ("decompile", "check")] == [True] * 2
 
 
 def test_run_continues_a_prompt(workshop: Workshop) -> None:

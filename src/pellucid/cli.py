@@ -72,10 +72,20 @@ TOKENS = 20
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A directory that `decompile` wrote.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output instead of text.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Run the program in DIR although it was not made here.")]
-Quick = Annotated[bool, typer.Option("--quick", help="500 contexts instead of 5,000; the result says so.")]
-Texts = Annotated[
+Quick = Annotated[
+    bool,
+    typer.Option("--quick", help="At most 500 contexts, as many as 90 s allow, instead of 5,000; how many is said."),
+]
+Corpus = Annotated[
     list[Path] | None,
-    typer.Option(help="Text files or folders (.txt, .gz, .xz; documents separated by <|endoftext|>). May be repeated."),
+    typer.Option(
+        help="Text to measure on, and to fit on if there is no --fit-corpus: files or folders (.txt, .gz, .xz; "
+        "documents separated by <|endoftext|>). May be repeated."
+    ),
+]
+FitCorpus = Annotated[
+    list[Path] | None,
+    typer.Option(help="Other text to fit and tune on; all of --corpus is then held out. Files or folders as there."),
 ]
 Watch = Annotated[bool, typer.Option("--watch", help="Repeat whenever the file of the part is saved.")]
 SubjectPath = Annotated[
@@ -125,8 +135,8 @@ def main_options(
 def decompile_command(
     subject: Annotated[str, typer.Argument(help="A checkpoint directory, a hub name such as gpt2, or zoo:NAME.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the program goes.")],
-    corpus: Texts = None,
-    fit_corpus: Texts = None,
+    corpus: Corpus = None,
+    fit_corpus: FitCorpus = None,
     size: Annotated[
         Literal["small", "medium", "large"], typer.Option(help="Numbers that all sources may hold: 1, 5 or 20 %.")
     ] = "medium",
@@ -286,13 +296,16 @@ def check_command(
     against: Annotated[Path | None, typer.Option(help="Another report.json to compare with.")] = None,
     no_measure: Annotated[bool, typer.Option("--no-measure", help="Compare what was measured already.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Measure on 5,000 contexts instead of 500.")] = False,
-    corpus: Texts = None,
-    fit_corpus: Texts = None,
+    corpus: Corpus = None,
+    fit_corpus: FitCorpus = None,
     trust: Trust = False,
     subject: SubjectPath = None,
     json_: AsJson = False,
 ) -> None:
-    """Exit with code 1 if anything in DIR got worse since its last report; nothing is written."""
+    """Exit with code 1 if anything in DIR got worse since its last report; nothing is written.
+
+    Text that is not where it was is given again with --corpus and --fit-corpus; its hashes must match.
+    """
     with plain_errors():
         project = moved(Project.open(directory, trust=trust), subject, corpus or (), fit_corpus or ())
         found = check(project, against, measured=not no_measure, full=full)
@@ -367,7 +380,7 @@ def diff_command(
     against: Annotated[
         str | None, typer.Option(metavar="SUBJECT|DIR2", help="Compare with this instead of the subject of DIR.")
     ] = None,
-    corpus: Texts = None,
+    corpus: Corpus = None,
     trust: Trust = False,
     subject: SubjectPath = None,
     json_: AsJson = False,

@@ -11,7 +11,7 @@ import pytest
 from pellucid.experiment.blocks import Cut, cut_blocks
 from pellucid.experiment.contexts import Contexts
 from pellucid.experiment.corpus import story_corpus
-from pellucid.experiment.fidelity import Contender, Settings, evaluate
+from pellucid.experiment.fidelity import Contender, Settings, contexts_on, evaluate
 from pellucid.experiment.rows import windows
 from pellucid.experiment.teacher import compare
 
@@ -46,6 +46,14 @@ def test_a_predictor_is_faithful_to_itself(markov, rows, pieces) -> None:
     assert report.overall["wer_16"].n == 200
     assert report.overall["kl"].n == sum(len(row) - 1 for row in rows)
     assert set(report.domains) == {"short", "long"}
+
+
+@pytest.mark.parametrize(("contexts", "batch"), [(200, 64), (5000, 7), (3, 2)])
+def test_the_contexts_that_there_will_be_are_known_before(markov, rows, pieces, contexts: int, batch: int) -> None:
+    settings = Settings(contexts=contexts, batch=batch, seed=3)
+    found = evaluate(markov, {"self": markov.but()}, rows, pieces, settings)["self"].overall["wer_next"].n
+    assert contexts_on(rows, markov.n_ctx, settings) == found
+    assert (found < contexts) is (contexts == 5000)
 
 
 def test_a_known_shift_gives_the_kl_and_gap_worked_out_by_hand(markov, rows, pieces) -> None:

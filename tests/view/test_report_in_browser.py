@@ -126,6 +126,7 @@ def test_a_failed_quick_gate_is_loud(reader: Reader, make_report: Maker) -> None
     assert "Gate failed" in page.locator(".gate").inner_text()
     assert page.locator(".reasons li").all_inner_texts() == data["gate"]["reasons"]
     assert page.locator(".quick").is_visible()
+    assert "Measured on 1,000 contexts where the gate asks for 5,000." in page.locator(".quick").inner_text()
 
 
 @pytest.mark.parametrize("size", WIDTHS)

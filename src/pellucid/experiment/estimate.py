@@ -52,8 +52,12 @@ class Plan:
     memory: int
 
     def __str__(self) -> str:
+        return self.on(self.settings.contexts, self.rows)
+
+    def on(self, contexts: int, rows: int) -> str:
+        """The plan in words, with the `contexts` and `rows` that there really are."""
         return (
-            f"{self.settings.contexts:,} contexts in {self.rows:,} rows of up to {self.length:,} tokens: "
+            f"{contexts:,} contexts in {rows:,} rows of up to {self.length:,} tokens: "
             f"about {spell(self.seconds)}, {self.memory / 2**30:.1f} GiB besides the weights"
         )
 

@@ -84,15 +84,26 @@ def evaluate(
     """Measure each of `programs` against `subject` on `rows` (as `sample_rows` gives them)."""
     settings = settings or Settings()
     measure = _Measure(subject, programs, rows, Lexicon.of(tokenizer, subject.n_vocab), settings)
-    longest = subject.n_ctx - room_for(settings.words, subject.n_ctx)
-    contexts = Contexts(settings.contexts, len(rows), longest, settings.seed)
-    order = np.argsort([len(row) for row in rows], kind="stable")
-    batches = range(0, len(rows), settings.batch)
-    for begin in track(batches, "measuring", len(batches)):
-        reading = measure.read(order[begin : begin + settings.batch])
+    contexts, groups = _dealing(rows, subject.n_ctx, settings)
+    for group in track(groups, "measuring"):
+        reading = measure.read(group)
         for length, members in contexts.draw(reading.lengths):
             measure.extend(reading, length, members)
     return {name: ledger.fidelity(settings.seed) for name, ledger in measure.ledgers.items()}
+
+
+def contexts_on(rows: Sequence[Row], n_ctx: int, settings: Settings) -> int:
+    """How many contexts `evaluate` continues on `rows`: fewer than it is asked for where text is short."""
+    contexts, groups = _dealing(rows, n_ctx, settings)
+    lengths = np.array([len(row) for row in rows])
+    return sum(len(members) for group in groups for _, members in contexts.draw(lengths[group]))
+
+
+def _dealing(rows: Sequence[Row], n_ctx: int, settings: Settings) -> tuple[Contexts, list[Int64[np.ndarray, " batch"]]]:
+    """What deals contexts to batches of rows, and these batches: rows of like length together."""
+    contexts = Contexts(settings.contexts, len(rows), n_ctx - room_for(settings.words, n_ctx), settings.seed)
+    order = np.argsort([len(row) for row in rows], kind="stable")
+    return contexts, [order[begin : begin + settings.batch] for begin in range(0, len(rows), settings.batch)]
 
 
 class _Measure:

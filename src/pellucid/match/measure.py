@@ -10,7 +10,7 @@ import torch
 from pellucid.base.terminal import tell
 from pellucid.exact.model import Model
 from pellucid.experiment.estimate import Plan, plan, probe
-from pellucid.experiment.fidelity import Contender, evaluate
+from pellucid.experiment.fidelity import Contender, contexts_on, evaluate
 from pellucid.experiment.ledger import Fidelity
 from pellucid.experiment.predictor import Predictor
 from pellucid.experiment.references import references
@@ -35,15 +35,16 @@ def measure(project: Project, *, quick: bool, beside: bool = True) -> dict[str, 
     if beside:
         programs["noise_floor"] = Model(project.subject, dtype=torch.bfloat16)
     how = plan_for(model, programs, quick=quick)
-    tell(f"measuring {how}")
     texts, counts = project.texts, (how.reference_tokens // how.length, TUNE_ROWS, how.rows)
     fit, tune, heldout = (
         sample_rows(split, model.tokenizer, how.length, count, seed)
         for split, count in zip((texts.fit, texts.tune, texts.heldout), counts, strict=True)
     )
+    settings = replace(how.settings, seed=seed)
+    tell(f"measuring {how.on(contexts_on(heldout, model.n_ctx, settings), len(heldout))}")
     if beside:
         programs |= references(model, fit, tune, heldout, limit=how.reference_bytes)
-    return evaluate(model, programs, heldout, model.tokenizer, replace(how.settings, seed=seed))
+    return evaluate(model, programs, heldout, model.tokenizer, settings)
 
 
 def plan_for(model: Model, programs: Mapping[str, Predictor | Contender], *, quick: bool) -> Plan:

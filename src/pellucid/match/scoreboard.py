@@ -51,7 +51,7 @@ def _digits(value: float) -> str:
 def fidelity_table(report: dict[str, Any]) -> Table:
     """The overall figures of every program and reference in `report`, one row each."""
     table = Table(
-        title="Fidelity on held-out text, 95 % intervals; KL and CE gap in nats per token",
+        title=f"Fidelity on held-out text, {amount(report)}95 % intervals; KL and CE gap in nats per token",
         title_justify="left",
         box=SIMPLE_HEAD,
         pad_edge=False,
@@ -64,6 +64,14 @@ def fidelity_table(report: dict[str, Any]) -> Table:
         if block:
             table.add_row(label, *(figure(block["overall"].get(metric), "\n") for metric in METRICS))
     return table
+
+
+def amount(report: dict[str, Any]) -> str:
+    """How much was measured: the contexts that were continued, and the positions that were compared."""
+    found = report["full"]["overall"] if report.get("full") else {}
+    pairs = (("wer_next", "contexts"), ("top1", "positions"))
+    said = [f"{found[metric]['n']:,} {what}" for metric, what in pairs if found.get(metric)]
+    return f"{'quick: ' * bool(report.get('quick'))}{' and '.join(said)}, " if said else ""
 
 
 def domain_table(report: dict[str, Any], key: str = "full") -> Table:

@@ -10,7 +10,7 @@ function drawHead() {
     byId("head"),
     report.quick &&
       h("p", { class: "quick", role: "note" }, h("strong", {}, "Quick run"),
-        " Measured on few contexts. The intervals are wide and the gate is not the real one: do not quote these numbers."),
+        ` Measured on ${quickAmount()}. The intervals are wide and the gate is not the real one: do not quote these numbers.`),
     h("div", { class: "head-title" },
       h("div", {},
         h("p", { class: "eyebrow" }, "Decompilation of"),
@@ -28,6 +28,13 @@ function drawHead() {
       fact("Numbers in sources", numbersText(report.numbers)),
       fact("Created", printable(report.created ?? UNMEASURED), " with pellucid ", printable(report.pellucid ?? ""))),
   );
+}
+
+/** How much a quick run measured, beside what the gate asks for. */
+function quickAmount() {
+  const { n } = report.full?.overall?.wer_next ?? {}, wanted = report.gate?.limits?.contexts;
+  if (!measured(n)) return "few contexts";
+  return `${plural(n, "context")}${measured(wanted) ? ` where the gate asks for ${count(wanted)}` : ""}`;
 }
 
 function fact(term, ...text) {
