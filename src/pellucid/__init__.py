@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pellucid.experiment.circuits import find_circuit as find_circuit
     from pellucid.experiment.circuits import judge as judge
     from pellucid.experiment.circuits import score_edges as score_edges
+    from pellucid.experiment.generate import generate as generate
     from pellucid.experiment.heads import head_scores as head_scores
     from pellucid.experiment.intervene import ablate as ablate
     from pellucid.experiment.intervene import means as means
@@ -81,6 +82,7 @@ _VERBS = {
     **dict.fromkeys(("direct_effects", "logit_lens"), "pellucid.experiment.readout"),
     **dict.fromkeys(("agreement", "completeness", "edge_attribution", "estimate"), "pellucid.experiment.attribute"),
     **dict.fromkeys(("faithfulness_curve", "find_circuit", "judge", "score_edges"), "pellucid.experiment.circuits"),
+    "generate": "pellucid.experiment.generate",
     "head_scores": "pellucid.experiment.heads",
     "logit_difference": "pellucid.experiment.metrics",
     "path_patch": "pellucid.experiment.paths",

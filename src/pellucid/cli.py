@@ -320,21 +320,32 @@ def run(
     prompt: Annotated[str, typer.Argument(help="The text to go on from.")],
     tokens: Annotated[int, typer.Option(min=1, help="How many tokens to produce at most.")] = TOKENS,
     source_only: Annotated[bool, typer.Option("--source-only", help="Switch every QK and IN residual off.")] = False,
+    temperature: Annotated[
+        float, typer.Option(help="Draw tokens at this temperature; at 0 the likeliest is said.")
+    ] = 0.0,
+    top_p: Annotated[float, typer.Option(help="Draw among the likeliest tokens that hold so much probability.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="What is drawn, is drawn from it.")] = 0,
+    stop: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="End before this text. May be repeated.")
+    ] = None,
     trust: Trust = False,
     json_: AsJson = False,
 ) -> None:
-    """Continue PROMPT at temperature 0 with the program in DIR.
+    """Continue PROMPT with the program in DIR, with the likeliest tokens or with drawn ones.
 
     A program without weights says what comes next after each token of PROMPT (blanks between).
     """
     with plain_errors():
         if is_weightless(directory):
-            refuse([*["--tokens"] * (tokens != TOKENS), *["--source-only"] * source_only])
+            given = {"--tokens": tokens != TOKENS, "--source-only": source_only, "--temperature": temperature != 0}
+            given |= {"--top-p": top_p != 1, "--seed": seed != 0, "--stop": bool(stop)}
+            refuse([name for name, is_given in given.items() if is_given])
             answers = said(directory, prompt, trust=trust)
             print_json(said_dict(prompt, answers)) if json_ else print_said(answers)
             return
         project = Project.open(directory, trust=trust)
-        text = project.generate(prompt, tokens, source_only=source_only)
+        how: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "seed": seed, "stop": stop or ()}
+        text = project.generate(prompt, tokens, source_only=source_only, **how)
         if unheard := warning(project, "code" if source_only else None):
             tell(f"pellucid: {unheard}")
         print_json({"prompt": prompt, "continuation": text}) if json_ else say(prompt + text)

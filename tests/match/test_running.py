@@ -54,6 +54,19 @@ def test_programs_read_texts_of_different_lengths_as_each_alone(workshop: Worksh
         torch.testing.assert_close(together["L00.scores"][row, :, -length:, -length:], alone["L00.scores"][0])
 
 
+def test_run_draws_and_stops_as_the_model_does(workshop: Workshop) -> None:
+    project = Project.open(workshop.made)
+    options = {"temperature": 1.5, "top_p": 0.9, "seed": 3}
+    drawn = project.generate("w1 w2", 6, **options)  # type: ignore[arg-type]
+    assert drawn.split() == project.model.generate("w1 w2", 6, **options).split()  # type: ignore[arg-type]
+    flags = ["--tokens", "6", "--temperature", "1.5", "--top-p", "0.9", "--seed", "3"]
+    assert pellucid("run", workshop.made, "w1 w2", *flags, "--json").json["continuation"] == drawn
+    last = drawn.split()[-1]
+    assert pellucid("run", workshop.made, "w1 w2", *flags, "--stop", last).out == f"w1 w2{drawn[: drawn.index(last)]}\n"
+    assert "the temperature is -1.0" in pellucid("run", workshop.made, "w1", "--temperature", "-1").complaint()
+    assert "top_p is 2.0" in pellucid("run", workshop.made, "w1", "--top-p", "2").complaint()
+
+
 def test_a_directory_or_a_subject_opens(workshop: Workshop) -> None:
     assert isinstance(open_subject(str(workshop.subject)), Model)
     assert isinstance(open_subject(str(workshop.made)), Model)

@@ -21,6 +21,7 @@ from pellucid.exact.graph import Edit, Graph
 from pellucid.exact.lift import last_resid, lift
 from pellucid.exact.rows import Rows
 from pellucid.exact.rules import refine, refined_names
+from pellucid.exact.writing import Changed, Changes, Choice, Until, write
 from pellucid.subject.gpt2 import GPT2Config
 from pellucid.subject.load import Subject
 from pellucid.subject.tokenizer import Tokenizer
@@ -234,18 +235,31 @@ class Model:
             raise PellucidError(f"the text is empty and {self.subject.name} has no token to begin with; give some text")
         return torch.tensor([ids], device=self.device)
 
-    def generate(self, prompt: str, tokens: int = 20) -> str:
-        """What the model says after `prompt` at temperature 0: up to `tokens` tokens, the text's end or the context's.
+    def generate(
+        self,
+        prompt: str,
+        tokens: int = 20,
+        *,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        stop: Sequence[str] = (),
+        changes: Iterable[Changes] = (),
+    ) -> str:
+        """What the model says after `prompt`: up to `tokens` tokens, the text's end, a `stop` string or the context's.
 
-        Raises `PellucidError` for a prompt that the model cannot read.
+        The likeliest tokens at `temperature` 0, else drawn from `seed` among the likeliest that hold `top_p` of the
+        probability. Of `changes` (`pellucid.steer`, `patch`, …) positions are the prompt's, negative ones count from
+        its end, and ranges without an end go on over what is written. `pellucid.generate` also records. Raises
+        `PellucidError` for a prompt that the model cannot read.
         """
-        from pellucid.exact.decode import greedy
-
-        ids, ends = self.ids(prompt), self.tokenizer.ends
-        room = max(1, self.n_ctx + 1 - ids.shape[1])
-        produced = greedy(self, ids, min(tokens, room))[0].tolist()
-        end = next((at for at, token in enumerate(produced) if token in ends), None)
-        return self.tokenizer.decode(produced[:end])
+        ids, changed = self.ids(prompt), tuple(changes)
+        self._check(ids, ids.shape[1])
+        until = Until(tokens, self.tokenizer.ends, stop)
+        predictor = Changed(self, changed, ids.shape[1]) if changed else self
+        choice = Choice(temperature, top_p, seed)
+        (written,) = write(predictor, ids.cpu().numpy(), choice, until, lambda _, said: self.tokenizer.decode(said))
+        return written.text
 
     def writes(self, ids: Int[Tensor, "batch pos"]) -> Iterator[tuple[Address, Float[Tensor, "_ _ model"]]]:
         """What each address writes to the residual stream, lazily; they add up to the final one."""

@@ -108,3 +108,21 @@ class Group:
         """Where tokens begin on each axis of positions."""
         starts = {POS: max(0, self.pad - first), QUERY: max(0, self.pad - first), KEY: self.pad}
         return [(axis, starts[name]) for axis, name in enumerate(axes) if starts.get(name)]
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Which positions of `rows` are computed: from `first` on; up to `beyond` may still be written behind the prompts.
+
+    `prompt` is the number of tokens of the prompts, padding included; all of `rows` where that is None.
+    """
+
+    rows: Rows
+    first: int = 0
+    beyond: int | None = None
+    prompt: int | None = None
+
+    @property
+    def length(self) -> int:
+        """The number of tokens of the prompts, padding included."""
+        return self.rows.ids.shape[1] if self.prompt is None else self.prompt

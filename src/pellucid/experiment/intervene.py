@@ -21,7 +21,7 @@ from pellucid.base.axes import BATCH, KEY, POS, QUERY
 from pellucid.base.errors import PellucidError
 from pellucid.exact.graph import Edit
 from pellucid.exact.model import Model
-from pellucid.exact.rows import Group, Rows
+from pellucid.exact.rows import Group, Rows, Stretch
 from pellucid.experiment.batches import in_batches
 from pellucid.experiment.select import Selection, Slice, Window, indices
 from pellucid.experiment.sites import Site, axes, is_constant, listed, resolve
@@ -67,14 +67,9 @@ class Place:
     selected: int
     batch: int
 
-    @property
-    def behind(self) -> bool:
-        """Whether all positions are behind the prompt: where a text is written on."""
-        return self.window.first >= self.window.length
 
-
-Value = Callable[[Place, Tensor], Tensor | None]
-"""What to put in place of the selected activation; None to leave it as it is."""
+Value = Callable[[Place, Tensor], Tensor]
+"""What to put in place of the selected activation."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +80,18 @@ class Change:
     value: Value = field(repr=False)
     selection: Selection
     how: str = "replace"
+    of_run: bool = False
+    """Whether it takes what another run had, which has nothing behind its prompt."""
 
     def __repr__(self) -> str:
         return f"{self.how}({', '.join([repr(self.where), *self.selection.named])})"
+
+    def edits(self, model: Model, stretch: Stretch, under: Mapping[str, Edit]) -> dict[str, Edit]:
+        """The edits of `under`, and behind them what this puts in place."""
+        found = dict(under)
+        for site in resolve(model, self.where):
+            found[site.activation] = _behind(found.get(site.activation), _edit(self, site, stretch))
+        return found
 
 
 def replace(where: str, value: Tensor | float | Callable[[Tensor], Tensor], **selection: Any) -> Change:
@@ -120,12 +124,12 @@ def patch(where: str, source: Recorded, **selection: Any) -> Change:
     be of the same length.
     """
 
-    def new(place: Place, x: Tensor) -> Tensor | None:
+    def new(place: Place, x: Tensor) -> Tensor:
         if isinstance(source, Means):
             return _from_means(source, place, x)
         return _from_run(source, place, x, place.rows)
 
-    return Change(where, new, Selection(**selection), "patch")
+    return Change(where, new, Selection(**selection), "patch", not isinstance(source, Means))
 
 
 def ablate(
@@ -144,7 +148,7 @@ def ablate(
     if mean is not None and resample is not None:
         raise PellucidError(f"ablating {where} by its mean and by resampling at once; choose one")
 
-    def new(place: Place, x: Tensor) -> Tensor | None:
+    def new(place: Place, x: Tensor) -> Tensor:
         if mean is not None:
             return _from_means(mean, place, x)
         if resample is not None:
@@ -153,7 +157,7 @@ def ablate(
             return _from_run(resample, place, x, drawn[place.rows.cpu()])
         return torch.zeros_like(x)
 
-    return Change(where, new, Selection(**selection), "ablate")
+    return Change(where, new, Selection(**selection), "ablate", resample is not None)
 
 
 @dataclass(frozen=True)
@@ -208,21 +212,10 @@ def _longer(x: Tensor, places: Iterable[int], length: int) -> Tensor:
 # --- from changes to edits --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Stretch:
-    """Which positions of `rows` are computed: from `first` on; those behind the prompts (`beyond`) are written on."""
-
-    rows: Rows
-    first: int = 0
-    beyond: int | None = None
-    prompt: int | None = None
-    """Tokens of the prompts, padding included; all of `rows` where that is None."""
-
-    def window(self, group: Group) -> Window:
-        """What that is for rows of one length."""
-        length = (self.prompt or self.rows.ids.shape[1]) - group.pad
-        beyond = None if self.beyond is None else self.beyond - group.pad
-        return Window(length, max(0, self.first - group.pad), beyond)
+def _window(stretch: Stretch, group: Group) -> Window:
+    """The positions that are computed of rows of one length."""
+    beyond = None if stretch.beyond is None else stretch.beyond - group.pad
+    return Window(stretch.length - group.pad, max(0, stretch.first - group.pad), beyond)
 
 
 def compile_edits(
@@ -233,11 +226,10 @@ def compile_edits(
 ) -> dict[str, Edit]:
     """The edits that a graph applies for `changes`, behind those of `under` (a program's own)."""
     stretch = ids if isinstance(ids, Stretch) else Stretch(Rows(ids))
-    chains: dict[str, list[Edit]] = {name: [edit] for name, edit in (under or {}).items()}
+    edits = dict(under or {})
     for change in changes:
-        for site in resolve(model, change.where):
-            chains.setdefault(site.activation, []).append(_edit(change, site, stretch))
-    return {name: _chain(edits) for name, edits in chains.items()}
+        edits = change.edits(model, stretch, edits)
+    return edits
 
 
 def _edit(change: Change, site: Site, stretch: Stretch) -> Edit:
@@ -250,8 +242,8 @@ def _edit(change: Change, site: Site, stretch: Stretch) -> Edit:
         if len(x) != batch or is_constant(site.activation):
             if rows is not None:
                 raise PellucidError(f"{change.where} is one row for all; it cannot be changed in some rows only")
-            positions = x.shape[1] if is_constant(site.activation) else stretch.window(stretch.rows.groups[0]).length
-            window = Window(positions, 0 if is_constant(site.activation) else stretch.first, stretch.beyond)
+            everywhere = is_constant(site.activation)
+            window = Window(x.shape[1]) if everywhere else _window(stretch, stretch.rows.groups[0])
             return _changed(change, site, x, window, (whole, whole, batch), batch)
         for group in stretch.rows.groups:
             members = group.rows.tolist()
@@ -261,7 +253,7 @@ def _edit(change: Change, site: Site, stretch: Stretch) -> Edit:
             at = torch.tensor([members.index(row) for row in wanted[numbers].tolist()])
             own = x if stretch.rows.pads is None else group.cut(x, site.axes, stretch.first)
             chosen = (wanted[numbers], numbers, len(wanted))
-            new = _changed(change, site, own, stretch.window(group), chosen, batch, None if rows is None else at)
+            new = _changed(change, site, own, _window(stretch, group), chosen, batch, None if rows is None else at)
             x = new if stretch.rows.pads is None else group.put(x, site.axes, new, stretch.first)
         return x
 
@@ -278,6 +270,8 @@ def _changed(
     at: Int[Tensor, " row"] | None = None,
 ) -> Tensor:
     """An activation of rows of one length, with what `change` puts into those of them that are in places `at`."""
+    if change.of_run and window.beyond is not None and not is_constant(site.activation):
+        return _of_prompt(change, site, x, window, chosen, batch, at)
     selection = change.selection
     if at is not None:
         selection = altered(selection, rows=int(at) if isinstance(selection.rows, int) else at)
@@ -288,14 +282,32 @@ def _changed(
     numbers = dict(zip(("rows", "numbers", "selected"), chosen, strict=True))
     place = Place(change.where, site, selection, window, selected, tuple(x.shape), batch=batch, **numbers)  # type: ignore[arg-type]
     new = change.value(place, old)
-    if new is None:
-        return x
     if not isinstance(new, Tensor) or new.shape != old.shape:
         got = f"shape {list(new.shape)}" if isinstance(new, Tensor) else repr(type(new).__name__)
         raise PellucidError(f"the replacement of {change.where} has {got}, expected shape {list(old.shape)}")
     new = new.to(x)
     _require_finite(change, site, new)
     return selected.write(x, new)
+
+
+def _of_prompt(
+    change: Change,
+    site: Site,
+    x: Tensor,
+    window: Window,
+    chosen: tuple[Int[Tensor, " row"], Int[Tensor, " row"], int],
+    batch: int,
+    at: Int[Tensor, " row"] | None,
+) -> Tensor:
+    """An activation with what `change` puts into the positions of the prompt alone."""
+    if window.first >= window.length:
+        return x
+    ends = {POS: window.length - window.first, QUERY: window.length - window.first, KEY: window.length}
+    where = tuple(slice(ends.get(kind)) for kind in site.axes)
+    new = _changed(change, site, x[where], Window(window.length, window.first), chosen, batch, at)
+    x = x.clone()
+    x[where] = new
+    return x
 
 
 def _require_finite(change: Change, site: Site, new: Tensor) -> None:
@@ -309,13 +321,8 @@ def _require_finite(change: Change, site: Site, new: Tensor) -> None:
     raise PellucidError(f"the replacement of {change.where} has {what} ({int(wrong.sum())} of {new.numel()})")
 
 
-def _chain(edits: list[Edit]) -> Edit:
-    def edit(x: Tensor) -> Tensor:
-        for one in edits:
-            x = one(x)
-        return x
-
-    return edits[0] if len(edits) == 1 else edit
+def _behind(before: Edit | None, edit: Edit) -> Edit:
+    return edit if before is None else lambda x: edit(before(x))
 
 
 # --- what is put in place ---------------------------------------------------------------------------------------------
@@ -340,13 +347,8 @@ def _held(source: Recorded, place: Place) -> Tensor:
     return source.activations[name]
 
 
-def _from_run(source: Recorded, place: Place, x: Tensor, rows: Int[Tensor, " row"]) -> Tensor | None:
-    """What `source` had in its `rows`, one for each row here, at positions that are counted in each of them.
-
-    None behind the prompt, where the other run has nothing to take.
-    """
-    if place.behind:
-        return None
+def _from_run(source: Recorded, place: Place, x: Tensor, rows: Int[Tensor, " row"]) -> Tensor:
+    """What `source` had in its `rows`, one for each row here, at positions that are counted in each of them."""
     whole, rows = _held(source, place), rows.cpu()
     if len(whole) == 1:
         rows = torch.zeros_like(rows)

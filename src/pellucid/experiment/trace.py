@@ -14,8 +14,8 @@ from pellucid.base.errors import PellucidError, closest
 from pellucid.exact.graph import Edit
 from pellucid.exact.lift import last_resid
 from pellucid.exact.model import Model
-from pellucid.exact.rows import Rows
-from pellucid.experiment.intervene import Change, Stretch, compile_edits
+from pellucid.exact.rows import Rows, Stretch
+from pellucid.experiment.intervene import Change, compile_edits
 from pellucid.experiment.select import Selection
 from pellucid.experiment.sites import axes, is_constant, listed, resolve
 from pellucid.experiment.subjects import Subject, Text, edits_of, model_of, token_texts

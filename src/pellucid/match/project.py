@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ from pellucid.base.address import Address
 from pellucid.base.errors import ProjectError
 from pellucid.base.files import sha256_files, sha256_text, write_text
 from pellucid.exact.model import Model
+from pellucid.exact.writing import Choice, Until, write
 from pellucid.experiment.corpus import Splits
 from pellucid.explain.evidence import Evidence
 from pellucid.explain.symbols import Symbol, read_symbols
@@ -150,23 +152,37 @@ class Project:
         self.dropped()
         return load_program(self.directory, source_only)
 
-    def generate(self, prompt: str, tokens: int = 20, *, source_only: bool = False) -> str:
-        """What the program says after `prompt` at temperature 0."""
+    def generate(
+        self,
+        prompt: str,
+        tokens: int = 20,
+        *,
+        source_only: bool = False,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        stop: Sequence[str] = (),
+    ) -> str:
+        """What the program says after `prompt`: the likeliest tokens at `temperature` 0, else drawn from `seed`.
+
+        Up to `tokens` tokens, the end of the text, a `stop` string or the context's end; `top_p` draws among the
+        likeliest tokens that hold so much of the probability.
+        """
         program = self.program("code" if source_only else None)
         vocabulary = program.model.vocabulary
         ids = program.encode(prompt)
         if not 0 < len(ids) <= program.n_ctx:
             raise ProjectError(f"the prompt {prompt!r} has {len(ids)} tokens, expected 1 to {program.n_ctx}")
-        logits, cache = program.extend(np.array([ids]), last_only=True)
-        said: list[int] = []
+        before = str(vocabulary.decode(ids))
+
+        def spell(_: int, said: Sequence[int]) -> str:
+            whole = str(vocabulary.decode([*ids, *said]))
+            return whole.removeprefix(before) if whole.startswith(before) else str(vocabulary.decode(list(said)))
+
         ends = getattr(vocabulary, "ends", [vocabulary.end])  # older programs know one end alone
-        while len(said) < tokens and (token := int(logits[0, -1].argmax())) not in ends:
-            said.append(token)
-            if cache.length == program.n_ctx:
-                break
-            logits, cache = program.extend(np.array([[token]]), cache, last_only=True)
-        before, whole = str(vocabulary.decode(ids)), str(vocabulary.decode([*ids, *said]))
-        return whole.removeprefix(before) if whole.startswith(before) else str(vocabulary.decode(said))
+        until = Until(tokens, ends, stop)
+        (written,) = write(program, np.array([ids], np.int64), Choice(temperature, top_p, seed), until, spell)
+        return written.text
 
     def next(self, count: int = 15) -> list[Suggestion]:
         """The `count` parts that leave most unexplained, the most first; see `pellucid.match.next`."""
