@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from pellucid.listing import pages
+from pellucid.listing.prelude import ProgramError
 from pellucid.listing.vocabulary import Vocabulary, words
 from pellucid.subject.tokenizer import Tokenizer, WordTokenizer
 from pellucid.subject.tokenizer_files import load_tokenizer
@@ -109,3 +112,39 @@ def test_vocabulary_is_data(tmp_path: Path) -> None:
     data = json.loads(pages.vocabulary(small(tmp_path)))
     before = {"kind", "end", "opens", "special", "pieces", "merges"}
     assert set(data) == before | {"ends", "opening", "spaced", "strips", "late"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda data: data.update(pieces=3), "pieces is something else, expected texts, or null"),
+        (lambda data: data.pop("pieces"), "has no pieces"),
+        (lambda data: data["pieces"].__setitem__(0, []), "pieces is something else"),
+        (lambda data: data.update(merges=["a b c"]), "merges is something else, expected pairs"),
+        (lambda data: data.update(special=[["x", "y"]]), "special is something else, expected pairs of texts and"),
+        (lambda data: data.update(end="x"), "end is something else, expected an id or null"),
+        (lambda data: data.update(strips={"x": True}), "strips is something else"),
+    ],
+)
+def test_a_vocabulary_of_another_shape_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[dict[str, Any]], Any], said: str
+) -> None:
+    vocabulary = emitted(small(tmp_path), tmp_path, monkeypatch)
+    data = json.loads((tmp_path / "vocabulary.json").read_text())
+    change(data)
+    (tmp_path / "vocabulary.json").write_text(json.dumps(data))
+    with pytest.raises(ProgramError, match=said):
+        vocabulary.encode("a")
+
+
+@pytest.mark.parametrize("text", ["[]", "{", "[" * 100_000, "3"])
+def test_what_is_no_vocabulary_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    vocabulary = emitted(small(tmp_path), tmp_path, monkeypatch)
+    (tmp_path / "vocabulary.json").write_text(text)
+    with pytest.raises(ProgramError, match=r"vocabulary\.json"):
+        vocabulary.encode("a")
+
+
+def test_a_prompt_that_is_not_utf_8_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ProgramError, match="is not UTF-8 text"):
+        emitted(small(tmp_path), tmp_path, monkeypatch).encode("caf\udce9")

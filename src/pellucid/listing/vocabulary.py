@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, cached_property, lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +23,7 @@ from .prelude import Booleans, Floats, Integers, Kind, ProgramError, level_rows
 _SPACES = "\t\n\v\f\r\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
 _SPACES += "\u2028\u2029\u202f\u205f\u3000"
 _WHITE = " " + _SPACES
+_SURROGATE = re.compile("[\ud800-\udfff]")
 # GPT-2's pattern, for text whose characters were replaced by their class: L letter, N number, _ white space, . other.
 # The letters of 's 't 're 've 'm 'll 'd, the apostrophe and the plain space stand for themselves.
 _WORD = re.compile(r"'(?:[stmd]|re|ve|ll)| ?[Lstrevmld]+| ?N+| ?[.']+|[ _]+(?![^ _])|[ _]+")
@@ -75,6 +76,57 @@ def byte_alphabet() -> list[str]:
     return [chr(byte) if byte in own else chr(next(others)) for byte in range(256)]
 
 
+def _is_id(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 31
+
+
+def _is_text_and_id(text: Any, id: Any) -> bool:
+    return isinstance(text, str) and _is_id(id)
+
+
+def _list_of(good: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(good, value))
+
+
+def _dict_of(good: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, dict) and all(map(good, value.values()))
+
+
+def _is(*kinds: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, kinds)
+
+
+_ENTRIES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "kind": ("a text", _is(str)),
+    "pieces": ("texts, or null for ids that no token has", _list_of(_is(str, type(None)))),
+    "special": (
+        "pairs of texts and their ids",
+        _list_of(lambda v: _is(list)(v) and len(v) == 2 and _is_text_and_id(*v)),
+    ),
+    "merges": (
+        "pairs of pieces, a space between",
+        _list_of(lambda pair: isinstance(pair, str) and pair.count(" ") == 1),
+    ),
+    "end": ("an id or null", lambda value: value is None or _is_id(value)),
+    "ends": ("ids", _list_of(_is_id)),
+    "opening": ("ids", _list_of(_is_id)),
+    "opens": ("true or false", _is(bool)),
+    "spaced": ("true or false", _is(bool)),
+    "strips": ("texts with two of true or false", _dict_of(lambda v: _list_of(_is(bool))(v) and len(v) == 2)),
+    "late": ("texts", _list_of(_is(str))),
+}
+
+
+def _checked(data: dict[str, Any], path: Path) -> dict[str, Any]:
+    """`data` if every entry that is read has its type. Raises `ProgramError` naming one that has not."""
+    for name, (expected, good) in _ENTRIES.items():
+        if name not in data:
+            raise ProgramError(f"{path} has no {name}, expected {expected}")
+        if not good(data[name]):
+            raise ProgramError(f"{path}: {name} is something else, expected {expected}")
+    return data
+
+
 class Vocabulary:
     """The tokens of the model; the file is read when they are first needed."""
 
@@ -84,11 +136,13 @@ class Vocabulary:
         path = Path(__file__).with_name("vocabulary.json")
         try:
             data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ProgramError(f"{path} cannot be read: {error}") from error
-        end = [] if data["end"] is None else [data["end"]]
-        usual = {"ends": end, "opening": end if data["opens"] else [], "spaced": False, "strips": {}, "late": []}
-        return usual | data
+        if not isinstance(data, dict):
+            raise ProgramError(f"{path} holds no object")
+        end = [] if data.get("end") is None else [data["end"]]
+        usual = {"ends": end, "opening": end if data.get("opens") else [], "spaced": False, "strips": {}, "late": []}
+        return _checked({"end": None, "opens": False, "merges": [], "special": []} | usual | data, path)
 
     @cached_property
     def _ids(self) -> dict[str, int]:
@@ -135,7 +189,9 @@ class Vocabulary:
         return ids if not ids or ids[: len(opening)] == opening else opening + ids
 
     def encode(self, text: str) -> list[int]:
-        """The token ids of `text`."""
+        """The token ids of `text`. Raises `ProgramError` for what is no Unicode."""
+        if _SURROGATE.search(text):
+            raise ProgramError(f"{text[:60]!r} is not UTF-8 text")
         if self.is_words:
             return [self.id_of(word) for word in text.split()]
         pieces: list[str | int] = [text]

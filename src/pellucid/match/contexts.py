@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
@@ -10,6 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pellucid.base.address import Address
+from pellucid.base.errors import ProjectError
+from pellucid.base.schema import OPEN, Count, parsed
 from pellucid.exact.model import Model
 from pellucid.match.effect import look
 from pellucid.match.forms import Fires, Looks, Tables
@@ -107,6 +111,28 @@ def _heads(
     for address, entries in found.items():
         entries.sort(key=lambda entry: -abs(entry["difference"]))
         found[address] = _unlike(entries, [tuple(entry["tokens"][-2:]) for entry in entries])
+    return found
+
+
+@dataclass(frozen=True)
+class Context:
+    """A place as it is kept and shown, beside what else is known of it."""
+
+    __pydantic_config__ = OPEN
+    tokens: list[str]
+    weights: list[float]
+    at: Count
+    domain: str = ""
+    raw: float | None = None
+    source: float | None = None
+    difference: float | None = None
+    note: str = ""
+
+
+def load_contexts(text: str, stage: str) -> dict[str, list[dict[str, Any]]]:
+    """The places by address that `stage` gave, as JSON. Raises `ProjectError` for any other text."""
+    parsed(dict[str, list[Context]], text, f"evidence.sqlite, stage `{stage}`", ProjectError)
+    found: dict[str, list[dict[str, Any]]] = json.loads(text)
     return found
 
 

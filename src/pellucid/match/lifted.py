@@ -8,7 +8,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from pellucid.base.address import Address
+from pellucid.base.errors import ProjectError
 from pellucid.base.memory import keeping
+from pellucid.base.schema import Count, parsed
 from pellucid.listing.emit import write_lifted
 from pellucid.listing.parse import STORED
 from pellucid.listing.prelude import BESIDE
@@ -22,6 +24,7 @@ from pellucid.subject.gpt2 import GPT2Config
 
 TOKENS = {False: 20_000, True: 8_000}
 """Tokens of tune text that lifted forms are chosen on, and of held-out text that they are measured on."""
+STORED_LIFTED = "evidence.sqlite, stage `lifted`"
 SHARE = 0.1
 """What a single neuron's mean may cost, as a share of what all parts without residual may cost together."""
 
@@ -162,12 +165,21 @@ def dump_lifted(parts: LiftedParts) -> str:
     return json.dumps({"ranks": ranks, "effects": figures[0], "losses": figures[1]})
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """Lifted parts as they are kept."""
+
+    ranks: dict[str, Count]
+    effects: dict[str, float]
+    losses: dict[str, float]
+
+
 def load_lifted(text: str, vectors: Vectors) -> LiftedParts:
-    """What `dump_lifted` wrote, with the vectors that it was chosen among."""
-    data = json.loads(text)
-    ranks, effects, losses = (
-        {Address.parse(address): value for address, value in data[name].items()}
-        for name in ("ranks", "effects", "losses")
-    )
+    """What `dump_lifted` wrote, with the vectors that it was chosen among. Raises `ProjectError` for anything else."""
+    kept = parsed(_Kept, text, STORED_LIFTED, ProjectError)
+    effects, losses = ({Address.parse(a): v for a, v in found.items()} for found in (kept.effects, kept.losses))
+    ranks = {Address.parse(address): rank for address, rank in kept.ranks.items()}
+    if lost := ranks.keys() - losses.keys():
+        raise ProjectError(f"{STORED_LIFTED}: {min(lost)} has a rank, but no loss")
     forms = {address: vectors.form(address, rank) for address, rank in ranks.items()}
     return LiftedParts(forms, effects, losses)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +10,7 @@ from pellucid import __version__
 from pellucid.experiment.divergence import Divergence
 from pellucid.experiment.ledger import Report
 from pellucid.listing.count import count_lifted, count_whole
+from pellucid.match.contexts import load_contexts
 from pellucid.match.gate import judge
 from pellucid.match.inventory import Entry, inventory
 from pellucid.match.progress import progress
@@ -70,8 +70,7 @@ def page_data(project: Project) -> dict[str, Any]:
     }
     worst: dict[str, Any] = {}
     for stage in ("contexts", "worst of understanding", "strongest"):
-        with project.evidence.understood(stage):
-            worst |= json.loads(project.evidence.latest(stage) or "{}")
+        worst |= load_contexts(project.evidence.latest(stage) or "{}", stage)
     shown = [entry.detail(worst.get(str(entry.address), ())) for entry in details]
     used = {value.name for entry in details for value in entry.values}
     values = {

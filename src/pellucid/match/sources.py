@@ -10,7 +10,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 from pellucid.base.address import Address
+from pellucid.base.errors import ProjectError
 from pellucid.base.memory import release
+from pellucid.base.schema import Count, parsed
 from pellucid.exact.model import Model
 from pellucid.experiment.shares import finite
 from pellucid.listing.emit import write_constants, write_statements
@@ -28,6 +30,7 @@ Rows = Int[Tensor, "row pos"]
 
 TOKENS = {False: {"fit": 120_000, "tune": 30_000}, True: {"fit": 40_000, "tune": 10_000}}
 """Tokens of text that sources are fitted and chosen on, by whether the run is a quick one."""
+STORED_SOURCES = "evidence.sqlite, stage `sources`"
 CALIBRATION_TOKENS = 1_500
 CALIBRATED = {False: 200, True: 50}
 """Exact ablations that effect estimates are compared with."""
@@ -157,10 +160,22 @@ def dump(sources: Sources) -> str:
     )
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """Sources as they are kept; what was not a number stays none."""
+
+    forms: str
+    effects: dict[str, float]
+    losses: dict[str, float]
+    calibration: tuple[float | None, float | None, float | None, Count]
+
+
 def load(text: str) -> Sources:
-    """What `dump` wrote, without the single pairs of the calibration."""
-    data = json.loads(text)
-    effects, losses = ({Address.parse(a): v for a, v in data[name].items()} for name in ("effects", "losses"))
-    pearson, spearman, scale, n = data["calibration"]
-    found = Calibration(finite(pearson), finite(spearman), finite(scale), n, ())
-    return Sources(load_forms(data["forms"]), effects, losses, found)
+    """What `dump` wrote, without the single pairs of the calibration. Raises `ProjectError` for anything else."""
+    kept = parsed(_Kept, text, STORED_SOURCES, ProjectError)
+    effects, losses = ({Address.parse(a): v for a, v in found.items()} for found in (kept.effects, kept.losses))
+    forms = load_forms(kept.forms, STORED_SOURCES)
+    if lost := forms.keys() - (effects.keys() & losses.keys()):
+        raise ProjectError(f"{STORED_SOURCES}: {min(lost)} has a form, but no effect and loss")
+    pearson, spearman, scale, n = kept.calibration
+    return Sources(forms, effects, losses, Calibration(finite(pearson), finite(spearman), finite(scale), n, ()))
