@@ -431,6 +431,23 @@ def test_the_installed_command_ends_with_code_2_and_one_line(tmp_path: Path) -> 
     assert answer.stderr.count("\n") == 1
 
 
+def test_output_may_have_any_encoding(workshop: Workshop) -> None:
+    """The scoreboard has dashes for what is unmeasured; JSON is the same data."""
+    program = [sys.executable, "-c", "from pellucid.cli import main; main()"]
+    source = str(Path(__file__).resolve().parents[1] / "src")
+    rename = json.loads((workshop.made / "report.json").read_text())
+    rename["subject"]["name"] = "é – 天 🤗"
+    (workshop.made / "report.json").write_text(json.dumps(rename))
+    for more in ((), ("--json",)):
+        answer = subprocess.run(
+            [*program, "report", str(workshop.made), *more],
+            capture_output=True,
+            env=os.environ | {"PYTHONPATH": source, "PYTHONIOENCODING": "ascii"},
+        )
+        assert (answer.returncode, answer.stderr) == (0, b"")
+    assert json.loads(answer.stdout)["subject"]["name"] == "é – 天 🤗"
+
+
 # --- the good path ----------------------------------------------------------------------------------------------------
 
 

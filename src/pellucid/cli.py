@@ -18,7 +18,9 @@ from pellucid import __version__
 from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError
 from pellucid.base.files import write_text
+from pellucid.base.output import print_anything
 from pellucid.base.progress import working
+from pellucid.base.shell import quoted
 from pellucid.base.terminal import json_text, say, tell, terminal
 from pellucid.experiment.why import TOP, why
 from pellucid.listing.parse import page_name
@@ -571,7 +573,8 @@ def finish(project: Project, as_json: bool, domains_of: str = "full") -> None:
     show_scoreboard(data, domains_of)
     console = terminal()
     console.print(
-        f'\nProgram   {project.directory / "program"}  (python -m program "…" in {project.directory})', soft_wrap=True
+        f'\nProgram   {project.directory / "program"}  (python -m program "…" in {quoted(project.directory)})',
+        soft_wrap=True,
     )
     console.print(f"Report    {page}", soft_wrap=True)
     console.print(f"Figures   {project.directory / 'report.json'}, evidence.sqlite", soft_wrap=True)
@@ -579,4 +582,5 @@ def finish(project: Project, as_json: bool, domains_of: str = "full") -> None:
 
 def main() -> None:
     """The entry point `pellucid`."""
+    print_anything()
     app()

@@ -32,6 +32,12 @@ def test_a_name_gives_way_only_to_an_equal_or_higher_rung(old: str, new: str) ->
     assert merged.note == "mine"
 
 
+def test_lines_may_end_as_elsewhere(tmp_path: Path) -> None:
+    path = tmp_path / "symbols.tsv"
+    path.write_bytes(b"L00.H00.QK\tname\tQK\tuser\t\t\tmine\r\n")
+    assert read_symbols(path)["L00.H00.QK"].note == "mine"
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [

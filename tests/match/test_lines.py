@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-from pathlib import Path
-
-import pytest
-
 from cli_support import Workshop, pellucid
 from pellucid.experiment.why import Cause, Why
-from pellucid.match.lines import printable, quoted, where
+from pellucid.match.lines import printable, where
 from pellucid.match.project import Project
 
 ODD = 'it\'s\n\x1b[31m$(reboot) `x` "y" \\ é'
@@ -67,13 +62,6 @@ def test_the_command_line_shows_them_for_a_directory_alone(workshop: Workshop) -
     assert "lines to change:" not in pellucid("why", workshop.subject, "w1 w2 w3").out
     data = pellucid("why", workshop.made, "w1 w2 w3", "--json").json
     assert {"causes", "lines", "how", "commands"} <= data.keys()
-
-
-@pytest.mark.parametrize("text", [ODD, "plain", "", "two words", "'", "\\", "a\tb", "–\x00–".replace("\x00", "\x01")])
-def test_a_shell_reads_what_was_quoted(text: str, tmp_path: Path) -> None:
-    said = subprocess.run(["bash", "-c", f"printf %s {quoted(text)}"], capture_output=True, cwd=tmp_path, check=True)
-    assert said.stdout.decode() == text
-    assert quoted(text).isprintable()
 
 
 def test_nothing_steers_the_terminal(workshop: Workshop) -> None:

@@ -125,8 +125,8 @@ def remove_passing() -> None:
 
 
 def sha256_text(text: str) -> str:
-    """SHA-256 of `text` in UTF-8, in hexadecimal."""
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+    """SHA-256 of `text` in UTF-8, in hexadecimal; halves of characters, as in some names of files, count too."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def sha256_files(paths: list[Path]) -> str:

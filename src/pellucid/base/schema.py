@@ -86,9 +86,9 @@ def content(path: Path, error: type[PellucidError] = PellucidError) -> bytes:
 
 
 def text_of(path: Path, error: type[PellucidError] = PellucidError) -> str:
-    """The text of the file at `path`. Raises `error` naming file and byte if it is not UTF-8."""
+    """The text of the file at `path`, lines ending alike. Raises `error` naming file and byte if it is not UTF-8."""
     try:
-        return content(path, error).decode("utf-8")
+        return content(path, error).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as failed:
         byte = failed.object[failed.start]
         raise error(f"{path} is not UTF-8 text: byte 0x{byte:02x} at offset {failed.start:,}") from None

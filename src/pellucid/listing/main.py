@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ def main() -> int:
         help="switch the residuals off: run what has been understood, and means for the rest",
     )
     options = parser.parse_args()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # tokens may hold what the terminal's encoding does not have
     try:
         run(options.prompt, options.tokens, options.top, options.source_only)
     except ProgramError as error:

@@ -19,6 +19,7 @@ from pellucid.base.errors import PellucidError, ProjectError, SourceError, close
 from pellucid.base.files import MOST_OF_PAGE, read_text, sha256_text
 from pellucid.base.memory import kept_until_release
 from pellucid.base.schema import fitting
+from pellucid.base.shell import quoted
 from pellucid.listing import content
 from pellucid.listing.content import Kind, Value, Words
 from pellucid.listing.edits import Edits, read_edits
@@ -346,7 +347,8 @@ def read_listing(program: Path) -> Listing:
     """Read the folder `program`, whose statements may have gaps."""
     if not (program / "model.py").exists():
         directory = program.parent
-        raise ProjectError(f"{directory} holds no program; make one with: pellucid decompile SUBJECT -o {directory}")
+        again = f"pellucid decompile SUBJECT -o {quoted(directory)}"
+        raise ProjectError(f"{directory} holds no program; make one with: {again}")
     subject, config = read_config(program / "model.py")
     hashes = read_record(program)
     pages = _read_pages(program, config, hashes)

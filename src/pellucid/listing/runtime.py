@@ -6,6 +6,7 @@ import ctypes
 import inspect
 import json
 import os
+import shlex
 import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -48,7 +49,7 @@ class Config:
 
 def read_weights(path: Path, subject: str) -> dict[str, Floats]:
     """Map a safetensors file into memory: name -> float32 array. `subject` is named in the error if it is missing."""
-    again = f"re-create it with: pellucid decompile {subject} -o {path.parent}"
+    again = f"re-create it with: pellucid decompile {shlex.quote(subject)} -o {shlex.quote(str(path.parent))}"
     if not path.is_file():
         raise ProgramError(f"{path} is missing; {again}")
     data = np.memmap(path, np.uint8, "r") if path.stat().st_size else np.zeros(0, np.uint8)

@@ -5,12 +5,12 @@ Prompts, tokens and sources are data: what cannot be printed is shown escaped, a
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pellucid.base.address import Address
+from pellucid.base.shell import quoted
 from pellucid.experiment.why import Cause, Why
 from pellucid.listing.edits import PAGE
 from pellucid.listing.parse import Listing
@@ -134,19 +134,3 @@ def _commands(found: Why, directory: str) -> Iterator[str]:
 def printable(text: str) -> str:
     """Text in which nothing steers a terminal."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
-def quoted(text: str) -> str:
-    """One argument of a command in a shell; characters that cannot be printed are written in the form $'…' of bash."""
-    if text.isprintable():
-        return shlex.quote(text)
-    pieces = [_escaped(c) for c in text]
-    return f"$'{''.join(pieces)}'"
-
-
-def _escaped(character: str) -> str:
-    if character in "\\'":
-        return f"\\{character}"
-    if character.isprintable():
-        return character
-    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -116,6 +117,7 @@ class Manifest:
                 if isinstance(value, dict)
                 else value
             )
+        require_utf8((self.subject.name, *self.corpus.paths, *self.corpus.fit_paths))
         write_own(directory, MANIFEST, tomlkit.dumps(document))
 
     @staticmethod
@@ -135,3 +137,14 @@ class Manifest:
             if name not in data:
                 raise ProjectError(f"{path}: the section [{name}] is missing")
         return fitting(Manifest, data, str(path), ProjectError)
+
+
+def require_utf8(names: Iterable[str]) -> None:
+    """Raise `ProjectError` for a name of a file that is not UTF-8: it could not be written down and found again."""
+    for name in names:
+        try:
+            name.encode("utf-8")
+        except UnicodeEncodeError:
+            raise ProjectError(
+                f"{name!r} is not UTF-8 and cannot stand in {MANIFEST}; rename it, or name the folder that it is in"
+            ) from None

@@ -16,6 +16,7 @@ from torch import Tensor
 from pellucid.base.address import Address
 from pellucid.base.errors import ProjectError
 from pellucid.base.files import sha256_files, sha256_text, write_text
+from pellucid.base.shell import quoted
 from pellucid.exact.model import Model
 from pellucid.exact.writing import Choice, Until, write
 from pellucid.experiment.corpus import Splits
@@ -206,7 +207,9 @@ class Project:
         """The figures of the last measurement. Raises `ProjectError` if there was none."""
         path = self.directory / REPORT
         if not path.is_file():
-            raise ProjectError(f"{self.directory} has not been measured; run `pellucid verify {self.directory}`")
+            raise ProjectError(
+                f"{self.directory} has not been measured; run `pellucid verify {quoted(self.directory)}`"
+            )
         return read_report(path)
 
     def save_report(self, data: dict[str, Any]) -> None:

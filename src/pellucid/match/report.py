@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pellucid import __version__
+from pellucid.base.shell import quoted
 from pellucid.experiment.divergence import Divergence
 from pellucid.experiment.ledger import Report
 from pellucid.listing.count import count_lifted, count_whole
@@ -32,7 +33,7 @@ def build_report(
         "format": FORMAT,
         "pellucid": __version__,
         "created": datetime.now(UTC).date().isoformat(),
-        "command": f"pellucid verify {project.directory.name}{' --quick' if quick else ''}",
+        "command": f"pellucid verify {quoted(project.directory.name)}{' --quick' if quick else ''}",
         "quick": quick,
         "state": state,
         "subject": _subject(project),

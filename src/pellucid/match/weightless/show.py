@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.syntax import Syntax
 from rich.text import Text
 
+from pellucid.base.shell import quoted
 from pellucid.base.terminal import terminal
 from pellucid.match.weightless.functions import Function, functions
 from pellucid.match.weightless.saved import Part, Value, read_saved
@@ -38,7 +39,7 @@ def show(directory: Path) -> None:
         line("Missed", miss)
     for caution in figures.cautions:
         line("Caution", caution)
-    line("Program", f'{directory / "program" / "program.py"}  (python -m program "…" in {directory})')
+    line("Program", f'{directory / "program" / "program.py"}  (python -m program "…" in {quoted(directory)})')
 
 
 def agreement(value: Value) -> str:
