@@ -23,7 +23,7 @@ from pellucid.base.progress import working
 from pellucid.base.shell import quoted
 from pellucid.base.terminal import json_text, say, tell, terminal
 from pellucid.experiment.why import TOP, why
-from pellucid.listing.parse import page_name
+from pellucid.listing.parse import pages_of
 from pellucid.match.check import check, moved, print_check
 from pellucid.match.decompile import Request, decompile
 from pellucid.match.examine import examine
@@ -178,6 +178,14 @@ def decompile_command(
     device: Annotated[
         str, typer.Option(metavar="DEVICE", help="Where training and tuning run: cpu, cuda or cuda:1.")
     ] = "cpu",
+    keep_weak: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep-weak/--drop-weak",
+            help="Also write sources that remove less than a fifth of what the mean costs.",
+            show_default=False,
+        ),
+    ] = None,
     weightless: Annotated[
         bool | None,
         typer.Option(
@@ -206,7 +214,7 @@ def decompile_command(
             return
         texts = tuple(corpus or ()), tuple(fit_corpus or ())
         request = Request(
-            subject, output, *texts, size, quick, seed, raw, trust, understand, stray, tune, gate, device=device
+            subject, output, *texts, size, quick, seed, raw, trust, understand, stray, tune, gate, device, keep_weak
         )
         project = decompile(request)
         finish(project, json_)
@@ -556,7 +564,7 @@ def repeated(project: Project, addresses: list[Address], action: Callable[[], No
     if watching:
         project.require_trust()
         project.granted = True  # what is saved from now on is the work of whoever watches
-        pages = sorted({page_name(str(address)) for address in addresses})
+        pages = sorted({page for address in addresses for page in pages_of(str(address))})
         watch([project.directory / "program" / page for page in pages], action)
     else:
         action()

@@ -18,7 +18,7 @@ from safetensors import safe_open
 import checkpoints
 from pellucid.base.address import Address
 from pellucid.base.errors import SourceError
-from pellucid.listing import emit as module
+from pellucid.listing import draft as module
 from pellucid.listing.emit import emit, write_constants, write_statements
 from pellucid.listing.parse import read_program
 
@@ -49,11 +49,12 @@ def test_again_changes_nothing(project: Project) -> None:
 def test_hand_edits_survive(project: Project) -> None:
     write_statements(project.directory, {QK: LOOKS, Address.parse("L00.N0003.IN"): neuron(3)})
     write_constants(project.directory, {Address("IN", 0, 9): 0.5})
-    project.replace("layer_00.py", "6.2 *", "strength() *")
-    project.replace("layer_00.py", "def previous_token", "def induction")
+    project.replace("described_00.py", "6.2 *", "strength() *")
+    project.replace("described_00.py", "def previous_token", "def induction")
     helper = '# a note of mine\nTHREE = 3.0\n\n\ndef strength():\n    """Mine too."""\n    return 2 * THREE\n'
-    project.replace("layer_00.py", "# --- attention", f"{helper}\n\n# --- attention")
-    project.replace("layer_00.py", "9: 0.5", "9: 0.5, 10: -1.5")
+    project.replace("described_00.py", '@source("L00.H01.QK")', f'{helper}\n\n@source("L00.H01.QK")')
+    project.replace("described_00.py", "9: 0.5", "9: 0.5, 10: -1.5")
+    project.replace("described_00.py", '"""Layer 0', '"""My words about what layer 0 does')
     project.replace("layer_00.py", '"""Layer 0', '"""My words about layer 0')
     project.write("layer_01.py", project.read("layer_01.py") + "# the end\n")
     project.write("vocabulary.py", project.read("vocabulary.py") + "# mine\n")
@@ -62,18 +63,19 @@ def test_hand_edits_survive(project: Project) -> None:
     assert emission.kept == ("vocabulary.py",)
     again = write_statements(project.directory, {QK: LOOKS, Address.parse("L00.H00.QK"): None})
     assert again.kept == ("L00.H01.QK",)
-    assert write_constants(project.directory, {Address("IN", 0, 9): 7.0}).kept == ("L00.IN",)
+    assert write_constants(project.directory, {Address("IN", 0, 9): 7.0}).kept == ("L00.IN.described",)
     assert texts(project) == edited
     project.load()
     listing = read_program(project.directory)
     assert listing[QK].by_person
-    assert listing[QK].source == "layer_00.py:induction"
+    assert listing[QK].source == "described_00.py:induction"
     assert not listing[Address.parse("L00.N0003.IN")].by_person
 
 
 def test_a_person_may_go_back_to_raw(project: Project) -> None:
     write_statements(project.directory, {QK: LOOKS})
-    project.replace("layer_00.py", LOOKS, 'raw("L00.H01.QK")')
+    project.replace("described_00.py", LOOKS, 'raw("L00.H01.QK")')
+    project.replace("described_00.py", "import source", "import raw")
     assert write_statements(project.directory, {QK: LOOKS}).kept == ("L00.H01.QK",)
     assert read_program(project.directory).form(QK) == "raw"
 
@@ -106,22 +108,21 @@ def test_swapping_back_restores_the_file(project: Project) -> None:
     }
     write_statements(project.directory, parts)
     write_constants(project.directory, {Address("IN", 0, n): n / 7 for n in (1, 9, 20)})
-    assert "    what neurons write (OUT)      31" in project.read("layer_00.py")
+    assert "    what neurons write (OUT)      32       0       0          1" in project.read("layer_00.py")
     write_statements(project.directory, dict.fromkeys((*parts, *(Address("IN", 0, n) for n in (1, 20)))))
-    imports = "from .prelude import constants, raw, source\n"
-    after = texts(project)
-    after["layer_00.py"] = after["layer_00.py"].replace(imports, "from .prelude import raw\n")
-    assert after == before
+    assert texts(project) == before
 
 
 def test_written_sources_are_formatted_numbered_and_imported(project: Project) -> None:
     write_statements(project.directory, {QK: LOOKS, **{Address("IN", 0, n): neuron(n) for n in (3, 5)}})
     write_constants(project.directory, {Address("IN", 1, n): n / 7 for n in range(30)})
-    text = project.read("layer_00.py")
-    assert "from .prelude import raw, source\n" in text
+    text = project.read("described_00.py")
+    assert "from .prelude import source\n" in text
     assert "def fires(here)" in text
     assert "def fires_2(here)" in text
-    assert "Its sources hold 5 numbers." in text
+    assert '"""Layer 0 of random, described: 1 head and 2 neurons. Nothing here runs in the full program.\n' in text
+    assert "\nin 5 numbers." in text
+    assert "raw            where" not in text
     done = subprocess.run(
         [sys.executable, "-m", "ruff", "format", "--check", "--isolated", "--line-length", "120", "program"],
         cwd=project.directory, capture_output=True, text=True, check=False,
@@ -137,7 +138,7 @@ def test_written_sources_are_formatted_numbered_and_imported(project: Project) -
         ("x = 1", "is not a statement about L00.H01.QK"),
         (f"{LOOKS}\n\nraw('L00.LN1')", "is not a statement about"),
         ('@source("L00.H01.QK")\ndef f(query, key):\n    return open("x")', "open is not known here"),
-        ("@source('L00.H01.QK')\ndef f(:", "layer_00.py:2: not Python"),
+        ("@source('L00.H01.QK')\ndef f(:", "described_00.py:2: not Python"),
     ],
 )
 def test_what_is_no_statement_is_refused(project: Project, text: str, said: str) -> None:
@@ -220,4 +221,5 @@ def test_a_page_says_what_runs_where(project: Project) -> None:
     text = project.read("layer_00.py")
     assert 15 <= len(text.splitlines()) <= 60
     assert text.startswith('"""Layer 0 of random: 2 heads of 4 coordinates, then 32 neurons.\n')
-    assert "where heads look (QK)          2       0       0          144" in text
+    assert "what runs                        raw  lifted  source  described   parameters\n" in text
+    assert "where heads look (QK)          2       0       0          0          144\n" in text

@@ -62,8 +62,8 @@ def test_lifted_numbers_are_counted_and_shared(project: Project) -> None:
         "L01.H00.OV": 8,
         **{str(address): 2 for address in NEURONS},
     }
-    assert "what heads move (OV)           1       1       0          136\n" in project.read("layer_00.py")
-    assert "what neurons write (OUT)      28       4       0          256\n" in project.read("layer_00.py")
+    assert "what heads move (OV)           1       1       0          0          136\n" in project.read("layer_00.py")
+    assert "what neurons write (OUT)      28       4       0          0          256\n" in project.read("layer_00.py")
     assert "Its sources hold 0 numbers." in project.read("layer_00.py")
 
 

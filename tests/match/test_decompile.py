@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ import pytest
 import torch
 
 import pellucid
-from cli_support import Workshop, copied, lean, leftovers
+from cli_support import Workshop, copied, lean, leftovers, own_work
 from cli_support import pellucid as pellucid_command
 from pellucid.base import files
 from pellucid.base.errors import ProjectError
 from pellucid.explain.symbols import read_symbols
-from pellucid.listing import emit
+from pellucid.listing import draft, emit
 from pellucid.match import decompile, verify
 from pellucid.match.decompile import Request
 from pellucid.match.project import Project
@@ -28,9 +29,9 @@ def request(workshop: Workshop, directory: Path, *, raw: bool = True) -> Request
     return Request(str(workshop.subject), directory, (workshop.text,), quick=True, raw=raw)
 
 
-def ask(workshop: Workshop, directory: Path, *, raw: bool = True) -> Project:
+def ask(workshop: Workshop, directory: Path, *, raw: bool = True, keep_weak: bool | None = None) -> Project:
     """Decompile from Python."""
-    return decompile.decompile(request(workshop, directory, raw=raw))
+    return decompile.decompile(replace(request(workshop, directory, raw=raw), keep_weak=keep_weak))
 
 
 # --- day one ----------------------------------------------------------------------------------------------------------
@@ -48,7 +49,7 @@ def test_a_project_directory_holds_what_is_documented(workshop: Workshop) -> Non
     layers = {f"program/layer_{layer:02d}.py" for layer in range(2)}
     files = {"pellucid.toml", "parts.toml", "symbols.tsv", "weights.safetensors", "evidence.sqlite"}
     program = {"__init__", "__main__", "model", "embedding", "vocabulary", "parts", "values", "runtime", "prelude"}
-    program |= {"changes", "wires"}
+    program |= {"changes", "idle", "wires"}
     files |= {"report.json", "report.html", ".gitignore", "program/.emitted", "program/vocabulary.json"}
     assert found - {"evidence.sqlite-wal"} == files | layers | {f"program/{name}.py" for name in program}
     assert "weights.safetensors" in (workshop.made / ".gitignore").read_text().split()
@@ -83,7 +84,7 @@ def test_what_stands_beside_a_program_is_measured_once(workshop: Workshop, monke
 
 def test_people_s_work_survives(workshop: Workshop, capsys: pytest.CaptureFixture[str]) -> None:
     workshop.source("L00.H01.QK", "return 6 * (key.position == query.position - 1)", name="previous_token")
-    text = (workshop.made / "program" / "layer_00.py").read_text()
+    text = (workshop.made / "program" / "layer_00.py").read_text().partition("from .prelude")[2]
     line = next(line for line in (workshop.made / "symbols.tsv").read_text().split("\n") if "L00.H01.QK" in line)
     cells = line.split("\t")
     named = "\t".join(["L00.H01.QK", "looks_back", cells[2], "user", "", "", "see the talk of May"])
@@ -91,15 +92,16 @@ def test_people_s_work_survives(workshop: Workshop, capsys: pytest.CaptureFixtur
     workshop.edit("program/model.py", "# [model, vocab]", "# [model, vocab], shared with the embedding")
     for raw in (True, False):
         made = ask(workshop, workshop.made, raw=raw)
-        kept = (workshop.made / "program" / "layer_00.py").read_text()
+        head, _, kept = (workshop.made / "program" / "layer_00.py").read_text().partition("from .prelude")
         assert "def previous_token(query, key):\n" in kept
+        assert "where heads look (QK)          2       0       0          " in head  # none runs its source
         assert kept == text or not raw
         symbol = read_symbols(workshop.made / "symbols.tsv")["L00.H01.QK"]
         assert (symbol.name, symbol.provenance, symbol.note) == ("looks_back", "user", "see the talk of May")
         assert "shared with the embedding" in (workshop.made / "program" / "model.py").read_text()
         assert made.report()["full"]["overall"]["top1"]["value"] == 100.0
     assert "kept as you wrote them: model.py" in capsys.readouterr().err
-    assert 'source = "layer_00.py:previous_token"' in (workshop.made / "parts.toml").read_text()
+    assert 'described = "layer_00.py:previous_token"' in (workshop.made / "parts.toml").read_text()
 
 
 def test_the_text_stays_unless_another_is_named(workshop: Workshop) -> None:
@@ -145,10 +147,12 @@ def test_a_source_that_is_given_up_is_found_again(workshop: Workshop) -> None:
     layer = workshop.made / "program" / "layer_00.py"
     raw = layer.read_text()
     workshop.source("L00.H01.QK", "return 6 * (key.position == query.position - 1)")
-    ask(workshop, workshop.made, raw=False)
-    layer.write_text(raw)
+    ask(workshop, workshop.made, raw=False, keep_weak=True)
+    with own_work(workshop.made):
+        layer.write_text(raw)
     made = ask(workshop, workshop.made, raw=False)
     assert "by_hand" not in layer.read_text()
+    assert made.manifest.settings.keep_weak
     assert made.symbols()["L00.H01.QK"].score
 
 
@@ -178,7 +182,7 @@ RAW: list[tuple[Any, str]] = [
     (decompile, "fit_extras"),
     (emit.safetensors.torch, "save_file"),
     (emit, "_fill"),
-    (emit, "_write_record"),
+    (draft, "_write_record"),
     (decompile, "write_parts"),
     (decompile, "write_symbols"),
     (verify, "measure"),
@@ -217,12 +221,12 @@ def test_a_crash_at_any_stage_leaves_nothing_half_written(
 
 @pytest.mark.parametrize("nth", [1, 2, 5, 9, 14])
 def test_a_crash_while_a_file_is_put_in_place(workshop: Workshop, nth: int) -> None:
-    replace, calls = files.os.replace, itertools.count(1)
+    moves, calls = files.os.replace, itertools.count(1)
 
     def breaks(source: Any, target: Any) -> None:
         if next(calls) == nth:
             raise CrashError
-        replace(source, target)
+        moves(source, target)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files.os, "replace", breaks)

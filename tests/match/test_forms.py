@@ -18,6 +18,7 @@ from pellucid.listing.count import count_program
 from pellucid.listing.emit import emit, write_statements
 from pellucid.listing.load import load_sources
 from pellucid.listing.parse import read_program
+from pellucid.listing.wrap import quoted
 from pellucid.match.forms import (
     AfterSame,
     Distance,
@@ -27,7 +28,7 @@ from pellucid.match.forms import (
     Offset,
     SameToken,
     Tables,
-    quoted,
+    docstring,
     rounded,
     token_texts,
 )
@@ -61,42 +62,53 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def printed(form: Looks | Fires, evidence: Sequence[str] = ()) -> str:
-    """The statement of a form under its automatic name and description."""
+    """The statement of a form: a row, or a function under its automatic name and description."""
+    if isinstance(form, Fires):
+        return form.row(TEXT)
     return form.statement(TEXT, form.name(TEXT), form.describe(TEXT), evidence)
 
 
 @pytest.mark.parametrize("form", [*LOOKS, *FIRES], ids=lambda form: form.name(TEXT))
 def test_the_twin_agrees_with_the_printed_statement(form: Looks | Fires, project: Path) -> None:
     write_statements(project, {form.address: printed(form, ['odd """ text \\', "and\nmore \x00"])})
-    said = load_sources(project, "layer_00.py").source_output(str(form.address), IDS.numpy(), form.twin(IDS).shape)
+    said = load_sources(project, "described_00.py").source_output(str(form.address), IDS.numpy(), form.twin(IDS).shape)
     np.testing.assert_allclose(form.twin(IDS), said, rtol=0, atol=1e-4)
     assert count_program(read_program(project))[form.address] == form.numbers(TEXT)
 
 
 def test_the_docstring_says_what_by_what_and_where() -> None:
-    text = printed(FIRES[1], ["Removes 60 % of the loss of a constant."])
-    assert 'Fires more after "it\'s"' in text
-    assert "Removes 60 % of the loss of a constant." in text
-    assert "L00.N0007.IN\n" in text
+    text = printed(LOOKS[1], ["Removes 60 % of the loss of the mean."])
+    assert "Looks at the previous token" in text
+    assert "Removes 60 % of the loss of the mean." in text
+    assert "L00.H01.QK\n" in text
     assert all(len(line) <= 120 for line in text.split("\n"))
 
 
-def test_long_sets_are_broken_between_their_members() -> None:
-    words = [f"word{n}, (" for n in range(80)]
-    text = Fires(NEURON, 1.0, (("token", tuple(range(80)), 2.0),)).statement(lambda token: words[token], "f", "F.")
-    assert all(len(line) <= 120 for line in text.split("\n"))
-    space: dict[str, object] = {"source": lambda _: lambda function: function}
-    exec(text, space)
+TRIPLE = '"' * 3
 
-    class Here:
-        @property
-        def token(self) -> Here:
-            return self
 
-        def one_of(self, *texts: str) -> bool:
-            return texts == tuple(words)
+def test_a_docstring_breaks_no_token_and_reads_back() -> None:
+    sentence = " ".join(f'"a {n}, b\\n" {quoted(TRIPLE)}' for n in range(40))
+    lines = docstring([[sentence]])
+    assert max(map(len, lines)) <= 116
+    assert all(line.count('"a ') == line.count('\\\\n"') for line in lines)
+    assert eval("\n".join(lines)).split() == sentence.split()
 
-    assert space["f"](Here()) == 3.0  # type: ignore[operator]
+
+def test_rows_are_broken_between_tokens() -> None:
+    words = [f"word {n}, (" for n in range(80)]
+    text = Fires(NEURON, 1.0, (("token", tuple(range(80)), 2.0),)).row(lambda token: words[token])
+    assert max(map(len, text.removesuffix("  # fmt: skip").split("\n"))) <= 116
+    assert all(line.count('"') % 2 == 0 for line in text.split("\n"))
+    said: list[object] = []
+    exec(text, {"fires": lambda *given: said.extend(given)})
+    assert said == ["L00.N0007.IN", 1.0, {2.0: tuple(words)}]
+
+
+def test_what_adds_the_same_is_one_entry() -> None:
+    form = Fires(NEURON, 1.0, (("token", (1,), 2.001), ("token", (3,), 2.002), ("previous", (1,), 2.0)))
+    assert form.sets == (("token", (1, 3), 2.0), ("previous", (1,), 2.0))
+    assert form.numbers(TEXT) == 1 + (1 + 2 + 2) + (1 + 2)  # these tokens hold two numbers each
 
 
 def test_what_is_printed_is_what_is_measured() -> None:

@@ -78,7 +78,7 @@ def test_page_data_shows_a_source_by_hand(workshop: Workshop, argument: str) -> 
     project = pellucid.open(workshop.made)
     data = page_data(project)
     at = data["parts"]["address"].index(argument)
-    assert (data["parts"]["form"][at], data["parts"]["residual"][at]) == ("source", "on")
+    assert (data["parts"]["form"][at], data["parts"]["residual"][at]) == ("described", "on")
     (detail,) = data["details"]
     assert data["parts"]["detail"][at] == 0
     assert (detail["address"], detail["description"]) == (argument, "By hand.")

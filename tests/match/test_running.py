@@ -147,7 +147,8 @@ def test_sources_of_every_kind_run_as_in_the_program(workshop: Workshop, source_
 def test_embeddings_at_their_means_run(workshop: Workshop) -> None:
     embedding = workshop.made / "program" / "embedding.py"
     text = embedding.read_text().replace("import raw", "import mean, raw")
-    embedding.write_text(text.replace('raw("EMB.POS")\n', 'mean("EMB.POS")\n'))
+    with own_work(workshop.made):
+        embedding.write_text(text.replace('raw("EMB.POS")\n', 'mean("EMB.POS")\n'))
     entry = '[[part]]\naddresses = ["EMB.POS"]\nform = "lifted"\nresidual = "dropped"\n'
     (workshop.made / "parts.toml").write_text(entry)
     project = Project.open(workshop.made)

@@ -61,20 +61,20 @@ def test_what_emission_wrote_is_not_told_of(described: Workshop) -> None:
 
 def test_what_a_person_changed_is_told_of_until_it_runs(described: Workshop) -> None:
     plain = alone(described.made).stdout
-    described.edit("program/layer_00.py", "return 6.0 *", "return 9.0 *")
+    described.edit("program/described_00.py", "return 6.0 *", "return 9.0 *")
     told = alone(described.made)
     assert (told.returncode, told.stdout) == (0, plain)
     for said in (told.stderr, pellucid("run", described.made, "w1").err):
-        assert f"{ADDRESS} (layer_00.py:" in said
+        assert f"{ADDRESS} (described_00.py:" in said
         assert "was changed by hand and does nothing here" in said
         assert f"--commit {ADDRESS}" in said
         assert len(said.splitlines()) == 1
     assert "pellucid edit . --commit" in told.stderr
     assert alone(described.made, "--source-only").stderr == ""
     assert pellucid("run", described.made, "w1", "--source-only").err == ""
-    described.edit("program/layer_01.py", "return 2.0 *", "return 3.0 *")
-    assert f"{ADDRESS} (layer_00.py:" in alone(described.made).stderr
-    assert "L01.N0003.IN (layer_01.py:" in alone(described.made).stderr
+    described.edit("program/described_01.py", "return 2.0 *", "return 3.0 *")
+    assert f"{ADDRESS} (described_00.py:" in alone(described.made).stderr
+    assert "L01.N0003.IN (described_01.py:" in alone(described.made).stderr
     assert alone(described.made).stderr.split("program: ")[1] == (
         warning(Project.open(described.made)).replace(str(described.made), ".") + "\n"
     )
@@ -82,7 +82,7 @@ def test_what_a_person_changed_is_told_of_until_it_runs(described: Workshop) -> 
 
 def test_a_changed_description_that_is_recorded_adds_what_was_changed(described: Workshop) -> None:
     before = scores(described.made)
-    described.edit("program/layer_00.py", "return 6.0 *", "return 9.0 *")
+    described.edit("program/described_00.py", "return 6.0 *", "return 9.0 *")
     assert torch.equal(scores(described.made), before)
     (part,) = pellucid("diff", described.made, "--json").json["parts"]
     assert "return 6.0" in part["before"]
@@ -100,7 +100,7 @@ def test_a_changed_description_that_is_recorded_adds_what_was_changed(described:
     torch.testing.assert_close(change[..., seen], wanted[..., seen], atol=1e-5, rtol=1e-5)
     assert pellucid("edit", described.made, "--undo", "1").code == 0
     assert torch.equal(scores(described.made), before)
-    assert "return 6.0" in (described.made / "program" / "layer_00.py").read_text()
+    assert "return 6.0" in (described.made / "program" / "described_00.py").read_text()
 
 
 @pytest.mark.parametrize("written", [True, False])
@@ -118,7 +118,7 @@ def test_a_change_beside_a_lifted_form_is_told_of_and_counts_when_recorded(works
     (workshop.made / "parts.toml").write_text(entry)
     before = scores(workshop.made)
     if written:
-        workshop.edit("program/layer_00.py", "return 6.0 *", "return 9.0 *")
+        workshop.edit("program/described_00.py", "return 6.0 *", "return 9.0 *")
     assert torch.equal(scores(workshop.made), before)
     assert "where it is lifted, along few directions" in alone(workshop.made).stderr
     assert pellucid("edit", workshop.made, "--commit", ADDRESS).code == 0
@@ -130,7 +130,7 @@ def test_a_change_beside_a_lifted_form_is_told_of_and_counts_when_recorded(works
 
 
 def test_an_edit_that_cannot_be_made_leaves_nothing_behind(described: Workshop) -> None:
-    described.edit("program/layer_00.py", "return 6.0 *", "return 9.0 *")
+    described.edit("program/described_00.py", "return 6.0 *", "return 9.0 *")
     weights = described.made / "weights.safetensors"
     weights.unlink()
     assert "weights.safetensors is missing" in pellucid("edit", described.made, "--commit", ADDRESS).complaint()

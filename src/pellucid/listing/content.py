@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pellucid.base.address import Shape
 from pellucid.base.errors import SourceError, closest
-from pellucid.listing.language import ASKED, BUILTINS, STATEMENTS, WORDS, definitions, is_docstring, reachable, refuse
+from pellucid.listing.language import ASKED, BUILTINS, RESERVED, WORDS, definitions, is_docstring, reachable, refuse
 from pellucid.listing.values import NORMS, is_given, layer_of, norm_of, norm_reached, read_fired, read_seen
 
 PAGE = "words.py"
@@ -110,7 +110,7 @@ def read_words(path: Path, text: str) -> Words:
                 value=ast.Call(func=ast.Name(id="kind"), args=[ast.Dict() as table], keywords=[]),
             ):
                 wrong += [(node.lineno, reason) for reason in _name_wrong(name, {*kinds, *tokens})]
-                levels, reasons = _levels(table, tokens)
+                levels, reasons = read_levels(table, tokens)
                 wrong += reasons
                 lines = text.split("\n")[node.lineno - 1 : node.end_lineno]
                 called = {part.id for part in ast.walk(table) if isinstance(part, ast.Name)}
@@ -130,14 +130,14 @@ def _name_wrong(name: str, known: Collection[str], *, token: bool = False) -> It
         yield f"{name} is defined twice"
     if name.startswith("__") or (not token and name != name.lower()):
         yield f"{name} is not in lower case"
-    if name in WORDS | STATEMENTS | BUILTINS | ASKED:
+    if name in WORDS | RESERVED | BUILTINS | ASKED:
         yield f"{name} is a word of the language and cannot be given another meaning"
 
 
-def _levels(
+def read_levels(
     table: ast.Dict, named_tokens: Mapping[str, str | int]
 ) -> tuple[dict[float, tuple[str | int, ...]], list[tuple[int, str]]]:
-    """The levels of a kind with their tokens, and what is wrong with them."""
+    """The levels of a kind, or of a neuron's row, with their tokens, and what is wrong with them."""
     levels: dict[float, tuple[str | int, ...]] = {}
     wrong: list[tuple[int, str]] = []
     named: set[str | int] = set()
@@ -203,7 +203,12 @@ def read_values(path: Path, tree: ast.Module, lines: list[str], nodes: Iterable[
 
 def imported_kinds(tree: ast.Module) -> frozenset[str]:
     """The kinds that a page imports."""
-    nodes = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "words"]
+    return imported_from(tree, "words")
+
+
+def imported_from(tree: ast.Module, module: str) -> frozenset[str]:
+    """What a page imports from a module beside it."""
+    nodes = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == module]
     return frozenset(alias.name for node in nodes for alias in node.names)
 
 

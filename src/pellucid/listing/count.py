@@ -9,7 +9,8 @@ In a sum, a kind or a value that stands there without a number of its own counts
 to a local name, added with ``+=`` or handed to a function: terms behind one coefficient, or none, are no cheaper than
 those that have their own.
 
-A neuron that sums named values holds its bias, and two numbers a term: the coefficient, and which value it is; a
+A neuron that fires on tokens holds its bias, and for each number that is added that number and the tokens. One that
+sums named values holds its bias, and two numbers a term: the coefficient, and which value it is; a
 coefficient that is written once for several values counts once. A wired part holds two a term likewise. Values count as
 sources do, and a kind of tokens as the table that it is; each is shared out equally among all addresses that use it,
 directly or through values, and rounded up for each of them, so that the sum is never below what is there.
@@ -143,9 +144,12 @@ def _count(page: Page, values: Collection[str]) -> tuple[dict[Address, int], dic
 
 
 def _without_function(statement: Statement) -> int:
-    """The numbers of one neuron that is constant, or that sums named values, or of a wired part."""
+    """The numbers of one neuron that is constant, fires on tokens or sums named values, or of a wired part."""
     if statement.wires:
         return _wired(statement.wires)
+    if statement.form == "fires":
+        sides = (*statement.here.items(), *statement.before.items())
+        return literal(statement.bias) + sum(literal(added) + sum(map(literal, tokens)) for added, tokens in sides)
     if statement.form != "linear":
         return 1
     several = {name for names in statement.shared.values() for name in names}
@@ -162,7 +166,8 @@ def _wired(wires: Wires) -> int:
 
 def count_whole(listing: Listing) -> int | None:
     """All numbers of a program that is source throughout, names of coordinates included; None where it is not."""
-    if any(listing.form(address) != "source" for address in listing.config.shape.addresses()):
+    runs = (listing.runs(address) for address in listing.config.shape.addresses())
+    if any(statement.part_form != "source" or statement.described for statement in runs):
         return None
     return sum(count_program(listing).values()) + count_stream(listing)
 

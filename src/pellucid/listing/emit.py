@@ -1,17 +1,15 @@
 """Writes a program. Emission fills gaps and never overwrites what a person wrote.
 
-Every file is written atomically. The record of what emission wrote (`program/.emitted`) is first extended by what is
-about to be written and only then cut down to it, so that a crash leaves nothing that looks like a person's work.
+Every file is written atomically; `draft.py` sees to it that a crash leaves nothing that looks like a person's work.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import safetensors
@@ -19,32 +17,27 @@ import safetensors.torch
 from torch import Tensor
 
 from pellucid.base.address import Address
+from pellucid.base.errors import SourceError
 from pellucid.base.files import atomic_path, write_text
-from pellucid.base.trusted import PROGRAM, expect
-from pellucid.listing import content, pages
-from pellucid.listing.content import PAGE as WORDS
-from pellucid.listing.count import numbers_of
+from pellucid.listing import pages
+from pellucid.listing.about import ABOUT, is_whole, line_of
+from pellucid.listing.draft import Draft, Emission, write_files
 from pellucid.listing.parse import (
-    RECORD,
     STORED,
-    VALUE,
     Listing,
-    Page,
-    check_listing,
-    collect,
+    Statement,
+    described_name,
     digest,
     page_name,
+    pages_of,
     read_listing,
     read_page,
     read_program,
     read_record,
 )
-from pellucid.listing.prelude import BESIDE
-from pellucid.listing.revalue import kept_values, revalue
-from pellucid.listing.revise import revise
-from pellucid.listing.wiring import PAGE as STREAM
-from pellucid.listing.wiring import read_stream
-from pellucid.listing.written import keep
+from pellucid.listing.prelude import APART, BESIDE
+from pellucid.listing.revalue import kept_values
+from pellucid.listing.wiring import WIRES
 from pellucid.parts.lifted import fewest_means
 from pellucid.subject.load import Subject
 
@@ -57,14 +50,6 @@ _IGNORED = (
     ".lock",
     "scratch/",
 )
-
-
-@dataclass(frozen=True)
-class Emission:
-    """What a call wrote, and what it left because a person had written it (statement keys and file names)."""
-
-    written: tuple[str, ...]
-    kept: tuple[str, ...]
 
 
 def emit(
@@ -98,8 +83,9 @@ def emit(
 def write_statements(directory: Path, statements: Mapping[Address, str | None]) -> Emission:
     """Put statements in the place of those that emission wrote; those of a person stay and are named in `kept`.
 
-    A statement is the text of a decorated function or `raw("…")`; None means raw. For neurons that are constants see
-    `write_constants`, for what is lifted `write_lifted`. A function that is called like another one of its file gets a
+    A statement is the text of a decorated function, a row such as `fires(…)`, or `raw("…")`; None means raw. A new
+    source stands among the descriptions until `arrange` finds that it runs. For neurons that are constants see
+    `write_constants`, for what is lifted `write_lifted`. A function that is called like another one of its layer gets a
     number behind its name. Raises `SourceError` for text that is not a statement about its address, or not in the
     program's language.
     """
@@ -115,7 +101,7 @@ def write_words(directory: Path, text: str) -> Emission:
 
 
 def write_values(directory: Path, layer: int, functions: Sequence[str]) -> Emission:
-    """Let exactly these named values stand in a layer's file among those that emission may write, in this order.
+    """Let exactly these be the named values of a layer among those that emission may write, in this order.
 
     Each is the text of a function under `@value`. A person's values stay, and so do those that they read; neurons that
     emission let sum values which are now gone become raw. Raises `SourceError` for what is not such a value.
@@ -130,34 +116,28 @@ def write_content(
     values: Mapping[int, Sequence[str]] | None = None,
     statements: Mapping[Address, str | None] | None = None,
     stream: str | None = None,
+    about: Mapping[str, str] | None = None,
 ) -> Emission:
     """Write kinds of tokens, named values by layer, and statements that use them, all at once.
 
-    See `write_words`, `write_values` and `write_statements`; `stream` is the text of `stream.py`. What is
-    written fits together, or nothing is written: raises `SourceError` naming file and line.
+    See `write_words`, `write_values` and `write_statements`; `stream` is the text of `stream.py`, and `about` says in
+    words what whole heads and neurons do, by `L02.H00` or `L02.N0417`: an empty text takes one away, those that are not
+    named stay. What is written fits together, or nothing is written: raises `SourceError` naming file and line.
     """
     listing = read_program(directory)
     changes: dict[str, str | None] = {str(address): text for address, text in (statements or {}).items()}
-    names = {f"layer_{layer:02d}.py": list(texts) for layer, texts in (values or {}).items()}
-    gone = {value.name for page in names for value in listing.pages[page].values if not value.by_person}
-    gone -= {value.name for texts in names.values() for text in texts for value in read_page(Path(""), {}, text).values}
-    for key, statement in listing.statements.items():
-        if not statement.by_person and gone & {*statement.reads} - _needed(listing):
-            changes.setdefault(key, None)
-    if stream is not None:
-        changes |= dict.fromkeys(_idle(listing, changes))
-    return _revise(listing, changes, names, words, stream)
-
-
-def _idle(listing: Listing, changes: Mapping[str, str | None]) -> Iterator[str]:
-    """The statements about all other neurons of a layer where `changes` name every one of them."""
-    named = [key.split(".") for key, text in changes.items() if text and ".N" in key]
-    said = Counter((layer, kind) for layer, _, kind in named)
-    for key, statement in listing.statements.items():
-        if "*" in key and not statement.by_person:
-            layer, _, kind = key.split(".")
-            if said[layer, kind] == listing.config.n_inner:
-                yield key
+    if values is not None:
+        gone = {v.name for v in listing.values.values() if v.layer in values and not v.by_person}
+        gone -= {_value_name(text) for of_layer in values.values() for text in of_layer}
+        gone -= _needed(listing)
+        for key, statement in listing.statements.items():
+            if not statement.by_person and gone & {*statement.reads}:
+                changes.setdefault(key, None)
+    for address, said in (about or {}).items():
+        if not is_whole(address):
+            raise SourceError(f"{address!r} is no whole head or neuron; expected such as L02.H00 or L02.N0417")
+        changes[f"{ABOUT}{address}"] = line_of(address, said) if said else None
+    return _revise(listing, changes, values, words, stream)
 
 
 def write_constants(directory: Path, values: Mapping[Address, float]) -> Emission:
@@ -169,18 +149,20 @@ def write_constants(directory: Path, values: Mapping[Address, float]) -> Emissio
     changes: dict[str, str | None] = {}
     kept = []
     for layer in sorted({address.layer for address in values}):
-        key = f"L{layer:02d}.IN"
-        old = listing.statements.get(key)
-        merged = dict(old.values) if old else {}
+        here, apart = f"L{layer:02d}.IN", f"L{layer:02d}.IN{APART}"
+        old = {key: listing.statements.get(key) for key in (here, apart)}
+        merged = {key: dict(found.values) if found else {} for key, found in old.items()}
         for address in (address for address in values if address.layer == layer):
             own = listing.statements.get(str(address))
             if own and own.by_person:
                 kept.append(str(address))
                 continue
-            merged[address.index] = float(values[address])
-            if own and not (old and old.by_person):
+            key = here if address.index in merged[here] else apart
+            merged[key][address.index] = float(values[address])
+            found = old[key]
+            if own and not (found and found.by_person):
                 changes[str(address)] = None
-        changes[key] = pages.constants(key, merged)
+        changes |= {key: pages.constants(here, held) for key, held in merged.items() if held}
     emission = _revise(listing, changes)
     return Emission(emission.written, (*kept, *emission.kept))
 
@@ -256,39 +238,12 @@ def ignore(directory: Path) -> None:
         write_text(path, "\n".join([*lines, *missing]) + "\n")
 
 
-@dataclass
-class _Draft:
-    """Files about to be written, with the hashes by which emission will recognise its own text in them."""
-
-    files: dict[str, str] = field(default_factory=dict)
-    hashes: dict[str, str] = field(default_factory=dict)
-    gone: set[str] = field(default_factory=set)
-    kept: list[str] = field(default_factory=list)
-
-    def commit(self, program: Path) -> Emission:
-        """Write everything: the record with old and new hashes, the files, the record with the new ones."""
-        record = read_record(program)
-        both = record | {key: record.get(key, set()) | {new} for key, new in self.hashes.items()}
-        only = {key: held for key, held in record.items() if key not in self.gone}
-        only |= {key: {new} for key, new in self.hashes.items()}
-        if self.files or only != record:
-            _write_record(program, both)
-            expect(program.parent, {f"{PROGRAM}/{name}": text for name, text in self.files.items()})
-            for name, text in self.files.items():
-                write_text(program / name, text)
-            _write_record(program, only)
-            keep(program, self.files, only)
-        return Emission(tuple(self.files), tuple(self.kept))
-
-
-def _write_record(program: Path, record: Mapping[str, set[str]]) -> None:
-    write_text(program / RECORD, "".join(f"{key}\t{' '.join(sorted(record[key]))}\n" for key in sorted(record)))
-
-
 def _fill(subject: Subject, program: Path) -> Emission:
     """Write what `program` lacks, and renew what is still as emission wrote it."""
     record = read_record(program)
-    draft = _Draft()
+    files: dict[str, str] = {}
+    hashes: dict[str, str] = {}
+    kept: list[str] = []
     fixed = {theirs: pages.verbatim(ours) for ours, theirs in pages.VERBATIM.items()}
     fixed |= {"__init__.py": pages.package(subject.name), "model.py": pages.model(subject.name, subject.config)}
     fixed |= {"vocabulary.json": pages.vocabulary(subject.tokenizer)}
@@ -296,99 +251,119 @@ def _fill(subject: Subject, program: Path) -> Emission:
         path = program / name
         old = path.read_text(encoding="utf-8") if path.is_file() else None
         if old not in (None, text) and digest(old or "") not in record.get(name, set()):
-            draft.kept.append(name)
+            kept.append(name)
             continue
-        draft.hashes[name] = digest(text)
+        hashes[name] = digest(text)
         if old != text:
-            draft.files[name] = text
+            files[name] = text
     for name in dict.fromkeys(page_name(key) for key in pages.keys(subject.config.shape)):
         if not (program / name).is_file():
             text = pages.page(name, subject.name, subject.config)
             page = read_page(program / name, {}, text)
-            draft.files[name] = text
-            draft.hashes |= {statement.key: digest(statement.text) for statement in page.statements}
-            draft.hashes[f"docstring {name}"] = digest(page.docstring)
-    first = draft.commit(program)
+            files[name] = text
+            hashes |= {statement.key: digest(statement.text) for statement in page.statements}
+            hashes[f"docstring {name}"] = digest(page.docstring)
+    write_files(program, record, files, hashes, set())
     listing = read_listing(program)
     gaps = {key: pages.raw(key) for key in pages.keys(subject.config.shape) if not listing.covers(key)}
     if not gaps:
-        return first
+        return Emission(tuple(files), tuple(kept))
     second = _revise(listing, gaps)
-    return Emission(tuple(dict.fromkeys((*first.written, *second.written))), (*first.kept, *second.kept))
+    return Emission(tuple(dict.fromkeys((*files, *second.written))), (*kept, *second.kept))
 
 
 def _revise(
     listing: Listing,
     changes: Mapping[str, str | None],
-    values: Mapping[str, Sequence[str]] | None = None,
+    values: Mapping[int, Sequence[str]] | None = None,
     words: str | None = None,
     stream: str | None = None,
 ) -> Emission:
-    """Bring `changes`, named `values` by page, and the texts of `words.py` and `stream.py` in wherever emission may."""
-    draft = _Draft()
+    """Bring `changes`, named `values` by layer, and the texts of `words.py` and `stream.py` in where emission may."""
+    draft = Draft(listing)
+    if words is not None:
+        draft.put_words(words)
     wanted: dict[str, dict[str, str | None]] = {}
     for key, text in changes.items():
-        old = listing.statements.get(key)
-        constants = listing.constants_of(key)
-        if (old and old.by_person) or (constants and constants.by_person):
+        old, constants = listing.statements.get(key), listing.constants_of(key)
+        about = listing.abouts.get(key.removeprefix(ABOUT)) if key.startswith(ABOUT) else None
+        if any(found and found.by_person for found in (old, constants, about)):
             draft.kept.append(key)
             continue
-        of_page = wanted.setdefault(page_name(key), {})
-        of_page[key] = text
+        for name, edit in _homes(listing, key, text):
+            wanted.setdefault(name, {})[key] = edit
         if constants and constants.key not in changes:
-            left = {n: v for n, v in constants.values.items() if f"{constants.key[:-3]}.N{n:04d}.IN" not in changes}
-            of_page[constants.key] = pages.constants(constants.key, left) if left else None
-    mine = listing.words is not None and listing.words.by_person
-    if words is not None and mine:
-        draft.kept.append(WORDS)
-    fresh = content.read_words(listing.program / WORDS, words) if words is not None and not mine else listing.words
-    kinds = {**listing.kinds, **(fresh.kinds if fresh else {})}
-    revised = dict(listing.pages)
-    values, needed = values or {}, _needed(listing) if values else ()
-    for name in dict.fromkeys((*wanted, *values)):
-        edits, page = wanted.get(name, {}), listing.pages[name]
-        if name in values:
-            draft.kept += kept_values(page, values[name])
-            page = revalue(page, values[name], needed)
-        revised[name] = _described(listing, draft, revise(page, edits, kinds), edits)
-    listing = _streamed(listing, draft, stream)
-    _check(listing, draft, revised, fresh)
-    return draft.commit(listing.program)
+            at = key.partition(".")[0]
+            left = {n: v for n, v in constants.values.items() if f"{at}.N{n:04d}.IN" not in changes}
+            said = pages.constants(f"{at}.IN", left) if left else None
+            wanted.setdefault(constants.file.name, {})[constants.key] = said
+    needed = _needed(listing) if values else ()
+    for layer, texts in (values or {}).items():
+        name = f"layer_{layer:02d}.py"
+        both = [listing.pages[page] for page in (name, described_name(name)) if page in listing.pages]
+        mine = [kept for page in both for kept in kept_values(page, texts)]
+        draft.kept += mine
+        draft.put_values(name, [], needed)
+        draft.put_values(described_name(name), [text for text in texts if _value_name(text) not in mine], needed)
+    for name, edits in wanted.items():
+        draft.put(name, edits)
+    if stream is not None:
+        draft.put_stream(stream)
+    return draft.commit()
 
 
-def _streamed(listing: Listing, draft: _Draft, text: str | None) -> Listing:
-    """`listing` with another text of `stream.py`, unless a person wrote the one that is there."""
-    if text is None:
-        return listing
-    if listing.stream and listing.stream.by_person:
-        draft.kept.append(STREAM)
-        return listing
-    draft.hashes[STREAM] = digest(text)
-    if listing.stream is None or listing.stream.text != text:
-        draft.files[STREAM] = text
-    return replace(listing, stream=read_stream(listing.program / STREAM, text))
+def _homes(listing: Listing, key: str, text: str | None) -> Iterator[tuple[str, str | None]]:
+    """The pages that a statement goes into or leaves, with its text there; None where it leaves one.
+
+    What runs from data stands in the file of its layer, a new source among the descriptions.
+    """
+    old = listing.statements.get(key)
+    here, apart = pages_of(key.removeprefix(ABOUT))
+    if key.startswith(ABOUT):
+        found = listing.abouts.get(key.removeprefix(ABOUT))
+        yield found.file.name if found else apart, text
+    elif text is None or text.lstrip().startswith(("raw(", *_DATA)):
+        if old and old.described:
+            yield old.file.name, None
+        if text is not None or old is None or not old.described:
+            yield here, text
+    elif key.endswith(APART):
+        yield apart, text
+    elif old and old.part_form == "source":
+        if not _is_same(old, text):
+            yield old.file.name, text
+    elif text.lstrip().startswith(_RUNS):
+        yield here, text
+    else:
+        if old and old.form != "raw":
+            yield here, None
+        yield apart, text
 
 
-def _described(listing: Listing, draft: _Draft, page: Page, edits: Collection[str]) -> Page:
-    """A revised page under a docstring that says what it holds now; the draft learns what is new and what is gone."""
-    name = page.path.name
-    old = listing.pages[name]
-    new = {statement.key: statement for statement in page.statements}
-    draft.gone |= {statement.key for statement in old.statements} - set(new)
-    draft.hashes |= {key: digest(new[key].text) for key in edits if key in new}
-    mine = {value.name for value in old.values if value.by_person}
-    draft.gone |= {f"{VALUE}{value.name}" for value in old.values} - {f"{VALUE}{value.name}" for value in page.values}
-    draft.hashes |= {f"{VALUE}{value.name}": digest(value.text) for value in page.values if value.name not in mine}
-    if digest(old.docstring) in read_record(listing.program).get(f"docstring {name}", set()):
-        found = sorted(page.explained(), key=lambda entry: entry[1].part_form == "lifted")
-        last = {address: statement.part_form for address, statement in found}  # lifted before a source
-        forms = Counter((address.kind, form) for address, form in last.items())
-        said = pages.docstring(name, listing.subject, listing.config, forms, numbers_of(page))
-        page = page.with_docstring(said)
-        draft.hashes[f"docstring {name}"] = digest(said)
-    if page.text != old.text:
-        draft.files[name] = page.text
-    return page
+_DATA = tuple(f"{form}(" for form in STORED)
+"""What begins statements whose vectors are data."""
+_RUNS = (*(f"{what}(" for what in WIRES), "constants(")
+"""What begins sources that run as soon as they are written, as far as nothing else is said."""
+_NAME = re.compile(r"(?m)^def \w+\(")
+
+
+def _is_same(old: Statement, text: str) -> bool:
+    """Whether a statement says what stands there already, but for the number behind the name of its function."""
+    return old.function is not None and _NAME.sub(f"def {old.function}(", text.strip("\n"), count=1) == old.text
+
+
+def says(listing: Listing, address: Address, text: str) -> bool:
+    """Whether emission wrote `text` about an address, a row or a function, or made the neuron constant."""
+    found = listing[address]
+    if found.form == "constants" or found.by_person:
+        return not found.by_person
+    return found.text == text if found.function is None else _is_same(found, text)
+
+
+def _value_name(text: str) -> str:
+    """The name of the value that a text defines, as far as it does."""
+    found = read_page(Path(""), {}, text).values
+    return found[0].name if len(found) == 1 else ""
 
 
 def _needed(listing: Listing) -> set[str]:
@@ -398,18 +373,3 @@ def _needed(listing: Listing) -> set[str]:
     for name in theirs:
         theirs += [other for other in listing.values[name].values if other not in theirs]
     return set(theirs)
-
-
-def _check(listing: Listing, draft: _Draft, revised: dict[str, Page], words: content.Words | None) -> None:
-    """Add `words.py` to the draft, with all kinds that are in use. Raises `SourceError` for pages that do not fit."""
-    if words is not None and words is not listing.words:
-        used = {kind for page in revised.values() for kind in content.imported_kinds(page.tree)}
-        left = [kind.text for name, kind in listing.kinds.items() if name in used and name not in words.kinds]
-        text = "\n".join([words.text.rstrip("\n"), *left]) + "\n"
-        words = content.read_words(words.path, text)
-        draft.hashes[WORDS] = digest(text)
-        if listing.words is None or listing.words.text != text:
-            draft.files[WORDS] = text
-    if words or any(page.values or any(s.reads or s.wires for s in page.statements) for page in revised.values()):
-        after = replace(listing, pages=revised, statements=collect(revised, listing.config.shape), words=words)
-        check_listing(after)

@@ -8,6 +8,7 @@ defaults and annotations. It keeps sources readable, and it leaves no place to h
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeGuard
@@ -17,8 +18,11 @@ from pellucid.listing import prelude, wires
 from pellucid.listing.values import norm_of, read_fired, read_seen
 
 STATEMENTS = frozenset(
-    {"raw", "source", "value", "kind", "constants", "linear", "lifted", "channels", "mean", "means", "edit", "base"}
+    {"raw", "source", "fires", "constants", "linear", "lifted", "channels", "mean", "means", "about"}
+    | {"value", "kind", "edit", "base"}
 )
+RESERVED = STATEMENTS - {"fires", "about"}
+"""Those that name nothing else; the others may be names of arguments, tokens, and functions of pages without them."""
 CALLED = (STATEMENTS - {"source", "value", "kind", "edit", "base"}) | (frozenset(wires.__all__) - {"coordinates"})
 """Those that are calls at the top of a page."""
 WORDS = frozenset(prelude.__all__) - STATEMENTS
@@ -48,7 +52,13 @@ def check(
 
     `kinds` are those that `words.py` defines; None leaves open which they are. `decorators` may stand above functions.
     """
-    refuse(list(_Checker(tree, kinds, decorators).page()), file)
+    refuse(list(_Checker(tree, kinds, decorators, beside_of(file)).page()), file)
+
+
+def beside_of(file: str) -> str:
+    """The module of the layer that a page describes, which it may import named values from; empty for others."""
+    layer = re.fullmatch(rf"{prelude.DESCRIBED}(\d+)\.py", file)
+    return f"layer_{layer[1]}" if layer else ""
 
 
 def refuse(wrong: Sequence[tuple[int, str]], file: str) -> None:
@@ -117,6 +127,8 @@ class _Checker:
     kinds: Collection[str] | None = None
     """What `words.py` defines, None where that is not known."""
     decorators: frozenset[str] = frozenset({"source"})
+    beside: str = ""
+    """The module that it may import named values from, if any."""
     known: set[str] = field(default_factory=set)
     """The functions and constants that a source may use."""
     imported: set[str] = field(default_factory=set)
@@ -135,6 +147,7 @@ class _Checker:
         words = [node for node in self.tree.body if isinstance(node, ast.ImportFrom) and node.module == "words"]
         self.imported = {alias.name for node in words for alias in node.names}
         self.values = {node.name for node in self.tree.body if is_value(node)}
+        imported = {alias.name for node in self.tree.body if isinstance(node, ast.ImportFrom) for alias in node.names}
         defined: set[str] = set(self.imported)
         for node in self.tree.body:
             name = ""
@@ -144,10 +157,9 @@ class _Checker:
                 name = node.targets[0].id
             if name:
                 yield from self._binding(name, node.lineno)
-                if name in defined:
+                if name in defined | (imported & STATEMENTS):
                     yield node.lineno, f"{name} is defined twice"
                 defined.add(name)
-        imported = {alias.name for node in self.tree.body if isinstance(node, ast.ImportFrom) for alias in node.names}
         self.known = (defined - self.values) | (imported & WORDS) | BUILTINS
         for number, node in enumerate(self.tree.body):
             if not (number == 0 and is_docstring(node)):
@@ -167,6 +179,10 @@ class _Checker:
                 for alias in node.names:
                     if alias.asname or (self.kinds is not None and alias.name not in self.kinds):
                         yield node.lineno, f"words.py has no kind {ast.unparse(alias)} to import"
+            case ast.ImportFrom(module=str(module), level=1) if module == self.beside:
+                for alias in node.names:
+                    if alias.asname or not alias.name.isidentifier():
+                        yield node.lineno, f"`{ast.unparse(alias)}`: a named value is imported by its name"
             case ast.ImportFrom(module="__future__", names=[ast.alias(name="annotations")]):
                 return
             case ast.Import() | ast.ImportFrom():
@@ -212,7 +228,7 @@ class _Checker:
         self.asked = self.others = self.told = frozenset()
 
     def _binding(self, name: str, line: int) -> Iterator[Wrong]:
-        if name in WORDS | STATEMENTS | BUILTINS or name.startswith("__"):
+        if name in WORDS | RESERVED | BUILTINS or name.startswith("__"):
             yield line, f"{name} is a word of the language and cannot be given another meaning"
 
     def _tree(self, node: ast.AST, local: set[str]) -> Iterator[Wrong]:

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pellucid.base.address import Kind, Shape
-from pellucid.listing.parse import CONFIG_FIELDS, page_name
+from pellucid.listing.parse import CONFIG_FIELDS, described_name, page_name
+from pellucid.listing.prelude import DESCRIBED
 from pellucid.parts.part import Form as PartForm
 from pellucid.parts.part import count
 from pellucid.subject.gpt2 import GPT2Config
@@ -137,7 +138,7 @@ def means(key: str, neurons: Iterable[int]) -> str:
 
 def page(name: str, subject: str, config: GPT2Config) -> str:
     """An all-raw `embedding.py` or `layer_NN.py`."""
-    lines = [docstring(name, subject, config, Counter(), 0), "", "from .prelude import raw"]
+    lines = [docstring(name, subject, config, Counter(), 0, Counter()), "", "from .prelude import raw"]
     for key in (key for key in keys(config.shape) if page_name(key) == name):
         kind = key.partition(".")[2] if page_name(key) != "embedding.py" else key
         if kind in _SECTIONS:
@@ -148,10 +149,18 @@ def page(name: str, subject: str, config: GPT2Config) -> str:
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)) + "\n"
 
 
-def docstring(name: str, subject: str, config: GPT2Config, forms: Counter[tuple[Kind, PartForm]], numbers: int) -> str:
-    """What a page holds, as a module docstring: how many parts run raw, how many are lifted, how many have a source.
+def docstring(
+    name: str,
+    subject: str,
+    config: GPT2Config,
+    forms: Counter[tuple[Kind, PartForm]],
+    numbers: int,
+    described: Counter[Kind],
+) -> str:
+    """What a page says, as a module docstring: how many parts run raw, lifted, and from a source.
 
-    `forms` counts the parts that do not run raw by kind and form; `numbers` are those in the sources of this page.
+    `forms` counts the parts that do not run raw by kind and form, `described` those that have a source which does not
+    run; `numbers` are those in the sources of this page.
     """
     layer = int(name[6:-3]) if name != "embedding.py" else -1
     own = [address for address in config.shape.addresses() if address.layer == layer]
@@ -162,15 +171,49 @@ def docstring(name: str, subject: str, config: GPT2Config, forms: Counter[tuple[
             f"The two ends of {title_of(subject)}: {config.vocab_size:,} tokens and {config.n_positions:,} positions "
         )
         title += f"in, {config.n_embd} coordinates, logits out."
-    lines = [f'"""{title}', "", f"{'':28}{'raw':>8}{'lifted':>8}{'source':>8}{'parameters':>13}"]
+    lines = [
+        f'"""{title}',
+        "",
+        f"{'what runs':28}{'raw':>8}{'lifted':>8}{'source':>8}{'described':>11}{'parameters':>13}",
+    ]
     for label, kinds in _PARTS.items():
         if parts := [address for address in own if address.kind in kinds]:
             lifted, sources = (sum(forms[kind, form] for kind in kinds) for form in ("lifted", "source"))
             parameters = sum(count(part, config) for part in parts)
             left = len(parts) - lifted - sources
-            lines.append(f"    {label:24}{left:8,}{lifted:8,}{sources:8,}{parameters:13,}")
+            told = sum(described[kind] for kind in kinds)
+            lines.append(f"    {label:24}{left:8,}{lifted:8,}{sources:8,}{told:11,}{parameters:13,}")
     held = f"Its sources hold {numbers:,} numbers." if forms else "Everything runs raw."
+    if described:
+        held += f"\nWhat is `described`, in {described_name(name)}, does not run: it says what raw and lifted parts do."
     return "\n".join([*lines, "", f"{held}", '"""'])
+
+
+def described(name: str, subject: str, about: Mapping[str, int], numbers: int) -> str:
+    """What the page `name` says, which holds descriptions of parts, as a module docstring.
+
+    `about` counts what is described: "heads", "neurons" and so on; `numbers` are those in its sources.
+    """
+    beside = f"layer_{name[len(DESCRIBED) : -3]}.py" if name != described_name("embedding.py") else "embedding.py"
+    layer = f"Layer {int(name[len(DESCRIBED) : -3])}" if beside != "embedding.py" else "The two ends"
+    told = [f"{many:,} {what if many > 1 else what[:-1]}" for what, many in about.items() if many]
+    listed = " and ".join(filter(None, [", ".join(told[:-1]), *told[-1:]])) or "nothing"
+    return f'''"""{layer} of {title_of(subject)}, described: {listed}. Nothing here runs in the full program.
+
+The full program runs what `{beside}` says. The sources here say what its parts do, as far as that is known,
+in {numbers:,} numbers. They run in the place of the weights, and means in the place of what they leave out, with
+
+    python -m program "Some text" --source-only
+
+A changed source changes what the full program does only by `pellucid edit DIR --commit ADDRESS`. To let one run
+instead of the weights, write `residual = "dropped"` into its entry of `parts.toml`; `pellucid decompile` then
+moves it into `{beside}`.
+"""'''
+
+
+def described_page(name: str, subject: str) -> str:
+    """A page of descriptions without any."""
+    return f"{described(name, subject, {}, 0)}\n"
 
 
 def model(subject: str, config: GPT2Config) -> str:
@@ -192,7 +235,8 @@ def package(subject: str) -> str:
     python -m program "Some text"
 
 Read `model.py` first: the forward pass, top to bottom. `embedding.py` and `layer_00.py` and on say what every part of
-it runs; `prelude.py` is the language they are written in. `parts.py`, `values.py` and `runtime.py` do the arithmetic.
+it runs, `described_00.py` and on what parts do that run from their weights; `prelude.py` is the language they are
+written in. `parts.py`, `values.py` and `runtime.py` do the arithmetic.
 """
 '''
 

@@ -2,6 +2,9 @@
 
 `program/.emitted` holds, for every statement that emission wrote, the hash of its text. A statement whose text has
 another hash is a person's, and is never replaced.
+
+`layer_NN.py` holds what runs; beside it `described_NN.py` holds sources that do not, of parts that are raw there. Such
+a source is the statement of its address.
 """
 
 from __future__ import annotations
@@ -21,10 +24,12 @@ from pellucid.base.memory import kept_until_release
 from pellucid.base.schema import fitting
 from pellucid.base.shell import quoted
 from pellucid.listing import content
+from pellucid.listing.about import ABOUT, About, collect_abouts, read_abouts, sides
 from pellucid.listing.content import Kind, Value, Words
 from pellucid.listing.edits import Edits, read_edits
-from pellucid.listing.language import check, definitions, is_value, told
-from pellucid.listing.prelude import BESIDE
+from pellucid.listing.language import beside_of, check, definitions, is_value, told
+from pellucid.listing.prelude import APART, BESIDE, DESCRIBED
+from pellucid.listing.rows import Levels, read_row
 from pellucid.listing.values import read_shared
 from pellucid.listing.wiring import PAGE as STREAM
 from pellucid.listing.wiring import WIRES, Stream, Wires, check_wires, read_stream, read_wires
@@ -33,7 +38,7 @@ from pellucid.parts.part import Form as PartForm
 from pellucid.parts.part import count
 from pellucid.subject.gpt2 import GPT2Config, require_possible
 
-Form = Literal["raw", "source", "constants", "linear", "lifted", "channels", "mean", "means", "wired"]
+Form = Literal["raw", "source", "fires", "constants", "linear", "lifted", "channels", "mean", "means", "wired"]
 STORED: tuple[Form, ...] = ("lifted", "channels", "mean", "means")
 """What a lifted part says: its vectors are data."""
 
@@ -53,7 +58,8 @@ class Statement:
     key: str
     """As written: `L00.H01.QK`, `L00.N*.IN`, or `L00.IN` for `constants`, `L00.OUT` for `means`.
 
-    `L00.H01.QK.lifted` and `L00.IN.lifted` for what stands beside a raw statement or a source: `lifted` and `channels`.
+    `L00.H01.QK.lifted` and `L00.IN.lifted` for what stands beside a raw statement or a source: `lifted` and `channels`;
+    `L00.IN.described` for `constants` that do not run.
     """
     form: Form
     file: Path
@@ -68,7 +74,10 @@ class Statement:
     """Those that `constants`, `channels` and `means` are about."""
     rank: int = 0
     bias: float = 0.0
-    """Of `linear`."""
+    """Of `linear` and `fires`."""
+    here: Levels = field(default_factory=dict)
+    """Of `fires`: what tokens here add, and `before` those one before."""
+    before: Levels = field(default_factory=dict)
     terms: dict[str, float] = field(default_factory=dict)
     """Of `linear`: named values with their coefficients."""
     shared: dict[float, tuple[str, ...]] = field(default_factory=dict)
@@ -87,6 +96,16 @@ class Statement:
         return "raw" if self.form == "raw" else "lifted" if self.form in STORED else "source"
 
     @property
+    def described(self) -> bool:
+        """Whether it stands where sources do that do not run in the full program."""
+        return is_described(self.file.name)
+
+    @property
+    def record_key(self) -> str:
+        """What it is called in the record of what emission wrote."""
+        return record_key(self.key, self.file.name)
+
+    @property
     def place(self) -> str:
         """File and line, for messages."""
         return f"{self.file.name}:{self.line}"
@@ -98,15 +117,15 @@ class Statement:
 
     @property
     def source(self) -> str | None:
-        """File and function, as `parts.toml` names a source: `layer_00.py:previous_token`; file and line if lifted."""
-        if self.form in STORED:
-            return self.place
-        return f"{self.file.name}:{self.function}" if self.function else None
+        """File and function, as `parts.toml` names a source, `layer_00.py:previous_token`; or file and line."""
+        if self.form == "raw":
+            return None
+        return f"{self.file.name}:{self.function}" if self.function else self.place
 
 
 @dataclass(frozen=True)
 class Page:
-    """One file of a program that holds statements: `embedding.py` or `layer_NN.py`."""
+    """One file of a program that holds statements: `embedding.py`, `layer_NN.py` or `described_NN.py`."""
 
     path: Path
     text: str
@@ -114,6 +133,18 @@ class Page:
     statements: tuple[Statement, ...]
     values: tuple[Value, ...] = ()
     """Its named values."""
+    abouts: tuple[About, ...] = ()
+    """What it says of whole heads and neurons."""
+
+    @property
+    def name(self) -> str:
+        """The name of its file."""
+        return self.path.name
+
+    @property
+    def held(self) -> tuple[Statement | About, ...]:
+        """Its statements, and what it says of whole heads and neurons."""
+        return (*self.statements, *self.abouts)
 
     @cached_property
     def lines(self) -> list[str]:
@@ -170,6 +201,11 @@ class Listing:
         return self.words.kinds if self.words else {}
 
     @cached_property
+    def abouts(self) -> dict[str, About]:
+        """What it says of whole heads and neurons, by `L02.H00` or `L02.N0417`."""
+        return collect_abouts((about for page in self.pages.values() for about in page.abouts), self.config.shape)
+
+    @cached_property
     def values(self) -> dict[str, Value]:
         """Its named values by name, every one behind those that it reads."""
         return {value.name: value for page in self.pages.values() for value in page.values}
@@ -210,9 +246,10 @@ class Listing:
         """
         own = self.statements.get(str(address))
         if own is None and address.kind in ("IN", "OUT"):
-            several = self.statements.get(f"L{address.layer:02d}.{address.kind}")
-            if several and address.index in self._named[several.key]:
-                return several
+            at = f"L{address.layer:02d}.{address.kind}"
+            for several in filter(None, map(self.statements.get, (at, f"{at}{APART}"))):
+                if address.index in self._named[several.key]:
+                    return several
             own = self.statements.get(f"L{address.layer:02d}.N*.{address.kind}")
         own = own or self.lifted(address)
         if own is None:
@@ -240,19 +277,16 @@ class Listing:
         return self.runs(address).part_form
 
     def covers(self, key: str) -> bool:
-        """Whether every address that the key of an all-raw program means has a statement."""
-        if not (rest := _REST.fullmatch(key)):
-            return key in self.statements
-        layer, start = int(rest[1]), key.partition("*")[0]
-        named = sum(own.startswith(start) and own.endswith(f".{rest[2]}") for own in self.statements)
-        several = self.statements.get(f"L{layer:02d}.{rest[2]}")
-        return key in self.statements or named + len(several.neurons if several else ()) >= self.config.n_inner
+        """Whether every address that the key of an all-raw program means has a statement that says what runs."""
+        said = {statement.key for statement in self.pages[page_name(key)].statements}
+        return key in said or (_REST.fullmatch(key) is not None and rest_is_idle(self.pages[page_name(key)], key, self))
 
     def constants_of(self, key: str) -> Statement | None:
         """The `constants` statement that has a value for the neuron `key`."""
         if found := _NEURON.fullmatch(key):
-            constants = self.statements.get(f"L{found[1]}.IN")
-            return constants if constants and int(found[2]) in constants.values else None
+            for constants in filter(None, map(self.statements.get, (f"L{found[1]}.IN", f"L{found[1]}.IN{APART}"))):
+                if int(found[2]) in constants.values:
+                    return constants
         return None
 
     def sources(self) -> Iterator[tuple[Address, Statement]]:
@@ -261,16 +295,48 @@ class Listing:
             yield from page.sources()
 
 
+def rest_is_idle(page: Page, key: str, listing: Listing) -> bool:
+    """Whether a page that says what runs names every neuron that `key`, `L00.N*.IN`, stands for."""
+    start, kind = key.split("*")
+    named = sum(own.key.startswith(start) and own.key.endswith(kind) and own.key != key for own in page.statements)
+    several = (own.neurons for own in page.statements if own.key == f"{start.removesuffix('.N')}{kind}")
+    return named + sum(map(len, several)) >= listing.config.n_inner
+
+
 def page_name(key: str) -> str:
-    """The file that the statement `key` belongs into."""
+    """The file that says what runs at the statement `key`."""
     layer = re.match(r"L(\d+)\.", key)
     return f"layer_{layer[1]}.py" if layer else "embedding.py"
+
+
+def described_name(name: str) -> str:
+    """The file beside `layer_02.py` that describes what runs there otherwise: `described_02.py`."""
+    return f"{DESCRIBED}{name.removeprefix('layer_')}"
+
+
+def is_described(name: str) -> bool:
+    """Whether a file holds sources that do not run."""
+    return name.startswith(DESCRIBED)
+
+
+def pages_of(key: str) -> tuple[str, str]:
+    """The two files in which a source of the part `key` may stand."""
+    return page_name(key), described_name(page_name(key))
+
+
+def record_key(key: str, file: str) -> str:
+    """What the statement `key` of a file is called in the record: one that runs and one that does not are two."""
+    return f"described {key}" if is_described(file) else key
 
 
 def order(key: str) -> tuple[int, ...]:
     """Where the statement `key` stands in its file: in the order of execution, the rest of the neurons last."""
     if key.endswith(BESIDE):
         return (*order(key.removesuffix(BESIDE)), 1)
+    if key.endswith(APART):
+        return order(key.removesuffix(APART))
+    if key.startswith(ABOUT):
+        return (*order(sides(key.removeprefix(ABOUT))[0])[:4], -1)
     if several := _SEVERAL.fullmatch(key):
         side: Literal["IN", "OUT"] = "IN" if several[2] == "IN" else "OUT"
         return (*Address(side, int(several[1]))._order[:2], int(side == "OUT"), 1 << 30)
@@ -294,6 +360,7 @@ def read_program(directory: Path) -> Listing:
     check_listing(listing)
     for address in listing.config.shape.addresses():
         _ = listing[address]
+    _ = listing.abouts
     for statement in listing.statements.values():
         if statement.form in STORED:
             require_small(statement, listing.config)
@@ -330,7 +397,8 @@ def check_listing(listing: Listing) -> None:
                     f"{statement.place}: {statement.key} reads {name}, which is known later ({value.place}): {why}"
                 )
             here = any(name in names for names in statement.shared.values())
-            if here and (value.file != statement.file or value.line > statement.line):
+            above = value.file == statement.file and value.line < statement.line
+            if here and not (above or value.file.stem == beside_of(statement.file.name)):
                 raise SourceError(
                     f"{statement.place}: {statement.key} reads {name}, which is not defined above on this page "
                     f"({value.place}); write {name}={statement.terms[name]:g}"
@@ -361,8 +429,7 @@ def _read_pages(program: Path, config: GPT2Config, hashes: Mapping[str, set[str]
     """The pages of a program by name. Raises `SourceError` where together they are more than a program can be."""
     pages: dict[str, Page] = {}
     size = 0
-    for number in range(config.n_layer + 1):
-        name = f"layer_{number - 1:02d}.py" if number else "embedding.py"
+    for name in _page_names(program, config.n_layer):
         pages[name] = page = read_page(program / name, hashes)
         size += len(page.text)
         if size > _MOST_OF_PAGES:
@@ -371,6 +438,15 @@ def _read_pages(program: Path, config: GPT2Config, hashes: Mapping[str, set[str]
         if named > _TIMES_NAMED * config.n_inner:
             raise SourceError(f"{name}:1: its statements name {named:,} neurons; the layer has {config.n_inner:,}")
     return pages
+
+
+def _page_names(program: Path, layers: int) -> Iterator[str]:
+    """The files of a program that hold statements: all that say what runs, and those that describe it."""
+    for number in range(layers + 1):
+        name = f"layer_{number - 1:02d}.py" if number else "embedding.py"
+        yield name
+        if (program / described_name(name)).exists():
+            yield described_name(name)
 
 
 _MOST_OF_PAGES = 1 << 25
@@ -428,18 +504,21 @@ def collect(pages: dict[str, Page], shape: Shape) -> dict[str, Statement]:
     for name, page in pages.items():
         for statement in page.statements:
             key = statement.key
-            if earlier := found.get(key):
+            earlier = found.get(key)
+            if earlier and not (statement.described and not earlier.described and earlier.form == "raw"):
                 raise SourceError(
                     f"{statement.place}: {key} is already defined at {earlier.place}; keep one of the two"
                 )
-            if page_name(key) != name:
+            if name not in pages_of(key) or (statement.described and statement.form in STORED):
                 raise SourceError(f"{statement.place}: {key} belongs into {page_name(key)}")
             if not all(address in shape for address in _meant(statement)):
                 raise SourceError(f"{statement.place}: {key} names no part of this subject")
             found[key] = statement
+    named: dict[str, Statement] = {}
     for statement in found.values():
         for address in _meant(statement) if statement.neurons and statement.form != "channels" else ():
-            if own := found.get(str(address)):
+            own = found.get(str(address)) or named.setdefault(str(address), statement)
+            if own is not statement:
                 raise SourceError(
                     f"{statement.place}: {address} is already defined at {own.place}; keep one of the two"
                 )
@@ -448,7 +527,7 @@ def collect(pages: dict[str, Page], shape: Shape) -> dict[str, Statement]:
 
 def _meant(statement: Statement) -> list[Address]:
     """The addresses that a statement names, one for those of a wildcard."""
-    key = statement.key.removesuffix(BESIDE)
+    key = statement.key.removesuffix(BESIDE).removesuffix(APART)
     if several := _SEVERAL.fullmatch(key):
         kind: Literal["IN", "OUT"] = "IN" if several[2] == "IN" else "OUT"
         return [Address(kind, int(several[1]), neuron) for neuron in statement.neurons]
@@ -467,10 +546,12 @@ def read_page(path: Path, hashes: Mapping[str, set[str]], text: str | None = Non
         raise SourceError(f"{path.name}:{line}: not Python: {getattr(error, 'msg', error)}") from None
     page = Page(path, text, tree, ())
     statements = [found for node in tree.body if (found := read_statement(node, page))]
-    owned = (replace(s, by_person=digest(s.text) not in hashes.get(s.key, set())) for s in statements)
+    owned = (replace(s, by_person=digest(s.text) not in hashes.get(s.record_key, set())) for s in statements)
+    abouts = read_abouts(path, tree, page.lines)
+    told_of = (replace(a, by_person=digest(a.text) not in hashes.get(a.key, set())) for a in abouts)
     values = _named_values(path, text) if any(map(is_value, tree.body)) else ()
     valued = (replace(v, by_person=digest(v.text) not in hashes.get(f"{VALUE}{v.name}", set())) for v in values)
-    return replace(page, statements=tuple(owned), values=tuple(valued))
+    return replace(page, statements=tuple(owned), values=tuple(valued), abouts=tuple(told_of))
 
 
 @kept_until_release(1024)
@@ -503,8 +584,13 @@ def read_statement(node: ast.stmt, page: Page) -> Statement | None:
             return Statement(_key(call, name, 1), "raw", page.path, node.lineno, end, text)
         case "constants":
             key, values = _key(call, name, 2), _values(call, name)
-            about = tuple(values)
+            key, about = f"{key}{APART * is_described(name)}", tuple(values)
             return Statement(key, "constants", page.path, node.lineno, end, text, values=values, neurons=about)
+        case "fires":
+            key, bias, here, before = read_row(call, name)
+            if not _NEURON.fullmatch(key):
+                raise SourceError(f'{name}:{node.lineno}: fires() is for a neuron, "L01.N0012.IN", not {key!r}')
+            return Statement(key, "fires", page.path, node.lineno, end, text, bias=bias, here=here, before=before)
         case "linear":
             key, bias, terms, shared = _sum(call, name)
             return Statement(key, "linear", page.path, node.lineno, end, text, bias=bias, terms=terms, shared=shared)

@@ -19,8 +19,10 @@ import numpy as np
 
 from .changes import BEFORE, Changes, Delta
 from .prelude import (
+    APART,
     BASES,
     BESIDE,
+    DESCRIBED,
     STATEMENTS,
     VALUES,
     Booleans,
@@ -56,13 +58,13 @@ class Source:
     def __init__(self, statement: Statement):
         function = statement.function
         assert function is not None
+        row = statement.line if statement.form == "fires" else None
         kind = statement.key.rpartition(".")[2]
         if kind not in ARGUMENTS:
             raise ProgramError(f"{statement}: {statement.key} can only run raw; write raw({statement.key!r})")
         self.statement, self.kind = statement, kind
         self.function = function
-        name = f"{statement.key} ({function.__name__})"
-        self._checked = Function(function, statement.file, str(statement), name)
+        self._checked = Function(function, statement.file, str(statement), statement.name, row)
         self.asks = self._checked.asks
         self.values = tuple(name for name in self.asks if kind == "QK" and name not in ARGUMENTS[kind])
         if unknown := set(self.asks) - ARGUMENTS[kind] - set(self.values):
@@ -125,9 +127,11 @@ class Plan:
         self.dropped, self.patterns = dropped_residuals(directory / "parts.toml")
         if (Path(__file__).parent / "stream.py").is_file():
             import_module(".stream", __package__)
-        import_module(".embedding", __package__)
-        for layer in range(config.layers):
-            import_module(f".layer_{layer:02d}", __package__)
+        for name in ("embedding", *(f"layer_{layer:02d}" for layer in range(config.layers))):
+            import_module(f".{name}", __package__)
+            described = _described(f"{name}.py")
+            if (Path(__file__).parent / described).is_file():
+                import_module(f".{described.removesuffix('.py')}", __package__)
         if (Path(__file__).parent / "edits.py").is_file():
             import_module(".edits", __package__)
         for statement in STATEMENTS.values():
@@ -318,7 +322,7 @@ class Plan:
         for key, statement in STATEMENTS.items():
             if key.startswith(start) and key.endswith(f".{kind}") and "*" not in key:
                 found[int(key[len(start) : -1 - len(kind)])] = statement
-        if several := STATEMENTS.get(f"L{layer:02d}.{kind}"):
+        for several in filter(None, map(STATEMENTS.get, (f"L{layer:02d}.{kind}", f"L{layer:02d}.{kind}{APART}"))):
             for neuron in several.neurons:
                 if neuron in found:
                     raise ProgramError(f"{several}: neuron {neuron} is already defined at {found[neuron]}; keep one")
@@ -333,7 +337,7 @@ class Plan:
         stranger = any(int(number) >= sizes[letter] for letter, number in names) or neurons >= config.neurons
         if stranger or (statement.key == "UNEMB" and config.tied):
             raise ProgramError(f"{statement}: this model has no such part")
-        if statement.file != _file(statement.key):
+        if statement.file not in (_file(statement.key), _described(_file(statement.key))):
             raise ProgramError(f"{statement} belongs into {_file(statement.key)}")
         check_sum(statement)
         check_asked(statement, Source(statement).values if statement.function else ())
@@ -343,6 +347,11 @@ def _file(address: str) -> str:
     """The file that an address belongs into."""
     layer = re.match(r"L(\d+)\.", address)
     return f"layer_{layer[1]}.py" if layer else "embedding.py"
+
+
+def _described(file: str) -> str:
+    """The file beside `file` that holds sources which do not run."""
+    return f"{DESCRIBED}{file.removeprefix('layer_')}"
 
 
 def dropped_residuals(path: Path) -> tuple[set[str], list[re.Pattern[str]]]:

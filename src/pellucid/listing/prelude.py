@@ -1,19 +1,29 @@
-"""The language of this program: all that `embedding.py` and the `layer_NN.py` files may import.
+"""The language of this program: all that `embedding.py`, `layer_NN.py` and `described_NN.py` may import.
 
-Every address of the model has exactly one statement:
+`layer_00.py` says what runs at every address of layer 0, each in exactly one statement:
 
     raw("L00.H00.QK")                        runs from the weights
-    @source("L00.H01.QK") def ...            runs the function below it
+    raw("L00.N*.IN")                         every neuron of layer 0 that has no statement of its own here
+    @source("L00.H01.QK") def ...            a source: the function below it, in the place of the weights
+    fires("L00.N0012.IN", -0.8, {2.1: (" one", " two")}, before={0.4: (" a",)})
+                                             a source: neuron 12 has the pre-activation -0.8, plus 2.1 on the tokens
+                                             " one" and " two", plus 0.4 behind the token " a"
     constants("L00.IN", {12: -0.83})         neuron 12 of layer 0 always has the pre-activation -0.83
     lifted("L00.H02.OV", rank=5)             moves what the weights say, but along 5 directions alone
     lifted("L00.H02.QK", rank=9)             looks where the weights say, but compares 9 directions alone
     channels("L00.IN", 3, 17, rank=40)       neurons 3 and 17 read 40 directions alone, the same for all that are named
     mean("L00.H03.OV")                       does the same everywhere: what it does on average over text
     means("L00.OUT", 3, 17, 99)              neurons 3, 17 and 99 always write what they write on average
-    raw("L00.N*.IN")                         every neuron of layer 0 that has no statement of its own
     linear("L01.N0012.IN", -0.3, he=0.8)     a neuron whose pre-activation is a bias plus 0.8 times the value `he`
     linear("L01.N0012.IN", -0.3, {0.8: (he, she)}, it=-0.2)      and plus 0.8 times `she`, less 0.2 times `it`: values
                                              that share a number are defined above on the same page
+
+`described_00.py`, where there is one, holds sources that do not run: the part runs from its weights, or lifted, and the
+source describes it. They run in the place of the weights with sources only (`python -m program TEXT --source-only`).
+A source runs in the full program, and stands in `layer_00.py`, where the part's residual (weights less source) is
+dropped in `parts.toml`.
+
+    about("L00.H01", "Looks at the ...")     what a whole head or neuron does, in words; computes nothing
 
 `lifted` (QK) and `channels` take the place of the weights. They may stand beside a raw statement or a source, which is
 what runs with sources only. The vectors of `lifted`, `channels`, `mean` and `means` are data: they stand in
@@ -69,6 +79,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
+    "about",
     "base",
     "channels",
     "constants",
@@ -76,6 +87,7 @@ __all__ = [
     "distance",
     "edit",
     "exp",
+    "fires",
     "kind",
     "latest",
     "lifted",
@@ -108,10 +120,10 @@ class ProgramError(Exception):
 
 @dataclass(frozen=True)
 class Statement:
-    """One line or function of `embedding.py` or a layer file; `key` is the address or pattern that it names."""
+    """One line or function of `embedding.py`, `layer_NN.py` or `described_NN.py`; `key` is what it is about."""
 
     key: str
-    form: str  # "raw", "source", "constants", "linear", "lifted", "channels", "mean", "means" or "wired"
+    form: str  # "raw", "source", "fires", "constants", "linear", "lifted", "channels", "mean", "means" or "wired"
     file: str
     line: int
     function: Callable[..., Any] | None = None
@@ -122,12 +134,23 @@ class Statement:
     terms: dict[str, float] = field(default_factory=dict)  # of `linear`: value -> its coefficient
 
     def __str__(self) -> str:
-        name = f" ({self.function.__name__})" if self.function else ""
-        return f"{self.file}:{self.line}: {self.key}{name}"
+        return f"{self.file}:{self.line}: {self.name}"
+
+    @property
+    def name(self) -> str:
+        """Its key, and what its function is called."""
+        return f"{self.key} ({self.function.__name__})" if self.function and self.form == "source" else self.key
+
+    @property
+    def described(self) -> bool:
+        """Whether it stands where sources do that do not run in the full program."""
+        return self.file.startswith(DESCRIBED)
 
 
-STATEMENTS: dict[str, Statement] = {}
+STATEMENTS: dict[str, Statement] = {}  # of a part that is raw in its layer's file and described, what describes it
 BESIDE = ".lifted"  # ends the keys of statements that stand beside a raw part or a source, in the place of the weights
+APART = ".described"  # ends the key of `constants` that do not run: others of the same layer may
+DESCRIBED = "described_"  # begins the names of files that hold sources which do not run
 _KEY = re.compile(
     r"L\d{2,}\.(H\d{2,}\.(QK|OV)|N(\d{4,}|\*)\.(IN|OUT)|ATTN\.B|MLP\.B|LN1|LN2)|LNF|EMB\.TOK|EMB\.POS|UNEMB"
 )
@@ -154,7 +177,39 @@ def constants(neurons: str, values: dict[int, float]) -> None:
     file, line = _caller()
     if not re.fullmatch(r"L\d{2,}\.IN", neurons):
         raise ProgramError(f'{file}:{line}: constants() is for neurons, for example "L00.IN", not {neurons!r}')
-    _register(Statement(neurons, "constants", file, line, values=dict(values), neurons=tuple(values)), checked=True)
+    key = f"{neurons}{APART}" if file.startswith(DESCRIBED) else neurons
+    _register(Statement(key, "constants", file, line, values=dict(values), neurons=tuple(values)), checked=True)
+
+
+Levels = dict[float, tuple[str | int, ...]]  # what is added for tokens, by their text or id
+
+
+def fires(address: str, bias: float, here: Levels | None = None, /, *, before: Levels | None = None) -> None:
+    """A neuron whose pre-activation is `bias`, plus a number for the token here, and one for the token before.
+
+    `fires("L00.N0012.IN", -0.8, {2.1: (" one", " two")}, before={0.4: (" a",)})`: other tokens add nothing.
+    """
+    file, line = _caller()
+    if not re.fullmatch(r"L\d{2,}\.N\d{4,}\.IN", address):
+        raise ProgramError(f'{file}:{line}: fires() is for a neuron, for example "L01.N0012.IN", not {address!r}')
+
+    at, behind = here or {}, before or {}
+
+    def function(here: Place) -> Any:
+        total: Any = np.float64(bias)
+        for tokens, levels in ((here.token, at), (here.previous, behind)):
+            for number, texts in levels.items():
+                total = total + number * tokens.one_of(*texts)
+        return total
+
+    _register(Statement(address, "fires", file, line, function))
+
+
+def about(address: str, text: str) -> None:
+    """What a whole head or neuron does, in words: `about("L02.H00", "…")`. It computes nothing."""
+    file, line = _caller()
+    if not re.fullmatch(r"L\d{2,}\.(H\d{2,}|N\d{4,})", address) or not isinstance(text, str):
+        raise ProgramError(f'{file}:{line}: expected about("L02.H00", "…"): a head or neuron, and a text')
 
 
 def linear(
@@ -227,7 +282,10 @@ def _register(statement: Statement, checked: bool = False) -> None:
         raise ProgramError(
             f"{where}: {statement.key!r} is not an address such as L00.H01.QK, L00.N0007.IN or L00.N*.IN"
         )
-    if earlier := STATEMENTS.get(statement.key):
+    if statement.described and statement.form in ("lifted", "channels", "mean", "means"):
+        raise ProgramError(f"{statement} says what runs; it belongs into the file of its layer")
+    earlier = STATEMENTS.get(statement.key)
+    if earlier and not (statement.described and not earlier.described and earlier.form == "raw"):
         raise ProgramError(f"{statement} is already defined at {earlier.file}:{earlier.line}; keep one of the two")
     STATEMENTS[statement.key] = statement
 

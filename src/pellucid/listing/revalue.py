@@ -39,7 +39,7 @@ def kept_values(page: Page, texts: Sequence[str]) -> list[str]:
 def _above_neurons(page: Page) -> int:
     """The line before which the statements about neurons begin."""
     norm = order(f"L{int(page.path.stem.rpartition('_')[2]):02d}.LN2")
-    return min((s.line - 1 for s in page.statements if order(s.key) > norm), default=len(page.lines))
+    return min((found.line - 1 for found in page.held if order(found.key) > norm), default=len(page.lines))
 
 
 def _read(page: Page, text: str) -> Page:

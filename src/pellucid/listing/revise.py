@@ -5,42 +5,57 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from pellucid.base.errors import SourceError
 from pellucid.listing import prelude, wires
-from pellucid.listing.content import imported_kinds
-from pellucid.listing.language import check, definitions
+from pellucid.listing.about import ABOUT, About, sides
+from pellucid.listing.content import imported_from, imported_kinds
+from pellucid.listing.language import beside_of, check, definitions
 from pellucid.listing.pages import raw
-from pellucid.listing.parse import Page, order, read_page
+from pellucid.listing.parse import Page, Statement, is_described, order, read_page
+from pellucid.listing.rows import ROWS
 
 _FUNCTION = re.compile(r"(?m)^def (\w+)\(")
 _GROUP = re.compile(r'raw\("L\d+\.(H00\.QK|ATTN\.B|N\*\.IN)"')
 """Statements that emission sets apart from the one before by a blank line."""
 _APART = ("constants(", "means(")
 """Statements about several neurons stand apart."""
-_NEEDLESS = re.compile(r"L\d+\.(IN|OUT|N(\d+|\*)\.(IN|OUT)|(IN|H\d+\.QK)\.lifted)")
+_NEEDLESS = re.compile(r"L\d+\.(IN|OUT|N(\d+|\*)\.(IN|OUT)|(IN|H\d+\.QK)\.lifted|IN\.described)")
 """What a program can do without: statements about single neurons or the rest of them, and those beside others."""
 
 
-def revise(page: Page, edits: Mapping[str, str | None], kinds: Collection[str] = ()) -> Page:
-    """The page with the statements of `edits` by key; None is raw, or for one neuron: what its layer's rest does.
+def revise(
+    page: Page,
+    edits: Mapping[str, str | None],
+    kinds: Collection[str] = (),
+    beside: Page | None = None,
+    was: Page | None = None,
+) -> Page:
+    """The page with the statements of `edits` by key; None is raw, or nothing where a program can do without.
 
-    It imports what it uses of the prelude and of `kinds`, those of `words.py`. Raises `SourceError` for a
+    It imports what it uses of the prelude, of `kinds`, those of `words.py`, and of the values of the page `beside` it;
+    what it (or the page that it `was`) imported from the prelude without use stays, since a person may be about to.
+    Rows of neurons that it did not have follow those it has, in the order of `edits`. Raises `SourceError` for a
     text that is not one statement about its key.
     """
-    old = {statement.key: statement for statement in page.statements}
-    taken = _names(page) - {old[key].function for key in edits if key in old}
+    old = {found.key: found for found in page.held}
+    taken = _names(page) - {getattr(old[key], "function", None) for key in edits if key in old}
+    taken |= _names(beside) if beside else set()
     spans: dict[tuple[int, int], list[str]] = {}  # (first line, line after the last) -> what is to stand there
     for key in sorted(edits, key=order):
-        text = _statement(page, key, edits[key], taken)
-        if text or key in old:
-            span = (old[key].line - 1, old[key].end) if key in old else (_place(page, key),) * 2
-            spans.setdefault(span, []).extend([text] if text else [])
+        if key in old or not _is_row(key, edits):
+            text = _statement(page, key, edits[key], taken)
+            if text or key in old:
+                span = (old[key].line - 1, old[key].end) if key in old else (_place(page, key),) * 2
+                spans.setdefault(span, []).extend([text] if text else [])
+    if rows := [key for key in edits if key not in old and _is_row(key, edits)]:
+        _add_rows(page, rows, edits, spans)
     lines = list(page.lines)
     for first, end in sorted(spans, reverse=True):
         _splice(lines, first, end, spans[first, end])
-    revised = _with_imports(read_page(page.path, {}, "\n".join(lines)), kinds)
+    spare = _imported(was or page, "prelude") - _used(was or page)
+    revised = _with_imports(read_page(page.path, {}, "\n".join(lines)), kinds, beside, spare)
     check(revised.tree, page.path.name)
     return revised
 
@@ -52,28 +67,69 @@ def _names(page: Page) -> set[str | None]:
 
 def _statement(page: Page, key: str, text: str | None, taken: set[str | None]) -> str:
     """The text to put in for `key`, with a function name that is free; empty where nothing is needed."""
+    needless = _NEEDLESS.fullmatch(key) is not None or is_described(page.name)
     if text is None:
-        return "" if _NEEDLESS.fullmatch(key) else raw(key)
+        return "" if needless else raw(key)
     text = text.strip("\n")
-    statements = read_page(page.path, {}, text).statements
-    if len(statements) != 1 or statements[0].key != key:
+    read = read_page(page.path, {}, text)
+    if [found.key for found in read.held] != [key]:
         raise SourceError(f"{text[:80]!r} is not a statement about {key}")
-    if statements[0].form == "raw" and "*" not in key and _NEEDLESS.fullmatch(key):
+    if read.statements and read.statements[0].form == "raw" and "*" not in key and needless:
         return ""
-    if name := statements[0].function:
+    if read.statements and (name := read.statements[0].function):
         free = next(new for n in range(1, len(taken) + 2) if (new := name if n == 1 else f"{name}_{n}") not in taken)
         taken.add(free)
         text = _FUNCTION.sub(f"def {free}(", text, count=1) if free != name else text
     return text
 
 
+# --- where a statement goes -------------------------------------------------------------------------------------------
+
+
+def _is_row(key: str, edits: Mapping[str, str | None]) -> bool:
+    """Whether an edit is a row of a neuron, or a text about a neuron."""
+    return (edits[key] or "").lstrip().startswith(ROWS) or (key.startswith(ABOUT) and ".N" in key)
+
+
+def _add_rows(
+    page: Page, rows: Sequence[str], edits: Mapping[str, str | None], spans: dict[tuple[int, int], list[str]]
+) -> None:
+    """Put new rows behind those there are, and every text about a neuron above its row."""
+    lines = {statement.key: statement for statement in page.statements}
+    texts = {about.key: about for about in page.abouts}
+    last = max((found.end for found in page.held if _stands_as_row(found)), default=None)
+    end = _place(page, min(rows, key=order)) if last is None else last
+    done: set[str] = set()
+    for key in rows:
+        name = key.removeprefix(ABOUT) if key.startswith(ABOUT) else key.rpartition(".")[0]
+        row, about = sides(name)[0], f"{ABOUT}{name}"
+        both = [k for k in (about, row) if k in rows and k not in done]
+        done.update(both)
+        new = [text for k in both if (text := _statement(page, k, edits[k], set()))]
+        at = end
+        if both == [about] and row in lines:
+            at = lines[row].line - 1
+        elif both == [row] and about in texts:
+            at = texts[about].end
+        spans.setdefault((at, at), []).extend(new)
+
+
+def _stands_as_row(found: Statement | About) -> bool:
+    return found.text.startswith(ROWS) or (isinstance(found, About) and ".N" in found.address)
+
+
 def _place(page: Page, key: str) -> int:
     """Where a new statement goes: behind all that run earlier, else before the first that runs later."""
-    earlier = [statement.end for statement in page.statements if order(statement.key) < order(key)]
-    if earlier and page.values and order(key) > order(f"{key.partition('.')[0]}.LN2"):
+    own, held = order(key), [(order(found.key), found) for found in page.held]
+    earlier = [found.end for at, found in held if at < own]
+    if page.values and own > order(f"{key.removeprefix(ABOUT).partition('.')[0]}.LN2"):
         earlier += [value.end for value in page.values]  # they stand above the neurons that read them
-    later = [statement.line - 1 for statement in page.statements if order(statement.key) > order(key)]
+    later = [found.line - 1 for at, found in held if at > own]
+    later += [value.line - 1 for value in page.values]
     return max(earlier) if earlier else min(later, default=len(page.lines))
+
+
+# --- blank lines ------------------------------------------------------------------------------------------------------
 
 
 def _splice(lines: list[str], first: int, end: int, texts: list[str]) -> None:
@@ -83,7 +139,7 @@ def _splice(lines: list[str], first: int, end: int, texts: list[str]) -> None:
     had = (first - above, below - end)
     gone = 2 if not texts and lines[first].startswith(_APART) else 0  # it stood apart, and what is left need not
     pieces = [text.split("\n") for text in texts]
-    before = lines[above - 1 : above] if above else []
+    before = lines[_opening(lines, above) : above]
     after = lines[below : below + 1]
     new: list[str] = []
     last = before
@@ -95,35 +151,58 @@ def _splice(lines: list[str], first: int, end: int, texts: list[str]) -> None:
     lines[above:below] = new if after else [*new, ""]
 
 
+def _opening(lines: Sequence[str], end: int) -> int:
+    """Where the statement begins that ends before line `end`, without decorators."""
+    start = max(0, end - 1)
+    while start and lines[start][:1] in (" ", ")", ""):
+        start -= 1
+    return start if end else 0
+
+
 def _blank(above: list[str], below: list[str], had: int) -> int:
     """How many blank lines stand between two pieces of text."""
     if not above or not below:
         return 0
-    function = above[-1][:1] == " " or above[0].startswith("@") or below[0].startswith(("@", "def "))
-    if function:
+    if above[0].startswith(("@", "def ")) or below[0].startswith(("@", "def ")):
         return 2
-    if any(piece[0].startswith(_APART) or piece[-1].startswith(")") for piece in (above, below)):
+    if below[0].startswith(ROWS) and above[0].startswith((*ROWS, "about(")):
+        return 0
+    if above[0].startswith("from "):
+        return max(1, min(had, 2))
+    if any(piece[0].startswith((*_APART, "about(")) or piece[-1].startswith(")") for piece in (above, below)):
         return max(1, min(had, 2))
     if below[0].startswith("raw(") and above[-1].startswith("raw(") and had > 1:
         return int(bool(_GROUP.match(below[0])))  # something else stood between
     return min(had, 2) if below[0].startswith("#") or above[-1].startswith("#") else min(had, 1)
 
 
-def _with_imports(page: Page, kinds: Collection[str]) -> Page:
-    """The page importing whatever its text uses from the prelude, and those of `kinds` that it uses and no others."""
-    used = {node.id for node in ast.walk(page.tree) if isinstance(node, ast.Name)}
-    prelude_names = _imported(page, "prelude") - {"raw"}
-    page = _importing(page, "prelude", prelude_names | (used & set(prelude.__all__)))
+# --- imports ----------------------------------------------------------------------------------------------------------
+
+
+def _with_imports(page: Page, kinds: Collection[str], beside: Page | None, spare: Collection[str]) -> Page:
+    """The page importing what its text uses of the prelude, of `kinds`, and of the values that run `beside` it.
+
+    What is `spare` it imports from the prelude as well.
+    """
+    used = _used(page)
+    page = _importing(page, "prelude", (used & set(prelude.__all__)) | {*spare})
     page = _importing(page, "wires", (used & set(wires.__all__)) - set(definitions(page.tree)))
+    if module := beside_of(page.name):
+        there = {value.name for value in beside.values} if beside else _imported(page, module)
+        page = _importing(page, module, (used & there) - set(definitions(page.tree)))
     if not kinds and not _imported(page, "words"):
         return page
     return _importing(page, "words", (used & set(kinds)) - set(definitions(page.tree)))
 
 
+def _used(page: Page) -> set[str]:
+    """The names that stand in a page."""
+    return {node.id for node in ast.walk(page.tree) if isinstance(node, ast.Name)}
+
+
 def _imported(page: Page, module: str) -> set[str]:
     """What a page imports from the prelude or from the kinds of tokens."""
-    nodes = [node for node in page.tree.body if isinstance(node, ast.ImportFrom) and node.module == module]
-    return {alias.name for node in nodes for alias in node.names}
+    return {*imported_from(page.tree, module)}
 
 
 def _importing(page: Page, module: str, names: set[str]) -> Page:

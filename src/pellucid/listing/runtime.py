@@ -130,10 +130,10 @@ class Cache:
 class Function:
     """A function of a layer file: called with what it asks for, and what it raises or returns is checked."""
 
-    def __init__(self, function: Callable[..., Any], file: str, place: str, name: str):
+    def __init__(self, function: Callable[..., Any], file: str, place: str, name: str, line: int | None = None):
         self.function, self.file = function, file
         self.place, self.name = place, name  # the whole place for messages, and the name without file and line
-        self.line = function.__code__.co_firstlineno
+        self.line = function.__code__.co_firstlineno if line is None else line
         self.asks = tuple(inspect.signature(function).parameters)
 
     def __call__(self, shape: tuple[int, ...], given: Mapping[str, object]) -> Floats:

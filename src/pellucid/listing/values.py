@@ -49,8 +49,8 @@ class Told:
 
 def layer_of(file: str) -> int:
     """The layer that a file is about, -1 for those that are about none."""
-    found = re.fullmatch(r"layer_(\d+)\.py", file)
-    return int(found[1]) if found else -1
+    found = re.fullmatch(r"(layer|described)_(\d+)\.py", file)
+    return int(found[2]) if found else -1
 
 
 def check_sum(statement: Statement) -> None:

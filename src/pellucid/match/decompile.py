@@ -17,6 +17,7 @@ from pellucid.base.terminal import tell
 from pellucid.exact.device import device_of
 from pellucid.exact.model import Model
 from pellucid.explain.symbols import Symbol, merge, write_symbols
+from pellucid.listing.arrange import arrange
 from pellucid.listing.count import count_program
 from pellucid.listing.emit import emit
 from pellucid.match.joint import measure_joint
@@ -37,7 +38,7 @@ from pellucid.match.partition import PARTS, partition, write_parts
 from pellucid.match.project import EVIDENCE, Project, belonging
 from pellucid.match.prove import contexts, names, prove, prove_lifted
 from pellucid.match.rounds import tune_parts
-from pellucid.match.sources import Sources, dump, find_sources, load, write_sources
+from pellucid.match.sources import Sources, dump, find_sources, load, stored_effects, write_linked, write_sources
 from pellucid.match.texts import compared, open_texts, require_enough, with_tokens
 from pellucid.match.trust import require_trust, trust
 from pellucid.match.tuned import describe, named_tuned, read_tuned, tuned_hash, with_tuned
@@ -62,7 +63,8 @@ class Request:
     `understand` is the steps of training for sources over kinds and values and `stray` the share of rows of its text
     that have random tokens in them, None for as many as last time; `tune` the minutes for which what is lifted is
     tuned, where it was not before. `gate` is what the gate asks for, `both` word error rates or `next` words alone,
-    None for what it asked for last time. Training and tuning run on `device`, all else on the CPU.
+    None for what it asked for last time. Training and tuning run on `device`, all else on the CPU. `keep_weak` writes
+    sources too that are hardly better than the mean; None for as last time.
     """
 
     subject: str
@@ -79,6 +81,7 @@ class Request:
     tune: float = 0.0
     gate: str | None = None
     device: str = "cpu"
+    keep_weak: bool | None = None
 
 
 def decompile(request: Request) -> Project:
@@ -136,7 +139,7 @@ def begin(request: Request, subject: Subject) -> Project:
     """
     if request.fit_corpus and not request.corpus:
         raise ProjectError("--fit-corpus is given without --corpus; name the text to measure on too")
-    steps, stray, gate = request.understand or 0, request.stray or 0.0, Gate()
+    steps, stray, gate, weak = request.understand or 0, request.stray or 0.0, Gate(), bool(request.keep_weak)
     directory = request.directory
     corpus = CorpusEntry("", _resolved(request.corpus), _resolved(request.fit_corpus))
     if not (is_new := not (directory / MANIFEST).exists()):
@@ -148,6 +151,7 @@ def begin(request: Request, subject: Subject) -> Project:
         steps = old.settings.understand if request.understand is None else steps
         stray = old.settings.stray if request.stray is None else stray
         gate = old.gate
+        weak = old.settings.keep_weak if request.keep_weak is None else weak
     if request.stray and not steps:
         raise ProjectError(f"--stray {request.stray:g} is given without --understand; say for how many steps to train")
     if 0 < steps < LEAST_STEPS:
@@ -163,7 +167,7 @@ def begin(request: Request, subject: Subject) -> Project:
         SubjectEntry(subject.place or subject.name, subject.weights_sha256, subject.tokenizer_sha256),
         replace(corpus, origin=texts.heldout.corpus.origin, **hashes),
         replace(gate, asks=request.gate or gate.asks),
-        Settings(request.seed, request.size, request.quick, __version__, torch.__version__, steps, stray),
+        Settings(request.seed, request.size, request.quick, __version__, torch.__version__, steps, stray, weak),
     )
     project = Project(directory, manifest, model, texts, granted=True)
     if steps and not request.raw and not understood_before(project):
@@ -195,7 +199,8 @@ def write_program(project: Project, *, quick: bool) -> Extras:
 
 
 def write_parts_of(project: Project, dropped: frozenset[Address]) -> None:
-    """Write `parts.toml` for the program as it stands."""
+    """Bring what runs without residual to its place in the program, and write `parts.toml` for it as it stands."""
+    arrange(project.directory, dropped, stored_effects(project))
     write_parts(project.directory / PARTS, partition(project.listing(), dropped), project.subject.config)
 
 
@@ -348,13 +353,15 @@ def settle(project: Project, found: Candidates, linked: Sequence[str]) -> None:
     by_hand = project.dropped() - found.addresses
     chosen = {Address.parse(address) for address in linked} & found.addresses
     write_lifted_parts(project, found.lifted, chosen)
+    write_linked(project, found.sources, chosen - found.lifted.forms.keys())
     write_parts_of(project, frozenset(by_hand | chosen))
 
 
 def prove_all(project: Project, found: Candidates, *, quick: bool) -> None:
     """Store the evidence about everything that was found, each kind once."""
     evidence, state = project.evidence, link_state(project)
-    proved = sha256_text(" ".join([state, *map(str, sorted(found.sources.forms))]))
+    weak = " and weak ones" * project.manifest.settings.keep_weak
+    proved = sha256_text(" ".join([state, *map(str, sorted(found.sources.forms))]) + weak)
     if evidence.finished("proof", proved) is None:
         evidence.finish("contexts", proved, contexts(project, found.sources))
         evidence.finish("proof", proved, "", prove(project, found.sources, quick=quick))
@@ -371,9 +378,9 @@ def stage_state(project: Project) -> str:
 
 
 def standing(project: Project, sources: Sources) -> set[Address]:
-    """The addresses whose statement is what emission wrote: what a person wrote is not ours to judge."""
+    """The addresses that no person wrote about, sources that are too weak to be written among them."""
     listing = project.listing()
-    return {address for address in sources.forms if not listing[address].by_person and listing.form(address) != "raw"}
+    return {address for address in sources.forms if not listing[address].by_person}
 
 
 def prove_together(project: Project, found: Candidates, *, quick: bool) -> None:

@@ -8,7 +8,6 @@ is printed when it is made, so that whatever is measured of a form holds for its
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -19,6 +18,8 @@ from torch import Tensor
 
 from pellucid.base.address import Address
 from pellucid.listing.count import literal
+from pellucid.listing.rows import Levels, row
+from pellucid.listing.wrap import shown_token, wrap
 from pellucid.subject.tokenizer import Tokenizer
 
 Which = Literal["token", "previous"]
@@ -244,9 +245,12 @@ class Fires:
     sets: tuple[tuple[Which, tuple[int, ...], float], ...] = ()
 
     def __post_init__(self) -> None:
-        kept = [(which, tuple(ids), rounded(weight)) for which, ids, weight in self.sets if ids]
+        alike: dict[tuple[Which, float], tuple[int, ...]] = {}
+        for which, ids, weight in self.sets:
+            if ids and rounded(weight):
+                alike[which, rounded(weight)] = (*alike.get((which, rounded(weight)), ()), *ids)
         object.__setattr__(self, "bias", rounded(self.bias))
-        object.__setattr__(self, "sets", tuple(entry for entry in kept if entry[2]))
+        object.__setattr__(self, "sets", tuple((which, ids, weight) for (which, weight), ids in alike.items()))
 
     def twin(self, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos"]:
         """The pre-activation at every position."""
@@ -254,7 +258,7 @@ class Fires:
         return Tables.of([self], vocab, ids.device)(ids)[..., 0]
 
     def numbers(self, token_text: TokenText) -> int:
-        """How many numbers the statement holds (exact up to some 200 tokens, where syntax begins to count too)."""
+        """How many numbers the statement holds."""
         return 1 + sum(1 + sum(literal(token_text(token)) for token in members) for _, members, _ in self.sets)
 
     def name(self, token_text: TokenText) -> str:
@@ -270,23 +274,31 @@ class Fires:
 
     def describe(self, token_text: TokenText) -> str:
         """The rule as one plain sentence."""
-        if not self.sets:
-            return f"Its pre-activation is a constant, {self.bias:g}."
-        clauses = []
-        for which, members, weight in sorted(self.sets, key=lambda entry: -entry[2]):
-            shown = [shown_token(token_text(token)) for token in members[:SHOWN_TOKENS]]
-            more = f" and {len(members) - SHOWN_TOKENS} more" if len(members) > SHOWN_TOKENS else ""
-            verb = ("on" if which == "token" else "after") + f" {', '.join(shown)}{more}"
-            clauses.append(f"{'more' if weight > 0 else 'less'} {verb} ({weight:+g})")
-        return f"Fires {'; '.join(clauses)}; {self.bias:g} otherwise."
+        return described_row(self.bias, *self._sides(token_text))
 
-    def statement(self, token_text: TokenText, name: str, description: str, evidence_lines: Sequence[str] = ()) -> str:
-        """The source of this neuron as it stands in a layer file."""
-        summands = [_number(self.bias)]
-        for which, members, weight in self.sets:
-            start = f"{_number(weight)} * here.{which}.one_of("
-            summands.append(start + ", ".join(shown_token(token_text(token)) for token in members) + ")")
-        return _function(self.address, name, "here", description, evidence_lines, summands)
+    def row(self, token_text: TokenText) -> str:
+        """The source of this neuron as it stands in a file of its layer: a row, what adds most first."""
+        return row(str(self.address), self.bias, *self._sides(token_text))
+
+    def _sides(self, token_text: TokenText) -> tuple[Levels, Levels]:
+        """What tokens here add, and those before, what adds most first."""
+        sides: dict[Which, Levels] = {"token": {}, "previous": {}}
+        for which, members, weight in sorted(self.sets, key=lambda entry: -entry[2]):
+            sides[which][weight] = tuple(token_text(token) for token in members)
+        return sides["token"], sides["previous"]
+
+
+def described_row(bias: float, here: Levels, before: Levels) -> str:
+    """What a neuron's row says, as one plain sentence, what adds most first."""
+    if not (here or before):
+        return f"Its pre-activation is a constant, {bias:g}."
+    sides = [("on", *entry) for entry in here.items()] + [("after", *entry) for entry in before.items()]
+    clauses = []
+    for where, added, tokens in sorted(sides, key=lambda entry: -entry[1]):
+        more = f" and {len(tokens) - SHOWN_TOKENS} more" if len(tokens) > SHOWN_TOKENS else ""
+        listed = ", ".join(map(shown_token, tokens[:SHOWN_TOKENS]))
+        clauses.append(f"{'more' if added > 0 else 'less'} {where} {listed}{more} ({added:+g})")
+    return f"Fires {'; '.join(clauses)}; {bias:g} otherwise."
 
 
 @dataclass(frozen=True)
@@ -323,16 +335,6 @@ class Tables:
 # --- printing ---------------------------------------------------------------------------------------------------------
 
 
-def quoted(text: str) -> str:
-    """`text` as a Python literal in double quotes; what cannot be seen is escaped."""
-    plain = (c if c.isprintable() and c not in '"\\' else c.encode("unicode_escape").decode() for c in text)
-    return '"' + "".join('\\"' if c == '"' else c for c in plain) + '"'
-
-
-def shown_token(token: str | int) -> str:
-    return str(token) if isinstance(token, int) else quoted(token)
-
-
 def _number(value: float) -> str:
     return repr(value)
 
@@ -352,7 +354,7 @@ def _function(
     """A decorated function that returns the sum of `summands`, which are a number each or a number times something."""
     signed = [summands[0], *(f"- {s[1:]}" if s.startswith("-") else f"+ {s}" for s in summands[1:])]
     line = f"    return {' '.join(signed)}"
-    body = [line] if len(line) <= WIDTH else ["    return (", *(w for s in signed for w in _wrapped(s)), "    )"]
+    body = [line] if len(line) <= WIDTH else ["    return (", *(f"        {s}" for s in signed), "    )"]
     return "\n".join(
         [
             f'@source("{address}")',
@@ -363,29 +365,18 @@ def _function(
     )
 
 
-def _wrapped(summand: str) -> list[str]:
-    """A summand on as many lines as it needs; a long set of tokens is broken between its members."""
-    whole = f"        {summand}"
-    if len(whole) <= WIDTH:
-        return [whole]
-    head, _, members = summand.partition("one_of(")
-    lines, line = [f"        {head}one_of("], ""
-    for member in re.findall(r'"(?:[^"\\]|\\.)*"|\d+', members):
-        if len(line) + len(member) + 14 > WIDTH:
-            lines.append(f"            {line.rstrip()}")
-            line = ""
-        line += f"{member}, "
-    return [*lines, f"            {line.rstrip().rstrip(',')}", "        )"]
-
-
 def docstring(paragraphs: Sequence[Sequence[str]]) -> list[str]:
     """The lines of a docstring, each paragraph a list of sentences. Nothing in them can end it."""
     lines: list[str] = []
     for paragraph in filter(None, paragraphs):
         lines += [""] if lines else []
         for sentence in paragraph:
-            visible = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in sentence)
-            escaped = visible.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
-            lines += textwrap.wrap(escaped, WIDTH - 6, break_long_words=False, break_on_hyphens=False) or [""]
+            lines += wrap(sentence, WIDTH - 6, shown=_escaped) or [""]
     first = f'    """{lines[0]}'
     return [first, *(f"    {line}" if line else "" for line in lines[1:]), '    """']
+
+
+def _escaped(text: str) -> str:
+    """`text` as it may stand in a docstring."""
+    visible = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return visible.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')

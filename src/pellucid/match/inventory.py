@@ -11,10 +11,13 @@ from pellucid.base.address import Address
 from pellucid.base.files import sha256_text
 from pellucid.explain.evidence import Measurement
 from pellucid.explain.symbols import Symbol
+from pellucid.listing.about import About, whole
 from pellucid.listing.content import Value
 from pellucid.listing.count import count_program
 from pellucid.listing.parse import STORED, Statement
 from pellucid.listing.prelude import BESIDE
+from pellucid.match.forms import described_row
+from pellucid.match.partition import Standing, standing
 from pellucid.match.progress import State
 from pellucid.match.project import Project
 from pellucid.match.verdict import Verdict, verdict
@@ -43,6 +46,8 @@ class Entry:
     """The named values that it reads, directly or through others."""
     lifted: Statement | None = None
     """What it is lifted to in the place of its weights, beside what else it is."""
+    about: About | None = None
+    """What the program says in words of the whole head or neuron that it is a side of."""
 
     @property
     def text(self) -> str:
@@ -55,23 +60,32 @@ class Entry:
         """Its name, empty where it has none."""
         return self.symbol.name if self.symbol else ""
 
+    @property
+    def is_told(self) -> bool:
+        """Whether there is something to show of it: a statement, or words about it."""
+        return self.statement is not None or self.about is not None
+
     def detail(self, contexts: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
-        """All that a page shows of a part with a source; `contexts` are the places where it is most wrong."""
-        assert self.statement is not None
-        symbol = self.symbol or Symbol(str(self.address), "", self.address.kind)
-        docstring = self.statement.docstring or _words(self.statement)
-        if self.lifted and self.lifted is not self.statement:
+        """All that a page shows of a part with a source; `contexts` are the places where it is most wrong.
+
+        What runs raw and has no source has no `source` here, and nothing that is said of one.
+        """
+        symbol, statement = self.symbol or Symbol(str(self.address), "", self.address.kind), self.statement
+        docstring = (statement.docstring or _words(statement)) if statement else ""
+        if self.lifted and self.lifted is not statement:
             docstring = f"{docstring} Without its residual it runs lifted: {_words(self.lifted)}"
         return {
             "address": str(self.address),
+            "about": self.about.said if self.about else "",
+            "runs": not self.state.described,
             "name": symbol.name,
             "provenance": symbol.provenance,
             "note": symbol.note,
             "description": docstring.split("\n\n")[0].strip(),
-            "file": self.statement.file.name,
-            "line": self.statement.line,
-            "source": self.statement.text,
-            "reads": list(self.statement.reads),
+            "file": statement.file.name if statement else "",
+            "line": statement.line if statement else 0,
+            "source": statement.text if statement else "",
+            "reads": list(statement.reads) if statement else [],
             "numbers": self.numbers,
             "measured": {kind: {m: figure(row) for m, row in self.measured.get(kind, {}).items()} for kind in KINDS},
             "contexts": list(contexts),
@@ -85,6 +99,8 @@ def _words(statement: Statement) -> str:
             directions = "one direction" if statement.rank == 1 else f"{statement.rank} directions"
             does = "Looks where" if statement.key.endswith(BESIDE) else "Moves what"
             return f"{does} its weights say along {directions} alone; the vectors are data."
+        case "fires":
+            return described_row(statement.bias, statement.here, statement.before)
         case "linear":
             values = f"{len(statement.terms)} named value{'s' * (len(statement.terms) != 1)}"
             return f"Sums {values}: {', '.join(statement.terms)}."
@@ -125,8 +141,12 @@ def inventory(project: Project) -> list[Entry]:
         name = str(address)
         statement = listing[address]
         values = tuple(listing.values[v] for v in listing.values_of(statement)) if statement.reads else ()
-        about = (statement, listing.lifted(address), address in dropped, symbols.get(name), dict(measured[name]))
-        entries.append(replace(_entry(project, address, *about, numbers.get(address, 0)), values=values))
+        found = standing(listing, address, dropped)
+        entry = _entry(
+            project, address, statement, found, symbols.get(name), dict(measured[name]), numbers.get(address, 0)
+        )
+        told = listing.abouts.get(whole(address) or "")
+        entries.append(replace(entry, values=values, lifted=listing.lifted(address), about=told))
     return entries
 
 
@@ -140,34 +160,33 @@ def _entry(
     project: Project,
     address: Address,
     statement: Statement,
-    lifted: Statement | None,
-    is_dropped: bool,
+    found: Standing,
     symbol: Symbol | None,
     measured: dict[str, dict[str, Measurement]],
     numbers: int,
 ) -> Entry:
-    runs = lifted or statement
-    form, explained = runs.part_form, runs.form != "raw"
+    runs, explained = found.runs, found.runs.form != "raw"
     effect = measured.get("effect", {}).get("kl")
     score = measured.get("isolated", {}).get("score")
     state = statement_state(runs)
     swapped = _swapped(measured.get("swapped_in", {}), state)
     judged = verdict(
-        form,
+        runs.part_form,
         state,
         swapped.state if swapped else None,
         swapped.value if swapped else None,
         effect.value if effect else None,
     )
     fresh = score is not None and score.state == statement_state(statement)
-    standing = State(
+    state_of = State(
         address,
-        form,
-        "dropped" if explained and is_dropped else "on",
+        found.form,
+        found.residual,
         count(address, project.subject.config),
         effect.value if effect else None,
         score.value if score and fresh else None,
         passed=bool(score and fresh and score.value is not None and score.value >= PASSING),
+        described=found.described is not None,
     )
     shown = runs if statement.form == "raw" else statement
-    return Entry(address, standing, judged, shown if explained else None, numbers, symbol, measured, lifted=lifted)
+    return Entry(address, state_of, judged, shown if explained else None, numbers, symbol, measured)

@@ -94,6 +94,7 @@ class Settings:
     torch: str = ""
     understand: Count = 0
     stray: Annotated[float, Ge(0), Le(1)] = 0.0
+    keep_weak: bool = field(default=False, repr=False)  # no stage of a run depends on it
 
 
 @dataclass(frozen=True)

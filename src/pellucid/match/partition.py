@@ -1,8 +1,9 @@
 """`parts.toml`: form, residual and source of every part, in order of execution.
 
 `program/` is the truth about forms and sources, and the file is rewritten from it; `residual` is what the file itself
-decides: a part whose residual is dropped runs its source alone. `["L00.N*.IN"]` stands for every neuron of the layer
-that has no entry of its own.
+decides: a part whose residual is dropped runs its source alone. `form` is what runs, from `source`; `described` says
+where a source stands that does not run. `["L00.N*.IN"]` stands for every neuron of the layer that has no entry of its
+own.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from pellucid.base.address import Address, Shape
 from pellucid.base.errors import PellucidError, ProjectError
 from pellucid.base.files import write_text
 from pellucid.base.schema import CLOSED, Count, fitting, shown, text_of, toml_of
-from pellucid.listing.parse import Listing
-from pellucid.parts.part import Part, Residual, count
+from pellucid.listing.parse import Listing, Statement
+from pellucid.parts.part import Form, Part, Residual, count
 from pellucid.subject.gpt2 import GPT2Config
 
 PARTS = "parts.toml"
-_HEADER = "What runs where. A part whose residual is dropped runs its source alone; `on` means source + (raw - source)."
+_HEADER = "What runs where. A source that is `described` does not run; where `residual` is `dropped` it does, alone."
 
 _MOST_COMPARED = 1 << 27
 """Parts that the patterns of one file may be held against, all together."""
@@ -38,6 +39,7 @@ class _Entry:
     form: Literal["raw", "lifted", "source"]
     residual: Residual
     source: str = ""
+    described: str = ""
     budget: Count = 0
 
 
@@ -90,23 +92,43 @@ def _dropped(part: object, read: _Read, place: str) -> set[Address]:
     return addresses if entry.residual == "dropped" else set()
 
 
+@dataclass(frozen=True)
+class Standing:
+    """What runs at an address (`form`, and the statement that says so), and what describes it without running."""
+
+    form: Form
+    residual: Residual
+    runs: Statement
+    described: Statement | None = None
+
+
+def standing(listing: Listing, address: Address, dropped: frozenset[Address]) -> Standing:
+    """How `address` stands where the residuals in `dropped` are dropped: a source with its residual describes it."""
+    own, runs = listing[address], listing.runs(address)
+    residual: Residual = "dropped" if runs.form != "raw" and address in dropped else "on"
+    idle = own.part_form == "source" and (own is not runs or residual == "on")
+    form: Form = "raw" if idle and own is runs else runs.part_form
+    return Standing(form, residual, runs, own if idle else None)
+
+
 def partition(listing: Listing, dropped: frozenset[Address]) -> list[Part]:
-    """All parts of the program in order, the raw neurons of a layer as one."""
+    """All parts of the program in order, those neurons of a layer that are raw and nothing else as one."""
     parts: list[Part] = []
     rest: dict[tuple[int, str], list[Address]] = {}
     for address in listing.config.shape.addresses():
-        form = listing.form(address)
-        if form == "raw" and address.kind in ("IN", "OUT"):
+        found = standing(listing, address, dropped)
+        if found.form == "raw" and not found.described and address.kind in ("IN", "OUT"):
             group = rest.setdefault((address.layer, address.kind), [])
             if not group:
                 parts.append(Part((address,)))
             group.append(address)
             continue
-        residual: Residual = "dropped" if form != "raw" and address in dropped else "on"
-        parts.append(Part((address,), form, residual, listing.runs(address).source))
+        source = found.runs.source if found.form != "raw" else None
+        described = found.described.source if found.described else None
+        parts.append(Part((address,), found.form, found.residual, source, described))
     return [
         Part(tuple(rest[part.addresses[0].layer, part.addresses[0].kind]))
-        if part.form == "raw" and part.addresses[0].kind in ("IN", "OUT")
+        if part.form == "raw" and not part.described and part.addresses[0].kind in ("IN", "OUT")
         else part
         for part in parts
     ]
@@ -126,6 +148,7 @@ def write_parts(path: Path, parts: Iterable[Part], config: GPT2Config) -> None:
             "residual": part.residual,
         }
         entry |= {"source": part.source} if part.source else {}
+        entry |= {"described": part.described} if part.described else {}
         tables.append(tomlkit.item(entry | {"budget": count(first, config)}))
     document["part"] = tables
     write_text(path, tomlkit.dumps(document))

@@ -13,7 +13,10 @@ from pellucid.parts.part import Form, Residual
 
 @dataclass(frozen=True)
 class State:
-    """Where one address stands. `effect` is its KL increase when its mean stands in for it, None if unmeasured."""
+    """Where one address stands: `form` is what runs, `described` whether it has a source that does not.
+
+    `effect` is its KL increase when its mean stands in for it, None if unmeasured.
+    """
 
     address: Address
     form: Form
@@ -22,6 +25,12 @@ class State:
     effect: float | None = None
     score: float | None = None
     passed: bool = False
+    described: bool = False
+
+    @property
+    def shown(self) -> str:
+        """What runs; `described` for a part that runs raw and has a source."""
+        return "described" if self.described and self.form == "raw" else self.form
 
 
 def residual_free(states: list[State], gate_passed: bool | None) -> dict[str, dict[str, float | None]]:

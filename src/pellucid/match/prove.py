@@ -31,6 +31,7 @@ def prove(project: Project, sources: Sources, *, quick: bool) -> list[Measuremen
     `effect`: what the mean in the part's place costs on tune text; `isolated`: the held-out score; `swapped_in`: what
     the source alone costs on held-out text. Effect and swapped-in are second-order estimates, and say so.
     """
+    effects, sources = sources.effects, standing(project, sources)
     listing, heldout = project.listing(), rows_for(project, "heldout", TOKENS[quick])
     found = scores(project.model, sources.forms, heldout)
     costs = estimate(project.model, heldout, sources.forms.values(), seed=project.manifest.settings.seed)[0]
@@ -38,7 +39,7 @@ def prove(project: Project, sources: Sources, *, quick: bool) -> list[Measuremen
     weights, tuned = project.manifest.subject.weights_sha256, TUNE_TOKENS[quick]["tune"]
     rows = [
         _row(address, ("effect", "kl", weights, "tune", hashes["tune"]), value, tuned, ESTIMATED)
-        for address, value in sources.effects.items()
+        for address, value in effects.items()
     ]
     for address in sources.forms:
         state, n = statement_state(listing[address]), heldout.numel()
@@ -97,14 +98,20 @@ def _row(address: Address, about: tuple[str, str, str, str, str], value: float, 
 def contexts(project: Project, sources: Sources) -> str:
     """The worst places of every source on held-out text, as JSON."""
     rows = rows_for(project, "heldout", CONTEXT_TOKENS)
-    found = worst_contexts(project.model, sources.forms, rows)
+    found = worst_contexts(project.model, standing(project, sources).forms, rows)
     return json.dumps({str(address): entries for address, entries in found.items()})
 
 
 def names(project: Project, sources: Sources) -> dict[str, Symbol]:
     """Symbols of all parts with a source: named where the description passed its test on held-out text."""
     text = token_texts(project.model.tokenizer)
-    return tested(project, {address: form.name(text) for address, form in sources.forms.items()})
+    return tested(project, {a: form.name(text) for a, form in standing(project, sources).forms.items()})
+
+
+def standing(project: Project, sources: Sources) -> Sources:
+    """Those that stand in the program: weak ones may not."""
+    listing = project.listing()
+    return sources.only({address for address in sources.forms if listing[address].part_form == "source"})
 
 
 def tested(project: Project, names: Mapping[Address, str]) -> dict[str, Symbol]:

@@ -57,11 +57,11 @@ def page_data(project: Project) -> dict[str, Any]:
     The text of a named value stands in it once, however many parts read it.
     """
     entries = inventory(project)
-    details = [entry for entry in entries if entry.statement is not None]
+    details = [entry for entry in entries if entry.is_told]
     at = {entry.address: number for number, entry in enumerate(details)}
     columns = {
         "address": [str(entry.address) for entry in entries],
-        "form": [entry.state.form for entry in entries],
+        "form": [entry.state.shown for entry in entries],
         "residual": [entry.state.residual for entry in entries],
         "verdict": [entry.verdict for entry in entries],
         "parameters": [entry.state.parameters for entry in entries],

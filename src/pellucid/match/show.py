@@ -21,7 +21,7 @@ MOST = 40
 
 def describe(project: Project, pattern: str) -> list[dict[str, Any]]:
     """Everything known about the parts that `pattern` names. Raises `PellucidError` with near misses if none."""
-    return [_facts(entry) | (entry.detail() if entry.statement else {}) for entry in _chosen(project, pattern)]
+    return [_facts(entry) | (entry.detail() if entry.is_told else {}) for entry in _chosen(project, pattern)]
 
 
 def _chosen(project: Project, pattern: str) -> list[Entry]:
@@ -34,6 +34,8 @@ def _facts(entry: Entry) -> dict[str, Any]:
         "address": str(entry.address),
         "name": entry.name,
         "form": entry.state.form,
+        "described": entry.state.described,
+        "about": entry.about.said if entry.about else "",
         "residual": entry.state.residual,
         "verdict": entry.verdict,
         "parameters": entry.state.parameters,
@@ -55,11 +57,12 @@ def print_parts(project: Project, pattern: str) -> None:
 
 def _table(entries: list[Entry]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for column in ("address", "name", "form", "residual", "verdict", "parameters", "effect, nats"):
+    for column in ("address", "name", "runs", "residual", "verdict", "parameters", "effect, nats"):
         table.add_column(column, justify="right" if column in ("parameters", "effect, nats") else "left")
     for entry in entries:
         facts = _facts(entry)
         effect = "–" if entry.state.effect is None else f"{entry.state.effect:.2e}"
+        facts["form"] += ", described" * entry.state.described
         texts = [str(facts[key]) for key in ("address", "name", "form", "residual", "verdict")]
         table.add_row(*map(Text, texts), f"{entry.state.parameters:,}", effect)
     return table
@@ -69,17 +72,21 @@ def _card(entry: Entry) -> RenderableType:
     state = entry.state
     head = Text(f"{entry.address}", style="bold")
     head.append(f"  {entry.name}" if entry.name else "", style="cyan")
-    residual = f", residual {state.residual}" if state.form != "raw" else ""
-    head.append(f"  {state.form}{residual}, {entry.verdict}; {state.parameters:,} parameters", style="not bold")
+    residual = f", residual {state.residual}" if state.form != "raw" or state.described else ""
+    runs = "described, runs " * state.described + state.form
+    head.append(f"  {runs}{residual}, {entry.verdict}; {state.parameters:,} parameters", style="not bold")
     if state.effect is not None:
         head.append(f"; mean in its place costs {state.effect:.2e} nats", style="not bold")
     lines: list[RenderableType] = [head]
     if entry.symbol and entry.symbol.note:
         lines.append(Text(f"  note: {entry.symbol.note}"))
+    if entry.about:
+        lines.append(Text(f"  {entry.about.said}", style="italic"))
     if entry.statement is None:
         lines.append(Text(f'  runs from the weights: raw("{entry.address}")'))
     else:
-        lines.append(Text(f"  {entry.statement.place}, {entry.numbers} numbers", style="dim"))
+        idle = "; does not run in the full program" if state.described else ""
+        lines.append(Text(f"  {entry.statement.place}, {entry.numbers} numbers{idle}", style="dim"))
         lines.append(Syntax(entry.text, "python", background_color="default", word_wrap=True))
         lines += [Text(line) for line in _evidence(entry)]
     return Group(*lines, Text())

@@ -15,15 +15,15 @@ from pellucid.base.memory import release
 from pellucid.base.schema import Count, parsed
 from pellucid.exact.model import Model
 from pellucid.experiment.shares import finite
-from pellucid.listing.emit import write_constants, write_statements
+from pellucid.listing.emit import says, write_constants, write_statements
 from pellucid.match.attention import LooksProposal, propose_looks
 from pellucid.match.budget import Option, spend
 from pellucid.match.codec import dump_forms, load_forms
 from pellucid.match.effect import Calibration, calibrate, estimate, mean_forms
-from pellucid.match.forms import Fires, Looks, token_texts
+from pellucid.match.forms import Fires, Looks, TokenText, token_texts
 from pellucid.match.neurons import FiresProposal, propose_fires
 from pellucid.match.packing import packed_rows
-from pellucid.match.project import Project
+from pellucid.match.project import EVIDENCE, Project
 
 Form = Looks | Fires
 Rows = Int[Tensor, "row pos"]
@@ -32,6 +32,8 @@ TOKENS = {False: {"fit": 120_000, "tune": 30_000}, True: {"fit": 40_000, "tune":
 """Tokens of text that sources are fitted and chosen on, by whether the run is a quick one."""
 STORED_SOURCES = "evidence.sqlite, stage `sources`"
 CALIBRATION_TOKENS = 1_500
+WEAK = 0.2
+"""A source that removes a smaller share of what its mean costs is not written."""
 CALIBRATED = {False: 200, True: 50}
 """Exact ablations that effect estimates are compared with."""
 
@@ -118,33 +120,83 @@ def offers(
     return found
 
 
-def write_sources(project: Project, sources: Sources) -> None:
-    """Write the chosen forms into the layer files: functions, and one statement a layer for constant neurons.
+# --- written ----------------------------------------------------------------------------------------------------------
 
-    What a person wrote stays.
+
+def is_weak(sources: Sources, address: Address) -> bool:
+    """Whether a source says next to nothing: it removes less than a fifth of what its mean costs, or is the mean."""
+    form, effect = sources.forms[address], sources.effects[address]
+    return _is_constant(form) or effect - sources.losses[address] < WEAK * effect or effect <= 0
+
+
+def write_sources(project: Project, sources: Sources) -> None:
+    """Write the chosen forms: functions of heads, a row for each neuron, the largest effects first.
+
+    Weak ones are left out unless the settings keep them, or what they are about runs without its residual; a part that
+    has none left is raw. What a person wrote stays.
     """
+    listing, keep = project.listing(), project.manifest.settings.keep_weak
+    runs = {address for address in project.dropped() if listing.lifted(address) is None}
+    wanted = {a for a in sources.forms if keep or a in runs or not is_weak(sources, a)}
+    _write(project, sources, {address: address in wanted for address in sources.forms})
+
+
+def write_linked(project: Project, sources: Sources, linked: Collection[Address]) -> None:
+    """Write the weak ones among the sources that are `linked` as such, since they run; take others away again."""
+    if project.manifest.settings.keep_weak:
+        return
+    listing, text = project.listing(), token_texts(project.model.tokenizer)
+    weak = [address for address in sources.forms if is_weak(sources, address)]
+    idle = {a for a in weak if a not in linked and says(listing, a, _statement(sources, a, text))}
+    _write(project, sources, {a: a in linked for a in weak if a in linked or a in idle})
+
+
+def _write(project: Project, sources: Sources, wanted: Mapping[Address, bool]) -> None:
+    """Write what is wanted of `sources`, and take away what is not."""
     text = token_texts(project.model.tokenizer)
     statements: dict[Address, str | None] = {}
     constants: dict[Address, float] = {}
-    for address, form in sources.forms.items():
-        if isinstance(form, Fires) and not form.sets:
+    for address in sorted(wanted, key=lambda a: (-sources.effects[a], a)):
+        form = sources.forms[address]
+        if wanted[address] and isinstance(form, Fires) and not form.sets:
             constants[address] = form.bias
-            continue
-        evidence = evidence_lines(sources, address)
-        statements[address] = form.statement(text, form.name(text), form.describe(text), evidence)
-    write_statements(project.directory, statements)
+        else:
+            statements[address] = _statement(sources, address, text) if wanted[address] else None
+    if statements:
+        write_statements(project.directory, statements)
     if constants:
         write_constants(project.directory, constants)
+
+
+def _is_constant(form: Form) -> bool:
+    return isinstance(form, Fires) and not form.sets
+
+
+def _statement(sources: Sources, address: Address, text: TokenText) -> str:
+    """A source as it is printed."""
+    form = sources.forms[address]
+    if isinstance(form, Fires):
+        return form.row(text)
+    return form.statement(text, form.name(text), form.describe(text), evidence_lines(sources, address))
 
 
 def evidence_lines(sources: Sources, address: Address) -> list[str]:
     """What the docstring says of the numbers behind a source."""
     effect, left = sources.effects[address], sources.losses[address]
-    share = 100 * left / effect if effect > 0 else 0.0
+    removed = 100 * (effect - left) / effect if effect > 0 else 0.0
     return [
-        f"On tune text, second-order estimates: the mean in its place costs {effect:.1e} nats a token, "
-        f"this source {left:.1e} ({share:.0f} %)."
+        f"On tune text, by second-order estimates, the mean in its place costs {effect:.1e} nats a token and this "
+        f"source {left:.1e}: it removes {removed:.0f} % of that."
     ]
+
+
+def stored_effects(project: Project) -> dict[Address, float]:
+    """What the mean in the place of each QK and IN costs, as the sources of the last run were chosen by; may be empty.
+
+    Asking makes no store of evidence where there is none.
+    """
+    text = project.evidence.latest("sources") if (project.directory / EVIDENCE).is_file() else None
+    return {Address.parse(a): value for a, value in json.loads(text)["effects"].items()} if text else {}
 
 
 def dump(sources: Sources) -> str:

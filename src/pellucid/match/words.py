@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain, count
 
 from pellucid.listing.language import ASKED, BUILTINS, STATEMENTS, WORDS
+from pellucid.listing.wrap import shown_token
 from pellucid.match import forms
-from pellucid.match.forms import WIDTH, TokenText, shown_token
+from pellucid.match.forms import WIDTH, TokenText
 
 _TAKEN = frozenset({"kind"}) | STATEMENTS | WORDS | BUILTINS | ASKED
 _SIGNS = {

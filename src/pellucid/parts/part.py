@@ -30,12 +30,16 @@ _WHOLE: dict[Kind, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Part:
-    """One or several addresses treated together. `source` names file and function: `layer_00.py:previous_token`."""
+    """One or several addresses treated together.
+
+    `source` names file and function of what runs, `layer_00.py:previous_token`, `described` of a source that does not.
+    """
 
     addresses: tuple[Address, ...]
     form: Form = "raw"
     residual: Residual = "on"
     source: str | None = None
+    described: str | None = None
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,9 @@ from pellucid.listing.content import imported_kinds
 from pellucid.listing.edits import HEAD, PAGE
 from pellucid.listing.language import definitions, reachable
 from pellucid.listing.pages import raw
-from pellucid.listing.parse import Listing, Page, Statement, digest, page_name, read_listing, read_page, read_record
+from pellucid.listing.parse import Listing, Page, Statement, digest, is_described, read_listing, read_page, read_record
 from pellucid.listing.revise import revise
+from pellucid.listing.rows import as_function
 from pellucid.listing.written import FILE as WRITTEN
 from pellucid.listing.written import read_written
 from pellucid.match.project import Project
@@ -55,7 +56,7 @@ def commit(project: Project, part: str, against: Path | None = None) -> Record:
             f"{address} reads named values; sources that do so cannot be edited yet, only refined, or run by "
             'residual = "dropped" in parts.toml'
         )
-    if statement.form not in ("source", "constants"):
+    if statement.form not in ("source", "fires", "constants"):
         raise PellucidError(_not_a_source(address, statement))
     if listing.edits and str(address) in listing.edits.based:
         number = listing.edits.based[str(address)]
@@ -86,9 +87,9 @@ def restore(directory: Path, record: Record) -> None:
     """Let a part say again what it said before an edit by hand."""
     listing = read_listing(directory / "program")
     (key,) = record.parts
-    page = listing.pages[page_name(key)]
-    text = revise(page, {key: record.base or raw(key)}, listing.kinds).text
-    write_own(directory, f"{PROGRAM}/{page.path.name}", text)
+    page = listing.pages[listing.statements[key].file.name]
+    before = record.base or (None if is_described(page.name) else raw(key))
+    write_own(directory, f"{PROGRAM}/{page.name}", revise(page, {key: before}, listing.kinds).text)
 
 
 def _put_back(directory: Path, listing: Listing, record: Record) -> None:
@@ -123,8 +124,9 @@ def _before(
     """The statement of `address` before a person changed it, with its page; None where it was raw."""
     if against is not None:
         other = read_listing(against / "program")
-        return _told(other.pages[page_name(str(address))], other[address], statement)
-    hashes = read_record(listing.program).get(statement.key, set())
+        said = other[address]
+        return _told(other.pages[said.file.name], said, statement)
+    hashes = read_record(listing.program).get(statement.record_key, set())
     if not hashes or digest(raw(str(address))) in hashes:
         if not statement.by_person:
             raise PellucidError(f"{address} is as it was written; nobody changed it")
@@ -143,7 +145,7 @@ def _before(
 
 def written(listing: Listing, statement: Statement) -> str | None:
     """What emission wrote in the place of a person's statement; None where that is not kept."""
-    hashes = read_record(listing.program).get(statement.key, set())
+    hashes = read_record(listing.program).get(statement.record_key, set())
     if digest(raw(statement.key)) in hashes:
         return raw(statement.key)
     page = was(listing, statement) if hashes else None
@@ -154,7 +156,7 @@ def was(listing: Listing, statement: Statement) -> Page | None:
     """The page of `statement` as emission wrote that, or as the last commit of git has it; None for neither."""
     written = read_written(listing.program)
     name = statement.file.name
-    for key in read_record(listing.program).get(statement.key, ()):
+    for key in read_record(listing.program).get(statement.record_key, ()):
         if key in written:
             return revise(listing.pages[name], {statement.key: written[key]}, listing.kinds)
     command = ["git", "show", f"HEAD:./{name}"]
@@ -176,7 +178,7 @@ def _told(page: Page, old: Statement, new: Statement) -> tuple[Page, Statement] 
             f"{old.key} had a source before ({old.place}), and what embeddings and biases change to can only be "
             'recorded where they were raw; write residual = "dropped" into its entry of parts.toml to let it run'
         )
-    if old.function is None or old.asks:
+    if (old.function is None and old.form != "fires") or old.asks:
         raise PellucidError(f"{old.key} was {old.form} ({old.place}), not a function; it can be refined, not edited")
     return page, old
 
@@ -186,6 +188,9 @@ def _based(before: tuple[Page, Statement] | None, address: Address, number: int)
     if before is None:
         return f'base("{address}", {number})', None
     page, old = before
+    if old.form == "fires":
+        decorator = f'@base("{address}", {number})'
+        return as_function(decorator, f"before_{number:04d}", old.bias, old.here, old.before), old.text
     defined = definitions(page.tree)
     assert old.function is not None
     names = [*reversed(reachable(old.function, defined))]

@@ -9,10 +9,11 @@ from typing import TypeVar
 from jaxtyping import Int
 from torch import Tensor
 
+from pellucid.listing.wrap import quoted, shown_token
 from pellucid.match.about.looking import NOWHERE, Looking, strongest
 from pellucid.match.about.places import Places
 from pellucid.match.about.without import Example
-from pellucid.match.forms import TokenText, quoted, shown_token
+from pellucid.match.forms import TokenText
 
 Key = TypeVar("Key")
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from pellucid.base.address import Address
 from pellucid.exact.model import Model
-from pellucid.match.forms import TokenText, shown_token
+from pellucid.listing.wrap import shown_token
+from pellucid.match.forms import TokenText
 from pellucid.match.record import record
 
 SHOWN = 3

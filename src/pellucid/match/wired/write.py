@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import keyword
 import math
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,7 +13,8 @@ import numpy as np
 from pellucid.base.address import Address
 from pellucid.listing.wires import ONE
 from pellucid.listing.wiring import Terms, Wires
-from pellucid.match.forms import WIDTH, TokenText, quoted
+from pellucid.listing.wrap import literals, quoted, wrap
+from pellucid.match.forms import WIDTH, TokenText
 from pellucid.match.wired.read import Reader, Weights, find_waves, kinds_of, turned
 from pellucid.match.words import unique, word, words_page
 from pellucid.subject.gpt2 import GPT2Config
@@ -305,10 +306,7 @@ def _call(what: str, first: Sequence[str], rest: Sequence[str], *, one_a_line: b
     lines = [head] if len(head) <= WIDTH else [line for piece in first for line in _piece(piece)]
     groups = rest if one_a_line else [", ".join(rest)] if rest else []
     for group in groups:
-        lines += textwrap.wrap(
-            f"{group},", WIDTH, initial_indent="    ", subsequent_indent="    " if not one_a_line else "        ",
-            break_on_hyphens=False, break_long_words=False,
-        )  # fmt: skip
+        lines += wrap(f"{group},", WIDTH, "    ", "        " if one_a_line else "    ")
     return "\n".join([f"{what}(", *lines, ")"])
 
 
@@ -316,14 +314,13 @@ def _piece(piece: str) -> list[str]:
     """An argument on lines of its own: a long text as several that Python puts together."""
     if len(piece) + 5 <= WIDTH or not piece.startswith('"'):
         return [f"    {piece},"]
-    words = textwrap.wrap(piece[1:-1], WIDTH - 8, break_long_words=False, break_on_hyphens=False)
-    parts = [f'    "{part} "' for part in words[:-1]]
-    return [*parts, f'    "{words[-1]}",']
+    *parts, last = literals(ast.literal_eval(piece), WIDTH, "    ")
+    return [*parts, f"{last},"]
 
 
 def stream_page(names: Sequence[str], signs: Sequence[int]) -> str:
     """The text of `stream.py`."""
     written = [quoted(name if sign > 0 else f"-{name}") for name, sign in zip(names, signs, strict=True)]
-    listed = textwrap.wrap(", ".join(written) + ",", WIDTH, initial_indent="    ", subsequent_indent="    ")
+    listed = wrap(", ".join(written) + ",", WIDTH, "    ", "    ")
     head = '"""The coordinates of the residual stream, in order: what parts write, and what later parts read."""'
     return "\n".join([head, "", "from .wires import coordinates", "", "coordinates(", *listed, ")", ""])

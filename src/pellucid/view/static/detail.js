@@ -67,11 +67,13 @@ function wholeSource(detail) {
 function sourceBlock(detail) {
   const source = detail.source && wholeSource(detail);
   return [
+    detail.about && h("p", { class: "description" }, printable(detail.about)),
     detail.description && h("p", { class: "description" }, printable(detail.description)),
     detail.note && h("p", { class: "note" }, h("strong", {}, "Note "), printable(detail.note)),
     source
-      ? h("figure", { class: "source" }, h("figcaption", {}, h("span", {}, `program/${printable(detail.file ?? "")}`), copyButton(source, "source")), listing(source, detail.line || 1))
-      : h("p", { class: "hint" }, "No source listing in this report."),
+      ? h("figure", { class: "source" }, h("figcaption", {}, h("span", {}, `program/${printable(detail.file ?? "")}`,
+        detail.runs === false && ", which does not run in the full program"), copyButton(source, "source")), listing(source, detail.line || 1))
+      : h("p", { class: "hint" }, "This part runs from the weights. It has no source yet."),
   ];
 }
 

@@ -1,7 +1,7 @@
 // Painting the cells of the map straight into pixels: 75,000 cells take a few milliseconds, and every class of parts
 // has a texture besides its colour that runs on across cells too small to hold one.
 
-const FORMS = ["raw", "lifted", "source"];
+const FORMS = ["raw", "described", "lifted", "source"];
 const VERDICTS = ["raw", "exact", "within", "over", "stale", "unmeasured"];
 const TILE = 8; // CSS pixels
 
@@ -14,7 +14,7 @@ function classOf(form, verdict) {
 
 /** Whether the texture of a class marks the pixel (x, y) of its tile. */
 function isMarked(form, verdict, x, y) {
-  const lifted = form === "lifted" && (x + y) % 8 < 3;
+  const lifted = (form === "lifted" && (x + y) % 8 < 3) || (form === "described" && x % 8 < 2);
   switch (verdict) {
     case "over": return lifted || (x - y + 8) % 8 < 1;
     case "stale": return lifted || y % 4 === 0;
