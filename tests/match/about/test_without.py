@@ -16,8 +16,8 @@ def test_the_rest_is_run_again_with_the_mean_at_that_place_alone(name: str, inde
     rows = torch.randint(0, model.n_vocab, (3, 16), generator=torch.Generator().manual_seed(2))
     own = model.forward(rows, Taps(record=(name,)))
     mean = own.activations[name].mean((0, 1))
-    asked = [Asked(37, index), Asked(2, index), Asked(15, index)]
-    for question, example in zip(asked, without(model, rows, name, mean, asked), strict=True):
+    asked = [Asked(37, name, index), Asked(2, name, index), Asked(15, name, index), Asked(33, name, index)]
+    for question, example in zip(asked, without(model, rows, {name: mean}, asked), strict=True):
         row, at = divmod(question.place, 16)
 
         def replaced(value: torch.Tensor, row: int = row, at: int = at) -> torch.Tensor:

@@ -6,17 +6,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from pellucid.base.memory import keeping
-from pellucid.base.progress import track
 from pellucid.exact.model import Model
 from pellucid.match.about.looking import Looking, where_heads_look
 from pellucid.match.about.places import Places, acting_places
 from pellucid.match.about.tell import Teller, ranked
-from pellucid.match.about.without import Asked, Example, without
+from pellucid.match.about.without import SPAN, Asked, Example, without
 from pellucid.match.forms import token_texts
 from pellucid.match.means import averages
 
@@ -52,13 +50,12 @@ def tell(model: Model, rows: Int[Tensor, "row pos"], seed: int = 0) -> dict[str,
     teller = Teller(rows, token_texts(model.tokenizer), model.tokenizer.decode)
     totals = {ending: sum(float(of.total.sum()) for name, of in places.items() if name.endswith(ending))
               for ending in (".z", ".post")}  # fmt: skip
-    asked = _asked(model, rows, places)
+    examples = _examples(model, rows, means, _asked(model, rows, places))
     found: dict[str, Told] = {}
-    for name in track(sorted(places, key=lambda name: (name[:-5], name.endswith(".post"))), "what parts do"):
-        examples = _examples(model, rows, name, means[name], asked[name])
+    for name in sorted(places, key=lambda name: (name.partition(".")[0], name.endswith(".post"))):
         whole = max(totals[".z" if name.endswith(".z") else ".post"], 1e-30)
         for index in places[name].total.argsort(descending=True, stable=True).tolist():
-            text = _told(teller, name, index, places[name], looking, examples.get(index, []))
+            text = _told(teller, name, index, places[name], looking, examples.get((name, index), []))
             found[_part(name, index)] = Told(text, float(places[name].total[index]) / whole)
     return found
 
@@ -82,23 +79,20 @@ def _told(
     return teller.neuron(places, index, examples)
 
 
-def _asked(model: Model, rows: Int[Tensor, "row pos"], places: Mapping[str, Places]) -> dict[str, list[Asked]]:
+def _asked(model: Model, rows: Int[Tensor, "row pos"], places: Mapping[str, Places]) -> list[Asked]:
     """The places at which parts are taken away: of every head, and of the strongest neurons that there is time for."""
-    length, layers = rows.shape[1], len({name.partition(".")[0] for name in places})
-    cost = length * model.subject.parameters * 1.5
-    room = int(WORK / cost)
-    found: dict[str, list[Asked]] = {name: [] for name in places}
-    for name, of in places.items():
-        if name.endswith(".z"):
-            for head in range(of.at.shape[1]):
-                found[name] += [Asked(place, head) for place in _distinct(of, head, rows, HEAD_EXAMPLES)]
-    room = max(0, room - sum(map(len, found.values())))
-    neurons = [name for name in places if name.endswith(".post")]
-    effects = torch.cat([places[name].total for name in neurons]) if neurons else torch.empty(0)
-    width = len(effects) // max(1, len(neurons))
-    for place in ranked(dict(enumerate(effects.tolist())), ASKED)[: max(layers, room // NEURON_EXAMPLES)]:
-        name, index = neurons[place // width], place % width
-        found[name] += [Asked(at, index) for at in _distinct(places[name], index, rows, NEURON_EXAMPLES)]
+    room = int(WORK / (SPAN * model.subject.parameters))
+    effects = {
+        (name, index): effect
+        for name, of in places.items()
+        if name.endswith(".post")
+        for index, effect in enumerate(of.total.tolist())
+    }
+    heads = [(name, head) for name, of in places.items() if name.endswith(".z") for head in range(of.at.shape[1])]
+    most = min(HEAD_EXAMPLES, max(1, room // (2 * max(1, len(heads)))))
+    found = [Asked(at, name, head) for name, head in heads for at in _distinct(places[name], head, rows, most)]
+    for name, index in ranked(effects, ASKED)[: max(0, room - len(found)) // NEURON_EXAMPLES]:
+        found += [Asked(at, name, index) for at in _distinct(places[name], index, rows, NEURON_EXAMPLES)]
     return found
 
 
@@ -118,12 +112,12 @@ def _distinct(places: Places, index: int, rows: Int[Tensor, "row pos"], most: in
 
 
 def _examples(
-    model: Model, rows: Int[Tensor, "row pos"], name: str, mean: Tensor, asked: list[Asked]
-) -> dict[int, list[Example]]:
-    """What taking away each part changes, by its number."""
-    found: dict[int, list[Example]] = {}
-    for question, example in zip(asked, without(model, rows, name, mean, asked), strict=True):
-        found.setdefault(question.index, []).append(example)
+    model: Model, rows: Int[Tensor, "row pos"], means: Mapping[str, Tensor], asked: list[Asked]
+) -> dict[tuple[str, int], list[Example]]:
+    """What taking each part away changes, by its activation and number."""
+    found: dict[tuple[str, int], list[Example]] = {}
+    for question, example in zip(asked, without(model, rows, means, asked), strict=True):
+        found.setdefault((question.name, question.index), []).append(example)
     return found
 
 

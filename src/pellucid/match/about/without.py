@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from pellucid.base.progress import track
+from pellucid.exact.cache import Cache
 from pellucid.exact.model import Model
 
 AFTER = 12
 """Tokens behind the place on which a change may show."""
-BATCH = 2048
-"""Tokens that are run at a time."""
+SPAN = 48
+"""Tokens between the first and the last place of a row that are asked together: those before are remembered."""
 
 
 @dataclass(frozen=True)
@@ -37,56 +41,80 @@ class Example:
 
 @dataclass(frozen=True)
 class Asked:
-    """One question: which place, and which part of the activation has its mean there."""
+    """One question: at which place which head of `L00.z`, or neuron of `L00.post`, has its mean."""
 
     place: int
+    name: str
     index: int
 
 
 def without(
-    model: Model, rows: Int[Tensor, "row pos"], name: str, mean: Tensor, asked: Sequence[Asked]
+    model: Model, rows: Int[Tensor, "row pos"], means: Mapping[str, Tensor], asked: Sequence[Asked]
 ) -> list[Example]:
-    """What each of `asked` changes: places of `rows`, heads of `L00.z` or neurons of `L00.post` as `name` says."""
-    order = sorted(
-        range(len(asked)), key=lambda n: asked[n].place % rows.shape[1]
-    )  # rows are cut behind the last place
+    """What each of `asked` changes at places of `rows`; `means` has the mean of every activation that they name.
+
+    A row is read once; what stands before a place is not computed again.
+    """
+    length = rows.shape[1]
     found: dict[int, Example] = {}
-    first = 0
-    while first < len(order):
-        end = first + 1
-        while end < len(order) and (end + 1 - first) * _length(asked[order[end]], rows) <= BATCH:
-            end += 1
-        chosen = order[first:end]
-        found |= dict(zip(chosen, _batch(model, rows, name, mean, [asked[n] for n in chosen]), strict=True))
-        first = end
+    order = sorted(range(len(asked)), key=lambda n: asked[n].place)
+    by_row = groupby(order, key=lambda n: asked[n].place // length)
+    for row, numbers in track(by_row, "what parts do", len({question.place // length for question in asked})):
+        ids, remembered = rows[row : row + 1], Cache().grown(length)
+        with torch.no_grad():
+            final = model.run(ids, ("final",), cache=remembered)["final"][0]
+        for group in _groups(list(numbers), [question.place % length for question in asked]):
+            questions = [asked[n] for n in group]
+            found |= dict(zip(group, _answers(model, ids[0], final, remembered, means, questions), strict=True))
     return [found[n] for n in range(len(asked))]
 
 
-def _length(asked: Asked, rows: Int[Tensor, "row pos"]) -> int:
-    """How many tokens of its row are run."""
-    return min(rows.shape[1], asked.place % rows.shape[1] + 1 + AFTER)
+def _groups(numbers: Sequence[int], at: Sequence[int]) -> Iterator[list[int]]:
+    """Questions of one row that lie close together."""
+    group: list[int] = []
+    for number in numbers:
+        if group and at[number] - at[group[0]] >= SPAN:
+            yield group
+            group = []
+        group.append(number)
+    yield group
 
 
-def _batch(
-    model: Model, rows: Int[Tensor, "row pos"], name: str, mean: Tensor, asked: Sequence[Asked]
-) -> list[Example]:
-    length = rows.shape[1]
-    row = torch.tensor([question.place // length for question in asked])
-    at = torch.tensor([question.place % length for question in asked])
-    index = torch.tensor([question.index for question in asked])
-    ids = rows[row, : max(_length(question, rows) for question in asked)]
-    before = f"{name.partition('.')[0]}.{'resid_pre' if name.endswith('.z') else 'resid_mid'}"
+def _answers(
+    model: Model,
+    ids: Int[Tensor, " pos"],
+    final: Float[Tensor, "pos model"],
+    remembered: Cache,
+    means: Mapping[str, Tensor],
+    asked: Sequence[Asked],
+) -> Iterator[Example]:
+    """The same for questions about one row, whose final stream and cache are known."""
+    at = torch.tensor([question.place % len(ids) for question in asked])
+    start, end = int(at.min()), min(len(ids), int(at.max()) + 1 + AFTER)
+    cache = remembered.take(np.zeros(len(asked), np.int64), start).grown(end - start)
+    edits = {name: _with_means(name, asked, at - start, means[name]) for name in {q.name for q in asked}}
     with torch.no_grad():
-        clean = model.run(ids, (before, name, "final"))
-        changed = clean[name].clone()
-        changed[torch.arange(len(asked)), at, index] = mean.to(changed)[index]
-        final = model.run(ids, ("final",), given={before: clean[before], name: changed})["final"]
-        window = at[:, None] + torch.arange(1 + AFTER)
-        seen = window < ids.shape[1]
-        window = window.clamp(max=ids.shape[1] - 1)
-        each = torch.arange(len(asked))[:, None]
-        own, other = (model.unembed(x[each, window]).log_softmax(-1) for x in (clean["final"], final))
-    return [_example(asked[n].place, own[n][seen[n]], other[n][seen[n]]) for n in range(len(asked))]
+        changed = model.run(ids[None, start:end].expand(len(asked), -1), ("final",), edits=edits, cache=cache)["final"]
+        for question, place, other in zip(asked, at.tolist(), changed, strict=True):
+            seen = slice(place, min(end, place + 1 + AFTER))
+            own = model.unembed(final[None, seen])[0].log_softmax(-1)
+            said = model.unembed(other[None, place - start : seen.stop - start])[0].log_softmax(-1)
+            yield _example(question.place, own, said)
+
+
+def _with_means(
+    name: str, asked: Sequence[Asked], at: Int[Tensor, " question"], mean: Tensor
+) -> Callable[[Tensor], Tensor]:
+    """What puts the mean of each question's part, where that is in `name`, in its place."""
+    rows = torch.tensor([n for n, question in enumerate(asked) if question.name == name])
+    index = torch.tensor([asked[n].index for n in rows.tolist()])
+
+    def edit(value: Tensor) -> Tensor:
+        value = value.clone()
+        value[rows, at[rows], index] = mean.to(value)[index]
+        return value
+
+    return edit
 
 
 def _example(place: int, own: Float[Tensor, "after vocab"], other: Float[Tensor, "after vocab"]) -> Example:
