@@ -20,7 +20,9 @@ from typer.testing import CliRunner
 import checkpoints
 from cli_support import Workshop, copied, furnish, lean, leftovers, own_work, pellucid, text_file
 from pellucid.cli import app
+from pellucid.experiment.corpus import read_corpus
 from pellucid.zoo import registry
+from pellucid.zoo.village import Village
 
 METRICS = {"wer_next", "wer_16", "top1", "kl", "ce_gap"}
 
@@ -488,7 +490,9 @@ def test_the_scoreboard_in_the_terminal(workshop: Workshop) -> None:
     overall = pellucid("report", workshop.made, "--json").json["full"]["overall"]
     contexts, positions = (f"{overall[metric]['n']:,}" for metric in ("wer_next", "top1"))
     assert f"measuring {contexts} contexts in " in again.err
-    assert f"quick: {contexts} contexts and {positions} positions" in " ".join(again.out.split())
+    assert f"Fidelity on {contexts} contexts, {positions} positions (quick) of held-out text" in " ".join(
+        again.out.split()
+    )
 
 
 def test_options_for_text_say_what_they_are_for_and_the_same_everywhere() -> None:
@@ -570,3 +574,12 @@ def test_zoo_card() -> None:
 
 def test_version() -> None:
     assert pellucid("--version").out.startswith("pellucid ")
+
+
+def test_stories_of_the_zoo_are_a_text_to_work_on(tmp_path: Path) -> None:
+    told = pellucid("zoo", "stories", "--count", 3, "--first", 5, "--split", "train", "--json").json
+    assert told == [story.text for story in Village().stories("train", 5, 3)]
+    (tmp_path / "fit.txt").write_text(pellucid("zoo", "stories", "--count", 3, "--first", 5, "--split", "train").out)
+    documents = ["".join(document.fragments) for document in read_corpus([tmp_path / "fit.txt"]).read()]
+    assert [document.strip() for document in documents] == [story.strip() for story in told]
+    assert pellucid("zoo", "stories", "--count", 1).out != pellucid("zoo", "stories", "--count", 1, "--first", 1).out

@@ -40,6 +40,15 @@ def test_a_page_links_to_files_that_exist(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+@pytest.mark.parametrize("start", ["README.md", "docs/all-of-pellucid.md"])
+def test_every_page_is_linked(start: str) -> None:
+    first = ROOT / start
+    links = re.findall(r"\]\((?!http)([^)#]+)", first.read_text(encoding="utf-8"))
+    linked = {(first.parent / link).resolve() for link in links}
+    pages = {*ROOT.glob("docs/*.md"), *ROOT.glob("docs/*.ipynb")}
+    assert {page.name for page in pages - linked - {first}} == set()
+
+
 def test_all_of_pellucid_names_every_command() -> None:
     page = (ROOT / "docs" / "all-of-pellucid.md").read_text(encoding="utf-8")
     assert len(list(calls(page))) > len(COMMANDS)

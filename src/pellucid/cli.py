@@ -58,6 +58,7 @@ from pellucid.view.pictures import picture
 from pellucid.view.report import render
 from pellucid.view.timeline import drawn
 from pellucid.zoo import registry
+from pellucid.zoo.village import Village
 
 app = typer.Typer(
     name="pellucid",
@@ -69,6 +70,7 @@ app = typer.Typer(
 zoo = typer.Typer(help="The subjects that ship with pellucid.", no_args_is_help=True)
 app.add_typer(zoo, name="zoo")
 
+STORY_END = "<|endoftext|>"
 TOKENS = 20
 """How many tokens `run` produces if nothing is said."""
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A directory that `decompile` wrote.")]
@@ -544,6 +546,21 @@ def zoo_card(name: Annotated[str, typer.Argument(help="A name from `zoo list`.")
             print_json(registry.card(name))
         else:
             say((registry.path(name) / "card.md").read_text(encoding="utf-8"))
+
+
+@zoo.command("stories")
+def zoo_stories(
+    count: Annotated[int, typer.Option(min=1, help="How many stories.")] = 100,
+    first: Annotated[int, typer.Option(min=0, help="The number of the first; a number is always the same story.")] = 0,
+    split: Annotated[
+        Literal["train", "test"], typer.Option(help="Stories and wordings as in training, or unseen ones.")
+    ] = "test",
+    json_: AsJson = False,
+) -> None:
+    """Print stories of the village, which the models zoo:village… were trained on, as a text to work on."""
+    with plain_errors():
+        texts = [story.text for story in Village().stories(split, first, count)]
+        print_json(texts) if json_ else say(STORY_END.join(texts))
 
 
 def examine_all(project: Project, addresses: list[Address], quick: bool, as_json: bool) -> None:

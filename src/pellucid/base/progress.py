@@ -55,8 +55,13 @@ class Stage:
     done: int = 0
     start: float = field(default_factory=perf_counter)
 
+    @property
+    def age(self) -> float:
+        """Seconds since it began."""
+        return perf_counter() - self.start
+
     def __str__(self) -> str:
-        seconds = perf_counter() - self.start
+        seconds = self.age
         if not self.total:
             return f"{self.label}: {spell(seconds)} so far"
         left = f", about {spell(seconds / self.done * (self.total - self.done))} left" if self.done else ""
@@ -67,7 +72,7 @@ class Stage:
 def working(label: str, total: int | None = None) -> Iterator[Stage]:
     """Say each half minute on standard error, if that is no terminal, that `label` is under way.
 
-    Of stages within each other the innermost speaks.
+    Of stages within each other the innermost speaks that has not just begun.
     """
     stage = Stage(label, total)
     _under_way.append(stage)
@@ -110,7 +115,7 @@ def _speak() -> threading.Event:
 
     def speak() -> None:
         while not ended.wait(EVERY):
-            for stage in _under_way[-1:]:
+            for stage in [stage for stage in _under_way if stage.age > EVERY / 10][-1:]:
                 tell(str(stage))
 
     _speaking.set()

@@ -51,7 +51,7 @@ def _digits(value: float) -> str:
 def fidelity_table(report: dict[str, Any]) -> Table:
     """The overall figures of every program and reference in `report`, one row each."""
     table = Table(
-        title=f"Fidelity on held-out text, {amount(report)}95 % intervals; KL and CE gap in nats per token",
+        title=f"Fidelity on {amount(report)}held-out text; 95 % intervals; KL, CE gap in nats per token",
         title_justify="left",
         box=SIMPLE_HEAD,
         pad_edge=False,
@@ -71,7 +71,7 @@ def amount(report: dict[str, Any]) -> str:
     found = report["full"]["overall"] if report.get("full") else {}
     pairs = (("wer_next", "contexts"), ("top1", "positions"))
     said = [f"{found[metric]['n']:,} {what}" for metric, what in pairs if found.get(metric)]
-    return f"{'quick: ' * bool(report.get('quick'))}{' and '.join(said)}, " if said else ""
+    return f"{', '.join(said)}{' (quick)' * bool(report.get('quick'))} of " if said else ""
 
 
 def domain_table(report: dict[str, Any], key: str = "full") -> Table:
