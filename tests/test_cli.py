@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -19,8 +20,10 @@ from typer.testing import CliRunner
 
 import checkpoints
 from cli_support import Workshop, copied, furnish, lean, leftovers, own_work, pellucid, text_file
+from pellucid.base.signals import Stopped
 from pellucid.cli import app
 from pellucid.experiment.corpus import read_corpus
+from pellucid.match.project import Project
 from pellucid.zoo import registry
 from pellucid.zoo.village import Village
 
@@ -422,8 +425,31 @@ def test_an_unknown_option_is_no_traceback() -> None:
     assert "No such option" in answer.err
 
 
+OUT_OF_RANGE = [("--seed", "-1"), ("--seed", "4294967296"), ("--seed", "1e3"), ("--tune", "nan"), ("--tune", "inf")]
+OUT_OF_RANGE += [("--tune", "-1"), ("--stray", "nan"), ("--stray", "1.5"), ("--understand", "-1")]
+
+
+@pytest.mark.parametrize(("option", "value"), OUT_OF_RANGE)
+def test_numbers_out_of_range_are_refused_before_any_work(tmp_path: Path, option: str, value: str) -> None:
+    answer = pellucid("decompile", tmp_path / "subject", "-o", tmp_path / "made", option, value)
+    assert (answer.code, answer.out) == (2, "")
+    assert f"Invalid value for '{option}'" in answer.err
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"), [(KeyboardInterrupt(), 130, "interrupted"), (Stopped(15), 143, "stopped")]
+)
+def test_who_ends_a_command_is_told_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, said: str
+) -> None:
+    monkeypatch.setattr(Project, "open", Mock(side_effect=error))
+    answer = pellucid("report", tmp_path)
+    assert (answer.code, answer.err) == (code, f"pellucid: {said}; run the same command again to go on from here\n")
+
+
 def test_the_installed_command_ends_with_code_2_and_one_line(tmp_path: Path) -> None:
-    program = [sys.executable, "-c", "from pellucid.cli import main; main()"]
+    program = [sys.executable, "-m", "pellucid"]
     source = str(Path(__file__).resolve().parents[1] / "src")
     answer = subprocess.run(
         [*program, "report", str(tmp_path)], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": source}

@@ -6,6 +6,7 @@ Every command ends with code 0, or with one clear line on standard error and cod
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,6 +22,7 @@ from pellucid.base.files import write_text
 from pellucid.base.output import print_anything
 from pellucid.base.progress import working
 from pellucid.base.shell import quoted
+from pellucid.base.signals import Stopped, answer_signals, exit_code
 from pellucid.base.terminal import json_text, say, tell, terminal
 from pellucid.experiment.why import TOP, why
 from pellucid.listing.parse import pages_of
@@ -29,7 +31,7 @@ from pellucid.match.decompile import Request, decompile
 from pellucid.match.examine import examine
 from pellucid.match.front import front
 from pellucid.match.lines import where
-from pellucid.match.manifest import MANIFEST
+from pellucid.match.manifest import LARGEST_SEED, MANIFEST
 from pellucid.match.next import next_parts, print_suggestions
 from pellucid.match.project import Project
 from pellucid.match.report import page_data
@@ -97,6 +99,13 @@ SubjectPath = Annotated[
 ]
 
 
+def finite(value: float | None) -> float | None:
+    """An option that is a number. Bounds alone let `nan` pass, which no comparison refuses, and `inf`."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number")
+    return value
+
+
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """Turn what a user can fix into one line and its exit code; without a terminal, tell what takes long."""
@@ -111,9 +120,10 @@ def plain_errors() -> Iterator[None]:
     except OSError as error:
         tell(f"pellucid: {error.filename or 'the operating system'}: {error.strerror or error}")
         raise typer.Exit(PellucidError.exit_code) from None
-    except KeyboardInterrupt:
-        tell("pellucid: interrupted; run the same command again to go on from here")
-        raise typer.Exit(130) from None
+    except KeyboardInterrupt as error:
+        what = "stopped" if isinstance(error, Stopped) else "interrupted"
+        tell(f"pellucid: {what}; run the same command again to go on from here")
+        raise typer.Exit(exit_code(error)) from None
 
 
 def print_json(data: Any) -> None:
@@ -145,7 +155,9 @@ def decompile_command(
         Literal["small", "medium", "large"], typer.Option(help="Numbers that all sources may hold: 1, 5 or 20 %.")
     ] = "medium",
     quick: Quick = False,
-    seed: Annotated[int, typer.Option(help="Everything that is drawn at random is drawn from this.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Everything that is drawn at random is drawn from this.")
+    ] = 0,
     raw: Annotated[bool, typer.Option("--raw", help="Stop at the program that runs wholly from the weights.")] = False,
     understand: Annotated[
         int | None,
@@ -161,6 +173,7 @@ def decompile_command(
         typer.Option(
             min=0.0,
             max=1.0,
+            callback=finite,
             metavar="SHARE",
             help="With --understand: put random tokens into this share of the text that is trained on.",
             show_default=False,
@@ -168,7 +181,12 @@ def decompile_command(
     ] = None,
     tune: Annotated[
         float,
-        typer.Option(min=0, metavar="MINUTES", help="Tune the vectors of lifted parts together, for so long at most."),
+        typer.Option(
+            min=0,
+            callback=finite,
+            metavar="MINUTES",
+            help="Tune the vectors of lifted parts together, for so long at most.",
+        ),
     ] = 0.0,
     gate: Annotated[
         Literal["both", "next"] | None,
@@ -485,7 +503,9 @@ def timeline_command(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help=f"Where {PNG} and {JSON} go.")] = Path(
         "timeline"
     ),
-    seconds: Annotated[float, typer.Option(min=0, help="How long to search for the program of one.")] = SECONDS,
+    seconds: Annotated[
+        float, typer.Option(min=0, callback=finite, help="How long to search for the program of one.")
+    ] = SECONDS,
     json_: AsJson = False,
 ) -> None:
     """Decompile the checkpoints of an algorithmic model, and draw when each piece of its mechanism appears."""
@@ -606,6 +626,7 @@ def finish(project: Project, as_json: bool, domains_of: str = "full") -> None:
 
 
 def main() -> None:
-    """The entry point `pellucid`."""
+    """Run the command line."""
+    answer_signals()
     print_anything()
     app()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pellucid.base.errors import ProjectError, SubjectError
-from pellucid.base.trusted import contents, expect, recorded, write_own
+from pellucid.base.trusted import contents, copy_program, expect, recorded, write_own
 from pellucid.match.trust import is_trusted, require_trust, trust
 from pellucid.subject import hub, locate
 
@@ -120,6 +120,19 @@ def test_devices_and_pipes_in_a_program_are_refused_unread(project: Path) -> Non
     (project / "program" / "far").symlink_to(project.parent, target_is_directory=True)
     with pytest.raises(ProjectError, match="far is a folder"):
         require_trust(project, granted=True)
+
+
+def test_a_program_is_copied_from_regular_files_alone(project: Path, tmp_path: Path) -> None:
+    copy_program(project, tmp_path / "copy")
+    found = {
+        path.relative_to(tmp_path / "copy").as_posix() for path in (tmp_path / "copy").rglob("*") if path.is_file()
+    }
+    assert found == {name for name in contents(project) if name.startswith("program/")}
+    for name in ("words.py", ".emitted"):
+        (project / "program" / name).symlink_to("/dev/zero")
+        with pytest.raises(ProjectError, match=f"{name} is a device"):
+            copy_program(project, tmp_path / "copy")
+        (project / "program" / name).unlink()
 
 
 def test_files_too_large_to_be_text_are_refused_unread(project: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +20,8 @@ from pellucid.base.lock import alone
 
 MANIFEST = "pellucid.toml"
 PROGRAM = "program"
-_PASSED = frozenset({"__pycache__", ".emitted"})
+_CACHE = "__pycache__"
+_PASSED = frozenset({_CACHE, ".emitted"})
 """What lies in `program/` and never runs."""
 _KEPT = 4
 """Hashes of a file that are remembered: as it is, as it is about to be, and as it was."""
@@ -52,17 +54,26 @@ def contents(directory: Path) -> dict[str, str]:
     return {path.relative_to(directory).as_posix(): sha256_files([path]) for path in files}
 
 
-def _files(program: Path) -> Iterator[Path]:
-    """The files in the folder `program`, and in folders within it."""
+def copy_program(directory: Path, target: Path) -> None:
+    """Copy the program of the project `directory` to that of `target`. Raises `ProjectError` as `contents` does."""
+    for path in _files(directory / PROGRAM, frozenset({_CACHE})):
+        require_regular(path)
+        copy = target / path.relative_to(directory)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+
+
+def _files(program: Path, passed: frozenset[str] = _PASSED) -> Iterator[Path]:
+    """The files in the folder `program`, and in folders within it, but those whose names are `passed` over."""
     found = 0
     for folder, folders, names in os.walk(program):
-        folders[:] = [name for name in sorted(folders) if name not in _PASSED]
+        folders[:] = [name for name in sorted(folders) if name not in passed]
         found += len(names)
         if found > _MOST_FILES:
             raise ProjectError(f"{program} holds more than {_MOST_FILES:,} files, which no program of ours does")
         linked = [name for name in folders if (Path(folder) / name).is_symlink()]
         for path in (Path(folder) / name for name in sorted([*names, *linked])):
-            if path.name not in _PASSED and path.suffix != ".partial":
+            if path.name not in passed and path.suffix != ".partial":
                 yield path
 
 

@@ -63,7 +63,8 @@ _NUMBER: tuple[str, Callable[[object], bool]] = (
 _EXPECTED = {"value": _NUMBER, "low": _NUMBER, "high": _NUMBER}
 _EXPECTED["n"] = ("a count", lambda cell: isinstance(cell, int) and cell >= 0)
 """What each column holds; the others are texts."""
-_MOST = 1 << 40
+MOST = 1 << 32
+"""The largest store, in bytes (4 GiB)."""
 TIMEOUT = 60.0
 """Seconds to wait for another command that is writing."""
 _WAIT = "another command is writing to it: wait until that has ended"
@@ -123,7 +124,7 @@ class Evidence:
 
         What was written last may still stand in the log beside it, and only a copy can take that in.
         """
-        require_regular(self.path, _MOST)
+        require_regular(self.path, MOST)
         try:
             return _connected(self.path, "mode=rw", held)
         except sqlite3.OperationalError as error:

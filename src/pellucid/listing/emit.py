@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -18,7 +16,8 @@ from torch import Tensor
 
 from pellucid.base.address import Address
 from pellucid.base.errors import SourceError
-from pellucid.base.files import atomic_path, write_text
+from pellucid.base.files import passing_folder, write_text
+from pellucid.base.tensors import open_tensors, save_tensors
 from pellucid.listing import pages
 from pellucid.listing.about import ABOUT, is_whole, line_of
 from pellucid.listing.draft import Draft, Emission, write_files
@@ -70,13 +69,10 @@ def emit(
     program = directory / "program"
     if program.exists():
         return _fill(subject, program)
-    temporary = Path(tempfile.mkdtemp(prefix=".program.", dir=directory))
-    try:
+    with passing_folder(directory, ".program.") as temporary:
         temporary.chmod(0o755)
         emission = _fill(subject, temporary)
         os.replace(temporary, program)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return emission
 
 
@@ -214,14 +210,13 @@ def write_weights(
             extra = {name: tensor for name, tensor in extra.items() if not name.startswith(f"{prefix}.")}
             extra |= {f"{prefix}.{name}": tensor for name, tensor in given.items()}
     tensors = {name: tensor.float().contiguous() for name, tensor in {**subject.weights, **extra}.items()}
-    with atomic_path(path) as temporary:
-        safetensors.torch.save_file(tensors, temporary, metadata={"subject": subject.weights_sha256})
+    save_tensors(path, tensors, {"subject": subject.weights_sha256})
 
 
 def _held(path: Path, subject: Subject) -> dict[str, Tensor] | None:
     """What the weights file holds beside the weights, None where it is not whole or not this subject's."""
     try:
-        with safetensors.safe_open(path, "pt") as file:
+        with open_tensors(path, "pt") as file:
             names = set(file.keys())
             if (file.metadata() or {}).get("subject") != subject.weights_sha256 or not set(subject.weights) <= names:
                 return None

@@ -32,7 +32,7 @@ from pellucid.match.lifted import (
     write_lifted_parts,
 )
 from pellucid.match.linking import PROMISED, allowed, link_sources
-from pellucid.match.manifest import MANIFEST, CorpusEntry, Gate, Manifest, Settings, Size, SubjectEntry
+from pellucid.match.manifest import LARGEST_SEED, MANIFEST, CorpusEntry, Gate, Manifest, Settings, Size, SubjectEntry
 from pellucid.match.means import Extras, fit_extras
 from pellucid.match.partition import PARTS, partition, write_parts
 from pellucid.match.project import EVIDENCE, Project, belonging
@@ -137,6 +137,8 @@ def begin(request: Request, subject: Subject) -> Project:
 
     Raises `ProjectError` if directory, subject and text do not fit, or if a program that is there is a stranger's.
     """
+    if not 0 <= request.seed <= LARGEST_SEED:
+        raise ProjectError(f"--seed {request.seed}: expected a number from 0 to {LARGEST_SEED}")
     if request.fit_corpus and not request.corpus:
         raise ProjectError("--fit-corpus is given without --corpus; name the text to measure on too")
     steps, stray, gate, weak = request.understand or 0, request.stray or 0.0, Gate(), bool(request.keep_weak)

@@ -14,7 +14,7 @@ from jaxtyping import Float32, Int32
 
 from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError
-from pellucid.base.files import atomic_path
+from pellucid.base.tensors import open_tensors, save_tensors
 from pellucid.exact.model import Model, Taps
 from pellucid.experiment.rows import Row, sample_rows
 from pellucid.listing.emit import ignore
@@ -91,18 +91,17 @@ def _identity(project: Project) -> dict[str, str]:
 def _write(path: Path, frozen: Frozen, identity: dict[str, str]) -> None:
     """Write all rows end to end: their lengths, tokens [pos] and outputs, flat."""
     tensors = {
-        "lengths": np.array([len(row) for row in frozen.rows], np.int32),
-        "tokens": np.concatenate(frozen.rows).astype(np.int32),
-        "raw": np.concatenate([values.reshape(-1) for values in frozen.raw]),
+        "lengths": torch.tensor([len(row) for row in frozen.rows], dtype=torch.int32),
+        "tokens": torch.from_numpy(np.concatenate(frozen.rows).astype(np.int32)),
+        "raw": torch.from_numpy(np.concatenate([values.reshape(-1) for values in frozen.raw])),
     }
-    with atomic_path(path) as temporary:
-        safetensors.numpy.save_file(tensors, temporary, metadata=identity)
+    save_tensors(path, tensors, identity)
 
 
 def _read(path: Path, address: Address, identity: dict[str, str]) -> Frozen | None:
     """The recording in `path`; None where there is none, or one that is broken or does not fit `identity`."""
     try:
-        with safetensors.safe_open(path, "np") as file:
+        with open_tensors(path, "np") as file:
             if file.metadata() != identity:
                 return None
             lengths, tokens, raw = (file.get_tensor(name) for name in ("lengths", "tokens", "raw"))

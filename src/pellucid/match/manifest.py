@@ -16,6 +16,7 @@ from pellucid.base.trusted import MANIFEST as MANIFEST
 from pellucid.base.trusted import write_own
 from pellucid.match.weightless.saved import NEEDS, is_weightless
 
+LARGEST_SEED = 2**32 - 1
 _HEADER = "Written by pellucid. The directory belongs to this subject; the text is what it is measured on."
 
 
@@ -87,7 +88,7 @@ class Settings:
     """What a re-run has to repeat to get the same result."""
 
     __pydantic_config__ = CLOSED
-    seed: int = 0
+    seed: Annotated[int, Ge(0), Le(LARGEST_SEED)] = 0
     size: Size = "medium"
     quick: bool = False
     pellucid: str = ""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Literal
 
 import safetensors
 
+from pellucid.base.files import passing_folder, require_regular
+from pellucid.base.tensors import open_tensors
+from pellucid.base.trusted import copy_program
+from pellucid.explain.evidence import MOST as MOST_ROWS
 from pellucid.listing.emit import write_weights
 from pellucid.listing.load import Program, load_program
 from pellucid.match.means import fit_extras
@@ -38,13 +40,11 @@ def snapshot(project: Project, *, weights: bool) -> Iterator[Snapshot]:
     """
     if weights:
         project.require_trust()
-    with tempfile.TemporaryDirectory(prefix="pellucid-") as name:
-        directory = Path(name)
-        shutil.copytree(
-            project.directory / "program", directory / "program", ignore=shutil.ignore_patterns("__pycache__")
-        )
+    with passing_folder() as directory:
+        copy_program(project.directory, directory)
         for file in _FILES:
-            if (project.directory / file).is_file():
+            if (project.directory / file).exists():
+                require_regular(project.directory / file, MOST_ROWS)
                 shutil.copyfile(project.directory / file, directory / file)
         copy = Snapshot(directory, project.manifest, project.model, project.texts)
         if weights and held_subject(project) == project.manifest.subject.weights_sha256:
@@ -57,7 +57,7 @@ def snapshot(project: Project, *, weights: bool) -> Iterator[Snapshot]:
 def held_subject(project: Project) -> str | None:
     """The SHA-256 of the subject that the weights of `project` are from; None where there are none to read."""
     try:
-        with safetensors.safe_open(project.directory / WEIGHTS, "np") as file:
+        with open_tensors(project.directory / WEIGHTS, "np") as file:
             return (file.metadata() or {}).get("subject")
     except (OSError, safetensors.SafetensorError):
         return None

@@ -26,9 +26,9 @@ from torch import Tensor
 
 from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError
-from pellucid.base.files import atomic_path
 from pellucid.base.memory import keeping
 from pellucid.base.progress import track
+from pellucid.base.tensors import open_tensors, save_tensors
 from pellucid.base.terminal import tell
 from pellucid.exact.graph import Graph, Node
 from pellucid.exact.model import Model
@@ -200,14 +200,13 @@ class Tuning:
         held = {f"{group}.{name}": t.cpu().contiguous() for group, ts in groups.items() for name, t in ts.items()}
         names = ("step", "best_kl", "first_kl", "worse", "tries", "seconds", "done", "history")
         facts = json.dumps({name: getattr(self, name) for name in names})
-        with atomic_path(path) as temporary:
-            safetensors.torch.save_file(held, temporary, metadata={"about": about, "facts": facts})
+        save_tensors(path, held, {"about": about, "facts": facts})
 
     @staticmethod
     def load(path: Path, about: str, device: torch.device | str = "cpu") -> Tuning | None:
         """What `save` wrote; None where there is nothing, or something else."""
         try:
-            with safetensors.safe_open(path, "pt", device=str(device)) as file:
+            with open_tensors(path, "pt", device=str(device)) as file:
                 said = file.metadata() or {}
                 if said.get("about") != about:
                     return None

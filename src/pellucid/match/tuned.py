@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from pellucid.base.address import Address
-from pellucid.base.files import atomic_path, sha256_files, sha256_text
+from pellucid.base.files import sha256_files, sha256_text
+from pellucid.base.tensors import open_tensors, save_tensors
 from pellucid.exact.model import Model
 from pellucid.match.lifted import LiftedParts
 from pellucid.match.lifting import Vectors
@@ -61,14 +62,13 @@ class Tuned:
         neurons = {f"L{layer:02d}.IN.neurons": torch.tensor(of_layer) for layer, of_layer in self.channels.items()}
         facts = {"before": repr(self.before), "after": repr(self.after), "steps": str(self.steps), "state": state}
         held = {name: tensor.cpu().contiguous() for name, tensor in {**self.tensors, **neurons}.items()}
-        with atomic_path(path) as temporary:
-            safetensors.torch.save_file(held, temporary, metadata=facts)
+        save_tensors(path, held, facts)
 
     @staticmethod
     def read(path: Path, state: str) -> Tuned | None:
         """What `write` stored of the same `state`; None where there is none, or it cannot be read."""
         try:
-            with safetensors.safe_open(path, "pt") as file:
+            with open_tensors(path, "pt") as file:
                 facts = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             if facts.get("state") != state:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Literal
 
 from pellucid.base.address import Address
-from pellucid.base.files import write_text
+from pellucid.base.files import passing_folder, write_text
+from pellucid.base.trusted import copy_program
 from pellucid.listing.load import Program, load_program
 from pellucid.listing.parse import read_program
 from pellucid.listing.revise import revise
@@ -32,9 +30,8 @@ def variant(
     Raises `ProjectError` if the program is a stranger's and not trusted.
     """
     project.require_trust()
-    with tempfile.TemporaryDirectory(prefix="pellucid-") as name:
-        copy = Path(name)
-        shutil.copytree(project.directory / "program", copy / "program", ignore=shutil.ignore_patterns("__pycache__"))
+    with passing_folder() as copy:
+        copy_program(project.directory, copy)
         os.symlink((project.directory / "weights.safetensors").resolve(), copy / "weights.safetensors")
         listing = read_program(copy)
         for address in raw:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pellucid.base.errors import PellucidError
 from pellucid.base.progress import waiting
+from pellucid.base.signals import Stopped
 from pellucid.base.terminal import tell
 
 INTERVAL = 0.2
@@ -27,7 +28,9 @@ def watch(paths: Sequence[Path], action: Callable[[], None], sleep: Callable[[fl
             with waiting():
                 while (now := _stamps(paths)) == seen or None in now:
                     sleep(INTERVAL)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
+        if isinstance(error, Stopped):
+            raise
         tell()
 
 

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from pellucid.base.files import atomic_path
+from pellucid.base.tensors import open_tensors, save_tensors
 from pellucid.rewrite.workbench import BATCH, Workbench
 
 DONORS = 8
@@ -164,14 +164,13 @@ def key_of(bench: Workbench) -> str:
 
 def keep(path: Path, key: str, fields: dict[str, Tensor]) -> None:
     """Keep what was found under `key`."""
-    with atomic_path(path) as temporary:
-        safetensors.torch.save_file(fields, temporary, metadata={"key": key})
+    save_tensors(path, fields, {"key": key})
 
 
 def read_kept(path: Path, key: str) -> dict[str, Tensor] | None:
     """What was kept under `key`, None where nothing is; a file of another key is taken away."""
     try:
-        with safetensors.safe_open(path, "pt") as file:
+        with open_tensors(path, "pt") as file:
             if (file.metadata() or {}).get("key") == key:
                 return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
     except (OSError, safetensors.SafetensorError):

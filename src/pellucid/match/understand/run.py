@@ -7,13 +7,13 @@ import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from pellucid.base.address import Address
+from pellucid.base.files import passing_folder
 from pellucid.base.memory import release
 from pellucid.base.terminal import tell
 from pellucid.exact.model import Model
@@ -127,8 +127,7 @@ def texts_of(student: Student, rows: Int[Tensor, "row pos"]) -> Printed:
 
 def numbers_of(project: Project, texts: Printed) -> int:
     """How many numbers the sources hold that `texts` make of a program."""
-    with TemporaryDirectory(prefix="pellucid-") as name:
-        directory = Path(name)
+    with passing_folder() as directory:
         shutil.copytree(project.directory / "program", directory / "program")
         shutil.copy(project.directory / "parts.toml", directory)
         release()  # a program of a large model takes GiB to read

@@ -20,9 +20,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pellucid.base.files import atomic_path, sha256_text
+from pellucid.base.files import sha256_text
 from pellucid.base.memory import keeping
 from pellucid.base.progress import track
+from pellucid.base.tensors import open_tensors, save_tensors
 from pellucid.base.terminal import tell
 from pellucid.exact.model import Model
 from pellucid.match.distance import mean_kl
@@ -331,8 +332,7 @@ def save(training: Training, path: Path, about: str) -> None:
     facts |= {"subject": model.subject.weights_sha256, "budget": budget, "text": training.text}
     facts["ended"] = training.step == training.student.plan.steps
     tensors = {name: value.detach().contiguous().cpu() for name, value in held.items()}
-    with atomic_path(path) as temporary:
-        safetensors.torch.save_file(tensors, temporary, {"about": about, "facts": json.dumps(facts)})
+    save_tensors(path, tensors, {"about": about, "facts": json.dumps(facts)})
 
 
 def resume(model: Model, plan: Plan, path: Path, about: str) -> Training | None:
@@ -394,7 +394,7 @@ def stored(
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The facts and tensors that are stored at `path`; nothing where there are none, or they do not fit."""
     try:
-        with safetensors.safe_open(path, "pt", device=str(device)) as file:
+        with open_tensors(path, "pt", device=str(device)) as file:
             said = file.metadata() or {}
             facts = json.loads(said["facts"])
             if not isinstance(facts, dict) or not fits(said["about"], facts):

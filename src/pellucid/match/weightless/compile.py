@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from safetensors.torch import save_file
 from torch import Tensor
 
 from pellucid.base.errors import SourceError
-from pellucid.base.files import atomic_path, write_text
+from pellucid.base.files import write_text
+from pellucid.base.tensors import save_tensors
 from pellucid.match.weightless.branches import is_condition
 from pellucid.match.weightless.comparisons import Side, evaluate
 from pellucid.match.weightless.language import Look, Program
@@ -50,8 +50,7 @@ class Compiled:
 
     def write(self, directory: Path) -> None:
         """Write the checkpoint to `directory`."""
-        with atomic_path(directory / WEIGHTS) as path:
-            save_file(self.weights, path)
+        save_tensors(directory / WEIGHTS, self.weights)
         write_text(directory / "config.json", json.dumps(_config_json(self.config), indent=1) + "\n")
 
 
