@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +13,7 @@ from threading import Thread
 from typing import TypeVar
 
 from pellucid.base.errors import SubjectError
+from pellucid.base.terminal import tell
 from pellucid.subject.checkpoint import INDEX, PICKLES, WEIGHTS, conversion
 from pellucid.subject.tokenizer_files import TOKENIZER_FILES
 
@@ -65,7 +65,7 @@ def from_hub(name: str, revision: str | None) -> Path:
         said = f"{full}: {missing}, and the hub did not give it ({_line(error)})"
         if cached is None:
             raise SubjectError(said) from error
-        print(f"{said}; going on without", file=sys.stderr)
+        tell(f"{said}; going on without")
         return cached
     if not _is_whole(found):
         _refuse_pickles(name, revision, full)
@@ -159,7 +159,7 @@ def _asked(ask: Callable[[], T], full: str, patience: float) -> T:
             since, size, told = time.monotonic(), now, False
         silent = time.monotonic() - since
         if silent >= WORD and not told and thread.is_alive():
-            print(f"waiting for {constants.ENDPOINT} to answer about {full} (Ctrl-C to stop)", file=sys.stderr)
+            tell(f"waiting for {constants.ENDPOINT} to answer about {full} (Ctrl-C to stop)")
             told = True
         if silent >= patience and thread.is_alive():
             raise TimeoutError(f"{constants.ENDPOINT} has sent nothing for {patience:g} s")
