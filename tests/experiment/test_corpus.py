@@ -101,25 +101,27 @@ def test_splits_are_disjoint_and_stay_put_when_text_is_added(tmp_path: Path) -> 
     def words(split) -> set[str]:
         return {w for block in split.blocks() for piece in block.pieces for w in piece.text.split()}
 
-    parts = [words(split) for split in (first.fit, first.tune, first.heldout)]
+    assert list(first.named) == ["fit", "tune", "check", "heldout"]
+    parts = [words(split) for split in first.named.values()]
     assert sum(map(len, parts)) == len(set.union(*parts))
     edges = [{int(w[1:]) for w in part} for part in parts]
     for part in edges:
         for other in edges:
             assert part is other or not any(w + 1 in other for w in part if (w + 1) % 10_000)
-    for before, after in zip(parts, (second.fit, second.tune, second.heldout), strict=True):
+    for before, after in zip(parts, second.named.values(), strict=True):
         assert before <= words(after)
-    assert 0.5 < first.fit.n_words / 180_000 < 0.85
-    assert len({first.fit.sha256, first.tune.sha256, first.heldout.sha256}) == 3
+    assert 0.45 < first.fit.n_words / 180_000 < 0.75
+    assert len({split.sha256 for split in first.named.values()}) == 4
     assert first.heldout.n_words == sum(block.words for block in first.heldout.blocks())
 
 
-def test_a_fit_corpus_leaves_the_other_wholly_held_out(tmp_path: Path) -> None:
+def test_a_fit_corpus_leaves_the_other_to_choose_by_and_to_measure_on(tmp_path: Path) -> None:
     (tmp_path / "fit.txt").write_text(numbered(60_000))
     (tmp_path / "new.txt").write_text(numbered(3_000, 10**6))
     splits = split_corpus(read_corpus([tmp_path / "new.txt"]), read_corpus([tmp_path / "fit.txt"]))
-    assert splits.heldout.domains == ("new",)
-    assert splits.heldout.n_words == 2_900
+    assert splits.check
+    assert splits.heldout.domains == splits.check.domains == ("new",)
+    assert (splits.heldout.n_blocks, splits.check.n_blocks) == (12, 2)
     assert splits.fit.domains == splits.tune.domains == ("fit",)
     with pytest.raises(CorpusError, match=r"new\.txt.*must not overlap"):
         split_corpus(read_corpus([tmp_path / "new.txt"]), read_corpus([tmp_path]))
@@ -129,7 +131,52 @@ def test_a_small_corpus_is_split_in_smaller_blocks(tmp_path: Path) -> None:
     (tmp_path / "small.txt").write_text(numbered(9_000))
     splits = split_corpus(read_corpus([tmp_path / "small.txt"]))
     assert splits.fit.cut.words == 200
-    assert min(splits.fit.n_blocks, splits.tune.n_blocks, splits.heldout.n_blocks) > 0
+    assert min(split.n_blocks for split in splits.named.values()) > 0
+    assert len(splits.named) == 4
+
+
+def test_of_every_domain_that_is_measured_some_text_stays_held_out(tmp_path: Path) -> None:
+    for number in range(12):  # of one block each, some of which would be dealt to check
+        (tmp_path / f"d{number}.txt").write_text(numbered(150, 1000 * number))
+    (tmp_path / "long.txt").write_text(numbered(4_000, 10**6))
+    fit = story_corpus(lambda: (numbered(9_000, 10**7 + 10**4 * number) for number in range(20)), "other")
+    splits = split_corpus(read_corpus([tmp_path]), fit)
+    assert splits.check
+    assert {block.domain for block in splits.heldout.blocks()} == set(splits.heldout.domains)
+    assert {block.domain for block in splits.check.blocks()} == {"long"}
+
+
+def test_a_text_too_short_to_choose_by_too_is_measured_on_whole(tmp_path: Path) -> None:
+    (tmp_path / "new.txt").write_text(numbered(150))
+    fit = story_corpus(lambda: (numbered(9_000, 10**7 + 10**4 * number) for number in range(20)), "other", "fit")
+    splits = split_corpus(read_corpus([tmp_path / "new.txt"]), fit)
+    assert splits.check
+    assert splits.heldout.n_words == 150
+    assert splits.check.domains == ("fit",)
+    seen = [{block.name for block in split.blocks()} for split in (splits.fit, splits.tune, splits.check)]
+    assert sum(map(len, seen)) == len(set.union(*seen))
+
+
+def test_splits_without_check_text_are_those_of_before_there_was_any() -> None:
+    corpus = story_corpus(lambda: (numbered(9_000, 10**4 * number) for number in range(20)), "some")
+    new, old = split_corpus(corpus), split_corpus(corpus, check=False)
+    assert new.check
+    assert old.check is None
+    assert (old.tune, old.heldout) == (new.tune, new.heldout)
+    names = [{block.name for block in split.blocks()} for split in (old.fit, new.fit, new.check)]
+    assert names[0] == names[1] | names[2]
+
+
+def test_reading_held_out_text_is_told() -> None:
+    told: list[str] = []
+    corpus = story_corpus(lambda: (numbered(9_000, 10**4 * number) for number in range(20)), "some")
+    splits = split_corpus(corpus).watched(lambda: told.append("read"))
+    for split in (splits.fit, splits.tune, splits.check):
+        assert split
+        assert list(split.blocks())
+    assert told == []
+    assert list(splits.heldout.blocks())
+    assert told == ["read"]
 
 
 @pytest.mark.parametrize(

@@ -365,7 +365,8 @@ class Rounds:
         (self.directory / "scratch").mkdir(parents=True, exist_ok=True)
         project, manifest = object.__new__(Project), object.__new__(Manifest)
         manifest.__dict__.update(gate=Gate(asks="next"), settings=SimpleNamespace(seed=0))
-        project.__dict__.update(model=self.fitted.model, directory=self.directory, manifest=manifest)
+        texts = SimpleNamespace(check=None)
+        project.__dict__.update(model=self.fitted.model, directory=self.directory, manifest=manifest, texts=texts)
         for name, put in {
             "rows_for": lambda _, kind, __: rows[:360] if kind == "fit" else rows[360:],
             "rollouts": lambda *_: [],
@@ -467,7 +468,7 @@ def test_what_was_tuned_together_is_linked_first(fitted: Fitted, monkeypatch: py
     heads = frozenset(address for address in lifted.forms if address.kind == "QK")
     project, manifest = object.__new__(Project), object.__new__(Manifest)
     manifest.__dict__.update(gate=Gate(asks="next"))
-    project.__dict__.update(model=fitted.model, manifest=manifest)
+    project.__dict__.update(model=fitted.model, manifest=manifest, texts=SimpleNamespace(check=None))
     judged: list[set[Address]] = []
 
     def judge(twin: Twin, _: object) -> Slips:
@@ -498,13 +499,13 @@ def test_what_fails_the_gate_is_put_back_half_by_half(fitted: Fitted, monkeypatc
     stored = {"link": " ".join(map(str, [*readers, *heads]))}
     project, verdicts, settled = object.__new__(Project), [False, False, False, False, True], list[int]()
     evidence = SimpleNamespace(
-        finished=lambda name, _: stored[name], finish=lambda name, _, said: stored.update({name: said})
+        finished=lambda name, _: stored.get(name), finish=lambda n, _, said: stored.update({n: said})
     )
     project.__dict__.update(model=fitted.model, evidence=evidence)
-    monkeypatch.setattr(Project, "report", lambda _: {"gate": {"passed": verdicts.pop(0)}})
+    monkeypatch.setattr(Project, "state", lambda _: "program")
     for name, put in {
         "link_state": lambda _: "state",
-        "verify": lambda *_, **__: None,
+        "keeps_within": lambda *_, **__: verdicts.pop(0),
         "settle": lambda _, __, linked: settled.append(len(linked)),
     }.items():
         monkeypatch.setattr(decompile, name, put)

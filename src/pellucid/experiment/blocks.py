@@ -1,4 +1,4 @@
-"""Blocks: the indivisible stretches of about 2,000 words that are dealt to the fit, tune and held-out splits.
+"""Blocks: the indivisible stretches of about 2,000 words that are dealt to the fit, check, tune and held-out splits.
 
 A long document is cut every 2,000 words and the 100 words after each cut belong to no block, so that no split sees the
 other side of a cut. Short documents are grouped whole. The deal hashes a block's domain and the text of its first
@@ -13,11 +13,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import chain
-from typing import Literal
+from typing import Literal, get_args
 
 from pellucid.experiment.reading import Document
 
-Fold = Literal["fit", "tune", "heldout"]
+Fold = Literal["fit", "check", "tune", "heldout"]
+FOLDS: frozenset[Fold] = frozenset(get_args(Fold))
+"""All of them."""
+_UPTO: tuple[tuple[float, Fold], ...] = ((0.6, "fit"), (0.7, "check"), (0.8, "tune"), (1.0, "heldout"))
+"""Up to which ticket a block is dealt where."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,15 @@ class Piece:
 
 @dataclass(frozen=True)
 class Block:
-    """Pieces of one domain that always stay together. `name` is unique in its corpus."""
+    """Pieces of one domain that always stay together; `opens` says whether they are its first.
+
+    `name` is unique in its corpus.
+    """
 
     domain: str
     name: str
     pieces: tuple[Piece, ...]
+    opens: bool = False
 
     @property
     def words(self) -> int:
@@ -53,9 +61,9 @@ class Block:
 
     @cached_property
     def fold(self) -> Fold:
-        """The split that the block is dealt to: 70 % fit, 10 % tune, 20 % held-out."""
+        """The split that the block is dealt to: 60 % fit, 10 % check, 10 % tune, 20 % held-out."""
         ticket = fraction(self.domain, self.pieces[0].text)
-        return "fit" if ticket < 0.7 else "tune" if ticket < 0.8 else "heldout"
+        return next(fold for upto, fold in _UPTO if ticket < upto)
 
 
 def fraction(*keys: object) -> float:
@@ -67,18 +75,18 @@ def fraction(*keys: object) -> float:
 def cut_blocks(documents: Iterable[Document], cut: Cut) -> Iterator[Block]:
     """The blocks of `documents`, in order; those of one domain must follow one another."""
     group: list[Piece] = []
-    domain, first, held = "", 0, 0
+    domain, first, held, opens = "", 0, 0, True
     for document in documents:
         for piece in _pieces(document, cut):
             if group and (held + piece.words > cut.words + cut.gap or document.domain != domain):
-                yield Block(domain, f"{domain}/{first}", tuple(group))
-                first += 1
+                yield Block(domain, f"{domain}/{first}", tuple(group), opens)
+                first, opens = first + 1, document.domain != domain
                 group, held = [], 0
             domain = document.domain
             group.append(piece)
             held += piece.words
     if group:
-        yield Block(domain, f"{domain}/{first}", tuple(group))
+        yield Block(domain, f"{domain}/{first}", tuple(group), opens)
 
 
 def _pieces(document: Document, cut: Cut) -> Iterator[Piece]:

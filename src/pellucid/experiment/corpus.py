@@ -1,4 +1,4 @@
-"""Corpora, and how they are split into text to fit on, to tune on, and to measure on.
+"""Corpora, and how they are split into text to fit on, to tune on, to choose by, and to measure on.
 
 Nothing is held in memory: a corpus is read again from its files each time a split is walked through.
 """
@@ -6,16 +6,18 @@ Nothing is held in memory: a corpus is read again from its files each time a spl
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pellucid.base.errors import CorpusError
-from pellucid.experiment.blocks import Block, Cut, Fold, cut_blocks
+from pellucid.experiment.blocks import FOLDS, Block, Cut, Fold, cut_blocks
 from pellucid.experiment.reading import Document, domain_of, read_documents, text_files
 
 CUTS = (Cut(), Cut(words=200, gap=20))
 """Blocks of 2,000 words; ten times smaller for a corpus that is too short to be split by them."""
+LEAST_BLOCKS = 30
+"""So many of the small blocks are asked for: one of fewer than that would often leave some split without any."""
 
 
 @dataclass(frozen=True)
@@ -29,15 +31,35 @@ class Corpus:
 
 
 @dataclass(frozen=True)
+class Share:
+    """The blocks that a split is dealt: those of some folds. `opening`, if given, decides on the first of a domain."""
+
+    folds: frozenset[Fold]
+    opening: bool | None = None
+
+    def has(self, block: Block) -> bool:
+        """Whether `block` is among them."""
+        return self.opening if block.opens and self.opening is not None else block.fold in self.folds
+
+
+ALL = Share(FOLDS)
+"""A whole corpus."""
+
+
+@dataclass(frozen=True)
 class Split:
-    """The blocks of a corpus that are dealt to some folds. `sha256` is over their texts, in order."""
+    """The blocks of a corpus that are its share. `sha256` is over their texts, in order.
+
+    `on_read` is told whenever the blocks are read.
+    """
 
     corpus: Corpus
     cut: Cut
-    folds: frozenset[Fold]
+    share: Share
     sha256: str
     n_blocks: int
     n_words: int
+    on_read: Callable[[], None] | None = field(default=None, repr=False, compare=False)
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -46,16 +68,32 @@ class Split:
 
     def blocks(self) -> Iterator[Block]:
         """Read the blocks again, in order."""
-        return (block for block in cut_blocks(self.corpus.read(), self.cut) if block.fold in self.folds)
+        if self.on_read:
+            self.on_read()
+        return (block for block in cut_blocks(self.corpus.read(), self.cut) if self.share.has(block))
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Text to fit sources on, to choose among them by, and to measure on, with nothing in common."""
+    """Text to fit sources on, to tune them on, to choose by what was measured, and to measure on; nothing in common.
+
+    `check` is None in directories that were made without such text.
+    """
 
     fit: Split
     tune: Split
     heldout: Split
+    check: Split | None = None
+
+    @property
+    def named(self) -> dict[str, Split]:
+        """Those that there are, by name."""
+        found = {"fit": self.fit, "tune": self.tune, "check": self.check, "heldout": self.heldout}
+        return {name: split for name, split in found.items() if split}
+
+    def watched(self, on_read: Callable[[], None]) -> Splits:
+        """The same, with `on_read` told whenever held-out text is read."""
+        return replace(self, heldout=replace(self.heldout, on_read=on_read))
 
 
 def read_corpus(paths: Iterable[Path | str]) -> Corpus:
@@ -80,42 +118,64 @@ def story_corpus(stories: Callable[[], Iterable[str]], origin: str, domain: str 
     return Corpus(origin, (domain,), read)
 
 
-def split_corpus(corpus: Corpus, fit_corpus: Corpus | None = None) -> Splits:
-    """Deal a corpus to fit, tune and held-out text; with a `fit_corpus`, that supplies fit and tune, `corpus` the rest.
+def split_corpus(corpus: Corpus, fit_corpus: Corpus | None = None, *, check: bool = True) -> Splits:
+    """Deal a corpus to fit, tune, check and held-out text.
 
-    Raises `CorpusError` if there is no text, too little of it for three splits, or one file on both sides.
+    With a `fit_corpus`, that supplies fit and tune, and `corpus` the rest, of every domain some held-out text; if
+    `corpus` is too short for two, it is wholly held-out and check comes from the `fit_corpus` too. Without `check` its
+    share goes to fit, and with a `fit_corpus` to held-out. Raises `CorpusError` if there is no text, too little of it,
+    or one file on both sides.
     """
     if fit_corpus is None:
-        fit, tune, heldout = _deal(corpus, (frozenset({"fit"}), frozenset({"tune"}), frozenset({"heldout"})))
-        return Splits(fit, tune, heldout)
+        if not check:
+            return Splits(*_deal(corpus, [_share("fit", "check"), _share("tune"), _share("heldout")]))
+        return Splits(*_deal(corpus, [_share("fit"), _share("tune"), _share("heldout"), _share("check")]))
     if shared := {file.resolve() for file in corpus.files} & {file.resolve() for file in fit_corpus.files}:
         raise CorpusError(f"{str(min(shared))!r} is given both to fit on and to measure on; the two must not overlap")
-    fit, tune = _deal(fit_corpus, (frozenset({"fit", "heldout"}), frozenset({"tune"})))
-    (heldout,) = _deal(corpus, (frozenset({"fit", "tune", "heldout"}),))
-    return Splits(fit, tune, heldout)
+    apart = [_share("fit", "heldout", opening=True), _share("check", "tune", opening=False)]
+    if check and (two := _dealt(corpus, apart)):
+        fit, tune = _deal(fit_corpus, [_share("fit", "check", "heldout"), _share("tune")])
+        return Splits(fit, tune, *two)
+    (heldout,) = _deal(corpus, [ALL])
+    if not check:
+        fit, tune = _deal(fit_corpus, [_share("fit", "check", "heldout"), _share("tune")])
+        return Splits(fit, tune, heldout)
+    fit, tune, chosen = _deal(fit_corpus, [_share("fit", "heldout"), _share("tune"), _share("check")])
+    return Splits(fit, tune, heldout, chosen)
 
 
-def _deal(corpus: Corpus, shares: tuple[frozenset[Fold], ...]) -> tuple[Split, ...]:
-    """One split for each of `shares`, cut in large blocks if each gets some, else in small ones."""
+def _share(*folds: Fold, opening: bool | None = None) -> Share:
+    return Share(frozenset(folds), opening)
+
+
+def _deal(corpus: Corpus, shares: Sequence[Share]) -> tuple[Split, ...]:
+    """One split for each of `shares`. Raises `CorpusError` where the corpus is too short for that."""
+    if splits := _dealt(corpus, shares):
+        return splits
+    words = sum(split.n_words for split in _survey(corpus, CUTS[-1], shares))
+    if not words:
+        raise CorpusError(f"the corpus ({corpus.origin}) holds no words; give a text with some")
+    raise CorpusError(
+        f"the corpus ({corpus.origin}) has only {words:,} words, too few (or too much alike) to fit, tune, choose and "
+        f"measure on apart; give at least {LEAST_BLOCKS * CUTS[-1].words:,}, or other texts to fit on (--fit-corpus)"
+    )
+
+
+def _dealt(corpus: Corpus, shares: Sequence[Share]) -> tuple[Split, ...]:
+    """One split for each of `shares`, cut in large blocks if each gets some, else in small ones; none if that fails."""
     for cut in CUTS:
         splits = _survey(corpus, cut, shares)
         if all(split.n_blocks for split in splits):
             return splits
-    words = sum(split.n_words for split in splits)
-    if not words:
-        raise CorpusError(f"the corpus ({corpus.origin}) holds no words; give a text with some")
-    raise CorpusError(
-        f"the corpus ({corpus.origin}) has only {words:,} words, too few (or too much alike) to fit, tune and "
-        f"measure on apart; give at least {20 * CUTS[-1].words:,}, or other texts to fit on (--fit-corpus)"
-    )
+    return ()
 
 
-def _survey(corpus: Corpus, cut: Cut, shares: tuple[frozenset[Fold], ...]) -> tuple[Split, ...]:
+def _survey(corpus: Corpus, cut: Cut, shares: Sequence[Share]) -> tuple[Split, ...]:
     """Walk through a corpus once, to hash and count what each share gets."""
     digests = [hashlib.sha256() for _ in shares]
     blocks, words = [0] * len(shares), [0] * len(shares)
     for block in cut_blocks(corpus.read(), cut):
-        at = next((at for at, folds in enumerate(shares) if block.fold in folds), None)
+        at = next((at for at, share in enumerate(shares) if share.has(block)), None)
         if at is None:
             continue
         blocks[at] += 1
@@ -123,4 +183,4 @@ def _survey(corpus: Corpus, cut: Cut, shares: tuple[frozenset[Fold], ...]) -> tu
         for piece in block.pieces:
             digests[at].update(f"{block.domain}\0{piece.document}\0{piece.text}\0".encode())
     counts = zip(shares, digests, blocks, words, strict=True)
-    return tuple(Split(corpus, cut, folds, digest.hexdigest(), b, w) for folds, digest, b, w in counts)
+    return tuple(Split(corpus, cut, share, digest.hexdigest(), b, w) for share, digest, b, w in counts)

@@ -111,10 +111,10 @@ def hashes(project: Project, last: Mapping[str, Any], old: Mapping[str, Any]) ->
     for what in ("weights", "tokenizer"):
         key = f"{what}_sha256"
         yield from _differs(f"{what} of the report", last["subject"][key], getattr(manifest.subject, key))
-    for name in ("fit", "tune", "heldout"):
-        recorded = getattr(manifest.corpus, f"{name}_sha256")
+    for name, recorded in manifest.corpus.hashes.items():
         for report in (last, old) if old is not last else (last,):
-            yield from _differs(f"{name} text of the report", report["corpus"]["splits"][name]["sha256"], recorded)
+            if found := report["corpus"]["splits"].get(name):
+                yield from _differs(f"{name} text of the report", found["sha256"], recorded)
     held = held_subject(project)
     if held is not None:
         yield from _differs(WEIGHTS, held, manifest.subject.weights_sha256)

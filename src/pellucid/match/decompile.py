@@ -20,6 +20,7 @@ from pellucid.explain.symbols import Symbol, merge, write_symbols
 from pellucid.listing.arrange import arrange
 from pellucid.listing.count import count_program
 from pellucid.listing.emit import emit
+from pellucid.match.gate import judge
 from pellucid.match.joint import measure_joint
 from pellucid.match.lifted import (
     LiftedParts,
@@ -34,6 +35,7 @@ from pellucid.match.lifted import (
 from pellucid.match.linking import PROMISED, allowed, link_sources
 from pellucid.match.manifest import LARGEST_SEED, MANIFEST, CorpusEntry, Gate, Manifest, Settings, Size, SubjectEntry
 from pellucid.match.means import Extras, fit_extras
+from pellucid.match.measure import measure_full
 from pellucid.match.partition import PARTS, partition, write_parts
 from pellucid.match.project import EVIDENCE, Project, belonging
 from pellucid.match.prove import contexts, names, prove, prove_lifted
@@ -54,6 +56,9 @@ from pellucid.match.verify import verify
 from pellucid.match.wired.run import proved, strongest_places, wire, wired_names, written
 from pellucid.parts.lifted import most_rank
 from pellucid.subject.load import Subject, load_subject
+
+CAREFUL = 0.8
+"""On check text the full program is held to this share of the gate's limits: held-out text will differ by chance."""
 
 
 @dataclass(frozen=True)
@@ -101,14 +106,10 @@ def _decompile(request: Request) -> Project:
     project = begin(request, subject)
     announce(project)
     extras = write_program(project, quick=request.quick)
-    candidates = None
     if not request.raw:
         trainer = project.model if device.type == "cpu" else Model(subject, device=device)
-        candidates = explain_program(project, extras, trainer, request.tune, quick=request.quick)
-    verify(project, quick=request.quick)
-    if candidates:
-        back_off(project, candidates, quick=request.quick)
-        prove_together(project, candidates, quick=request.quick)
+        explain_program(project, extras, trainer, request.tune, quick=request.quick)
+    verify(project, quick=request.quick, known=True)
     return project
 
 
@@ -164,10 +165,9 @@ def begin(request: Request, subject: Subject) -> Project:
     require_enough(texts, model, request.seed)
     if corpus.heldout_sha256 != texts.heldout.sha256:
         corpus = compared(corpus, texts)
-    hashes = {f"{name}_sha256": getattr(texts, name).sha256 for name in ("fit", "tune", "heldout")}
     manifest = Manifest(
         SubjectEntry(subject.place or subject.name, subject.weights_sha256, subject.tokenizer_sha256),
-        replace(corpus, origin=texts.heldout.corpus.origin, **hashes),
+        corpus.about(texts.heldout.corpus.origin, {name: split.sha256 for name, split in texts.named.items()}),
         replace(gate, asks=request.gate or gate.asks),
         Settings(request.seed, request.size, request.quick, __version__, torch.__version__, steps, stray, weak),
     )
@@ -238,6 +238,7 @@ def wire_program(project: Project, extras: Extras, *, quick: bool) -> bool:
         tell("every part is wired: there is nothing left for --understand to train")
     write_parts_of(project, wire(project, text))
     evidence, state = project.evidence, sha256_text(f"{stage_state(project)} {project.state()}")
+    project.readings.anew(resumes=True)
     if evidence.finished("wired", state) is None:
         evidence.finish("strongest", state, strongest_places(project))
         evidence.finish("wired", state, "", proved(project, text, extras, quick=quick))
@@ -245,16 +246,14 @@ def wire_program(project: Project, extras: Extras, *, quick: bool) -> bool:
     return True
 
 
-def explain_program(
-    project: Project, extras: Extras, trainer: Model, tune: float = 0.0, *, quick: bool
-) -> Candidates | None:
+def explain_program(project: Project, extras: Extras, trainer: Model, tune: float = 0.0, *, quick: bool) -> None:
     """Find sources and lifted forms, tune the latter for `tune` minutes, link them, write and prove them.
 
     `trainer` is the subject where training and tuning run. A stage that ended in an earlier run is kept. A subject with
-    few weights is wired instead, and there is nothing to choose among: None.
+    few weights is wired instead. Held-out text is read once all is chosen, to prove it.
     """
     if wire_program(project, extras, quick=quick):
-        return None
+        return
     evidence, state, promised = project.evidence, stage_state(project), PROMISED[project.manifest.gate.asks]
     text = evidence.finished("sources", state)
     if text is None:
@@ -284,12 +283,14 @@ def explain_program(
         linked = " ".join(map(str, link_sources(project, first, found.lifted, quick=quick)))
         evidence.finish("link", link_state(project), linked)
     settle(project, found, linked.split())
+    back_off(project, found, quick=quick)
+    project.readings.anew(resumes=True)
     if not understood and project.manifest.settings.understand:
         understood = understand_program(project, found, trainer, quick=quick)
     found = replace(found, sources=found.sources.without(understood))
     prove_all(project, found, quick=quick)
+    prove_together(project, found, quick=quick)
     write_names(project, names(project, found.sources))
-    return found
 
 
 def tune_program(
@@ -397,20 +398,40 @@ def prove_together(project: Project, found: Candidates, *, quick: bool) -> None:
 
 
 def back_off(project: Project, found: Candidates, *, quick: bool) -> None:
-    """Put residuals back, the costliest half each time, until the full program no longer fails the gate.
+    """Put residuals back, the costliest half each time, until the full program keeps within the gate on check text.
 
-    What was tuned together comes last. Each step consults the held-out text once more, which the report says.
+    What was tuned together comes last. Without check text held-out text is consulted, which is said and counted.
     """
-    state, forms = link_state(project), {**found.sources.forms, **found.lifted.forms}
-    linked = [Address.parse(address) for address in (project.evidence.finished("link", state) or "").split()]
-    while project.report()["gate"]["passed"] is False and linked:
+    evidence, state, forms = project.evidence, link_state(project), {**found.sources.forms, **found.lifted.forms}
+    linked = [Address.parse(address) for address in (evidence.finished("link", state) or "").split()]
+    while linked and evidence.finished("chosen", f"{state} {project.state()}") is None:
+        if keeps_within(project, quick=quick):
+            evidence.finish("chosen", f"{state} {project.state()}", "")
+            return
         half = half_of([address for address in linked if address in forms], found.lifted.together)
         linked = allowed([half], forms, project.model.config)
         tell(f"the full program fails the gate; {len(linked):,} parts stay without residual")
         said = [str(address) for address in linked]
         settle(project, found, said)
-        project.evidence.finish("link", state, " ".join(said))
-        verify(project, quick=quick)
+        evidence.finish("link", state, " ".join(said))
+
+
+def keeps_within(project: Project, *, quick: bool) -> bool:
+    """Whether the full program does not fail the gate on check text, at `CAREFUL` of its limits.
+
+    Where there is no check text, on held-out text, by the limits themselves.
+    """
+    texts, gate = project.texts, project.manifest.gate
+    if texts.check:
+        split, gate = texts.check, gate.tighter(CAREFUL)
+    else:
+        split = texts.heldout
+        project.readings.anew()
+        tell(
+            f"{project.directory} was made without check text: what runs without residual is chosen on held-out text, "
+            "and what is measured there leans on it; decompile into a new directory to have some"
+        )
+    return judge(measure_full(project, split, quick=quick).to_dict(), gate, quick=quick)["passed"] is not False
 
 
 def half_of(linked: Sequence[Address], together: Collection[Address]) -> tuple[Address, ...]:

@@ -1,4 +1,4 @@
-"""Which parts run without their residual: linked on *tune* text, judged on what the subject itself would say."""
+"""Which parts run without their residual: linked on *check* text, judged on what the subject itself would say."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TRIALS = {False: 10, True: 5}
 PROMISED = {"both": 1e-5, "next": 5e-4}
 """Nats per token that 16 words, or next words alone, within 1 % are expected to allow; the first block costs that."""
 MARGIN = 0.6
-"""Linking stops at this share of the gate's limits, since held-out text will not repeat the tune text's luck."""
+"""Linking stops at this share of the gate's limits, since held-out text will not repeat the luck of check text."""
 LENGTHS = 8
 """Lengths of contexts: as on held-out text they are short as well as long."""
 SPOKEN = 32
@@ -51,7 +51,7 @@ def link_sources(project: Project, sources: Sources, lifted: LiftedParts, *, qui
     What was tuned together is tried first, all at once, since its parts make up for each other.
     """
     model, gate = project.model, project.manifest.gate
-    spoken = rollouts(project, CONTEXTS[quick])
+    spoken, on = rollouts(project, CONTEXTS[quick]), chosen_on(project)
     forms, costs = {**sources.forms, **lifted.forms}, units(sources, lifted)
 
     def passes(chosen: Sequence[Unit]) -> bool:
@@ -60,7 +60,7 @@ def link_sources(project: Project, sources: Sources, lifted: LiftedParts, *, qui
         passed = excess(found, gate.limits) <= 1
         tell(
             f"  {len(together):,} parts without residual: at most {found.wer_next:.2f} % of next words and "
-            f"{found.wer_16:.2f} % of 16 words differ on tune text: {'kept' if passed else 'backed off'}"
+            f"{found.wer_16:.2f} % of 16 words differ on {on} text: {'kept' if passed else 'backed off'}"
         )
         return passed
 
@@ -139,12 +139,12 @@ def _over(figure: float, limit: float) -> float:
 
 
 def rollouts(project: Project, count: int) -> list[Rollouts]:
-    """What the subject says after about `count` contexts of tune text, of `LENGTHS` lengths from the shortest on.
+    """What the subject says after about `count` contexts of check text, of `LENGTHS` lengths from the shortest on.
 
     Where there are fewer rows than that, a row may be a context of each length.
     """
     model = project.model
-    rows = rows_for(project, "tune", count * model.n_ctx)
+    rows = rows_for(project, chosen_on(project), count * model.n_ctx)
     tokens = min(SPOKEN, model.n_ctx // 2)
     starts = word_starts(model)
     longest = model.n_ctx - tokens
@@ -153,6 +153,11 @@ def rollouts(project: Project, count: int) -> list[Rollouts]:
     each = math.ceil(count / len(lengths))
     groups = (rows.roll(-each * number, 0)[:each] for number in range(len(lengths)))
     return [roll(model, group[:, :length], tokens, starts) for length, group in zip(lengths, groups, strict=True)]
+
+
+def chosen_on(project: Project) -> str:
+    """The split by which it is judged what runs without residual: tune text where there is no check text."""
+    return "check" if project.texts.check else "tune"
 
 
 def word_starts(model: Model) -> Bool[Tensor, " vocab"]:

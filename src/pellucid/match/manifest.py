@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tomlkit
 from annotated_types import Ge, Le
@@ -52,6 +52,20 @@ class CorpusEntry:
     copied: Count = field(default=0, repr=False)
     alike: Count = field(default=0, repr=False)
     """Those that stand there too, and those that nearly do."""
+    check_sha256: str = field(default="", repr=False)
+    """Empty where the directory was made without such text."""
+
+    def about(self, origin: str, hashes: Mapping[str, str]) -> CorpusEntry:
+        """The same entry about a text of this `origin`, with the SHA-256 of each split by its name."""
+        digests: dict[str, Any] = {f"{name}_sha256": digest for name, digest in hashes.items()}
+        return replace(self, origin=origin, **digests)
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """The SHA-256 of each split by its name, as far as they are known."""
+        names = ("fit", "tune", "check", "heldout")
+        found = {name: str(getattr(self, f"{name}_sha256")) for name in names}
+        return {name: digest for name, digest in found.items() if digest}
 
 
 ASKED = ("both", "next")
@@ -76,6 +90,11 @@ class Gate:
     def __post_init__(self) -> None:
         if self.asks not in ASKED:
             raise ValueError(f"asks is {self.asks!r}, expected one of {', '.join(ASKED)}")
+
+    def tighter(self, share: float) -> Gate:
+        """This gate at a `share` of its limits."""
+        limits = {name: share * getattr(self, name) for name in ("wer_next", "wer_16", "domain")}
+        return replace(self, **limits)
 
     @property
     def limits(self) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Measuring a program on held-out text, beside its noise floor and the references that need no understanding."""
+"""Measuring a program on text to measure on, beside its noise floor and the references that need no understanding."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 
 from pellucid.base.terminal import tell
 from pellucid.exact.model import Model
+from pellucid.experiment.corpus import Split
 from pellucid.experiment.estimate import Plan, plan, probe
 from pellucid.experiment.fidelity import Contender, contexts_on, evaluate
 from pellucid.experiment.ledger import Fidelity
@@ -45,6 +46,15 @@ def measure(project: Project, *, quick: bool, beside: bool = True) -> dict[str, 
     if beside:
         programs |= references(model, fit, tune, heldout, limit=how.reference_bytes)
     return evaluate(model, programs, heldout, model.tokenizer, settings)
+
+
+def measure_full(project: Project, split: Split, *, quick: bool) -> Fidelity:
+    """Measure the full program alone on `split`. Says on standard error how long it will take."""
+    model, program, seed = project.model, project.program(), project.manifest.settings.seed
+    how = plan_for(model, {"full": program}, quick=quick)
+    tell(f"the full program alone: measuring {how}")
+    rows = sample_rows(split, model.tokenizer, how.length, how.rows, seed)
+    return evaluate(model, {"full": program}, rows, model.tokenizer, replace(how.settings, seed=seed))["full"]
 
 
 def plan_for(model: Model, programs: Mapping[str, Predictor | Contender], *, quick: bool) -> Plan:

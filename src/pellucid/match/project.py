@@ -24,6 +24,7 @@ from pellucid.explain.evidence import Evidence
 from pellucid.explain.symbols import Symbol, read_symbols
 from pellucid.listing.load import Program, load_program
 from pellucid.listing.parse import Listing, read_program
+from pellucid.match.heldout import Readings
 from pellucid.match.manifest import MANIFEST, Manifest
 from pellucid.match.partition import PARTS, read_dropped
 from pellucid.match.report_file import read_report
@@ -61,7 +62,7 @@ class Project:
         if model is not None:
             self.model = model
         if texts is not None:
-            self.texts = texts
+            self.texts = texts.watched(self.note_reading)
 
     @staticmethod
     def open(directory: Path | str, *, trust: bool = False, subject: str | None = None) -> Project:
@@ -102,14 +103,23 @@ class Project:
     def texts(self) -> Splits:
         """The text that the manifest names, split. Raises `ProjectError` if it is no longer the same text."""
         splits = open_texts(self.manifest.corpus, self.model, self.manifest.settings.seed)
-        for name in ("fit", "tune", "heldout"):
-            recorded, found = getattr(self.manifest.corpus, f"{name}_sha256"), getattr(splits, name).sha256
-            if recorded and recorded != found:
+        for name, recorded in self.manifest.corpus.hashes.items():
+            found = splits.named[name].sha256
+            if recorded != found:
                 raise ProjectError(
                     f"the {name} text of {self.directory} has changed (SHA-256 {found[:12]}, {MANIFEST} says "
                     f"{recorded[:12]}); restore it, or run `decompile` with the new text into another directory"
                 )
-        return splits
+        return splits.watched(self.note_reading)
+
+    @cached_property
+    def readings(self) -> Readings:
+        """How often the held-out text was read; one `Project` reads it once, however often it asks."""
+        return Readings(self.evidence, self.texts.heldout.sha256)
+
+    def note_reading(self) -> None:
+        """Count that held-out text is being read."""
+        self.readings.note(self.state())
 
     @cached_property
     def packed(self) -> dict[tuple[str, int], Int[Tensor, "row pos"]]:

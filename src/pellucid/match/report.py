@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from pellucid import __version__
 from pellucid.base.shell import quoted
-from pellucid.experiment.divergence import Divergence
 from pellucid.experiment.ledger import Report
 from pellucid.listing.count import count_lifted, count_whole
 from pellucid.match.contexts import load_contexts
@@ -25,7 +24,7 @@ MEASURED: tuple[Verdict, ...] = ("exact", "within", "over")
 
 
 def build_report(
-    project: Project, blocks: Mapping[str, Report], worst: Iterable[Divergence], *, quick: bool
+    project: Project, blocks: Mapping[str, Report], worst: Sequence[Mapping[str, Any]], *, quick: bool
 ) -> dict[str, Any]:
     """Everything but the parts: `{full|source_only|…: {overall: {METRIC: …}, domains: {DOMAIN: …}}, …}`."""
     state = project.state()
@@ -38,6 +37,7 @@ def build_report(
         "state": state,
         "subject": _subject(project),
         "corpus": _corpus(project),
+        "heldout": _heldout(project),
     }
     report |= {name: blocks.get(name) for name in BLOCKS}
     report["gate"] = judge(blocks["full"], project.manifest.gate, quick=quick)
@@ -47,7 +47,7 @@ def build_report(
     )
     report["measured"] = [str(entry.address) for entry in entries if entry.verdict in MEASURED]
     report["numbers"] = _numbers(project, entries)
-    report["worst"] = [divergence.to_dict() for divergence in worst]
+    report["worst"] = [*worst]
     return report
 
 
@@ -106,10 +106,19 @@ def _corpus(project: Project) -> dict[str, Any]:
     return about | {"overlap": overlap}
 
 
+def _heldout(project: Project) -> dict[str, Any]:
+    """How often held-out text was read since the directory was made, and by which text it was chosen what runs alone.
+
+    `readings` is a lower bound (`at_least`) in a directory that was made without check text, since others may have
+    been before they were counted.
+    """
+    check = "check" in project.texts.named
+    return {"readings": project.readings.count, "at_least": not check, "chosen_on": "check" if check else "heldout"}
+
+
 def splits(project: Project) -> dict[str, dict[str, Any]]:
-    """Hash and size of the text that is fitted, tuned and measured on."""
-    found = {name: getattr(project.texts, name) for name in ("fit", "tune", "heldout")}
-    return {name: {"sha256": split.sha256, "words": split.n_words} for name, split in found.items()}
+    """Hash and size of the text that is fitted, tuned, chosen by and measured on."""
+    return {name: {"sha256": split.sha256, "words": split.n_words} for name, split in project.texts.named.items()}
 
 
 def _numbers(project: Project, entries: list[Entry]) -> dict[str, Any]:

@@ -72,6 +72,7 @@ class Texts:
     fit: Text
     tune: Text
     heldout: Text
+    check: Text | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,16 @@ class Corpus:
     splits: Texts
     domains: list[str] = field(default_factory=list)
     overlap: Overlap | None = None
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """How often held-out text was read, and by which text it was chosen what runs without residual."""
+
+    __pydantic_config__ = OPEN
+    readings: Count
+    at_least: bool
+    chosen_on: Literal["check", "heldout"]
 
 
 @dataclass(frozen=True)
@@ -190,6 +201,7 @@ class _About:
     state: str
     subject: Subject
     corpus: Corpus
+    heldout: HeldOut | None = None
     gate: Gate
     progress: Progress
     pellucid: str = ""

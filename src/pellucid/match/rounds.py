@@ -18,7 +18,7 @@ from pellucid.exact.model import Model
 from pellucid.match.distance import mean_kl
 from pellucid.match.lifted import LiftedParts
 from pellucid.match.lifting import Vectors
-from pellucid.match.linking import CONTEXTS, PROMISED, Unit, excess, rollouts, units, worth
+from pellucid.match.linking import CONTEXTS, PROMISED, Unit, chosen_on, excess, rollouts, units, worth
 from pellucid.match.project import Project
 from pellucid.match.rollouts import Slips, slips
 from pellucid.match.sources import Rows, Sources, first_tokens, rows_for
@@ -101,7 +101,7 @@ def tune_parts(
         left, steps = (1 - share) * left, steps + tuned.steps
         parts = tuned.forms(vectors)
         found = slips(Twin(model, parts), spoken)
-        say(len(parts), tuned, found)
+        say(len(parts), tuned, found, chosen_on(project))
         over = excess(found, gate.limits)
         if over <= 1:
             break
@@ -139,11 +139,11 @@ def tune_round(
     return Tuned(best, dict(tunable.channels), tuning.first_kl, tuning.best_kl, tuning.step)
 
 
-def say(parts: int, tuned: Tuned, found: Slips) -> None:
+def say(parts: int, tuned: Tuned, found: Slips, on: str) -> None:
     """How a round ended, on standard error."""
     tell(
         f"  {parts:,} parts tuned from {tuned.before:.2e} to {tuned.after:.2e} nats a token: at "
-        f"most {found.wer_next:.2f} % of next words and {found.wer_16:.2f} % of 16 words differ on tune text"
+        f"most {found.wer_next:.2f} % of next words and {found.wer_16:.2f} % of 16 words differ on {on} text"
     )
 
 

@@ -123,11 +123,24 @@ def gate_line(report: dict[str, Any]) -> Text:
     return Text(f"Gate: FAILED. {' '.join(gate['reasons'])}{alone}", style="bold red")
 
 
+def readings(report: dict[str, Any]) -> str:
+    """How often the held-out text was read, where the report says so, and whether anything was chosen by it."""
+    held = report.get("heldout")
+    if not held:
+        return ""
+    count, least = held["readings"], "at least " if held["at_least"] else ""
+    often = "once" if count == 1 else f"{count} times"
+    leans = "" if count == 1 and not least else ": what was decided in between may lean on it"
+    if held["chosen_on"] == "heldout":
+        leans = ", and what runs without residual was chosen on it"
+    return f"\nheld-out text was read {least}{often} since the directory was made{leans}"
+
+
 def scoreboard(report: dict[str, Any], domains_of: str = "full") -> RenderableType:
     """Everything above under one heading that says what was measured on what; domains for one of the programs."""
     subject, corpus = report["subject"], report["corpus"]
     head = Text(f"{subject['name']}  {subject['parameters']:,} parameters  weights {subject['weights_sha256'][:12]}\n")
-    head.append(f"measured on: {corpus['origin']}{overlap_clause(corpus)}")
+    head.append(f"measured on: {corpus['origin']}{overlap_clause(corpus)}{readings(report)}")
     parts: list[RenderableType] = [head, fidelity_table(report)]
     if len(report[domains_of]["domains"]) > 1:
         parts.append(domain_table(report, domains_of))

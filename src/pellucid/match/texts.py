@@ -1,4 +1,4 @@
-"""The text that a decompilation is fitted, tuned and measured on."""
+"""The text that a decompilation is fitted, tuned, chosen by and measured on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import cache
 from pellucid.base.errors import CorpusError
 from pellucid.base.terminal import tell
 from pellucid.exact.model import Model
+from pellucid.experiment.blocks import FOLDS
 from pellucid.experiment.corpus import Corpus, Split, Splits, read_corpus, split_corpus, story_corpus
 from pellucid.experiment.estimate import probe, sampling_tokens
 from pellucid.experiment.overlap import overlap
@@ -26,14 +27,17 @@ def open_texts(entry: CorpusEntry, model: Model, seed: int) -> Splits:
     """The splits of the text that `entry` names; without paths, the subject's own text.
 
     A village model is read with the village's generator: stories like those it was trained on to fit and tune, stories
-    and wordings it has never seen to measure. Any other subject is sampled at temperature 1, and the origin says so.
+    and wordings it has never seen to choose by and to measure. Any other subject is sampled at temperature 1, and the
+    origin says so. An entry that was written without check text has none.
     Raises `CorpusError` for text that is missing or too short.
     """
+    check = bool(entry.check_sha256) or not entry.hashes
     if entry.paths:
-        return split_corpus(read_corpus(entry.paths), read_corpus(entry.fit_paths) if entry.fit_paths else None)
+        fit = read_corpus(entry.fit_paths) if entry.fit_paths else None
+        return split_corpus(read_corpus(entry.paths), fit, check=check)
     if has_stories(model):
-        return split_corpus(_village("test"), _village("train"))
-    return split_corpus(sampled_corpus(model, model.tokenizer, model.subject.name, entry.tokens, seed))
+        return split_corpus(_village("test"), _village("train"), check=check)
+    return split_corpus(sampled_corpus(model, model.tokenizer, model.subject.name, entry.tokens, seed), check=check)
 
 
 def compared(entry: CorpusEntry, texts: Splits) -> CorpusEntry:
@@ -62,7 +66,7 @@ def compared(entry: CorpusEntry, texts: Splits) -> CorpusEntry:
 
 def _documents(*splits: Split) -> Iterator[Document]:
     """The text of some splits of one corpus; all of it where they leave nothing out."""
-    if set.union(*(set(split.folds) for split in splits)) == {"fit", "tune", "heldout"}:
+    if frozenset.union(*(split.share.folds for split in splits)) == FOLDS:
         yield from splits[0].corpus.read()
         return
     for split in splits:
@@ -72,7 +76,7 @@ def _documents(*splits: Split) -> Iterator[Document]:
 
 def require_enough(texts: Splits, model: Model, seed: int) -> None:
     """Raise `CorpusError` if a split is shorter than a context, `PellucidError` for words that the subject lacks."""
-    for split in (texts.fit, texts.tune, texts.heldout):
+    for split in texts.named.values():
         if model.tokenizer.kind == "words" or split.n_words < model.n_ctx:  # a word is one token at least
             sample_rows(split, model.tokenizer, model.n_ctx, max(1, split.n_words // model.n_ctx), seed)
 

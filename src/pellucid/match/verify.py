@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pellucid.base.errors import ProjectError
@@ -10,38 +11,50 @@ from pellucid.experiment.ledger import Fidelity, Report
 from pellucid.explain.evidence import DOMAIN, Measurement
 from pellucid.match.measure import measure
 from pellucid.match.project import Project
-from pellucid.match.report import build_report, splits
+from pellucid.match.report import BLOCKS, build_report, splits
 
 
-def verify(project: Project, *, quick: bool) -> None:
+def verify(project: Project, *, quick: bool, known: bool = False) -> None:
     """Measure the program on held-out text, store what came out, and write `report.json`.
 
     What stands beside it (noise floor, references) belongs to the subject and its text, and is measured once for each
-    way of measuring; source-only and full program are always measured anew.
+    way of measuring; source-only and full program are measured anew, unless a `known` measurement of the same program
+    will do: then held-out text is not read.
     """
     project.require_trust()
     with writing(project.directory):
-        _verify(project, quick=quick)
+        _verify(project, quick=quick, known=known)
 
 
-def _verify(project: Project, *, quick: bool) -> None:
+def _verify(project: Project, *, quick: bool, known: bool) -> None:
     """The same, alone in its directory."""
-    known = _beside(project, quick=quick)
-    measured = measure(project, quick=quick, beside=not known)
+    last = _last(project, quick=quick)
+    if known and last.get("state") == project.state() and (blocks := _measured(last, BLOCKS)):
+        project.save_report(build_report(project, blocks, last["worst"], quick=quick))
+        return
+    beside = _measured(last, ("noise_floor", "bigram", "trigram"))
+    measured = measure(project, quick=quick, beside=not beside)
     store(project, measured)
-    blocks = known | {name: fidelity.to_dict() for name, fidelity in measured.items()}
-    project.save_report(build_report(project, blocks, measured["full"].worst, quick=quick))
+    blocks = beside | {name: fidelity.to_dict() for name, fidelity in measured.items()}
+    worst = [divergence.to_dict() for divergence in measured["full"].worst]
+    project.save_report(build_report(project, blocks, worst, quick=quick))
+    project.readings.end()
 
 
-def _beside(project: Project, *, quick: bool) -> dict[str, Report]:
-    """The noise floor and references of the last report, if they were measured in the same way; else none."""
+def _last(project: Project, *, quick: bool) -> dict[str, Any]:
+    """The last report, if it was measured in the same way on the same text; else an empty one."""
     try:
         last = project.report()
     except ProjectError:
         return {}
     same = last.get("quick") is quick and last.get("corpus", {}).get("splits") == splits(project)
-    blocks = {name: last.get(name) for name in ("noise_floor", "bigram", "trigram")}
-    return {name: block for name, block in blocks.items() if block} if same and all(blocks.values()) else {}
+    return last if same and "worst" in last else {}
+
+
+def _measured(report: dict[str, Any], names: Sequence[str]) -> dict[str, Report]:
+    """The blocks of `report` by these names, if it has all of them; else none."""
+    blocks = {name: report.get(name) for name in names}
+    return {name: block for name, block in blocks.items() if block} if all(blocks.values()) else {}
 
 
 def store(project: Project, measured: dict[str, Fidelity]) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pellucid.exact.model import Model
 from pellucid.experiment import estimate
-from pellucid.experiment.corpus import CUTS, Split, read_corpus
+from pellucid.experiment.corpus import ALL, CUTS, Split, read_corpus
 from pellucid.experiment.fidelity import Settings, evaluate
 from pellucid.experiment.ledger import Report
 from pellucid.experiment.predictor import Predictor
@@ -148,7 +148,7 @@ def _opened(project: Project, against: str | None) -> Project | Model:
 def _split(paths: tuple[Path, ...]) -> Split:
     """All of a text."""
     corpus = read_corpus(paths)
-    return Split(corpus, CUTS[-1], frozenset({"fit", "tune", "heldout"}), "", 0, 0)
+    return Split(corpus, CUTS[-1], ALL, "", 0, 0)
 
 
 def parts(listing: Listing, other: Listing | None = None) -> Iterator[Part]:
