@@ -186,8 +186,8 @@ class Clock:
 
 def looks_of(steps: int) -> int:
     """How often a training of so many steps looks at tune text."""
-    plan, every = Plan(1, 1, 1, 1, steps, 1), max(1, int(training.JUDGE_EVERY * steps))
-    return sum((steps - step) % every == 0 for step in range(plan.levelled_at + 1, steps + 1))
+    plan = Plan(1, 1, 1, 1, steps, 1)
+    return sum((steps - step) % plan.judge_every == 0 for step in range(plan.levelled_at + 1, steps + 1))
 
 
 def pack(project: Project, tokens: int) -> torch.Tensor:

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 import checkpoints
 from pellucid.cli import app
 from pellucid.experiment import estimate
-from pellucid.match import means
+from pellucid.match import decompile, means
 from pellucid.match.trust import is_trusted, trust
 
 CONTEXTS = 24
@@ -69,6 +69,7 @@ def lean(state: Path) -> Iterator[pytest.MonkeyPatch]:
         patch.setenv("XDG_STATE_HOME", str(state))
         patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setattr(estimate, "QUICK_CONTEXTS", CONTEXTS)
+        patch.setattr(decompile, "minutes_by_default", lambda **_: 0.0)
         patch.setattr(means, "MEAN_TOKENS", {False: 1000, True: 1000})
         patch.setattr(means, "LIFT_TOKENS", {False: 1000, True: 1000})
         yield patch

@@ -179,6 +179,16 @@ def decompile_command(
             show_default=False,
         ),
     ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            metavar="MINUTES",
+            help="Train for as many steps as about so many minutes of one core are, by the size of the model alone; "
+            "3 the first time, 1.5 with --quick. 0 finds each source by itself. --understand says the steps instead.",
+            show_default=False,
+        ),
+    ] = None,
     tune: Annotated[
         float,
         typer.Option(
@@ -221,7 +231,7 @@ def decompile_command(
     with plain_errors():
         if weightless or (weightless is None and not raw and not corpus and suits(subject)):
             said_too = {"--understand": understand, "--stray": stray, "--tune": tune, "--gate": gate, "--quick": quick}
-            said_too |= {"--size": size != "medium", "--seed": seed, "--device": device != "cpu"}
+            said_too |= {"--size": size != "medium", "--seed": seed, "--device": device != "cpu", "--minutes": minutes}
             if ignored := [option for option, value in said_too.items() if value]:
                 tell(
                     f"{subject} becomes an ordinary program without weights, where {', '.join(ignored)} change"
@@ -234,7 +244,21 @@ def decompile_command(
             return
         texts = tuple(corpus or ()), tuple(fit_corpus or ())
         request = Request(
-            subject, output, *texts, size, quick, seed, raw, trust, understand, stray, tune, gate, device, keep_weak
+            subject,
+            output,
+            *texts,
+            size,
+            quick,
+            seed,
+            raw,
+            trust,
+            understand,
+            stray,
+            tune,
+            gate,
+            device,
+            keep_weak,
+            minutes,
         )
         project = decompile(request)
         finish(project, json_)

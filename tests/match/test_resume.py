@@ -20,7 +20,8 @@ PROGRAM = """
 import sys, torch
 torch.set_num_threads(1)
 from pellucid.experiment import estimate
-from pellucid.match import measure
+from pellucid.match import decompile, measure
+decompile.minutes_by_default = lambda **_: 0.0
 estimate.QUICK_CONTEXTS = 24
 measure.plan_for = lambda model, programs, quick: estimate.plan(
     dict.fromkeys(["subject", *programs], estimate.Pace(1e-6, 1e-6)), "subject", model.n_ctx, model.n_vocab, 1024, quick

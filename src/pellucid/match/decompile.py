@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 
 from pellucid import __version__
 from pellucid.base.address import Address
-from pellucid.base.errors import ProjectError
+from pellucid.base.errors import CorpusError, ProjectError
 from pellucid.base.files import sha256_text
 from pellucid.base.lock import LOCK, writing
 from pellucid.base.terminal import tell
@@ -37,13 +38,14 @@ from pellucid.match.manifest import LARGEST_SEED, MANIFEST, CorpusEntry, Gate, M
 from pellucid.match.means import Extras, fit_extras
 from pellucid.match.measure import measure_full
 from pellucid.match.partition import PARTS, partition, write_parts
-from pellucid.match.project import EVIDENCE, Project, belonging
+from pellucid.match.project import EVIDENCE, Project, belonging, numbers_for
 from pellucid.match.prove import contexts, names, prove, prove_lifted
 from pellucid.match.rounds import tune_parts
 from pellucid.match.sources import Sources, dump, find_sources, load, stored_effects, write_linked, write_sources
 from pellucid.match.texts import compared, open_texts, require_enough, with_tokens
 from pellucid.match.trust import require_trust, trust
 from pellucid.match.tuned import describe, named_tuned, read_tuned, tuned_hash, with_tuned
+from pellucid.match.understand.minutes import Budget, given, minutes_by_default, needed, within
 from pellucid.match.understand.plan import LEAST_STEPS
 from pellucid.match.understand.run import (
     planned,
@@ -66,7 +68,8 @@ class Request:
     """What a user asks for; `corpus` and `fit_corpus` are files or folders of text, none for the subject's own.
 
     `understand` is the steps of training for sources over kinds and values and `stray` the share of rows of its text
-    that have random tokens in them, None for as many as last time; `tune` the minutes for which what is lifted is
+    that have random tokens in them, None for as many as last time, or the first time for as many as fit into so many
+    `minutes` of one core, by the size of the model alone; `tune` the minutes for which what is lifted is
     tuned, where it was not before. `gate` is what the gate asks for, `both` word error rates or `next` words alone,
     None for what it asked for last time. Training and tuning run on `device`, all else on the CPU. `keep_weak` writes
     sources too that are hardly better than the mean; None for as last time.
@@ -87,6 +90,7 @@ class Request:
     gate: str | None = None
     device: str = "cpu"
     keep_weak: bool | None = None
+    minutes: float | None = None
 
 
 def decompile(request: Request) -> Project:
@@ -142,7 +146,7 @@ def begin(request: Request, subject: Subject) -> Project:
         raise ProjectError(f"--seed {request.seed}: expected a number from 0 to {LARGEST_SEED}")
     if request.fit_corpus and not request.corpus:
         raise ProjectError("--fit-corpus is given without --corpus; name the text to measure on too")
-    steps, stray, gate, weak = request.understand or 0, request.stray or 0.0, Gate(), bool(request.keep_weak)
+    stray, gate, weak, before = request.stray or 0.0, Gate(), bool(request.keep_weak), None
     directory = request.directory
     corpus = CorpusEntry("", _resolved(request.corpus), _resolved(request.fit_corpus))
     if not (is_new := not (directory / MANIFEST).exists()):
@@ -151,10 +155,12 @@ def begin(request: Request, subject: Subject) -> Project:
         require_trust(directory, granted=request.trust)
         same_text = not corpus.paths or (corpus.paths, corpus.fit_paths) == (old.corpus.paths, old.corpus.fit_paths)
         corpus = old.corpus if same_text else corpus
-        steps = old.settings.understand if request.understand is None else steps
+        before = old.settings
         stray = old.settings.stray if request.stray is None else stray
         gate = old.gate
         weak = old.settings.keep_weak if request.keep_weak is None else weak
+    training = trained(request, before, subject)
+    steps = training.steps
     if request.stray and not steps:
         raise ProjectError(f"--stray {request.stray:g} is given without --understand; say for how many steps to train")
     if 0 < steps < LEAST_STEPS:
@@ -165,20 +171,63 @@ def begin(request: Request, subject: Subject) -> Project:
     require_enough(texts, model, request.seed)
     if corpus.heldout_sha256 != texts.heldout.sha256:
         corpus = compared(corpus, texts)
+    versions = (__version__, torch.__version__)
     manifest = Manifest(
         SubjectEntry(subject.place or subject.name, subject.weights_sha256, subject.tokenizer_sha256),
         corpus.about(texts.heldout.corpus.origin, {name: split.sha256 for name, split in texts.named.items()}),
         replace(gate, asks=request.gate or gate.asks),
-        Settings(request.seed, request.size, request.quick, __version__, torch.__version__, steps, stray, weak),
+        Settings(request.seed, request.size, request.quick, *versions, steps, stray, weak, training.minutes),
     )
     project = Project(directory, manifest, model, texts, granted=True)
-    if steps and not request.raw and not understood_before(project):
-        planned(project, steps)
+    if not request.raw and not (steps and understood_before(project)):
+        enough_to_train(project, training)
     directory.mkdir(parents=True, exist_ok=True)
     if is_new:
         trust(directory)
-    manifest.write(directory)
+    project.manifest.write(directory)
     return project
+
+
+def trained(request: Request, before: Settings | None, subject: Subject) -> Budget:
+    """How long sources are trained: as asked, as in the run `before`, or for the minutes that the model's size gives.
+
+    Raises `ProjectError` for minutes that are none.
+    """
+    numbers = numbers_for(subject, request.size)
+    if request.understand is not None:
+        return given(subject.config, numbers, request.understand)
+    if request.minutes is None and before is not None:
+        return replace(given(subject.config, numbers, before.understand), minutes=before.minutes)
+    minutes = request.minutes if request.minutes is not None else minutes_by_default(quick=request.quick)
+    if not 0 <= minutes < math.inf:
+        raise ProjectError(f"--minutes {minutes:g}: expected 0 or more")
+    return within(subject.config, numbers, minutes)
+
+
+def enough_to_train(project: Project, training: Budget) -> None:
+    """Say how long sources are trained, or that and why they are not: too few minutes, or too little text.
+
+    Raises `CorpusError` where text is too short for steps that were asked for by their number.
+    """
+    manifest, asked = project.manifest, f"--minutes {training.minutes:g}"
+    try:
+        if training.steps:
+            planned(project, training.steps)
+    except CorpusError as error:
+        if not training.minutes:
+            raise
+        project.manifest = replace(manifest, settings=replace(manifest.settings, understand=0))
+        tell(f"every source is found by itself, not trained with the others: {error}")
+        return
+    if training.steps:
+        said = f"{asked}: " if training.minutes else ""
+        tell(f"{said}{training}, for all sources together; --minutes 0 leaves that out")
+    elif training.minutes:
+        least = math.ceil(needed(project.subject.config, project.budget))
+        tell(
+            f"{asked}: too few to train all sources of a model of this size together, so every source is found by "
+            f"itself; from --minutes {least} on it is worth it"
+        )
 
 
 def _resolved(paths: tuple[Path, ...]) -> tuple[str, ...]:
@@ -376,7 +425,7 @@ def prove_all(project: Project, found: Candidates, *, quick: bool) -> None:
 def stage_state(project: Project) -> str:
     """What the stages of a run depend on: subject, text, settings and version."""
     manifest = project.manifest
-    settings = replace(manifest.settings, understand=0, stray=0.0)
+    settings = replace(manifest.settings, understand=0, stray=0.0, minutes=0.0)
     return sha256_text(repr((manifest.subject, manifest.corpus, settings, manifest.gate)))
 
 

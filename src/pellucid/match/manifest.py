@@ -115,6 +115,8 @@ class Settings:
     understand: Count = 0
     stray: Annotated[float, Ge(0), Le(1)] = 0.0
     keep_weak: bool = field(default=False, repr=False)  # no stage of a run depends on it
+    minutes: Annotated[float, Ge(0)] = field(default=0.0, repr=False)
+    """What the steps of `understand` were turned from; 0 where they were given."""
 
 
 @dataclass(frozen=True)

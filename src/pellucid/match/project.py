@@ -148,7 +148,7 @@ class Project:
     @property
     def budget(self) -> int:
         """How many numbers all sources of QK and IN may hold together."""
-        return int(SIZES[self.manifest.settings.size] * self.subject.parameters)
+        return numbers_for(self.subject, self.manifest.settings.size)
 
     def symbols(self) -> dict[str, Symbol]:
         """Names and notes by address."""
@@ -239,3 +239,8 @@ def belonging(subject: Subject, manifest: Manifest, directory: Path) -> Subject:
             f"{MANIFEST} says {recorded[:12]} ({manifest.subject.name}){more}; choose another directory or that subject"
         )
     return subject
+
+
+def numbers_for(subject: Subject, size: str) -> int:
+    """How many numbers all sources of QK and IN of a subject may hold together."""
+    return int(SIZES[size] * subject.parameters)

@@ -16,6 +16,7 @@ from pellucid.match.inventory import Entry, inventory
 from pellucid.match.progress import progress
 from pellucid.match.project import Project
 from pellucid.match.report_file import FORMAT
+from pellucid.match.standing import standing
 from pellucid.match.verdict import Verdict
 
 BLOCKS = ("full", "source_only", "source_only_all", "noise_floor", "trigram", "bigram")
@@ -41,6 +42,7 @@ def build_report(
     }
     report |= {name: blocks.get(name) for name in BLOCKS}
     report["gate"] = judge(blocks["full"], project.manifest.gate, quick=quick)
+    report["standing"] = standing(report)
     entries = inventory(project)
     report["progress"] = progress(
         [entry.state for entry in entries], report["gate"]["passed"], report["source_only"], calibration(project)

@@ -107,6 +107,16 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """Where both programs stand, in words, and the table that source-only is below, if any."""
+
+    __pydantic_config__ = OPEN
+    said: str
+    below: str | None
+    above: bool | None
+
+
+@dataclass(frozen=True)
 class Limits:
     """What the gate asks for; None of a word error rate that it does not ask for."""
 
@@ -202,6 +212,7 @@ class _About:
     subject: Subject
     corpus: Corpus
     heldout: HeldOut | None = None
+    standing: Standing | None = None
     gate: Gate
     progress: Progress
     pellucid: str = ""

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pellucid.base.terminal import terminal
+from pellucid.match.standing import standing
 
 METRICS = {"wer_next": "next word %", "wer_16": "16 words %", "top1": "top-1 %", "kl": "KL", "ce_gap": "CE gap"}
 """Word errors and agreement in percent, the others in nats per token."""
@@ -112,15 +113,16 @@ def _percent(share: float | None) -> str:
 
 
 def gate_line(report: dict[str, Any]) -> Text:
-    """Whether the full program passes the accuracy criterion, and if not, why."""
-    gate = report["gate"]
-    if gate["passed"] is None:
-        return Text(f"Gate: not decided. {' '.join(gate['reasons'])}", style="yellow")
-    if gate["passed"]:
-        of = "." if gate["limits"]["wer_16"] is not None else " by next words alone, all that it asks for here."
-        return Text(f"Gate: passed{of}", style="bold green")
-    alone = " For next words alone it passes." if gate.get("next_word") else ""
-    return Text(f"Gate: FAILED. {' '.join(gate['reasons'])}{alone}", style="bold red")
+    """Where both programs stand: the full one against the gate, and why, source-only against the references."""
+    gate, found = report["gate"], standing(report)
+    alone = " For next words alone it passes." if gate["passed"] is False and gate.get("next_word") else ""
+    why = "" if gate["passed"] else "".join(f" {reason}" for reason in gate["reasons"]) + alone
+    colour = {True: "bold yellow" if found["below"] else "bold green", False: "bold red", None: "yellow"}
+    return Text(f"{_capital(found['said'])}.{why}", style=colour[gate["passed"]])
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def readings(report: dict[str, Any]) -> str:

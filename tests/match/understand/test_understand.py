@@ -199,7 +199,7 @@ def test_divergence_is_undone_and_said(
         state.student.tensors["L01.neurons"].fill_(float("nan"))
     training.advance(state, rows[4:8])
     assert "undone, the rate is halved" in capsys.readouterr().err
-    assert state.rate == training.RATE / 2
+    assert state.rate == plan.rate / 2
     for name, tensor in state.student.tensors.items():
         torch.testing.assert_close(tensor.detach(), before[name])
     training.advance(state, rows[4:8])
@@ -231,7 +231,7 @@ def test_a_student_shrinks_by_the_same_share_at_every_step(model: Model, plan: P
     for step in range(plan.dense_until, plan.pruned_at + 1):
         state.step = step
         paid.append(training.allowed(state) / plan.budget)
-    assert paid[0] == pytest.approx(training.FIRST_BUDGETS)
+    assert paid[0] == pytest.approx(plan.first_budgets)
     assert paid[-1] == pytest.approx(1.0)
     shares = [after / before for before, after in pairwise(paid)]
     assert max(shares) == pytest.approx(min(shares))
@@ -246,7 +246,7 @@ def test_what_pruning_costs_is_no_divergence(
     training.reshape(state, torch.ones(40))
     training.advance(state, rows[:4])
     assert not capsys.readouterr().err
-    assert state.rate == training.RATE
+    assert state.rate == plan.rate
 
 
 def test_pruning_keeps_the_budget_and_what_matters(model: Model, plan: Plan, rows: torch.Tensor) -> None:

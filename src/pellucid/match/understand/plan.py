@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pellucid.base.errors import CorpusError
 from pellucid.subject.gpt2 import GPT2Config
@@ -10,6 +10,8 @@ from pellucid.subject.gpt2 import GPT2Config
 STEP_TOKENS = 2048
 """Tokens of fit text that a step of training reads of a model as wide as `STEP_WIDTH` or less."""
 STEP_WIDTH = 256
+MOST_BRISK = 999
+"""Training of so many steps or fewer is brisk: half the text a step, fewer kinds and values, and pruned sooner."""
 LEAST_STEPS = 4
 """Fewer steps cannot prune, share and tune one after the other."""
 TOKENS_A_NUMBER = 2
@@ -36,7 +38,8 @@ REACH = 4
 class Plan:
     """`kinds` of tokens, `values` and `late` values a layer, products of `rank` pairs in a head's scores, `steps`.
 
-    `budget` is how many numbers the sources may hold in all, when training ends.
+    `budget` is how many numbers the sources may hold in all, when training ends. A `brisk` training has few steps: it
+    goes further each, prunes all the sooner, so that there are steps left to make up for it, and is counted less often.
     """
 
     kinds: int
@@ -45,36 +48,59 @@ class Plan:
     rank: int
     steps: int
     budget: int
+    brisk: bool = field(default=False, repr=False)
+
+    @property
+    def rate(self) -> float:
+        """How far a step goes, in sizes of what it moves."""
+        return 1e-2 if self.brisk else 6e-3
+
+    @property
+    def first_budgets(self) -> float:
+        """What a student may cost when pruning begins, in budgets of its program."""
+        return 20.0 if self.brisk else 8.0
+
+    @property
+    def prune_every(self) -> int:
+        """After how many steps numbers are left out again."""
+        return 4 if self.brisk else 10
+
+    @property
+    def judge_every(self) -> int:
+        """After how many steps tune text is consulted in the last phase."""
+        return max(1, int((0.08 if self.brisk else 0.04) * self.steps))
 
     @property
     def dense_until(self) -> int:
         """The step at which pruning begins."""
-        return self.steps // 20
+        return self.steps // (50 if self.brisk else 20)
 
     @property
     def counted_at(self) -> tuple[int, ...]:
         """The steps of pruning, in tenths of it, at which it is counted what a program of the student holds."""
-        return tuple(self.dense_until + (self.pruned_at - self.dense_until) * tenths // 10 for tenths in (5, 7, 9))
+        at = (9,) if self.brisk else (5, 7, 9)
+        return tuple(self.dense_until + (self.pruned_at - self.dense_until) * tenths // 10 for tenths in at)
 
     @property
     def pruned_at(self) -> int:
         """The step at which the budget is kept."""
-        return self.steps * 13 // 20
+        return self.steps * (8 if self.brisk else 13) // 20
 
     @property
     def levelled_at(self) -> int:
         """The step at which the tokens of a kind are joined into few levels."""
-        return max(self.pruned_at + 1, self.steps * 3 // 4)
+        return max(self.pruned_at + 1, self.steps * 3 // (5 if self.brisk else 4))
 
 
-def step_tokens(config: GPT2Config) -> int:
-    """Tokens of fit text that a step of training reads: fewer of a wide model, but at least one row."""
-    return max(config.n_positions, STEP_TOKENS * STEP_WIDTH // max(STEP_WIDTH, config.n_embd))
+def step_tokens(config: GPT2Config, steps: int) -> int:
+    """Tokens of fit text that each of so many steps reads: fewer of a wide model, but at least one row."""
+    tokens = STEP_TOKENS // 2 if steps <= MOST_BRISK else STEP_TOKENS
+    return max(config.n_positions, tokens * STEP_WIDTH // max(STEP_WIDTH, config.n_embd))
 
 
 def readable(config: GPT2Config, steps: int) -> int:
     """How many numbers sources may hold at most, whatever their budget, when training reads text for so many steps."""
-    return steps * step_tokens(config) // TOKENS_A_NUMBER
+    return steps * step_tokens(config, steps) // TOKENS_A_NUMBER
 
 
 def plan_for(config: GPT2Config, budget: int, steps: int, fit_tokens: int) -> Plan:
@@ -89,6 +115,14 @@ def plan_for(config: GPT2Config, budget: int, steps: int, fit_tokens: int) -> Pl
             f"{fit_tokens:,} tokens of fit text are too few for sources of {budget:,} numbers; give at least "
             f"{needed:,} tokens (--fit-corpus), or a smaller --size, or fewer steps"
         )
+    return plan_of(config, steps, budget)
+
+
+def plan_of(config: GPT2Config, steps: int, budget: int) -> Plan:
+    """The plan of so many steps for a subject, whatever the text."""
     kinds = max(1, min(config.n_embd, 192, config.vocab_size - 1))  # centred embeddings span no more
-    values, rank = min(config.n_embd, 96), min(config.d_head, 16)
-    return Plan(kinds=kinds, values=values, late=min(config.n_embd, 64), rank=rank, steps=steps, budget=budget)
+    values, late, rank = min(config.n_embd, 96), min(config.n_embd, 64), min(config.d_head, 16)
+    brisk = steps <= MOST_BRISK
+    if brisk:
+        kinds, values, late = max(1, kinds * 3 // 4), max(1, values * 2 // 3), max(1, late * 3 // 4)
+    return Plan(kinds=kinds, values=values, late=late, rank=rank, steps=steps, budget=budget, brisk=brisk)

@@ -79,8 +79,8 @@ def understand(project: Project, trainer: Model, steps: int, taken: int) -> Unde
     tune = rows_for(project, "tune", TUNE_TOKENS)
     if plan.budget < bound(project, taken):
         tell(
-            f"{steps:,} steps read {steps * step_tokens(model.config):,} tokens: sources may hold {plan.budget:,} "
-            f"numbers, of the {project.budget:,} that --size {project.manifest.settings.size} allows"
+            f"{steps:,} steps read {steps * step_tokens(model.config, steps):,} tokens: sources may hold "
+            f"{plan.budget:,} numbers, of the {project.budget:,} that --size {project.manifest.settings.size} allows"
         )
     few = first_tokens(fit, SPREAD_TOKENS)
     fit = strayed(fit, model.n_vocab, project.manifest.settings.stray, seed)
@@ -103,7 +103,7 @@ def planned(project: Project, steps: int, taken: int = 0) -> tuple[Plan, Int[Ten
     """
     config, most = project.model.config, bound(project, taken)
     enough = TOKENS_A_NUMBER * min(most, readable(config, steps))
-    fit = rows_for(project, "fit", min(max(FIT_TOKENS, enough), steps * step_tokens(config)))
+    fit = rows_for(project, "fit", min(max(FIT_TOKENS, enough), steps * step_tokens(config, steps)))
     return plan_for(config, most, steps, fit.numel()), fit
 
 

@@ -38,24 +38,17 @@ from pellucid.match.understand.share import Count, share, spare
 from pellucid.match.understand.student import Reading, Student, edits, features, new_student, state
 from pellucid.match.understand.ties import Tie
 
-RATE = 6e-3
-"""How far a step goes, in sizes of what it moves."""
 LEAST_SIZE = 1e-3
 """What counts as the size of numbers that are smaller."""
 BETAS = (0.9, 0.99)
 CLIP = 1.0
-PRUNE_EVERY = 10
 SURE, CARE = 0.9, 3.0
 """Places where the subject gives a token at least `SURE` count `CARE` times in what training lowers."""
 HOLD = 0.1
 """How much the KL of heads' patterns from their own counts beside that of predictions."""
 PAIRS = 1 << 22
 """How many pairs of queries and keys a step compares of a layer: of more, those of every so many-th query."""
-JUDGE_EVERY = 0.04
-"""How often tune text is consulted in the last phase, as a share of all steps."""
 SAVE_SECONDS = 120.0
-FIRST_BUDGETS = 8.0
-"""What a student may cost when pruning begins, in budgets of its program."""
 PATTERN_SHARE = 0.08
 """Steps that the patterns of each layer are fitted by themselves, as a share of all."""
 VALUE_TOKENS = 16_000
@@ -75,7 +68,8 @@ class Training:
     student: Student
     optimiser: torch.optim.Adam
     step: int = 0
-    rate: float = RATE
+    rate: float = 0.0
+    """How far a step goes, in sizes of what it moves; that of its plan where none is given."""
     best: tuple[float, dict[str, Tensor]] = (math.inf, {})
     losses: list[float] = field(default_factory=list)
     spare: float = 1.0
@@ -89,6 +83,9 @@ class Training:
     """Which numbers of a tensor are one, once levels are joined."""
     good: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     """The last good state since the student was last made smaller: by name the numbers (under ``""``) and moments."""
+
+    def __post_init__(self) -> None:
+        self.rate = self.rate or self.student.plan.rate
 
 
 @keeping()
@@ -119,7 +116,7 @@ def train(
         training.whole = pruning.held(training.student, prices(training.student, token_numbers))
         save(training, checkpoint, about)
     training.seed, training.text = 1_000_003 * seed, text
-    batch, saved = max(1, step_tokens(model.config) // fit.shape[1]), time.monotonic()
+    batch, saved = max(1, step_tokens(model.config, plan.steps) // fit.shape[1]), time.monotonic()
     for _ in track(range(training.step, plan.steps), "understanding"):
         reshape(training, token_numbers, count)
         at = training.step * batch % max(1, len(fit) - batch + 1)
@@ -150,7 +147,7 @@ def optimiser(student: Student) -> torch.optim.Adam:
     """Adam over all of a student's tensors."""
     for tensor in student.tensors.values():
         tensor.requires_grad_()
-    return torch.optim.Adam(list(student.tensors.values()), lr=RATE, betas=BETAS)
+    return torch.optim.Adam(list(student.tensors.values()), lr=LEAST_SIZE, betas=BETAS)
 
 
 def reshape(training: Training, token_numbers: Float[Tensor, " vocab"], count: Count | None = None) -> None:
@@ -162,7 +159,7 @@ def reshape(training: Training, token_numbers: Float[Tensor, " vocab"], count: C
         student.tensors, student.masks, student.groups = shared.tensors, shared.masks, shared.groups
         training.optimiser = optimiser(student)
         training.losses, training.good = [], {}
-    elif plan.dense_until < step <= plan.pruned_at and (step % PRUNE_EVERY == 0 or step == plan.pruned_at):
+    elif plan.dense_until < step <= plan.pruned_at and (step % plan.prune_every == 0 or step == plan.pruned_at):
         with torch.no_grad():
             price, squares = prices(student, token_numbers), squares_of(training)
             if count and training.counted < sum(step >= at for at in plan.counted_at):
@@ -173,13 +170,13 @@ def reshape(training: Training, token_numbers: Float[Tensor, " vocab"], count: C
 
 
 def allowed(training: Training) -> float:
-    """What a student may cost at this step: `FIRST_BUDGETS` when pruning begins, one when it ends.
+    """What a student may cost at this step: its plan's `first_budgets` when pruning begins, one when it ends.
 
     It falls by the same share at every step in between.
     """
     plan = training.student.plan
     budget = plan.budget * training.spare
-    most = max(1.0, min(FIRST_BUDGETS, training.whole / budget))
+    most = max(1.0, min(plan.first_budgets, training.whole / budget))
     left = 1 - (training.step - plan.dense_until) / max(1, plan.pruned_at - plan.dense_until)
     share: float = most ** min(1.0, max(0.0, left))
     return budget * share
@@ -298,7 +295,7 @@ def schedule(step: int, plan: Plan) -> float:
 
 def judge(training: Training, tune: Rows) -> None:
     """In the last phase, now and then: keep the student if it is the best so far on tune text."""
-    plan, every = training.student.plan, max(1, int(JUDGE_EVERY * training.student.plan.steps))
+    plan, every = training.student.plan, training.student.plan.judge_every
     last = training.step == plan.steps
     if training.student.groups is None or not (last or (plan.steps - training.step) % every == 0):
         return

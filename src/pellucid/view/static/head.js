@@ -16,13 +16,14 @@ function drawHead() {
         h("p", { class: "eyebrow" }, "Decompilation of"),
         h("h1", { title: path }, name),
         h("p", { class: "subtitle" }, subjectLine(subject))),
-      gateBadge(report.gate)),
+      gateBadge(report.gate, report.standing)),
     gateText(report.gate),
     h("dl", { class: "facts" },
       fact("Weights", hash(subject.weights_sha256, "hash of the weights")),
       fact("Tokenizer", hash(subject.tokenizer_sha256, "hash of the tokenizer")),
       fact("Corpus", printable(corpus.origin ?? UNMEASURED)),
       overlapFact(corpus.overlap),
+      readingsFact(report.heldout),
       Object.entries(corpus.splits ?? {}).map(([split, text]) =>
         fact(splitName(split), count(text?.words), " words ", hash(text?.sha256, `hash of ${split}`))),
       fact("Numbers in sources", numbersText(report.numbers)),
@@ -48,7 +49,7 @@ function overlapFact(found) {
 }
 
 function splitName(split) {
-  return { fit: "Fit text", tune: "Tune text", heldout: "Held-out text" }[split] ?? printable(split);
+  return { fit: "Fit text", tune: "Tune text", check: "Check text", heldout: "Held-out text" }[split] ?? printable(split);
 }
 
 function subjectLine(subject) {
@@ -69,6 +70,13 @@ function hash(text, what) {
   return h("span", { class: "hash" }, h("code", { title: printable(text) }, printable(text).slice(0, 12)), copyButton(text, what));
 }
 
+/** How often held-out text was read, and whether what runs without residual was chosen on it. */
+function readingsFact(held) {
+  if (!measured(held?.readings)) return null;
+  const chosen = held.chosen_on === "heldout" ? "; what runs without residual was chosen on it" : "";
+  return fact("Held-out text read", `${held.at_least ? "at least " : ""}${plural(held.readings, "time")}${chosen}`);
+}
+
 function numbersText(numbers) {
   if (!numbers || !measured(numbers.program)) return UNMEASURED;
   const budget = measured(numbers.budget) ? ` of ${count(numbers.budget)} allowed` : "";
@@ -76,15 +84,21 @@ function numbersText(numbers) {
   return `${count(numbers.program)}${budget}${numbers.size ? ` (size ${printable(numbers.size)})` : ""}${whole}`;
 }
 
-function gateState(gate) {
+function gateState(gate, standing) {
+  if (standing?.said) { // never "passed" alone: what source-only is worth stands beside it
+    const key = gate?.passed === true ? (standing.below ? "mixed" : "passed") : gate?.passed === false ? "failed" : "unmeasured";
+    return { key, sign: { passed: "✓", mixed: "!", failed: "✕", unmeasured: "?" }[key], text: capital(printable(standing.said)) };
+  }
   const alone = measured(gate?.limits?.wer_16) ? "" : " (next words alone)";
   if (gate?.passed === true) return { key: "passed", sign: "✓", text: `Gate passed${alone}` };
   if (gate?.passed === false) return { key: "failed", sign: "✕", text: `Gate failed${alone}` };
   return { key: "unmeasured", sign: "?", text: "Gate unmeasured" };
 }
 
-function gateBadge(gate) {
-  const { key, sign, text } = gateState(gate);
+const capital = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
+
+function gateBadge(gate, standing) {
+  const { key, sign, text } = gateState(gate, standing);
   return h("p", { class: "gate", "data-gate": key }, h("span", { "aria-hidden": "true" }, sign), text);
 }
 

@@ -1,0 +1,44 @@
+"""Minutes become steps by the sizes of a model alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pellucid.match.understand.minutes import WORTH, given, needed, seconds, within
+from pellucid.match.understand.plan import MOST_BRISK, plan_of, step_tokens
+from pellucid.subject.load import load_subject
+
+VILLAGE = load_subject("zoo:village").config
+NUMBERS = 47_040
+GPT2 = replace(VILLAGE, n_embd=768, n_layer=12, n_head=12, n_positions=1024, vocab_size=50257, n_inner=3072)
+
+
+@pytest.mark.parametrize(("minutes", "steps"), [(0.0, 0), (2.0, 0), (3.0, 191), (5.0, 518), (60.0, MOST_BRISK)])
+def test_the_table_of_the_village(minutes: float, steps: int) -> None:
+    assert within(VILLAGE, NUMBERS, minutes).steps == steps
+
+
+def test_steps_fit_into_their_minutes_and_one_more_would_not() -> None:
+    for minutes in (needed(VILLAGE, NUMBERS), 4.0, 7.5):
+        found = within(VILLAGE, NUMBERS, minutes)
+        assert found.steps >= WORTH
+        assert found.seconds <= 60 * minutes < seconds(VILLAGE, NUMBERS, found.steps + 1)
+        assert found == replace(given(VILLAGE, NUMBERS, found.steps), minutes=minutes)
+    assert within(VILLAGE, NUMBERS, 0.99 * needed(VILLAGE, NUMBERS)).steps == 0
+
+
+def test_a_model_of_gpt2_s_size_is_not_trained_by_default() -> None:
+    assert within(GPT2, 6_200_000, 3.0).steps == 0
+    assert 60 < needed(GPT2, 6_200_000) < 120
+
+
+def test_few_steps_are_brisk() -> None:
+    few, many = (plan_of(VILLAGE, steps, 1) for steps in (MOST_BRISK, MOST_BRISK + 1))
+    assert (few.brisk, many.brisk) == (True, False)
+    assert (few.kinds, few.values, few.late) == (96, 64, 48)
+    assert (many.kinds, many.values, many.late) == (128, 96, 64)
+    assert 2 * step_tokens(VILLAGE, MOST_BRISK) == step_tokens(VILLAGE, MOST_BRISK + 1) == 2048
+    assert few.pruned_at / few.steps < many.pruned_at / many.steps
+    assert len(few.counted_at) < len(many.counted_at)
