@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pellucid.match.understand.minutes import WORTH, given, needed, seconds, within
+from cli_support import Workshop
+from pellucid.base.errors import CorpusError, ProjectError
+from pellucid.match import decompile
+from pellucid.match.decompile import Request
+from pellucid.match.manifest import Settings
+from pellucid.match.understand.minutes import WORTH, Budget, given, needed, seconds, within
 from pellucid.match.understand.plan import MOST_BRISK, plan_of, step_tokens
 from pellucid.subject.load import load_subject
 
@@ -42,3 +49,44 @@ def test_few_steps_are_brisk() -> None:
     assert 2 * step_tokens(VILLAGE, MOST_BRISK) == step_tokens(VILLAGE, MOST_BRISK + 1) == 2048
     assert few.pruned_at / few.steps < many.pruned_at / many.steps
     assert len(few.counted_at) < len(many.counted_at)
+
+
+def begun(workshop: Workshop, directory: Path, **asked: Any) -> Settings:
+    """The settings of a decompilation that has begun."""
+    request = Request(str(workshop.subject), directory, (workshop.text,), quick=True, trust=True, **asked)
+    return decompile.begin(request, load_subject(str(workshop.subject))).manifest.settings
+
+
+def test_minutes_become_steps_once_and_are_stored(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(decompile, "minutes_by_default", lambda **_: 2.0)
+    monkeypatch.setattr(decompile, "within", lambda *_: Budget(20, 90.0, 2.0))
+    found = begun(workshop, workshop.fresh)
+    assert (found.understand, found.minutes) == (20, 2.0)
+    assert "--minutes 2: 20 steps of training, about 1.5 min of one core, for all sources" in capsys.readouterr().err
+    monkeypatch.setattr(decompile, "within", None)
+    assert begun(workshop, workshop.fresh) == found
+    given = begun(workshop, workshop.fresh, understand=0)
+    assert (given.understand, given.minutes) == (0, 0.0)
+    assert begun(workshop, workshop.fresh) == given
+
+
+def test_too_few_minutes_and_too_little_text_are_said(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(decompile, "within", lambda *_: Budget(0, 0.0, 0.5))
+    assert begun(workshop, workshop.fresh, minutes=0.5).understand == 0
+    assert "--minutes 0.5: too few to train all sources of a model of this size" in capsys.readouterr().err
+    monkeypatch.setattr(decompile, "within", lambda *_: Budget(900, 60.0, 1.0))
+
+    def short(*_: object) -> None:
+        raise CorpusError("9 tokens of fit text are too few")
+
+    monkeypatch.setattr(decompile, "planned", short)
+    assert begun(workshop, workshop.fresh, minutes=1.0).understand == 0
+    assert "every source is found by itself, not trained with the others: 9 tokens" in capsys.readouterr().err
+    with pytest.raises(CorpusError, match="9 tokens"):
+        begun(workshop, workshop.fresh, understand=900)
+    with pytest.raises(ProjectError, match="--minutes -1: expected 0 or more"):
+        begun(workshop, workshop.fresh, minutes=-1.0)
