@@ -16,6 +16,7 @@ import ast
 import json
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -46,7 +47,10 @@ Said = Callable[[np.ndarray, int], Any]
 
 @dataclass(frozen=True)
 class Recovery:
-    """What became of one known program. `agrees` is the share of new rows by band; None is what has no meaning."""
+    """What became of one known program. `agrees` is the share of new rows by band; None is what has no meaning.
+
+    The verdict of one that failed is `error` with the reason, and nothing agrees.
+    """
 
     name: str
     kind: str
@@ -60,7 +64,7 @@ class Recovery:
     @property
     def functional(self) -> bool:
         """Whether what was found computes the known function, in the trained band."""
-        return next(iter(self.agrees.values())) >= WANTED
+        return next(iter(self.agrees.values()), 0.0) >= WANTED
 
     @property
     def structural(self) -> bool | None:
@@ -91,15 +95,26 @@ def main() -> None:
     options = parser.parse_args()
     known = {f"zoo:{name}": partial(of_zoo, language) for name, language in LANGUAGES.items()}
     known |= {f"compiled-{seed}": partial(of_compiled, seed) for seed in range(options.programs)}
-    chosen = [decompiling for name, decompiling in known.items() if name.startswith(tuple(options.only))]
+    chosen = [pair for pair in known.items() if pair[0].startswith(tuple(options.only))]
     found = []
-    for decompiling in track(chosen, "known programs"):
-        found.append(decompiling(options.seconds, options.output))
+    for name, decompiling in track(chosen, "known programs"):
+        found.append(tried(name, partial(decompiling, options.seconds, options.output)))
         print(row(found[-1]), file=sys.stderr, flush=True)
     if options.json:
         print(json.dumps([entry.to_dict() for entry in found], indent=1, ensure_ascii=False))
     else:
         table(found)
+
+
+def tried(name: str, decompiling: Callable[[], Recovery]) -> Recovery:
+    """What became of a program, or why nothing did: whatever happens is one row."""
+    try:
+        return decompiling()
+    except Exception as error:
+        if not isinstance(error, PellucidError | OSError):
+            traceback.print_exc()
+        reason = " ".join(f"error: {type(error).__name__}: {error}".split()).replace("|", "\\|")
+        return Recovery(name, "trained" if name.startswith("zoo:") else "compiled", reason, {}, None, None, 0, 0.0)
 
 
 def of_zoo(language: Language, seconds: float, output: Path | None) -> Recovery:
@@ -177,7 +192,11 @@ def as_set(said: Any) -> set[int]:
 
 def selectors(text: str) -> list[list[str]]:
     """The comparisons of every look of a program with their signs, the strongest first; numbers are left out."""
-    functions = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef) and node.name != "answer"]
+    functions = [
+        node
+        for node in ast.parse(text).body
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("answer")
+    ]
     found = []
     for function in functions:
         scores = [

@@ -227,7 +227,11 @@ def decompile_command(
     trust: Trust = False,
     json_: AsJson = False,
 ) -> None:
-    """Write the source of SUBJECT to DIR, and measure it on held-out text."""
+    """Write the source of SUBJECT to DIR, and measure it on held-out text.
+
+    A small algorithmic model becomes an ordinary program without weights; where that misses what is asked of it the
+    exit code is 3.
+    """
     with plain_errors():
         if weightless or (weightless is None and not raw and not corpus and suits(subject)):
             said_too = {"--understand": understand, "--stray": stray, "--tune": tune, "--gate": gate, "--quick": quick}

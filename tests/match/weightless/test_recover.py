@@ -32,6 +32,12 @@ def look_1(query, key, values):
 
 
 def answer(token, position, look_0, look_1):
+    if look_0.top == A:
+        return answer_1(look_0)
+    return look_0.top
+
+
+def answer_1(look_0):
     return look_0.top
 
 
@@ -53,6 +59,17 @@ def recover() -> ModuleType:
 
 def test_selectors_come_strongest_first_with_their_signs(recover: ModuleType) -> None:
     assert recover.selectors(TEXT) == [["- distance == 1", "- key.position", "- key.token == A"], []]
+
+
+def test_a_program_that_fails_is_a_row(recover: ModuleType) -> None:
+    def failing() -> None:
+        raise ValueError("value|cannot be\nconverted")
+
+    entry = recover.tried("compiled-3", failing)
+    assert recover.row(entry) == (
+        r"| compiled-3 | error: ValueError: value\|cannot be converted |  | no | – | – | 0 | 0.0 |"
+    )
+    assert recover.summary([entry]) == "0 of 1 functionally, 0 decompiled"
 
 
 def test_structure_is_the_same_selectors_in_the_same_order(recover: ModuleType) -> None:

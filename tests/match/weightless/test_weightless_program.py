@@ -162,7 +162,7 @@ def test_a_chain_of_questions_becomes_early_returns() -> None:
 def test_long_questions_are_printed_over_several_lines() -> None:
     wide = " + ".join(f"{0.1 + at} * look_0.share(A)" for at in range(12)) + " > 0"
     long = replace(program(), questions=(wide, "look_1.top == token"))
-    text = program_text(long, "")
+    text = program_text(long.with_notes({"": "\npartial: " + "look_0 looks there; " * 20}), "")
     assert max(map(len, text.splitlines())) <= 120
     assert count(text) == count(program_text(long, "a title"))
     row = np.array([3, 0, 1, 0])

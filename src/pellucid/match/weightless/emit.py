@@ -44,7 +44,8 @@ def program_text(program: Program, title: str) -> str:
     calls = [name for name in ("log", "maximum", "minimum") if re.search(rf"\b{name}\(", body)]
     numpy = f"from numpy import {', '.join(calls)}" if calls else ""
     head = "\n".join(line for line in (numpy, imports) if line)
-    parts = [f'"""{plain(title)}', program.notes.get("", ""), '"""', "", head, "", constants, "", ""]
+    about = ["\n".join(textwrap.wrap(line, WIDTH)) for line in program.notes.get("", "").split("\n")]
+    parts = [f'"""{plain(title)}', *about, '"""', "", head, "", constants, "", ""]
     text = "\n".join(parts) + "\n" + body + f"\n\n\nLOOKS = {{{looks}}}\n"
     return re.sub(r"\n{4,}", "\n\n\n", text)
 
