@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pellucid.base.errors import ProjectError
 from pellucid.exact.model import Model
 from pellucid.experiment import estimate
 from pellucid.experiment.corpus import ALL, CUTS, Split, read_corpus
@@ -112,13 +113,14 @@ def diff(project: Project, against: str | None = None, corpus: tuple[Path, ...] 
     model, seed = project.model, project.manifest.settings.seed
     before: Predictor = other.program() if isinstance(other, Project) else other
     after = project.program()
-    rows = sample_rows(split, model.tokenizer, model.n_ctx, ROWS, seed)
+    length = min(model.n_ctx, before.n_ctx)
+    rows = sample_rows(split, model.tokenizer, length, ROWS, seed)
     moves = _moves(before, after, rows)
     mine, theirs = project.listing(), other.listing() if isinstance(other, Project) else None
     edits = _differing(after, mine.edits, theirs.edits if theirs else None)
     if theirs and isinstance(before, Program):
         edits |= _differing(before, theirs.edits, mine.edits)
-    many = sample_rows(split, model.tokenizer, model.n_ctx, CHECK_ROWS, seed) if edits else []
+    many = sample_rows(split, model.tokenizer, length, CHECK_ROWS, seed) if edits else []
     spoken = [_spoken(after, edits[key], many, before, after) for key in sorted(edits)]
     settings = Settings(contexts=estimate.QUICK_CONTEXTS, seed=seed)
     totals = evaluate(before, {"after": after}, rows, model.tokenizer, settings)["after"].to_dict()
@@ -142,7 +144,27 @@ def _opened(project: Project, against: str | None) -> Project | Model:
         other = Project.open(against)
         belonging(project.subject, other.manifest, Path(against))
         return other
-    return Model(load_subject(against))
+    model = Model(load_subject(against))
+    require_same_tokens(project.model, model, against)
+    return model
+
+
+def require_same_tokens(mine: Model, other: Model, against: str) -> None:
+    """Raise `ProjectError` unless both models speak of the same tokens: else their predictions cannot be compared."""
+    if mine.n_vocab != other.n_vocab:
+        said = f"{other.n_vocab:,} tokens, the program has {mine.n_vocab:,}"
+    else:
+        ids = range(mine.n_vocab)
+        unlike = (i for i in ids if mine.tokenizer.token_bytes(i) != other.tokenizer.token_bytes(i))
+        first = next(unlike, None)
+        if first is None:
+            return
+        theirs, ours = (model.tokenizer.decode([first]) for model in (other, mine))
+        said = f"token {first} is {theirs!r} there, {ours!r} in the program"
+    raise ProjectError(
+        f"{against!r} has another vocabulary ({said}); compare with a model of the same tokens, such as the subject "
+        f"before or after some training"
+    )
 
 
 def _split(paths: tuple[Path, ...]) -> Split:
