@@ -36,7 +36,9 @@ def test_the_attention_scale_follows_its_switches() -> None:
     ("changes", "message"),
     [
         ({"model_type": "hooked_transformer"}, r"dir/config.json asks for model_type 'hooked_transformer'.*'gpt2'"),
-        ({"model_type": None}, "dir/config.json has no model_type"),
+        ({"model_type": None, "architectures": ["BertModel"]}, r"has no model_type and architectures \['BertModel'\]"),
+        ({"model_type": "own", "architectures": "GPT2LMHeadModel"}, "asks for model_type 'own' and architectures"),
+        ({"model_type": None, "n_head": None, "num_attention_heads": 3}, "n_head is None"),
         ({"activation_function": "gelu_nwe"}, "activation_function 'gelu_nwe'.*did you mean gelu_new"),
         ({"activation_function": "xielu"}, "activation_function 'xielu', which is not supported"),
         ({"activation_function": ["relu"]}, "not supported"),
@@ -64,6 +66,18 @@ def test_a_missing_size_is_named(key: str) -> None:
     fields = {name: value for name, value in MINIMAL.items() if name != key}
     with pytest.raises(SubjectError, match=f"lacks '{key}'"):
         GPT2Config.from_json(fields, "config.json")
+
+
+@pytest.mark.parametrize(
+    "fields", [{"model_type": None}, {"model_type": "own", "architectures": ["Other", "GPT2LMHeadModel"]}]
+)
+def test_a_config_may_name_gpt2_by_its_class_or_by_what_it_has(fields: dict[str, Any]) -> None:
+    found = {key: value for key, value in (MINIMAL | fields).items() if value is not None}
+    assert GPT2Config.from_json(found, "config.json") == GPT2Config.from_json(MINIMAL, "config.json")
+    general = {"num_hidden_layers": 2, "num_attention_heads": 3, "hidden_size": 12, "max_position_embeddings": 8}
+    if "architectures" not in found:
+        with pytest.raises(SubjectError, match="has no model_type"):
+            GPT2Config.from_json(general | {"vocab_size": 5}, "config.json")
 
 
 def test_upcast_attention_is_accepted() -> None:

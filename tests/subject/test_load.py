@@ -95,19 +95,42 @@ def test_a_tied_copy_must_be_the_same(directory: Path) -> None:
         load_subject(directory)
 
 
+def test_a_tied_table_may_be_kept_under_its_other_name(directory: Path) -> None:
+    expected = load_subject(directory).weights
+    change(directory, lambda w: {k.replace("transformer.wte", "lm_head"): tensor for k, tensor in w.items()})
+    found = load_subject(directory).weights
+    assert list(found) == list(expected)
+    assert torch.equal(found["wte.weight"], expected["wte.weight"])
+
+
+def test_further_heads_are_ignored_and_said(directory: Path) -> None:
+    expected = load_subject(directory).weights
+    more = {"v_head.summary.weight": torch.ones(1, 8), "score.weight": torch.full((2, 8), torch.nan)}
+    change(directory, lambda weights: weights | more)
+    found = load_subject(directory)
+    assert all(torch.equal(found.weights[name], expected[name]) for name in expected)
+    said = "heads beside the one that says the next token are ignored: score.weight, v_head.summary.weight"
+    assert found.notes == (said,)
+
+
+def test_a_type_of_its_own_is_said(tmp_path: Path) -> None:
+    directory = checkpoints.write(tmp_path, model_type="own", architectures=["GPT2LMHeadModel"])
+    assert "model_type 'own' and GPT-2's architecture; it is run as a GPT-2" in load_subject(directory).notes[0]
+
+
 def test_all_that_does_not_fit_is_listed(directory: Path) -> None:
     def spoil(weights: Weights) -> Weights:
         weights["transformer.wpe.weight"] = weights["transformer.wpe.weight"][:9].clone()
         weights["transformer.h.1.mlp.c_fc.weight"] = weights["transformer.h.1.mlp.c_fc.weight"].T.contiguous()
         weights["transformer.ln_f.bias"] = torch.zeros(8, dtype=torch.int64)
         del weights["transformer.h.0.ln_1.bias"]
-        return weights | {"score.weight": torch.zeros(2, 8)}
+        return weights | {"soft_prompt.weight": torch.zeros(2, 8)}
 
     with pytest.raises(SubjectError) as caught:
         load_subject(change(directory, spoil))
     for part in (
         "missing h.0.ln_1.bias",
-        "unexpected score.weight",
+        "unexpected soft_prompt.weight",
         "wpe.weight [9, 8] not [16, 8]",
         "h.1.mlp.c_fc.weight [32, 8] not [8, 32]",
         "not floating-point: ln_f.bias I64",

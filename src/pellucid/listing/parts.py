@@ -331,7 +331,7 @@ class Plan:
 
     def _check(self, statement: Statement) -> None:
         """Raise `ProgramError` for a statement in the wrong file, or about a part that the model does not have."""
-        config, names = self.config, re.findall(r"([LHN])(\d+)", statement.key)
+        config, names = self.config, re.findall(r"\b([LHN])(\d+)", statement.key)
         sizes = {"L": config.layers, "H": config.heads, "N": config.neurons}
         neurons = max(statement.neurons, default=0)
         stranger = any(int(number) >= sizes[letter] for letter, number in names) or neurons >= config.neurons

@@ -23,6 +23,11 @@ from pellucid.subject.gpt2 import GPT2Config, canonical_name, tensor_shapes
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _FLOATS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float64"}
+_HEADS = {
+    *("v_head", "value_head", "reward_head", "score", "classifier", "qa_outputs", "multiple_choice_head", "summary"),
+    *("ilql_heads", "frozen_head"),
+}
+"""Where classifiers, reward and value models keep what reads the final state beside the unembedding."""
 _LISTED = 12
 
 
@@ -101,8 +106,10 @@ def read_weights(files: list[Path], config: GPT2Config) -> tuple[dict[str, Tenso
 
     Raises `SubjectError` listing all tensors that are missing, unexpected, of a wrong shape, or not finite.
     """
-    stored = _inventory(files)
+    stored, heads = _without_heads(_inventory(files))
     tied_copy = stored.pop("lm_head.weight", None) if config.tied else None
+    if tied_copy is not None and "wte.weight" not in stored:
+        stored["wte.weight"], tied_copy = tied_copy, None  # the one table, kept under its other name
     _check_shapes(stored, tensor_shapes(config), files)
     weights = dict(_load(stored))
     if tied_copy is not None:
@@ -111,6 +118,7 @@ def read_weights(files: list[Path], config: GPT2Config) -> tuple[dict[str, Tenso
         raise SubjectError(f"{_where(files)}: NaN or infinite numbers in {_listing(broken)}")
     kinds = sorted({_FLOATS[entry.kind] for entry in stored.values()} - {"float32"})
     notes = [f"the checkpoint's {' and '.join(kinds)} weights were converted to float32"] if kinds else []
+    notes += [f"heads beside the one that says the next token are ignored: {_listing(heads)}"] if heads else []
     return {name: weights[name] for name in tensor_shapes(config)}, notes
 
 
@@ -127,6 +135,12 @@ def _inventory(files: list[Path]) -> dict[str, Stored]:
                 if canonical is not None:
                     found[canonical] = Stored(file, name, tuple(view.get_shape()), str(view.get_dtype()))
     return found
+
+
+def _without_heads(stored: dict[str, Stored]) -> tuple[dict[str, Stored], list[str]]:
+    """What belongs to the language model, and the names of what belongs to heads beside its own."""
+    heads = [name for name in stored if name.partition(".")[0] in _HEADS]
+    return {name: entry for name, entry in stored.items() if name not in heads}, [stored[name].name for name in heads]
 
 
 def _check_shapes(stored: dict[str, Stored], expected: dict[str, tuple[int, ...]], files: list[Path]) -> None:

@@ -20,6 +20,12 @@ ACTIVATIONS = (
 )
 """The values of `activation_function` that are understood: those of Hugging Face that have no parameters to learn."""
 
+CLASSES = (
+    *("GPT2LMHeadModel", "GPT2DoubleHeadsModel", "GPT2Model", "GPT2ForSequenceClassification"),
+    *("GPT2ForTokenClassification", "GPT2ForQuestionAnswering"),
+)
+"""The classes of Hugging Face, as `architectures` names them, whose checkpoints hold a GPT-2."""
+
 _ALIASES = {"n_layer": "num_hidden_layers", "n_head": "num_attention_heads", "n_embd": "hidden_size"}
 _ALIASES |= {"n_positions": "max_position_embeddings"}
 MOST_PIECES = 1 << 21
@@ -89,15 +95,25 @@ def _refuse_unsupported(fields: Mapping[str, Any], path: object) -> None:
 
     `reorder_and_upcast_attn` is not among them: in float32 it is the same function.
     """
-    model_type = fields.get("model_type")
-    if model_type != "gpt2":
-        said = "has no model_type" if model_type is None else f"asks for model_type {model_type!r}"
-        raise SubjectError(f"{path} {said}; supported is 'gpt2' (GPT2LMHeadModel)")
+    if not _is_gpt2(fields):
+        model_type, classes = fields.get("model_type"), fields.get("architectures")
+        said = "has no model_type" if model_type is None else f"asks for model_type {model_type!r:.60}"
+        also = f" and architectures {classes!r:.100}" if classes else ""
+        raise SubjectError(f"{path} {said}{also}; supported is 'gpt2' (GPT2LMHeadModel)")
     plain: dict[str, tuple[object, ...]] = {"add_cross_attention": (False, None), "is_causal": (True, None)}
     plain |= {"pruned_heads": ({}, None), "quantization_config": (None,)}
     wrong = [f"{key} = {fields[key]!r}" for key, allowed in plain.items() if fields.get(key) not in allowed]
     if wrong:
         raise SubjectError(f"{path} asks for what is not supported: {', '.join(wrong)}")
+
+
+def _is_gpt2(fields: Mapping[str, Any]) -> bool:
+    """Whether a config says that its model is a GPT-2: by its type, by its class, or by names that GPT-2 alone has."""
+    if fields.get("model_type") == "gpt2":
+        return True
+    if classes := fields.get("architectures"):
+        return isinstance(classes, list) and any(name in CLASSES for name in classes)
+    return fields.get("model_type") is None and {"n_layer", "n_head", "n_embd", "n_positions"} <= set(fields)
 
 
 def _activation(fields: Mapping[str, Any], path: object) -> str:

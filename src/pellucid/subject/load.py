@@ -73,6 +73,8 @@ def load_subject(name: str | Path) -> Subject:
 
 def _remarks(config_json: dict[str, Any], config: GPT2Config, tokenizer: Tokenizer) -> Iterator[str]:
     """What is unusual about a subject, but no reason to refuse it."""
+    if (kind := config_json.get("model_type", "gpt2")) != "gpt2":
+        yield f"config.json says model_type {kind!r:.60} and GPT-2's architecture; it is run as a GPT-2"
     if config_json.get("reorder_and_upcast_attn"):
         yield "reorder_and_upcast_attn changes nothing in float32 but the last bits; the usual order is computed"
     if unused := config.vocab_size - tokenizer.vocab_size:
