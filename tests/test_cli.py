@@ -609,3 +609,31 @@ def test_stories_of_the_zoo_are_a_text_to_work_on(tmp_path: Path) -> None:
     documents = ["".join(document.fragments) for document in read_corpus([tmp_path / "fit.txt"]).read()]
     assert [document.strip() for document in documents] == [story.strip() for story in told]
     assert pellucid("zoo", "stories", "--count", 1).out != pellucid("zoo", "stories", "--count", 1, "--first", 1).out
+
+
+# --- token ids --------------------------------------------------------------------------------------------------------
+
+
+def test_prompts_may_be_token_ids(workshop: Workshop) -> None:
+    text, ids = pellucid("run", workshop.made, "w1 w2"), pellucid("run", workshop.made, "1 2", "--ids")
+    assert text.code == ids.code == 0
+    assert ids.out.split() == [word.removeprefix("w") for word in text.out.split()]
+    assert pellucid("run", workshop.made, "1, 2", "--ids", "--json").json["prompt"] == "1 2 "
+    assert "'11' is no token of" in pellucid("run", workshop.made, "11", "--ids").complaint()
+    why = [pellucid("why", workshop.subject, *prompt, "--json").json for prompt in (["w1 w2"], ["1 2", "--ids"])]
+    assert why[0] == why[1]
+    program = [sys.executable, "-m", "program", "1 2", "--ids"]
+    run = subprocess.run(program, cwd=workshop.made, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ids.out.split()
+    run = subprocess.run([*program[:3], "1 x", "--ids"], cwd=workshop.made, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (2, "program: 'x' is no token id from 0 to 10\n")
+
+
+def test_a_revision_is_of_a_hub_model(workshop: Workshop) -> None:
+    said = pellucid("decompile", workshop.subject, "-o", workshop.fresh, "--revision", "main").complaint()
+    assert "@main' is no revision of a hub model" in said
+
+
+def test_the_package_is_the_command_line() -> None:
+    run = subprocess.run([sys.executable, "-m", "pellucid", "zoo", "list"], capture_output=True, text=True, check=True)
+    assert run.stdout == pellucid("zoo", "list").out

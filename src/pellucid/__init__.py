@@ -46,10 +46,19 @@ except PackageNotFoundError:
     __version__ = "0+unknown"
 
 
-def load(subject: str | Path, *, dtype: str = "float32", device: str = "cpu") -> Model:
+def load(
+    subject: str | Path,
+    *,
+    dtype: str = "float32",
+    device: str = "cpu",
+    revision: str | None = None,
+    ids: bool = False,
+) -> Model:
     """The exact model of a subject: a directory in Hugging Face layout, a hub name such as `gpt2`, or `zoo:NAME`.
 
-    It runs on `device` in `dtype` (`float32`, `bfloat16`, `float64`); float32 on the CPU gives Hugging Face's bits.
+    It runs on `device` in `dtype` (`float32`, `float16`, `bfloat16`, `float64`); float32 on the CPU gives Hugging
+    Face's bits. `revision` is a branch, tag or commit of a hub model. With `ids` its tokenizer is not read: its text is
+    token ids, such as `464 3139 286`, as it is for tokenizers of other kinds.
     Raises `pellucid.base.errors.SubjectError` for what cannot be loaded, saying why, and `PellucidError` for a device
     that is not there.
     """
@@ -59,11 +68,12 @@ def load(subject: str | Path, *, dtype: str = "float32", device: str = "cpu") ->
     from pellucid.exact.device import device_of
     from pellucid.exact.model import Model
     from pellucid.subject.load import load_subject
+    from pellucid.subject.locate import named
 
-    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
+    known = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "float64": torch.float64}
     if dtype not in known:
         raise PellucidError(f"dtype is {dtype!r}, expected {', '.join(known)}")
-    return Model(load_subject(subject), known[dtype], device_of(device))
+    return Model(load_subject(named(subject), revision=revision, ids=ids), known[dtype], device_of(device))
 
 
 def open(directory: str | Path, *, trust: bool = False) -> Project:

@@ -24,6 +24,7 @@ from pellucid.base.progress import working
 from pellucid.base.shell import quoted
 from pellucid.base.signals import Stopped, answer_signals, exit_code
 from pellucid.base.terminal import json_text, say, tell, terminal
+from pellucid.experiment.subjects import model_of
 from pellucid.experiment.why import TOP, why
 from pellucid.listing.parse import pages_of
 from pellucid.match.check import check, moved, print_check
@@ -54,6 +55,8 @@ from pellucid.rewrite.diff import diff
 from pellucid.rewrite.edit import read_records
 from pellucid.rewrite.idle import warning
 from pellucid.rewrite.show import list_lines, print_diff, record_lines
+from pellucid.subject.locate import at_revision
+from pellucid.subject.tokenizer import ids_in
 from pellucid.view.front import drawn as drawn_front
 from pellucid.view.front import table as front_table
 from pellucid.view.pictures import picture
@@ -77,6 +80,7 @@ TOKENS = 20
 """How many tokens `run` produces if nothing is said."""
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A directory that `decompile` wrote.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output instead of text.")]
+AsIds = Annotated[bool, typer.Option("--ids", help="PROMPT is token ids, such as '464 3139 286'.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Run the program in DIR although it was not made here.")]
 Quick = Annotated[
     bool,
@@ -149,6 +153,9 @@ def main_options(
 def decompile_command(
     subject: Annotated[str, typer.Argument(help="A checkpoint directory, a hub name such as gpt2, or zoo:NAME.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the program goes.")],
+    revision: Annotated[
+        str | None, typer.Option(metavar="REVISION", help="Branch, tag or commit of a hub model, as in gpt2@REVISION.")
+    ] = None,
     corpus: Corpus = None,
     fit_corpus: FitCorpus = None,
     size: Annotated[
@@ -233,6 +240,7 @@ def decompile_command(
     exit code is 3.
     """
     with plain_errors():
+        subject = str(at_revision(subject, revision))
         if weightless or (weightless is None and not raw and not corpus and suits(subject)):
             said_too = {"--understand": understand, "--stray": stray, "--tune": tune, "--gate": gate, "--quick": quick}
             said_too |= {"--size": size != "medium", "--seed": seed, "--device": device != "cpu", "--minutes": minutes}
@@ -386,6 +394,7 @@ def run(
     stop: Annotated[
         list[str] | None, typer.Option(metavar="TEXT", help="End before this text. May be repeated.")
     ] = None,
+    ids: AsIds = False,
     trust: Trust = False,
     json_: AsJson = False,
 ) -> None:
@@ -396,14 +405,19 @@ def run(
     with plain_errors():
         if is_weightless(directory):
             given = {"--tokens": tokens != TOKENS, "--source-only": source_only, "--temperature": temperature != 0}
-            given |= {"--top-p": top_p != 1, "--seed": seed != 0, "--stop": bool(stop)}
+            given |= {"--top-p": top_p != 1, "--seed": seed != 0, "--stop": bool(stop), "--ids": ids}
             refuse([name for name, is_given in given.items() if is_given])
             answers = said(directory, prompt, trust=trust)
             print_json(said_dict(prompt, answers)) if json_ else print_said(answers)
             return
         project = Project.open(directory, trust=trust)
         how: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "seed": seed, "stop": stop or ()}
-        text = project.generate(prompt, tokens, source_only=source_only, **how)
+        if ids:
+            listed = ids_in(prompt, project.listing().config.vocab_size, project.manifest.subject.name)
+            text = " ".join(map(str, project.next_ids(listed, tokens, source_only=source_only, **how)))
+            prompt = f"{' '.join(map(str, listed))} "
+        else:
+            text = project.generate(prompt, tokens, source_only=source_only, **how)
         if unheard := warning(project, "code" if source_only else None):
             tell(f"pellucid: {unheard}")
         print_json({"prompt": prompt, "continuation": text}) if json_ else say(prompt + text)
@@ -422,6 +436,7 @@ def why_command(
     ] = False,
     html: Annotated[Path | None, typer.Option(help="Save a picture as one HTML file.")] = None,
     png: Annotated[Path | None, typer.Option(help="Save a picture as PNG.")] = None,
+    ids: AsIds = False,
     trust: Trust = False,
     json_: AsJson = False,
 ) -> None:
@@ -430,7 +445,9 @@ def why_command(
     Of a directory it also shows the lines of source that one would change.
     """
     with plain_errors():
-        found = why(open_subject(subject, source_only=source_only, trust=trust), prompt, instead, top=top)
+        opened_subject = open_subject(subject, source_only=source_only, trust=trust)
+        asked = ids_in(prompt, model_of(opened_subject).n_vocab, subject) if ids else prompt
+        found = why(opened_subject, asked, instead, top=top)
         drawn = picture(found)
         if html:
             drawn.save_html(html)

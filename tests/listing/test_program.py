@@ -48,6 +48,15 @@ def test_logits_are_those_of_the_subject(tmp_path: Path, seed: int) -> None:
     assert np.abs(got - wanted).max() <= 1e-5 * np.abs(wanted).max()
 
 
+@pytest.mark.parametrize("neurons", [1, 2])
+def test_models_of_one_or_two_neurons(tmp_path: Path, neurons: int) -> None:
+    """`LN1` and `LN2` are norms, and no neurons 1 and 2 that such a model does not have."""
+    model, ids = checkpoints.random_model(3, n_inner=neurons, n_layer=3)
+    emit(model.subject, tmp_path)
+    wanted = model.logits(ids).numpy()
+    assert np.abs(load_program(tmp_path).logits(ids.numpy()) - wanted).max() <= 1e-5 * np.abs(wanted).max()
+
+
 @pytest.mark.parametrize("name", gpt2.ACTIVATIONS)
 def test_activations_are_those_of_the_subject(name: str) -> None:
     from pellucid.exact.ops import ACTIVATION

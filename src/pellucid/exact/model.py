@@ -26,7 +26,7 @@ from pellucid.subject.gpt2 import GPT2Config
 from pellucid.subject.load import Subject
 from pellucid.subject.tokenizer import Tokenizer
 
-Text = str | Sequence[str] | Int[Tensor, "_ _"] | Rows
+Text = str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]] | Int[Tensor, "_ _"] | Rows
 """A text, several (of any lengths), or token ids."""
 
 
@@ -124,7 +124,7 @@ class Model:
         return self.logits(text)
 
     def rows(self, text: object) -> Rows:
-        """One or several texts (`Text`) in tokens, or token ids as they are.
+        """One or several texts (`Text`) in tokens, or token ids as they are: a tensor, a list, or a list of lists.
 
         Raises `PellucidError` for what is neither, and for an empty list.
         """
@@ -138,6 +138,8 @@ class Model:
                 )
             return Rows(text.to(self.device))
         prompts = list(text) if isinstance(text, Iterable) and not isinstance(text, str) else [text]
+        if lists := [prompts] if _are_ids(text) else prompts if prompts and all(map(_are_ids, prompts)) else None:
+            return Rows.of([torch.tensor(ids, device=self.device) for ids in lists])
         texts = [prompt for prompt in prompts if isinstance(prompt, str)]
         if not texts or len(texts) < len(prompts):
             wrong = next((f"{prompt!r} is no prompt" for prompt in prompts if not isinstance(prompt, str)), None)
@@ -237,7 +239,7 @@ class Model:
 
     def generate(
         self,
-        prompt: str,
+        prompt: str | Sequence[int],
         tokens: int = 20,
         *,
         temperature: float = 0.0,
@@ -246,14 +248,14 @@ class Model:
         stop: Sequence[str] = (),
         changes: Iterable[Changes] = (),
     ) -> str:
-        """What the model says after `prompt`: up to `tokens` tokens, the text's end, a `stop` string or the context's.
+        """What the model says after `prompt`, text or ids: at most `tokens` tokens, to its end or a `stop` string.
 
         The likeliest tokens at `temperature` 0, else drawn from `seed` among the likeliest that hold `top_p` of the
         probability. Of `changes` (`pellucid.steer`, `patch`, …) positions are the prompt's, negative ones count from
         its end, and ranges without an end go on over what is written. `pellucid.generate` also records. Raises
         `PellucidError` for a prompt that the model cannot read.
         """
-        ids, changed = self.ids(prompt), tuple(changes)
+        ids, changed = self.rows(prompt if isinstance(prompt, str) else [*prompt]).ids, tuple(changes)
         self._check(ids, ids.shape[1])
         until = Until(tokens, self.tokenizer.ends, stop)
         predictor = Changed(self, changed, ids.shape[1]) if changed else self
@@ -289,6 +291,13 @@ class Model:
         if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < self.n_vocab:
             wrong = int(ids.min()) if int(ids.min()) < 0 else int(ids.max())
             raise PellucidError(f"token id {wrong} is not in 0 … {self.n_vocab - 1}, the ids of {self.subject.name}")
+
+
+def _are_ids(found: object) -> bool:
+    """Whether `found` is a list of whole numbers; one that is no token is told of where it is read."""
+    if not isinstance(found, Sequence) or isinstance(found, str) or not found:
+        return False
+    return all(isinstance(one, int) and not isinstance(one, bool) and abs(one) < 1 << 62 for one in found)
 
 
 @lru_cache(maxsize=4)

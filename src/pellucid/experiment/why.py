@@ -130,14 +130,14 @@ def _size(effect: float | None, share: float | None) -> str:
 
 def why(
     subject: Subject,
-    prompt: str,
+    prompt: str | Sequence[int],
     instead: str | None = None,
     *,
     texts: Int[Tensor, "row pos"] | None = None,
     top: int = TOP,
     seed: int = 0,
 ) -> Why:
-    """Explain what `subject` says next after `prompt`, rather than `instead` (the runner-up where that is None).
+    """Explain what `subject` says next after `prompt` (text, or token ids), rather than `instead` (the runner-up).
 
     Means are over `texts` (rows of token ids), or over rows that the subject's model writes itself from `seed`.
     Raises `PellucidError` for an `instead` that is not one token, or is what was said.
@@ -149,11 +149,12 @@ def why(
         *(f"L{layer:02d}.{name}" for layer in layers for name in (heads_write(model), "mlp_out", "post", "pattern")),
     ]
     run = trace(subject, prompt, names, gradients=True)
+    text = prompt if isinstance(prompt, str) else model.tokenizer.decode(prompt)
     last = run.logits[0, -1].detach().float()
     said = int(last.argmax())
     other = runner_up(last) if instead is None else token_id(model, instead)
     if said == other:
-        raise PellucidError(f"{instead!r} is what was said after {prompt!r}; ask for something else instead")
+        raise PellucidError(f"{instead!r} is what was said after {text!r}; ask for something else instead")
     averages = means(
         subject, own_text(model, seed) if texts is None else texts, [n for n in names if "pattern" not in n]
     )
@@ -184,7 +185,7 @@ def why(
     words = [model.tokenizer.decode([token]) for token in (said, other)]
     sides = float(likely[said]), float(likely[other])
     share = together / whole if shares else None
-    return Why(prompt, tuple(tokens), words[0], words[1], whole, share, tuple(causes), together, sides)
+    return Why(text, tuple(tokens), words[0], words[1], whole, share, tuple(causes), together, sides)
 
 
 def runner_up(logits: Float[Tensor, " vocab"]) -> int:

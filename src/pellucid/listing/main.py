@@ -28,24 +28,25 @@ def main() -> int:
         choices=("code", "all"),
         help="switch the residuals off: run what has been understood, and means for the rest",
     )
+    parser.add_argument("--ids", action="store_true", help="the prompt is token ids, and so is what is printed")
     options = parser.parse_args()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # tokens may hold what the terminal's encoding does not have
     try:
-        run(options.prompt, options.tokens, options.top, options.source_only)
+        run(options.prompt, options.tokens, options.top, options.source_only, as_ids=options.ids)
     except ProgramError as error:
         print(f"program: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def run(prompt: str, tokens: int, top: int, source_only: str | None) -> None:
+def run(prompt: str, tokens: int, top: int, source_only: str | None, *, as_ids: bool) -> None:
     """Print the likeliest continuation of `prompt`, a token at a time."""
     model = Model(source_only)
     if unheard := warning(model.plan, Path(__file__).resolve().parent):
         print(f"program: {unheard}", file=sys.stderr)
     vocabulary = model.vocabulary
-    ids = vocabulary.opened(prompt)
+    ids = listed(prompt, model.n_vocab) if as_ids else vocabulary.opened(prompt)
     if not ids:
         raise ProgramError('the prompt is empty; give some text, for example "The"')
     if len(ids) > model.n_ctx:
@@ -60,7 +61,16 @@ def run(prompt: str, tokens: int, top: int, source_only: str | None) -> None:
             break
         logits, cache = model.extend(np.array([said[-1:]]), cache, last_only=True)
     silent = {vocabulary.end, *vocabulary.ends}
-    print(vocabulary.decode([id for id in ids + said if id not in silent]))
+    said = ids + (said[:-1] if said[-1:] and said[-1] in vocabulary.ends else said)
+    print(*said if as_ids else [vocabulary.decode([id for id in said if id not in silent])])
+
+
+def listed(prompt: str, count: int) -> list[int]:
+    """The token ids that a prompt lists."""
+    for word in prompt.split():
+        if not (word.isascii() and word.isdecimal() and len(word) < 20 and int(word) < count):
+            raise ProgramError(f"{word!r} is no token id from 0 to {count - 1}")
+    return [int(word) for word in prompt.split()]
 
 
 def print_likeliest(decode: Callable[[Sequence[int]], str], logits: Floats, count: int) -> None:

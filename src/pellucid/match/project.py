@@ -18,7 +18,7 @@ from pellucid.base.errors import ProjectError
 from pellucid.base.files import sha256_files, sha256_text, write_text
 from pellucid.base.shell import quoted
 from pellucid.exact.model import Model
-from pellucid.exact.writing import Choice, Until, write
+from pellucid.exact.writing import Choice, Until, Written, write
 from pellucid.experiment.corpus import Splits
 from pellucid.explain.evidence import Evidence
 from pellucid.explain.symbols import Symbol, read_symbols
@@ -165,7 +165,7 @@ class Project:
 
     def generate(
         self,
-        prompt: str,
+        prompt: str | Sequence[int],
         tokens: int = 20,
         *,
         source_only: bool = False,
@@ -174,16 +174,39 @@ class Project:
         seed: int = 0,
         stop: Sequence[str] = (),
     ) -> str:
-        """What the program says after `prompt`: the likeliest tokens at `temperature` 0, else drawn from `seed`.
+        """What the program says after `prompt` (text or token ids): the likeliest tokens at `temperature` 0.
 
-        Up to `tokens` tokens, the end of the text, a `stop` string or the context's end; `top_p` draws among the
-        likeliest tokens that hold so much of the probability.
+        Else they are drawn from `seed`. Up to `tokens` tokens, the end of the text, a `stop` string or the context's
+        end; `top_p` draws among the likeliest tokens that hold so much of the probability.
         """
+        choice = Choice(temperature, top_p, seed)
+        return self._written(prompt, tokens, choice, stop, source_only=source_only).text
+
+    def next_ids(
+        self,
+        prompt: str | Sequence[int],
+        tokens: int = 20,
+        *,
+        source_only: bool = False,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        stop: Sequence[str] = (),
+    ) -> list[int]:
+        """The token ids that `generate` says the text of."""
+        choice = Choice(temperature, top_p, seed)
+        return list(self._written(prompt, tokens, choice, stop, source_only=source_only).ids)
+
+    def _written(
+        self, prompt: str | Sequence[int], tokens: int, choice: Choice, stop: Sequence[str], *, source_only: bool
+    ) -> Written:
         program = self.program("code" if source_only else None)
         vocabulary = program.model.vocabulary
-        ids = program.encode(prompt)
+        ids = program.encode(prompt) if isinstance(prompt, str) else [*prompt]
         if not 0 < len(ids) <= program.n_ctx:
             raise ProjectError(f"the prompt {prompt!r} has {len(ids)} tokens, expected 1 to {program.n_ctx}")
+        if wrong := [token for token in ids if not 0 <= token < program.n_vocab]:
+            raise ProjectError(f"token id {wrong[0]} is not in 0 … {program.n_vocab - 1}")
         before = str(vocabulary.decode(ids))
 
         def spell(_: int, said: Sequence[int]) -> str:
@@ -191,9 +214,8 @@ class Project:
             return whole.removeprefix(before) if whole.startswith(before) else str(vocabulary.decode(list(said)))
 
         ends = getattr(vocabulary, "ends", [vocabulary.end])  # older programs know one end alone
-        until = Until(tokens, ends, stop)
-        (written,) = write(program, np.array([ids], np.int64), Choice(temperature, top_p, seed), until, spell)
-        return written.text
+        (written,) = write(program, np.array([ids], np.int64), choice, Until(tokens, ends, stop), spell)
+        return written
 
     def next(self, count: int = 15) -> list[Suggestion]:
         """The `count` parts that leave most unexplained, the most first; see `pellucid.match.next`."""

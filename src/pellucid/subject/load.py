@@ -12,7 +12,7 @@ from torch import Tensor
 from pellucid.base.files import sha256_files
 from pellucid.subject.checkpoint import read_json, read_weights, weight_files
 from pellucid.subject.gpt2 import GPT2Config
-from pellucid.subject.locate import locate
+from pellucid.subject.locate import at_revision, locate
 from pellucid.subject.tokenizer import Tokenizer, byte_alphabet
 from pellucid.subject.tokenizer_files import load_tokenizer
 
@@ -44,17 +44,18 @@ class Subject:
         return sum(tensor.numel() for tensor in self.weights.values())
 
 
-def load_subject(name: str | Path) -> Subject:
+def load_subject(name: str | Path, *, revision: str | None = None, ids: bool = False) -> Subject:
     """Load a subject: a directory in Hugging Face layout, a hub name (`gpt2`, `OWNER/NAME`) or `zoo:NAME`.
 
-    Raises `SubjectError` with one line for everything that makes it unusable.
+    `revision` is a branch, tag or commit of a hub model; with `ids` the subject's text is token ids. Raises
+    `SubjectError` with one line for everything that makes it unusable.
     """
-    place = locate(name)
+    place = locate(at_revision(name, revision))
     path = place.path
     config_json = read_json(path / "config.json")
     files = weight_files(path)
     config = GPT2Config.from_json(config_json, path / "config.json")
-    tokens = load_tokenizer(path, config_json, config.vocab_size)
+    tokens = load_tokenizer(path, config_json, config.vocab_size, ids=ids)
     weights, notes = read_weights(files, config)
     return Subject(
         name=str(name),

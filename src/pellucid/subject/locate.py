@@ -53,6 +53,26 @@ def locate(name: str | Path) -> Place:
     return _on_hub(hub)
 
 
+def named(subject: object) -> str | Path:
+    """`subject` if it is a name or a path. Raises `SubjectError` for an object, saying how to save a model."""
+    if isinstance(subject, str | Path):
+        return subject
+    raise SubjectError(
+        f"expected a directory, a hub name or zoo:NAME, not an object of {type(subject).__name__}; save a model that "
+        "is in memory, model.save_pretrained('DIR') and tokenizer.save_pretrained('DIR'), and load 'DIR'"
+    )
+
+
+def at_revision(name: str | Path, revision: str | None) -> str | Path:
+    """The name of a revision of a hub model. Raises `SubjectError` for what is no hub name."""
+    if revision is None:
+        return name
+    text = f"{name}@{revision}"
+    if isinstance(name, Path) or "@" in name or hub_name(text.removeprefix("hub:")) is None:
+        raise SubjectError(f"{text!r:.200} is no revision of a hub model, which is written gpt2 or OWNER/NAME")
+    return text
+
+
 def _is_hiding(path: Path) -> bool:
     """Whether a directory that is called as a hub model may be is no checkpoint, but something else of that name."""
     if (path / "config.json").is_file():
