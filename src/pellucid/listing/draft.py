@@ -248,6 +248,7 @@ class Draft:
     def _check(self) -> None:
         """Raise `SourceError` for pages that do not fit together."""
         listing = self.now()
+        _ = listing.abouts
         if listing.words or listing.values or any(s.reads or s.wires for s in listing.statements.values()):
             check_listing(listing)
 

@@ -49,20 +49,22 @@ def changed(plan: Plan, program: Path) -> Iterator[Statement]:
     record = program / ".emitted"
     if not record.is_file():
         return
-    written = {word for line in record.read_text(encoding="utf-8").splitlines() for word in line.split()[1:]}
+    entries = (line.split("\t") for line in record.read_text(encoding="utf-8").splitlines())
+    written = {entry[0]: entry[1].split() for entry in entries if len(entry) == 2}
     pages: dict[str, list[str]] = {}
     whole: dict[str, dict[int, str]] = {}
     for statement in STATEMENTS.values():
         if statement.form not in SOURCES or not any(map(plan.is_idle, _addresses(statement))):
             continue
         file = statement.file
+        own = written.get(f"described {statement.key}" if statement.described else statement.key, [])
         if file not in pages:
             pages[file] = (program / file).read_text(encoding="utf-8").split("\n")
-        if _hash(_text(pages[file], statement.line)) in written:
+        if _hash(_text(pages[file], statement.line)) in own:
             continue
         if file not in whole:  # seldom: a page that a person changed is read as Python, which takes its time
             whole[file] = dict(_statements(pages[file]))
-        if _hash(whole[file].get(statement.line, "")) not in written:
+        if _hash(whole[file].get(statement.line, "")) not in own:
             yield statement
 
 

@@ -11,7 +11,7 @@ from pellucid.base.errors import SourceError
 from pellucid.listing import prelude, wires
 from pellucid.listing.about import ABOUT, About, sides
 from pellucid.listing.content import imported_from, imported_kinds
-from pellucid.listing.language import beside_of, check, definitions
+from pellucid.listing.language import RESERVED, STATEMENTS, beside_of, check, definitions
 from pellucid.listing.pages import raw
 from pellucid.listing.parse import Page, Statement, is_described, order, read_page
 from pellucid.listing.rows import ROWS
@@ -196,8 +196,12 @@ def _with_imports(page: Page, kinds: Collection[str], beside: Page | None, spare
 
 
 def _used(page: Page) -> set[str]:
-    """The names that stand in a page."""
-    return {node.id for node in ast.walk(page.tree) if isinstance(node, ast.Name)}
+    """The names that stand in a page; those of statements that may be arguments too only where they are called."""
+    calls = [
+        node.value.func for node in page.tree.body if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
+    ]
+    said = {node.id for node in calls if isinstance(node, ast.Name)}
+    return said | {node.id for node in ast.walk(page.tree) if isinstance(node, ast.Name)} - (STATEMENTS - RESERVED)
 
 
 def _imported(page: Page, module: str) -> set[str]:

@@ -33,10 +33,12 @@ class Suggestion:
     `left` is what is not explained: nats per token where `ranked_by` is "effect" (what the mean in the part's place
     costs, times the share of it that the best source leaves), else parameters. `score` and `kl` are the best that any
     source of the part reached so far: isolated, and swapped in alone (nats per token, an estimate where `estimated`).
+    `runs` is what runs, or `described` where the part runs raw and has a source.
     """
 
     address: str
     name: str
+    runs: str
     verdict: Verdict
     ranked_by: Literal["effect", "parameters"]
     left: float
@@ -91,6 +93,7 @@ def _suggestion(entry: Entry, best: dict[str, float]) -> Suggestion:
     return Suggestion(
         str(entry.address),
         entry.name,
+        entry.state.shown,
         entry.verdict,
         "parameters" if effect is None else "effect",
         left,
@@ -169,7 +172,7 @@ def print_suggestions(found: list[Suggestion]) -> None:
         console.print("Nothing is left: every QK and IN is explained as far as it was measured.")
         return
     table = Table(box=None, pad_edge=False)
-    for column in ("part", "name", "verdict", "unexplained", "effect", "score", "swapped in", "similar parts"):
+    for column in ("part", "name", "runs", "verdict", "unexplained", "effect", "score", "swapped in", "similar parts"):
         right = column in ("unexplained", "effect", "score", "swapped in")
         table.add_column(column, justify="right" if right else "left", no_wrap=column not in ("name", "similar parts"))
     for entry in found:
@@ -177,7 +180,9 @@ def print_suggestions(found: list[Suggestion]) -> None:
         figures = (_digits(entry.effect), "–" if entry.score is None else f"{entry.score:.2f}")
         swapped = ("≈" if entry.estimated else "") + _digits(entry.kl)
         alike = ", ".join(f"{name} {value:.2f}" for name, value in entry.similar[:2])
-        table.add_row(*map(Text, (entry.address, entry.name, entry.verdict, left, *figures, swapped, alike)))
+        table.add_row(
+            *map(Text, (entry.address, entry.name, entry.runs, entry.verdict, left, *figures, swapped, alike))
+        )
     console.print(table)
     console.print(
         "\nUnexplained, effect and swapped in: nats per token (≈: estimated). Try one with: pellucid scratch DIR PART"

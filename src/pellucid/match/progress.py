@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from pellucid.base.address import Address
 from pellucid.parts.part import Form, Residual
@@ -82,6 +83,12 @@ def evidence_share(states: list[State]) -> dict[str, float | int | None]:
     }
 
 
+def parts_by_form(states: list[State]) -> dict[str, int]:
+    """How many parts run `raw`, `lifted` and from their `source`; and how many are `described` by one that does not."""
+    forms = Counter(state.form for state in states)
+    return {form: forms[form] for form in get_args(Form)} | {"described": sum(state.described for state in states)}
+
+
 def progress(
     states: list[State],
     gate_passed: bool | None,
@@ -90,6 +97,7 @@ def progress(
 ) -> dict[str, Any]:
     """All three numbers, none of which may stand alone, with the calibration of the effects behind them."""
     return {
+        "parts": parts_by_form(states),
         "residual_free": residual_free(states, gate_passed),
         "source_only": dict(source_only["overall"]) if source_only else {},
         "evidence": evidence_share(states),

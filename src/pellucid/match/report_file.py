@@ -188,6 +188,7 @@ class Progress:
     source_only: Metrics
     evidence: Described
     effect_calibration: Calibration | None = None
+    parts: dict[str, Count] | None = None
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,9 @@ ROWS = {
 }
 
 
+RUNS = {"raw": "from the weights", "lifted": "lifted", "source": "from a source"}
+
+
 def figure(entry: dict[str, Any] | None, between: str = " ") -> str:
     """A measured number with its 95 % interval behind it, or a dash where nothing was measured."""
     if entry is None or entry["value"] is None:
@@ -93,6 +96,12 @@ def progress_lines(report: dict[str, Any]) -> Text:
     progress = report["progress"]
     free = progress["residual_free"]
     text = Text("Progress\n", style="bold")
+    if parts := progress.get("parts"):
+        runs = ", ".join(f"{parts[form]:,} {said}" for form, said in RUNS.items())
+        text.append(f"  parts run              {runs}\n", "not bold")
+        text.append(
+            f"    described            {parts['described']:,} of those have a source that does not run\n", "not bold"
+        )
     for form in ("source", "lifted"):
         shares = ", ".join(f"{_percent(free[form][by])} by {by}" for by in ("parameters", "effect"))
         text.append(f"  residual-free, {form:<7} {shares} of QK and IN\n", style="not bold")
