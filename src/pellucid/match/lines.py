@@ -88,7 +88,8 @@ def _lines(cause: Cause, listing: Listing) -> Iterator[Line]:
             if edit.address == str(address) and (address.kind != "EMB.TOK" or cause.token in edit.over):
                 yield Line(str(address), cause.share, f"{PAGE}:{edit.line}", f"edit {edit.number:04d}", edit.text)
         said = listing[address]
-        yield Line(str(address), cause.share, said.place, said.part_form, said.text)
+        form = "described" if said.described else said.part_form
+        yield Line(str(address), cause.share, said.place, form, said.text)
 
 
 def _addresses(cause: Cause) -> Iterator[Address]:
@@ -104,7 +105,7 @@ def _addresses(cause: Cause) -> Iterator[Address]:
 
 def _how(lines: Sequence[Line], causes: Sequence[Cause]) -> str:
     """What it takes to change these lines."""
-    told = [line.part for line in lines if line.form in ("source", "lifted")]
+    told = [line.part for line in lines if line.form in ("source", "described", "lifted")]
     edited = [line.form for line in lines if line.form.startswith("edit ")]
     says = [f"change or undo {' and '.join(edited)}"] if edited else []
     if told:
