@@ -21,6 +21,7 @@ from pellucid.explain.symbols import Symbol, merge, write_symbols
 from pellucid.listing.arrange import arrange
 from pellucid.listing.count import count_program
 from pellucid.listing.emit import emit
+from pellucid.match.about.write import tell_parts
 from pellucid.match.gate import judge
 from pellucid.match.joint import measure_joint
 from pellucid.match.lifted import (
@@ -113,6 +114,7 @@ def _decompile(request: Request) -> Project:
     if not request.raw:
         trainer = project.model if device.type == "cpu" else Model(subject, device=device)
         explain_program(project, extras, trainer, request.tune, quick=request.quick)
+        tell_parts(project, stage_state(project), quick=request.quick)
     verify(project, quick=request.quick, known=True)
     return project
 

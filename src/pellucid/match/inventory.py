@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from pellucid.base.address import Address
@@ -14,12 +15,13 @@ from pellucid.explain.symbols import Symbol
 from pellucid.listing.about import About, whole
 from pellucid.listing.content import Value
 from pellucid.listing.count import count_program
-from pellucid.listing.parse import STORED, Statement
+from pellucid.listing.parse import STORED, Listing, Statement
 from pellucid.listing.prelude import BESIDE
+from pellucid.match.about.write import told_before
 from pellucid.match.forms import described_row
 from pellucid.match.partition import Standing, standing
 from pellucid.match.progress import State
-from pellucid.match.project import Project
+from pellucid.match.project import EVIDENCE, Project
 from pellucid.match.verdict import Verdict, verdict
 from pellucid.parts.part import count
 
@@ -132,7 +134,7 @@ def lifted_state(rank: int) -> str:
 def inventory(project: Project) -> list[Entry]:
     """Every address of the subject, in order of execution."""
     listing, dropped, symbols = project.listing(), project.dropped(), project.symbols()
-    numbers = count_program(listing)
+    numbers, known = count_program(listing), told_before(project)
     measured: dict[str, dict[str, dict[str, Measurement]]] = defaultdict(lambda: defaultdict(dict))
     for _, row in project.evidence.find(domain="overall"):
         measured[row.part][row.kind][row.metric] = row
@@ -145,7 +147,7 @@ def inventory(project: Project) -> list[Entry]:
         entry = _entry(
             project, address, statement, found, symbols.get(name), dict(measured[name]), numbers.get(address, 0)
         )
-        told = listing.abouts.get(whole(address) or "")
+        told = _told(listing, known, whole(address))
         entries.append(replace(entry, values=values, lifted=listing.lifted(address), about=told))
     return entries
 
@@ -154,6 +156,14 @@ def _swapped(rows: dict[str, Measurement], state: str) -> Measurement | None:
     """The swapped-in cost that a verdict rests on: about the part in this `state` if any is, exact before estimated."""
     known = [rows[metric] for metric in ("kl", "kl_estimate", "lifted_kl_estimate") if metric in rows]
     return next((row for row in known if row.state == state), known[0] if known else None)
+
+
+def _told(listing: Listing, known: Mapping[str, str], part: str | None) -> About | None:
+    """What the program says in words of a whole head or neuron, or what was found out about it and is not written."""
+    if part is None or part in listing.abouts:
+        return listing.abouts.get(part or "")
+    said = known.get(part)
+    return About(part, said, Path(EVIDENCE), 0, 0, "", by_person=False) if said else None
 
 
 def _entry(
