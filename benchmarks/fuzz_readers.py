@@ -180,8 +180,11 @@ def _of_stages(project: Project, folder: Path) -> list[Reader]:
     contexts = json.dumps({str(head): [place | {"domain": "held-out"}], str(neuron): []}).encode()
     report = project.report()
 
+    def decoded(data: bytes) -> str:
+        return data.decode("utf-8", "replace")
+
     def worst(data: bytes) -> None:
-        found = load_contexts(data.decode("utf-8", "surrogatepass"), "contexts")
+        found = load_contexts(decoded(data), "contexts")
         render(report | {"details": [{"contexts": of_part} for of_part in found.values()]})
 
     def change_sources(data: bytes, draw: random.Random) -> bytes:
@@ -189,9 +192,6 @@ def _of_stages(project: Project, folder: Path) -> list[Reader]:
         outer = json.loads(data)
         inner = json_file(outer["forms"].encode(), draw).decode("utf-8", "replace")
         return json.dumps(outer | {"forms": inner}).encode() if draw.random() < 0.5 else json_file(data, draw)
-
-    def decoded(data: bytes) -> str:
-        return data.decode("utf-8", "replace")
 
     return [
         Reader("stage of sources", (sources,), change_sources, lambda data: load(decoded(data))),

@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 
 from pellucid.base.errors import ProjectError
-from pellucid.base.schema import CLOSED, OPEN, Count, fitting, parsed, read_json
+from pellucid.base.schema import CLOSED, OPEN, Count, fitting, parsed, plain_json, read_json
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,13 @@ def test_names_from_strangers_are_escaped_and_cut() -> None:
         parsed(dict[str, int], '{"\\u001b[31m' + "a" * 500 + '": "\\u001b[2J' + "b" * 500 + '"}', "x", ProjectError)
     assert "\x1b" not in str(raised.value)
     assert len(str(raised.value)) < 200
+
+
+def test_plain_json_has_finite_numbers_alone() -> None:
+    assert plain_json('{"a": [1, 2.5, null]}', "x") == {"a": [1, 2.5, None]}
+    for text in ("NaN", "[-Infinity]", "1e999", "[" * 100_000, "{"):
+        with pytest.raises(ProjectError, match="x: not JSON: "):
+            plain_json(text, "x", ProjectError)
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:

@@ -78,6 +78,7 @@ def test_graphs_of_features_are_read_but_are_no_circuits(model: Model, tmp_path:
     for change, message in (
         ({"links": [links[0] | {"weight": "heavy"}]}, "links[0].weight is 'heavy', expected a valid number"),
         ({"nodes": [*nodes, 7]}, "nodes[2] is 7, expected an object"),
+        ({"nodes": [nodes[0] | {"x": float("inf")}, nodes[1]]}, "not JSON: Infinity is no finite number"),
         ({"nodes": nodes, "metadata": []}, "metadata is [], expected an object"),
         (
             {"nodes": nodes, "metadata": metadata | {"prompt_tokens": [1]}},
@@ -101,6 +102,9 @@ def test_broken_files_are_named(model: Model, circuit: Circuit, tmp_path: Path) 
     data = json.loads(path.read_text())
     path.write_text(json.dumps(data | {"cfg": data["cfg"] | {"n_layers": 12}}))
     with pytest.raises(PellucidError, match="12 layers of 3 heads; this model has 2 of 3"):
+        read_mib(path, model.config)
+    path.write_text(json.dumps(data | {"edges": {"m1->m0": {"score": 1e39, "in_graph": True}}}))
+    with pytest.raises(PellucidError, match=r"score is 1e\+39, expected less than or equal to"):
         read_mib(path, model.config)
     path.write_text(json.dumps(data | {"edges": {"m1->m0": {"score": None, "in_graph": True}}}))
     with pytest.raises(PellucidError, match=r"edges\.m1->m0\.score is None, expected a valid number"):

@@ -137,6 +137,18 @@ def test_a_vocabulary_of_another_shape_is_refused(
         vocabulary.encode("a")
 
 
+def test_merges_may_lead_to_tokens_that_the_model_does_not_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vocabulary = emitted(small(tmp_path), tmp_path, monkeypatch)
+    data = {"kind": "bpe", "pieces": ["a", "b", None, "\ud800"], "merges": ["a b"]}
+    (tmp_path / "vocabulary.json").write_text(json.dumps(data))
+    assert vocabulary.encode("ba") == [1, 0]
+    assert vocabulary.decode([0, 3]) == "a\ufffd\ufffd\ufffd"
+    with pytest.raises(ProgramError, match="no embedding of the token 'ab'"):
+        vocabulary.encode("ab")
+
+
 @pytest.mark.parametrize("text", ["[]", "{", "[" * 100_000, "3"])
 def test_what_is_no_vocabulary_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     vocabulary = emitted(small(tmp_path), tmp_path, monkeypatch)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+LONGEST = 800
+"""Characters of a message."""
+
 
 class PellucidError(Exception):
     """Something the user can fix. The message quotes the input, says what was expected and what to do next.
@@ -10,6 +13,9 @@ class PellucidError(Exception):
     """
 
     exit_code = 2
+
+    def __str__(self) -> str:
+        return shortened(super().__str__())
 
 
 class SubjectError(PellucidError):
@@ -26,6 +32,19 @@ class ProjectError(PellucidError):
 
 class SourceError(PellucidError):
     """A part's source that cannot be loaded, raises, or returns something that is not its part's output."""
+
+
+def shortened(message: str) -> str:
+    """`message` with words and itself cut where they are so long that nobody reads on: inputs are quoted in it."""
+    if len(message) <= LONGEST:
+        return message
+    words = (word if len(word) <= LONGEST // 2 else _cut(word, LONGEST // 4) for word in message.split(" "))
+    cut = " ".join(words)
+    return cut if len(cut) <= LONGEST else _cut(cut, LONGEST // 2)
+
+
+def _cut(text: str, end: int) -> str:
+    return f"{text[:end]}…{text[-end:]}"
 
 
 def closest(wanted: str, known: list[str], count: int = 3) -> str:

@@ -7,6 +7,7 @@ dataclass says with `__pydantic_config__` whether it has other entries than thos
 from __future__ import annotations
 
 import json
+import math
 import reprlib
 import tomllib
 from collections.abc import Sequence
@@ -71,6 +72,20 @@ def read_json(kind: Any, path: Path, error: type[PellucidError] = ...) -> Any: .
 def read_json(kind: Any, path: Path, error: type[PellucidError] = PellucidError) -> Any:
     """The file at `path` as JSON of the shape `kind`. Raises `error` as `parsed` does, also if it cannot be read."""
     return parsed(kind, content(path, error), str(path), error)
+
+
+def plain_json(text: str | bytes, place: str, error: type[PellucidError] = PellucidError) -> Any:
+    """`text` as JSON of any shape. Raises `error` for what is none; numbers that are not finite are none."""
+    try:
+        return json.loads(text, parse_constant=_finite, parse_float=_finite)
+    except (ValueError, RecursionError) as failed:
+        raise error(f"{place}: not JSON: {failed}") from None
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text} is no finite number")
+    return number
 
 
 def content(path: Path, error: type[PellucidError] = PellucidError) -> bytes:

@@ -13,16 +13,20 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge, Le
 
 from pellucid.base.errors import PellucidError
 from pellucid.base.files import write_text
-from pellucid.base.schema import OPEN, content, parsed, read_json, shown
+from pellucid.base.schema import OPEN, content, parsed, plain_json, read_json, shown
 from pellucid.experiment.circuits import Circuit
 from pellucid.experiment.wiring import Wiring
 from pellucid.subject.gpt2 import GPT2Config
+
+Score = Annotated[float, Ge(-1e38), Le(1e38)]
+"""A number of 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class _Edge:
     """Whether it has an edge, and how much that matters."""
 
     __pydantic_config__ = OPEN
-    score: float
+    score: Score
     in_graph: bool
 
 
@@ -135,7 +139,7 @@ class _Link:
     source: str
     target: str
     weight: float
-    edges: dict[str, float] | None = None
+    edges: dict[str, Score] | None = None
 
 
 @dataclass(frozen=True)
@@ -222,7 +226,7 @@ def read_attribution_graph(path: Path | str) -> AttributionGraph:
     for link in graph.links:
         if lost := {link.source, link.target} - known:
             raise PellucidError(f"{path} has a link to {shown(min(lost))}, which is none of its nodes")
-    data, about = json.loads(text), graph.metadata
+    data, about = plain_json(text, str(path)), graph.metadata
     scan = about.scan if isinstance(about.scan, str) else ", ".join(about.scan or ())
     tokens, nodes, links = tuple(about.prompt_tokens), tuple(data["nodes"]), tuple(data["links"])
     return AttributionGraph(about.slug, about.prompt, tokens, nodes, links, scan)

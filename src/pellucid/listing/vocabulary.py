@@ -270,6 +270,8 @@ class Vocabulary:
                 break
             at = ranks.index(best)
             pieces[at : at + 2] = [pieces[at] + pieces[at + 1]]
+        if lost := [piece for piece in pieces if piece not in self._ids]:
+            raise ProgramError(f"the model has no embedding of the token {lost[0][:60]!r}; leave it out")
         return [self._ids[piece] for piece in pieces]
 
     @cached_property
@@ -284,7 +286,7 @@ class Vocabulary:
         table = []
         for id, piece in enumerate(self._data["pieces"]):
             if id in special or self.is_words or not set(piece or "") <= set(values):
-                table.append(special.get(id, piece or "").encode("utf-8"))
+                table.append(special.get(id, piece or "").encode("utf-8", "surrogatepass"))
             else:
                 table.append(bytes(values[character] for character in piece or ""))
         return table

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from pellucid.base.address import Address
 from pellucid.base.errors import ProjectError
-from pellucid.base.schema import OPEN, Count, parsed
+from pellucid.base.schema import OPEN, Count, parsed, plain_json
 from pellucid.exact.model import Model
 from pellucid.match.effect import look
 from pellucid.match.forms import Fires, Looks, Tables
@@ -131,8 +130,9 @@ class Context:
 
 def load_contexts(text: str, stage: str) -> dict[str, list[dict[str, Any]]]:
     """The places by address that `stage` gave, as JSON. Raises `ProjectError` for any other text."""
-    parsed(dict[str, list[Context]], text, f"evidence.sqlite, stage `{stage}`", ProjectError)
-    found: dict[str, list[dict[str, Any]]] = json.loads(text)
+    place = f"evidence.sqlite, stage `{stage}`"
+    parsed(dict[str, list[Context]], text, place, ProjectError)
+    found: dict[str, list[dict[str, Any]]] = plain_json(text, place, ProjectError)
     return found
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from pellucid.base.errors import ProjectError
-from pellucid.base.schema import OPEN, Count, content, parsed
+from pellucid.base.schema import OPEN, Count, content, parsed, plain_json
 
 FORMAT = 2
 """The format that is written. In format 1 the domains of a program stood beside `overall`, as if they were totals."""
@@ -273,7 +272,7 @@ def read_report(path: Path) -> dict[str, Any]:
     text = content(path, ProjectError)
     shape = _Report1 if parsed(_Head, text, str(path), ProjectError).format == 1 else _Report2
     parsed(shape, text, str(path), ProjectError)
-    data: dict[str, Any] = json.loads(text)
+    data: dict[str, Any] = plain_json(text, str(path), ProjectError)
     return data if shape is _Report2 else _from_format_1(data)
 
 
