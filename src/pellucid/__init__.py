@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pellucid.match.project import Project
     from pellucid.match.running import open_subject as open_subject
     from pellucid.view.pictures import attention as attention
+    from pellucid.view.pictures import graph as graph
     from pellucid.view.pictures import picture as picture
 
 try:
@@ -102,7 +103,7 @@ _VERBS = {
     "trace": "pellucid.experiment.trace",
     "why": "pellucid.experiment.why",
     "open_subject": "pellucid.match.running",
-    **dict.fromkeys(("attention", "picture"), "pellucid.view.pictures"),
+    **dict.fromkeys(("attention", "graph", "picture"), "pellucid.view.pictures"),
 }
 """The engine's verbs and the modules they live in, imported when first asked for."""
 

@@ -59,7 +59,7 @@ from pellucid.subject.locate import at_revision
 from pellucid.subject.tokenizer import ids_in
 from pellucid.view.front import drawn as drawn_front
 from pellucid.view.front import table as front_table
-from pellucid.view.pictures import picture
+from pellucid.view.pictures import graph, picture
 from pellucid.view.report import render
 from pellucid.view.timeline import drawn
 from pellucid.zoo import registry
@@ -437,6 +437,9 @@ def why_command(
     html: Annotated[Path | None, typer.Option(help="Save a picture as one HTML file.")] = None,
     png: Annotated[Path | None, typer.Option(help="Save a picture as PNG.")] = None,
     ids: AsIds = False,
+    graph_: Annotated[
+        Path | None, typer.Option("--graph", help="Save a graph of the parts: a name in .png, .svg or .html.")
+    ] = None,
     trust: Trust = False,
     json_: AsJson = False,
 ) -> None:
@@ -453,6 +456,8 @@ def why_command(
             drawn.save_html(html)
         if png:
             drawn.save_png(png)
+        if graph_:
+            graph(found).save(graph_)
         lines = where(found, Project.open(subject).listing(), subject) if (Path(subject) / MANIFEST).is_file() else None
         if json_:
             print_json(found.to_dict() | (lines.to_dict() if lines else {}))

@@ -136,13 +136,20 @@ class EdgeScores:
     method: str
     completeness: Completeness | None = None
 
+    def __repr__(self) -> str:
+        table = self.table
+        most = ", ".join(f"{line['from']} → {line['to']} {line['score']:+.2f}" for line in table[:3])
+        left = None if self.completeness is None else self.completeness.missed
+        missed = "" if left is None else f"; at the embeddings {100 * left:.1f} % of the difference is missed"
+        return f"<EdgeScores of {len(table)} edges by {self.method!r}; most: {most}{missed}>"
+
     @property
     def table(self) -> list[dict[str, Any]]:
         """One line an edge, the largest score (in absolute value) first."""
         at = self.wiring.real.nonzero()
         order = self.scores[at[:, 0], at[:, 1]].abs().argsort(descending=True)
         return [
-            {"edge": self.wiring.name(writer, reader), "score": float(self.scores[writer, reader])}
+            self.wiring.told(writer, reader) | {"score": float(self.scores[writer, reader])}
             for writer, reader in at[order].tolist()
         ]
 

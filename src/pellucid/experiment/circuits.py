@@ -43,6 +43,12 @@ class Circuit:
     task: str = ""
     faithfulness: float | None = None
 
+    def __repr__(self) -> str:
+        faithful = "" if self.faithfulness is None else f", faithfulness {self.faithfulness:.3f}"
+        most = ", ".join(f"{line['from']} → {line['to']}" for line in self.table[:3])
+        named = f" {self.task!r}" if self.task else ""
+        return f"<Circuit{named}: {len(self)} of {int(self.wiring.real.sum())} edges{faithful}; most: {most or 'none'}>"
+
     def __len__(self) -> int:
         return int(self.edges.sum())
 
@@ -60,7 +66,7 @@ class Circuit:
     def table(self) -> list[dict[str, Any]]:
         """One line an edge, the largest score first."""
         lines = [
-            {"edge": self.wiring.name(writer, reader), "score": float(self.scores[writer, reader])}
+            self.wiring.told(writer, reader) | {"score": float(self.scores[writer, reader])}
             for writer, reader in self.edges.nonzero().tolist()
         ]
         return sorted(lines, key=lambda line: -abs(float(line["score"])))
@@ -292,6 +298,9 @@ class Curve:
     sizes: tuple[float, ...]
     faithfulness: tuple[float, ...]
     edges: tuple[int, ...]
+
+    def __repr__(self) -> str:
+        return f"<Curve {self.task!r}: {len(self.sizes)} sizes, CPR {self.cpr:.3f}, CMD {self.cmd:.3f}>"
 
     @property
     def cpr(self) -> float:

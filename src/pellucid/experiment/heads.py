@@ -32,6 +32,11 @@ class HeadScores:
 
     scores: dict[str, Float[Tensor, "layer head"]] = field(repr=False)
 
+    def __repr__(self) -> str:
+        best = {habit: max(self.table, key=lambda line: float(line[habit])) for habit in HABITS}
+        most = ", ".join(f"{habit} {line['part']} {line[habit]:.2f}" for habit, line in best.items())
+        return f"<HeadScores of {len(self.table)} heads; most: {most}>"
+
     def __getitem__(self, habit: str) -> Float[Tensor, "layer head"]:
         """The scores for one of `HABITS`."""
         if habit not in self.scores:

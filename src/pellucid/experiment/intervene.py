@@ -166,6 +166,10 @@ class Means:
 
     activations: dict[str, Tensor]
 
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name} {list(value.shape)}" for name, value in list(self.activations.items())[:4])
+        return f"<Means of {len(self.activations)} activations: {sizes}{', …' if len(self.activations) > 4 else ''}>"
+
 
 def means(subject: Subject, texts: Text, where: Iterable[str], *, by_position: bool = False, batch: int = 16) -> Means:
     """The means over `texts` (prompts, or token ids of whole rows) of the activations `where`.

@@ -54,6 +54,11 @@ class PathEffect:
     base: Float[Tensor, " prompt"] = field(repr=False)
     source: Float[Tensor, " prompt"] = field(repr=False)
 
+    def __repr__(self) -> str:
+        (line,) = self.table
+        share = "" if line["recovered"] is None else f", {100 * line['recovered']:.1f} % of the way to the source"
+        return f"<PathEffect {self.sender} → {self.receiver}: {line['effect']:+.2f}{share}>"
+
     @property
     def table(self) -> list[dict[str, Any]]:
         """One line: the mean change, and the share of the way from base to source that it is (None: there is none)."""

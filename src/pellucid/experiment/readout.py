@@ -19,6 +19,7 @@ from pellucid.exact.model import Model
 from pellucid.experiment.pairs import place
 from pellucid.experiment.subjects import Subject, Text, model_of, token_id
 from pellucid.experiment.trace import trace
+from pellucid.subject.spelling import spelled_next
 
 
 @dataclass(frozen=True)
@@ -31,31 +32,47 @@ class Lens:
 
     model: Model = field(repr=False)
     streams: tuple[str, ...]
+    ids: Int[Tensor, "batch pos"] = field(repr=False)
     tokens: tuple[tuple[str, ...], ...]
     logits: Float[Tensor, "stream batch pos vocab"] = field(repr=False)
     pads: tuple[int, ...]
 
     def __repr__(self) -> str:
         rows = f"{len(self.tokens)} {'row' if len(self.tokens) == 1 else 'rows'} of {len(self.tokens[0])} tokens"
-        says = [self.model.tokenizer.decode([int(logits.argmax())]) for logits in self.logits[:, 0, -1]]
+        says = [words[0][-1] for words in self.says]
         return f"<Lens of {len(self.streams)} streams, {rows}; behind the first they say {says}>"
 
     @property
     def table(self) -> list[dict[str, Any]]:
         """One line a row, stream and position: the likeliest token and its probability."""
-        share, top = self.logits.float().softmax(-1).max(-1)
+        share, says = self.logits.float().softmax(-1).amax(-1), self.says
         return [
             {
                 "row": row,
                 "stream": name,
                 "position": at - self.pads[row],
                 "token": self.tokens[row][at],
-                "says": self.model.tokenizer.decode([int(top[stream, row, at])]),
+                "says": says[stream][row][at],
                 "probability": float(share[stream, row, at]),
             }
-            for row in range(top.shape[1])
+            for row in range(share.shape[1])
             for stream, name in enumerate(self.streams)
-            for at in range(self.pads[row], top.shape[2])
+            for at in range(self.pads[row], share.shape[2])
+        ]
+
+    @property
+    def says(self) -> list[list[list[str]]]:
+        """The likeliest token of each stream, row and position; nothing at padding."""
+        top = self.logits.nan_to_num(nan=-torch.inf).argmax(-1).tolist()
+        return [
+            [
+                [
+                    "" if at < pad else spelled_next(self.model.tokenizer, ids[: at + 1], token)
+                    for at, token in enumerate(row)
+                ]
+                for row, ids, pad in zip(rows, self.ids.tolist(), self.pads, strict=True)
+            ]
+            for rows in top
         ]
 
     def rank(self, token: str | int) -> Int[Tensor, "stream batch pos"]:
@@ -76,7 +93,7 @@ def logit_lens(subject: Subject, text: Text) -> Lens:
         ]
     tokens = tuple(tuple(row) for row in run.tokens)
     pads = tuple(run.ids.shape[1] - length for length in run.rows.lengths)
-    return Lens(model, tuple(streams), tokens, torch.stack(found), pads)
+    return Lens(model, tuple(streams), run.ids, tokens, torch.stack(found), pads)
 
 
 @dataclass(frozen=True)
@@ -90,6 +107,13 @@ class DirectEffects:
     parts: dict[str, Float[Tensor, " batch"]]
     neurons: Float[Tensor, "layer batch neuron"] = field(repr=False)
     total: Float[Tensor, " batch"]
+
+    def __repr__(self) -> str:
+        most = ", ".join(f"{line['part']} {line['effect']:+.2f}" for line in self.table[:3])
+        rows = f"{len(self.total)} {'row' if len(self.total) == 1 else 'rows'}"
+        return (
+            f"<DirectEffects of {len(self.parts)} parts, {rows}: {float(self.total.mean()):+.2f} in all; most: {most}>"
+        )
 
     @property
     def table(self) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from pellucid.exact.model import Model
 from pellucid.exact.model import Text as Text
 from pellucid.exact.rows import Group, Rows
 from pellucid.experiment.sites import axes
+from pellucid.subject.spelling import spelled
 
 
 @runtime_checkable
@@ -79,15 +80,15 @@ def ids_of(model: Model, text: Text) -> Int[Tensor, "batch pos"]:
 
 
 def token_texts(model: Model, ids: Int[Tensor, " pos"]) -> list[str]:
-    """The text of each token."""
-    return [model.tokenizer.decode([token]) for token in ids.tolist()]
+    """The text of each token; bytes that are part of a character are shown as such."""
+    return spelled(model.tokenizer, ids.tolist())
 
 
 def token_id(model: Model, text: str) -> int:
     """The id of the one token that `text` is. Raises `PellucidError` quoting the pieces where it is not one."""
     ids = model.tokenizer.encode(text)
     if len(ids) != 1:
-        pieces = [model.tokenizer.decode([token]) for token in ids]
+        pieces = spelled(model.tokenizer, ids)
         hint = f" (did you mean {' ' + text!r}?)" if text and not text[0].isspace() else ""
         raise PellucidError(f"{text!r} is {len(ids)} tokens ({pieces}), expected one{hint}")
     return ids[0]

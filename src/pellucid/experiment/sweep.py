@@ -59,6 +59,16 @@ class Sweep:
     base: Float[Tensor, " prompt"] = field(repr=False)
     source: Float[Tensor, " prompt"] = field(repr=False)
 
+    def __repr__(self) -> str:
+        pieces = " × ".join(map(str, self.values.shape[:3]))
+        ends = f"{float(self.base.mean()):.2f} to {float(self.source.mean()):.2f}"
+        at = divmod(int(self.effect.abs().nan_to_num().argmax()), self.effect[0].numel())
+        member, position = divmod(at[1], len(self.positions))
+        most = float(self.effect[at[0], member, position])
+        own = "" if self.kind in STREAMS else f" {self.members[member]}"
+        place = f"layer {self.layers[at[0]]}{own} at {self.positions[position]} {self.tokens[position]!r}"
+        return f"<Sweep of {self.kind}, {pieces} pieces: the metric goes from {ends}; most at {place}: {most:+.2f}>"
+
     @property
     def recovered(self) -> Float[Tensor, "layer member position"]:
         """The share of the way from base to source that each piece goes, of the mean over the prompts that have it.

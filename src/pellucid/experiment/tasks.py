@@ -44,9 +44,9 @@ class Pair:
 class Batch:
     """Pairs of the same length in tokens, and the difference of logits that tells their answers apart."""
 
-    clean: Int[Tensor, "batch pos"]
-    corrupted: Int[Tensor, "batch pos"]
-    metric: LogitDifference
+    clean: Int[Tensor, "batch pos"] = field(repr=False)
+    corrupted: Int[Tensor, "batch pos"] = field(repr=False)
+    metric: LogitDifference = field(repr=False)
     pairs: tuple[Pair, ...]
 
 
@@ -56,6 +56,10 @@ class Task:
 
     name: str
     pairs: tuple[Pair, ...] = field(repr=False)
+
+    def __repr__(self) -> str:
+        first = f": {self.pairs[0].clean!r} → {self.pairs[0].answers[0]!r}, …" if self.pairs else ""
+        return f"<Task {self.name!r} of {len(self.pairs)} pairs{first}>"
 
     def __len__(self) -> int:
         return len(self.pairs)

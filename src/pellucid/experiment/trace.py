@@ -38,9 +38,7 @@ class Trace:
 
     def __repr__(self) -> str:
         names = [name for name in self.activations if name != "logits"]
-        held = (
-            f"{len(names)} activations ({', '.join(names[:4])}{', …' if len(names) > 4 else ''})" if names else "logits"
-        )
+        held = f"{len(names)} recorded ({', '.join(names[:4])}{', …' if len(names) > 4 else ''})" if names else "logits"
         lengths = sorted(set(self.rows.lengths))
         size = str(lengths[0]) if len(lengths) == 1 else f"{lengths[0]} to {lengths[-1]}"
         rows = f"{len(self.ids)} {'row' if len(self.ids) == 1 else 'rows'} of {size} tokens"

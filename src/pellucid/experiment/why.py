@@ -25,6 +25,7 @@ from pellucid.experiment.shares import divides
 from pellucid.experiment.sites import heads_write
 from pellucid.experiment.subjects import Subject, model_of, token_id, token_texts
 from pellucid.experiment.trace import Gradients, Trace, trace
+from pellucid.subject.spelling import spelled_next
 
 TOP = 10
 """Parts that are verified."""
@@ -77,6 +78,10 @@ class Why:
     causes: tuple[Cause, ...] = field(repr=False)
     together_effect: float | None = None
     probabilities: tuple[float, float] | None = None
+
+    def __repr__(self) -> str:
+        most = ", ".join(f"{c.part} at {c.position} {_size(c.effect, c.share).strip()}" for c in self.causes[:3])
+        return f"<Why {self.prompt!r} → {self.said!r} rather than {self.instead!r}, {self.margin:+.2f}; most: {most}>"
 
     @property
     def table(self) -> list[dict[str, Any]]:
@@ -182,7 +187,7 @@ def why(
     if shares:
         causes = [replace(cause, share=cause.effect / whole) for cause in causes]
     likely = last.softmax(-1)
-    words = [model.tokenizer.decode([token]) for token in (said, other)]
+    words = [spelled_next(model.tokenizer, run.ids[0].tolist(), token) for token in (said, other)]
     sides = float(likely[said]), float(likely[other])
     share = together / whole if shares else None
     return Why(text, tuple(tokens), words[0], words[1], whole, share, tuple(causes), together, sides)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Bool
@@ -92,6 +93,20 @@ class Wiring:
     def name(self, writer: int, reader: int) -> str:
         """The name of an edge."""
         return f"{self.writers[writer]}->{self.readers[reader]}"
+
+    def address(self, end: str) -> str:
+        """An end of an edge (`a2.h3<q>`, `m0`, `input`) as addresses name it: `L02.H03 query`, `L00.MLP`, `EMB`."""
+        name, _, part = end.partition("<")
+        read = {"q>": " query", "k>": " key", "v>": " value"}.get(part, "")
+        if name.startswith("a"):
+            layer, head = (int(number[1:]) for number in name.split("."))
+            return f"L{layer:02d}.H{head:02d}{read}"
+        return f"L{int(name[1:]):02d}.MLP" if name.startswith("m") else {"input": "EMB", "logits": "logits"}[name]
+
+    def told(self, writer: int, reader: int) -> dict[str, Any]:
+        """An edge by its name, and its ends as addresses name them."""
+        ends = self.address(self.writers[writer]), self.address(self.readers[reader])
+        return {"edge": self.name(writer, reader), "from": ends[0], "to": ends[1]}
 
     @cached_property
     def writer_of(self) -> tuple[int, ...]:

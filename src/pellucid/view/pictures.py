@@ -10,10 +10,11 @@ import html
 import io
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import singledispatch
+from itertools import pairwise, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,13 +28,20 @@ from pellucid.experiment.heads import HABITS, HeadScores
 from pellucid.experiment.readout import DirectEffects, Lens
 from pellucid.experiment.sweep import STREAMS, Sweep
 from pellucid.experiment.trace import Trace
-from pellucid.experiment.why import Why
+from pellucid.experiment.why import Cause, Why
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
 SIGNED, PLAIN = "RdBu_r", "viridis"
+RAISES, LOWERS, LOOKS, STREAM = "#b2182b", "#2166ac", "#555555", "#999999"
+TOKEN = "EMB.TOK"
+Spots = dict[tuple[str, int], tuple[float, float]]
+"""Where parts at positions stand."""
+Kinds = Mapping[str, Mapping[str, Any]]
+"""What lines mean, and how they look."""
 LONGEST = 14
 """Characters of a token that are shown."""
 BARS = 25
@@ -48,6 +56,9 @@ class Picture:
     title: str
     figure: Figure = field(repr=False)
     table: list[dict[str, Any]] = field(repr=False)
+
+    def __repr__(self) -> str:
+        return f"<Picture {self.title!r}, {len(self.table)} lines; .save(FILE) writes .png, .svg or .html>"
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
@@ -68,6 +79,16 @@ class Picture:
         """Write the drawing as PNG, atomically."""
         with atomic_path(Path(path)) as temporary, _quiet():
             self.figure.savefig(temporary, format="png", dpi=dpi, bbox_inches="tight")
+
+    def save(self, path: Path | str) -> None:
+        """Write the drawing as what the name ends in: `.png`, `.svg`, or `.html` with its table."""
+        ending = Path(path).suffix.lower()
+        if ending not in (".png", ".svg", ".html"):
+            raise PellucidError(f"{str(path)!r} does not say what to write; expected a name in .png, .svg or .html")
+        if ending == ".svg":
+            write_text(Path(path), self.svg() + "\n")
+        else:
+            (self.save_png if ending == ".png" else self.save_html)(path)
 
     def save_html(self, path: Path | str) -> None:
         """Write the drawing and its table as one HTML file that loads nothing."""
@@ -115,30 +136,39 @@ def picture(result: Any, title: str | None = None) -> Picture:
 
 @picture.register
 def _(result: Sweep, title: str | None = None) -> Picture:
-    share, name = result.recovered.numpy(), title or f"{result.kind} patched: share of the way from base to source"
+    share, unit = result.recovered.numpy(), "share of the way\nfrom base to source"
     if np.isnan(share).all():
-        share, name = result.effect.numpy(), title or f"{result.kind} patched: what it adds to the metric"
+        share, unit = result.effect.numpy(), "what it adds\nto the metric"
     tokens = [f"{at} {_shown(token)}" for at, token in zip(result.positions, result.tokens, strict=True)]
     if result.kind in STREAMS:
         values, rows, columns = share[:, 0], [f"L{layer:02d}" for layer in result.layers], tokens
+    elif len(result.layers) * len(result.members) <= 60:
+        letter = "N" if result.kind == "neuron" else "H"
+        values, columns = share.reshape(-1, share.shape[2]), tokens
+        rows = [f"L{n:02d}.{letter}{_number(letter, m)}" for n in result.layers for m in result.members]
     else:
         letter = "N" if result.kind == "neuron" else "H"
-        strongest = np.abs(share).argmax(2)
+        strongest = np.abs(np.nan_to_num(share)).argmax(2)
         values = np.take_along_axis(share, strongest[..., None], 2)[..., 0]
-        rows, columns = [f"L{n:02d}" for n in result.layers], [f"{letter}{m}" for m in result.members]
-    if result.kind not in STREAMS and len(result.layers) * len(result.members) <= 60:
-        values = share.reshape(-1, share.shape[2])
-        rows, columns = [f"L{n:02d}.{letter}{m}" for n in result.layers for m in result.members], tokens
-    return _heat_map(name, values, rows, columns, result.table)
+        rows = [f"L{n:02d}" for n in result.layers]
+        columns = [f"{letter}{_number(letter, m)}" for m in result.members]
+    return _heat_map(title or f"{result.kind} patched, piece by piece", values, rows, columns, result.table, unit)
+
+
+def _number(letter: str, member: int) -> str:
+    """A head's or neuron's number as addresses have it."""
+    return f"{member:04d}" if letter == "N" else f"{member:02d}"
 
 
 @picture.register
 def _(result: Lens, title: str | None = None) -> Picture:
-    share, top = result.logits[:, 0].float().softmax(-1).max(-1)
-    words = [[_shown(result.model.tokenizer.decode([token])) for token in row] for row in top.tolist()]
-    columns = [f"{at} {_shown(token)}" for at, token in enumerate(result.tokens[0])]
+    pad = result.pads[0]
+    share = result.logits[:, 0, pad:].float().softmax(-1).amax(-1)
+    words = [[_shown(word) for word in rows[0][pad:]] for rows in result.says]
+    columns = [f"{at} {_shown(token)}" for at, token in enumerate(result.tokens[0][pad:])]
     name = title or "what each layer would say, and how surely"
-    return _heat_map(name, share.numpy(), list(result.streams), columns, result.table, words=words, signed=False)
+    drawn = share.cpu().numpy(), list(result.streams), columns, result.table
+    return _heat_map(name, *drawn, "probability of what it says", words=words, signed=False)
 
 
 @picture.register
@@ -147,17 +177,19 @@ def _(result: HeadScores, title: str | None = None) -> Picture:
     figure, axes = _figure(2.2 + 0.4 * heads * len(HABITS), 1.6 + 0.4 * layers, len(HABITS))
     for habit, ax in zip(HABITS, axes, strict=True):
         image = ax.imshow(result[habit].numpy(), cmap=SIGNED, vmin=-1, vmax=1)
-        _label(ax, [f"L{n:02d}" for n in range(layers)], [f"H{n}" for n in range(heads)])
+        _label(ax, [f"L{n:02d}" for n in range(layers)], [f"H{n:02d}" for n in range(heads)])
         ax.set_title(habit.replace("_", " "))
-    figure.colorbar(image, ax=axes)
-    return Picture(title or "what heads do on a text that is said twice", figure, result.table)
+    figure.colorbar(image, ax=axes, label="share of attention; copying: −1 to 1")
+    name = title or "what heads do on a text that is said twice"
+    figure.suptitle(name)
+    return Picture(name, figure, result.table)
 
 
 @picture.register
 def _(result: DirectEffects, title: str | None = None) -> Picture:
     lines = [line for line in result.table if float(line["effect"])][:BARS]
     names, values = [str(line["part"]) for line in lines], [float(line["effect"]) for line in lines]
-    return _bars(title or "what each part adds to the logits directly", names, values, result.table)
+    return _bars(title or "what each part adds to the logits directly", names, values, result.table, "logits")
 
 
 @picture.register
@@ -165,19 +197,20 @@ def _(result: Why, title: str | None = None) -> Picture:
     names = [f"{cause.part} at {cause.position} {_shown(cause.token)}" for cause in result.causes]
     shares = [100 * cause.share for cause in result.causes if cause.share is not None]
     values = shares or [cause.effect for cause in result.causes]
-    unit = "% of the difference" if shares else "nats"
-    name = title or f"{_shown(result.said)} rather than {_shown(result.instead)}: {unit} lost without it"
-    return _bars(name, names, values, result.table, [_shown(cause.words, 60) for cause in result.causes])
+    unit = "lost without it, % of the difference" if shares else "lost without it, nats"
+    notes = [_shown(cause.words, 60) for cause in result.causes]
+    return _bars(title or _headline(result), names, values, result.table, unit, notes)
 
 
 @picture.register
 def _(result: Curve, title: str | None = None) -> Picture:
     figure, (ax,) = _figure(5.0, 3.2)
-    ax.plot(result.sizes, result.faithfulness, marker="o")
-    ax.axhline(1, color="gray", linewidth=0.8)
+    ax.plot(result.sizes, result.faithfulness, marker="o", label="circuits of the largest edges")
+    ax.axhline(1, color="gray", linewidth=0.8, label="the whole model")
     ax.set_xscale("log")
     ax.set_xlabel("share of edges")
     ax.set_ylabel("faithfulness")
+    ax.legend(fontsize=7)
     name = title or f"{result.task}: CPR {result.cpr:.3f}, CMD {result.cmd:.3f}"
     ax.set_title(name, parse_math=False)
     return Picture(name, figure, result.table)
@@ -186,47 +219,109 @@ def _(result: Curve, title: str | None = None) -> Picture:
 @picture.register
 def _(result: Circuit, title: str | None = None) -> Picture:
     places = _places(result)
-    figure, (ax,) = _figure(max(5.0, 0.8 * result.wiring.heads + 3), 1.0 * (result.wiring.layers * 2 + 2))
-    scale = float(result.scores[result.edges].abs().max()) if len(result) else 1.0
+    figure, (ax,) = _figure(max(6.5, 1.1 * result.wiring.heads + 3), 1.0 * (result.wiring.layers * 2 + 2))
     drawn: dict[tuple[str, str], float] = {}
     for writer, reader in result.edges.nonzero().tolist():
         ends = result.wiring.writers[writer], result.wiring.readers[reader].partition("<")[0]
         drawn[ends] = drawn.get(ends, 0.0) + float(result.scores[writer, reader])
+    scale = max(map(abs, drawn.values()), default=0.0) or 1.0
     for (source, target), score in drawn.items():
-        (x, y), (to_x, to_y) = places[source], places[target]
-        how = {
-            "arrowstyle": "-|>",
-            "lw": 0.4 + 3 * min(1.0, abs(score) / scale),
-            "alpha": 0.6,
-            "shrinkA": 9,
-            "shrinkB": 9,
-        }
-        colour = "#b2182b" if score > 0 else "#2166ac"
-        ax.annotate("", (to_x, to_y), (x, y), arrowprops=how | {"color": colour, "connectionstyle": "arc3,rad=0.08"})
+        _arrow(ax, places[source], places[target], abs(score) / scale, RAISES if score > 0 else LOWERS)
     for name in dict.fromkeys(end for ends in drawn for end in ends):
-        ax.text(*places[name], name, ha="center", va="center", bbox={"boxstyle": "round", "fc": "white", "ec": "gray"})
+        _box(ax, places[name], result.wiring.address(name))
     ax.set_xlim(-1, max(x for x, _ in places.values()) + 1)
     ax.set_ylim(-0.8, max(y for _, y in places.values()) + 0.8)
     ax.axis("off")
+    kinds: Kinds = {"raises the metric": {"color": RAISES}, "lowers it": {"color": LOWERS}}
+    _legend(
+        ax, {**kinds, "queries, keys and values together; the wider, the larger the score": {"color": "gray", "lw": 3}}
+    )
     faithful = "" if result.faithfulness is None else f", faithfulness {result.faithfulness:.2f}"
     name = title or f"{result.task or 'circuit'}: {len(result)} edges ({100 * result.share:.1f} %){faithful}"
     ax.set_title(name, parse_math=False)
     return Picture(name, figure, result.table)
 
 
+def graph(result: Why, title: str | None = None) -> Picture:
+    """A `why` as a graph: tokens at the bottom, the parts behind the prediction at their layers, what is said on top.
+
+    Arrows show where heads look, with the share of their attention, and the way up at one position; boxes show what is
+    lost without the part. Only what was verified is drawn.
+    """
+    last = len(result.tokens) - 1
+    tokens = sorted({cause.position for cause in result.causes} | {last} | _looked(result))
+    levels = sorted({_level(cause.part) for cause in result.causes if cause.part != TOKEN})
+    placed = _columns(result, tokens, levels)
+    across, top = max(x for x, _ in placed.values()), len(levels) + 1
+    figure, (ax,) = _figure(2.5 + 1.25 * (across + 1), 2.2 + 0.85 * (top + 1))
+    end = placed[TOKEN, last][0], float(top)
+    _graph_arrows(ax, result, placed, end)
+    _graph_boxes(ax, result, placed)
+    sides = [_said(word, result.probabilities, n) for n, word in enumerate((result.said, result.instead))]
+    _box(ax, end, "\nrather than ".join(sides))
+    ax.set_xlim(-0.9, across + 0.9)
+    ax.set_ylim(-0.6, top + 0.6)
+    ax.axis("off")
+    kinds: Kinds = {
+        "looks at, with the share of its attention": {"color": LOOKS, "lw": 2},
+        "up the stream": {"color": STREAM},
+        "box: the prediction needs it": {"color": RAISES, "lw": 6},
+        "box: it speaks against it": {"color": LOWERS, "lw": 6},
+    }
+    _legend(ax, kinds)
+    name = title or _headline(result)
+    ax.set_title(name, parse_math=False)
+    return Picture(name, figure, result.table)
+
+
+def _graph_arrows(ax: Axes, result: Why, placed: Spots, end: tuple[float, float]) -> None:
+    """Where heads look, and the way up the stream at each position, at the last one to what is said."""
+    for cause in result.causes:
+        for key, _, share in cause.looks_at:
+            at = placed[cause.part, cause.position]
+            _arrow(ax, _below(placed, key, at), at, share, LOOKS, f"{100 * share:.0f} %")
+    for position in {own for _, own in placed}:
+        spots = [spot for (_, own), spot in placed.items() if own == position]
+        spots += [end] if position == len(result.tokens) - 1 else []
+        heights = sorted({y for _, y in spots})
+        for low, high in pairwise(heights):
+            for start, stop in product(spots, spots):
+                if (start[1], stop[1]) == (low, high):
+                    _arrow(ax, start, stop, 0.15, STREAM)
+
+
+def _graph_boxes(ax: Axes, result: Why, placed: Spots) -> None:
+    """Tokens and parts, with what is lost without them."""
+    largest = max((abs(cause.effect) for cause in result.causes), default=0.0) or 1.0
+    causes = {(cause.part, cause.position): cause for cause in result.causes}
+    for (part, position), at in placed.items():
+        name = f"{position} {_shown(result.tokens[position])}" if part == TOKEN else _short(part)
+        if cause := causes.get((part, position)):
+            _box(ax, at, f"{name}\n{_lost(cause)}", cause.effect / largest)
+        else:
+            _box(ax, at, name)
+
+
 def attention(run: Trace, layer: int, heads: Sequence[int] | None = None, row: int = 0) -> Picture:
     """The attention patterns of some heads (all by default) of a layer that `run` recorded (`L00.pattern`)."""
-    pattern = run[f"L{layer:02d}.pattern"][row].detach().float().cpu().numpy()
+    whole = run[f"L{layer:02d}.pattern"]
+    if not -len(whole) <= row < len(whole):
+        raise PellucidError(f"row {row} is not among the {len(whole)} of the run")
+    pad = run.ids.shape[1] - run.rows.lengths[row]
+    pattern = whole[row, :, pad:, pad:].detach().float().cpu().numpy()
     chosen = list(range(len(pattern))) if heads is None else list(heads)
     if wrong := [head for head in chosen if not 0 <= head < len(pattern)]:
         raise PellucidError(f"head {wrong[0]} is not among the {len(pattern)} of layer {layer}")
-    tokens = [_shown(token) for token in run.tokens[row]]
+    tokens = [_shown(token) for token in run.tokens[row][pad:]]
     size = 1.2 + 0.22 * len(tokens)
-    figure, axes = _figure(size * len(chosen), size, len(chosen))
+    figure, axes = _figure(size * len(chosen) + 0.8, size, len(chosen))
     for head, ax in zip(chosen, axes, strict=True):
-        ax.imshow(pattern[head], cmap=PLAIN, vmin=0, vmax=1)
+        image = ax.imshow(pattern[head], cmap=PLAIN, vmin=0, vmax=1)
         _label(ax, tokens if head == chosen[0] else [], tokens)
         ax.set_title(f"L{layer:02d}.H{head:02d}")
+        ax.set_xlabel("looked at")
+    axes[0].set_ylabel("looks")
+    figure.colorbar(image, ax=axes, label="share of attention")
     lines = [
         {"head": f"L{layer:02d}.H{head:02d}", "query": q, "key": k, "share": float(pattern[head, q, k])}
         for head in chosen
@@ -234,6 +329,66 @@ def attention(run: Trace, layer: int, heads: Sequence[int] | None = None, row: i
         for k in range(q + 1)
     ]
     return Picture(f"attention in layer {layer}", figure, sorted(lines, key=lambda line: -float(line["share"])))
+
+
+# --- the graph of a why -----------------------------------------------------------------------------------------------
+
+
+def _headline(result: Why) -> str:
+    """What was said, what not, how likely both are, and the difference of their logits."""
+    said, instead = (
+        _said(token, result.probabilities, side) for side, token in enumerate((result.said, result.instead))
+    )
+    return f"{said} rather than {instead}: {result.margin:+.2f} in the logits"
+
+
+def _said(token: str, probabilities: tuple[float, float] | None, side: int) -> str:
+    likely = "" if probabilities is None else f" ({100 * probabilities[side]:.3g} %)"
+    return f"“{_shown(token)}”{likely}"
+
+
+def _lost(cause: Cause) -> str:
+    """What is lost without a part."""
+    return f"{cause.effect:+.2f}" if cause.share is None else f"{100 * cause.share:.0f} %"
+
+
+def _short(part: str) -> str:
+    """A part's name on a box: a head, or the MLP of a layer."""
+    return part.removesuffix(".OV").replace(".mlp_out", ".MLP")
+
+
+def _level(part: str) -> tuple[int, int]:
+    """The layer of a part, and whether it comes behind attention."""
+    return int(part[1:3]), int(not part.endswith(".OV"))
+
+
+def _looked(result: Why) -> set[int]:
+    """The positions that heads look at."""
+    return {key for cause in result.causes for key, _, _ in cause.looks_at}
+
+
+def _columns(result: Why, tokens: Sequence[int], levels: Sequence[tuple[int, int]]) -> Spots:
+    """Where tokens and parts stand: a column for each position, as wide as the most parts of one level in it."""
+    found: Spots = {}
+    x = 0.0
+    for position in tokens:
+        rows = [
+            [c.part for c in result.causes if c.position == position and c.part != TOKEN and _level(c.part) == level]
+            for level in levels
+        ]
+        width = max([1, *map(len, rows)])
+        middle = x + (width - 1) / 2
+        found[TOKEN, position] = (middle, 0.0)
+        for y, parts in enumerate(rows):
+            for n, part in enumerate(sorted(parts)):
+                found[part, position] = (middle + n - (len(parts) - 1) / 2, y + 1.0)
+        x += width
+    return found
+
+
+def _below(placed: Spots, position: int, at: tuple[float, float]) -> tuple[float, float]:
+    """The highest thing at a position below a place: a part that was verified, or the token."""
+    return max((spot for (_, own), spot in placed.items() if own == position and spot[1] < at[1]), key=lambda s: s[1])
 
 
 # --- drawing ----------------------------------------------------------------------------------------------------------
@@ -252,13 +407,14 @@ def _heat_map(
     rows: Sequence[str],
     columns: Sequence[str],
     table: list[dict[str, Any]],
+    unit: str,
     *,
     words: Sequence[Sequence[str]] | None = None,
     signed: bool = True,
 ) -> Picture:
     wide = 0.9 if words else 0.42
-    figure, (ax,) = _figure(2.5 + wide * len(columns), 1.8 + 0.3 * len(rows))
-    largest = float(np.nanmax(np.abs(values))) if values.size else 1.0
+    figure, (ax,) = _figure(3.0 + wide * len(columns), 1.8 + 0.3 * len(rows))
+    largest = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 1.0
     low, high = (-largest, largest) if signed else (0.0, 1.0)
     image = ax.imshow(values, cmap=SIGNED if signed else PLAIN, aspect="auto", vmin=low, vmax=high)
     _label(ax, rows, columns)
@@ -266,8 +422,8 @@ def _heat_map(
         for x, word in enumerate(line):
             dark = "black" if values[y, x] > 0.6 else "white"
             ax.text(x, y, word, ha="center", va="center", fontsize=7, color=dark, parse_math=False)
-    figure.colorbar(image, ax=ax)
-    ax.set_title(title, parse_math=False)
+    figure.colorbar(image, ax=ax, label=unit)
+    ax.set_title(title, parse_math=False, wrap=True)
     return Picture(title, figure, table)
 
 
@@ -276,20 +432,65 @@ def _bars(
     names: Sequence[str],
     values: Sequence[float],
     table: list[dict[str, Any]],
+    unit: str,
     notes: Sequence[str] = (),
 ) -> Picture:
-    figure, (ax,) = _figure(7.0, 1.2 + 0.28 * len(names))
-    colours = ["#b2182b" if value > 0 else "#2166ac" for value in values]
+    figure, (ax,) = _figure(7.0 + 0.05 * max([0, *map(len, notes)]), 1.4 + 0.28 * len(names))
     at = np.arange(len(names))
-    ax.barh(at, values, color=colours)
+    ax.barh(at, values, color=[RAISES if value > 0 else LOWERS for value in values])
     ax.set_yticks(at, names)
     ax.invert_yaxis()
     ax.axvline(0, color="gray", linewidth=0.8)
-    for y, note in enumerate(notes):
-        ax.text(max(0.0, values[y]), y, f"  {note}", va="center", fontsize=7, parse_math=False)
+    ax.set_xlabel(unit)
     _plain(ax)
     ax.set_title(title, parse_math=False)
+    starts = [max(0.0, value) for value in values]
+    texts = [
+        ax.text(start, y, f"  {note}", va="center", fontsize=7, parse_math=False)
+        for y, (start, note) in enumerate(zip(starts, notes, strict=False))
+    ]
+    _make_room(figure, ax, texts, starts)
     return Picture(title, figure, table)
+
+
+def _make_room(figure: Figure, ax: Axes, texts: Sequence[Text], starts: Sequence[float]) -> None:
+    """Widen the axis until texts that begin at `starts` end inside the frame."""
+    for _ in range(2):
+        with _quiet():
+            figure.draw_without_rendering()
+        whole = ax.get_window_extent().width
+        left, right = ax.get_xlim()
+        shares = [min(0.8, (text.get_window_extent().width + 6) / whole) for text in texts]
+        needed = [(start - left * share) / (1 - share) for start, share in zip(starts, shares, strict=False)]
+        ax.set_xlim(left, max([right, *needed]))
+
+
+def _arrow(
+    ax: Axes, start: tuple[float, float], end: tuple[float, float], size: float, colour: str, label: str = ""
+) -> None:
+    """An arrow whose width is `size`, between 0 and 1, with a label in its middle."""
+    how = {"arrowstyle": "-|>", "lw": 0.6 + 3 * min(1.0, size), "alpha": 0.6, "shrinkA": 12, "shrinkB": 14}
+    ax.annotate("", end, start, arrowprops=how | {"color": colour, "connectionstyle": "arc3,rad=0.08"})
+    if label:
+        middle = 0.5 * (start[0] + end[0]), 0.5 * (start[1] + end[1])
+        ax.text(*middle, label, fontsize=7, ha="center", va="center", parse_math=False, backgroundcolor="#ffffffcc")
+
+
+def _box(ax: Axes, at: tuple[float, float], text: str, strength: float | None = None) -> None:
+    """A name in a box; of parts with a `strength` between −1 and 1, coloured by it."""
+    from matplotlib import colormaps
+
+    face = "white" if strength is None else colormaps[SIGNED](0.5 + 0.3 * max(-1.0, min(1.0, strength)))
+    box = {"boxstyle": "round", "fc": face, "ec": "gray"}
+    ax.text(*at, text, ha="center", va="center", fontsize=9, bbox=box, parse_math=False, zorder=3)
+
+
+def _legend(ax: Axes, kinds: Kinds) -> None:
+    """What lines mean, below the drawing."""
+    from matplotlib.lines import Line2D
+
+    lines = [Line2D([], [], **how) for how in kinds.values()]
+    ax.legend(lines, list(kinds), loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2, fontsize=7, frameon=False)
 
 
 def _label(ax: Axes, rows: Sequence[str], columns: Sequence[str]) -> None:
@@ -309,13 +510,14 @@ def _places(circuit: Circuit) -> dict[str, tuple[float, float]]:
     heads = circuit.wiring.heads
     found = {"input": (heads / 2, 0.0), "logits": (heads / 2, 2.0 * circuit.wiring.layers + 1)}
     for layer in range(circuit.wiring.layers):
-        found |= {f"a{layer}.h{head}": (head, 2.0 * layer + 1) for head in range(heads)}
+        found |= {f"a{layer}.h{head}": (float(head), 2.0 * layer + 1) for head in range(heads)}
         found[f"m{layer}"] = (heads + 0.5, 2.0 * layer + 2)
     return found
 
 
 def _shown(text: str, most: int = LONGEST) -> str:
     """A text that fits a label: without line breaks and what cannot be printed, cut if it is long."""
+    text = text if text.strip(" ") else text.replace(" ", "␣")
     plain = "".join(char if char.isprintable() else "·" for char in text.replace("\n", "⏎"))
     return plain if len(plain) <= most else plain[: most - 1] + "…"
 
