@@ -19,6 +19,7 @@ from pellucid import __version__
 from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError
 from pellucid.base.files import write_text
+from pellucid.base.nulls import nulled
 from pellucid.base.output import print_anything
 from pellucid.base.progress import working
 from pellucid.base.shell import quoted
@@ -318,7 +319,7 @@ def front_command(
         project = Project.open(directory, trust=trust, subject=subject)
         found = front(project, quick=quick)
         target = output or directory
-        write_text(target / "front.json", json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n")
+        write_text(target / "front.json", json.dumps(nulled(found.to_dict()), indent=1) + "\n")
         drawn_front(found).save_png(target / "front.png")
         print_json(found.to_dict()) if json_ else terminal().print(front_table(found))
 

@@ -15,6 +15,8 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
+from pellucid.base.nulls import nulled
+
 WIDTH = 116
 """Columns where there is no terminal to ask."""
 _STEERING = re.compile(
@@ -35,7 +37,7 @@ def harmless(text: str) -> str:
 
 def json_text(data: Any) -> str:
     """`data` as JSON for people and programs: the same data, with such characters as escapes of JSON."""
-    text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(nulled(data), indent=1, ensure_ascii=False, allow_nan=False)
     return _STEERING.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from pellucid.base.address import Address
 from pellucid.base.errors import ProjectError
 from pellucid.base.files import sha256_files, sha256_text, write_text
+from pellucid.base.nulls import nulled
 from pellucid.base.shell import quoted
 from pellucid.exact.model import Model
 from pellucid.exact.writing import Choice, Until, Written, write
@@ -246,7 +247,7 @@ class Project:
 
     def save_report(self, data: dict[str, Any]) -> None:
         """Write `report.json`, atomically."""
-        write_text(self.directory / REPORT, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        write_text(self.directory / REPORT, json.dumps(nulled(data), indent=1, ensure_ascii=False) + "\n")
 
 
 def belonging(subject: Subject, manifest: Manifest, directory: Path) -> Subject:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from pellucid.base.errors import ProjectError
 from pellucid.base.files import write_text
+from pellucid.base.nulls import nulled
 from pellucid.base.schema import CLOSED, Count, read_json
 
 FOLDER = "edits"
@@ -67,7 +68,7 @@ def today() -> str:
 
 def write_record(directory: Path, record: Record) -> None:
     """Write the record of an edit of the project in `directory`, atomically."""
-    text = json.dumps(record.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(nulled(record.to_dict()), indent=1, ensure_ascii=False)
     write_text(directory / FOLDER / f"{record.name}.json", text + "\n")
 
 

@@ -12,6 +12,7 @@ from importlib.resources import files
 from typing import Any
 
 from pellucid.base.errors import PellucidError
+from pellucid.base.nulls import nulled
 
 _LONE_SURROGATES = range(0xD800, 0xE000)  # what is left of a character cut in two; UTF-8 has no bytes for it
 _ESCAPES = {code: f"\\u{code:04x}" for code in (*map(ord, "<>&\u2028\u2029"), *_LONE_SURROGATES)}
@@ -32,7 +33,7 @@ def inert_json(data: Mapping[str, Any]) -> str:
     """
     for path, value in _unwritable("data", data):
         raise PellucidError(f"{path} is {value!r}, which JSON cannot hold; write null for what is unmeasured")
-    return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).translate(_ESCAPES)
+    return json.dumps(nulled(data), ensure_ascii=False, separators=(",", ":")).translate(_ESCAPES)
 
 
 def policy(scripts: list[str], styles: list[str]) -> str:

@@ -444,10 +444,10 @@ def _bars(
     ax.set_xlabel(unit)
     _plain(ax)
     ax.set_title(title, parse_math=False)
-    starts = [max(0.0, value) for value in values]
+    starts = [max(0.0, value) for value in values] if notes else []
     texts = [
         ax.text(start, y, f"  {note}", va="center", fontsize=7, parse_math=False)
-        for y, (start, note) in enumerate(zip(starts, notes, strict=False))
+        for y, (start, note) in enumerate(zip(starts, notes, strict=True))
     ]
     _make_room(figure, ax, texts, starts)
     return Picture(title, figure, table)
@@ -461,7 +461,7 @@ def _make_room(figure: Figure, ax: Axes, texts: Sequence[Text], starts: Sequence
         whole = ax.get_window_extent().width
         left, right = ax.get_xlim()
         shares = [min(0.8, (text.get_window_extent().width + 6) / whole) for text in texts]
-        needed = [(start - left * share) / (1 - share) for start, share in zip(starts, shares, strict=False)]
+        needed = [(start - left * share) / (1 - share) for start, share in zip(starts, shares, strict=True)]
         ax.set_xlim(left, max([right, *needed]))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from pellucid.base.nulls import nulled
 from pellucid.listing.count import numbers
 from pellucid.match.weightless.branches import WIDTH, Branches, if_lines
 from pellucid.match.weightless.language import Alphabet, Look, Program, Walk
@@ -186,7 +187,7 @@ def _vocabulary(alphabet: Alphabet, answer: str) -> str:
 
 def json_text(data: Any, indent: int | None = None) -> str:
     """`data` as JSON that UTF-8 can hold: halves of characters are written as escapes."""
-    text = json.dumps(data, indent=indent, ensure_ascii=False)
+    text = json.dumps(nulled(data), indent=indent, ensure_ascii=False)
     return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text) + "\n"
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from pellucid.base.errors import SubjectError
 from pellucid.base.files import write_text
+from pellucid.base.nulls import nulled
 from pellucid.base.progress import track
 from pellucid.base.terminal import terminal
 from pellucid.exact.model import Model
@@ -112,7 +113,7 @@ class Timeline:
 
     def write(self, directory: Path) -> None:
         """Write `timeline.json` to `directory`."""
-        write_text(directory / JSON, json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n")
+        write_text(directory / JSON, json.dumps(nulled(self.to_dict()), indent=1, ensure_ascii=False) + "\n")
 
 
 def _solves(band: str) -> Callable[[Moment], bool]:
