@@ -546,6 +546,22 @@ def edit_command(
             say("\n".join(record_lines(made.record)))
 
 
+@app.command("export")
+def export_command(
+    directory: Directory,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="CHECKPOINT", help="The directory to write, which is not there.")
+    ],
+    trust: Trust = False,
+    subject: SubjectPath = None,
+    json_: AsJson = False,
+) -> None:
+    """Write the program in DIR, with its edits, as a checkpoint for Transformers, and compare the logits of both."""
+    with plain_errors():
+        found = Project.open(directory, trust=trust, subject=subject).export(output)
+        print_json(found.to_dict()) if json_ else print(found.lines)
+
+
 @app.command("timeline")
 def timeline_command(
     checkpoints: Annotated[

@@ -35,7 +35,10 @@ from pellucid.subject.hub import without_hub
 from pellucid.subject.load import Subject, load_subject
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pellucid.match.check import Check
+    from pellucid.match.export import Exported
     from pellucid.match.next import Suggestion
     from pellucid.match.scratch import Scratch
 
@@ -235,6 +238,12 @@ class Project:
         from pellucid.match.check import check
 
         return check(self, against, measured=measured, full=full)
+
+    def export(self, target: Path | str, steer: Mapping[str, Tensor | float] | None = None) -> Exported:
+        """Write what the program computes as a checkpoint for Transformers; see `pellucid.match.export`."""
+        from pellucid.match.export import export
+
+        return export(self, target, steer)
 
     def report(self) -> dict[str, Any]:
         """The figures of the last measurement. Raises `ProjectError` if there was none."""
