@@ -13,6 +13,8 @@ import pellucid as api
 from cli_support import Workshop, copied, furnish, lean, leftovers, pellucid
 from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError
+from pellucid.exact.model import Model
+from pellucid.experiment.corpus import split_corpus, story_corpus
 from pellucid.listing.emit import emit, write_constants, write_lifted
 from pellucid.match import export as module
 from pellucid.match.manifest import CorpusEntry, Manifest, SubjectEntry
@@ -98,6 +100,7 @@ def lifted(workshop: Workshop) -> None:
     free = [*heads, *map(str, neurons), "L01.N0005.IN", "L01.N0006.IN"]
     entry = f'[[part]]\naddresses = {json.dumps(free)}\nform = "lifted"\nresidual = "dropped"\n'
     (workshop.made / "parts.toml").write_text(entry)
+    trust(workshop.made)
 
 
 def test_a_raw_program_is_its_subject(workshop: Workshop) -> None:
@@ -118,6 +121,7 @@ def test_a_raw_program_is_its_subject(workshop: Workshop) -> None:
 def test_tokens_biases_and_lifted_parts_become_weights(workshop: Workshop) -> None:
     lifted(workshop)
     (workshop.made / "program" / "edits.py").write_text(EDITS)
+    trust(workshop.made)
     target = workshop.root / "checkpoint"
     answer = pellucid("export", workshop.made, "-o", target)
     assert answer.code == 0, answer.err
@@ -135,10 +139,12 @@ def test_embeddings_that_are_tables_become_weights(workshop: Workshop) -> None:
     page.write_text(text.replace('raw("EMB.TOK")\n', tok).replace('raw("EMB.POS")\n', pos))
     entry = '[[part]]\naddresses = ["EMB.TOK", "EMB.POS"]\nform = "source"\nresidual = "dropped"\n'
     (workshop.made / "parts.toml").write_text(entry)
+    trust(workshop.made)
     target = workshop.root / "checkpoint"
     assert pellucid("export", workshop.made, "-o", target).code == 0
     torch.testing.assert_close(hugging_face(target), program(workshop), rtol=1e-4, atol=1e-4)
     page.write_text(page.read_text().replace("here.token.one_of", "here.previous.one_of"))
+    trust(workshop.made)
     said = pellucid("export", workshop.made, "-o", workshop.root / "other").complaint()
     assert "EMB.TOK (embedding.py:" in said
 
@@ -148,6 +154,7 @@ def test_what_no_weights_do_is_named_before_anything_is_written(workshop: Worksh
     workshop.source("L00.H01.QK", "return 6.0 * (key.position == query.position - 1)")
     entry = '[[part]]\naddresses = ["L00.H01.QK"]\nform = "source"\nresidual = "dropped"\n'
     (workshop.made / "parts.toml").write_text(entry)
+    trust(workshop.made)
     said = pellucid("export", workshop.made, "-o", workshop.root / "checkpoint").complaint()
     assert "L00.H01.QK (layer_00.py:" in said
     assert "edit 0007 (L00.H01.OV) speaks behind certain words alone" in said
@@ -160,6 +167,7 @@ def test_a_source_recorded_by_hand_is_named(workshop: Workshop) -> None:
     workshop.edit("program/layer_00.py", "return 6.0", "return 7.0")
     base = 'from .prelude import base\n\n\n@base("L00.H01.QK", 1)\ndef before(query, key):\n    return key.position\n'
     (workshop.made / "program" / "edits.py").write_text(base)
+    trust(workshop.made)
     said = pellucid("export", workshop.made, "-o", workshop.root / "checkpoint").complaint()
     assert "L00.H01.QK was edited by hand" in said
 
@@ -199,19 +207,22 @@ def test_what_is_there_stays_and_what_differs_is_not_written(
     assert nothing_new(workshop)
 
 
-@pytest.mark.parametrize("name", ["zoo:village", "zoo:induction"])
-def test_zoo_models_are_written_with_their_tokens(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "text"), [("zoo:village", "Ada lives in Pine Lane. " * 60), ("zoo:induction", "")])
+def test_zoo_models_are_written_with_their_tokens(name: str, text: str, tmp_path: Path) -> None:
     with lean(tmp_path / "state"):
         subject = load_subject(name)
-        manifest = Manifest(
-            SubjectEntry(name, subject.weights_sha256, subject.tokenizer_sha256), CorpusEntry("?", (), ())
-        )
+        entry = SubjectEntry(name, subject.weights_sha256, subject.tokenizer_sha256)
+        manifest = Manifest(entry, CorpusEntry("text", ("gone.txt",), ()))
         emit(subject, tmp_path / "made")
-        manifest.write(tmp_path / "made")
         trust(tmp_path / "made")
-        found = api.open(tmp_path / "made").export(tmp_path / "checkpoint")
+        corpora = [
+            story_corpus(lambda: [f"{n} {text}" for n in range(200)], "stories", "village")
+            for _ in range(2 if text else 0)
+        ]
+        project = Project(tmp_path / "made", manifest, Model(subject), split_corpus(*corpora) if text else None)
+        found = project.export(tmp_path / "checkpoint")
     assert found.difference < 1e-3
-    assert found.text == "random tokens"
+    assert found.text == ("8 rows of held-out text" if text else "random tokens")
     again = load_subject(tmp_path / "checkpoint")
     assert again.tokenizer_sha256 == subject.tokenizer_sha256
     assert all(torch.equal(weight, again.weights[key]) for key, weight in subject.weights.items())

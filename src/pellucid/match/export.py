@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -150,8 +152,8 @@ def _compared(project: Project, folder: Path, logits: Logits, name: str, *, tied
         tops += int((mine.argmax(-1) != other.argmax(-1)).sum())
     if not difference <= LIMIT * max(1.0, largest):
         raise PellucidError(
-            f"the checkpoint, loaded by {loaded_by}, differs from the program by {difference:.3g} in a logit of at most "
-            f"{largest:.4g}; that is more than rounding, so nothing was written"
+            f"the checkpoint, loaded by {loaded_by}, differs from the program by {difference:.3g} in a logit, of which "
+            f"the largest is {largest:.4g}; that is more than rounding, so nothing was written"
         )
     return Exported(name, difference, largest, positions, tops, loaded_by, text, tied)
 
@@ -163,7 +165,8 @@ def _loaded(folder: Path) -> tuple[Logits, str]:
         return model.logits, "pellucid, since transformers is not installed"
     from transformers import AutoModelForCausalLM
 
-    theirs: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+    with _without_bars():
+        theirs: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
     theirs.eval()
 
     def logits(ids: Int[Tensor, "one pos"]) -> Float[Tensor, "one pos vocab"]:
@@ -172,6 +175,19 @@ def _loaded(folder: Path) -> tuple[Logits, str]:
         return found
 
     return logits, f"transformers {version('transformers')}"
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Let Transformers load without progress bars."""
+    logging: Any = import_module("transformers.utils.logging")
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _rows(project: Project) -> tuple[list[Int[Tensor, "one pos"]], str]:
