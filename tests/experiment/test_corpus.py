@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import lzma
 import os
+import random
 import tracemalloc
 from pathlib import Path
 
@@ -66,6 +67,31 @@ def test_reading_grows_with_the_text_and_not_with_its_square(monkeypatch: pytest
     monkeypatch.setattr(blocks_module, "_word_ends", lambda text, cut: looked.append(len(text)) or real(text, cut))
     list(cut_blocks([Document("d", "d#0", ("天地玄黄" * 250 for _ in range(1000)))], Cut()))
     assert sum(looked) <= 4 * 1_000_000
+
+
+def test_text_without_spaces_is_counted_in_characters(tmp_path: Path) -> None:
+    draw = random.Random(0)
+    documents = ["".join(draw.choice("天地玄黄宇宙洪荒日月盈昃") for _ in range(400)) + "。" for _ in range(600)]
+    (tmp_path / "zh.txt").write_text("<|endoftext|>".join(documents), encoding="utf-8")
+    splits = split_corpus(read_corpus([tmp_path]))
+    assert splits.fit.cut == Cut(4000, 200, "characters")
+    named = list(splits.named.values())
+    held = ["".join(piece.text for block in split.blocks() for piece in block.pieces) for split in named]
+    assert [split.n_words for split in named] == list(map(len, held))
+    assert sum(map(len, held)) == 600 * 401
+    (tmp_path / "zh.txt").write_text("".join(documents[:50]), encoding="utf-8")
+    assert split_corpus(read_corpus([tmp_path])).fit.cut == Cut(400, 40, "characters")
+    (tmp_path / "zh.txt").write_text(documents[0], encoding="utf-8")
+    with pytest.raises(CorpusError, match=r"has only 401 characters, .* give at least 12,000"):
+        split_corpus(read_corpus([tmp_path]))
+
+
+def test_a_long_text_without_spaces_is_cut_with_gaps() -> None:
+    text = "".join(chr(0x4E00 + n) for n in range(100)) + " \n" + "".join(chr(0x5E00 + n) for n in range(30))
+    blocks = list(cut_blocks([Document("d", "d#0", (text[:50], text[50:]))], Cut(40, 5, "characters")))
+    pieces = [piece for block in blocks for piece in block.pieces]
+    assert [piece.words for piece in pieces] == [40, 40, 40]
+    assert [piece.text for piece in pieces] == [text[:40], text[45:85], text[90:132]]
 
 
 def test_a_name_that_is_not_utf_8_is_a_domain(tmp_path: Path) -> None:

@@ -26,10 +26,24 @@ _UPTO: tuple[tuple[float, Fold], ...] = ((0.6, "fit"), (0.7, "check"), (0.8, "tu
 
 @dataclass(frozen=True)
 class Cut:
-    """How text is cut: words in a block and words dropped at a cut inside a document."""
+    """How text is cut: words in a block and words dropped at a cut inside a document.
+
+    Where text has no spaces between words, the `unit` that is counted as a word is a character that is no white space.
+    """
 
     words: int = 2000
     gap: int = 100
+    unit: Literal["words", "characters"] = "words"
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens a block has, if not more."""
+        return self.words if self.unit == "words" else self.words // 4
+
+    def count(self, text: str) -> int:
+        """How many units `text` has."""
+        words = text.split()
+        return len(words) if self.unit == "words" else sum(map(len, words))
 
 
 @dataclass(frozen=True)
@@ -56,7 +70,7 @@ class Block:
 
     @property
     def words(self) -> int:
-        """Words in the block, as white space separates them."""
+        """Words in the block, as white space separates them, or what was counted as such."""
         return sum(piece.words for piece in self.pieces)
 
     @cached_property
@@ -110,7 +124,7 @@ def _pieces(document: Document, cut: Cut) -> Iterator[Piece]:
             buffer, start = buffer[ends[1] :], False
         size = len(buffer)
         wanted = 2 * size
-    if words := len(buffer.split()):
+    if words := cut.count(buffer):
         yield Piece(document.name, start, buffer, words)
 
 
@@ -123,5 +137,6 @@ def _word_ends(text: str, cut: Cut) -> tuple[int, int] | None:
 @cache
 def _pattern(cut: Cut) -> re.Pattern[str]:
     """A block, its gap and the beginning of one more word; possessive, so that it never splits a word or retries."""
-    word = r"(?:\s*+\S++)"
-    return re.compile(rf"({word}{{{cut.words}}}+)({word}{{{cut.gap}}}+)\s++\S")
+    one, between = (r"\S++", r"\s++") if cut.unit == "words" else (r"\S", r"\s*+")
+    word = rf"(?:\s*+{one})"
+    return re.compile(rf"({word}{{{cut.words}}}+)({word}{{{cut.gap}}}+){between}\S")

@@ -16,6 +16,10 @@ from pellucid.experiment.reading import Document, domain_of, read_documents, tex
 
 CUTS = (Cut(), Cut(words=200, gap=20))
 """Blocks of 2,000 words; ten times smaller for a corpus that is too short to be split by them."""
+UNSPACED = 20
+"""So many characters a word, on average, and words are no measure of a text: it has no spaces between them."""
+CHARACTERS = (Cut(4000, 200, "characters"), Cut(400, 40, "characters"))
+"""Blocks of such a text, where its words are too few to be split by."""
 LEAST_BLOCKS = 30
 """So many of the small blocks are asked for: one of fewer than that would often leave some split without any."""
 
@@ -50,7 +54,7 @@ ALL = Share(FOLDS)
 class Split:
     """The blocks of a corpus that are its share. `sha256` is over their texts, in order.
 
-    `on_read` is told whenever the blocks are read.
+    `on_read` is told whenever the blocks are read; `n_words` counts what `cut` counts.
     """
 
     corpus: Corpus
@@ -152,22 +156,36 @@ def _deal(corpus: Corpus, shares: Sequence[Share]) -> tuple[Split, ...]:
     """One split for each of `shares`. Raises `CorpusError` where the corpus is too short for that."""
     if splits := _dealt(corpus, shares):
         return splits
-    words = sum(split.n_words for split in _survey(corpus, CUTS[-1], shares))
-    if not words:
+    cut = CHARACTERS[-1] if _is_unspaced(corpus) else CUTS[-1]
+    held = sum(split.n_words for split in _survey(corpus, cut, shares))
+    if not held:
         raise CorpusError(f"the corpus ({corpus.origin}) holds no words; give a text with some")
     raise CorpusError(
-        f"the corpus ({corpus.origin}) has only {words:,} words, too few (or too much alike) to fit, tune, choose and "
-        f"measure on apart; give at least {LEAST_BLOCKS * CUTS[-1].words:,}, or other texts to fit on (--fit-corpus)"
+        f"the corpus ({corpus.origin}) has only {held:,} {cut.unit}, too few (or too much alike) to fit, tune, choose "
+        f"and measure on apart; give at least {LEAST_BLOCKS * cut.words:,}, or other texts to fit on (--fit-corpus)"
     )
 
 
 def _dealt(corpus: Corpus, shares: Sequence[Share]) -> tuple[Split, ...]:
     """One split for each of `shares`, cut in large blocks if each gets some, else in small ones; none if that fails."""
-    for cut in CUTS:
+    for cut in CUTS + CHARACTERS:
+        if cut == CHARACTERS[0] and not _is_unspaced(corpus):
+            break
         splits = _survey(corpus, cut, shares)
         if all(split.n_blocks for split in splits):
             return splits
     return ()
+
+
+def _is_unspaced(corpus: Corpus) -> bool:
+    """Whether a corpus has so few spaces that they cannot be what is between its words."""
+    words = characters = 0
+    for document in corpus.read():
+        for fragment in document.fragments:
+            found = fragment.split()
+            words += len(found)
+            characters += sum(map(len, found))
+    return characters >= UNSPACED * max(1, words)
 
 
 def _survey(corpus: Corpus, cut: Cut, shares: Sequence[Share]) -> tuple[Split, ...]:

@@ -54,7 +54,7 @@ def sample_rows(split: Split, tokenizer: TextCodec, length: int, count: int, see
     Raises `CorpusError` if the text is shorter than one context of `length` tokens.
     """
     share = ceil(count / len(split.domains))
-    most = max(64, ceil(2 * share * length / split.cut.words))
+    most = max(64, ceil(2 * share * length / split.cut.tokens))
     found: dict[str, list[tuple[float, int, Row]]] = defaultdict(list)
     for rank, block in enumerate(_sample_blocks(split, most, seed)):
         for at, row in enumerate(windows((block,), tokenizer, length)):

@@ -120,7 +120,8 @@ def _heldout(project: Project) -> dict[str, Any]:
 
 def splits(project: Project) -> dict[str, dict[str, Any]]:
     """Hash and size of the text that is fitted, tuned, chosen by and measured on."""
-    return {name: {"sha256": split.sha256, "words": split.n_words} for name, split in project.texts.named.items()}
+    named = project.texts.named.items()
+    return {name: {"sha256": s.sha256, "words": s.n_words, "unit": s.cut.unit} for name, s in named}
 
 
 def _numbers(project: Project, entries: list[Entry]) -> dict[str, Any]:

@@ -56,11 +56,12 @@ class Subject:
 
 @dataclass(frozen=True)
 class Text:
-    """A split of the text."""
+    """A split of the text; `unit` says what was counted, `words` or, in text without spaces, `characters`."""
 
     __pydantic_config__ = OPEN
     sha256: str
     words: Count
+    unit: str = "words"
 
 
 @dataclass(frozen=True)

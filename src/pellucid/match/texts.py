@@ -77,7 +77,8 @@ def _documents(*splits: Split) -> Iterator[Document]:
 def require_enough(texts: Splits, model: Model, seed: int) -> None:
     """Raise `CorpusError` if a split is shorter than a context, `PellucidError` for words that the subject lacks."""
     for split in texts.named.values():
-        if model.tokenizer.kind == "words" or split.n_words < model.n_ctx:  # a word is one token at least
+        is_enough = split.cut.unit == "words" and split.n_words >= model.n_ctx  # a word is one token at least
+        if model.tokenizer.kind == "words" or not is_enough:
             sample_rows(split, model.tokenizer, model.n_ctx, max(1, split.n_words // model.n_ctx), seed)
 
 

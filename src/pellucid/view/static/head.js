@@ -25,7 +25,7 @@ function drawHead() {
       overlapFact(corpus.overlap),
       readingsFact(report.heldout),
       Object.entries(corpus.splits ?? {}).map(([split, text]) =>
-        fact(splitName(split), count(text?.words), " words ", hash(text?.sha256, `hash of ${split}`))),
+        fact(splitName(split), count(text?.words), ` ${text?.unit ?? "words"} `, hash(text?.sha256, `hash of ${split}`))),
       fact("Numbers in sources", numbersText(report.numbers)),
       fact("Created", printable(report.created ?? UNMEASURED), " with pellucid ", printable(report.pellucid ?? ""))),
   );
