@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+
 import numpy as np
 import pytest
 from emitted import Project, some_ids
@@ -106,3 +108,11 @@ def test_what_is_no_such_line_is_refused(project: Project, text: str) -> None:
     project.replace("described_00.py", f'about("L00.H00", "{HEAD}")', text)
     with pytest.raises(SourceError, match=r"described_00.py:\d+: expected about"):
         read_program(project.directory)
+
+
+def test_texts_that_quote_tokens_stand_between_single_marks() -> None:
+    said = 'Fires on "\'s", " the" and " a".'
+    assert line_of("L00.N0001", said) == 'about("L00.N0001", \'Fires on "\\\'s", " the" and " a".\')'
+    assert (
+        ast.literal_eval(line_of("L00.N0001", said * 9).partition(",")[2].strip()[:-1].strip().rstrip(",")) == said * 9
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pellucid.base.address import Address, Shape
 from pellucid.base.errors import SourceError
-from pellucid.listing.wrap import literals, quoted
+from pellucid.listing.wrap import literals, prose
 
 ABOUT = "about "
 """Begins the keys of these lines in the record, and among edits."""
@@ -59,7 +59,7 @@ def sides(address: str) -> tuple[str, str]:
 
 def line_of(address: str, said: str) -> str:
     """The statement, on as many lines as its text needs."""
-    one = f'about("{address}", {quoted(said)})'
+    one = f'about("{address}", {prose(said)})'
     if len(one) <= 120:
         return one
     *parts, last = literals(said, 116, "    ")

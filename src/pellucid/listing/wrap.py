@@ -36,10 +36,19 @@ def pieces(text: str) -> Iterator[str]:
     return (found[0] for found in _PIECES.finditer(text))
 
 
-def quoted(text: str) -> str:
-    """`text` as a Python literal in double quotes; what cannot be seen is escaped."""
-    plain = (c if c.isprintable() and c not in '"\\' else c.encode("unicode_escape").decode() for c in text)
-    return '"' + "".join('\\"' if c == '"' else c for c in plain) + '"'
+def quoted(text: str, mark: str = '"') -> str:
+    """`text` as a Python literal between quotation marks; what cannot be seen is escaped."""
+    plain = (c if c.isprintable() and c != "\\" else c.encode("unicode_escape").decode() for c in text)
+    return mark + "".join(f"\\{c}" if c == mark else c for c in plain) + mark
+
+
+def prose(text: str) -> str:
+    """`text` as a literal between those marks of which it has fewer: sentences quote tokens."""
+    return quoted(text, _mark(text))
+
+
+def _mark(text: str) -> str:
+    return "'" if text.count('"') > text.count("'") else '"'
 
 
 def shown_token(token: str | int) -> str:
@@ -48,6 +57,7 @@ def shown_token(token: str | int) -> str:
 
 
 def literals(text: str, width: int, indent: str) -> list[str]:
-    """`text` as literals in double quotes on lines of their own, which Python puts together."""
-    lines = wrap(text, width - len(indent) - 3, shown=lambda piece: quoted(piece)[1:-1]) or [""]
-    return [f'{indent}"{line} "' for line in lines[:-1]] + [f'{indent}"{lines[-1]}"']
+    """`text` as literals on lines of their own, which Python puts together."""
+    mark = _mark(text)
+    lines = wrap(text, width - len(indent) - 3, shown=lambda piece: quoted(piece, mark)[1:-1]) or [""]
+    return [f"{indent}{mark}{line} {mark}" for line in lines[:-1]] + [f"{indent}{mark}{lines[-1]}{mark}"]

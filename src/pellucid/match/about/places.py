@@ -1,13 +1,15 @@
-"""Where parts act: the places of a text at which what a part does there, beside its mean, changes predictions most.
+"""Where parts act: the places of a text at which what a part does there, beside its mean, decides predictions most.
 
-The effect of a part at a place is (g · δ)², δ being its mean output less its own and g a draw of the gradient of
-predictions there (`match/effect.py` has the derivation). Only the largest places of every part are kept, so that memory
-does not grow with text.
+What is felt of a part at a place is (g · δ)², δ being its mean output less its own and g the gradient of the margins by
+which the likeliest tokens lead, from there on. Margins are logits: unlike those of probabilities, their gradients do
+not vanish where a model is certain, as it is of what it knows. Only the largest places of every part are kept, so that
+memory does not grow with text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pellucid.exact.model import Model
-from pellucid.match.record import Recording, record
+from pellucid.match.record import batches, compared_places, logits_at
 
 KEPT = 192
 """Places that are kept of every part."""
@@ -44,24 +46,43 @@ def acting_places(
 ) -> dict[str, Places]:
     """The places of every head (`L00.z`) and neuron (`L00.post`) on `rows`.
 
-    `means` are the mean activations of the same names, [head, dim] and [neuron].
+    `means` are the mean activations of the same names, [head, dim] and [neuron]. Of a large vocabulary the margins of a
+    sample of places, drawn from `seed`, are looked at.
     """
     names = sorted(name for name in means if name.endswith((".z", ".post")))
     found: dict[str, Places] = {}
     start = 0
-    for batch in record(model, rows, names, gradients=names, seed=seed):
+    for number, ids in enumerate(batches(rows, model.n_vocab)):
+        values, gradients = _margins(model, ids, names, 1_000_003 * seed + number)
         for name in names:
-            new = _of_batch(batch, name, means[name].to(model.device), start)
+            moved = means[name].to(model.device) - values[name]
+            new = _of_batch(moved, gradients[name], name.endswith(".z"), start)
             found[name] = _joined(found[name], new) if name in found else new
-        start += batch.ids.numel()
+        start += ids.numel()
     return found
 
 
-def _of_batch(batch: Recording, name: str, mean: Tensor, start: int) -> Places:
+def _margins(
+    model: Model, ids: Int[Tensor, "batch pos"], names: Sequence[str], seed: int
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Activations, and the gradients there of the summed margins between the two likeliest tokens."""
+    at = compared_places(model, ids, seed)
+    with torch.enable_grad():
+        values = model.run(ids, (*names, "final"), edits=dict.fromkeys(names, _leaf))
+        likeliest = logits_at(model, values["final"], at).topk(2).values
+        margins = (likeliest[:, 0] - likeliest[:, 1]).sum() * math.sqrt(ids.numel() / len(at))
+        gradients = torch.autograd.grad(margins, [values[name] for name in names])
+    return {name: values[name].detach() for name in names}, dict(zip(names, gradients, strict=True))
+
+
+def _leaf(value: Tensor) -> Tensor:
+    """`value` as something that gradients can be taken at."""
+    return value if value.requires_grad else value.detach().requires_grad_()
+
+
+def _of_batch(moved: Tensor, gradient: Tensor, heads: bool, start: int) -> Places:
     """The places of one batch, whose first place is number `start` of the text."""
-    moved, gradient = mean - batch.values[name], batch.gradients[0][name]
     felt = (moved * gradient).flatten(0, 1)
-    heads = name.endswith(".z")
     felt = (felt.sum(-1) if heads else felt).square()
     effect, at = felt.topk(min(KEPT, len(felt)), dim=0)
     above = torch.ones_like(effect) if heads else (moved.flatten(0, 1).gather(0, at) < 0).float()

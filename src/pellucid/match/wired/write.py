@@ -13,7 +13,7 @@ import numpy as np
 from pellucid.base.address import Address
 from pellucid.listing.wires import ONE
 from pellucid.listing.wiring import Terms, Wires
-from pellucid.listing.wrap import literals, quoted, wrap
+from pellucid.listing.wrap import literals, prose, quoted, wrap
 from pellucid.match.forms import WIDTH, TokenText
 from pellucid.match.wired.read import Reader, Weights, find_waves, kinds_of, turned
 from pellucid.match.words import unique, word, words_page
@@ -268,7 +268,7 @@ def _pair_name(wires: Wires, to: str, away: str) -> str:
 
 def statement(address: Address, wires: Wires) -> str:
     """The statement of a part."""
-    key, says = quoted(str(address)), quoted(wires.says)
+    key, says = quoted(str(address)), prose(wires.says)
     match address.kind:
         case "QK" | "OV":
             what, first, second = _CALLS[address.kind]
@@ -312,7 +312,7 @@ def _call(what: str, first: Sequence[str], rest: Sequence[str], *, one_a_line: b
 
 def _piece(piece: str) -> list[str]:
     """An argument on lines of its own: a long text as several that Python puts together."""
-    if len(piece) + 5 <= WIDTH or not piece.startswith('"'):
+    if len(piece) + 5 <= WIDTH or not piece.startswith(('"', "'")):
         return [f"    {piece},"]
     *parts, last = literals(ast.literal_eval(piece), WIDTH, "    ")
     return [*parts, f"{last},"]
