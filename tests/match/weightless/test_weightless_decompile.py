@@ -97,8 +97,6 @@ def test_options_that_change_nothing_are_said(tmp_path: Path) -> None:
     answer = command(
         "decompile", "zoo:sort", "-o", tmp_path / "made", "--understand", 60, "--stray", 0.3, "--size", "small"
     )
-    assert (
-        "becomes an ordinary program without weights, where --understand, --stray, --size changes nothing" in answer.err
-    )
+    assert "an ordinary program without weights, where --understand, --stray, --size change nothing" in answer.err
     assert answer.code == 0
     assert (tmp_path / "made" / "weightless.json").is_file()
