@@ -79,6 +79,15 @@ def test_a_file_of_a_program_is_a_regular_file_of_some_size(project: Project, na
         read_program(project.directory)
 
 
+def test_values_that_read_each_other_in_a_long_row_are_refused(project: Project) -> None:
+    row = ["@value\ndef v0(here):\n    return 0.5\n"]
+    row += [f"@value\ndef v{n}(here, v{n - 1}):\n    return v{n - 1} + 0.5\n" for n in range(1, 2000)]
+    project.replace("layer_00.py", "import raw", "import raw, value")
+    project.replace("layer_00.py", 'raw("L00.N*.IN")\n', "\n\n".join(["", *row, 'raw("L00.N*.IN")\n']))
+    with pytest.raises(SourceError, match=r"layer_00.py:\d+: v300 is the last of more than 300 values in a row"):
+        read_program(project.directory)
+
+
 def test_patterns_of_one_file_are_few(project: Project) -> None:
     shape = project.subject.config.shape
     path = project.directory / "parts.toml"

@@ -106,7 +106,8 @@ def test_small_changes_are_predicted_exactly(workshop: Workshop, changes: dict[s
     (edit,) = bench.program.tried(text)
     assert bool(strengths(bench.program, edit, IDS).any())
     told = predict(bench, [edit], Text(IDS, torch.full((3,), 12), ("",) * 3))
-    (workshop.made / "program" / "edits.py").write_text(text)
+    with own_work(workshop.made):
+        (workshop.made / "program" / "edits.py").write_text(text)
     bench.program.edited()
     moved = bench.measured(IDS) - before
     assert moved.abs().max() > 1e-5
@@ -120,7 +121,8 @@ def test_a_broken_page_is_named_and_nothing_stays_behind(workshop: Workshop) -> 
     before = bench.measured(IDS)
     helpers: dict[str, str] = {}
     text = page(None, helpers, [function(speech(address="L07.H00.OV"), 1, "edit_1", "Tried.", helpers)])
-    (workshop.made / "program" / "edits.py").write_text(text)
+    with own_work(workshop.made):
+        (workshop.made / "program" / "edits.py").write_text(text)
     with pytest.raises(PellucidError, match="has no such part"):
         bench.program.edited()
     assert torch.equal(bench.measured(IDS), before)

@@ -137,7 +137,8 @@ def writing(directory: Path, *, make: bool = False) -> Iterator[None]:
 
 def _me() -> str:
     """This process as a lock names it."""
-    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:2]]) if sys.argv else "python"
+    name = Path(sys.argv[0]).name if sys.argv else "python"
+    command = " ".join(["pellucid" if name == "__main__.py" else name, *sys.argv[1:2]])
     return f"process {os.getpid()} on {socket.gethostname()} (`{command}`, since {datetime.now():%H:%M})"
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -422,6 +422,7 @@ def read_listing(program: Path) -> Listing:
     pages = _read_pages(program, config, hashes)
     said = collect(pages, config.shape), read_words(program, hashes), read_edits(program), read_names(program, hashes)
     listing = Listing(program, subject, config, pages, *said)
+    _require_shallow(listing.values.values())
     return replace(listing, statements=_with_uses(listing)) if listing.words or listing.values else listing
 
 
@@ -452,6 +453,18 @@ def _page_names(program: Path, layers: int) -> Iterator[str]:
 _MOST_OF_PAGES = 1 << 25
 _TIMES_NAMED = 4
 """How often statements may name a neuron: one says when it fires, one what that is lifted to, one what it writes."""
+
+
+def _require_shallow(values: Iterable[Value]) -> None:
+    """Raise `SourceError` where values read each other through more others than any reader follows."""
+    depth: dict[str, int] = {}
+    for value in values:
+        depth[value.name] = 1 + max((depth.get(name, 0) for name in value.values), default=0)
+        if depth[value.name] > _DEEPEST:
+            raise SourceError(f"{value.place}: {value.name} is the last of more than {_DEEPEST} values in a row")
+
+
+_DEEPEST = 300
 
 
 def _with_uses(listing: Listing) -> dict[str, Statement]:
