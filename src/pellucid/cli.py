@@ -559,7 +559,7 @@ def export_command(
     """Write the program in DIR, with its edits, as a checkpoint for Transformers, and compare the logits of both."""
     with plain_errors():
         found = Project.open(directory, trust=trust, subject=subject).export(output)
-        print_json(found.to_dict()) if json_ else print(found.lines)
+        print_json(found.to_dict()) if json_ else say(found.lines)
 
 
 @app.command("timeline")
