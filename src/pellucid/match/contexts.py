@@ -17,6 +17,7 @@ from pellucid.exact.model import Model
 from pellucid.match.effect import look
 from pellucid.match.forms import Fires, Looks, Tables
 from pellucid.match.record import record
+from pellucid.subject.spelling import spelled
 
 Found = TypeVar("Found")
 WORST = 3
@@ -141,7 +142,7 @@ def context(
 ) -> dict[str, Any]:
     """A place as a report shows it: the tokens up to it, how responsible each is, and both values."""
     start = max(0, at - BEFORE)
-    tokens = [model.tokenizer.decode([token]) for token in ids[start : at + 1].tolist()]
+    tokens = spelled(model.tokenizer, ids[start : at + 1].tolist())
     return {
         "domain": "held-out",
         "tokens": tokens,
