@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -275,6 +275,10 @@ class Fires:
     def describe(self, token_text: TokenText) -> str:
         """The rule as one plain sentence."""
         return described_row(self.bias, *self._sides(token_text))
+
+    def told(self) -> Fires:
+        """What the sentence says by itself: of every set, the tokens that it names."""
+        return replace(self, sets=tuple((which, members[:SHOWN_TOKENS], w) for which, members, w in self.sets))
 
     def row(self, token_text: TokenText) -> str:
         """The source of this neuron as it stands in a file of its layer: a row, what adds most first."""

@@ -166,6 +166,11 @@ def _told(listing: Listing, known: Mapping[str, str], part: str | None) -> About
     return About(part, said, Path(EVIDENCE), 0, 0, "", by_person=False) if said else None
 
 
+def _fresh(row: Measurement | None, statement: Statement) -> Measurement | None:
+    """A measurement, if it is about the statement as it stands."""
+    return row if row and row.state == statement_state(statement) else None
+
+
 def _entry(
     project: Project,
     address: Address,
@@ -177,7 +182,8 @@ def _entry(
 ) -> Entry:
     runs, explained = found.runs, found.runs.form != "raw"
     effect = measured.get("effect", {}).get("kl")
-    score = measured.get("isolated", {}).get("score")
+    isolated = measured.get("isolated", {})
+    score = _fresh(isolated.get("sentence"), statement) or _fresh(isolated.get("score"), statement)
     state = statement_state(runs)
     swapped = _swapped(measured.get("swapped_in", {}), state)
     judged = verdict(
@@ -187,15 +193,14 @@ def _entry(
         swapped.value if swapped else None,
         effect.value if effect else None,
     )
-    fresh = score is not None and score.state == statement_state(statement)
     state_of = State(
         address,
         found.form,
         found.residual,
         count(address, project.subject.config),
         effect.value if effect else None,
-        score.value if score and fresh else None,
-        passed=bool(score and fresh and score.value is not None and score.value >= PASSING),
+        score.value if score else None,
+        passed=bool(score and score.value is not None and score.value >= PASSING),
         described=found.described is not None,
     )
     shown = runs if statement.form == "raw" else statement

@@ -71,13 +71,24 @@ def effect_of(states: Iterable[State]) -> float:
     return math.fsum(state.effect or 0.0 for state in states)
 
 
-def evidence_share(states: list[State]) -> dict[str, float | int | None]:
-    """The share of QK and IN, by effect, whose description passed its test, and the mean score of those tested."""
-    effects = effect_of(state for state in states if state.address.is_code)
-    tested = [state for state in states if state.score is not None and state.address.is_code]
-    passed = effect_of(state for state in tested if state.passed)
+DESCRIBED = ("QK", "OV", "IN", "OUT")
+"""The kinds of parts that descriptions are counted for."""
+
+
+def evidence_share(states: list[State]) -> dict[str, Any]:
+    """The share of heads and neurons, by effect, whose sentence passed its test, and the mean score of those tested.
+
+    Of QK, OV, IN and OUT together, and under `kinds` of each by itself.
+    """
+    by_kind = {kind: [state for state in states if state.address.kind == kind] for kind in DESCRIBED}
+    kinds = {kind: _described(found) for kind, found in by_kind.items()}
+    return _described([state for found in by_kind.values() for state in found]) | {"kinds": kinds}
+
+
+def _described(states: list[State]) -> dict[str, Any]:
+    tested, effects = [state for state in states if state.score is not None], effect_of(states)
     return {
-        "share": passed / effects if effects else None,
+        "share": effect_of(state for state in tested if state.passed) / effects if effects else None,
         "mean_score": sum(state.score or 0.0 for state in tested) / len(tested) if tested else None,
         "n": len(tested),
     }

@@ -10,7 +10,7 @@ from pellucid.explain.evidence import Measurement
 from pellucid.explain.symbols import Symbol
 from pellucid.match.contexts import worst_contexts
 from pellucid.match.effect import Calibration, estimate
-from pellucid.match.forms import token_texts
+from pellucid.match.forms import Fires, token_texts
 from pellucid.match.inventory import PASSING, lifted_state, statement_state
 from pellucid.match.isolated import kept, scores
 from pellucid.match.lifted import TOKENS as LIFTED_TOKENS
@@ -28,12 +28,15 @@ ESTIMATED = "second-order estimate"
 def prove(project: Project, sources: Sources, *, quick: bool) -> list[Measurement]:
     """Evidence about every source of `sources` that still stands in the program as it was written.
 
-    `effect`: what the mean in the part's place costs on tune text; `isolated`: the held-out score; `swapped_in`: what
+    `effect`: what the mean in the part's place costs on tune text; `isolated`: the held-out score, and
+    that of its sentence alone (`sentence`); `swapped_in`: what
     the source alone costs on held-out text. Effect and swapped-in are second-order estimates, and say so.
     """
     effects, sources = sources.effects, standing(project, sources)
     listing, heldout = project.listing(), rows_for(project, "heldout", TOKENS[quick])
     found = scores(project.model, sources.forms, heldout)
+    shorter = {a: form.told() for a, form in sources.forms.items() if isinstance(form, Fires) and form.told() != form}
+    told = found | scores(project.model, shorter, heldout)
     costs = estimate(project.model, heldout, sources.forms.values(), seed=project.manifest.settings.seed)[0]
     hashes = {name: getattr(project.texts, name).sha256 for name in ("tune", "heldout")}
     weights, tuned = project.manifest.subject.weights_sha256, TUNE_TOKENS[quick]["tune"]
@@ -45,6 +48,7 @@ def prove(project: Project, sources: Sources, *, quick: bool) -> list[Measuremen
         state, n = statement_state(listing[address]), heldout.numel()
         rows += [
             _row(address, ("isolated", "score", state, "heldout", hashes["heldout"]), found[address], n),
+            _row(address, ("isolated", "sentence", state, "heldout", hashes["heldout"]), told[address], n),
             _row(
                 address,
                 ("swapped_in", "kl_estimate", state, "heldout", hashes["heldout"]),

@@ -161,6 +161,16 @@ class ResidualFree:
 
 
 @dataclass(frozen=True)
+class Tested:
+    """The parts of one kind whose description passed its test."""
+
+    __pydantic_config__ = OPEN
+    share: float | None
+    mean_score: float | None
+    n: Count
+
+
+@dataclass(frozen=True)
 class Described:
     """The parts whose description passed its test."""
 
@@ -168,6 +178,7 @@ class Described:
     share: float | None
     mean_score: float | None
     n: Count
+    kinds: dict[str, Tested] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,12 @@ def progress_lines(report: dict[str, Any]) -> Text:
         f"  source-only fidelity   top-1 {figure(alone.get('top1'))} %, KL {figure(alone.get('kl'))}\n", "not bold"
     )
     evidence = progress["evidence"]
-    text.append(f"  described parts        {_percent(evidence['share'])} by effect passed their test", style="not bold")
+    kinds = ", ".join(f"{kind} {_percent(found['share'])}" for kind, found in evidence.get("kinds", {}).items())
+    text.append(
+        f"  described parts        {_percent(evidence['share'])} by effect: their sentence passed its test",
+        style="not bold",
+    )
+    text.append(f"\n    of each kind         {kinds}" if kinds else "", style="not bold")
     return text
 
 

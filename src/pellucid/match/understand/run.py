@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from pellucid.match.understand.prove import Proof, prove, worst_contexts
 from pellucid.match.understand.spread import spread
 from pellucid.match.understand.stray import strayed
 from pellucid.match.understand.student import Student, of_model
+from pellucid.match.understand.told import told
 from pellucid.match.understand.train import train
 from pellucid.match.understand.trim import printed
 from pellucid.match.understand.write import Printed, write_up
@@ -45,6 +46,8 @@ TUNE_TOKENS = 20_000
 TABLE_TOKENS = 100_000
 """Tokens of fit text behind the tables of means by token, the baseline of every neuron's score."""
 HELDOUT_TOKENS = {False: 30_000, True: 10_000}
+SENTENCE_TOKENS = 8_192
+"""Tokens of held-out text that sentences are tested on by themselves."""
 CONTEXT_TOKENS = 4_096
 SPREAD_TOKENS = 4_096
 """Tokens of fit text over which it is measured how much terms vary."""
@@ -164,9 +167,14 @@ def prove_understanding(
     """Evidence about the `chosen` statements on held-out text, and the worst places of each as JSON."""
     heldout = rows_for(project, "heldout", HELDOUT_TOKENS[quick])
     proof = prove(found.student, heldout, project.manifest.settings.seed)
-    table = table_scores(project.model, rows_for(project, "fit", TABLE_TOKENS), heldout)
+    fit = rows_for(project, "fit", TABLE_TOKENS)
+    table = table_scores(project.model, fit, heldout)
+    short = told(found.student, spread(found.student, first_tokens(fit, SPREAD_TOKENS)))
+    sentences = first_tokens(heldout, SENTENCE_TOKENS)
+    said = prove(short, sentences, project.manifest.settings.seed).scores
     worst = worst_contexts(found.student, rows_for(project, "heldout", CONTEXT_TOKENS), chosen)
     rows = evidence(project, proof, table, chosen, heldout.numel())
+    rows += told_rows(project, said, chosen, sentences.numel())
     return rows, json.dumps({str(address): said for address, said in worst.items()})
 
 
@@ -189,6 +197,16 @@ def evidence(
             Measurement(name, "swapped_in", "kl_estimate", *about, cost, None, None, n, "second-order estimate")
         )
     return rows
+
+
+def told_rows(
+    project: Project, said: Mapping[Address, float], chosen: Collection[Address], n: int
+) -> Iterator[Measurement]:
+    """What the sentences of the `chosen` statements score by themselves."""
+    listing, corpus = project.listing(), project.texts.heldout.sha256
+    for address in sorted(chosen):
+        about = (statement_state(listing[address]), "heldout", corpus, "overall")
+        yield Measurement(str(address), "isolated", "sentence", *about, said[address], None, None, n)
 
 
 def understood_names(project: Project, found: Understanding, chosen: Collection[Address]) -> dict[str, Symbol]:

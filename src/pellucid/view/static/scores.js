@@ -88,11 +88,12 @@ function ladder() {
 
 function evidenceCard(evidence) {
   return scoreCard(
-    "Evidence", "Parts, by effect, whose description passed its test on text it was not written from.",
+    "Evidence", "Heads and neurons, by effect, whose sentence passed its test on text it was not written from.",
     h("div", { class: "pair" }, bigNumber(share(evidence.share), "of effect has passed"),
       bigNumber(measured(evidence.mean_score) ? evidence.mean_score.toFixed(3) : UNMEASURED, "mean score, 0 to 1")),
     simpleBar("Passed", evidence.share),
     simpleBar("Score", evidence.mean_score),
+    Object.entries(evidence.kinds ?? {}).map(([kind, found]) => simpleBar(printable(kind), found.share)),
     h("p", { class: "hint" }, measured(evidence.n) && evidence.n > 0
       ? `${plural(evidence.n, "description")} tested.`
       : "No description has been tested."));
