@@ -15,7 +15,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from pellucid.listing import pages
 from pellucid.listing.prelude import ProgramError
 from pellucid.listing.vocabulary import Vocabulary, words
-from pellucid.subject.tokenizer import Tokenizer, WordTokenizer
+from pellucid.subject.tokenizer import IdTokenizer, Tokenizer, WordTokenizer
 from pellucid.subject.tokenizer_files import load_tokenizer
 
 SCRIPTS = [
@@ -106,6 +106,25 @@ def test_words_are_separated_by_spaces(tmp_path: Path, monkeypatch: pytest.Monke
     assert ours.encode("<bos>  a\nb' a") == [0, 1, 2, 1]
     assert ours.decode([0, 1, 2]) == "<bos> a b'"
     assert ours.members(("a", 2)).tolist() == [False, True, True, False]
+
+
+def test_text_may_be_bare_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = emitted(IdTokenizer(12, 3, "model"), tmp_path, monkeypatch)
+    assert ours.encode("5 11 0") == [5, 11, 0]
+    assert ours.decode([5, 11, 0]) == "5 11 0"
+    with pytest.raises(ProgramError, match="'12' is not one token of this model's vocabulary"):
+        ours.encode("12")
+
+
+def test_what_vocabularies_had_before_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = small(tmp_path)
+    data = json.loads(pages.vocabulary(tokenizer))
+    ours = emitted(tokenizer, tmp_path, monkeypatch)
+    before = {key: data[key] for key in ("kind", "end", "special", "pieces", "merges")} | {"opens": True}
+    (tmp_path / "vocabulary.json").write_text(json.dumps(before))
+    assert ours.opened("the") == [0, *tokenizer.encode("the")]
+    assert ours.ends == [0]
+    assert_same(ours, tokenizer, strings(50))
 
 
 def test_vocabulary_is_data(tmp_path: Path) -> None:
