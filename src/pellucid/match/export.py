@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import safetensors.torch
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from pellucid.base.errors import PellucidError
 from pellucid.base.files import passing_folder
+from pellucid.base.tensors import save_tensors
 from pellucid.exact.model import Model
 from pellucid.experiment.intervene import steer as steered
 from pellucid.experiment.rows import sample_rows
@@ -125,7 +125,7 @@ def _write(subject: Subject, found: Folded, folder: Path) -> None:
         _write_json(folder / GENERATION, ends)
     named = {name if name == "lm_head.weight" else f"transformer.{name}": w for name, w in found.weights.items()}
     tensors = {name: w.detach().float().cpu().contiguous() for name, w in named.items()}
-    safetensors.torch.save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    save_tensors(folder / "model.safetensors", tensors, {"format": "pt"})
 
 
 def _write_json(path: Path, fields: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from pellucid.base.address import Address
 from pellucid.base.files import passing_folder
 from pellucid.base.memory import release
 from pellucid.base.terminal import tell
+from pellucid.base.trusted import copy_program
 from pellucid.exact.model import Model
 from pellucid.explain.evidence import Measurement
 from pellucid.explain.symbols import Symbol
@@ -131,7 +132,7 @@ def texts_of(student: Student, rows: Int[Tensor, "row pos"]) -> Printed:
 def numbers_of(project: Project, texts: Printed) -> int:
     """How many numbers the sources hold that `texts` make of a program."""
     with passing_folder() as directory:
-        shutil.copytree(project.directory / "program", directory / "program")
+        copy_program(project.directory, directory)
         shutil.copy(project.directory / "parts.toml", directory)
         release()  # a program of a large model takes GiB to read
         say(directory, texts, texts.statements)
