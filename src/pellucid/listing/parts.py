@@ -363,7 +363,7 @@ def dropped_residuals(path: Path) -> tuple[set[str], list[re.Pattern[str]]]:
         found = {address for part in parts if part.get("residual") == "dropped" for address in part["addresses"]}
         patterns = [re.escape(address).replace(r"\*", r"\d+") for address in found if "*" in address]
         return found, [re.compile(pattern) for pattern in patterns]
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ProgramError(f"{path}: {type(error).__name__}: {error}") from error
 
 

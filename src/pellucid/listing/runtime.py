@@ -60,7 +60,7 @@ def read_weights(path: Path, subject: str) -> dict[str, Floats]:
         header = json.loads(data[8:end].tobytes())
         header.pop("__metadata__", None)
         return {name: _tensor(data[end:], entry) for name, entry in header.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ProgramError(f"{path} is not a float32 safetensors file ({error}); {again}") from error
 
 

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from pellucid.base.errors import ProjectError
+from pellucid.base.schema import Count, parsed
 from pellucid.explain.evidence import Evidence
 
 STAGE = "readings of held-out text"
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Readings as they are kept."""
+
+    count: Count
+    unfinished: str
 
 
 class Readings:
@@ -46,8 +57,7 @@ class Readings:
     def _stored(self) -> dict[str, Any]:
         text = self.evidence.finished(STAGE, self.text)
         if text is not None:
-            found: dict[str, Any] = json.loads(text)
-            return found
+            return asdict(parsed(_Kept, text, f"{self.evidence.path}, stage `{STAGE}`", ProjectError))
         before = self.evidence.find(part="program", split="heldout", corpus=self.text)
         return {"count": int(bool(before)), "unfinished": ""}
 

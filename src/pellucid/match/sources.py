@@ -196,7 +196,7 @@ def stored_effects(project: Project) -> dict[Address, float]:
     Asking makes no store of evidence where there is none.
     """
     text = project.evidence.latest("sources") if (project.directory / EVIDENCE).is_file() else None
-    return {Address.parse(a): value for a, value in json.loads(text)["effects"].items()} if text else {}
+    return load(text).effects if text else {}
 
 
 def dump(sources: Sources) -> str:

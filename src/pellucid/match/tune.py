@@ -28,6 +28,7 @@ from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError
 from pellucid.base.memory import keeping
 from pellucid.base.progress import track
+from pellucid.base.schema import Count, parsed
 from pellucid.base.tensors import open_tensors, save_tensors
 from pellucid.base.terminal import tell
 from pellucid.exact.graph import Graph, Node
@@ -169,6 +170,20 @@ def _read(
     return linear(x @ read, write, bias)
 
 
+@dataclass(frozen=True)
+class _Facts:
+    """What is kept of a tuning beside its tensors."""
+
+    step: Count
+    best_kl: float
+    first_kl: float
+    worse: Count
+    tries: Count
+    seconds: float
+    done: bool
+    history: list[tuple[Count, float]]
+
+
 @dataclass
 class Tuning:
     """Where tuning stands: the tensors, running means of slopes (of vectors also squares), and the best state."""
@@ -211,16 +226,15 @@ class Tuning:
                 if said.get("about") != about:
                     return None
                 held = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            facts = json.loads(said["facts"])
-        except (OSError, safetensors.SafetensorError, KeyError, ValueError):
+            facts = parsed(_Facts, said["facts"], str(path))
+        except (OSError, safetensors.SafetensorError, KeyError, PellucidError):
             return None
-        groups: list[Tensors] = [{}, {}, {}, {}]
+        groups: dict[str, Tensors] = {"at": {}, "first": {}, "second": {}, "best": {}}
         for name, tensor in held.items():
             group, _, own = name.partition(".")
             # products of what lies elsewhere in memory are rounded elsewhere: a copy lies where `begin` puts it
-            groups[("at", "first", "second", "best").index(group)][own] = tensor.clone()
-        facts["history"] = [(int(step), float(kl)) for step, kl in facts["history"]]
-        return Tuning(groups[0], groups[1], groups[2], groups[3], **facts)
+            groups.get(group, {})[own] = tensor.clone()
+        return Tuning(groups["at"], groups["first"], groups["second"], groups["best"], **vars(facts))
 
 
 def require_text(tunable: Tunable, fit: Int[Tensor, "row pos"]) -> None:

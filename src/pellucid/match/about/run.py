@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from jaxtyping import Int
 from torch import Tensor
 
+from pellucid.base.errors import ProjectError
 from pellucid.base.memory import keeping
+from pellucid.base.schema import parsed
 from pellucid.exact.model import Model
 from pellucid.match.about.looking import Looking, where_heads_look
 from pellucid.match.about.places import Places, acting_places
@@ -127,5 +129,6 @@ def dump(told: Mapping[str, Told]) -> str:
 
 
 def load(text: str) -> dict[str, Told]:
-    """What `dump` wrote."""
-    return {part: Told(str(said), float(share)) for part, (said, share) in json.loads(text).items()}
+    """What `dump` wrote. Raises `ProjectError` for anything else."""
+    kept = parsed(dict[str, tuple[str, float]], text, "evidence.sqlite, what parts do", ProjectError)
+    return {part: Told(said, share) for part, (said, share) in kept.items()}
