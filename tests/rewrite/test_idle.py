@@ -12,6 +12,7 @@ import torch
 
 from cli_support import Workshop, pellucid
 from pellucid.base.address import Address
+from pellucid.listing.arrange import arrange
 from pellucid.listing.emit import emit, write_lifted, write_statements
 from pellucid.match.project import Project
 from pellucid.match.running import Running
@@ -140,3 +141,25 @@ def test_an_edit_that_cannot_be_made_leaves_nothing_behind(described: Workshop) 
 
 def test_one_part_is_recorded_at_a_time(described: Workshop) -> None:
     assert "names 2 parts" in pellucid("edit", described.made, "--commit", "L00.H*.QK").complaint()
+
+
+def test_descriptions_on_pages_of_their_own_are_told_of_and_count_when_recorded(workshop: Workshop) -> None:
+    row = 'fires("L01.N0003.IN", -0.5, {2.0: ("w2",)})'
+    write_statements(workshop.made, {Address.parse(ADDRESS): WRITTEN, Address("IN", 1, 3): row})
+    arrange(workshop.made, ())
+    assert alone(workshop.made).stderr == ""
+    before = Project.open(workshop.made).program().logits(IDS.numpy())
+    workshop.edit("program/described_01.py", "{2.0: ", "{5.0: ")
+    assert "L01.N0003.IN (described_01.py:" in alone(workshop.made).stderr
+    (part,) = pellucid("diff", workshop.made, "--json").json["parts"]
+    assert (part["before"], part["status"]) == (row, "refinement")
+    assert pellucid("edit", workshop.made, "--commit", "L01.N0003.IN").code == 0
+    assert alone(workshop.made).stderr == ""
+    project = Project.open(workshop.made)
+    running = Running(project.model, project.program())
+    edits = running.edits(IDS)
+    pre, plain = (running.model.run(IDS, ("L01.pre",), edits=e)["L01.pre"][..., 3] for e in (edits, {}))
+    torch.testing.assert_close(pre - plain, 3.0 * (IDS == 2), atol=1e-5, rtol=1e-5)
+    assert pellucid("edit", workshop.made, "--undo", "1").code == 0
+    assert (Project.open(workshop.made).program().logits(IDS.numpy()) == before).all()
+    assert row in (workshop.made / "program" / "described_01.py").read_text()
