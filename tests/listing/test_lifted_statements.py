@@ -64,7 +64,7 @@ def test_lifted_numbers_are_counted_and_shared(project: Project) -> None:
     }
     assert "what heads move (OV)           1       1       0          0          136\n" in project.read("layer_00.py")
     assert "what neurons write (OUT)      28       4       0          0          256\n" in project.read("layer_00.py")
-    assert "Its sources hold 0 numbers." in project.read("layer_00.py")
+    assert "Nothing here runs from a source." in project.read("layer_00.py")
 
 
 def test_long_lists_of_neurons_are_broken_and_read_back() -> None:

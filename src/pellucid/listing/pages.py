@@ -183,7 +183,9 @@ def docstring(
             left = len(parts) - lifted - sources
             told = sum(described[kind] for kind in kinds)
             lines.append(f"    {label:24}{left:8,}{lifted:8,}{sources:8,}{told:11,}{parameters:13,}")
-    held = f"Its sources hold {numbers:,} numbers." if forms else "Everything runs raw."
+    held = "Nothing here runs from a source." if forms else "Everything runs raw."
+    if any(form == "source" for _, form in forms):
+        held = f"Its sources hold {numbers:,} numbers."
     if described:
         held += f"\nWhat is `described`, in {described_name(name)}, does not run: it says what raw and lifted parts do."
     return "\n".join([*lines, "", f"{held}", '"""'])
