@@ -291,6 +291,15 @@ def test_tokens_without_an_embedding(fields: dict[str, Any], tmp_path: Path, mon
         program(found.tokenizer, tmp_path, monkeypatch).encode("the[PAD]")
 
 
+def test_added_tokens_that_want_the_same_white_space(fields: dict[str, Any], tmp_path: Path) -> None:
+    halves(tmp_path, fields)
+    count = len(fields["model"]["vocab"])
+    tokens = {str(count): {"content": "<a", "rstrip": True}, str(count + 1): {"content": "\n\n", "lstrip": True}}
+    save(tmp_path, "tokenizer_config.json", {"added_tokens_decoder": tokens})
+    with pytest.raises(PellucidError, match=r"the tokenizers package cannot cut '<a"):
+        read(tmp_path).tokenizer.encode("<a \n\n x")
+
+
 @pytest.mark.parametrize(
     ("changes", "settings", "message"),
     [

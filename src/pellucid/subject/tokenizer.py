@@ -131,7 +131,12 @@ class BytePairTokenizer(Tokenizer):
         for text in texts:
             if any("\ud800" <= character <= "\udfff" for character in text):
                 raise PellucidError(f"{text[:60]!r} holds lone surrogates; text must be valid Unicode")
-        rows = [list(found.ids) for found in self._inner.encode_batch(list(texts), add_special_tokens=False)]
+        try:
+            rows = [list(found.ids) for found in self._inner.encode_batch(list(texts), add_special_tokens=False)]
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # what Rust code raises, which is no Exception
+                raise
+            raise PellucidError(f"the tokenizers package cannot cut {texts[0][:60]!r}…: {error}") from None
         for text, row in zip(texts, rows, strict=True):
             if (wrong := max(row, default=0)) >= self._known:
                 raise PellucidError(
