@@ -116,6 +116,12 @@ def test_names_of_the_language_that_are_new_may_still_name_other_things(project:
         write_statements(project.directory, {NEURON: ROW})
 
 
+def test_rows_of_several_lines_keep_to_their_width() -> None:
+    for many in range(1, 60):
+        lines = row("L01.N0007.IN", -0.5, {1.5: tuple(f" w{n}" for n in range(many))}, {}).split("\n")
+        assert max(map(len, lines)) <= 120
+
+
 def test_a_row_as_a_function() -> None:
     text = as_function("@base", "was", -0.5, {1.5: ("a b",)}, {-2.0: (7, "c")})
     assert text.splitlines()[2].strip() == (

@@ -54,7 +54,16 @@ def row(key: str, bias: float, here: Levels, before: Levels) -> str:
     *most, last = [f'fires("{key}",', f"{bias!r},", *sides[0], *sides[1]]
     pieces = [*most, f"{last[:-1]})"]
     one = " ".join(pieces)
-    return one if len(one) <= 120 else "\n".join([*fill(pieces, 116, "", "    ")]) + "  # fmt: skip"
+    if len(one) <= 120:
+        return one
+    lines = fill(pieces, 116, "", "    ")
+    if len(lines[-1]) + len(_AS_IS) > 120:
+        lines = fill(pieces, 120 - len(_AS_IS), "", "    ")
+    return "\n".join(lines) + _AS_IS
+
+
+_AS_IS = "  # fmt: skip"
+"""Behind a row of several lines: formatters leave it so."""
 
 
 def _pieces(levels: Levels) -> Iterator[str]:
