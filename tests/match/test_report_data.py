@@ -33,7 +33,7 @@ def test_a_report_names_what_was_measured_on_what(workshop: Workshop) -> None:
     }
     assert report["subject"]["name"].endswith("/workshop/subject")
     assert report["corpus"]["domains"] == ["text"]
-    assert set(report["corpus"]["splits"]) == {"fit", "tune", "heldout"}
+    assert set(report["corpus"]["splits"]) == {"fit", "tune", "check", "heldout"}
     assert report["state"] == project.state()
     assert report["full"]["overall"]["wer_next"]["n"] <= CONTEXTS
     assert json.loads(json.dumps(report, allow_nan=False)) == report
@@ -50,7 +50,8 @@ def test_progress_of_an_all_raw_program(workshop: Workshop) -> None:
     progress = pellucid.open(workshop.made).report()["progress"]
     assert progress["residual_free"]["source"] == {"parameters": 0.0, "effect": None, "data_effect": None}
     assert progress["source_only"] == pellucid.open(workshop.made).report()["source_only"]["overall"]
-    assert progress["evidence"] == {"share": None, "mean_score": None, "n": 0}
+    nothing = {"share": None, "mean_score": None, "n": 0}
+    assert progress["evidence"] == nothing | {"kinds": dict.fromkeys(("QK", "OV", "IN", "OUT"), nothing)}
     assert progress["effect_calibration"] == {"correlation": None, "n": 0}
 
 
