@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -62,7 +63,7 @@ def test_rows_are_contexts_of_several_lengths_where_there_are_few(rows: int, mon
     monkeypatch.setattr(linking, "rows_for", lambda *_: ids)
     monkeypatch.setattr(linking, "word_starts", lambda model: torch.ones(model.n_vocab, dtype=torch.bool))
     project = object.__new__(Project)
-    project.__dict__["model"] = model
+    project.__dict__.update(model=model, texts=SimpleNamespace(check=None))
     found = linking.rollouts(project, 30)
     assert [len(group.ids) for group in found] == [10, 10, 10]
     assert [group.context for group in found] == [2, 7, 12]
