@@ -66,7 +66,7 @@ class NGrams:
         """
         if not ids.numel():
             raise ValueError("n-grams are counted on at least one token")
-        tokens = ids.unique()
+        tokens = torch.unique(ids)
         if len(tokens) ** LONGEST >= 1 << 62:
             raise ValueError(f"{len(tokens):,} different tokens are too many for n-grams of {LONGEST}")
         tables = []

@@ -1,0 +1,61 @@
+"""What an account may contain, said with file and line before anything runs."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from accounts_by_hand import ACCOUNT
+from checkpoints import random_model
+from pellucid.accounts.check import addresses_of, check
+from pellucid.base.errors import SourceError
+from pellucid.exact.model import Model
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return random_model()[0]
+
+
+def test_an_account_by_hand_is_in_the_language(model: Model) -> None:
+    check(ast.parse(ACCOUNT), "next.py", model)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("from .language import account,", "import os\nfrom .language import account,", "3: .*only .language"),
+        ("one_of, table", "one_of, open, table", "3: .*language.py has no open"),
+        ('text.ends(" w1")', 'text.ends.__globals__["w1"]', r"19: .*\.__globals__ alone is not used"),
+        (
+            'text.ends(" w1")',
+            'text.upper(" w1")',
+            r"19: .*\.upper\(…\) is nothing that a text is asked; it knows after,",
+        ),
+        ('text.ends(" w1")', 'text._row(" w1")', r"19: .*\._row\(…\) is nothing"),
+        ('text.ends(" w1")', 'open("w1")', "19: .*open is not known here"),
+        ('text.ends(" w1")', '(lambda: text)(" w1")', "19: .*is not a name to call"),
+        ('text.ends(" w1")', 'f"{text}"', "19: .*JoinedStr is not used in accounts"),
+        ('text.ends(" w1")', "len(text) == 2j", "19: .*2j is no number"),
+        ("        return None\n", "        while text:\n            pass\n", "18: .*While is not used"),
+        ("        return None\n", "        text.x = 1\n", "18: .*text.x is not a name to assign to"),
+        ("        return None\n", "        len = 1\n", "16: .*len has a meaning already"),
+        ("def next_token(text):", "def next_token(text, more=1):", "16: .*arguments are plain names"),
+        ("def next_token(text):", "def said(text):", r"16: .*the function under @account is next_token\(text\)"),
+        ("@account\n", "", r"1: .*expected one function next_token\(text\) under @account"),
+        ("L00.H01 @ here", "L07.H01 @ here", "9: .*tie: 'L07.H01' names nothing"),
+        ("moved=0.75", "moved=7.5", r"9: .*`moved=7.5`: expected tie="),
+        ('tie="L00.H01 @ here"', "tie=LATE", "9: .*`tie=LATE`: expected tie="),
+        ("LATE = one_of", "NEXT = one_of", "6: .*NEXT is known already"),
+        ("LATE = one_of", "print(1)\nLATE = one_of", r"6: .*`print\(1\)` does not belong at the top"),
+    ],
+)
+def test_what_is_not_in_the_language_is_refused_by_its_line(model: Model, old: str, new: str, reason: str) -> None:
+    assert old in ACCOUNT
+    with pytest.raises(SourceError, match=f"^next.py:{reason}"):
+        check(ast.parse(ACCOUNT.replace(old, new)), "next.py", model)
+
+
+def test_a_tie_names_several_addresses() -> None:
+    assert addresses_of("L02.H00, L02.H01 @ here") == ["L02.H00", "L02.H01"]

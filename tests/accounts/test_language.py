@@ -1,0 +1,205 @@
+"""The language of accounts: what a text is asked, tables, answers of several tokens, and which rule speaks."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pellucid.accounts.language import AccountError, Accounts, Row, Spelling, Text, one_of, spans, table
+
+WORDS = ["<end>", "Ada", " Ada", " Ann", "a", " lives", " in", " Pine", " Lane", " Oak", ".", " the", " x", " (", " )"]
+WORDS += [" Jo", '"', " on", " is"]
+END = WORDS.index("<end>")
+
+
+def encode(text: str) -> list[int]:
+    """Token by token, the longest first."""
+    ids = []
+    while text:
+        piece = max((word for word in WORDS if text.startswith(word)), key=len)
+        ids.append(WORDS.index(piece))
+        text = text[len(piece) :]
+    return ids
+
+
+SPELLING = Spelling(WORDS, encode, frozenset({END}))
+
+
+def text_of(text: str) -> Text:
+    pieces = [WORDS[token] for token in encode(text)]
+    return Text(Row(pieces, spaced=True), 0, len(pieces))
+
+
+def written(folder: Path, **files: str) -> Path:
+    """A folder of accounts; names that end in _tsv or _txt are tables and classes."""
+    (folder / "tables").mkdir(exist_ok=True)
+    for name, text in files.items():
+        path = folder / "tables" / re.sub(r"_(tsv|txt)$", r".\1", name) if name[-4:] in ("_tsv", "_txt") else None
+        (path or folder / f"{name}.py").write_text(text, encoding="utf-8")
+    return folder
+
+
+HOMES = '''"""Where people live."""
+
+from .language import account, table, variable
+
+HOME = table("home.tsv")
+
+
+@variable(tie="L02.H00 @ here", moved=0.986)
+def last_name(text):
+    return text.last(HOME)
+
+
+@account
+def next_token(text):
+    if text.ends(" lives in", " lives on"):
+        return HOME[last_name(text)]
+    if text.ends(" Pine Lane", " Oak"):
+        return "."
+'''
+HOME = "key\tanswer\tagreement\nAda\tPine Lane\t1.00\nAnn\tOak\t0.97\n"
+
+
+def test_a_text_is_asked_for_its_ends_and_marks() -> None:
+    text = text_of("Ada lives ( in the. Ada is")
+    assert text.ends(" is", " in")
+    assert not text.ends(" lives")
+    assert text.begins("Ada")
+    assert text.has("the.")
+    assert text.count("Ada") == 2
+    assert text.open("(", ")")
+    assert not text_of("Ada ( in )").open("(", ")")
+    assert text_of('Ada"').open('"')
+    assert not text_of('Ada" in"').open('"')
+    assert (text.token(), text.token(2), text.token(99)) == (" is", " Ada", None)
+    assert (text.word(), text.word(3), text.word(99)) == ("is", "the.", None)
+
+
+def test_stretches_begin_behind_marks() -> None:
+    text = text_of("Ada lives. Ann is. Ada")
+    assert str(text.since(".")) == " Ada"
+    assert str(text.since("(")) == "Ada lives. Ann is. Ada"
+    assert [str(part) for part in text.split(".")] == ["Ada lives.", " Ann is.", " Ada"]
+    assert [str(part) for part in text_of("Ada lives.").split(".")] == ["Ada lives."]
+    assert str(text_of("Ada lives.").since(".")) == ""
+
+
+def test_spans_are_whole_words_and_the_longest() -> None:
+    names = one_of("Ada", "Ann", "Pine", "Pine Lane", "a")
+    text = text_of("Ada lives in Pine Lane. Ann is on Pine")
+    assert text.all(names) == ["Ada", "Pine Lane", "Ann", "Pine"]
+    assert (text.first(names), text.last(names), text.nth(names, 2), text.nth(names, -2)) == (
+        "Ada",
+        "Pine",
+        "Pine Lane",
+        "Ann",
+    )
+    assert text.nth(names, 9) is text.nth(names, 0) is None
+    assert text_of("Ada Anna is").all(names) == ["Ada"]  # " Ann" + "a" is a longer word
+    assert text_of("Ada Ann").all(names) == ["Ada", "Ann"]
+
+
+def test_what_followed_the_same_before() -> None:
+    assert text_of("Ada lives in. Ada").after() is None  # "Ada" and " Ada" are two tokens
+    assert text_of("Ada x lives. the x").after() == " lives"
+    assert text_of("Ada lives in. the lives in").after(2) == "."
+    assert text_of("Ada").after(5) is None
+
+
+def test_the_rule_that_speaks_is_told_with_what_it_asked(tmp_path: Path) -> None:
+    accounts = Accounts(written(tmp_path, homes=HOMES, home_tsv=HOME), SPELLING)
+    said = accounts.said(encode("Ada lives in Pine Lane. Ann lives in"))
+    spoken = [answer and WORDS[answer.token] for answer in said]
+    assert spoken == [None, None, " Pine", " Lane", ".", None, None, None, " Oak"]
+    last = said[-1]
+    assert last is not None
+    assert str(accounts.rules[last.rule]) == "homes.py:16"
+    assert accounts.rules[last.rule].text == "return HOME[last_name(text)]"
+    assert last.values == {"last_name": "Ann"}
+    assert accounts.ties["last_name"] == ("L02.H00 @ here", 0.986)
+    assert (said[3] and said[3].begun, said[3] and said[3].answer) == (1, "Pine Lane")
+
+
+def test_an_answer_is_gone_on_with_only_where_it_has_begun(tmp_path: Path) -> None:
+    accounts = Accounts(written(tmp_path, homes=HOMES, home_tsv=HOME), SPELLING)
+    said = accounts.said(encode("Ada lives in the Pine"))
+    assert [answer and WORDS[answer.token] for answer in said] == [None, None, " Pine", None, None]
+
+
+def test_a_text_begins_behind_an_end(tmp_path: Path) -> None:
+    accounts = Accounts(written(tmp_path, homes=HOMES, home_tsv=HOME), SPELLING)
+    assert accounts.said(encode("Ada lives<end> lives in"))[-1] is None
+    assert accounts.said(encode("Ada lives lives in"))[-1] is not None
+
+
+def test_later_files_override(tmp_path: Path) -> None:
+    general = '@account\ndef next_token(text):\n    return " the"\n'
+    folder = written(tmp_path, homes=HOMES, a_general=general, home_tsv=HOME)
+    accounts = Accounts(folder, SPELLING)
+    said = accounts.said(encode("Ada lives in"))
+    assert [answer and WORDS[answer.token] for answer in said] == [" the", " the", " Pine"]
+    assert [answer and accounts.rules[answer.rule].file for answer in said] == ["a_general.py"] * 2 + ["homes.py"]
+
+
+def test_blanks_are_set_where_words_begin(tmp_path: Path) -> None:
+    body = 'if text.ends("Ann"):\n        return joined("a")\n    return "Ann" if text.ends("(") else "."\n'
+    accounts = Accounts(written(tmp_path, a=f"@account\ndef next_token(text):\n    {body}"), SPELLING)
+    said = accounts.said(encode("Ada ( Ann"))
+    assert [answer and WORDS[answer.token] for answer in said] == [".", " Ann", "a"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("key answer\nAda\tx\n", "t.tsv:1: expected the columns"),
+        ("key\tanswer\nAda\tx\ty\n", "t.tsv:2: 3 cells, expected 2"),
+        ("key\tanswer\nAda\tx\nAnn\ty\nAda\tz\n", "t.tsv:4: 'Ada' stands in line 2 already"),
+        ('key\tanswer\nAda\t"x"\n', "t.tsv:2: '\"x\"': texts stand here without quotes"),
+        ("key\tanswer\nAda\t x\n", "t.tsv:2: ' x': a cell is a text with no blanks around it"),
+        ("key\tanswer\n\tx\n", "t.tsv:2: ''"),
+        ("key\tanswer\nAda\tx\x1by\n", "t.tsv:2: .* is not a printed character"),
+        ("key\tanswer\nAda\tx\n\n", "t.tsv:3: 1 cells"),
+    ],
+)
+def test_a_table_that_is_none_is_refused_by_its_line(tmp_path: Path, text: str, reason: str) -> None:
+    with pytest.raises(AccountError, match=reason):
+        table("t.tsv", written(tmp_path, t_tsv=text))
+
+
+def test_markup_in_a_cell_is_text(tmp_path: Path) -> None:
+    found = table("t.tsv", written(tmp_path, t_tsv='key\tanswer\nA[b]\t<i>"x</i>\n'))
+    assert found["A[b]"] == '<i>"x</i>'
+    assert found["nobody"] is found[None] is None
+    assert "A[b]" in found
+
+
+@pytest.mark.parametrize("name", ["nobody.tsv", "../homes.py", ""])
+def test_tables_lie_in_their_folder(tmp_path: Path, name: str) -> None:
+    written(tmp_path, homes=HOMES)
+    with pytest.raises(AccountError, match="is not there"):
+        table(name, tmp_path)
+
+
+def test_a_class_has_each_line_once(tmp_path: Path) -> None:
+    folder = written(tmp_path, names_txt="Ada\nPine Lane\n", twice_txt="Ada\nAda\n")
+    assert spans("names.txt", folder).members == {"Ada", "Pine Lane"}
+    with pytest.raises(AccountError, match=r"twice.txt:2: 'Ada' stands in line 1"):
+        spans("twice.txt", folder)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("return 1", "a.py:3: 1 is no text"),
+        ('return ""', "a.py:3: '' is no text"),
+        ("return text + 1", "a.py:3: TypeError"),
+        ('return table("none.tsv")[None]', "a.py:3: tables/none.tsv is not there"),
+        ("return [", "a.py cannot be read"),
+    ],
+)
+def test_an_error_says_its_line(tmp_path: Path, body: str, reason: str) -> None:
+    with pytest.raises(AccountError, match=reason):
+        Accounts(written(tmp_path, a=f"@account\ndef next_token(text):\n    {body}\n"), SPELLING).said(encode("Ada"))
