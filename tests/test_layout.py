@@ -7,7 +7,20 @@ from pathlib import Path
 
 import pytest
 
-ORDER = ["base", "zoo", "subject", "exact", "experiment", "parts", "explain", "listing", "match", "accounts", "rewrite", "view"]
+ORDER = [
+    "base",
+    "zoo",
+    "subject",
+    "exact",
+    "experiment",
+    "parts",
+    "explain",
+    "listing",
+    "match",
+    "accounts",
+    "rewrite",
+    "view",
+]
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "pellucid"
 
 

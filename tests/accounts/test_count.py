@@ -23,8 +23,8 @@ def next_token(text):
 def test_symbols_are_names_operators_and_tokens_of_texts(workshop: Workshop) -> None:
     write_account(workshop, SMALL.replace('table("next.tsv")', 'table("w1")'), "key\tanswer\tmore\nw1\tw3 w4\t1.00\n")
     folder = Folder(Project.open(workshop.made))
-    imports = len("from language import account table".split())
-    top = len("NEXT = table w1".split()) + len("@ account def next_token text".split())
-    body = len("if text ends".split()) + len(("w1", "w2")) + len("return NEXT w1".split())
+    imports = len(["from", "language", "import", "account", "table"])
+    top = len(["NEXT", "=", "table", "w1"]) + len(["@", "account", "def", "next_token", "text"])
+    body = len(["if", "text", "ends"]) + len(("w1", "w2")) + len(["return", "NEXT", "w1"])
     assert symbols(folder) == imports + top + body + len(("w1", "w3", "w4"))
     assert budget_numbers(folder) == 1 + 3 + 1 + 1 + 3  # 16 bits are two letters
