@@ -16,6 +16,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from pellucid import __version__
+from pellucid.accounts.command import metered
+from pellucid.accounts.show import lines as account_lines
 from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError
 from pellucid.base.files import write_text
@@ -611,6 +613,16 @@ def show(
             return
         project = Project.open(directory)
         print_json(describe(project, address)) if json_ else print_parts(project, address)
+
+
+@app.command("accounts")
+def accounts_command(
+    directory: Directory, trust: Trust = False, subject: SubjectPath = None, json_: AsJson = False
+) -> None:
+    """Measure the accounts of the program in DIR: the short programs for what it says, in program/accounts."""
+    with plain_errors():
+        found = metered(Project.open(directory, trust=trust, subject=subject))
+        print_json(found) if json_ else say("\n".join(account_lines(found)))
 
 
 @zoo.command("list")

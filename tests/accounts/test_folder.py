@@ -50,6 +50,14 @@ def test_what_cannot_be_read_ends_in_a_line(workshop: Workshop) -> None:
         Folder(Project.open(workshop.made)).accounts()
 
 
+def test_an_answer_that_no_token_begins_is_told_by_its_rule(workshop: Workshop) -> None:
+    write_account(workshop, table=NEXT.replace("w3 w4", "heaven"))
+    Folder(Project.open(workshop.made)).furnish()
+    assert asked(workshop.made, "w2 w1").stderr.startswith(
+        "program.accounts: next.py:20: the model cannot say 'heaven': 'heaven' is not"
+    )
+
+
 def test_accounts_of_a_stranger_do_not_run(workshop: Workshop) -> None:
     write_account(workshop)
     (workshop.made / "program/accounts/next.py").write_text(ACCOUNT + "\n")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pellucid.accounts.folder import Folder
 from pellucid.accounts.language import COLUMNS, Spelling
+from pellucid.base.errors import PellucidError
 from pellucid.base.files import read_text
 from pellucid.listing.count import literal, numbers
 from pellucid.listing.language import is_docstring
@@ -25,8 +26,9 @@ _COUNTED = {tokenize.NAME, tokenize.NUMBER, tokenize.OP}
 
 def symbols(folder: Folder) -> int:
     """The symbols of all accounts, tables and classes."""
+    gap = " " if folder.spelling.spaced else ""  # a cell is said within a text
     own = sum(_symbols(read_text(path), folder.trees[path.name], folder.spelling) for path in folder.files)
-    return own + sum(_tokens(cell, folder.spelling) for path in folder.tables for cell in _cells(path))
+    return own + sum(_tokens(gap + cell, folder.spelling) for path in folder.tables for cell in _cells(path))
 
 
 def budget_numbers(folder: Folder) -> int:
@@ -41,7 +43,7 @@ def _symbols(text: str, tree: ast.Module, spelling: Spelling) -> int:
     found = 0
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.STRING and token.start[0] not in described:
-            found += len(spelling.encode(str(ast.literal_eval(token.string)))) or 1
+            found += _tokens(str(ast.literal_eval(token.string)), spelling) or 1
         found += token.type in _COUNTED and token.string not in FREE
     return found
 
@@ -68,6 +70,9 @@ def _cells(path: Path) -> Iterator[str]:
         yield from row[: len(COLUMNS)]
 
 
-def _tokens(cell: str, spelling: Spelling) -> int:
-    """The tokens of a text as it is said within another."""
-    return len(spelling.encode(f" {cell}" if spelling.spaced else cell))
+def _tokens(text: str, spelling: Spelling) -> int:
+    """The tokens of a text; a word that the model does not have is one."""
+    try:
+        return len(spelling.encode(text))
+    except PellucidError:
+        return len(text.split())

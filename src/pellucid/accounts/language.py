@@ -458,7 +458,10 @@ class Accounts:
         answer = self.ask(text)
         if answer is None:
             return None
-        tokens = self._spelled(answer[0], text)
+        try:
+            tokens = self._spelled(answer[0], text)
+        except Exception as error:
+            raise AccountError(f"{self.rules[answer[1]]}: the model cannot say {answer[0]!r}: {error}") from error
         return Pending(Said(answer[0], tokens[0], answer[1], 0, answer[2]), tokens) if tokens else None
 
     def _spelled(self, answer: str, text: Text) -> list[int]:

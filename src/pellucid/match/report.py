@@ -17,6 +17,7 @@ from pellucid.match.progress import progress
 from pellucid.match.project import Project
 from pellucid.match.report_file import FORMAT
 from pellucid.match.standing import standing
+from pellucid.match.told import account_figures
 from pellucid.match.verdict import Verdict
 
 BLOCKS = ("full", "source_only", "source_only_all", "noise_floor", "trigram", "bigram")
@@ -50,6 +51,7 @@ def build_report(
     report["measured"] = [str(entry.address) for entry in entries if entry.verdict in MEASURED]
     report["numbers"] = _numbers(project, entries)
     report["worst"] = [*worst]
+    report["accounts"] = account_figures(project)
     return report
 
 

@@ -1,0 +1,151 @@
+"""Measure the accounts of a project: what they say at every place of held-out text, beside what the model says.
+
+On fit text n-grams of what the model says are counted: they decide which positions are hard, and say what comes next
+where no account speaks. On check text it is decided which rules count as covering. Held-out text gives the figures.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from pellucid.accounts.count import budget_numbers, symbols
+from pellucid.accounts.folder import FOLDER, Folder
+from pellucid.accounts.language import AccountError, Accounts
+from pellucid.accounts.meter import NOBODY, Metered, Share, Spoken, meter, reliable, rule_shares
+from pellucid.accounts.ngrams import LONGEST, NGrams
+from pellucid.base.errors import SourceError
+from pellucid.base.progress import track
+from pellucid.base.terminal import tell
+from pellucid.exact.model import Model
+from pellucid.experiment.corpus import Split
+from pellucid.explain.evidence import Measurement
+from pellucid.match.packing import packed_rows
+from pellucid.match.project import Project
+from pellucid.match.told import STAGE, account_figures, account_state
+
+POSITIONS = {"fit": 100_000, "check": 30_000, "heldout": 30_000}
+"""How much of each split is read, at most."""
+BATCH = 4096
+"""Positions that the model reads at once."""
+BACK_OFF = (
+    f"what the model said most often on fit text behind the longest n-gram, of up to {LONGEST} tokens, seen there"
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Rows of a split, and what the model says behind each of their tokens."""
+
+    ids: Int[Tensor, "row pos"]
+    own: Int[Tensor, "row pos"]
+
+
+def read(project: Project, name: str) -> Place:
+    """Rows of the split `name` with the model's likeliest next tokens."""
+    split: Split = project.texts.named.get(name) or project.texts.tune
+    count = max(1, POSITIONS[name] // project.model.n_ctx)
+    ids = packed_rows(split, project.model, count, project.manifest.settings.seed)
+    return Place(ids, likeliest(project.model, ids, f"reading {name} text"))
+
+
+def likeliest(model: Model, ids: Int[Tensor, "row pos"], label: str) -> Int[Tensor, "row pos"]:
+    """The model's likeliest next token behind each token of `ids`; of equal ones the lower id."""
+    batches = ids.split(max(1, BATCH // ids.shape[1]))
+    with torch.no_grad():
+        return torch.cat([model.logits(batch).argmax(-1).cpu() for batch in track(batches, label, len(batches))])
+
+
+def fitted(project: Project) -> NGrams:
+    """N-grams of what the model says on fit text."""
+    place = read(project, "fit")
+    return NGrams.of(place.ids, place.own, project.model.n_vocab)
+
+
+def measure(project: Project) -> dict[str, Any] | None:
+    """The figures of the accounts of `project`, None where there are none; kept for the accounts as they stand.
+
+    Raises `ProjectError` if they are a stranger's, `SourceError` naming file and line for what is broken in them.
+    """
+    folder = Folder(project)
+    if not folder.files:
+        return None
+    accounts = folder.accounts()
+    if known := account_figures(project):
+        return known
+    state, figures = account_state(project), _measured(project, folder, accounts)
+    project.evidence.finish(STAGE, state, json.dumps(figures), _rows(project, state, figures))
+    project.readings.end()
+    return figures
+
+
+def _measured(project: Project, folder: Folder, accounts: Accounts) -> dict[str, Any]:
+    grams, check = fitted(project), read(project, "check")
+    judged = rule_shares(spoken(accounts, check.ids), check.own, len(accounts.rules))
+    held = read(project, "heldout")
+    said, hard = spoken(accounts, held.ids), grams.certain(held.ids) == NOBODY
+    figures = meter(said, held.own, grams.back_off(held.ids), hard, reliable(judged))
+    spoke = rule_shares(said, held.own, len(accounts.rules))
+    return {
+        "files": [path.name for path in folder.files],
+        "symbols": symbols(folder),
+        "numbers": budget_numbers(folder),
+        "positions": {"check": check.ids.numel(), "heldout": held.ids.numel(), "hard": int(hard.sum())},
+        "back_off": BACK_OFF,
+        **{name: found.to_dict() for name, found in figures.items()},
+        "rules": _rules(accounts, judged, spoke),
+        "variables": {name: {"tie": tie, "moved": moved} for name, (tie, moved) in accounts.ties.items()},
+        "silent": _silent(folder, accounts, judged, spoke),
+    }
+
+
+def spoken(accounts: Accounts, ids: Int[Tensor, "row pos"]) -> Spoken:
+    """What the accounts say behind every token of `ids`. Raises `SourceError` naming the line that cannot be run."""
+    token, rule = torch.full_like(ids, NOBODY), torch.full_like(ids, NOBODY)
+    try:
+        for at, row in enumerate(track(ids.tolist(), "asking the accounts", len(ids))):
+            for place, said in enumerate(accounts.said(row)):
+                if said is not None:
+                    token[at, place], rule[at, place] = said.token, said.rule
+    except AccountError as error:
+        raise SourceError(f"{FOLDER}/{error}") from None
+    return Spoken(token, rule)
+
+
+def _rules(accounts: Accounts, judged: Sequence[Share], spoke: Sequence[Share]) -> list[dict[str, Any]]:
+    """Every rule, and how often it is right on check text, which decides whether it covers, and on held-out text."""
+    covers: Bool[Tensor, " rule"] = reliable(list(judged))
+    return [
+        {"at": str(rule), "text": rule.text, "check": on_check.to_dict(), "heldout": held.to_dict(), "covers": bool(c)}
+        for rule, on_check, held, c in zip(accounts.rules, judged, spoke, covers, strict=True)
+    ]
+
+
+def _silent(folder: Folder, accounts: Accounts, judged: Sequence[Share], spoke: Sequence[Share]) -> list[str]:
+    """The files none of whose rules ever spoke: their scope covers nothing."""
+    shares = zip(accounts.rules, judged, spoke, strict=True)
+    heard = {rule.file for rule, on_check, held in shares if on_check.n or held.n}
+    silent = [path.name for path in folder.files if path.name not in heard]
+    for name in silent:
+        tell(
+            f"{FOLDER}/{name} covers nothing: none of its rules spoke on check or held-out text; look at its conditions"
+        )
+    return silent
+
+
+def _rows(project: Project, state: str, figures: dict[str, Any]) -> list[Measurement]:
+    """The figures as rows of the evidence."""
+    corpus = project.texts.heldout.sha256
+    return [
+        Measurement(
+            "program", "accounts", f"{metric} ({of})", state, "heldout", corpus, "overall", **figures[of][metric]
+        )
+        for of in ("all", "hard")
+        for metric in Metered.__dataclass_fields__
+    ]

@@ -1,0 +1,51 @@
+"""What was measured of accounts, in the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pellucid.accounts.folder import FOLDER
+
+METRICS = {
+    "covered": "covered by reliable rules",
+    "precision": "right where covered",
+    "top1": "top-1, with the back-off elsewhere",
+    "back_off": "top-1 of the back-off alone",
+}
+RULES = 20
+"""Rules that are listed."""
+
+
+def lines(figures: dict[str, Any] | None) -> list[str]:
+    """The figures of accounts, line by line."""
+    if figures is None:
+        return [f"no accounts: {FOLDER}/ holds none; docs/accounts.md says how one is written"]
+    rules, n = figures["rules"], figures["positions"]
+    head = f"{len(figures['files'])} accounts, {len(rules)} rules, {figures['symbols']:,} symbols"
+    found = [
+        f"{head} ({figures['numbers']:,} numbers by the source budget)",
+        f"on {n['heldout']:,} positions of held-out text, {n['hard']:,} of them hard; 95 % intervals",
+        "",
+        f"{'':<36}{'all positions':>24}{'hard positions':>24}",
+    ]
+    found += [
+        f"{label:<36}{share(figures['all'][name]):>24}{share(figures['hard'][name]):>24}"
+        for name, label in METRICS.items()
+    ]
+    found += ["", f"The back-off is {figures['back_off']}.", ""]
+    often = sorted(rules, key=lambda rule: -rule["heldout"]["n"])
+    found += [_rule(rule) for rule in often[:RULES]]
+    left = len(rules) - RULES
+    return found + ([f"… and {left} more rules" if left > 1 else "… and 1 more rule"] if left > 0 else [])
+
+
+def share(entry: dict[str, Any]) -> str:
+    """A share in percent with its interval; a dash where nothing was measured."""
+    if entry["value"] is None:
+        return "–"
+    return f"{100 * entry['value']:.1f} % [{100 * entry['low']:.1f}, {100 * entry['high']:.1f}]"
+
+
+def _rule(rule: dict[str, Any]) -> str:
+    held, covers = rule["heldout"], "" if rule["covers"] else "  (not reliable)"
+    return f"{rule['at']:<16} {held['n']:>7,} times, right {share(held):<24} {rule['text'][:60]}{covers}"
