@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pellucid.accounts.language import AccountError, Accounts, spelling_of
@@ -32,14 +32,18 @@ def main() -> int:
 def answer(text: str) -> Iterator[str]:
     """The lines that say what comes next behind `text`."""
     vocabulary = Vocabulary()
-    accounts = Accounts(Path(__file__).parent, spelling_of(vocabulary, CONFIG.vocabulary, vocabulary.is_words))
-    ids = vocabulary.opened(text)
+    spelling = spelling_of(vocabulary, CONFIG.vocabulary, vocabulary.is_words)
+    return told(Accounts(Path(__file__).parent, spelling), vocabulary.opened(text))
+
+
+def told(accounts: Accounts, ids: Sequence[int]) -> Iterator[str]:
+    """The lines that say what comes next behind the tokens `ids`."""
     said = accounts.said(ids)[-1] if ids else None
     if said is None:
         yield "no account speaks"
         return
     rule = accounts.rules[said.rule]
-    going = f", of which {said.begun} tokens stand there" if said.begun else ""
+    going = f", tokens of it so far: {said.begun}" if said.begun else ""
     yield f"{accounts.spelling.pieces[said.token]!r}  of the answer {str(said.answer)!r}{going}"
     yield f"{rule}  {rule.text}"
     for name, value in said.values.items():
