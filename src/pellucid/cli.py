@@ -16,8 +16,10 @@ from typing import Annotated, Any, Literal
 import typer
 
 from pellucid import __version__
-from pellucid.accounts.command import metered
+from pellucid.accounts.command import metered, tested
+from pellucid.accounts.questions import LEAST as LEAST_QUESTIONS
 from pellucid.accounts.show import lines as account_lines
+from pellucid.accounts.show import marks
 from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError
 from pellucid.base.files import write_text
@@ -623,6 +625,31 @@ def accounts_command(
     with plain_errors():
         found = metered(Project.open(directory, trust=trust, subject=subject))
         print_json(found) if json_ else say("\n".join(account_lines(found)))
+
+
+@app.command("readers")
+def readers_command(
+    directory: Directory,
+    count: Annotated[int, typer.Option("-n", min=LEAST_QUESTIONS, help="How many questions.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="What they are drawn by.")] = 0,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="QUESTIONS.jsonl", help="Draw questions into this file.")
+    ] = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option("--score", metavar="ANSWERS.jsonl", help='Mark answers: {"id": …, "answer": …} a line.'),
+    ] = None,
+    subject: SubjectPath = None,
+    json_: AsJson = False,
+) -> None:
+    """Draw questions about the model of DIR for readers of its program, or mark their answers.
+
+    A reader, a person or a program, has the text of the program and runs nothing.
+    """
+    with plain_errors():
+        found = tested(Project.open(directory, subject=subject), count, seed, output, answers)
+        shown = marks(found) if answers else [f"{found['questions']} questions in {found['file']}"]
+        print_json(found) if json_ else say("\n".join(shown))
 
 
 @zoo.command("list")

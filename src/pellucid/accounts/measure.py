@@ -57,7 +57,8 @@ def read(project: Project, name: str) -> Place:
 
 def likeliest(model: Model, ids: Int[Tensor, "row pos"], label: str) -> Int[Tensor, "row pos"]:
     """The model's likeliest next token behind each token of `ids`; of equal ones the lower id."""
-    batches = ids.split(max(1, BATCH // ids.shape[1]))
+    size = max(1, BATCH // ids.shape[1])
+    batches = [ids[at : at + size] for at in range(0, len(ids), size)]
     with torch.no_grad():
         return torch.cat([model.logits(batch).argmax(-1).cpu() for batch in track(batches, label, len(batches))])
 

@@ -49,3 +49,20 @@ def share(entry: dict[str, Any]) -> str:
 def _rule(rule: dict[str, Any]) -> str:
     held, covers = rule["heldout"], "" if rule["covers"] else "  (not reliable)"
     return f"{rule['at']:<16} {held['n']:>7,} times, right {share(held):<24} {rule['text'][:60]}{covers}"
+
+
+def marks(found: dict[str, Any]) -> list[str]:
+    """The marks of a reader, line by line."""
+    changes = found["changes"]
+    balanced = "–" if changes["balanced"] is None else f"{100 * changes['balanced']:.1f} %"
+    rows = [
+        (f"next token, {of}", share(entry["right"]), share(entry["majority"])) for of, entry in found["next"].items()
+    ]
+    rows += [("which prompts change, balanced", balanced, "–" if changes["majority"] is None else "50.0 %")]
+    head = f"{found['answered']} of {found['questions']} questions answered; what was not counts as wrong"
+    return [
+        head,
+        "",
+        f"{'':<36}{'reader':>24}{'commonest answer':>24}",
+        *(f"{a:<36}{b:>24}{c:>24}" for a, b, c in rows),
+    ]

@@ -1,0 +1,158 @@
+"""Questions for readers: how well somebody who has only the text of a program can say what the model does.
+
+They are drawn from held-out text, by a seed, and nothing of the accounts is read for it. Three of four ask what the
+model says next, most of them at hard positions; the others, which of some prompts it continues otherwise once a head
+writes nothing. The truth is what the model does on exactly these prompts. It is kept with the evidence.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from pellucid.accounts.measure import BATCH, fitted
+from pellucid.accounts.meter import NOBODY
+from pellucid.accounts.ngrams import NGrams
+from pellucid.base.errors import ProjectError
+from pellucid.base.files import sha256_text
+from pellucid.base.progress import track
+from pellucid.base.terminal import tell
+from pellucid.exact.model import Model
+from pellucid.experiment.intervene import Change, ablate
+from pellucid.experiment.trace import trace
+from pellucid.match.packing import packed_rows
+from pellucid.match.project import Project
+
+STAGE = "readers"
+LEAST = 4
+"""Tokens of a prompt, and questions of a set."""
+CHOICE = 8
+"""Prompts of a question about a head."""
+PLACES = 20
+"""Positions to draw from, for each question."""
+NEXT = "What does the model say next? Answer with its next token, as text."
+CHANGES = (
+    "Once {head} writes nothing, behind which of these prompts is the next token another? Answer with their numbers."
+)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A text that the model goes on with, and whether its end is a hard position."""
+
+    text: str
+    ids: list[int]
+    hard: bool
+
+
+def draw(project: Project, n: int, seed: int) -> list[dict[str, Any]]:
+    """`n` questions for readers, drawn by `seed`; what is right is stored with the evidence of the project.
+
+    Raises `ProjectError` where the held-out text has too few positions.
+    """
+    model, generator = project.model, torch.Generator().manual_seed(seed)
+    about_heads = ceil(n / 4)
+    count = max(1, ceil(PLACES * n / model.n_ctx))
+    ids = packed_rows(project.texts.heldout, model, count, seed)
+    places = list(_places(model, ids, fitted(project), generator))
+    asked = _chosen(places, n - about_heads, ceil(n / 2))
+    name = sha256_text(f"{seed} {n} {project.texts.heldout.sha256} {project.manifest.subject.weights_sha256}")[:12]
+    found = [*_next(model, asked), *_changes(model, places, about_heads, generator)]
+    order = torch.randperm(len(found), generator=generator).tolist()
+    named = [(f"{name}-{number:03d}", *found[at]) for number, at in enumerate(order, start=1)]
+    truth = {id: answer for id, _, answer in named}
+    project.evidence.finish(STAGE, name, json.dumps(truth))
+    project.readings.end()
+    return [{"id": id, **question} for id, question, _ in named]
+
+
+def _places(model: Model, ids: Int[Tensor, "row pos"], grams: NGrams, generator: torch.Generator) -> Iterator[Prompt]:
+    """The positions of `ids` in random order, each with what stands before it in its text, no prompt twice."""
+    tokenizer, ends = model.tokenizer, {*model.tokenizer.ends, *model.tokenizer.start}
+    hard: Bool[Tensor, "row pos"] = grams.certain(ids) == NOBODY
+    seen: set[str] = set()
+    for place in torch.randperm(ids.numel(), generator=generator).tolist():
+        row, at = divmod(place, ids.shape[1])
+        before = ids[row, : at + 1].tolist()
+        first = next((start for start in range(at + 1, 0, -1) if before[start - 1] in ends), 0)
+        text = tokenizer.decode(before[first:])
+        prompt = tokenizer.opened(text)
+        if len(before) - first >= LEAST and prompt[-LEAST:] == before[-LEAST:] and text not in seen:
+            seen.add(text)
+            yield Prompt(text, prompt[-model.n_ctx :], bool(hard[row, at]))
+
+
+def _chosen(places: Sequence[Prompt], n: int, hard: int) -> list[Prompt]:
+    """`n` of the places, the first `hard` of which are hard positions."""
+    first = [place for place in places if place.hard][:hard]
+    if len(first) < hard:
+        tell(f"{len(first)} hard positions were found instead of {hard}; the other questions stand elsewhere")
+    kept = {place.text for place in first}
+    chosen = first + [place for place in places if place.text not in kept][: max(0, n - len(first))]
+    if len(chosen) < n:
+        raise ProjectError(f"the held-out text has {len(chosen)} positions to ask about, {n} are needed; ask fewer")
+    return chosen
+
+
+Question = tuple[dict[str, Any], dict[str, Any]]
+"""What is asked, and what is right."""
+
+
+def _next(model: Model, prompts: Sequence[Prompt]) -> Iterator[Question]:
+    for prompt, token in zip(prompts, said(model, prompts), strict=True):
+        truth = {"kind": "next", "answer": model.tokenizer.decode([token]), "hard": prompt.hard}
+        yield {"kind": "next", "asks": NEXT, "text": prompt.text}, truth
+
+
+def _changes(model: Model, places: Sequence[Prompt], n: int, generator: torch.Generator) -> Iterator[Question]:
+    """Questions about heads in random order: those that change some prompt, as long as there are such."""
+    pool = places[: CHOICE * max(n, CHOICE)]
+    own = said(model, pool)
+    heads = [(layer, head) for layer in range(model.config.n_layer) for head in range(model.config.n_head)]
+    order = [heads[at] for at in torch.randperm(len(heads), generator=generator).tolist()]
+    asked = 0
+    changed: dict[str, list[bool]] = {}
+    while asked < n:
+        before = asked
+        for layer, head in order:
+            name = f"L{layer:02d}.H{head:02d}"
+            if name not in changed:
+                silenced = said(model, pool, [ablate(f"{name}.OV")])
+                changed[name] = [a != b for a, b in zip(own, silenced, strict=True)]
+            if asked < n and any(changed[name]):
+                yield _about(name, pool, changed[name], generator)
+                asked += 1
+        if asked == before:
+            tell("no head alone changes what the model says at these places; nothing is asked about heads")
+            return
+
+
+def _about(name: str, pool: Sequence[Prompt], changed: Sequence[bool], generator: torch.Generator) -> Question:
+    """A question about one head: some prompts that change, at most half, and others."""
+    order = torch.randperm(len(pool), generator=generator).tolist()
+    some = [at for at in order if changed[at]][: CHOICE // 2]
+    others = [at for at in order if not changed[at]][: CHOICE - len(some)]
+    shown = sorted(some + others, key=order.index)
+    answer = [number for number, at in enumerate(shown, start=1) if changed[at]]
+    question = {"kind": "changes", "asks": CHANGES.format(head=name), "silenced": name}
+    prompts = {"prompts": [pool[at].text for at in shown]}
+    return question | prompts, {"kind": "changes", "answer": answer, "of": len(shown)}
+
+
+def said(model: Model, prompts: Sequence[Prompt], changes: Sequence[Change] = ()) -> list[int]:
+    """The model's likeliest next token behind each prompt, with `changes` made."""
+    size = max(1, BATCH // model.n_ctx)
+    batches = [prompts[at : at + size] for at in range(0, len(prompts), size)]
+    found: list[int] = []
+    with torch.no_grad():
+        for batch in track(batches, "asking the model", len(batches)):
+            run = trace(model, [prompt.ids for prompt in batch], changes=changes)
+            found += run.logits[:, -1].argmax(-1).tolist()
+    return found

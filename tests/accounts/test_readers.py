@@ -1,0 +1,122 @@
+"""Questions for readers, and the marks for their answers."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from accounts_by_hand import write_account
+from cli_support import Workshop, pellucid
+from pellucid.accounts import measure
+from pellucid.accounts.questions import CHOICE, STAGE
+from pellucid.experiment.intervene import ablate
+from pellucid.experiment.trace import trace
+from pellucid.match.project import Project
+
+
+@pytest.fixture(autouse=True)
+def little(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "POSITIONS", {"fit": 2000, "check": 640, "heldout": 640})
+
+
+def drawn(workshop: Workshop, name: str = "questions.jsonl", *more: object) -> list[dict[str, Any]]:
+    path = workshop.root / name
+    answer = pellucid("readers", workshop.made, "-n", 12, "-o", path, *more)
+    assert answer.code == 0, answer.err
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def answered(workshop: Workshop, answers: dict[str, Any]) -> Path:
+    path = workshop.root / "answers.jsonl"
+    path.write_text("".join(json.dumps({"id": id, "answer": given}) + "\n" for id, given in answers.items()))
+    return path
+
+
+def truth(workshop: Workshop) -> dict[str, Any]:
+    stored = Project.open(workshop.made).evidence.latest(STAGE)
+    assert stored is not None
+    found: dict[str, Any] = json.loads(stored)
+    return found
+
+
+def test_the_truth_is_what_the_model_does(workshop: Workshop) -> None:
+    questions, right = drawn(workshop), truth(workshop)
+    model = Project.open(workshop.made).model
+    following = [question for question in questions if question["kind"] == "next"]
+    assert len(following) == 9
+    for question in following:
+        token = int(model.logits(model.tokenizer.opened(question["text"]))[0, -1].argmax())
+        assert right[question["id"]]["answer"] == model.tokenizer.decode([token])
+    heads = [question for question in questions if question["kind"] == "changes"]
+    assert len(heads) == 3
+    for question in heads:
+        silence = [ablate(f"{question['silenced']}.OV")]
+        changed = []
+        for number, text in enumerate(question["prompts"], start=1):
+            ids = model.tokenizer.opened(text)
+            own, silenced = (trace(model, [ids], changes=made).logits[0, -1].argmax() for made in ([], silence))
+            changed += [number] if own != silenced else []
+        assert right[question["id"]]["answer"] == changed
+        assert 0 < len(changed) <= CHOICE // 2
+
+
+def test_half_of_the_questions_stand_at_hard_positions(workshop: Workshop) -> None:
+    drawn(workshop)
+    assert sum(entry.get("hard", False) for entry in truth(workshop).values()) >= 6
+
+
+def test_questions_hold_nothing_of_the_truth_and_of_the_accounts(workshop: Workshop) -> None:
+    before = drawn(workshop)
+    assert {key for question in before for key in question} == {"id", "kind", "asks", "text", "silenced", "prompts"}
+    write_account(workshop)
+    assert drawn(workshop, "again.jsonl") == before
+    assert drawn(workshop, "other.jsonl", "--seed", 1) != before
+
+
+def test_answers_are_marked_beside_the_commonest(workshop: Workshop) -> None:
+    drawn(workshop)
+    right = truth(workshop)
+    whole = {id: entry["answer"] for id, entry in right.items()}
+    marks = pellucid("readers", workshop.made, "--score", answered(workshop, whole), "--json").json
+    assert (marks["questions"], marks["answered"]) == (12, 12)
+    assert marks["next"]["all"]["right"]["value"] == 1
+    assert marks["changes"]["balanced"] == 1
+    following = [entry["answer"] for entry in right.values() if entry["kind"] == "next"]
+    most = max(map(following.count, following))
+    assert marks["next"]["all"]["majority"]["value"] == pytest.approx(most / 9)
+    some = {id: [] if isinstance(given, list) else f" {given} " for id, given in whole.items()}
+    marks = pellucid("readers", workshop.made, "--score", answered(workshop, some), "--json").json
+    assert marks["next"]["all"]["right"]["value"] == 1
+    assert marks["changes"]["balanced"] == marks["changes"]["majority"] == 0.5
+    one = dict(list(whole.items())[:1])
+    assert pellucid("readers", workshop.made, "--score", answered(workshop, one)).out.startswith("1 of 12 questions")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "has no answers"),
+        ('{"id": "none-001", "answer": "w1"}', "'none-001' is no question that was drawn for"),
+        ('{"id": "ID", "answer": "w1"}\n{"id": "ID-9", "answer": "w1"}', "is no question of this set"),
+        ('{"id": "ID", "answer": "w1"}\n{"id": "ID", "answer": "w2"}', "answers.jsonl:2: .* is answered already"),
+        ('{"id": "ID", "answer": 1.5}', "answers.jsonl:1"),
+        ("nonsense", "answers.jsonl:1"),
+    ],
+)
+def test_what_is_no_answer_is_bad_input(workshop: Workshop, text: str, reason: str) -> None:
+    first = drawn(workshop)[0]["id"]
+    path = workshop.root / "answers.jsonl"
+    path.write_text(text.replace("ID-9", f"{first}9").replace("ID", first))
+    complaint = pellucid("readers", workshop.made, "--score", path).complaint()
+    assert re.search(reason, complaint), complaint
+
+
+def test_questions_are_drawn_or_answers_marked(workshop: Workshop) -> None:
+    assert "expected either -o" in pellucid("readers", workshop.made).complaint()
+    drawn(workshop)
+    again = pellucid("readers", workshop.made, "-o", workshop.root / "questions.jsonl")
+    assert "is there already" in again.complaint()
