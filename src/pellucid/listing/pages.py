@@ -199,7 +199,16 @@ def described(name: str, subject: str, about: Mapping[str, int], numbers: int) -
     beside = f"layer_{name[len(DESCRIBED) : -3]}.py" if name != described_name("embedding.py") else "embedding.py"
     layer = f"Layer {int(name[len(DESCRIBED) : -3])}" if beside != "embedding.py" else "The two ends"
     told = [f"{many:,} {what if many > 1 else what[:-1]}" for what, many in about.items() if many]
-    listed = " and ".join(filter(None, [", ".join(told[:-1]), *told[-1:]])) or "nothing"
+    listed = " and ".join(filter(None, [", ".join(told[:-1]), *told[-1:]]))
+    words = (
+        "`about` says in words what a head or neuron does: where it acts most, and what the model says there with it and\n"
+        "without it. Shares are of how far it moves the margins of predictions on fit text."
+    )
+    if not listed:
+        return f'''"""{layer} of {title_of(subject)}, in words. Nothing here runs: the program is what `{beside}` says.
+
+{words}
+"""'''
     return f'''"""{layer} of {title_of(subject)}, described: {listed}. Nothing here runs in the full program.
 
 The full program runs what `{beside}` says. The sources here say what its parts do, as far as that is known,
@@ -210,6 +219,8 @@ in {numbers:,} numbers. They run in the place of the weights, and means in the p
 A changed source changes what the full program does only by `pellucid edit DIR --commit ADDRESS`. To let one run
 instead of the weights, write `residual = "dropped"` into its entry of `parts.toml`; `pellucid decompile` then
 moves it into `{beside}`.
+
+{words}
 """'''
 
 

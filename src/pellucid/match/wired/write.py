@@ -322,5 +322,8 @@ def stream_page(names: Sequence[str], signs: Sequence[int]) -> str:
     """The text of `stream.py`."""
     written = [quoted(name if sign > 0 else f"-{name}") for name, sign in zip(names, signs, strict=True)]
     listed = wrap(", ".join(written) + ",", WIDTH, "    ", "    ")
-    head = '"""The coordinates of the residual stream, in order: what parts write, and what later parts read."""'
+    head = '"""The coordinates of the residual stream, in order: what parts write, and what later parts read.'
+    if -1 in signs:
+        head += "\n\nA coordinate behind a minus is minus what its name says: whatever names it means that.\n"
+    head += '"""'
     return "\n".join([head, "", "from .wires import coordinates", "", "coordinates(", *listed, ")", ""])
