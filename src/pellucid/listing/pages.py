@@ -201,7 +201,7 @@ def described(name: str, subject: str, about: Mapping[str, int], numbers: int) -
     told = [f"{many:,} {what if many > 1 else what[:-1]}" for what, many in about.items() if many]
     listed = " and ".join(filter(None, [", ".join(told[:-1]), *told[-1:]]))
     words = (
-        "`about` says in words what a head or neuron does: where it acts most, and what the model says there with it and\n"
+        "`about` says in words what a head or neuron does: where it acts most, and what the model says there with and\n"
         "without it. Shares are of how far it moves the margins of predictions on fit text."
     )
     if not listed:
