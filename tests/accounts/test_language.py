@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pellucid.accounts.language import AccountError, Accounts, Row, Spelling, Text, one_of, spans, table
+from pellucid.accounts.language import AccountError, Accounts, Row, Spelling, Text, one_of, spans, spelling_of, table
 
 WORDS = ["<end>", "Ada", " Ada", " Ann", "a", " lives", " in", " Pine", " Lane", " Oak", ".", " the", " x", " (", " )"]
 WORDS += [" Jo", '"', " on", " is"]
@@ -203,3 +203,17 @@ def test_a_class_has_each_line_once(tmp_path: Path) -> None:
 def test_an_error_says_its_line(tmp_path: Path, body: str, reason: str) -> None:
     with pytest.raises(AccountError, match=reason):
         Accounts(written(tmp_path, a=f"@account\ndef next_token(text):\n    {body}\n"), SPELLING).said(encode("Ada"))
+
+
+def test_the_vocabulary_of_an_older_program_has_one_end() -> None:
+    class Older:
+        end = END
+
+        def encode(self, text: str) -> list[int]:
+            return encode(text)
+
+        def decode(self, ids: list[int]) -> str:
+            return "".join(WORDS[token] for token in ids)
+
+    spelling = spelling_of(Older(), len(WORDS), False)
+    assert (list(spelling.pieces), spelling.ends) == (WORDS, {END})

@@ -64,7 +64,7 @@ def test_figures_are_printed(workshop: Workshop) -> None:
     answer = pellucid("accounts", workshop.made)
     assert answer.code == 0, answer.err
     said = answer.out
-    assert said.startswith("1 accounts, 2 rules, ")
+    assert said.startswith("1 account, 2 rules, ")
     assert "right where covered" in said
     assert "the longest n-gram" in said
     assert "next.py:20" in said

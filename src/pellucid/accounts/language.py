@@ -166,10 +166,11 @@ class Spelling:
 
 
 def spelling_of(vocabulary: Any, count: int, is_words: bool) -> Spelling:
-    """The spelling of `count` tokens of anything that has `decode`, `encode` and `ends`."""
+    """The spelling of `count` tokens of a vocabulary: of what has `decode`, `encode`, and `ends` or `end`."""
     gap = " " if is_words else ""
     pieces = [gap + str(vocabulary.decode([token])) for token in range(count)]
-    return Spelling(pieces, vocabulary.encode, frozenset(vocabulary.ends))
+    ends = vocabulary.ends if hasattr(vocabulary, "ends") else [vocabulary.end]  # older programs know one end alone
+    return Spelling(pieces, vocabulary.encode, frozenset(end for end in ends if end is not None))
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from pellucid.match.packing import packed_rows
 from pellucid.match.project import Project
 from pellucid.match.told import STAGE, account_figures, account_state
 
-POSITIONS = {"fit": 100_000, "check": 30_000, "heldout": 30_000}
+POSITIONS = {"fit": 200_000, "check": 30_000, "heldout": 30_000}
 """How much of each split is read, at most."""
 BATCH = 4096
 """Positions that the model reads at once."""
@@ -63,12 +63,6 @@ def likeliest(model: Model, ids: Int[Tensor, "row pos"], label: str) -> Int[Tens
         return torch.cat([model.logits(batch).argmax(-1).cpu() for batch in track(batches, label, len(batches))])
 
 
-def fitted(project: Project) -> NGrams:
-    """N-grams of what the model says on fit text."""
-    place = read(project, "fit")
-    return NGrams.of(place.ids, place.own, project.model.n_vocab)
-
-
 def measure(project: Project) -> dict[str, Any] | None:
     """The figures of the accounts of `project`, None where there are none; kept for the accounts as they stand.
 
@@ -87,7 +81,8 @@ def measure(project: Project) -> dict[str, Any] | None:
 
 
 def _measured(project: Project, folder: Folder, accounts: Accounts) -> dict[str, Any]:
-    grams, check = fitted(project), read(project, "check")
+    fit, check = read(project, "fit"), read(project, "check")
+    grams = NGrams.of(fit.ids, fit.own, project.model.n_vocab)
     judged = rule_shares(spoken(accounts, check.ids), check.own, len(accounts.rules))
     held = read(project, "heldout")
     said, hard = spoken(accounts, held.ids), grams.certain(held.ids) == NOBODY
@@ -97,7 +92,8 @@ def _measured(project: Project, folder: Folder, accounts: Accounts) -> dict[str,
         "files": [path.name for path in folder.files],
         "symbols": symbols(folder),
         "numbers": budget_numbers(folder),
-        "positions": {"check": check.ids.numel(), "heldout": held.ids.numel(), "hard": int(hard.sum())},
+        "positions": {name: place.ids.numel() for name, place in (("fit", fit), ("check", check), ("heldout", held))}
+        | {"hard": int(hard.sum())},
         "back_off": BACK_OFF,
         **{name: found.to_dict() for name, found in figures.items()},
         "rules": _rules(accounts, judged, spoke),

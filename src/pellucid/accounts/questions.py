@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from pellucid.accounts.measure import BATCH, fitted
+from pellucid.accounts.measure import BATCH, read
 from pellucid.accounts.meter import NOBODY
 from pellucid.accounts.ngrams import NGrams
 from pellucid.base.errors import ProjectError
@@ -61,7 +61,8 @@ def draw(project: Project, n: int, seed: int) -> list[dict[str, Any]]:
     about_heads = ceil(n / 4)
     count = max(1, ceil(PLACES * n / model.n_ctx))
     ids = packed_rows(project.texts.heldout, model, count, seed)
-    places = list(_places(model, ids, fitted(project), generator))
+    fit = read(project, "fit")
+    places = list(_places(model, ids, NGrams.of(fit.ids, fit.own, model.n_vocab), generator))
     asked = _chosen(places, n - about_heads, ceil(n / 2))
     name = sha256_text(f"{seed} {n} {project.texts.heldout.sha256} {project.manifest.subject.weights_sha256}")[:12]
     found = [*_next(model, asked), *_changes(model, places, about_heads, generator)]

@@ -21,7 +21,7 @@ def lines(figures: dict[str, Any] | None) -> list[str]:
     if figures is None:
         return [f"no accounts: {FOLDER}/ holds none; docs/accounts.md says how one is written"]
     rules, n = figures["rules"], figures["positions"]
-    head = f"{len(figures['files'])} accounts, {len(rules)} rules, {figures['symbols']:,} symbols"
+    head = f"{_many(len(figures['files']), 'account')}, {_many(len(rules), 'rule')}, {figures['symbols']:,} symbols"
     found = [
         f"{head} ({figures['numbers']:,} numbers by the source budget)",
         f"on {n['heldout']:,} positions of held-out text, {n['hard']:,} of them hard; 95 % intervals",
@@ -32,11 +32,15 @@ def lines(figures: dict[str, Any] | None) -> list[str]:
         f"{label:<36}{share(figures['all'][name]):>24}{share(figures['hard'][name]):>24}"
         for name, label in METRICS.items()
     ]
-    found += ["", f"The back-off is {figures['back_off']}.", ""]
+    found += ["", f"The back-off is {figures['back_off']} ({n['fit']:,} positions).", ""]
     often = sorted(rules, key=lambda rule: -rule["heldout"]["n"])
     found += [_rule(rule) for rule in often[:RULES]]
     left = len(rules) - RULES
-    return found + ([f"… and {left} more rules" if left > 1 else "… and 1 more rule"] if left > 0 else [])
+    return found + ([f"… and {_many(left, 'more rule')}"] if left > 0 else [])
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def share(entry: dict[str, Any]) -> str:
