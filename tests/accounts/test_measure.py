@@ -45,6 +45,9 @@ def test_accounts_are_metered_and_stand_in_the_report(workshop: Workshop) -> Non
     assert project.report()["accounts"] == found
     (row,) = project.evidence.find(kind="accounts", metric="top1 (all)")
     assert row[1].value == pytest.approx(right)
+    board = pellucid("report", workshop.made).out
+    assert f"accounts               cover {100 * covered:.1f} % of positions" in board
+    assert f"top-1 {100 * right:.1f} %" in board
 
 
 def test_figures_hold_until_an_account_changes(workshop: Workshop) -> None:
@@ -57,6 +60,23 @@ def test_figures_hold_until_an_account_changes(workshop: Workshop) -> None:
     write_account(workshop, table=NEXT.replace("w3 w4", "w4"))
     assert pellucid("accounts", workshop.made, "--json").json["symbols"] == first["symbols"] - 1
     assert Project.open(workshop.made).readings.count == count + 1
+
+
+def test_accounts_outlive_a_decompilation_and_a_measurement(workshop: Workshop) -> None:
+    write_account(workshop)
+    found = pellucid("accounts", workshop.made, "--json").json
+    held = {name: text for name, text in workshop.files().items() if name.startswith("program/accounts/")}
+    for again in (("verify", workshop.made, "--quick"), ()):
+        answer = pellucid(*again) if again else workshop.decompile()
+        assert answer.code == 0, answer.err
+        assert Project.open(workshop.made).report()["accounts"] == found
+        assert {name: workshop.files()[name] for name in held} == held
+
+
+def test_a_report_whose_accounts_are_something_else_is_refused(workshop: Workshop) -> None:
+    project = Project.open(workshop.made)
+    project.save_report(project.report() | {"accounts": {"all": 1, "hard": {}, "symbols": 3}})
+    assert "accounts.all" in pellucid("report", workshop.made).complaint()
 
 
 def test_figures_are_printed(workshop: Workshop) -> None:

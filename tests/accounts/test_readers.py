@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from accounts_by_hand import write_account
 from cli_support import Workshop, pellucid
 from pellucid.accounts import measure
-from pellucid.accounts.questions import CHOICE, STAGE
+from pellucid.accounts.questions import CHOICE, STAGE, Prompt, _about
 from pellucid.experiment.intervene import ablate
 from pellucid.experiment.trace import trace
 from pellucid.match.project import Project
@@ -62,6 +63,17 @@ def test_the_truth_is_what_the_model_does(workshop: Workshop) -> None:
             changed += [number] if own != silenced else []
         assert right[question["id"]]["answer"] == changed
         assert 0 < len(changed) <= CHOICE // 2
+
+
+def test_prompts_that_change_stand_anywhere_among_the_others() -> None:
+    pool = [Prompt(str(at), [at], hard=False) for at in range(64)]
+    changed = [at in (5, 60) for at in range(64)]
+    answers = [
+        _about("L00.H00", pool, changed, torch.Generator().manual_seed(seed))[1]["answer"] for seed in range(200)
+    ]
+    assert all(len(answer) == 2 for answer in answers)
+    often = torch.tensor(answers).flatten().bincount(minlength=CHOICE + 1)[1:]
+    assert 25 <= int(often.min()) <= int(often.max()) <= 75  # 50 each, with a deviation of 6
 
 
 def test_half_of_the_questions_stand_at_hard_positions(workshop: Workshop) -> None:

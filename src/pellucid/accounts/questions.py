@@ -140,7 +140,7 @@ def _about(name: str, pool: Sequence[Prompt], changed: Sequence[bool], generator
     order = torch.randperm(len(pool), generator=generator).tolist()
     some = [at for at in order if changed[at]][: CHOICE // 2]
     others = [at for at in order if not changed[at]][: CHOICE - len(some)]
-    shown = sorted(some + others, key=order.index)
+    shown = [(some + others)[at] for at in torch.randperm(len(some + others), generator=generator).tolist()]
     answer = [number for number, at in enumerate(shown, start=1) if changed[at]]
     question = {"kind": "changes", "asks": CHANGES.format(head=name), "silenced": name}
     prompts = {"prompts": [pool[at].text for at in shown]}

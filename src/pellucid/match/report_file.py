@@ -214,6 +214,16 @@ class Divergence:
     kl: float | None = None
 
 
+@dataclass(frozen=True)
+class Accounts:
+    """What accounts cover of all positions and of hard ones, and how large they are."""
+
+    __pydantic_config__ = OPEN
+    all: Metrics
+    hard: Metrics
+    symbols: Count
+
+
 @dataclass(frozen=True, kw_only=True)
 class _About:
     """What stands in reports of every format."""
@@ -232,6 +242,7 @@ class _About:
     command: str = ""
     measured: list[str] = field(default_factory=list)
     worst: list[Divergence] = field(default_factory=list)
+    accounts: Accounts | None = None
     numbers: dict[str, Any] = field(default_factory=dict)
 
 

@@ -119,7 +119,26 @@ def progress_lines(report: dict[str, Any]) -> Text:
         style="not bold",
     )
     text.append(f"\n    of each kind         {kinds}" if kinds else "", style="not bold")
+    text.append(_accounts(report.get("accounts")), style="not bold")
     return text
+
+
+def _accounts(found: dict[str, Any] | None) -> str:
+    """What accounts cover, where there are any that were measured."""
+    if not found:
+        return ""
+    (everywhere, of_hard), right, top1 = (
+        [_share(found[of].get(name)) for of in ("all", "hard")] for name in ("covered", "precision", "top1")
+    )
+    size = f"{found['symbols']:,} symbols"
+    return (
+        f"\n  accounts               cover {everywhere} of positions, {of_hard} of hard ones; right there: {right[0]}, "
+        f"{right[1]}\n    with a back-off      top-1 {top1[0]}, {top1[1]} at hard positions; {size}"
+    )
+
+
+def _share(entry: dict[str, Any] | None) -> str:
+    return _percent(entry["value"] if entry else None)
 
 
 def _percent(share: float | None) -> str:
