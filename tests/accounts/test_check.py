@@ -57,5 +57,11 @@ def test_what_is_not_in_the_language_is_refused_by_its_line(model: Model, old: s
         check(ast.parse(ACCOUNT.replace(old, new)), "next.py", model)
 
 
+def test_an_expression_of_too_many_levels_is_refused(model: Model) -> None:
+    deep = ACCOUNT.replace("-1 + 3", " + ".join(["1"] * 3000))
+    with pytest.raises(SourceError, match=r"next.py:1: .*nested too deeply"):
+        check(ast.parse(deep), "next.py", model)
+
+
 def test_a_tie_names_several_addresses() -> None:
     assert addresses_of("L02.H00, L02.H01 @ here") == ["L02.H00", "L02.H01"]

@@ -34,7 +34,11 @@ def check(tree: ast.Module, file: str, model: Model) -> None:
 
     The ties of its variables must name parts or activations of `model`.
     """
-    refuse(list(_Checker(tree, model).page()), file)
+    try:
+        wrong = list(_Checker(tree, model).page())
+    except RecursionError:
+        wrong = [(1, "an expression is nested too deeply; give a part of it a name")]
+    refuse(wrong, file)
 
 
 def addresses_of(tie: str) -> list[str]:
