@@ -58,7 +58,7 @@ def test_what_is_not_in_the_language_is_refused_by_its_line(model: Model, old: s
 
 
 def test_an_expression_of_too_many_levels_is_refused(model: Model) -> None:
-    deep = ACCOUNT.replace("-1 + 3", " + ".join(["1"] * 3000))
+    deep = ACCOUNT.replace("-1 + 3", " + ".join(["1"] * 1500))
     with pytest.raises(SourceError, match=r"next.py:1: .*nested too deeply"):
         check(ast.parse(deep), "next.py", model)
 
