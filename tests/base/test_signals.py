@@ -24,8 +24,8 @@ try:
     with writing(directory), passing_folder(directory) as folder, atomic_path(directory / "weights") as temporary:
         (folder / "copy").write_text("copy")
         temporary.write_text("half")
-        print("works", flush=True)
         try:
+            print("works", flush=True)
             time.sleep(60)
         finally:
             if stubborn:
@@ -47,10 +47,15 @@ main()
 """
 
 
-def running(code: str, said: str, *arguments: object) -> subprocess.Popen[str]:
-    """A process that runs `code` and has `said` that it is under way."""
+def running(code: str, said: str, *arguments: object, ignores: signal.Signals | None = None) -> subprocess.Popen[str]:
+    """A process that runs `code` and has `said` that it is under way; whoever starts the tests may ignore signals."""
+
+    def usual() -> None:
+        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(each, signal.SIG_IGN if each is ignores else signal.SIG_DFL)
+
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=usual)
     assert process.stdout is not None
     assert process.stdout.readline() == f"{said}\n"
     return process
@@ -85,12 +90,7 @@ def test_a_signal_while_starting_ends_without_a_traceback(name: str, code: int) 
 
 
 def test_what_is_ignored_stays_ignored(tmp_path: Path) -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        process = running(_WORKS, "works", tmp_path)
-    finally:
-        signal.signal(signal.SIGHUP, before)
-    with process:
+    with running(_WORKS, "works", tmp_path, ignores=signal.SIGHUP) as process:
         process.send_signal(signal.SIGHUP)
         process.send_signal(signal.SIGTERM)
         process.communicate()

@@ -66,5 +66,5 @@ def test_a_missing_page_and_a_broken_config_are_named(project: Project) -> None:
     with pytest.raises(SourceError, match=r"layer_01.py is missing"):
         read_program(project.directory)
     project.write("model.py", "CONFIG = 3\n")
-    with pytest.raises(SourceError, match="SUBJECT and CONFIG cannot be read"):
+    with pytest.raises(SourceError, match=r"model\.py: n_layer is missing"):
         read_program(project.directory)

@@ -37,7 +37,7 @@ def test_short_documents_fill_as_many_rows_as_are_asked_for(model: Model) -> Non
 
 
 def test_text_that_is_too_short_fills_what_it_can(model: Model) -> None:
-    split = fit_text(500, 5)
+    split = fit_text(120, 60)
     rows = packed_rows(split, model, 10_000)
     assert split.n_words // CONTEXT // 2 < len(rows) <= 2 * split.n_words // CONTEXT
 
