@@ -29,7 +29,7 @@ from pellucid.parts.part import count as parameters_of
 from pellucid.subject.gpt2 import GPT2Config
 
 CONTEXTS = {False: 2_000, True: 240}
-TRIALS = {False: 10, True: 5}
+TRIALS = {False: 6, True: 5}
 PROMISED = {"both": 1e-5, "next": 5e-4}
 """Nats per token that 16 words, or next words alone, within 1 % are expected to allow; the first block costs that."""
 MARGIN = 0.6
