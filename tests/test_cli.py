@@ -110,7 +110,7 @@ SUBJECTS: list[tuple[Callable[[Workshop], None], str]] = [
     (not_a_number, "NaN or infinite numbers in ln_f.bias"),
     (pickled, "pytorch_model.bin is a pickle checkpoint"),
     (more_tokens_than_the_model, "task.json does not fit its model: it has token ids up to 11"),
-    (no_tokenizer, "has no tokenizer; expected tokenizer.json"),
+    (no_tokenizer, "is no token of subject; expected token ids from 0 to 10"),
     (unpaired_merges, "vocab.json and merges.txt do not fit"),
     (broken_config, "config.json is not valid JSON: Expecting value: line 2"),
     (lambda at: at.config(activation_function="snake"), "activation_function 'snake', which is not supported"),
@@ -381,7 +381,7 @@ SOURCES = [
 @pytest.mark.parametrize(("body", "part", "said"), SOURCES, ids=[body for body, *_ in SOURCES])
 def test_a_source_that_does_not_work(workshop: Workshop, body: str, part: str, said: str) -> None:
     workshop.source("L00.H01.QK", body)
-    before = workshop.files()
+    before, measured = workshop.files(), Project.open(workshop.made).evidence.find()
     for command in (
         ("run", workshop.made, "w1"),
         ("verify", workshop.made, "--quick"),
@@ -391,7 +391,9 @@ def test_a_source_that_does_not_work(workshop: Workshop, body: str, part: str, s
         assert part in complaint
         assert said in complaint
         assert "layer_00.py:" in complaint
-    assert workshop.files() == before
+    counted = {"evidence.sqlite", "evidence.sqlite-wal"}  # an attempt to read held-out text is counted all the same
+    assert {name for name, text in workshop.files().items() if before.get(name) != text} <= counted
+    assert Project.open(workshop.made).evidence.find() == measured
     assert part in workshop.decompile().complaint()
 
 

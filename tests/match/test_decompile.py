@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -217,6 +218,22 @@ def test_a_crash_at_any_stage_leaves_nothing_half_written(
     assert {key: finished[key] for key in ("full", "source_only")} == {
         key: undisturbed[key] for key in ("full", "source_only")
     }
+
+
+def test_a_run_that_goes_on_reads_held_out_text_as_often(workshop: Workshop) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verify, "measure", crash)
+        with pytest.raises(CrashError):
+            ask(workshop, workshop.fresh, raw=False)
+    assert ask(workshop, workshop.fresh, raw=False).report()["heldout"]["readings"] == 1
+
+
+def test_parts_toml_names_the_lines_of_the_program(sourced: Workshop) -> None:
+    text = (sourced.made / "parts.toml").read_text()
+    named = re.findall(r'addresses = \["(\S+)"\]\n.*\n.*\ndescribed = "(\w+\.py):(\d+)"', text)
+    assert named
+    for address, page, line in named:
+        assert f'"{address}"' in (sourced.made / "program" / page).read_text().split("\n")[int(line) - 1]
 
 
 @pytest.mark.parametrize("nth", [1, 2, 5, 9, 14])

@@ -114,7 +114,6 @@ def _decompile(request: Request) -> Project:
     if not request.raw:
         trainer = project.model if device.type == "cpu" else Model(subject, device=device)
         explain_program(project, extras, trainer, request.tune, quick=request.quick)
-        tell_parts(project, stage_state(project), quick=request.quick)
     verify(project, quick=request.quick, known=True)
     return project
 
@@ -288,6 +287,7 @@ def wire_program(project: Project, extras: Extras, *, quick: bool) -> bool:
     if project.manifest.settings.understand:
         tell("every part is wired: there is nothing left for --understand to train")
     write_parts_of(project, wire(project, text))
+    tell_all(project, quick=quick)
     evidence, state = project.evidence, sha256_text(f"{stage_state(project)} {project.state()}")
     project.readings.anew(resumes=True)
     if evidence.finished("wired", state) is None:
@@ -335,6 +335,7 @@ def explain_program(project: Project, extras: Extras, trainer: Model, tune: floa
         evidence.finish("link", link_state(project), linked)
     settle(project, found, linked.split())
     back_off(project, found, quick=quick)
+    tell_all(project, quick=quick)
     project.readings.anew(resumes=True)
     if not understood and project.manifest.settings.understand:
         understood = understand_program(project, found, trainer, quick=quick)
@@ -342,6 +343,15 @@ def explain_program(project: Project, extras: Extras, trainer: Model, tune: floa
     prove_all(project, found, quick=quick)
     prove_together(project, found, quick=quick)
     write_names(project, names(project, found.sources))
+
+
+def tell_all(project: Project, *, quick: bool) -> None:
+    """Put into words what parts do, before anything is proved: the program that is proved is then the one that stays.
+
+    Texts move the lines that `parts.toml` names, and rows bring theirs along to where their effects put them.
+    """
+    tell_parts(project, stage_state(project), quick=quick)
+    write_parts_of(project, project.dropped())
 
 
 def tune_program(
