@@ -186,6 +186,20 @@ def test_rows_stand_in_the_order_of_their_effects(project: Project) -> None:
     assert "# mine" in project.read("described_00.py")
 
 
+def test_rows_written_again_stand_as_they_stood(project: Project) -> None:
+    """A row without a text keeps its distance from the text of the neuron above it."""
+    effects, rows = {neuron(n): float(n) for n in range(32)}, {neuron(n): fires(n) for n in (1, 2, 3)}
+    write_statements(project.directory, rows)
+    write_content(project.directory, about={f"L00.N{n:04d}": "Fires on names." for n in (4, 2)})
+    arrange(project.directory, (), effects)
+    before = project.read("described_00.py")
+    assert f'about("L00.N0004", "Fires on names.")\n\n{fires(3)}\n\nabout("L00.N0002"' in before
+    assert f"{fires(2)}\n\n{fires(1)}\n" in before
+    write_statements(project.directory, rows)
+    arrange(project.directory, (), effects)
+    assert project.read("described_00.py") == before
+
+
 def _rows(directory: Path, name: str) -> list[int]:
     page = read_program(directory).pages[name]
     return [Address.parse(statement.key).index for statement in page.statements if statement.form == "fires"]

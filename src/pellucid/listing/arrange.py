@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from pellucid.base.address import Address
@@ -109,10 +110,14 @@ class _Unit:
 
 
 def _sorted(page: Page, effects: Mapping[Address, float]) -> str:
-    """The text of a page with the rows that emission wrote in the order of their effects."""
+    """The text of a page with the rows that emission wrote in the order of their effects, those with texts set apart.
+
+    Rows in order between which other things stand are left there.
+    """
     units = sorted(_units(page), key=lambda unit: unit.first)
     ranked = sorted(units, key=lambda unit: (-effects.get(unit.neuron, 0.0), unit.neuron))
-    if ranked == units:
+    between = [line for one, other in pairwise(units) for line in page.lines[one.end : other.first]]
+    if not units or (ranked == units and any(between)):
         return page.text
     block: list[str] = []
     for before, unit in zip([None, *ranked], ranked, strict=False):
