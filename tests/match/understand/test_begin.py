@@ -12,7 +12,7 @@ import checkpoints
 from pellucid.exact.model import Model
 from pellucid.match.understand import begin
 from pellucid.match.understand.axes import along, found_axes, shift
-from pellucid.match.understand.begin import compare, first_sources, read_before
+from pellucid.match.understand.begin import by_kinds, compare, first_sources, read_before
 from pellucid.match.understand.kinds import first_kinds
 from pellucid.match.understand.plan import Plan
 from pellucid.match.understand.prune import held, prices
@@ -41,6 +41,18 @@ def test_heads_compare_what_their_weights_compare(model: Model, rows: torch.Tens
     difference = (said - said.mean(-1, keepdim=True)) - (own - own.mean(-1, keepdim=True))
     assert own.std() > 1e-3
     assert difference.abs().max() < 1e-3 * own.abs().max()
+
+
+@pytest.mark.parametrize("kinds", [1, 3])
+def test_more_products_than_there_are_kinds_add_nothing(kinds: int, model: Model, rows: torch.Tensor) -> None:
+    scores = []
+    for rank in (kinds, 8):
+        found = first_kinds(model.weights["wte.weight"], rows, kinds)
+        student = new_student(model, replace(WIDE, kinds=kinds, rank=rank), found)
+        compare(student, 0, *by_kinds(student, rows))
+        scores.append(Reading(student, rows[:4]).scores(0))
+    assert scores[0].std() > 1e-3
+    torch.testing.assert_close(scores[1], scores[0])
 
 
 def test_what_is_written_adds_up_and_a_scale_divides_it(model: Model, rows: torch.Tensor) -> None:

@@ -29,7 +29,7 @@ from pellucid.match.forms import token_texts
 from pellucid.match.means import averages, named
 from pellucid.match.understand import train as training
 from pellucid.match.understand.kinds import varimax
-from pellucid.match.understand.plan import Plan, plan_for
+from pellucid.match.understand.plan import MOST_BRISK, Plan, plan_for
 from pellucid.match.understand.prove import prove, worst_contexts
 from pellucid.match.understand.prune import held, join_levels, prices, prune
 from pellucid.match.understand.spread import spread
@@ -276,8 +276,10 @@ def test_proof(model: Model, student: Student, rows: torch.Tensor) -> None:
 
 
 def test_a_student_of_unpruned_weights_scores_well(model: Model, rows: torch.Tensor, tmp_path: Path) -> None:
+    """Nothing is pruned, so no program is counted: numbers cost what their prices say."""
     rich = Plan(kinds=16, values=16, late=16, rank=8, steps=200, budget=10**6)
-    proof = prove(run(model, rich, rows, tmp_path / "state.safetensors")[0], rows[:20])
+    student = train(model, rich, rows[:100], rows[100:], torch.ones(40), tmp_path / "state.safetensors")[0]
+    proof = prove(student, rows[:20])
     first = [score for address, score in proof.scores.items() if address.kind == "IN" and address.layer == 0]
     assert sum(first) / len(first) > 0.5
 
@@ -289,12 +291,16 @@ def test_too_little_text_is_said(model: Model) -> None:
 
 
 def test_sources_hold_no_more_numbers_than_text_stands_behind(model: Model) -> None:
-    """A step reads 2,048 tokens, and two stand behind every number; rows are whole."""
-    assert plan_for(model.config, 10**6, 4, 8 * 1024).budget == 4 * 1024
-    assert plan_for(model.config, 10**6, 4, 8 * 1024 - 8).budget == 4 * 1024
-    assert plan_for(model.config, 600, 4, 8 * 1024).budget == 600
-    with pytest.raises(CorpusError, match="8,160 tokens of fit text are too few for sources of 4,096 numbers"):
-        plan_for(model.config, 10**6, 4, 8 * 1024 - 32)
+    """A step reads 2,048 tokens, of a brisk training 1,024, and two stand behind every number; rows are whole."""
+    for steps, each in ((4, 1024), (MOST_BRISK, 1024), (MOST_BRISK + 1, 2048)):
+        tokens = steps * each
+        whole = tokens // 24 * 24
+        assert plan_for(model.config, 10**7, steps, tokens).budget == tokens // 2
+        assert plan_for(model.config, 10**7, steps, whole).budget == tokens // 2
+        assert plan_for(model.config, 600, steps, tokens).budget == 600
+        said = f"{whole - 1:,} tokens of fit text are too few for sources of {tokens // 2:,} numbers"
+        with pytest.raises(CorpusError, match=said):
+            plan_for(model.config, 10**7, steps, whole - 1)
 
 
 @pytest.mark.parametrize("steps", range(4, 12))
@@ -308,11 +314,14 @@ def test_few_words_make_fewer_kinds(words: int, tmp_path: Path) -> None:
     """Of a vocabulary no larger than the stream is wide: centred embeddings span fewer dimensions."""
     model = checkpoints.random_model(3, n_head=2, n_embd=16, n_positions=24, n_inner=12, vocab_size=words)[0]
     rows = torch.randint(words, (60, 24), generator=torch.Generator().manual_seed(0))
-    plan = plan_for(model.config, 500, 4, 10**6)
-    assert plan.kinds == words - 1
-    student, kl = train(model, plan, rows[:50], rows[50:], torch.ones(words), tmp_path / "state.safetensors")
-    assert math.isfinite(kl)
-    assert all(bool(tensor.isfinite().all()) for tensor in student.tensors.values())
+    longer, brisk = (plan_for(model.config, 500, steps, 10**7) for steps in (MOST_BRISK + 1, MOST_BRISK))
+    assert longer.kinds == words - 1
+    assert brisk.kinds == max(1, (words - 1) * 3 // 4)
+    for name, plan in (("longer", longer), ("brisk", brisk)):
+        few = replace(plan, steps=4)
+        student, kl = train(model, few, rows[:50], rows[50:], torch.ones(words), tmp_path / name)
+        assert math.isfinite(kl)
+        assert all(bool(tensor.isfinite().all()) for tensor in student.tensors.values())
 
 
 def test_varimax_turns_and_makes_sparse() -> None:

@@ -159,10 +159,10 @@ def test_few_steps_make_smaller_sources(
     for steps in (10, 4000):
         with pytest.raises(KeyboardInterrupt):
             run.understand(project, project.model, steps, 0)
-    assert plans[0].budget == 10 * 64 // 2 < plans[1].budget <= project.budget
+    assert plans[0].budget == 10 * 32 // 2 < plans[1].budget <= project.budget
     said = capsys.readouterr().err.splitlines()
     assert said == [
-        f"10 steps read 640 tokens: sources may hold 320 numbers, of the {project.budget:,} that --size large allows"
+        f"10 steps read 320 tokens: sources may hold 160 numbers, of the {project.budget:,} that --size large allows"
     ]
 
 

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import pad
 
 from pellucid.base.progress import track
 from pellucid.exact.model import Model
@@ -84,7 +85,8 @@ def compare(
     """Let heads compare what their weights compare, as products of what queries and keys know, which lie at `middle`.
 
     What a head reads is taken to be mean + (known − middle) write, and what is known to vary by 1 each way; the best
-    products are then the leading singular ones. What all queries alike seek is offered by the key.
+    products are then the leading singular ones. What all queries alike seek is offered by the key. Where there are
+    fewer directions than products, the other products are nothing.
     """
     model, config, at, held = student.model, student.model.config, f"L{layer:02d}", student.tensors
     block, size, rank = f"h.{layer}.attn.c_attn", config.d_head, student.plan.rank
@@ -94,7 +96,8 @@ def compare(
         query, key = (write @ model.weights[f"{block}.weight"][:, each] for each in columns)
         always = mean @ model.weights[f"{block}.weight"][:, columns[0]] + model.weights[f"{block}.bias"][columns[0]]
         left, force, right = torch.linalg.svd(scale * query @ key.T)
-        asked, given = ((side[:, :rank] * force[:rank].sqrt()).T for side in (left, right.T))
+        some = ((side[:, :rank] * force[:rank].sqrt()).T for side in (left, right.T))
+        asked, given = (pad(side, (0, 0, 0, rank - len(side))) for side in some)
         held[f"{at}.seeks.bias"][head] = -asked @ middle
         said = {"offers": scale * key @ always, "seeks.query": asked, "seeks.key": given}
         for name, table in said.items():
