@@ -93,17 +93,20 @@ def test_linking_again_leaves_understood_parts_alone(
     assert not judged[0] & understood
 
 
-def test_sizes_follow_each_other_in_one_directory(workshop: Workshop, tmp_path: Path) -> None:
+def test_sizes_follow_each_other_in_one_directory(
+    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A smaller size begins with what the larger one found; what other settings found is not taken for its own."""
-    directory = tmp_path / "sizes"
+    for after in ("tell_parts", "verify"):  # change no source
+        monkeypatch.setattr(decompile, after, lambda *_, **__: None)
+    subject = checkpoints.write(tmp_path / "subject", checkpoints.hugging_face(n_inner=10))
+    asked = Request(str(subject), tmp_path / "sizes", (workshop.text.resolve(),), quick=True)
     held = []
     runs = (("medium", 30, False), ("large", 30, False), ("medium", 28, True), ("large", 30, False))
     for size, steps, begins in runs:
-        how = ("--corpus", workshop.text, "--quick", "--size", size, "--understand", steps)
-        answer = command("decompile", workshop.subject, "-o", directory, *how)
-        assert answer.code == 0, answer.err
-        assert ("begins with sources of" in answer.err) == begins
-        project = pellucid.open(directory)
+        decompile.decompile(replace(asked, size=size, understand=steps))
+        assert ("begins with sources of" in capsys.readouterr().err) == begins
+        project = pellucid.open(tmp_path / "sizes")
         count = count_program(project.listing())
         held.append(sum(found for address, found in count.items() if address.is_code))
         assert held[-1] <= project.budget
