@@ -24,7 +24,7 @@ from pellucid.parts.part import Form, Part, Residual, count
 from pellucid.subject.gpt2 import GPT2Config
 
 PARTS = "parts.toml"
-_HEADER = "What runs where. A source that is `described` does not run; where `residual` is `dropped` it does, alone."
+_HEADER = "What runs: `form`. Where `residual` is `dropped`, it runs alone. A source that is `described` does not run."
 
 _MOST_COMPARED = 1 << 27
 """Parts that the patterns of one file may be held against, all together."""
