@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import jaxtyping
@@ -10,7 +11,8 @@ import pytest
 
 jaxtyping.install_import_hook("pellucid", "beartype.beartype")
 
-from pellucid.base import progress  # noqa: E402, as what is imported earlier is not checked
+from cli_support import Workshop, copied, furnish, lean  # noqa: E402, as what is imported earlier is not checked
+from pellucid.base import progress  # noqa: E402
 
 progress.EVERY = 1e6  # tests on slow machines say what they say on fast ones
 
@@ -29,3 +31,18 @@ def shared() -> Path:
 def novelist(shared: Path) -> Path:
     """A small language model trained on novels, in Hugging Face layout."""
     return shared / "models" / "novelist-2m"
+
+
+@pytest.fixture(scope="session")
+def furnished(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """An all-raw program of a tiny random subject; not to be changed."""
+    root = tmp_path_factory.mktemp("furnished")
+    with lean(root / "state"):
+        return furnish(root / "workshop")
+
+
+@pytest.fixture
+def workshop(furnished: Workshop, tmp_path: Path) -> Iterator[Workshop]:
+    """A copy of it for one test."""
+    with lean(tmp_path / "state"):
+        yield copied(furnished, tmp_path / "workshop")

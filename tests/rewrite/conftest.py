@@ -1,14 +1,13 @@
-"""A tiny decompilation, and the village with a little text, to edit."""
+"""The village with a little text, to edit."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
 import pytest
 
-from cli_support import Workshop, copied, furnish, lean
+from cli_support import lean
 from pellucid.exact.model import Model
 from pellucid.experiment.corpus import split_corpus, story_corpus
 from pellucid.listing.emit import emit
@@ -18,21 +17,6 @@ from pellucid.match.trust import trust
 from pellucid.rewrite.workbench import Workbench
 from pellucid.subject.load import load_subject
 from pellucid.zoo.village import Village
-
-
-@pytest.fixture(scope="session")
-def furnished_to_edit(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    """An all-raw program of a tiny random subject; not to be changed."""
-    root = tmp_path_factory.mktemp("to_edit")
-    with lean(root / "state"):
-        return furnish(root / "workshop")
-
-
-@pytest.fixture
-def workshop(furnished_to_edit: Workshop, tmp_path: Path) -> Iterator[Workshop]:
-    """A copy of it for one test."""
-    with lean(tmp_path / "state"):
-        yield copied(furnished_to_edit, tmp_path / "workshop")
 
 
 @pytest.fixture(scope="module")

@@ -140,3 +140,8 @@ ACTIVATION: Final[dict[str, Callable[[Tensor], Tensor]]] = {
     "sigmoid": torch.sigmoid,
     "linear": same,
 }
+
+
+def leaf(value: Tensor) -> Tensor:
+    """`value` as something that gradients can be taken at: itself where it already is, else apart from what made it."""
+    return value if value.requires_grad else value.detach().requires_grad_()

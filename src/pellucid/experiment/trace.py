@@ -14,6 +14,7 @@ from pellucid.base.errors import PellucidError, closest
 from pellucid.exact.graph import Edit
 from pellucid.exact.lift import last_resid
 from pellucid.exact.model import Model
+from pellucid.exact.ops import leaf
 from pellucid.exact.rows import Rows, Stretch
 from pellucid.experiment.intervene import Change, compile_edits
 from pellucid.experiment.select import Selection
@@ -183,16 +184,12 @@ def _with_leaves(edits: dict[str, Edit], names: Iterable[str]) -> dict[str, Edit
     chains = dict(edits)
     for name in names:
         before = edits.get(name)
-        chains[name] = _leaf if before is None else _after(before)
+        chains[name] = leaf if before is None else _after(before)
     return chains
 
 
 def _after(before: Edit) -> Edit:
-    return lambda x: _leaf(before(x))
-
-
-def _leaf(value: Tensor) -> Tensor:
-    return value if value.requires_grad else value.detach().requires_grad_()
+    return lambda x: leaf(before(x))
 
 
 def _look_up(model: Model, held: dict[str, Tensor], where: str) -> Tensor:

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pellucid.exact.model import Model
+from pellucid.exact.ops import leaf
 
 BATCH_TOKENS = 2048
 BATCH_LOGITS = 1 << 25
@@ -83,17 +84,12 @@ def record(
         generator = torch.Generator(model.device).manual_seed(1_000_003 * seed + number)
         at = compared_places(model, ids, 1_000_003 * seed + number)
         with torch.enable_grad():
-            values = model.run(ids, (*names, "final"), edits=dict.fromkeys(gradients, _leaf))
+            values = model.run(ids, (*names, "final"), edits=dict.fromkeys(gradients, leaf))
             final = values["final"] if "final" in names else values.pop("final")
             logits, scale = logits_at(model, final, at), math.sqrt(ids.numel() / len(at))
             found = tuple(_draw(logits, [values[name] for name in gradients], scale, generator) for _ in range(draws))
         by_name = tuple(dict(zip(gradients, draw, strict=True)) for draw in found)
         yield Recording(ids, {name: value.detach() for name, value in values.items()}, by_name)
-
-
-def _leaf(value: Tensor) -> Tensor:
-    """`value` as something that gradients can be taken at."""
-    return value if value.requires_grad else value.detach().requires_grad_()
 
 
 def _draw(

@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pellucid.exact.model import Model
+from pellucid.exact.ops import leaf
 from pellucid.match.record import batches, compared_places, logits_at
 
 KEPT = 192
@@ -68,16 +69,11 @@ def _margins(
     """Activations, and the gradients there of the summed margins between the two likeliest tokens."""
     at = compared_places(model, ids, seed)
     with torch.enable_grad():
-        values = model.run(ids, (*names, "final"), edits=dict.fromkeys(names, _leaf))
+        values = model.run(ids, (*names, "final"), edits=dict.fromkeys(names, leaf))
         likeliest = logits_at(model, values["final"], at).topk(2).values
         margins = (likeliest[:, 0] - likeliest[:, 1]).sum() * math.sqrt(ids.numel() / len(at))
         gradients = torch.autograd.grad(margins, [values[name] for name in names])
     return {name: values[name].detach() for name in names}, dict(zip(names, gradients, strict=True))
-
-
-def _leaf(value: Tensor) -> Tensor:
-    """`value` as something that gradients can be taken at."""
-    return value if value.requires_grad else value.detach().requires_grad_()
 
 
 def _of_batch(moved: Tensor, gradient: Tensor, heads: bool, start: int) -> Places:
