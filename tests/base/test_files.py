@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -11,6 +13,7 @@ import pytest
 
 from pellucid.base.errors import ProjectError
 from pellucid.base.files import atomic_path, passing_folder, read_text, remove_passing, write_text
+from pellucid.base.lock import writing
 
 
 def test_text_is_read_as_it_was_written_with_any_line_ends(tmp_path: Path) -> None:
@@ -59,3 +62,22 @@ def test_what_is_passing_is_removed_at_once_where_nothing_unwinds(tmp_path: Path
         assert not list(tmp_path.iterdir())
         temporary.write_text("whole")
     assert [path.name for path in tmp_path.iterdir()] == ["text"]
+
+
+def test_what_a_killed_process_was_writing_is_removed_by_the_next_writer(tmp_path: Path) -> None:
+    script = """if True:
+        import os, signal, sys
+        from pathlib import Path
+        from pellucid.base.files import atomic_path, passing_folder
+        with passing_folder(Path(sys.argv[1]), ".program.") as folder, atomic_path(Path(sys.argv[1]) / "deep/w.bin"):
+            (folder / "inside").write_text("a copy")
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
+    assert len(list(tmp_path.rglob("*.partial"))) == 2
+    with passing_folder(tmp_path, ".program."), atomic_path(tmp_path / "text") as temporary:
+        temporary.write_text("of a process that runs")
+        with writing(tmp_path):
+            assert len(list(tmp_path.rglob("*.partial"))) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["deep", "text"]
+    assert not list((tmp_path / "deep").iterdir())

@@ -1,6 +1,7 @@
 """Reading and writing files: bounded reads of regular files alone, atomic writes, hashes.
 
-A crash leaves either the old file or the new one, never a part.
+A crash leaves either the old file or the new one, never a part of one under its name. What a killed process was writing
+lies beside it as `.NAME.PROCESS.….partial`, until `remove_left` finds that the process has ended.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import hashlib
 import os
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +22,8 @@ MOST_BYTES = 1 << 26
 """The largest text that is read from a project directory (64 MiB)."""
 MOST_OF_PAGE = 1 << 23
 """The largest page of a program (8 MiB): Python takes up to 500 bytes of memory to parse one of text."""
+PARTIAL = ".partial"
+"""How the names of files end that are being written."""
 _passing: set[Path] = set()
 """Files and folders that exist only while something is being done."""
 
@@ -77,7 +81,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
     An `OSError` that names no file is about `target`: a full disk, most often.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.{os.getpid()}.", suffix=PARTIAL, dir=target.parent)
     os.close(handle)
     temporary = Path(name)
     _passing.add(temporary)
@@ -103,7 +107,7 @@ def write_text(target: Path, text: str) -> None:
 @contextmanager
 def passing_folder(parent: Path | None = None, prefix: str = "pellucid-") -> Iterator[Path]:
     """A folder for a while, in `parent` or where the system keeps such; gone afterwards, with all that is in it."""
-    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    folder = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}.", suffix=PARTIAL, dir=parent))
     _passing.add(folder)
     try:
         yield folder
@@ -115,10 +119,35 @@ def passing_folder(parent: Path | None = None, prefix: str = "pellucid-") -> Ite
 def remove_passing() -> None:
     """Remove what exists only for a while, at once; for a process that is about to end without unwinding."""
     for path in list(_passing):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def remove_left(directory: Path) -> None:
+    """Remove what processes that have ended were writing in `directory` and below it when they were killed."""
+    for path in list(directory.rglob(f".*{PARTIAL}")):
+        writer = path.name.removesuffix(PARTIAL).split(".")[-2]
+        if not (writer.isdigit() and _runs(int(writer))):
+            _remove(path)
+
+
+def _runs(process: int) -> bool:
+    """Whether a process may still be running; where that cannot be asked without harm, it may."""
+    if sys.platform == "win32":
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 # --- hashes -----------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import get_ident
 
 from pellucid.base.errors import ProjectError
+from pellucid.base.files import remove_left
 
 LOCK = ".lock"
 """The file in a project directory by which its writers exclude each other; it is there only while one writes."""
@@ -108,8 +109,8 @@ def alone(path: Path) -> Iterator[None]:
 def writing(directory: Path, *, make: bool = False) -> Iterator[None]:
     """Be the only one who writes to the project `directory`; again within that is allowed.
 
-    With `make` the folder is made where there is none, and is gone again if nothing was written to it. Raises
-    `ProjectError` saying who writes there already.
+    What killed writers left half written is removed. With `make` the folder is made where there is none, and is gone
+    again if nothing was written to it. Raises `ProjectError` saying who writes there already.
     """
     key = directory.resolve()
     if _held.get(key) == get_ident():
@@ -126,6 +127,7 @@ def writing(directory: Path, *, make: bool = False) -> Iterator[None]:
         _held[key] = get_ident()
         os.ftruncate(handle, 0)
         os.write(handle, _me().encode("utf-8", "replace"))
+        remove_left(key)
         yield
     finally:
         _held.pop(key, None)
