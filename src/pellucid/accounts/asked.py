@@ -1,0 +1,56 @@
+"""How a table was asked of the model, and what the model answered: what changed lines of its file are found against.
+
+A file of `tables/` is a person's to change. What the model said is kept with the evidence, by the name of the file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pellucid.match.project import Project
+
+STAGE = "accounts-asked"
+PLACE = "{}"
+"""Stands for the key in a wording."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The wordings of a question, such as `{} lives in`, the plainest first, and the answer of the model by key."""
+
+    asks: tuple[str, ...]
+    answers: Mapping[str, str]
+
+    def prompts(self, key: str) -> tuple[str, ...]:
+        """The question about `key`, in all wordings."""
+        return tuple(ask.replace(PLACE, key) for ask in self.asks)
+
+
+def write(project: Project, table: str, asks: Sequence[str], answers: Mapping[str, str]) -> None:
+    """Keep with the evidence of `project` how the file `table` of `tables/` was asked, and what the model answered.
+
+    Raises `ValueError` for a wording without the place of the key, and for none.
+    """
+    if not asks or any(PLACE not in ask for ask in asks):
+        raise ValueError(f"{table}: expected wordings with {PLACE} in the place of the key, got {list(asks)!r}")
+    kept = {"asks": list(asks), "answers": dict(answers)}
+    project.evidence.finish(STAGE, table, json.dumps(kept, ensure_ascii=False))
+
+
+def read(project: Project, table: str) -> Asked | None:
+    """How the file `table` of `tables/` was asked, None where it was not: a person wrote it.
+
+    Raises `ProjectError` where the evidence holds something else.
+    """
+    text = project.evidence.finished(STAGE, table)
+    if text is None:
+        return None
+    with project.evidence.understood(STAGE):
+        held = json.loads(text)
+        asks, answers = tuple(held["asks"]), dict(held["answers"])
+        texts = [*asks, *answers, *answers.values()]
+        if not asks or not all(isinstance(text, str) for text in texts) or any(PLACE not in ask for ask in asks):
+            raise ValueError(f"expected wordings with {PLACE} and answers by key")
+        return Asked(asks, answers)
