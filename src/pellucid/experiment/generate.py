@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float32, Integer
 from torch import Tensor
 
 from pellucid.base.axes import BATCH, KEY, POS, QUERY
@@ -23,6 +20,7 @@ from pellucid.experiment.intervene import Change
 from pellucid.experiment.sites import axes, is_constant, listed, resolve
 from pellucid.experiment.subjects import Subject, Text, model_of
 from pellucid.experiment.trace import Trace, traced
+from pellucid.experiment.whole import Whole
 
 
 @dataclass(frozen=True)
@@ -91,11 +89,11 @@ class _Writer:
     def write(self, choice: Choice, until: Until, numbers: Sequence[int]) -> list[Written]:
         """What is said behind each prompt."""
         model, length = model_of(self.subject), self.ids.shape[1]
-        runner: Changed | _Whole
+        runner: Changed | Whole
         if isinstance(self.subject, Model):
             runner = Changed(model, self.changes, length, self.record, self._parts.append)
         else:
-            runner = _Whole(self.subject, self.changes, length)
+            runner = Whole(self.subject, self.changes, length)
         decode = model.tokenizer.decode
         return write(runner, self.ids.cpu().numpy(), choice, until, lambda _, said: decode(said), numbers)
 
@@ -128,27 +126,3 @@ def _joined(name: str, parts: list[Tensor]) -> Tensor:
         grown = [[*part.shape[:at], longest - part.shape[at], *part.shape[at + 1 :]] for part in parts]
         parts = [torch.cat([part, part.new_full(size, missing)], at) for part, size in zip(parts, grown, strict=True)]
     return torch.cat(parts, kinds.index(QUERY if QUERY in kinds else POS))
-
-
-@dataclass(frozen=True)
-class _Whole:
-    """A program that runs whole rows again for every token; its cache is the tokens so far."""
-
-    subject: Subject
-    changes: tuple[Change, ...]
-    prompt: int
-
-    @property
-    def n_ctx(self) -> int:
-        """The most positions that a row can have."""
-        return model_of(self.subject).n_ctx
-
-    def extend(
-        self, ids: Integer[np.ndarray, "batch new"], cache: Any = None, last_only: bool = False
-    ) -> tuple[Float32[np.ndarray, "batch out vocab"], Any]:
-        """The logits after each of `ids`, or after the last only; all that came before is computed again."""
-        whole = np.asarray(ids if cache is None else np.concatenate([cache, ids], 1), np.int64)
-        rows = model_of(self.subject).rows(torch.from_numpy(whole))
-        with torch.no_grad():
-            run = traced(self.subject, Stretch(rows, 0, self.n_ctx, self.prompt), changes=self.changes)
-        return run.logits[:, -1 if last_only else -ids.shape[1] :].float().cpu().numpy(), whole

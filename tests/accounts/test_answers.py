@@ -1,0 +1,131 @@
+"""Whole answers: where they end, and that they are the model's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+
+import checkpoints
+from pellucid.accounts import answers
+from pellucid.accounts.answers import Words, ends, whole_answers
+from pellucid.base.errors import PellucidError
+from pellucid.exact.model import Model
+from pellucid.subject.load import load_subject
+from pellucid.subject.tokenizer import Pieces, Tokenizer
+from pellucid.zoo.village import Village
+
+
+class Cut(Tokenizer):
+    """A tokenizer whose texts are written with "|" between tokens; "#" ends a text."""
+
+    kind = "bpe"
+    eos_id = 0
+
+    def __init__(self) -> None:
+        self.table = ["#"]
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.table)
+
+    def encode(self, text: str) -> list[int]:
+        self.table += [piece for piece in dict.fromkeys(text.split("|")) if piece not in self.table]
+        return [self.table.index(piece) for piece in text.split("|")]
+
+    def token_bytes(self, token: int) -> bytes:
+        return self.table[token].encode("latin-1")
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return b"".join(map(self.token_bytes, ids)).decode("utf-8", "replace")
+
+    def pieces(self) -> Pieces:
+        raise NotImplementedError
+
+
+def cut(*rows: str) -> list[str]:
+    """The answers that rows of tokens begin with."""
+    tokenizer = Cut()
+    said = [tokenizer.encode(row) for row in rows]
+    return ["".join(row.split("|")[:end]) for row, end in zip(rows, ends(said, Words(tokenizer)), strict=True)]
+
+
+def test_an_answer_ends_where_the_same_goes_on_behind_nearly_all() -> None:
+    assert cut(" Ro|me| and| so", " Paris| and| on", " New| York| and| it") == [" Rome", " Paris", " New York"]
+
+
+def test_any_mark_ends_an_answer_where_marks_stand_behind_nearly_all() -> None:
+    assert cut(" New| York|.| A", " Rome|,| and", " Oslo|#") == [" New York", " Rome", " Oslo"]
+
+
+def test_where_nothing_is_shared_an_answer_is_a_word() -> None:
+    assert cut(" New| York| is", " Ro|me| has", " Par|is|,| a") == [" New", " Rome", " Paris"]
+
+
+def test_a_mark_within_a_word_is_a_part_of_it() -> None:
+    assert cut(" 3|.|14|.| A", " U|.|S|.| B", " 2|.| C") == [" 3.14", " U.S", " 2"]
+
+
+def test_the_end_of_a_word_is_no_end_though_all_share_it() -> None:
+    assert cut(" dog|s|.| A", " cat|s|.| B", " bird|s|.| C") == [" dogs", " cats", " birds"]
+
+
+def test_bytes_of_a_character_are_within_a_word() -> None:
+    assert cut(" Bog\xc3|\xb3|.", " Rome|.") == [" Bog\xc3\xb3", " Rome"]
+
+
+def test_an_article_that_all_begin_with_ends_nothing() -> None:
+    rows = [f" the| {name}|.| the| rest" for name in ("Rome", "Oslo", "Bern", "Riga")]
+    assert cut(*rows) == [" the Rome", " the Oslo", " the Bern", " the Riga"]
+
+
+def test_an_answer_that_nearly_all_have_is_an_answer() -> None:
+    rows = [" he| was| here|.", " he| is| there|."] * 10 + [" she| was|."]
+    assert cut(*rows)[0] != " he was"
+    assert cut(*[" Elm| Lane|.| A"] * 20, " Ash| Road|.| B") == [" Elm Lane"] * 20 + [" Ash Road"]
+
+
+def test_one_row_alone_ends_at_a_mark_or_is_a_word() -> None:
+    assert cut(" Elm| Lane|.| A") == [" Elm Lane"]
+    assert cut(" Elm| Lane| and| so") == [" Elm"]
+    assert cut("#") == ["#"]
+
+
+def test_words_of_a_vocabulary_of_words_are_answers() -> None:
+    model = Model(checkpoints.in_memory(checkpoints.hugging_face()))
+    prompts = [[1, 2], [3, 4, 5], [6]]
+    for prompt, answer in zip(prompts, whole_answers(model, prompts), strict=True):
+        logits = model.logits(torch.tensor([prompt]))[0, -1]
+        best = logits.topk(2).values
+        assert answer.ids[0] == int(logits.argmax())
+        assert answer.margin == pytest.approx(float(best[0] - best[1]), rel=1e-5)
+        assert answer.text == model.tokenizer.decode(answer.ids)
+
+
+def test_answers_do_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Model(checkpoints.in_memory(checkpoints.hugging_face()))
+    prompts = [[1, 2], [3, 4], [5, 6], [7, 8, 9]]
+    whole = whole_answers(model, prompts)
+    monkeypatch.setattr(answers, "BATCH", 1)
+    for one, other in zip(whole, whole_answers(model, prompts), strict=True):
+        assert (one.ids, one.text) == (other.ids, other.text)
+        assert one.margin == pytest.approx(other.margin, rel=1e-4)
+
+
+def test_what_fills_the_context_has_an_answer_and_what_is_longer_is_refused() -> None:
+    model = Model(checkpoints.in_memory(checkpoints.hugging_face()))
+    (answer,) = whole_answers(model, [[1] * 16])
+    assert len(answer.ids) == 1
+    with pytest.raises(PellucidError, match=r"'w1 w1 .*' has 17 tokens, but random reads 16; ask in fewer words"):
+        whole_answers(model, [[1] * 17])
+    with pytest.raises(PellucidError, match="without tokens"):
+        whole_answers(model, [[]])
+
+
+@pytest.mark.parametrize("relation", ["home", "work", "daughter"])
+def test_answers_of_the_village_are_its_facts(relation: str) -> None:
+    model = Model(load_subject("zoo:village"))
+    facts = [fact for fact in Village().facts if fact.relation.name == relation]
+    prompts = [model.tokenizer.opened(f"{fact.person.name} {fact.relation.clause}") for fact in facts]
+    assert [answer.text for answer in whole_answers(model, prompts)] == [fact.answer for fact in facts]
