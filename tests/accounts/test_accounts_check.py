@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 
 import pytest
 
@@ -55,6 +56,34 @@ def test_what_is_not_in_the_language_is_refused_by_its_line(model: Model, old: s
     assert old in ACCOUNT
     with pytest.raises(SourceError, match=f"^next.py:{reason}"):
         check(ast.parse(ACCOUNT.replace(old, new)), "next.py", model)
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        ('text.ends(" w1", " {day} w1")', r"{day}: tables/ has neither day.txt nor day.tsv"),
+        ('text.begins("{next} {day}")', r"{day}: tables/"),
+        ('text.has("a {")', r"'a {': { stands alone; a slot is {name}, a brace itself is doubled"),
+    ],
+)
+def test_a_slot_that_names_no_file_is_refused_by_its_line(model: Model, asked: str, reason: str) -> None:
+    tree = ast.parse(ACCOUNT.replace('text.ends(" w1")', asked))
+    with pytest.raises(SourceError, match=f"^next.py:19: .*{re.escape(reason)}"):
+        check(tree, "next.py", model, ["next.tsv"])
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        'text.ends(" {next} w1", " {late}") or text.has("{{") and not text.opened()',
+        "text.word() in LATE and text.word(2) not in NEXT",
+        'text.behind("w1") == text.again(2) if text.sentence() else text.other(LATE) == text.second(NEXT)',
+        "len(text.sentences()) > 1 and text.begun()",
+        'text.count("{") and text.open("{", "}")',
+    ],
+)
+def test_what_texts_are_asked_is_in_the_language(model: Model, asked: str) -> None:
+    check(ast.parse(ACCOUNT.replace('text.ends(" w1")', asked)), "next.py", model, ["next.tsv", "late.txt"])
 
 
 def test_an_expression_of_too_many_levels_is_refused(model: Model) -> None:

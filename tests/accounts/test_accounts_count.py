@@ -28,3 +28,15 @@ def test_symbols_are_names_operators_and_tokens_of_texts(workshop: Workshop) -> 
     body = len(["if", "text", "ends"]) + len(("w1", "w2")) + len(["return", "NEXT", "w1"])
     assert symbols(folder) == imports + top + body + len(("w1", "w3", "w4"))
     assert budget_numbers(folder) == 1 + 3 + 1 + 1 + 3  # 16 bits are two letters
+
+
+def test_a_slot_is_one_symbol_and_one_number(workshop: Workshop) -> None:
+    slotted = SMALL.replace('" w1 w2"', '" w1 {next} w2", "{day} w3"')
+    write_account(workshop, slotted, "key\tanswer\nw1\tw3 w4\n")
+    folder = Folder(Project.open(workshop.made))
+    without = len(["from", "language", "import", "account", "table", "NEXT", "=", "table", "next.tsv"])
+    without += len(["@", "account", "def", "next_token", "text", "if", "text", "ends", "return", "NEXT", "w1"])
+    asked = len(["w1", "next", "w2"]) + len(["{day}", "w3"])  # no file is called day
+    assert symbols(folder) == without + asked + len(["w1", "w3", "w4"])
+    patterns = 2 + 1 + 2 + 4  # " w1 ", the slot, " w2", and eight letters
+    assert budget_numbers(folder) == 4 + patterns + 1 + 1 + 3

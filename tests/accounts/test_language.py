@@ -75,7 +75,7 @@ def test_a_text_is_asked_for_its_ends_and_marks() -> None:
     assert text_of('Ada"').open('"')
     assert not text_of('Ada" in"').open('"')
     assert (text.token(), text.token(2), text.token(99)) == (" is", " Ada", None)
-    assert (text.word(), text.word(3), text.word(99)) == ("is", "the.", None)
+    assert (text.word(), text.word(3), text.word(99)) == ("is", ".", None)
 
 
 def test_stretches_begin_behind_marks() -> None:

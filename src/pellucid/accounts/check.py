@@ -7,10 +7,21 @@ builtins. Everything else is refused: other imports, attributes that reach into 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
-from pellucid.accounts.language import BUILTINS, WORDS, Text, is_account
+from pellucid.accounts.language import (
+    BUILTINS,
+    PATTERNED,
+    TABLES,
+    WORDS,
+    AccountError,
+    Slot,
+    Text,
+    is_account,
+    parts_of,
+    slot_files,
+)
 from pellucid.base.errors import PellucidError
 from pellucid.exact.model import Model
 from pellucid.experiment.sites import resolve
@@ -29,13 +40,13 @@ _STATEMENTS = (ast.Assign, ast.AugAssign, ast.Return, ast.If, ast.For, ast.Break
 _PLAIN = (*_EXPRESSIONS, *_COMPREHENSIONS, *_OPERATORS, *_STATEMENTS)
 
 
-def check(tree: ast.Module, file: str, model: Model) -> None:
+def check(tree: ast.Module, file: str, model: Model, tables: Collection[str] = ()) -> None:
     """Raise `SourceError` naming file and line of all in an account that is not in the language.
 
-    The ties of its variables must name parts or activations of `model`.
+    The ties of its variables must name parts or activations of `model`, the slots of its patterns files of `tables`.
     """
     try:
-        wrong = list(_Checker(tree, model).page())
+        wrong = list(_Checker(tree, model, tables).page())
     except RecursionError:
         wrong = [(1, "an expression is nested too deeply; give a part of it a name")]
     refuse(wrong, file)
@@ -52,6 +63,7 @@ class _Checker:
 
     tree: ast.Module
     model: Model
+    tables: Collection[str]
     known: set[str] = field(default_factory=set)
     """What functions may name: imported words, builtins, and what the file defines."""
 
@@ -171,8 +183,20 @@ class _Checker:
                 return ""
             case ast.Attribute(attr=name):
                 known = ", ".join(sorted(METHODS))
-                return "" if name in METHODS else f".{name}(…) is nothing that a text is asked; it knows {known}"
+                if name not in METHODS:
+                    return f".{name}(…) is nothing that a text is asked; it knows {known}"
+                return self._patterns(node.args) if name in PATTERNED else ""
         return f"`{ast.unparse(node.func)[:40]}` is not a name to call"
+
+    def _patterns(self, texts: Collection[ast.expr]) -> str:
+        """Why one of the texts that are written out is no pattern; empty where all are."""
+        try:
+            parts = [part for text in texts if isinstance(text, ast.Constant) for part in parts_of(str(text.value))]
+        except AccountError as error:
+            return str(error)
+        slots = [part for part in parts if isinstance(part, Slot)]
+        missing = next((slot for slot in slots if not {*slot_files(slot)} & {*self.tables}), None)
+        return f"{{{missing}}}: {TABLES}/ has neither {' nor '.join(slot_files(missing))}" if missing else ""
 
 
 def _inside(node: ast.AST) -> Iterator[ast.AST]:

@@ -57,7 +57,7 @@ class Folder:
         """The accounts, ready to be asked. Raises `ProjectError` if they are a stranger's, `SourceError` if broken."""
         self.project.require_trust()
         for file, tree in self.trees.items():
-            check(tree, file, self.project.model)
+            check(tree, file, self.project.model, [path.name for path in self.tables])
         try:
             return Accounts(self.path, self.spelling)
         except AccountError as error:

@@ -8,16 +8,21 @@ gone on with once it has begun, before anybody is asked.
 A text that begins with a letter or digit is set apart from what stands before by a blank, if the model writes blanks;
 `joined("s")` is said just as it stands. Tables are files of `tables/`: a line with the names of the columns, of which
 the first two are `key` and `answer`, and one line a key. Classes of spans are files of `tables/` with one a line.
+
+What a text ends in, begins with or has is a pattern: `{thing}` in it stands for any member of the class in
+`tables/thing.txt`, or where there is none for any key of `tables/thing.tsv`; a brace that is meant is doubled.
 """
 
 from __future__ import annotations
 
 import ast
+import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +34,16 @@ OWN = frozenset({"__init__.py", "__main__.py", "language.py"})
 _GIVEN: tuple[Any, ...] = (abs, all, any, enumerate, len, max, min, range, reversed, sorted, sum, zip)
 BUILTINS = {given.__name__: given for given in _GIVEN}
 """What accounts may call beside the words of this page."""
-WORDS = ("account", "joined", "one_of", "spans", "table", "variable")
+WORDS = ("account", "joined", "one_of", "rest", "spans", "table", "variable")
 """What account files import from here."""
+PATTERNED = ("begins", "ends", "has")
+"""What a text is asked with patterns."""
+
+_BRACES = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[{}]")
+_STOP = re.compile(r"[.?!][\"'”’»)\]]*\s*$|[\n\r]")
+"""Found in a token that ends a sentence or a line."""
+_MARKS = re.compile(r"[()\[\]{}“”‘«»\"]|(?<!\w)’|’(?!\w)")  # between letters ’ is an apostrophe
+_OPENS = {")": "(", "]": "[", "}": "{", "”": "“", "’": "‘", "»": "«"}
 
 
 class AccountError(Exception):
@@ -44,6 +57,13 @@ class Joined(str):
 def joined(text: str) -> Joined:
     """`text` as the rest of a word, with no blank before it."""
     return Joined(text)
+
+
+def rest(answer: str | None, begun: str) -> str | None:
+    """What is left of `answer` where `begun` of it stands there already; None where something else does."""
+    if not begun or not answer:
+        return answer
+    return Joined(answer[len(begun) :]) if answer.startswith(begun) and answer != begun else None
 
 
 # --- tables and classes -----------------------------------------------------------------------------------------------
@@ -146,6 +166,115 @@ def _once(seen: dict[str, int], key: str, path: Path, number: int) -> None:
     seen[key] = number
 
 
+# --- patterns ---------------------------------------------------------------------------------------------------------
+
+
+class Slot(str):
+    """The name of a class, in a pattern."""
+
+
+def parts_of(pattern: str) -> list[str]:
+    """The texts and slots of a pattern. Raises `AccountError` for a brace that is neither doubled nor of a slot."""
+    parts, literal, at = [], "", 0
+    for found in _BRACES.finditer(pattern):
+        literal, at = literal + pattern[at : found.start()], found.end()
+        if found[1]:
+            parts += [literal, Slot(found[1])]
+            literal = ""
+        elif len(found[0]) == 1:
+            raise AccountError(f"{pattern!r}: {found[0]} stands alone; a slot is {{name}}, a brace itself is doubled")
+        else:
+            literal += found[0][0]
+    return [part for part in (*parts, literal + pattern[at:]) if part]
+
+
+Parts = tuple[str | frozenset[str], ...]
+"""The texts of a pattern, and the members of the classes between them."""
+
+
+@dataclass(frozen=True)
+class Patterns:
+    """Several patterns that a text is asked for together; what is literal at their sides is looked for first."""
+
+    parts: Sequence[Parts]
+    slotted: bool
+    tails: tuple[str, ...]
+    """Of those that end in no slot."""
+    tailed: Sequence[Parts]
+    """These, if any of them has slots."""
+    slot_ends: Sequence[tuple[frozenset[str], Parts]]
+    """The others, with the class of their last slot."""
+    heads: tuple[str, ...]
+    """A blank before them is left out."""
+    bare: frozenset[str]
+    """Those without slots that begin with a blank, without it: what a text may be that begins with no blank."""
+    longest: int
+    """The letters of the longest bare one."""
+
+    @staticmethod
+    def of(parts: Sequence[Parts]) -> Patterns:
+        """Of compiled patterns."""
+        ends = [(one[-1], one) for one in parts if one]
+        slot_ends = [(last, one) for last, one in ends if not isinstance(last, str)]
+        tailed = [one for one in parts if not one or isinstance(one[-1], str)]
+        bare = {_literal(one)[1:] for one in parts if len(one) == 1 and _literal(one).startswith(" ")} - {""}
+        slotted = any(not isinstance(part, str) for one in parts for part in one)
+        return Patterns(
+            parts,
+            slotted,
+            tails=tuple(_literal(one[-1:]) for one in tailed),
+            tailed=tailed if any(len(one) > 1 for one in tailed) else [],
+            slot_ends=slot_ends,
+            heads=tuple(" " if one == (" ",) else _literal(one[:1]).removeprefix(" ") for one in parts),
+            bare=frozenset(bare),
+            longest=max(map(len, bare), default=0),
+        )
+
+
+def _literal(parts: Parts) -> str:
+    """A part that is literal; the empty text if it is none."""
+    return parts[0] if parts and isinstance(parts[0], str) else ""
+
+
+class Slots:
+    """The classes that slots of patterns name, in the files of a folder of accounts; patterns are compiled once."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._members: dict[str, frozenset[str]] = {}
+        self.known: dict[tuple[str, ...], Patterns] = {}
+
+    def patterns(self, texts: tuple[str, ...]) -> Patterns:
+        """The patterns `texts`, compiled. Raises `AccountError` for a slot that no file is for."""
+        self.known[texts] = found = Patterns.of([tuple(map(self._part, parts_of(text))) for text in texts])
+        return found
+
+    def _part(self, part: str) -> str | frozenset[str]:
+        return self.members(part) if isinstance(part, Slot) else part
+
+    def members(self, name: str) -> frozenset[str]:
+        """The members of the class that a slot names."""
+        if name not in self._members:
+            self._members[name] = self._read(name)
+        return self._members[name]
+
+    def _read(self, name: str) -> frozenset[str]:
+        names, keys = slot_files(name)
+        if self._is_there(names):
+            return spans(names, self._folder).members
+        if self._is_there(keys):
+            return table(keys, self._folder).members
+        raise AccountError(f"{{{name}}}: {TABLES}/ has neither {names} nor {keys}")
+
+    def _is_there(self, file: str) -> bool:
+        return self._folder is not None and (self._folder / TABLES / file).is_file()
+
+
+def slot_files(name: str) -> tuple[str, str]:
+    """The files that may have the class of a slot, the first of them that is there."""
+    return f"{name}.txt", f"{name}.tsv"
+
+
 # --- text -------------------------------------------------------------------------------------------------------------
 
 
@@ -164,6 +293,11 @@ class Spelling:
         """Whether words are set apart by blanks."""
         return any(len(piece) > 1 and piece[0] == " " for piece in self.pieces)
 
+    @cached_property
+    def grows(self) -> bool:
+        """Whether a word may go on with another token."""
+        return self.spaced and any(piece[:1].isalnum() for piece in self.pieces)
+
 
 def spelling_of(vocabulary: Any, count: int, is_words: bool) -> Spelling:
     """The spelling of `count` tokens of a vocabulary: of what has `decode`, `encode`, and `ends` or `end`."""
@@ -173,34 +307,77 @@ def spelling_of(vocabulary: Any, count: int, is_words: bool) -> Spelling:
     return Spelling(pieces, vocabulary.encode, frozenset(end for end in ends if end is not None))
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Span:
     """A member of a class, over the tokens from `start` to before `end`; `cut` if a longer word goes on behind it."""
 
     start: int
     end: int
+    at: int
+    """Its first letter."""
     text: str
     cut: bool
+    longer: Sequence[Span] = ()
+    """The spans that it is within."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where members of a class stand in a row, in the order of their ends, and by their first and last letters."""
+
+    spans: Sequence[Span]
+    ends: Sequence[int]
+    beginning: Mapping[int, Sequence[Span]]
+    ending: Mapping[int, Sequence[Span]]
+
+    @staticmethod
+    def of(spans: Sequence[Span]) -> Found:
+        """Of spans in the order of their ends."""
+        wide = [span for span in spans if span.end - span.start > 1]
+        beginning: dict[int, list[Span]] = {}
+        ending: dict[int, list[Span]] = {}
+        for span in spans:
+            span.longer = [b for b in wide if b.start <= span.start and span.end <= b.end and b is not span]
+            beginning.setdefault(span.at, []).append(span)
+            ending.setdefault(span.at + len(span.text), []).append(span)
+        return Found(spans, [span.end for span in spans], beginning, ending)
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word over the tokens from `start` to before `end`, and its first letter."""
+
+    start: int
+    end: int
+    at: int
+    text: str
 
 
 class Row:
-    """The tokens of a text, and what has been found in them."""
+    """The tokens of a text, and what has been found in them.
 
-    def __init__(self, pieces: Sequence[str], spaced: bool) -> None:
-        self.pieces, self.spaced = pieces, spaced
+    `spaced` says whether words are set apart by blanks, `grows` whether one may be of several tokens.
+    """
+
+    def __init__(
+        self, pieces: Sequence[str], spaced: bool, slots: Slots | None = None, grows: bool | None = None
+    ) -> None:
+        self.pieces, self.spaced, self.slots = pieces, spaced, slots or Slots()
+        self.grows = spaced if grows is None else grows
         self.whole = "".join(pieces)
         self.places = [0]
         for piece in pieces:
             self.places.append(self.places[-1] + len(piece))
-        self._found: dict[frozenset[str], list[Span]] = {}
+        self._found: dict[frozenset[str], Found] = {}
 
-    def found(self, members: frozenset[str]) -> list[Span]:
-        """Where members of a class stand, from token to token, in the order of their ends."""
-        if members not in self._found:
-            longest = max(map(len, members), default=0)
-            spans = [span for start in range(len(self.pieces)) for span in self._from(start, members, longest)]
-            self._found[members] = sorted(spans, key=lambda span: (span.end, -span.start))
-        return self._found[members]
+    def found(self, members: frozenset[str]) -> Found:
+        """Where members of a class stand, from token to token."""
+        if (known := self._found.get(members)) is not None:
+            return known
+        longest = max(map(len, members), default=0)
+        spans = [span for start in range(len(self.pieces)) for span in self._from(start, members, longest)]
+        self._found[members] = found = Found.of(sorted(spans, key=lambda span: (span.end, -span.start)))
+        return found
 
     def _from(self, start: int, members: frozenset[str], longest: int) -> Iterator[Span]:
         at = self.places[start]
@@ -213,7 +390,42 @@ class Row:
                 return
             if (text := self.whole[at:to]) in members:
                 beyond = self.whole[to - 1 : to + 1]
-                yield Span(start, end, text, self.spaced and len(beyond) > 1 and beyond.isalnum())
+                yield Span(start, end, at, text, self.spaced and len(beyond) > 1 and beyond.isalnum())
+
+    @cached_property
+    def words(self) -> list[Word]:
+        """What a reader calls a word: letters and digits that stand together, or another token; no blanks alone."""
+        starts = [at for at in range(len(self.pieces)) if not self._goes_on(at)]
+        found = (self.word(start, end) for start, end in pairwise([*starts, len(self.pieces)]))
+        return [word for word in found if word.text]
+
+    def _goes_on(self, at: int) -> bool:
+        """Whether the token is more of the word before it."""
+        if not (self.grows and at and self.pieces[at][:1].isalnum()):
+            return False
+        return self.pieces[at - 1] == " " or self.pieces[at - 1][-1:].isalnum()
+
+    def word(self, start: int, end: int) -> Word:
+        """The word over these tokens."""
+        text = self.whole[self.places[start] : self.places[end]]
+        stripped = text.lstrip(" ")
+        return Word(start, end, self.places[end] - len(stripped), stripped.rstrip(" "))
+
+    @cached_property
+    def bounds(self) -> tuple[list[int], list[int]]:
+        """The first tokens of all words, and where they end."""
+        return [word.start for word in self.words], [word.end for word in self.words]
+
+    @cached_property
+    def letters(self) -> tuple[frozenset[int], dict[int, int]]:
+        """The first letters of all words, and which word ends before a letter."""
+        ends = {word.at + len(word.text): number for number, word in enumerate(self.words)}
+        return frozenset(word.at for word in self.words), ends
+
+    @cached_property
+    def stops(self) -> list[int]:
+        """The places behind tokens that end a sentence or a line."""
+        return [at for at, piece in enumerate(self.pieces, start=1) if _STOP.search(piece)]
 
 
 class Text:
@@ -221,6 +433,8 @@ class Text:
 
     def __init__(self, row: Row, first: int, end: int) -> None:
         self._row, self._first, self._end = row, first, end
+        self._from, self._to = row.places[first], row.places[end]
+        self._kept: dict[str, Any] = {}
 
     def __str__(self) -> str:
         return self._row.whole[self._from : self._to]
@@ -231,26 +445,84 @@ class Text:
     def __len__(self) -> int:
         return self._end - self._first
 
-    @property
-    def _from(self) -> int:
-        return self._row.places[self._first]
-
-    @property
-    def _to(self) -> int:
-        return self._row.places[self._end]
-
     def ends(self, *texts: str) -> bool:
-        """Whether it ends in one of `texts`."""
-        return self._row.whole.endswith(texts, self._from, self._to)
+        """Whether it ends in one of the patterns `texts`; a blank that one begins with may be missing at the start."""
+        row, to = self._row, self._to
+        asked = row.slots.known.get(texts) or row.slots.patterns(texts)
+        if row.whole.endswith(asked.tails, self._from, to) and (
+            not asked.tailed or any(self._left(parts, len(parts), to) for parts in asked.tailed)
+        ):
+            return True
+        for members, parts in asked.slot_ends:
+            if to in row.found(members).ending and self._left(parts, len(parts), to):
+                return True
+        return to - self._from <= asked.longest and str(self) in asked.bare
 
     def begins(self, *texts: str) -> bool:
-        """Whether it begins with one of `texts`, a blank before it left out."""
-        at = self._from + self._row.whole.startswith(" ", self._from, self._to)
-        return self._row.whole.startswith(texts, at, self._to)
+        """Whether it begins with one of the patterns `texts`; a blank before it, or before them, is left out."""
+        row = self._row
+        asked = row.slots.known.get(texts) or row.slots.patterns(texts)
+        at = self._from + row.whole.startswith(" ", self._from, self._to)
+        if not row.whole.startswith(asked.heads, at, self._to):
+            return False
+        heads = zip(asked.parts, asked.heads, strict=True)
+        return not asked.slotted or any(
+            row.whole.startswith(head, at, self._to)
+            and self._right(parts, 1 if _literal(parts[:1]) else 0, at + len(head))
+            for parts, head in heads
+        )
 
     def has(self, *texts: str) -> bool:
-        """Whether one of `texts` stands in it."""
-        return any(self._row.whole.find(text, self._from, self._to) >= 0 for text in texts)
+        """Whether one of the patterns `texts` stands in it."""
+        asked = self._row.slots.known.get(texts) or self._row.slots.patterns(texts)
+        return any(self._holds(parts) for parts in asked.parts)
+
+    def _holds(self, parts: Parts) -> bool:
+        """Whether a pattern stands in it: around its longest literal, or around members of its first class."""
+        if not parts:
+            return True
+        whole, lengths = self._row.whole, [len(part) if isinstance(part, str) else 0 for part in parts]
+        anchor = lengths.index(max(lengths))
+        part = parts[anchor]
+        if not isinstance(part, str):
+            return any(self._right(parts, 0, span.at) for span in self._back(part))
+        at = whole.find(part, self._from, self._to)
+        while at >= 0:
+            if self._left(parts, anchor, at) and self._right(parts, anchor + 1, at + len(part)):
+                return True
+            at = whole.find(part, at + 1, self._to)
+        after = self._from + len(part) - 1
+        return anchor == 0 and self._opens(parts, after) and self._right(parts, 1, after)
+
+    def _left(self, parts: Parts, count: int, to: int) -> bool:
+        """Whether the first `count` parts stand before the letter `to`."""
+        if count == 0:
+            return True
+        part = parts[count - 1]
+        if isinstance(part, str):
+            if self._row.whole.endswith(part, self._from, to):
+                return self._left(parts, count - 1, to - len(part))
+            return count == 1 and self._opens(parts, to)
+        spans = self._row.found(part).ending.get(to, ())
+        return any(self._counts(span) and self._left(parts, count - 1, span.at) for span in spans)
+
+    def _opens(self, parts: Parts, to: int) -> bool:
+        """Whether all of it up to `to` is the first part but for the blank that this begins with."""
+        first = _literal(parts[:1])
+        if parts == (" ",) or first[:1] != " " or to - self._from != len(first) - 1:
+            return False
+        return self._row.whole.startswith(first[1:], self._from, self._to)
+
+    def _right(self, parts: Parts, first: int, at: int) -> bool:
+        """Whether the parts from `first` on stand from the letter `at` on."""
+        if first == len(parts):
+            return True
+        part = parts[first]
+        if isinstance(part, str):
+            stands = self._row.whole.startswith(part, at, self._to)
+            return stands and self._right(parts, first + 1, at + len(part))
+        spans = self._row.found(part).beginning.get(at, ())
+        return any(self._counts(span) and self._right(parts, first + 1, at + len(span.text)) for span in spans)
 
     def count(self, text: str) -> int:
         """How often `text` stands in it."""
@@ -266,10 +538,79 @@ class Text:
         """The text of the `back`-th token from the end; None before the beginning."""
         return Joined(self._row.pieces[self._end - back]) if 0 < back <= len(self) else None
 
+    def opened(self) -> str | None:
+        """The last of ( [ { “ ‘ « and straight quotes that was opened and not closed; None if all were."""
+        if "opened" not in self._kept:
+            self._kept["opened"] = self._opened()
+        found: str | None = self._kept["opened"]
+        return found
+
+    def _opened(self) -> str | None:
+        left: list[str] = []
+        for mark in _MARKS.findall(str(self)):
+            opening = _OPENS.get(mark, mark)
+            if mark in _OPENS or (mark == '"' and mark in left):
+                if opening in left:
+                    del left[len(left) - 1 - left[::-1].index(opening)]
+            else:
+                left.append(mark)
+        return left[-1] if left else None
+
     def word(self, back: int = 1) -> str | None:
-        """The `back`-th of what blanks set apart, from the end; None before the beginning."""
-        found = str(self).split()
-        return found[-back] if 0 < back <= len(found) else None
+        """The `back`-th word from the end, without blanks; None before the beginning.
+
+        A word is letters and digits that stand together, or any other token; if tokens are whole words, it is a token.
+        """
+        words = self._words()
+        return words[-back].text if 0 < back <= len(words) else None
+
+    def begun(self) -> str:
+        """What stands at the end of a word that may go on; the empty text behind blanks and marks."""
+        return (self.word() or "") if self._may_go_on(self._end) else ""
+
+    def behind(self, text: str | None) -> str | None:
+        """The word that stood behind the last place of `text`, whole words, that has a complete one behind it."""
+        if not text or not (text := text.strip(" ")):
+            return None
+        whole, (starts, ends) = self._row.whole, self._row.letters
+        at = whole.rfind(text, self._from, self._to)
+        while at >= 0:
+            number = ends.get(at + len(text))
+            if number is not None and (at in starts or at == self._from) and (word := self._complete(number + 1)):
+                return word
+            at = whole.rfind(text, self._from, at + len(text) - 1)
+        return None
+
+    def _complete(self, number: int) -> str | None:
+        """A word of the row; None if it is not all here, or may go on."""
+        word = self._row.words[number] if number < len(self._row.words) else None
+        if word is None or word.end > self._end or (word.end == self._end and self._may_go_on(self._end)):
+            return None
+        return word.text
+
+    def _may_go_on(self, end: int) -> bool:
+        """Whether the next token might be more of the word that ends at `end`."""
+        return self._row.grows and end > 0 and self._row.pieces[end - 1][-1:].isalnum()
+
+    def again(self, same: int = 1) -> str | None:
+        """The word that followed when the last `same` words stood there before; None where they never did."""
+        words = [word.text for word in self._words()]
+        last = words[-same:]
+        for at in range(len(words) - 1, same - 1, -1):
+            if 0 < same == len(last) and words[at - 1] == last[-1] and words[at - same : at] == last:
+                return words[at]
+        return None
+
+    def _words(self) -> list[Word]:
+        """Its words, in order."""
+        if "words" not in self._kept:
+            starts, ends = self._row.bounds
+            words = self._row.words[bisect_right(ends, self._first) : bisect_left(starts, self._end)]
+            for at in (0, -1) if words else ():  # a word may begin before, or go on behind
+                words[at] = self._row.word(max(words[at].start, self._first), min(words[at].end, self._end))
+            self._kept["words"] = [word for word in words if word.text]
+        found: list[Word] = self._kept["words"]
+        return found
 
     def after(self, same: int = 1) -> Joined | None:
         """The token that followed when the last `same` tokens stood there before; None where they never did."""
@@ -281,21 +622,47 @@ class Text:
 
     def all(self, members: Spans | Table) -> list[str]:
         """The members of a class that stand in it, in order; the longest where one is within another."""
-        return [span.text for span in self._spans(members)]
+        return [span.text for span in self._back(members.members)][::-1]
 
     def nth(self, members: Spans | Table, number: int) -> str | None:
         """The `number`-th member of a class, counted from 1, or from -1 at the end; None where there are fewer."""
-        found = self.all(members)
-        at = number - 1 if number > 0 else number
-        return found[at] if number and -len(found) <= at < len(found) else None
+        if number < 0:
+            return next((span.text for span in islice(self._back(members.members), -number - 1, None)), None)
+        return next(iter(self.all(members)[number - 1 :]), None) if number else None
 
     def first(self, members: Spans | Table) -> str | None:
         """The first member of a class."""
         return self.nth(members, 1)
 
+    def second(self, members: Spans | Table) -> str | None:
+        """The first member of a class that differs from the first one."""
+        found = self.all(members)
+        return next((text for text in found if text != found[0]), None)
+
     def last(self, members: Spans | Table) -> str | None:
         """The last member of a class."""
         return self.nth(members, -1)
+
+    def other(self, members: Spans | Table) -> str | None:
+        """The last member of a class that differs from the very last one."""
+        last = self.last(members)
+        return next((span.text for span in self._back(members.members) if span.text != last), None)
+
+    def sentence(self) -> Text:
+        """What stands behind the last `.`, `?`, `!` or line break; all of it where none is."""
+        if "sentence" not in self._kept:
+            cuts = self._cuts()
+            self._kept["sentence"] = Text(self._row, cuts[-1] if cuts else self._first, self._end)
+        found: Text = self._kept["sentence"]
+        return found
+
+    def sentences(self) -> list[Text]:
+        """The stretches that end in `.`, `?`, `!` or a line break, in order, and what is left behind the last."""
+        return self._between(self._cuts())
+
+    def _cuts(self) -> list[int]:
+        stops = self._row.stops
+        return stops[bisect_right(stops, self._first) : bisect_right(stops, self._end)]
 
     def since(self, *marks: str) -> Text:
         """What stands behind the last token that is one of `marks`; all of it where none is."""
@@ -304,7 +671,10 @@ class Text:
 
     def split(self, *marks: str) -> list[Text]:
         """The stretches that end in a token that is one of `marks`, in order, and what is left behind the last."""
-        cuts = [at + 1 for at in range(self._first, self._end) if self._is(at, marks)]
+        return self._between([at + 1 for at in range(self._first, self._end) if self._is(at, marks)])
+
+    def _between(self, cuts: Sequence[int]) -> list[Text]:
+        """The stretches that end at `cuts`, and what is left behind the last."""
         bounds = [self._first, *cuts, *([] if cuts and cuts[-1] == self._end else [self._end])]
         return [Text(self._row, start, end) for start, end in pairwise(bounds)]
 
@@ -312,14 +682,22 @@ class Text:
         piece = self._row.pieces[at]
         return piece in marks or piece.strip() in marks
 
-    def _spans(self, members: Spans | Table) -> list[Span]:
-        """Spans that are whole here: not within a longer one, and not the beginning of a longer word."""
-        found = [
-            span
-            for span in self._row.found(members.members)
-            if self._first <= span.start and span.end <= self._end and not (span.cut and span.end < self._end)
-        ]
-        return [a for a in found if not any(b is not a and b.start <= a.start and a.end <= b.end for b in found)]
+    def _back(self, members: frozenset[str]) -> Iterator[Span]:
+        """The spans that count here, from the last to the first."""
+        found = self._row.found(members)
+        for at in range(bisect_right(found.ends, self._end) - 1, -1, -1):
+            if found.ends[at] <= self._first:
+                return
+            if self._counts(found.spans[at]):
+                yield found.spans[at]
+
+    def _counts(self, span: Span) -> bool:
+        """Whether a span is whole here, and not within a longer one that is."""
+        return self._is_whole(span) and not any(map(self._is_whole, span.longer))
+
+    def _is_whole(self, span: Span) -> bool:
+        """Whether a span is all here, and not the beginning of a longer word."""
+        return self._first <= span.start and span.end <= self._end and not (span.cut and span.end < self._end)
 
 
 # --- accounts ---------------------------------------------------------------------------------------------------------
@@ -390,6 +768,7 @@ class Accounts:
         self._values: dict[str, Any] = {}
         self._asked: list[tuple[str, Callable[[Text], Any]]] = []
         self._tokens: dict[str, list[int]] = {}
+        self._slots = Slots(folder)
         for path in account_files(folder):
             self._read(path)
 
@@ -405,7 +784,7 @@ class Accounts:
             if is_account(node):
                 for found in [part for part in ast.walk(node) if isinstance(part, ast.Return)]:
                     self._mark(found, path.name, text.split("\n"))
-        names: dict[str, Any] = {"__builtins__": BUILTINS, "joined": joined, "one_of": one_of}
+        names: dict[str, Any] = {"__builtins__": BUILTINS, "joined": joined, "one_of": one_of, "rest": rest}
         names |= {"table": lambda name: table(name, self.folder), "spans": lambda name: spans(name, self.folder)}
         names |= {"account": lambda function: self._asked.append((path.name, function)), "variable": self._variable}
         with _told(path.name):
@@ -442,9 +821,14 @@ class Accounts:
                 return found[0], found[1], dict(self._values)
         return None
 
+    def row(self, ids: Sequence[int]) -> Row:
+        """The tokens `ids` as texts of which accounts can be asked."""
+        pieces = [self.spelling.pieces[token] for token in ids]
+        return Row(pieces, self.spelling.spaced, self._slots, self.spelling.grows)
+
     def said(self, ids: Sequence[int]) -> list[Said | None]:
         """What comes next behind each token of `ids`; None where no account speaks."""
-        row = Row([self.spelling.pieces[token] for token in ids], self.spelling.spaced)
+        row = self.row(ids)
         first, pending = 0, None
         found: list[Said | None] = []
         for at, token in enumerate(ids):
