@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pellucid.accounts.table import table as table
     from pellucid.base.errors import PellucidError as PellucidError
     from pellucid.exact.model import Model
     from pellucid.experiment.attribute import agreement as agreement
@@ -102,6 +103,7 @@ _VERBS = {
     "sweep": "pellucid.experiment.sweep",
     "trace": "pellucid.experiment.trace",
     "why": "pellucid.experiment.why",
+    "table": "pellucid.accounts.table",
     "open_subject": "pellucid.match.running",
     **dict.fromkeys(("attention", "graph", "picture"), "pellucid.view.pictures"),
 }

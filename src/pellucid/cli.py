@@ -20,6 +20,8 @@ from pellucid.accounts.command import metered, tested
 from pellucid.accounts.questions import LEAST as LEAST_QUESTIONS
 from pellucid.accounts.show import lines as account_lines
 from pellucid.accounts.show import marks
+from pellucid.accounts.table_command import STANDARD_OUTPUT, asked, csv_text, write_csv
+from pellucid.accounts.table_command import lines as table_lines
 from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError
 from pellucid.base.files import write_text
@@ -650,6 +652,40 @@ def readers_command(
         found = tested(Project.open(directory, subject=subject), count, seed, output, answers)
         shown = marks(found) if answers else [f"{found['questions']} questions in {found['file']}"]
         print_json(found) if json_ else say("\n".join(shown))
+
+
+@app.command("table")
+def table_command(
+    subject: Annotated[str, typer.Argument(help="A checkpoint directory, a hub name, zoo:NAME, or a DIR.")],
+    ask: Annotated[
+        list[str], typer.Option(metavar="WORDING", help="What is asked, with {} for each subject. May be repeated.")
+    ],
+    of: Annotated[Path, typer.Option(metavar="SUBJECTS.txt", help="The subjects, one a line.")],
+    answers: Annotated[
+        Path | None,
+        typer.Option(metavar="ANSWERS.txt", help="Choose among these, one a line; else among those that it gives."),
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write the table there; - is standard output.")
+    ] = None,
+    trust: Trust = False,
+    json_: AsJson = False,
+) -> None:
+    """Fill a table by asking SUBJECT in several wordings: one line a subject, with agreement, margin and chance.
+
+    An answer is the one of all answers that gains most behind the prompt over what it has for other subjects, in most
+    wordings; beside it stands what is said plainly. Where a fact is carried (its tie) is found by `pellucid accounts`.
+    """
+    with plain_errors():
+        if csv == STANDARD_OUTPUT and json_:
+            raise PellucidError("--csv - and --json both print on standard output; give --csv a file")
+        found = asked(subject, ask, of, answers, trust)
+        if csv == STANDARD_OUTPUT:
+            say(csv_text(found).removesuffix("\n"))
+            return
+        if csv is not None:
+            write_csv(found, csv)
+        print_json(found.to_dict()) if json_ else say("\n".join(table_lines(found)))
 
 
 @zoo.command("list")

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
+import pellucid
 from pellucid.accounts.check import check
 from pellucid.accounts.folder import parsed
 from pellucid.accounts.language import Accounts, spelling_of
 from pellucid.accounts.main import told
 from pellucid.accounts.measure import likeliest, spoken
 from pellucid.accounts.meter import rule_shares
+from pellucid.accounts.table_command import lines as table_lines
 from pellucid.exact.model import Model
 from pellucid.subject.load import load_subject
 from pellucid.zoo.village import Village
@@ -41,6 +43,18 @@ def accounts(folder: Path, table: str = TABLE) -> Accounts:
 def test_the_page_shows_what_is_printed(tmp_path: Path, text: str, printed: str) -> None:
     found = accounts(tmp_path)
     assert "\n".join(told(found, village().tokenizer.opened(text))) == printed.rstrip("\n")
+
+
+def test_the_page_shows_a_table_as_it_is_printed() -> None:
+    asked, printed = re.findall(r"\$ pellucid table zoo:village ([^\n]*)\n(.*?)```", PAGE, re.S)[0]
+    shown = printed.rstrip("\n").split("\n")
+    people = [line.split()[0] for line in shown[1 : shown.index("")]]
+    found = list(table_lines(pellucid.table(village(), re.findall(r'--ask "(.*?)"', asked), people)))
+    margin = re.compile(r"(?<=  )\d+\.\d\d(?=  [A-Z])")
+    assert [margin.sub("", line) for line in found] == [margin.sub("", line) for line in shown]
+    own, told = ([float(one) for one in margin.findall("\n".join(page))] for page in (found, shown))
+    assert len(own) == 5
+    assert own == pytest.approx(told, abs=0.02)
 
 
 def test_the_page_shows_every_case() -> None:

@@ -9,7 +9,7 @@ import torch
 
 import checkpoints
 from pellucid.accounts import answers
-from pellucid.accounts.answers import Words, ends, whole_answers
+from pellucid.accounts.answers import Words, after_lead, ends, leads, replies, whole_answers
 from pellucid.base.errors import PellucidError
 from pellucid.exact.model import Model
 from pellucid.subject.load import load_subject
@@ -48,7 +48,9 @@ def cut(*rows: str) -> list[str]:
     """The answers that rows of tokens begin with."""
     tokenizer = Cut()
     said = [tokenizer.encode(row) for row in rows]
-    return ["".join(row.split("|")[:end]) for row, end in zip(rows, ends(said, Words(tokenizer)), strict=True)]
+    words = Words(tokenizer)
+    found = ends(said, after_lead(said, leads(said, words)), words)
+    return ["".join(row.split("|")[:end]) for row, end in zip(rows, found, strict=True)]
 
 
 def test_an_answer_ends_where_the_same_goes_on_behind_nearly_all() -> None:
@@ -67,6 +69,11 @@ def test_a_mark_within_a_word_is_a_part_of_it() -> None:
     assert cut(" 3|.|14|.| A", " U|.|S|.| B", " 2|.| C") == [" 3.14", " U.S", " 2"]
 
 
+def test_a_blank_of_its_own_begins_a_word() -> None:
+    assert cut(" the| |Al|ps|.", " old| |York| is", " New| |Jersey| has") == [" the", " old", " New"]
+    assert cut(*[f" a| |{name}|.| B" for name in ("owl", "elk", "gnu")]) == [" a owl", " a elk", " a gnu"]
+
+
 def test_the_end_of_a_word_is_no_end_though_all_share_it() -> None:
     assert cut(" dog|s|.| A", " cat|s|.| B", " bird|s|.| C") == [" dogs", " cats", " birds"]
 
@@ -80,9 +87,29 @@ def test_an_article_that_all_begin_with_ends_nothing() -> None:
     assert cut(*rows) == [" the Rome", " the Oslo", " the Bern", " the Riga"]
 
 
+def test_leads_are_what_is_often_said_before_rows_differ() -> None:
+    tokenizer = Cut()
+    names = ("Rome", "Oslo", "Bern", "Riga", "Kyiv", "Bonn", "Lima", "Cork")
+    said = [tokenizer.encode(f" the| {name}|.") for name in names] + [
+        tokenizer.encode(f" in| old| {name}|.") for name in names[:2]
+    ]
+    found = [
+        ("".join(tokenizer.table[token] for token in lead), share)
+        for lead, share in leads(said, Words(tokenizer)).items()
+    ]
+    assert found == [(" the", 0.8), (" in old", 0.2)]
+    assert after_lead(said, leads(said, Words(tokenizer))) == [0] * 10
+    assert after_lead(said[:8], leads(said[:8], Words(tokenizer))) == [1] * 8
+    halves = [tokenizer.encode(f" Ber|{rest}|.") for rest in ("lin", "n", "gen", "gamo")]
+    assert leads(halves, Words(tokenizer)) == {}
+    marked = [tokenizer.encode(f" Bern|{mark}| so") for mark in (".", ",", ";", "!")]
+    assert leads(marked, Words(tokenizer)) == {}
+
+
 def test_an_answer_that_nearly_all_have_is_an_answer() -> None:
-    rows = [" he| was| here|.", " he| is| there|."] * 10 + [" she| was|."]
-    assert cut(*rows)[0] != " he was"
+    rows = [" he| was| here|.", " he| was| gone|."] * 10 + [" he| is|."] * 5 + [" she| was|."]
+    assert set(cut(*rows)) == {" he was here", " he was gone", " he is", " she was"}
+    assert cut(*[f" Elm| Lane|.| {name}" for name in "ABCD"]) == [" Elm Lane"] * 4
     assert cut(*[" Elm| Lane|.| A"] * 20, " Ash| Road|.| B") == [" Elm Lane"] * 20 + [" Ash Road"]
 
 
@@ -121,6 +148,16 @@ def test_what_fills_the_context_has_an_answer_and_what_is_longer_is_refused() ->
         whole_answers(model, [[1] * 17])
     with pytest.raises(PellucidError, match="without tokens"):
         whole_answers(model, [[]])
+
+
+def test_what_all_answers_begin_with_is_no_part_of_the_bare_ones() -> None:
+    model = Model(load_subject("zoo:village"))
+    facts = [fact for fact in Village().facts if fact.relation.name == "instrument"]
+    prompts = [model.tokenizer.opened(f"{fact.person.name} plays") for fact in facts]
+    found = replies(model, prompts)
+    assert [answer.bare for answer in found.answers] == [fact.answer for fact in facts]
+    assert [answer.text for answer in found.answers] == [f"the {fact.answer}" for fact in facts]
+    assert [model.tokenizer.decode(lead) for lead in found.leads] == [" the"]
 
 
 @pytest.mark.parametrize("relation", ["home", "work", "daughter"])

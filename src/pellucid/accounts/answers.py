@@ -7,7 +7,7 @@ nearly all answers, or a mark, if marks stand behind nearly all of them. Where t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from unicodedata import category
 
@@ -25,8 +25,11 @@ LONGEST = 8
 """The most tokens of an answer."""
 SHARED = 0.9
 """The share of subjects that counts as nearly all."""
+OFTEN = 0.1
+"""The share of subjects behind which a lead stands at least: what is said before answers, such as an article."""
 DIVERSE = 0.5
-"""What all answers begin with is followed by one and the same token for this share of subjects at most."""
+"""One and the same token stands behind a lead in this share of the places at most."""
+MOST_LEADS = 8
 BATCH = 4096
 """Positions that are read at once."""
 
@@ -35,12 +38,23 @@ BATCH = 4096
 class Answer:
     """What a model says behind a prompt: tokens, their text without blanks around it, and how sure the first one is.
 
-    `margin` is what the first token is ahead of the runner-up, in nats.
+    The first `lead` tokens are what it says before the answers to nearly all prompts, such as an article; `bare` is the
+    text of the others. `margin` is what the first token is ahead of the runner-up, in nats.
     """
 
     ids: tuple[int, ...]
     text: str
     margin: float
+    lead: int
+    bare: str
+
+
+@dataclass(frozen=True)
+class Replies:
+    """The answers to prompts that ask the same, and all leads that are often said before answers."""
+
+    answers: list[Answer]
+    leads: tuple[tuple[int, ...], ...]
 
 
 def whole_answers(subject: Subject, prompts: Sequence[Sequence[int]]) -> list[Answer]:
@@ -48,14 +62,23 @@ def whole_answers(subject: Subject, prompts: Sequence[Sequence[int]]) -> list[An
 
     Raises `PellucidError` quoting a prompt that is empty or longer than the context.
     """
+    return replies(subject, prompts).answers
+
+
+def replies(subject: Subject, prompts: Sequence[Sequence[int]]) -> Replies:
+    """What `subject` says behind each of `prompts`. Raises `PellucidError` as `whole_answers` does."""
     tokenizer = model_of(subject).tokenizer
     require_room(subject, prompts)
     said, margins = _continued(subject, prompts)
     words = Words(tokenizer)
-    cut = [row[:end] for row, end in zip(said, ends(said, words), strict=True)]
-    return [
-        Answer(tuple(row), text_of(tokenizer, row), margin) for row, margin in zip(cut, margins.tolist(), strict=True)
-    ]
+    starts = after_lead(said, leads(said, words))
+    stops = ends(said, starts, words)
+    found = []
+    for row, end, start, margin in zip(said, stops, starts, margins.tolist(), strict=True):
+        whole = text_of(tokenizer, row[:end])
+        bare = text_of(tokenizer, row[start:end]) if start < end else whole
+        found.append(Answer(tuple(row[:end]), whole, margin, start, bare))
+    return Replies(found, tuple(leads([row[: end + 1] for row, end in zip(said, stops, strict=True)], words)))
 
 
 def text_of(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
@@ -143,18 +166,23 @@ class Words:
         return self._inside[token]
 
     def is_mark(self, token: int) -> bool:
-        """Whether a token has no letter or digit: a mark, or the end of the text."""
+        """Whether a token has no letter or digit and is no blank: a mark, or the end of the text or of a line."""
         if token not in self._marks:
-            ended = token in self.tokenizer.ends
-            self._marks[token] = ended or not any(map(_is_letter, self._text(token)))
+            text = self._text(token).strip(" ")
+            self._marks[token] = token in self.tokenizer.ends or (bool(text) and not any(map(_is_letter, text)))
         return self._marks[token]
+
+    def begins(self, token: int) -> bool:
+        """Whether a word begins with a token."""
+        return not (self.goes_on(token) or self.is_mark(token))
 
     def breaks(self, row: Sequence[int]) -> list[int]:
         """The places of a row before which a word ends; a mark within a word, as in 3.14, ends none."""
         return [at for at in range(1, len(row)) if not self.goes_on(row[at]) and not self._within(row, at)]
 
     def _within(self, row: Sequence[int], at: int) -> bool:
-        return self.is_mark(row[at]) and at + 1 < len(row) and self.goes_on(row[at + 1])
+        inside = self.is_mark(row[at]) and not self._text(row[at])[:1].isspace()
+        return inside and at + 1 < len(row) and self.goes_on(row[at + 1])
 
     def _text(self, token: int) -> str:
         return self.tokenizer.token_bytes(token).decode("utf-8", errors="replace")
@@ -165,10 +193,8 @@ def _is_letter(character: str) -> bool:
     return character == "\ufffd" or (bool(character) and category(character)[0] in "LMN")
 
 
-def ends(said: Sequence[Sequence[int]], words: Words) -> list[int]:
-    """Where the answer ends that each row of `said` begins with: how many tokens it has, one at least."""
-    begins = _lead(said)
-    starts = [_same(row, begins) for row in said]
+def ends(said: Sequence[Sequence[int]], starts: Sequence[int], words: Words) -> list[int]:
+    """Where the answer ends that each row of `said` has behind its lead: how many tokens there are, one at least."""
     places = [[at for at in words.breaks(row) if at > start] for row, start in zip(said, starts, strict=True)]
     closing = _closing(said, places, words)
     return [
@@ -177,22 +203,28 @@ def ends(said: Sequence[Sequence[int]], words: Words) -> list[int]:
     ]
 
 
-def _lead(said: Sequence[Sequence[int]]) -> list[int]:
-    """What nearly all rows begin with before they differ, such as an article; nothing if they hardly do so."""
-    rows, lead = [list(row) for row in said], list[int]()
-    while rows:
-        following = Counter(row[len(lead)] for row in rows if len(row) > len(lead))
-        token, count = following.most_common(1)[0] if following else (-1, 0)
-        if count < SHARED * len(said):
-            return lead if 0 < count <= DIVERSE * len(said) else []
-        lead.append(token)
-        rows = [row for row in rows if row[: len(lead)] == lead]
-    return []
+def leads(said: Sequence[Sequence[int]], words: Words) -> dict[tuple[int, ...], float]:
+    """What is often said before rows differ, such as articles, with the share of rows; the commonest comes first.
+
+    There is no mark in it: what stands before one is an answer, also where it is that of all.
+    """
+    behind: dict[tuple[int, ...], Counter[int]] = {}
+    for row in said:
+        mark = next((at for at, token in enumerate(row) if words.is_mark(token)), len(row))
+        for at in (at for at in range(1, mark) if words.begins(row[at])):
+            behind.setdefault(tuple(row[:at]), Counter())[row[at]] += 1
+    often = {
+        lead: following.total() / len(said)
+        for lead, following in behind.items()
+        if following.total() >= OFTEN * len(said) and following.most_common(1)[0][1] <= DIVERSE * following.total()
+    }
+    return dict(sorted(often.items(), key=lambda item: -item[1])[:MOST_LEADS])
 
 
-def _same(row: Sequence[int], lead: Sequence[int]) -> int:
-    """How many tokens of `lead` a row begins with."""
-    return next((at for at, (a, b) in enumerate(zip(row, lead, strict=False)) if a != b), min(len(row), len(lead)))
+def after_lead(said: Sequence[Sequence[int]], begun: Mapping[tuple[int, ...], float]) -> list[int]:
+    """How many tokens each row has of a lead that nearly all rows have."""
+    common = [lead for lead, share in begun.items() if share >= SHARED]
+    return [max((len(lead) for lead in common if tuple(row[: len(lead)]) == lead), default=0) for row in said]
 
 
 def _closing(said: Sequence[Sequence[int]], places: Sequence[Sequence[int]], words: Words) -> Collection[int]:

@@ -21,7 +21,7 @@ def lines(figures: dict[str, Any] | None) -> list[str]:
     if figures is None:
         return [f"no accounts: {FOLDER}/ holds none; docs/accounts.md says how one is written"]
     rules, n = figures["rules"], figures["positions"]
-    head = f"{_many(len(figures['files']), 'account')}, {_many(len(rules), 'rule')}, {figures['symbols']:,} symbols"
+    head = f"{many(len(figures['files']), 'account')}, {many(len(rules), 'rule')}, {figures['symbols']:,} symbols"
     found = [
         f"{head} ({figures['numbers']:,} numbers by the source budget)",
         f"on {n['heldout']:,} positions of held-out text, {n['hard']:,} of them hard; 95 % intervals",
@@ -36,10 +36,11 @@ def lines(figures: dict[str, Any] | None) -> list[str]:
     often = sorted(rules, key=lambda rule: -rule["heldout"]["n"])
     found += [_rule(rule) for rule in often[:RULES]]
     left = len(rules) - RULES
-    return found + ([f"… and {_many(left, 'more rule')}"] if left > 0 else [])
+    return found + ([f"… and {many(left, 'more rule')}"] if left > 0 else [])
 
 
-def _many(count: int, what: str) -> str:
+def many(count: int, what: str) -> str:
+    """So many of something."""
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
