@@ -11,7 +11,7 @@ import pytest
 from pellucid.experiment.blocks import Cut, cut_blocks
 from pellucid.experiment.contexts import Contexts
 from pellucid.experiment.corpus import story_corpus
-from pellucid.experiment.fidelity import Contender, Settings, contexts_on, evaluate
+from pellucid.experiment.fidelity import SILENT, Contender, Settings, contexts_on, evaluate
 from pellucid.experiment.rows import windows
 from pellucid.experiment.teacher import compare
 
@@ -160,11 +160,28 @@ def test_batches_do_not_change_what_is_measured_on_the_text(markov, rows, pieces
 
 
 def test_a_contender_may_be_measured_on_some_rows_without_words(markov, rows, pieces) -> None:
-    part = Contender(markov.but(far=0.5), words=False, rows=frozenset({0, 3}))
+    part = Contender(markov.but(far=0.5), words=SILENT, rows=frozenset({0, 3}))
     report = evaluate(markov, {"part": part, "whole": markov.but()}, rows, pieces, Settings(contexts=40))
     assert report["part"].overall["kl"].n == len(rows[0]) + len(rows[3]) - 2
     assert report["part"].overall["wer_next"] is None
     assert report["whole"].overall["wer_next"].n == 40
+
+
+def test_a_contender_may_be_continued_on_some_rows_and_compared_on_all(markov, rows, pieces) -> None:
+    """What it says there is what it says if it is continued everywhere, and the other contender is the same."""
+    two = [0, 3]
+    programs = {"whole": markov.but(far=0.5), "part": Contender(markov.but(far=0.5)).speaking(frozenset(two))}
+    found = evaluate(markov, programs, rows, pieces, Settings(contexts=40, batch=1))
+    alone = evaluate(markov, {"whole": markov.but(far=0.5)}, rows, pieces, Settings(contexts=40, batch=1))
+    assert found["whole"] == alone["whole"]
+    assert found["part"].overall["kl"] == found["whole"].overall["kl"]
+    n = found["part"].overall["wer_16"].n
+    assert 0 < n < found["whole"].overall["wer_16"].n == 40
+    rest = Contender(markov.but(far=0.5)).speaking(frozenset(range(len(rows))) - frozenset(two))
+    others = evaluate(markov, {"rest": rest}, rows, pieces, Settings(contexts=40, batch=1))["rest"].overall["wer_16"]
+    assert others.n == 40 - n
+    sums = [e.value * e.n for e in (found["part"].overall["wer_16"], others)]
+    assert sum(sums) == pytest.approx(40 * found["whole"].overall["wer_16"].value, abs=40 * 5)
 
 
 def test_the_report_has_the_shape_of_the_design(markov, rows, pieces) -> None:

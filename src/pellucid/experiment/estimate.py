@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from time import perf_counter
 
@@ -15,6 +15,8 @@ from pellucid.experiment.fidelity import Settings
 from pellucid.experiment.predictor import Predictor
 
 CONTEXTS, QUICK_CONTEXTS = 5000, 500
+BESIDE_CONTEXTS = 1000
+"""Contexts from which is continued what stands beside a full program, and is not held to the gate."""
 PER_ROW = 8
 """Contexts continued from each row of text."""
 QUICK_SECONDS = 90.0
@@ -38,6 +40,10 @@ class Pace:
     read: float
     write: float
 
+    def writing(self, share: float) -> Pace:
+        """The pace of one that continues this `share` of the contexts alone."""
+        return replace(self, write=share * self.write)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -60,6 +66,11 @@ class Plan:
             f"{contexts:,} contexts in {rows:,} rows of up to {self.length:,} tokens: "
             f"about {spell(self.seconds)}, {self.memory / 2**30:.1f} GiB besides the weights"
         )
+
+
+def beside(contexts: int) -> float:
+    """The share of so many contexts from which is continued what stands beside a full program."""
+    return min(1.0, BESIDE_CONTEXTS / max(1, contexts))
 
 
 def probe(predictor: Predictor) -> Pace:

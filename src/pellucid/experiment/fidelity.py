@@ -9,6 +9,7 @@
 
 Each row of text is read once. Its caches are then cut at random positions, the same for all rows of a batch, and
 continued from there. The subject's side is computed once for all programs, and only sums per row are kept.
+A contender may be continued on fewer rows than it reads.
 
 Intervals are 95 % bootstrap intervals over documents within domains. Where a domain has fewer than 20 documents, the
 unit is the block of about 2,000 words; where it has fewer than 20 of those, the row. A rate of which nothing (or
@@ -18,7 +19,7 @@ nothing else) was seen in n observations is bounded by the rule of three, 3/n.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 import numpy as np
@@ -50,13 +51,42 @@ class Settings:
     seed: int = 0
 
 
+SILENT: frozenset[int] = frozenset()
+"""The rows on which a contender is continued whose continuations are not measured."""
+
+
 @dataclass(frozen=True)
 class Contender:
-    """A predictor to compare, whether its continuations are measured too, and on which rows (None: on all)."""
+    """A predictor to compare: on which `rows` (None: on all), and on which of these its continuations are measured too.
+
+    `words` are those rows (None: all that it is compared on; none of them where it is empty).
+    """
 
     predictor: Predictor
-    words: bool = True
+    words: frozenset[int] | None = None
     rows: frozenset[int] | None = None
+
+    @staticmethod
+    def of(program: Predictor | Contender) -> Contender:
+        """`program` itself, or one that is compared on all rows in every way."""
+        return program if isinstance(program, Contender) else Contender(program)
+
+    def speaking(self, rows: frozenset[int]) -> Contender:
+        """The same, whose continuations are measured on `rows` at most."""
+        return replace(self, words=rows if self.words is None else self.words & rows)
+
+    @property
+    def speaks(self) -> bool:
+        """Whether any of its continuations are measured."""
+        return self.words is None or bool(self.words)
+
+    def compares(self, row: int) -> bool:
+        """Whether it is compared on `row`."""
+        return self.rows is None or row in self.rows
+
+    def continues(self, row: int) -> bool:
+        """Whether its continuations are measured on `row`."""
+        return self.compares(row) and (self.words is None or row in self.words)
 
 
 @dataclass(frozen=True)
@@ -118,7 +148,7 @@ class _Measure:
         settings: Settings,
     ) -> None:
         self.subject, self.rows, self.lexicon, self.settings = subject, rows, lexicon, settings
-        self.programs = {name: p if isinstance(p, Contender) else Contender(p) for name, p in programs.items()}
+        self.programs = {name: Contender.of(program) for name, program in programs.items()}
         self.ledgers = {name: Ledger(rows) for name in programs}
 
     def read(self, group: Int64[np.ndarray, " batch"]) -> _Reading:
@@ -128,7 +158,7 @@ class _Measure:
         reading = _Reading(group, rows, caches, tops, compared)
         for name, program in self.programs.items():
             for at, row in enumerate(rows):
-                if program.rows is None or group[at] in program.rows:
+                if program.compares(int(group[at])):
                     self._book(name, reading, at, len(row) - 1)
         return reading
 
@@ -160,7 +190,7 @@ class _Measure:
         agree = found.top[at, :count] == reading.tops[at, :count]
         kl, excess = found.kl[at, :count], found.excess[at, :count]
         self.ledgers[name].add_positions(row, agree.astype(np.int64), kl, excess)
-        if not (self.settings.contexts and self.programs[name].words) and not agree.all():
+        if not (self.settings.contexts and self.programs[name].speaks) and not agree.all():
             worst = int(np.where(agree, -np.inf, kl).argmax())
             pair = [self.lexicon.text([int(tops[at, worst])]) for tops in (reading.tops, found.top)]
             self._note(name, row, worst + 1, pair[0], pair[1], float(kl[worst]))
@@ -168,9 +198,8 @@ class _Measure:
     def extend(self, reading: _Reading, length: int, members: Int64[np.ndarray, " member"]) -> None:
         """Continue the first `length` tokens of some rows of a batch and book the words."""
         spoken = {
-            name: [at for at in members if program.rows is None or reading.group[at] in program.rows]
+            name: [at for at in members if program.continues(int(reading.group[at]))]
             for name, program in self.programs.items()
-            if program.words
         }
         wanted = np.array(sorted({at for rows in spoken.values() for at in rows}), np.int64)
         if not len(wanted):

@@ -17,7 +17,7 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from pellucid.base.progress import track
-from pellucid.experiment.fidelity import Contender
+from pellucid.experiment.fidelity import SILENT, Contender
 from pellucid.experiment.predictor import Predictor
 from pellucid.experiment.rows import Row, padded
 from pellucid.experiment.tables import FLOOR, Keys, Table, TablePredictor, pair
@@ -61,8 +61,8 @@ def references(
     ]
     whole = [len(kept) == len(all_) for kept, all_ in zip(keys, seen, strict=True)]
     return {
-        "bigram": Contender(bigram, words=whole[0], rows=covered[0]),
-        "trigram": Contender(_tuned(trigrams, goal), words=all(whole), rows=covered[1]),
+        "bigram": Contender(bigram, None if whole[0] else SILENT, covered[0]),
+        "trigram": Contender(_tuned(trigrams, goal), None if all(whole) else SILENT, covered[1]),
     }
 
 

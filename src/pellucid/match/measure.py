@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import ceil
 
 import torch
 
 from pellucid.base.terminal import tell
 from pellucid.exact.model import Model
 from pellucid.experiment.corpus import Split
-from pellucid.experiment.estimate import Plan, plan, probe
-from pellucid.experiment.fidelity import Contender, contexts_on, evaluate
+from pellucid.experiment.estimate import BESIDE_CONTEXTS, CONTEXTS, QUICK_CONTEXTS, Plan, plan, probe
+from pellucid.experiment.estimate import beside as share_beside
+from pellucid.experiment.fidelity import SILENT, Contender, contexts_on, evaluate
 from pellucid.experiment.ledger import Fidelity
 from pellucid.experiment.predictor import Predictor
 from pellucid.experiment.references import references
 from pellucid.experiment.rows import sample_rows
 from pellucid.match.project import Project
 
+FULL = "full"
+"""The program that the gate is about."""
 TUNE_ROWS = 64
 """Rows that the smoothing of the references is chosen on."""
 
@@ -25,13 +29,15 @@ TUNE_ROWS = 64
 def measure(project: Project, *, quick: bool, beside: bool = True) -> dict[str, Fidelity]:
     """Measure the full program and the source-only ones, and `beside` them the noise floor and the references.
 
-    All on the same contexts of held-out text, in one pass of the subject. Says on standard error how long it will take.
+    All are compared on the same rows of held-out text, in one pass of the subject. The full program is continued from
+    all contexts, for the gate asks for them; all else from at most `BESIDE_CONTEXTS` of these, on the same rows. Says
+    on standard error how long it will take.
     """
     model, seed = project.model, project.manifest.settings.seed
     programs: dict[str, Predictor | Contender] = {
         "full": project.program(),
         "source_only": project.program("code"),
-        "source_only_all": Contender(project.program("all"), words=False),
+        "source_only_all": Contender(project.program("all"), words=SILENT),
     }
     if beside:
         programs["noise_floor"] = Model(project.subject, dtype=torch.bfloat16)
@@ -42,24 +48,36 @@ def measure(project: Project, *, quick: bool, beside: bool = True) -> dict[str, 
         for split, count in zip((texts.fit, texts.tune, texts.heldout), counts, strict=True)
     )
     settings = replace(how.settings, seed=seed)
-    tell(f"measuring {how.on(contexts_on(heldout, model.n_ctx, settings), len(heldout))}")
+    there = contexts_on(heldout, model.n_ctx, settings)
+    tell(f"measuring {how.on(there, len(heldout))}{fewer(there)}")
     if beside:
         programs |= references(model, fit, tune, heldout, limit=how.reference_bytes)
-    return evaluate(model, programs, heldout, model.tokenizer, settings)
+    few = frozenset(range(ceil(share_beside(settings.contexts) * len(heldout))))  # rows come in random order
+    contenders = {name: program if name == FULL else Contender.of(program).speaking(few) for name, program in programs.items()}
+    return evaluate(model, contenders, heldout, model.tokenizer, settings)
+
+
+def fewer(contexts: int) -> str:
+    """What is said where all but the full program is continued from fewer than so many `contexts`."""
+    return f"; all but the full program continued from about {BESIDE_CONTEXTS:,}" * (contexts > BESIDE_CONTEXTS)
 
 
 def measure_full(project: Project, split: Split, *, quick: bool) -> Fidelity:
     """Measure the full program alone on `split`. Says on standard error how long it will take."""
     model, program, seed = project.model, project.program(), project.manifest.settings.seed
-    how = plan_for(model, {"full": program}, quick=quick)
+    how = plan_for(model, {FULL: program}, quick=quick)
     tell(f"the full program alone: measuring {how}")
     rows = sample_rows(split, model.tokenizer, how.length, how.rows, seed)
-    return evaluate(model, {"full": program}, rows, model.tokenizer, replace(how.settings, seed=seed))["full"]
+    return evaluate(model, {FULL: program}, rows, model.tokenizer, replace(how.settings, seed=seed))[FULL]
 
 
 def plan_for(model: Model, programs: Mapping[str, Predictor | Contender], *, quick: bool) -> Plan:
     """How much to measure, from how fast the subject and the programs run here."""
-    spoken = {name: program for name, program in programs.items() if not isinstance(program, Contender)}
-    paces = {"subject": probe(model)} | {name: probe(program) for name, program in spoken.items()}
+    share = share_beside(QUICK_CONTEXTS if quick else CONTEXTS)
+    paces = {"subject": probe(model)}
+    for name, program in programs.items():
+        contender = Contender.of(program)
+        pace = probe(contender.predictor)
+        paces[name] = pace.writing(1.0 if name == FULL else share if contender.speaks else 0.0)
     cache_bytes = 8 * model.config.n_layer * model.config.n_embd
     return plan(paces, "subject", model.n_ctx, model.n_vocab, cache_bytes, quick)

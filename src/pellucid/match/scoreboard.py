@@ -57,6 +57,8 @@ def fidelity_table(report: dict[str, Any]) -> Table:
     table = Table(
         title=f"Fidelity on {amount(report)}held-out text; 95 % intervals; KL, CE gap in nats per token",
         title_justify="left",
+        caption=fewer(report) or None,
+        caption_justify="left",
         box=SIMPLE_HEAD,
         pad_edge=False,
     )
@@ -76,6 +78,16 @@ def amount(report: dict[str, Any]) -> str:
     pairs = (("wer_next", "contexts"), ("top1", "positions"))
     said = [f"{found[metric]['n']:,} {what}" for metric, what in pairs if found.get(metric)]
     return f"{', '.join(said)}{' (quick)' * bool(report.get('quick'))} of " if said else ""
+
+
+def fewer(report: dict[str, Any]) -> str:
+    """What is said where other words were measured on fewer contexts than those of the full program."""
+    counts = {key: ((report.get(key) or {"overall": {}})["overall"].get("wer_next") or {}).get("n", 0) for key in ROWS}
+    less = sorted({n for key, n in counts.items() if 0 < n < counts["full"]})
+    if not less:
+        return ""
+    said = f"{less[0]:,}" if len(less) == 1 else f"{less[0]:,} to {less[-1]:,}"
+    return f"words of all but the full program on {said} of the contexts"
 
 
 def domain_table(report: dict[str, Any], key: str = "full") -> Table:
