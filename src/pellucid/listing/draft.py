@@ -31,6 +31,7 @@ from pellucid.listing.parse import (
     read_record,
     rest_is_idle,
 )
+from pellucid.listing.prelude import BESIDE
 from pellucid.listing.revalue import revalue
 from pellucid.listing.revise import revise
 from pellucid.listing.wiring import PAGE as STREAM
@@ -140,9 +141,14 @@ class Draft:
     # --- what follows from the rest
 
     def complete(self) -> None:
-        """Let every page that says what runs have a statement for the rest of its neurons where there is a rest."""
+        """Let every page that says what runs say it of every head, and of the rest of its neurons where there is one.
+
+        A head that is lifted is not said to run raw as well.
+        """
         for name in [name for name in self.pages if name.startswith("layer_")]:
             page, layer = self.pages[name], _at(name)[1]
+            self.put(name, _heads(page, layer, self.listing.config.n_head))
+            page = self.pages[name]
             for kind in ("IN", "OUT"):
                 key = f"L{layer:02d}.N*.{kind}"
                 held = next((s for s in page.statements if s.key == key), None)
@@ -291,6 +297,20 @@ def staying(listing: Listing) -> set[str]:
         if found & set(value.values):
             found.add(name)
     return found
+
+
+def _heads(page: Page, layer: int, heads: int) -> dict[str, str | None]:
+    """What a page says once too often, or not yet, of where the heads of its layer look."""
+    held = {statement.key: statement for statement in page.statements}
+    edits: dict[str, str | None] = {}
+    for head in range(heads):
+        key = str(Address("QK", layer, head))
+        own, lifted = held.get(key), f"{key}{BESIDE}" in held
+        if lifted and own and own.form == "raw" and not own.by_person:
+            edits[key] = None
+        elif not lifted and not own:
+            edits[key] = pages.raw(key)
+    return edits
 
 
 def _keys(held: Mapping[str, Page]) -> Iterator[str]:

@@ -178,8 +178,6 @@ def write_lifted(
     listing = read_program(directory)
     old = {key: statement for key, statement in listing.statements.items() if statement.form in STORED}
     changes: dict[str, str | None] = {key: None for key, statement in old.items() if not statement.by_person}
-    alone = (key.removesuffix(BESIDE) for key in changes if key.endswith(f".QK{BESIDE}"))
-    changes |= {key: None for key in alone if key not in listing.statements}
     for address, rank in heads.items():
         beside = BESIDE if address.kind == "QK" and rank else ""
         changes[f"{address}{beside}"] = pages.lifted(str(address), rank)

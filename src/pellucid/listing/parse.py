@@ -278,7 +278,8 @@ class Listing:
 
     def covers(self, key: str) -> bool:
         """Whether every address that the key of an all-raw program means has a statement that says what runs."""
-        said = {statement.key for statement in self.pages[page_name(key)].statements}
+        keys = [statement.key for statement in self.pages[page_name(key)].statements]
+        said = {*keys, *(key.removesuffix(BESIDE) for key in keys if key.endswith(f".QK{BESIDE}"))}
         return key in said or (_REST.fullmatch(key) is not None and rest_is_idle(self.pages[page_name(key)], key, self))
 
     def constants_of(self, key: str) -> Statement | None:

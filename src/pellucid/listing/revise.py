@@ -40,12 +40,14 @@ def revise(
     text that is not one statement about its key.
     """
     old = {found.key: found for found in page.held}
+    lifted = {key for key in (*old, *edits) if key.endswith(prelude.BESIDE) and edits.get(key, "old") is not None}
     taken = _names(page) - {getattr(old[key], "function", None) for key in edits if key in old}
     taken |= _names(beside) if beside else set()
     spans: dict[tuple[int, int], list[str]] = {}  # (first line, line after the last) -> what is to stand there
     for key in sorted(edits, key=order):
         if key in old or not _is_row(key, edits):
-            text = _statement(page, key, edits[key], taken)
+            alone = f"{key}{prelude.BESIDE}" not in lifted
+            text = _statement(page, key, edits[key], taken, alone=alone)
             if text or key in old:
                 span = (old[key].line - 1, old[key].end) if key in old else (_place(page, key),) * 2
                 spans.setdefault(span, []).extend([text] if text else [])
@@ -65,9 +67,12 @@ def _names(page: Page) -> set[str | None]:
     return {*(node.name for node in page.tree.body if isinstance(node, ast.FunctionDef)), *imported_kinds(page.tree)}
 
 
-def _statement(page: Page, key: str, text: str | None, taken: set[str | None]) -> str:
-    """The text to put in for `key`, with a function name that is free; empty where nothing is needed."""
-    needless = _NEEDLESS.fullmatch(key) is not None or is_described(page.name)
+def _statement(page: Page, key: str, text: str | None, taken: set[str | None], *, alone: bool = True) -> str:
+    """The text to put in for `key`, with a function name that is free; empty where nothing is needed.
+
+    It is not `alone` where it is said beside it what the part is lifted to.
+    """
+    needless = _NEEDLESS.fullmatch(key) is not None or is_described(page.name) or not alone
     if text is None:
         return "" if needless else raw(key)
     text = text.strip("\n")

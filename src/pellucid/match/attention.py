@@ -25,7 +25,7 @@ SHORTLIST = 3
 WORTH = 0.02
 """A further term must remove this share of the KL that uniform attention leaves, on *tune*."""
 PAIRS = 1 << 19
-"""Query-key pairs that are kept of each split: bounds memory and time, whatever the amount of text."""
+"""Query-key pairs that are kept of each split by default: bounds memory and time, whatever the amount of text."""
 _RIDGE = 1e-6
 
 
@@ -72,12 +72,12 @@ def terms_for(length: int) -> list[Term]:
 
 
 def propose_looks(
-    model: Model, fit: Int[Tensor, "fitted pos"], tune: Int[Tensor, "tuned pos"], seed: int = 0
+    model: Model, fit: Int[Tensor, "fitted pos"], tune: Int[Tensor, "tuned pos"], seed: int = 0, pairs: int = PAIRS
 ) -> dict[Address, LooksProposal]:
-    """Candidates for every head, fitted on `fit` and scored on `tune` rows."""
+    """Candidates for every head, fitted on `fit` and scored on `tune` rows, on so many `pairs` of tokens of each."""
     terms = terms_for(fit.shape[1])
     found: dict[Address, LooksProposal] = {}
-    asked = [Asked.of(sampled(rows), model.n_vocab, terms, seed) for rows in (fit, tune)]
+    asked = [Asked.of(sampled(rows, pairs), model.n_vocab, terms, seed, pairs) for rows in (fit, tune)]
     for layer, sides in enumerate(zip(*(patterns(model, side.rows) for side in asked), strict=True)):
         samples = [side.answered(said) for side, said in zip(asked, sides, strict=True)]
         for head in range(model.config.n_head):
@@ -85,9 +85,9 @@ def propose_looks(
     return found
 
 
-def sampled(rows: Int[Tensor, "row pos"]) -> Int[Tensor, "row pos"]:
-    """As many of `rows` as `PAIRS` allow, with eight queries each."""
-    return rows[: max(1, PAIRS // (rows.shape[1] * 8))]
+def sampled(rows: Int[Tensor, "row pos"], pairs: int) -> Int[Tensor, "row pos"]:
+    """As many of `rows` as `pairs` allow, with eight queries each."""
+    return rows[: max(1, pairs // (rows.shape[1] * 8))]
 
 
 def patterns(model: Model, rows: Int[Tensor, "row pos"]) -> Iterator[Iterator[Tensor]]:
@@ -119,10 +119,10 @@ class Asked:
     features: Float[Tensor, "query key term"]
 
     @staticmethod
-    def of(rows: Int[Tensor, "row pos"], vocab: int, terms: Sequence[Term], seed: int) -> Asked:
+    def of(rows: Int[Tensor, "row pos"], vocab: int, terms: Sequence[Term], seed: int, pairs: int = PAIRS) -> Asked:
         """The queries that a seed draws; `vocab` is how many tokens the model has, which bounds batches."""
         length = rows.shape[1]
-        each = max(1, min(length - 1, PAIRS // (length * len(rows))))
+        each = max(1, min(length - 1, pairs // (length * len(rows))))
         generator = torch.Generator().manual_seed(seed)
         places = torch.stack([1 + torch.randperm(length - 1, generator=generator)[:each] for _ in rows])
         features, start = [], 0

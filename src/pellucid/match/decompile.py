@@ -308,7 +308,7 @@ def explain_program(project: Project, extras: Extras, trainer: Model, tune: floa
     evidence, state, promised = project.evidence, stage_state(project), PROMISED[project.manifest.gate.asks]
     text = evidence.finished("sources", state)
     if text is None:
-        text = dump(find_sources(project, extras.means, quick=quick))
+        text = dump(find_sources(project, extras.means, quick=quick, less=reads_less(project)))
         evidence.finish("sources", state, text)
     with evidence.understood("sources"):
         sources = load(text)
@@ -435,7 +435,22 @@ def prove_all(project: Project, found: Candidates, *, quick: bool) -> None:
 
 
 def stage_state(project: Project) -> str:
-    """What the stages of a run depend on: subject, text, settings and version."""
+    """What the stages of a run depend on: subject, text, settings and version, and from how much text they begin."""
+    return sha256_text(f"{_whole_state(project)} less text") if reads_less(project) else _whole_state(project)
+
+
+def reads_less(project: Project) -> bool:
+    """Whether first sources are found from less text: they are there to be linked, and then all others are trained.
+
+    Not where they were found from all of it before.
+    """
+    if not project.manifest.settings.understand:
+        return False
+    made = (project.directory / EVIDENCE).is_file()  # asking makes one where there is none
+    return not made or project.evidence.finished("sources", _whole_state(project)) is None
+
+
+def _whole_state(project: Project) -> str:
     manifest = project.manifest
     settings = replace(manifest.settings, understand=0, stray=0.0, minutes=0.0)
     return sha256_text(repr((manifest.subject, manifest.corpus, settings, manifest.gate)))

@@ -16,7 +16,7 @@ from pellucid.base.schema import Count, parsed
 from pellucid.exact.model import Model
 from pellucid.experiment.shares import finite
 from pellucid.listing.emit import says, write_constants, write_statements
-from pellucid.match.attention import LooksProposal, propose_looks
+from pellucid.match.attention import PAIRS, LooksProposal, propose_looks
 from pellucid.match.budget import Option, spend
 from pellucid.match.codec import dump_forms, load_forms
 from pellucid.match.effect import Calibration, calibrate, estimate, mean_forms
@@ -30,6 +30,8 @@ Rows = Int[Tensor, "row pos"]
 
 TOKENS = {False: {"fit": 120_000, "tune": 30_000}, True: {"fit": 40_000, "tune": 10_000}}
 """Tokens of text that sources are fitted and chosen on, by whether the run is a quick one."""
+LESS_TOKENS = 40_000
+"""The same of fit text, where sources are only there to be linked: all that run nowhere are trained afterwards."""
 STORED_SOURCES = "evidence.sqlite, stage `sources`"
 CALIBRATION_TOKENS = 1_500
 WEAK = 0.2
@@ -76,11 +78,15 @@ def first_tokens(rows: Rows, tokens: int) -> Rows:
     return rows[: max(2, tokens // rows.shape[1])]
 
 
-def find_sources(project: Project, means: Mapping[str, Tensor], *, quick: bool) -> Sources:
-    """Propose sources for every QK and IN, and choose among them within the project's budget."""
+def find_sources(project: Project, means: Mapping[str, Tensor], *, quick: bool, less: bool = False) -> Sources:
+    """Propose sources for every QK and IN, and choose among them within the project's budget.
+
+    From `less` fit text, and fewer pairs of tokens, where most of them will be replaced.
+    """
     model, seed = project.model, project.manifest.settings.seed
     fit, tune = (rows_for(project, split, TOKENS[quick][split]) for split in ("fit", "tune"))
-    looks = propose_looks(model, fit, tune, seed=seed)
+    fit = first_tokens(fit, LESS_TOKENS) if less else fit
+    looks = propose_looks(model, fit, tune, seed=seed, pairs=PAIRS // 4 if less else PAIRS)
     release()
     fires = propose_fires(model, fit, tune, seed=seed)
     release()

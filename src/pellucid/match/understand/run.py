@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +12,14 @@ from jaxtyping import Int
 from torch import Tensor
 
 from pellucid.base.address import Address
-from pellucid.base.files import passing_folder
 from pellucid.base.memory import release
 from pellucid.base.terminal import tell
-from pellucid.base.trusted import copy_program
 from pellucid.exact.model import Model
 from pellucid.explain.evidence import Measurement
 from pellucid.explain.symbols import Symbol
 from pellucid.listing.count import count_program, literal
 from pellucid.listing.emit import write_content
-from pellucid.listing.parse import read_program
+from pellucid.listing.outline import outline
 from pellucid.match.forms import token_texts
 from pellucid.match.inventory import statement_state
 from pellucid.match.project import SIZES, Project
@@ -38,6 +35,7 @@ from pellucid.match.understand.told import told
 from pellucid.match.understand.train import train
 from pellucid.match.understand.trim import printed
 from pellucid.match.understand.write import Printed, write_up
+from pellucid.subject.gpt2 import GPT2Config
 
 CHECKPOINT = "scratch/understanding-{}.safetensors"
 """Where training is stored, for each size."""
@@ -90,7 +88,7 @@ def understand(project: Project, trainer: Model, steps: int, taken: int) -> Unde
     fit = strayed(fit, model.n_vocab, project.manifest.settings.stray, seed)
 
     def count(found: Student) -> int:
-        return numbers_of(project, texts_of(printed(of_model(found, model)), few))
+        return numbers_of(model.config, texts_of(printed(of_model(found, model)), few))
 
     checkpoint, *others = checkpoints(project)
     texts = project.texts
@@ -129,16 +127,13 @@ def texts_of(student: Student, rows: Int[Tensor, "row pos"]) -> Printed:
     return write_up(student, token_texts(student.model.tokenizer), spread(student, rows))
 
 
-def numbers_of(project: Project, texts: Printed) -> int:
-    """How many numbers the sources hold that `texts` make of a program."""
-    with passing_folder() as directory:
-        copy_program(project.directory, directory)
-        shutil.copy(project.directory / "parts.toml", directory)
-        release()  # a program of a large model takes GiB to read
-        say(directory, texts, texts.statements)
-        counted = count_program(read_program(directory))
+def numbers_of(config: GPT2Config, texts: Printed) -> int:
+    """How many numbers the sources hold that `texts` make of a program for a subject of this shape."""
+    release()  # a program of a large model takes GiB to read
+    statements = {str(address): text for address, text in texts.statements.items()}
+    counted = count_program(outline(config, texts.words, [values.values() for values in texts.values], statements))
     release()
-    return sum(counted[address] for address in texts.statements)
+    return sum(counted.values())
 
 
 def token_numbers(project: Project) -> torch.Tensor:
