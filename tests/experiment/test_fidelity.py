@@ -184,6 +184,32 @@ def test_a_contender_may_be_continued_on_some_rows_and_compared_on_all(markov, r
     assert sum(sums) == pytest.approx(40 * found["whole"].overall["wer_16"].value, abs=40 * 5)
 
 
+def test_a_contender_reads_only_the_rows_it_is_compared_on(markov, rows, pieces) -> None:
+    """Its figures there are those of one that reads all rows, batch by batch."""
+    far, some = markov.but(far=0.5), frozenset({1, 2, 4})
+    read: list[int] = []
+
+    class Watched:
+        n_ctx, n_vocab = far.n_ctx, far.n_vocab
+
+        def extend(self, ids, cache=None, last_only=False):
+            if not last_only:
+                read.append(len(ids))
+            return far.extend(ids, cache, last_only)
+
+    programs = {"some": Contender(Watched(), rows=some), "all": Contender(far), "on": Contender(far).speaking(some)}
+    for batch in (2, 64):
+        read.clear()
+        found = evaluate(markov, programs, rows, pieces, Settings(contexts=40, batch=batch))
+        assert sum(read) % len(some) == 0
+        assert max(read) <= len(some)
+        assert found["some"].overall["wer_16"] == found["on"].overall["wer_16"]
+        assert found["some"].overall["kl"].n == sum(len(rows[at]) - 1 for at in some)
+        assert found["all"].overall["kl"].n > found["some"].overall["kl"].n
+        alone = evaluate(markov, {"all": far}, [rows[at] for at in sorted(some)], pieces, Settings(contexts=0))
+        assert found["some"].overall["kl"].value == pytest.approx(alone["all"].overall["kl"].value)
+
+
 def test_the_report_has_the_shape_of_the_design(markov, rows, pieces) -> None:
     report = evaluate(markov, {"o": markov.but(far=0.5)}, rows, pieces, Settings(contexts=0))["o"].to_dict()
     assert set(json.loads(json.dumps(report))) == {"overall", "domains"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil
 from time import perf_counter
 
@@ -39,10 +39,6 @@ class Pace:
 
     read: float
     write: float
-
-    def writing(self, share: float) -> Pace:
-        """The pace of one that continues this `share` of the contexts alone."""
-        return replace(self, write=share * self.write)
 
 
 @dataclass(frozen=True)

@@ -91,11 +91,15 @@ class Contender:
 
 @dataclass(frozen=True)
 class _Reading:
-    """A batch as all have read it: caches by name (the subject's is ""), its top tokens, the programs' comparisons."""
+    """A batch as all have read it: caches by name (the subject's is ""), its top tokens, the programs' comparisons.
+
+    `places` says which row of its cache a program has for each row of the batch, where it has not read all of them.
+    """
 
     group: Int64[np.ndarray, " batch"]
     rows: list[Row]
     caches: dict[str, Cache]
+    places: dict[str, Int64[np.ndarray, " batch"]]
     tops: Int64[np.ndarray, "batch pos"]
     compared: dict[str, Comparison]
 
@@ -154,31 +158,44 @@ class _Measure:
     def read(self, group: Int64[np.ndarray, " batch"]) -> _Reading:
         """Feed a batch of rows to all and book the teacher-forced metrics."""
         rows = [self.rows[at] for at in group]
-        caches, tops, compared = self._forced(padded(rows))
-        reading = _Reading(group, rows, caches, tops, compared)
+        reads = {name: self._reads(program, group) for name, program in self.programs.items()}
+        caches, tops, compared = self._forced(padded(rows), {name: read for name, read in reads.items() if len(read)})
+        places = {name: np.searchsorted(read, np.arange(len(group))) for name, read in reads.items()}
+        reading = _Reading(group, rows, caches, places, tops, compared)
         for name, program in self.programs.items():
             for at, row in enumerate(rows):
                 if program.compares(int(group[at])):
                     self._book(name, reading, at, len(row) - 1)
         return reading
 
+    def _reads(self, program: Contender, group: Int64[np.ndarray, " batch"]) -> Int64[np.ndarray, " read"]:
+        """The rows of a batch that a program is compared on."""
+        return np.array([at for at, row in enumerate(group.tolist()) if program.compares(row)], np.int64)
+
     def _forced(
-        self, ids: Int64[np.ndarray, "batch pos"]
+        self, ids: Int64[np.ndarray, "batch pos"], reads: Mapping[str, Int64[np.ndarray, " read"]]
     ) -> tuple[dict[str, Cache], Int64[np.ndarray, "batch pos"], dict[str, Comparison]]:
-        """Run all over `ids`, a stretch of positions at a time so that logits take a bounded amount of memory."""
+        """Run the subject over `ids`, and every program over the rows that it `reads`.
+
+        A stretch of positions at a time, so that logits take a bounded amount of memory.
+        """
         batch, pos = ids.shape
         targets = np.concatenate([ids[:, 1:], np.zeros((batch, 1), np.int64)], 1)
         step = ceil(_LOGITS / (batch * self.subject.n_vocab))
         caches: dict[str, Cache] = {}
         tops: list[Int64[np.ndarray, "batch stretch"]] = []
-        parts: dict[str, list[Comparison]] = {name: [] for name in self.programs}
+        parts: dict[str, list[Comparison]] = {name: [] for name in reads}
         for begin in range(0, pos, step):
-            stretch = ids[:, begin : begin + step]
+            stretch, goal = ids[:, begin : begin + step], targets[:, begin : begin + step]
             ours, caches[""] = self.subject.extend(stretch, caches.get(""))
-            theirs = {}
-            for name, program in self.programs.items():
-                theirs[name], caches[name] = program.predictor.extend(stretch, caches.get(name))
-            top, compared = compare(ours, theirs, targets[:, begin : begin + step])
+            whole, some = {}, {}
+            for name, read in reads.items():
+                said, caches[name] = self.programs[name].predictor.extend(stretch[read], caches.get(name))
+                (whole if len(read) == batch else some)[name] = said
+            top, compared = compare(ours, whole, goal)
+            for name, said in some.items():
+                read = reads[name]
+                compared[name] = compare(ours[read], {name: said}, goal[read])[1][name].among(read, batch)
             tops.append(top)
             for name, part in compared.items():
                 parts[name].append(part)
@@ -209,7 +226,8 @@ class _Measure:
             if rows:
                 found = reading.compared[name]
                 program = self.programs[name].predictor
-                theirs = self._say(program, reading.caches[name], found.top, length, np.array(rows, np.int64))
+                at_cache = reading.places[name][rows]
+                theirs = self._say(program, reading.caches[name], found.top, length, np.array(rows, np.int64), at_cache)
                 for at, continuation in theirs.items():
                     row = int(reading.group[at])
                     self.ledgers[name].add_words(row, said[at], continuation, self.settings.words)
@@ -223,9 +241,10 @@ class _Measure:
         tops: Int64[np.ndarray, "batch pos"],
         length: int,
         rows: Int64[np.ndarray, " member"],
+        places: Int64[np.ndarray, " member"] | None = None,
     ) -> dict[int, Continuation]:
-        """The continuations of the first `length` tokens of `rows`, by row of the batch."""
-        cut, first = cache.take(rows, length), tops[rows, length - 1]
+        """The continuations of the first `length` tokens of `rows`, by row of the batch; `places` are those in `cache`."""
+        cut, first = cache.take(rows if places is None else places, length), tops[rows, length - 1]
         found = continuations(predictor, cut, first, self.lexicon, self.settings.words)
         return dict(zip(map(int, rows), found, strict=True))
 

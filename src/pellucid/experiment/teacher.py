@@ -49,6 +49,13 @@ class Comparison:
     kl: Float64[np.ndarray, "batch pos"]
     excess: Float64[np.ndarray, "batch pos"]
 
+    def among(self, rows: Integer[np.ndarray, " some"], batch: int) -> Comparison:
+        """The same, as rows `rows` of a larger batch, in whose other rows nothing was compared."""
+        whole = [np.zeros((batch, held.shape[1]), held.dtype) for held in (self.top, self.kl, self.excess)]
+        for held, into in zip((self.top, self.kl, self.excess), whole, strict=True):
+            into[rows] = held
+        return Comparison(*whole)
+
     @staticmethod
     def join(parts: Sequence[Comparison]) -> Comparison:
         """Comparisons of consecutive stretches of the same rows as one."""

@@ -11,7 +11,7 @@ import torch
 from pellucid.base.terminal import tell
 from pellucid.exact.model import Model
 from pellucid.experiment.corpus import Split
-from pellucid.experiment.estimate import BESIDE_CONTEXTS, CONTEXTS, QUICK_CONTEXTS, Plan, plan, probe
+from pellucid.experiment.estimate import BESIDE_CONTEXTS, CONTEXTS, QUICK_CONTEXTS, Pace, Plan, plan, probe
 from pellucid.experiment.estimate import beside as share_beside
 from pellucid.experiment.fidelity import SILENT, Contender, contexts_on, evaluate
 from pellucid.experiment.ledger import Fidelity
@@ -22,6 +22,8 @@ from pellucid.match.project import Project
 
 FULL = "full"
 """The program that the gate is about."""
+PART = {"source_only_all", "noise_floor"}
+"""What is compared on a part of the rows, since nothing is judged by it."""
 TUNE_ROWS = 64
 """Rows that the smoothing of the references is chosen on."""
 
@@ -29,9 +31,9 @@ TUNE_ROWS = 64
 def measure(project: Project, *, quick: bool, beside: bool = True) -> dict[str, Fidelity]:
     """Measure the full program and the source-only ones, and `beside` them the noise floor and the references.
 
-    All are compared on the same rows of held-out text, in one pass of the subject. The full program is continued from
-    all contexts, for the gate asks for them; all else from at most `BESIDE_CONTEXTS` of these, on the same rows. Says
-    on standard error how long it will take.
+    All are compared on the same rows of held-out text, in one pass of the subject, the noise floor and the program
+    without any data on a random part of them. The full program is continued from all contexts, for the gate asks for
+    them; all else from at most `BESIDE_CONTEXTS` of these, on that part. Says on standard error how long it will take.
     """
     model, seed = project.model, project.manifest.settings.seed
     programs: dict[str, Predictor | Contender] = {
@@ -53,7 +55,9 @@ def measure(project: Project, *, quick: bool, beside: bool = True) -> dict[str, 
     if beside:
         programs |= references(model, fit, tune, heldout, limit=how.reference_bytes)
     few = frozenset(range(ceil(share_beside(settings.contexts) * len(heldout))))  # rows come in random order
-    contenders = {name: program if name == FULL else Contender.of(program).speaking(few) for name, program in programs.items()}
+    contenders = {n: Contender.of(p) if n == FULL else Contender.of(p).speaking(few) for n, p in programs.items()}
+    for name in PART & contenders.keys():
+        contenders[name] = replace(contenders[name], rows=few)
     return evaluate(model, contenders, heldout, model.tokenizer, settings)
 
 
@@ -78,6 +82,9 @@ def plan_for(model: Model, programs: Mapping[str, Predictor | Contender], *, qui
     for name, program in programs.items():
         contender = Contender.of(program)
         pace = probe(contender.predictor)
-        paces[name] = pace.writing(1.0 if name == FULL else share if contender.speaks else 0.0)
+        paces[name] = Pace(
+            pace.read * (share if name in PART else 1.0),
+            pace.write * (1.0 if name == FULL else share if contender.speaks else 0.0),
+        )
     cache_bytes = 8 * model.config.n_layer * model.config.n_embd
     return plan(paces, "subject", model.n_ctx, model.n_vocab, cache_bytes, quick)
