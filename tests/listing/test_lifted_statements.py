@@ -11,11 +11,12 @@ from emitted import Project, some_ids
 
 from pellucid.base.address import Address
 from pellucid.base.errors import SourceError
+from pellucid.listing.arrange import arrange
 from pellucid.listing.count import count_lifted, count_program
 from pellucid.listing.emit import emit, write_lifted, write_statements
 from pellucid.listing.load import load_program
 from pellucid.listing.pages import means
-from pellucid.listing.parse import read_page, read_program
+from pellucid.listing.parse import digest, read_page, read_program
 
 HEAD = Address("OV", 0, 1)
 NEURONS = [Address("OUT", 0, n) for n in (3, 9, 11, 30)]
@@ -132,7 +133,8 @@ def test_channels_and_comparisons_are_what_runs_beside_a_source(project: Project
     held = furnish_beside(project)
     write_lifted(project.directory, {Address("QK", 1, 1): 1}, [], {1: (2, range(3, 32))})
     page = project.read("layer_01.py")
-    assert 'raw("L01.H01.QK")\nlifted("L01.H01.QK", rank=1)' in page
+    assert 'raw("L01.H01.QK")' not in page  # one statement an address
+    assert 'raw("L01.H00.OV")\nlifted("L01.H01.QK", rank=1)\nraw("L01.H01.OV")' in page
     assert 'channels("L01.IN", *range(3, 32), rank=2)\n\nraw("L01.N*.IN")' in page
     ids = some_ids(11, 2, 9)
     raw = project.load().logits(ids)
@@ -153,7 +155,6 @@ def test_channels_and_comparisons_are_what_runs_beside_a_source(project: Project
     np.testing.assert_allclose(project.load().logits(ids), wanted, atol=2e-5)
     assert np.abs(wanted - raw).max() > 1e-2
     project.replace("layer_01.py", 'raw("L01.N*.IN")', 'constants("L01.IN", {5: 3.0})\nraw("L01.N*.IN")')
-    project.replace("layer_01.py", 'raw("L01.H01.QK")\n', "")
     project.replace("layer_01.py", " lifted,", " constants, lifted,")
     np.testing.assert_allclose(project.load().logits(ids), wanted, atol=2e-5)
     listing, neuron = read_program(project.directory), Address("IN", 1, 5)
@@ -167,6 +168,32 @@ def test_channels_and_comparisons_are_what_runs_beside_a_source(project: Project
     assert "channels(" not in project.read("layer_01.py")
     assert read_program(project.directory)[Address("QK", 1, 1)].form == "raw"
     np.testing.assert_array_equal(project.load("code").logits(ids), alone)
+
+
+def test_a_lifted_head_is_said_to_run_in_one_statement(project: Project) -> None:
+    """Also where a source describes it, and where emission once said so twice; unlifted it runs raw again."""
+    furnish_beside(project)
+    head, layer, said = Address("QK", 1, 1), "layer_01.py", 'lifted("L01.H01.QK", rank=1)'
+    source = '@source("L01.H01.QK")\ndef looks(query, key):\n    return 1.0 * (key.position == 0)'
+    write_lifted(project.directory, {head: 1}, [])
+    write_statements(project.directory, {head: source})
+    assert source in project.read("described_01.py")
+    drop(project, str(head))
+    found = project.load().logits(some_ids(11, 2, 9))
+    for twice in (False, True):
+        if twice:
+            project.replace(layer, said, f'raw("L01.H01.QK")\n{said}')
+            record = project.directory / "program" / ".emitted"
+            written = digest('raw("L01.H01.QK")')
+            record.write_text(f"{record.read_text()}L01.H01.QK\t{written}\n")
+        arrange(project.directory, [head])
+        assert said in project.read(layer)
+        assert 'raw("L01.H01.QK")' not in project.read(layer)
+        assert emit(project.subject, project.directory).written == ()
+        np.testing.assert_array_equal(project.load().logits(some_ids(11, 2, 9)), found)
+    write_lifted(project.directory, {}, [])
+    assert 'raw("L01.H00.OV")\nraw("L01.H01.QK")\nraw("L01.H01.OV")' in project.read(layer)
+    assert source in project.read("described_01.py")
 
 
 def test_missing_or_shorter_channels_are_named(project: Project) -> None:

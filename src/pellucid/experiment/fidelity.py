@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float32, Int64
 
 from pellucid.base.progress import track
 from pellucid.experiment.contexts import Contexts
@@ -51,6 +51,7 @@ class Settings:
     seed: int = 0
 
 
+Logits = Float32[np.ndarray, "batch pos vocab"]
 SILENT: frozenset[int] = frozenset()
 """The rows on which a contender is continued whose continuations are not measured."""
 
@@ -188,7 +189,8 @@ class _Measure:
         for begin in range(0, pos, step):
             stretch, goal = ids[:, begin : begin + step], targets[:, begin : begin + step]
             ours, caches[""] = self.subject.extend(stretch, caches.get(""))
-            whole, some = {}, {}
+            whole: dict[str, Logits] = {}
+            some: dict[str, Logits] = {}
             for name, read in reads.items():
                 said, caches[name] = self.programs[name].predictor.extend(stretch[read], caches.get(name))
                 (whole if len(read) == batch else some)[name] = said
@@ -243,7 +245,7 @@ class _Measure:
         rows: Int64[np.ndarray, " member"],
         places: Int64[np.ndarray, " member"] | None = None,
     ) -> dict[int, Continuation]:
-        """The continuations of the first `length` tokens of `rows`, by row of the batch; `places` are those in `cache`."""
+        """The continuations of the first `length` tokens of `rows`, by row of the batch; `places` of the cache."""
         cut, first = cache.take(rows if places is None else places, length), tops[rows, length - 1]
         found = continuations(predictor, cut, first, self.lexicon, self.settings.words)
         return dict(zip(map(int, rows), found, strict=True))

@@ -34,10 +34,13 @@ from pellucid.listing.parse import (
 from pellucid.listing.prelude import BESIDE
 from pellucid.listing.revalue import revalue
 from pellucid.listing.revise import revise
+from pellucid.listing.summary import Held, table
 from pellucid.listing.wiring import PAGE as STREAM
 from pellucid.listing.wiring import read_stream
 from pellucid.listing.written import keep
 from pellucid.parts.part import Form as PartForm
+
+PACKAGE = "__init__.py"
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,8 @@ class Draft:
         self.pages = dict(listing.pages)
         self.words, self.stream = listing.words, listing.stream
         self.kept: list[str] = []
+        self.front: str | None = None
+        """What is to stand in `__init__.py`, where that is known."""
 
     @property
     def kinds(self) -> dict[str, content.Kind]:
@@ -181,30 +186,36 @@ class Draft:
     def title(self, dropped: Collection[Address] | None = None) -> None:
         """Let every page that differs from before say what it holds, unless a person wrote what it says.
 
-        Where it is known which residuals are `dropped`, all pages do, and a source counts by whether it runs.
+        Where it is known which residuals are `dropped`, all pages do, and a source counts by whether it runs; the front
+        of the program then says what all of it is.
         """
         changed = {name for name, page in self.pages.items() if self.listing.pages.get(name) is not page}
+        held: dict[str, tuple[Held, str]] = {}
+        numbers = [0, 0]
         for name in [name for name in self.pages if not is_described(name)]:
             if dropped is not None or changed & {name, described_name(name)}:
-                self._entitle(name, dropped)
+                held[name] = self._entitle(name, dropped), described_name(name)
+                for at, page in enumerate((name, described_name(name))):
+                    numbers[at] += numbers_of(self.pages[page]) if page in self.pages else 0
+        if dropped is not None:
+            said = table(held, self.listing.config)
+            self.front = pages.package(self.listing.subject, said, (numbers[0], numbers[1]))
 
-    def _entitle(self, name: str, dropped: Collection[Address] | None) -> None:
+    def _entitle(self, name: str, dropped: Collection[Address] | None) -> Held:
         page, beside = self.pages[name], self.pages.get(described_name(name))
         subject, config = self.listing.subject, self.listing.config
-        sources = {address for address, _ in page.sources()}
-        lifted = {address for address, statement in page.explained() if statement.part_form == "lifted"}
-        told = {address for address, _ in beside.sources()} if beside else set()
-        idle = told | (sources & lifted) | (set() if dropped is None else sources - {*dropped})
-        forms: Counter[tuple[Kind, PartForm]] = Counter((address.kind, "lifted") for address in lifted)
-        forms += Counter((address.kind, "source") for address in sources - idle)
-        described: Counter[Kind] = Counter(address.kind for address in idle)
-        said = pages.docstring(name, subject, config, forms, numbers_of(page), described)
-        self._head(name, said)
+        held = Held.of(page, beside, dropped)
+        forms: Counter[tuple[Kind, PartForm]] = Counter((address.kind, "lifted") for address in held.lifted)
+        forms += Counter((address.kind, "source") for address in held.sources)
+        described: Counter[Kind] = Counter(address.kind for address in held.idle)
+        self._head(name, pages.docstring(name, subject, config, forms, numbers_of(page), described))
         if beside:
-            kinds = Counter(address.kind for address in told)
+            kinds = Counter(address.kind for address in held.told)
             about = {"heads": kinds["QK"] + kinds["OV"], "neurons": kinds["IN"] + kinds["OUT"]}
             about["other parts"] = sum(kinds.values()) - sum(about.values())
-            self._head(beside.name, pages.described(beside.name, subject, about, numbers_of(beside)))
+            lifted = len(held.told & held.lifted)
+            self._head(beside.name, pages.described(beside.name, subject, about, numbers_of(beside), lifted))
+        return held
 
     def _head(self, name: str, said: str) -> None:
         """Let a page begin with the docstring `said`, where it begins with one that emission wrote."""
@@ -230,11 +241,22 @@ class Draft:
             if new is not None and (old is None or new.text != old.text):
                 files[name] = new.text
         self._check()
+        self._put_front(files)
         gone = set(_keys(self.listing.pages)) - set(_keys(self.pages))
         fresh = {key: held for key, held in self.hashes.items() if held != self.record.get(key) and key not in gone}
         hashes = {key: next(iter(held)) for key, held in fresh.items()}
         write_files(self.listing.program, self.record, files, hashes, gone)
         return Emission(tuple(files), tuple(self.kept))
+
+    def _put_front(self, files: dict[str, str]) -> None:
+        """Let the front of the program say what it is, unless a person wrote it."""
+        path = self.listing.program / PACKAGE
+        old = path.read_text(encoding="utf-8") if path.is_file() else None
+        if self.front is None or old == self.front:
+            return
+        if old is None or digest(old) in self.record.get(PACKAGE, set()):
+            files[PACKAGE] = self.front
+            self.hashes[PACKAGE] = {digest(self.front)}
 
     def _text(self, name: str) -> str:
         """The text of a page; empty where it is to go."""

@@ -20,7 +20,7 @@ from pellucid.base.files import passing_folder, write_text
 from pellucid.base.tensors import open_tensors, save_tensors
 from pellucid.listing import pages
 from pellucid.listing.about import ABOUT, is_whole, line_of
-from pellucid.listing.draft import Draft, Emission, write_files
+from pellucid.listing.draft import PACKAGE, Draft, Emission, write_files
 from pellucid.listing.parse import (
     STORED,
     Listing,
@@ -238,11 +238,13 @@ def _fill(subject: Subject, program: Path) -> Emission:
     hashes: dict[str, str] = {}
     kept: list[str] = []
     fixed = {theirs: pages.verbatim(ours) for ours, theirs in pages.VERBATIM.items()}
-    fixed |= {"__init__.py": pages.package(subject.name), "model.py": pages.model(subject.name, subject.config)}
+    fixed |= {PACKAGE: pages.package(subject.name), "model.py": pages.model(subject.name, subject.config)}
     fixed |= {"vocabulary.json": pages.vocabulary(subject.tokenizer)}
     for name, text in fixed.items():
         path = program / name
         old = path.read_text(encoding="utf-8") if path.is_file() else None
+        if name == PACKAGE and old is not None and digest(old) in record.get(name, set()):
+            continue  # it says what runs, and is renewed with that
         if old not in (None, text) and digest(old or "") not in record.get(name, set()):
             kept.append(name)
             continue

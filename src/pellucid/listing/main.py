@@ -26,7 +26,8 @@ def main() -> int:
         nargs="?",
         const="code",
         choices=("code", "all"),
-        help="switch the residuals off: run what has been understood, and means for the rest",
+        help="run what has been understood instead of the weights, and means for the rest: of QK and IN, where heads "
+        "look and when neurons fire (code, the default; OV, OUT and embeddings stay as they are), or of all",
     )
     parser.add_argument("--ids", action="store_true", help="the prompt is token ids, and so is what is printed")
     options = parser.parse_args()

@@ -191,10 +191,11 @@ def docstring(
     return "\n".join([*lines, "", f"{held}", '"""'])
 
 
-def described(name: str, subject: str, about: Mapping[str, int], numbers: int) -> str:
+def described(name: str, subject: str, about: Mapping[str, int], numbers: int, lifted: int = 0) -> str:
     """What the page `name` says, which holds descriptions of parts, as a module docstring.
 
-    `about` counts what is described: "heads", "neurons" and so on; `numbers` are those in its sources.
+    `about` counts what is described: "heads", "neurons" and so on; `numbers` are those in its sources, `lifted`
+    says how many of the parts run lifted.
     """
     beside = f"layer_{name[len(DESCRIBED) : -3]}.py" if name != described_name("embedding.py") else "embedding.py"
     layer = f"Layer {int(name[len(DESCRIBED) : -3])}" if beside != "embedding.py" else "The two ends"
@@ -212,16 +213,31 @@ def described(name: str, subject: str, about: Mapping[str, int], numbers: int) -
     return f'''"""{layer} of {title_of(subject)}, described: {listed}. Nothing here runs in the full program.
 
 The full program runs what `{beside}` says. The sources here say what its parts do, as far as that is known,
-in {numbers:,} numbers. They run in the place of the weights, and means in the place of what they leave out, with
+in {numbers:,} numbers. With
 
     python -m program "Some text" --source-only
 
-A changed source changes what the full program does only by `pellucid edit DIR --commit ADDRESS`. To let one run
-instead of the weights, write `residual = "dropped"` into its entry of `parts.toml`; `pellucid decompile` then
-moves it into `{beside}`.
+those of QK and IN (where heads look, when neurons fire) run in the place of the weights, and means in the place of what
+they leave out. OV, OUT and embeddings (what is moved and written) are as in the full program even so; with
+`--source-only all` their sources or means run too.
+
+{_advice(beside, lifted)}
 
 {words}
 """'''
+
+
+def _advice(beside: str, lifted: int) -> str:
+    """How a source that is described comes to run, and for how many `lifted` parts that is no way."""
+    said = (
+        "A changed source changes what the full program does only by `pellucid edit DIR --commit ADDRESS`. To let one\n"
+        'run instead of the weights, write `residual = "dropped"` into its entry of `parts.toml`; `pellucid decompile`\n'
+        f"then moves it into `{beside}`."
+    )
+    if not lifted:
+        return said
+    runs = f"{lifted:,} of these parts run" if lifted > 1 else "One of these parts runs"
+    return f"{said} {runs} `lifted` there, without residual already:\na lifted form goes before a source."
 
 
 def described_page(name: str, subject: str) -> str:
@@ -241,15 +257,26 @@ def _literal(value: object) -> str:
     return f'"{plain(value)}"' if isinstance(value, str) else repr(value)
 
 
-def package(subject: str) -> str:
-    """`__init__.py`: where to begin to read."""
+def package(subject: str, table: Sequence[str] = (), numbers: tuple[int, int] = (0, 0)) -> str:
+    """`__init__.py`: what the program is, by a `table` of what runs, and where to begin to read.
+
+    `numbers` are those in sources that run, and in those that describe.
+    """
+    said = ""
+    if table:
+        body = "\n".join(table)
+        said = (
+            f"\n{body}\n\nSources that run hold {numbers[0]:,} numbers, those that describe {numbers[1]:,}. "
+            "parts.toml lists every part.\n"
+        )
     return f'''"""{title_of(subject)} as a program.
 
     python -m program "Some text"
-
+{said}
 Read `model.py` first: the forward pass, top to bottom. `embedding.py` and `layer_00.py` and on say what every part of
-it runs, `described_00.py` and on what parts do that run from their weights; `prelude.py` is the language they are
-written in. `parts.py`, `values.py` and `runtime.py` do the arithmetic.
+it runs, `described_00.py` and on what parts do that run from their weights. Begin there with the lines `about(…)`: they
+say in words what whole heads and neurons do. `prelude.py` is the language they are written in, `words.py` names kinds
+of tokens. `parts.py`, `values.py` and `runtime.py` do the arithmetic.
 """
 '''
 

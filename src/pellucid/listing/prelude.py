@@ -62,6 +62,16 @@ value of layer 1 that its neurons read, `l2_ln1` in one that heads of layer 2 as
 
 A head may ask for values of earlier layers, by their names, and call them: `l1_after_he(query)`, `l1_after_he(key)`.
 
+Names that emission gave say what a kind or value goes with most over text, and are no definitions:
+
+    like_he_she                 the kind of token that " he" and " she" are most of
+    l1_on_like_he_she           a value of layer 1, high where the token is of that kind; `after`: where the one before
+                                is, `two_after`: the one before that; `low_on`: low there
+    l1_late_on_like_he_she      computed behind the neurons of layer 1, for heads of layer 2 and for later values; one
+                                without `late` is computed before them, for those neurons
+    l1_l00_h02_sees_like_he     high where head 2 of layer 0 sees that kind; `as_l00_n0110_fires`: where neuron 110 of
+                                layer 0 fires; `l1_on_like_he_she_2`: a second value that goes with the same
+
 Parts of a model with few weights can be wired: `wires.py` has the words for what they read and write.
 """
 

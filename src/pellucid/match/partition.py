@@ -1,9 +1,9 @@
 """`parts.toml`: form, residual and source of every part, in order of execution.
 
 `program/` is the truth about forms and sources, and the file is rewritten from it; `residual` is what the file itself
-decides: a part whose residual is dropped runs its source alone. `form` is what runs, from `source`; `described` says
-where a source stands that does not run. `["L00.N*.IN"]` stands for every neuron of the layer that has no entry of its
-own.
+decides: a part whose residual is dropped runs its source alone, or lifted. `form` is what runs; `source` or `lifted`
+says where the statement stands that says so, `described` where a source stands that does not run. `["L00.N*.IN"]`
+stands for every neuron of the layer that has no entry of its own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ from pellucid.parts.part import Form, Part, Residual, count
 from pellucid.subject.gpt2 import GPT2Config
 
 PARTS = "parts.toml"
-_HEADER = "What runs: `form`. Where `residual` is `dropped`, it runs alone. A source that is `described` does not run."
+_HEADER = (
+    "What runs: `form`, from the statement at `source` or `lifted`. Where `residual` is `dropped`, it runs alone.",
+    "A source that is `described` does not run: the part runs from its weights, or lifted.",
+)
 
 _MOST_COMPARED = 1 << 27
 """Parts that the patterns of one file may be held against, all together."""
@@ -39,6 +42,7 @@ class _Entry:
     form: Literal["raw", "lifted", "source"]
     residual: Residual
     source: str = ""
+    lifted: str = ""
     described: str = ""
     budget: Count = 0
 
@@ -137,7 +141,8 @@ def partition(listing: Listing, dropped: frozenset[Address]) -> list[Part]:
 def write_parts(path: Path, parts: Iterable[Part], config: GPT2Config) -> None:
     """Write `parts.toml`, atomically. `budget` is the most numbers that a source of the part may hold."""
     document = tomlkit.document()
-    document.add(tomlkit.comment(_HEADER))
+    for line in _HEADER:
+        document.add(tomlkit.comment(line))
     tables = tomlkit.aot()
     for part in parts:
         first = part.addresses[0]
@@ -147,7 +152,7 @@ def write_parts(path: Path, parts: Iterable[Part], config: GPT2Config) -> None:
             "form": part.form,
             "residual": part.residual,
         }
-        entry |= {"source": part.source} if part.source else {}
+        entry |= {"lifted" if part.form == "lifted" else "source": part.source} if part.source else {}
         entry |= {"described": part.described} if part.described else {}
         tables.append(tomlkit.item(entry | {"budget": count(first, config)}))
     document["part"] = tables

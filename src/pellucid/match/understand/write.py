@@ -227,14 +227,14 @@ class _LayerWriter:
     def _value_name(self, what: str, number: int) -> str:
         """From what it goes with over text, or else from the strongest term that raises it: `l1_after_like_he_she`.
 
-        `low_` where it only falls: it is low there.
+        `low_` where it only falls: it is low there. Heads and neurons keep their layers, `l1_as_l00_n0110_fires`.
         """
         terms = [(term.weight, term.words) for term in self._value_terms(what, number) if term.code]
         along = self._goes_with(what, number)
         told = [*([along] if along else []), *terms, (1.0, "nothing")]
         rises, said = next((found for found in told[:-1] if found[0] > 0), told[0])
         said = said.lower().replace("where ", "")
-        said = re.sub(r"l\d+_(late_)?", "", re.sub(r"[^a-z0-9]+", "_", said).strip("_"))
+        said = re.sub(r"(?<![a-z0-9])l\d+_(late_)?(?![hn]\d)", "", re.sub(r"[^a-z0-9]+", "_", said).strip("_"))
         start = f"l{self.layer}_{'late_' if what == 'late' else ''}{'low_' if rises < 0 else ''}"
         return f"{start}{said[:_NAME].strip('_')}"
 
