@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from pellucid.experiment.blocks import Cut, cut_blocks
 from pellucid.experiment.contexts import Contexts
@@ -182,6 +183,20 @@ def test_a_contender_may_be_continued_on_some_rows_and_compared_on_all(markov, r
     assert others.n == 40 - n
     sums = [e.value * e.n for e in (found["part"].overall["wer_16"], others)]
     assert sum(sums) == pytest.approx(40 * found["whole"].overall["wer_16"].value, abs=40 * 5)
+
+
+def test_measuring_at_once_is_measuring_one_after_the_other(markov, rows, pieces) -> None:
+    programs = {"far": markov.but(far=0.5), "some": Contender(markov.but(far=0.5), rows=frozenset({1, 2}))}
+    threads = torch.get_num_threads()
+    found = []
+    try:
+        for many in (1, 3):
+            torch.set_num_threads(many)
+            found.append(evaluate(markov, programs, rows, pieces, Settings(contexts=40)))
+            assert torch.get_num_threads() == many
+    finally:
+        torch.set_num_threads(threads)
+    assert found[0] == found[1]
 
 
 def test_a_contender_reads_only_the_rows_it_is_compared_on(markov, rows, pieces) -> None:

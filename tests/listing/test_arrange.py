@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from pellucid.base.address import Address
 from pellucid.base.errors import SourceError
 from pellucid.listing import pages
 from pellucid.listing.arrange import arrange
-from pellucid.listing.emit import emit, write_constants, write_content, write_statements
+from pellucid.listing.count import numbers_of
+from pellucid.listing.emit import emit, write_constants, write_content, write_lifted, write_statements
 from pellucid.listing.parse import digest, read_program
 from pellucid.listing.rows import row
 
@@ -233,3 +235,45 @@ def test_what_reads_a_persons_value_stays_beside_it(project: Project) -> None:
     assert stands(project, "described_00.py", "linear(")
     exact = project.exact().logits(torch.from_numpy(IDS)).numpy()
     assert np.abs(project.load().logits(IDS) - exact).max() > 1e-4
+
+
+# --- what is said at the front ----------------------------------------------------------------------------------------
+
+
+def test_the_front_of_a_program_says_what_runs(project: Project) -> None:
+    """By the counts as they are; what a person wrote there stays."""
+    assert "what runs" not in project.read("__init__.py")
+    write_statements(project.directory, {QK: LOOKS, neuron(3): fires(3), neuron(5): fires(5)})
+    drop(project, neuron(5))
+    front = project.read("__init__.py")
+    whole = len(list(project.subject.config.shape.addresses()))
+    assert re.search(r"from text +1 +\d\.\d %   layer_00\.py\n", front)
+    assert re.search(r"lifted: few directions, or a mean +0 +0\.0 %\n", front)
+    assert re.search(rf"from the weights +{whole - 1} +9\d\.\d %\n", front)
+    assert re.search(r"described in text: does not run +2 +\d\.\d %   described_00\.py\n", front)
+    ran = numbers_of(read_program(project.directory).pages["layer_00.py"])
+    assert f"Sources that run hold {ran} numbers, those that describe" in front
+    assert emit(project.subject, project.directory).written == ()
+    drop(project)
+    assert re.search(r"from text +0 ", project.read("__init__.py"))
+    mine = project.directory / "program" / "__init__.py"
+    mine.write_text('"""My own words."""\n')
+    drop(project, neuron(5))
+    assert project.read("__init__.py") == '"""My own words."""\n'
+
+
+def test_a_page_of_descriptions_says_which_of_them_run_with_sources_only_and_what_is_no_way(project: Project) -> None:
+    write_statements(project.directory, {QK: LOOKS, neuron(3): fires(3)})
+    drop(project)
+    said = project.read("described_00.py")
+    assert "those of QK and IN (where heads look, when neurons fire) run in the place of the weights" in said
+    assert "OV, OUT and embeddings (what is moved and written) are as in the full program even so" in said
+    assert "a lifted form goes before a source" not in said
+    shapes = {"read_q": (8, 1), "read_k": (8, 1), "bias": (1,)}
+    emit(project.subject, project.directory, lifted={f"{QK}.{name}": torch.ones(shapes[name]) for name in shapes})
+    write_lifted(project.directory, {QK: 1}, [])
+    drop(project, QK)
+    assert "One of these parts runs `lifted` there, without residual already:\na lifted" in project.read(
+        "described_00.py"
+    )
+    assert max(map(len, project.read("described_00.py").split("\n"))) <= 120

@@ -471,7 +471,7 @@ def test_what_was_tuned_together_is_linked_first(fitted: Fitted, monkeypatch: py
     project.__dict__.update(model=fitted.model, manifest=manifest, texts=SimpleNamespace(check=None))
     judged: list[set[Address]] = []
 
-    def judge(twin: Twin, _: object) -> Slips:
+    def judge(twin: Twin, _: object, **__: object) -> Slips:
         judged.append({form.address for form in twin.forms})
         return Slips(5.0 if judged[-1] >= heads and (bad or len(judged[-1]) > len(heads) + 1) else 0.0, 0.0, 10)
 

@@ -255,7 +255,7 @@ def test_what_is_lifted_runs_without_residual_and_says_so(lifted_copy: Workshop)
     assert entries[SILENT[0]].state.effect is not None
     parts = (lifted_copy.made / "parts.toml").read_text()
     line = listing[HEAD].line
-    assert f'["L01.H00.OV"]\nform = "lifted"\nresidual = "dropped"\nsource = "layer_01.py:{line}"' in parts
+    assert f'["L01.H00.OV"]\nform = "lifted"\nresidual = "dropped"\nlifted = "layer_01.py:{line}"' in parts
     free = residual_free([entry.state for entry in entries.values()], gate_passed=True)
     assert free["lifted"]["parameters"] > 0
     code = [entry.state for entry in entries.values() if entry.address.is_code]

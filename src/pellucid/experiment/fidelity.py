@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import ceil
 
 import numpy as np
@@ -33,6 +34,7 @@ from pellucid.experiment.ledger import Fidelity, Ledger
 from pellucid.experiment.predictor import Cache, Predictor, TextCodec
 from pellucid.experiment.rows import Row, padded
 from pellucid.experiment.teacher import Comparison, compare
+from pellucid.experiment.together import Together, together
 from pellucid.experiment.words import Lexicon
 
 _LOGITS = 1 << 24
@@ -118,12 +120,13 @@ def evaluate(
 ) -> dict[str, Fidelity]:
     """Measure each of `programs` against `subject` on `rows` (as `sample_rows` gives them)."""
     settings = settings or Settings()
-    measure = _Measure(subject, programs, rows, Lexicon.of(tokenizer, subject.n_vocab), settings)
     contexts, groups = _dealing(rows, subject.n_ctx, settings)
-    for group in track(groups, "measuring"):
-        reading = measure.read(group)
-        for length, members in contexts.draw(reading.lengths):
-            measure.extend(reading, length, members)
+    with together() as at_once:
+        measure = _Measure(subject, programs, rows, Lexicon.of(tokenizer, subject.n_vocab), settings, at_once)
+        for group in track(groups, "measuring"):
+            reading = measure.read(group)
+            for length, members in contexts.draw(reading.lengths):
+                measure.extend(reading, length, members)
     return {name: ledger.fidelity(settings.seed) for name, ledger in measure.ledgers.items()}
 
 
@@ -151,7 +154,9 @@ class _Measure:
         rows: Sequence[Row],
         lexicon: Lexicon,
         settings: Settings,
+        at_once: Together,  # type: ignore[type-arg]
     ) -> None:
+        self.at_once = at_once
         self.subject, self.rows, self.lexicon, self.settings = subject, rows, lexicon, settings
         self.programs = {name: Contender.of(program) for name, program in programs.items()}
         self.ledgers = {name: Ledger(rows) for name in programs}
@@ -188,11 +193,13 @@ class _Measure:
         parts: dict[str, list[Comparison]] = {name: [] for name in reads}
         for begin in range(0, pos, step):
             stretch, goal = ids[:, begin : begin + step], targets[:, begin : begin + step]
-            ours, caches[""] = self.subject.extend(stretch, caches.get(""))
+            calls = [partial(self.subject.extend, stretch, caches.get(""))]
+            for name, read in reads.items():
+                calls.append(partial(self.programs[name].predictor.extend, stretch[read], caches.get(name)))
+            (ours, caches[""]), *theirs = self.at_once(calls)
             whole: dict[str, Logits] = {}
             some: dict[str, Logits] = {}
-            for name, read in reads.items():
-                said, caches[name] = self.programs[name].predictor.extend(stretch[read], caches.get(name))
+            for (name, read), (said, caches[name]) in zip(reads.items(), theirs, strict=True):
                 (whole if len(read) == batch else some)[name] = said
             top, compared = compare(ours, whole, goal)
             for name, said in some.items():
@@ -223,18 +230,18 @@ class _Measure:
         wanted = np.array(sorted({at for rows in spoken.values() for at in rows}), np.int64)
         if not len(wanted):
             return
-        said = self._say(self.subject, reading.caches[""], reading.tops, length, wanted)
-        for name, rows in spoken.items():
-            if rows:
-                found = reading.compared[name]
-                program = self.programs[name].predictor
-                at_cache = reading.places[name][rows]
-                theirs = self._say(program, reading.caches[name], found.top, length, np.array(rows, np.int64), at_cache)
-                for at, continuation in theirs.items():
-                    row = int(reading.group[at])
-                    self.ledgers[name].add_words(row, said[at], continuation, self.settings.words)
-                    words = [" ".join(side.words[:1]) for side in (said[at], continuation)]
-                    self._note(name, row, length, words[0], words[1], float(found.kl[at, length - 1]))
+        speak = {name: np.array(rows, np.int64) for name, rows in spoken.items() if rows}
+        calls = [partial(self._say, self.subject, reading.caches[""], reading.tops, length, wanted)]
+        for name, rows in speak.items():
+            program, top = self.programs[name].predictor, reading.compared[name].top
+            calls.append(partial(self._say, program, reading.caches[name], top, length, rows, reading.places[name]))
+        said, *answers = self.at_once(calls)
+        for name, theirs in zip(speak, answers, strict=True):
+            for at, continuation in theirs.items():
+                row, kl = int(reading.group[at]), float(reading.compared[name].kl[at, length - 1])
+                self.ledgers[name].add_words(row, said[at], continuation, self.settings.words)
+                words = [" ".join(side.words[:1]) for side in (said[at], continuation)]
+                self._note(name, row, length, words[0], words[1], kl)
 
     def _say(
         self,
@@ -243,10 +250,10 @@ class _Measure:
         tops: Int64[np.ndarray, "batch pos"],
         length: int,
         rows: Int64[np.ndarray, " member"],
-        places: Int64[np.ndarray, " member"] | None = None,
+        places: Int64[np.ndarray, " batch"] | None = None,
     ) -> dict[int, Continuation]:
-        """The continuations of the first `length` tokens of `rows`, by row of the batch; `places` of the cache."""
-        cut, first = cache.take(rows if places is None else places, length), tops[rows, length - 1]
+        """The continuations of the first `length` tokens of `rows`, by row of the batch; `places` in the cache."""
+        cut, first = cache.take(rows if places is None else places[rows], length), tops[rows, length - 1]
         found = continuations(predictor, cut, first, self.lexicon, self.settings.words)
         return dict(zip(map(int, rows), found, strict=True))
 

@@ -231,8 +231,8 @@ def _advice(beside: str, lifted: int) -> str:
     """How a source that is described comes to run, and for how many `lifted` parts that is no way."""
     said = (
         "A changed source changes what the full program does only by `pellucid edit DIR --commit ADDRESS`. To let one\n"
-        'run instead of the weights, write `residual = "dropped"` into its entry of `parts.toml`; `pellucid decompile`\n'
-        f"then moves it into `{beside}`."
+        'run instead of the weights, write `residual = "dropped"` into its entry of `parts.toml`; then\n'
+        f"`pellucid decompile` moves it into `{beside}`."
     )
     if not lifted:
         return said
@@ -264,11 +264,11 @@ def package(subject: str, table: Sequence[str] = (), numbers: tuple[int, int] = 
     """
     said = ""
     if table:
-        body = "\n".join(table)
-        said = (
-            f"\n{body}\n\nSources that run hold {numbers[0]:,} numbers, those that describe {numbers[1]:,}. "
-            "parts.toml lists every part.\n"
+        runs, describes = numbers
+        said = "\n".join(
+            ["", *table, "", f"Sources that run hold {runs:,} numbers, those that describe {describes:,},"]
         )
+        said += " beside the\nkinds of `words.py`. `parts.toml` lists every part.\n"
     return f'''"""{title_of(subject)} as a program.
 
     python -m program "Some text"

@@ -52,10 +52,10 @@ def table(held: Mapping[str, tuple[Held, str]], config: GPT2Config) -> list[str]
     idle = set[Address]().union(*(one.idle for one, _ in held.values()))
     rows.append(("described in text: does not run", idle, [name for one, name in held.values() if one.told]))
     all_parameters = sum(whole.values())
-    lines = [f"{'what runs':34}{'parts':>8}{'parameters':>13}   said in"]
+    lines = [f"{'what runs':36}{'parts':>8}{'parameters':>13}   said in"]
     for label, parts, files in rows:
         share = 100 * sum(whole[address] for address in parts) / all_parameters
-        lines.append(f"    {label:32}{len(parts):6,}{share:11.1f} %   {listed(files)}".rstrip())
+        lines.append(f"    {label:34}{len(parts):6,}{share:11.1f} %   {listed(files)}".rstrip())
     return lines
 
 

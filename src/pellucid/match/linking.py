@@ -56,10 +56,12 @@ def link_sources(project: Project, sources: Sources, lifted: LiftedParts, *, qui
 
     def passes(chosen: Sequence[Unit]) -> bool:
         together = allowed(chosen, forms, model.config)
-        found = slips(Twin(model, [forms[address] for address in together]), spoken)
+        twin = Twin(model, [forms[address] for address in together])
+        found = slips(twin, spoken, hopeless=lambda so_far: excess(so_far, gate.limits) > 1)
         passed = excess(found, gate.limits) <= 1
         tell(
-            f"  {len(together):,} parts without residual: at most {found.wer_next:.2f} % of next words and "
+            f"  {len(together):,} parts without residual: at {'most' if found.whole else 'least'} "
+            f"{found.wer_next:.2f} % of next words and "
             f"{found.wer_16:.2f} % of 16 words differ on {on} text: {'kept' if passed else 'backed off'}"
         )
         return passed

@@ -80,11 +80,10 @@ def plan_for(model: Model, programs: Mapping[str, Predictor | Contender], *, qui
     share = share_beside(QUICK_CONTEXTS if quick else CONTEXTS)
     paces = {"subject": probe(model)}
     for name, program in programs.items():
-        contender = Contender.of(program)
-        pace = probe(contender.predictor)
-        paces[name] = Pace(
-            pace.read * (share if name in PART else 1.0),
-            pace.write * (1.0 if name == FULL else share if contender.speaks else 0.0),
-        )
+        if not isinstance(program, Contender):
+            pace = probe(program)
+            paces[name] = (
+                pace if name == FULL else Pace(pace.read * (share if name in PART else 1.0), pace.write * share)
+            )
     cache_bytes = 8 * model.config.n_layer * model.config.n_embd
     return plan(paces, "subject", model.n_ctx, model.n_vocab, cache_bytes, quick)

@@ -7,7 +7,8 @@ from the slip on as wrong bounds the word error rates from above (insertions asi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Int
@@ -45,16 +46,24 @@ def roll(model: Model, contexts: Int[Tensor, "batch pos"], tokens: int, starts: 
 
 @dataclass(frozen=True)
 class Slips:
-    """Upper bounds, in percent of words, of how far a program departs from the subject on some rollouts."""
+    """Upper bounds, in percent of words, of how far a program departs from the subject on some rollouts.
+
+    Lower ones where it was given up before all were read, `whole` being false: of the whole, what was wrong till then.
+    """
 
     wer_next: float
     wer_16: float
     contexts: int
+    whole: bool = True
 
 
-def slips(twin: Twin, rollouts: list[Rollouts], batch: int = 32) -> Slips:
-    """Find every first slip of `twin` on `rollouts`."""
-    first_word, wrong, words, contexts = 0, 0, 0, 0
+def slips(
+    twin: Twin, rollouts: list[Rollouts], batch: int = 32, hopeless: Callable[[Slips], bool] = lambda _: False
+) -> Slips:
+    """Find every first slip of `twin` on `rollouts`, until what was found is `hopeless` whatever comes."""
+    contexts = sum(len(group.ids) for group in rollouts)
+    words = sum(int((_last(group.words) + 1).sum()) for group in rollouts)
+    first_word, wrong, found = 0, 0, Slips(0.0, 0.0, contexts)
     for group in rollouts:
         for start in range(0, len(group.ids), batch):
             ids, numbers = group.ids[start : start + batch], group.words[start : start + batch]
@@ -62,10 +71,15 @@ def slips(twin: Twin, rollouts: list[Rollouts], batch: int = 32) -> Slips:
                 said = twin.logits(ids[:, :-1])[:, group.context - 1 :].argmax(-1).to(ids.device)
             slipped = (said != ids[:, group.context :]) & (numbers < WORDS)
             after = slipped.cumsum(1) > 0
-            last = numbers.clamp(max=WORDS - 1).amax(1)
             at = torch.where(after, numbers, WORDS).amin(1)
-            wrong += int((last - at + 1).clamp(min=0).sum())
-            words += int((last + 1).sum())
+            wrong += int((_last(numbers) - at + 1).clamp(min=0).sum())
             first_word += int((at == 0).sum())
-            contexts += len(ids)
-    return Slips(100 * first_word / contexts, 100 * wrong / words, contexts)
+            found = Slips(100 * first_word / contexts, 100 * wrong / words, contexts)
+            if hopeless(found):
+                return replace(found, whole=False)
+    return found
+
+
+def _last(words: Int[Tensor, "batch produced"]) -> Int[Tensor, " batch"]:
+    """The number of the last word that counts of each continuation."""
+    return words.clamp(max=WORDS - 1).amax(1)

@@ -36,7 +36,7 @@ STORED_SOURCES = "evidence.sqlite, stage `sources`"
 CALIBRATION_TOKENS = 1_500
 WEAK = 0.2
 """A source that removes a smaller share of what its mean costs is not written."""
-CALIBRATED = {False: 200, True: 50}
+CALIBRATED = {False: 100, True: 50}
 """Exact ablations that effect estimates are compared with."""
 
 

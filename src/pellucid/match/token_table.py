@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,9 @@ from torch import Tensor
 from pellucid.base.address import Address
 from pellucid.exact.model import Model
 from pellucid.match.record import record
+
+BYTES = 1 << 30
+"""The most memory that tables may take."""
 
 
 @dataclass
@@ -45,21 +48,35 @@ def table_scores(
 ) -> dict[Address, float | None]:
     """For every neuron the correlation of its pre-activation on `heldout` with its mean by token on `fit` text."""
     found: dict[Address, float | None] = {}
-    for layer, table in enumerate(token_tables(model, fit)):
-        name, pairs = f"L{layer:02d}.pre", Pairs()
-        for batch in record(model, heldout, [name]):
-            pairs.add(batch.values[name], table[batch.ids])
-        found |= {Address("IN", layer, n): value for n, value in enumerate(pairs.correlation())}
+    for tables in token_tables(model, fit):
+        pairs = {layer: Pairs() for layer in tables}
+        for batch in record(model, heldout, _names(tables)):
+            for layer, name in zip(tables, _names(tables), strict=True):
+                pairs[layer].add(batch.values[name], tables[layer][batch.ids])
+        for layer, of_layer in pairs.items():
+            found |= {Address("IN", layer, n): value for n, value in enumerate(of_layer.correlation())}
     return found
 
 
-def token_tables(model: Model, fit: Int[Tensor, "fitted pos"]) -> Iterator[Float[Tensor, "token neuron"]]:
-    """For each layer the mean pre-activation of every neuron by token, on fit text; the overall mean for others."""
-    for layer in range(model.config.n_layer):
-        name = f"L{layer:02d}.pre"
-        sums = torch.zeros(model.n_vocab, model.config.n_inner, device=model.device)
+def token_tables(model: Model, fit: Int[Tensor, "fitted pos"]) -> Iterator[dict[int, Float[Tensor, "token neuron"]]]:
+    """By layer the mean pre-activation of every neuron by token, on fit text; the overall mean for others.
+
+    As many layers at a time as there is memory for: each time text is read anew.
+    """
+    config = model.config
+    together = max(1, BYTES // (4 * model.n_vocab * config.n_inner))
+    for start in range(0, config.n_layer, together):
+        layers = range(start, min(start + together, config.n_layer))
+        sums = {layer: torch.zeros(model.n_vocab, config.n_inner, device=model.device) for layer in layers}
         counts = torch.zeros(model.n_vocab, 1, device=model.device)
-        for batch in record(model, fit, [name]):
-            sums.index_add_(0, batch.ids.flatten(), batch.values[name].flatten(0, 1).float())
+        for batch in record(model, fit, _names(layers)):
             counts.index_add_(0, batch.ids.flatten(), counts.new_ones(batch.ids.numel(), 1))
-        yield torch.where(counts > 0, sums / counts.clamp(min=1), sums.sum(0) / counts.sum())
+            for layer, name in zip(layers, _names(layers), strict=True):
+                sums[layer].index_add_(0, batch.ids.flatten(), batch.values[name].flatten(0, 1).float())
+        for layer, total in sums.items():
+            sums[layer] = torch.where(counts > 0, total / counts.clamp(min=1), total.sum(0) / counts.sum())
+        yield sums
+
+
+def _names(layers: Iterable[int]) -> list[str]:
+    return [f"L{layer:02d}.pre" for layer in layers]

@@ -33,6 +33,23 @@ def test_a_neuron_is_told_by_the_tokens_it_fires_on_and_the_words_it_speaks_for(
     )
 
 
+@pytest.mark.parametrize("tried", [1, 2])
+def test_an_example_without_an_effect_is_none(tried: int) -> None:
+    """Where it shows at some place only that one is told, and where at none, that is said."""
+    rows = torch.tensor([[0, 2, 1, 3], [1, 2, 0, 3]])
+    idle = [
+        Example(2, 1, 0, 1, (0.999, 0.0001), (0.998, 0.0009), 0.5),
+        Example(2, 1, 1, 0, (0.5, 0.5), (0.495, 0.505), 0.4),
+    ]
+    seen = Example(2, 1, 2, 1, (0.9, 0.1), (0.85, 0.1), 0.1)
+    told = teller(rows).neuron(places([3.0, 1.0], [2, 4]), 0, idle[:tried])
+    at = "the one place" if tried == 1 else "any of the 2 places"
+    assert told.endswith(f"No example was found: without it no probability changes by 1 % at {at} tried.")
+    assert "For example" not in told
+    told = teller(rows).neuron(places([3.0, 1.0], [2, 4]), 0, [*idle[:tried], seen])
+    assert told.endswith('For example behind "Ada is Bo.": " is" 90 %, without it 85 %; " Bo" 10 %, without it 10 %.')
+
+
 def test_a_neuron_that_acts_by_being_silent_behind_a_token() -> None:
     rows = torch.tensor([[0, 2, 0, 1], [0, 3, 1, 2]])
     said = teller(rows).neuron(places([1.0, 1.0, 1.0, 1.0], [1, 3, 5, 5], above=0.0), 0, [])

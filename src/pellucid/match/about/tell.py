@@ -23,6 +23,8 @@ CLEAR = 0.5
 """The share of attention from which on one relation says where a head looks."""
 EXAMPLES = 2
 """Places of a head that are told in full."""
+SEEN = 0.01
+"""By so much at least a probability changes in an example."""
 BEFORE = 7
 """Tokens of an example before the one that is predicted."""
 
@@ -127,10 +129,16 @@ class Teller:
         return said[:1].upper() + said[1:]
 
     def _examples(self, examples: Sequence[Example]) -> list[str]:
-        """The places where taking the part away changes most, no two about the same token, in full."""
+        """The places where taking the part away changes most, no two about the same token, in full.
+
+        Where that shows at none of them, it is said that there is no example.
+        """
         best: dict[int, Example] = {}
-        for example in sorted(examples, key=lambda example: -example.kl):
+        for example in sorted(filter(shows, examples), key=lambda example: -example.kl):
             best.setdefault(example.said, example)
+        if examples and not best:
+            tried = f"any of the {len(examples)} places" if len(examples) > 1 else "the one place"
+            return [f"No example was found: without it no probability changes by {_percent(SEEN)} at {tried} tried"]
         return [self._example(example) for example in list(best.values())[:EXAMPLES]]
 
     def _example(self, best: Example) -> str:
@@ -149,6 +157,12 @@ class Teller:
 
     def _shown(self, token: int) -> str:
         return "the first token" if token == NOWHERE else shown_token(self.token_text(token))
+
+
+def shows(example: Example) -> bool:
+    """Whether taking the part away changes what the model says by what a reader sees."""
+    pairs = zip(example.with_part, example.without_part, strict=True)
+    return max(abs(with_part - without_part) for with_part, without_part in pairs) >= SEEN
 
 
 def _joined(sentences: Sequence[str]) -> str:
