@@ -62,6 +62,7 @@ from pellucid.rewrite.diff import diff
 from pellucid.rewrite.edit import read_records
 from pellucid.rewrite.idle import warning
 from pellucid.rewrite.show import list_lines, print_diff, record_lines
+from pellucid.rewrite.tables_show import edit_lines
 from pellucid.subject.locate import at_revision
 from pellucid.subject.tokenizer import ids_in
 from pellucid.view.front import drawn as drawn_front
@@ -511,6 +512,10 @@ def edit_command(
     against: Annotated[
         Path | None, typer.Option(metavar="DIR2", help="With --commit: a copy of DIR as it was before.")
     ] = None,
+    tables: Annotated[
+        bool,
+        typer.Option("--tables", help="Let it say what you changed in program/accounts/tables/, a line each."),
+    ] = False,
     undo: Annotated[list[str] | None, typer.Option(metavar="ID", help="Undo an edit. May be repeated.")] = None,
     list_: Annotated[bool, typer.Option("--list", help="List all edits.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Locate and predict, and write nothing.")] = False,
@@ -521,7 +526,7 @@ def edit_command(
 ) -> None:
     """Edit the program in DIR: located, predicted, then made and measured; or undo, list, or record by hand."""
     with plain_errors():
-        several = tuple(suppress or ()), commit, tuple(undo or ()), list_
+        several = tuple(suppress or ()), commit, tuple(undo or ()), list_, tables
         intent = Intent(fact, forget, when, prefer, over, read, *several)
         intent.require_one()
         if list_:
@@ -541,6 +546,9 @@ def edit_command(
             print_json(record.to_dict()) if json_ else say("\n".join(record_lines(record)))
             return
         bench = opened(project)
+        if tables:
+            edit_lines(bench, dry_run=dry_run, anyway=anyway, as_json=json_)
+            return
         made = propose(bench, intent)
         if not json_:
             say("\n".join(made.lines()))

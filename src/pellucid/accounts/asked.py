@@ -27,6 +27,11 @@ class Asked:
         """The question about `key`, in all wordings."""
         return tuple(ask.replace(PLACE, key) for ask in self.asks)
 
+    def letters(self, key: str) -> tuple[range, ...]:
+        """Where `key` first stands in each of these prompts."""
+        starts = [ask.index(PLACE) for ask in self.asks]
+        return tuple(range(start, start + len(key)) for start in starts)
+
 
 def write(project: Project, table: str, asks: Sequence[str], answers: Mapping[str, str]) -> None:
     """Keep with the evidence of `project` how the file `table` of `tables/` was asked, and what the model answered.

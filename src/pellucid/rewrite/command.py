@@ -17,6 +17,7 @@ from pellucid.rewrite.hand import commit
 from pellucid.rewrite.intent import Proposal, fact, forget
 from pellucid.rewrite.read import read
 from pellucid.rewrite.rules import rule, suppress
+from pellucid.rewrite.settle import settle, settle_undone
 from pellucid.rewrite.show import proposal_lines, ready_lines
 from pellucid.rewrite.workbench import Workbench
 
@@ -35,16 +36,17 @@ class Intent:
     commit: str | None = None
     undo: Sequence[str] = ()
     list: bool = False
+    tables: bool = False
 
     def require_one(self) -> None:
         """Raise `PellucidError` unless one thing is asked for, and all that it takes is given."""
         ruled = [name for name in ("when", "prefer", "over") if getattr(self, name) is not None]
         asked = [name for name in ("fact", "forget", "read", "commit") if getattr(self, name) is not None]
-        asked += [name for name in ("suppress", "undo", "list") if getattr(self, name)]
+        asked += [name for name in ("suppress", "undo", "list", "tables") if getattr(self, name)]
         if len(asked) + bool(ruled) != 1:
             raise PellucidError(
                 "expected one of --fact PROMPT ANSWER, --forget PROMPT, --when PATTERN --prefer X --over Y, "
-                "--read TOKEN OTHER, --suppress TOKEN, --commit PART, --undo ID, --list"
+                "--read TOKEN OTHER, --suppress TOKEN, --tables, --commit PART, --undo ID, --list"
             )
         if ruled and not {"prefer", "over"} <= set(ruled):
             raise PellucidError("a rule takes --prefer X and --over Y, and --when PATTERN unless it holds everywhere")
@@ -93,7 +95,7 @@ def propose(bench: Workbench, intent: Intent) -> Made:
 def make(bench: Workbench, made: Made, *, anyway: bool = False) -> Record:
     """Make what was proposed; see `apply`."""
     with writing(bench.program.directory):
-        return apply(bench, made.ready, anyway=anyway)
+        return settle(bench, made.proposal, apply(bench, made.ready, anyway=anyway))
 
 
 def opened(project: Project) -> Workbench:
@@ -106,7 +108,7 @@ def undone(project: Project, wanted: Sequence[str]) -> list[Record]:
     """Undo edits; see `undo`. The program that is left must load."""
     with writing(project.directory):
         found = undo(project.directory, wanted)
-        project.program()
+        settle_undone(project, project.program(), found)
     return found
 
 

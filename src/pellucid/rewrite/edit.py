@@ -50,6 +50,9 @@ class Record:
     """The parts that were found to do it, each with estimate and exact effect."""
     prediction: dict[str, Any] | None = None
     measurement: dict[str, Any] | None = None
+    lines: list[dict[str, str]] = field(default_factory=list)
+    """The lines of tables that it moved: `table`, `key`, what the program said of it and says (`was`, `now`), and the
+    cells that stood there for what it said, with tabs between (`cells`)."""
 
     @property
     def name(self) -> str:

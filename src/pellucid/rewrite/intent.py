@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.base.errors import PellucidError
-from pellucid.rewrite.donors import takers
+from pellucid.rewrite.belongs import Place, place_of, places_of
 from pellucid.rewrite.edit import Kind, today
-from pellucid.rewrite.locate import SHARE, Located, Site, locate
-from pellucid.rewrite.predict import Edited, carried, direction, needed, start_of, written
+from pellucid.rewrite.locate import Site
+from pellucid.rewrite.predict import Edited, carried, direction, needed, ready, start_of, written
 from pellucid.rewrite.source import Speech, function, helpers_of, page
-from pellucid.rewrite.wording import Wording, worded
-from pellucid.rewrite.words import answer_ids, prompt_ids, token_name, without_opening
+from pellucid.rewrite.words import answer_ids, prompt_ids, span_of, token_name, without_opening
 from pellucid.rewrite.workbench import Text, Workbench
 
 MARGIN = 2.5
 """How far, in the predicted logits, what an edit says stands above all else at every place that it is tuned on."""
 SURE = 1.0
 """The least predicted margin with which an edit is sure to do what it is for."""
-CANDIDATES = 3
-"""Heads that take from one token which are patched exactly, whatever gradients say of them."""
 STRONGEST = 128.0
 """Beyond it a write drowns what stands in the stream, and the margin grows no more."""
 FAINT = 0.02
@@ -96,32 +94,27 @@ class Proposal:
         return ready(bench, self.speeches)
 
 
-def ready(bench: Workbench, speeches: Sequence[Speech]) -> list[Edited]:
-    """Speeches ready to be called, without the program taking them over."""
-    helpers: dict[str, str] = {}
-    functions = [function(speech, 1, f"edit_{n}", "Tried.", helpers) for n, speech in enumerate(speeches)]
-    return bench.program.tried(page(None, helpers, functions))
-
-
 # --- facts ------------------------------------------------------------------------------------------------------------
 
 
-def fact(bench: Workbench, prompt: str, answer: str) -> Proposal:
+def fact(bench: Workbench, prompt: str, answer: str, also: Sequence[str] = (), about: Sequence[range] = ()) -> Proposal:
     """Let the program say `answer` behind `prompt`, in whatever wording the same is asked of the same.
 
+    So it is behind the prompts in `also`, other wordings that are known. Where it is known of whom they ask, `about`
+    has those letters of each, of `prompt` first: a head that looks elsewhere does not know the answer.
     Raises `PellucidError` where it says so already, and for text that cannot be told apart.
     """
     ids, wanted = prompt_ids(bench, prompt), answer_ids(bench, prompt, answer)
-    now, said = _likeliest(bench, ids), _goes_on(bench, ids, len(wanted))
+    now, said = _likeliest(bench, ids), goes_on(bench, ids, len(wanted))
     if said == wanted:
         raise PellucidError(f"the program already says {answer!r} behind {prompt!r}; there is nothing to edit")
-    place = _place(bench, ids, said[0])
-    found: list[_Step] = []
-    for n, token in enumerate(wanted):
-        if rival := _rival(bench, [[*row, *wanted[:n]] for row in (ids, *place.examples)], token):
-            found.append(_step(bench, place, wanted[:n], token, rival))
+    texts = (prompt, *also)
+    spans = [span_of(bench, text, letters) for text, letters in zip(texts, about, strict=bool(about))]
+    rows = [prompt_ids(bench, text) for text in texts]
+    places = places_of(bench, list(zip_longest(rows, spans)), said[0])
+    found = [step for place in places for step in _steps(bench, place, wanted)]
     what = f"Says {answer!r} behind {prompt!r}, in the place of {bench.model.tokenizer.decode(said)!r}."
-    return _proposal("fact", what, f"--fact {prompt!r} {answer!r}", place, found, now)
+    return _proposal("fact", what, f"--fact {prompt!r} {answer!r}", places, found, now)
 
 
 def forget(bench: Workbench, prompt: str) -> Proposal:
@@ -132,25 +125,10 @@ def forget(bench: Workbench, prompt: str) -> Proposal:
     ids = prompt_ids(bench, prompt)
     last = bench.run(torch.tensor([ids]), ("logits",))["logits"][0, -1]
     old, second = last.topk(2).indices.tolist()
-    place = _place(bench, ids, old)
+    place = place_of(bench, ids, old)
     step = _step(bench, place, [], second, old, says=False)
     what = f"Forgets {bench.texts([old])[0]!r} behind {prompt!r}."
-    return _proposal("forget", what, f"--forget {prompt!r}", place, [step], _likeliest(bench, ids))
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where an edit belongs: the head that knows, if there is one, and when it is asked."""
-
-    ids: list[int]
-    located: Located
-    wording: Wording | None
-    """None where no head that takes from one token knows it."""
-
-    @property
-    def examples(self) -> tuple[list[int], ...]:
-        """Other wordings with the same word, from the fit text."""
-        return self.wording.examples if self.wording else ()
+    return _proposal("forget", what, f"--forget {prompt!r}", [place], [step], _likeliest(bench, ids))
 
 
 @dataclass(frozen=True)
@@ -160,14 +138,6 @@ class _Step:
     speech: Speech
     margin: float
     tokens: tuple[int, ...]
-
-
-def _place(bench: Workbench, ids: list[int], said: int) -> _Place:
-    """Find what knows that `said` follows `ids`: the head whose content decides it, as other contents there show."""
-    row = torch.tensor([ids])
-    knowing = [taker for taker in takers(bench, row, said) if taker.share >= SHARE]
-    located = locate(bench, row, [len(ids) - 1], [said], knowing[:CANDIDATES])
-    return _Place(ids, located, worded(bench, ids, knowing[0]) if knowing else None)
 
 
 def _rival(bench: Workbench, rows: Sequence[list[int]], token: int) -> int | None:
@@ -181,9 +151,10 @@ def _rival(bench: Workbench, rows: Sequence[list[int]], token: int) -> int | Non
 
 
 def _proposal(
-    kind: Kind, what: str, why: str, place: _Place, steps: Sequence[_Step], now: tuple[Said, ...]
+    kind: Kind, what: str, why: str, places: Sequence[Place], steps: Sequence[_Step], now: tuple[Said, ...]
 ) -> Proposal:
-    known = place.wording is not None
+    known = all(place.wording is not None for place in places)
+    place = places[0]
     best = place.located.sites[0]
     return Proposal(
         kind, what, why,
@@ -192,21 +163,29 @@ def _proposal(
         place.located.sites,
         min(step.margin for step in steps),
         "" if known else f"no head that takes from one token decides it (most: {best.part} with {best.share:.0%})",
-        len(place.examples),
+        sum(len(place.examples) for place in places),
         tuple(place.ids),
         now,
     )  # fmt: skip
 
 
-def _step(bench: Workbench, place: _Place, said: list[int], token: int, old: int, *, says: bool = True) -> _Step:
+def _steps(bench: Workbench, place: Place, wanted: Sequence[int]) -> Iterator[_Step]:
+    """The tokens of `wanted` that have to be spoken for at a place; others follow by themselves."""
+    for n, token in enumerate(wanted):
+        rival = _rival(bench, [[*row, *wanted[:n]] for row in (place.ids, *place.examples)], token)
+        if rival is not None:
+            yield _step(bench, place, list(wanted[:n]), token, rival)
+
+
+def _step(bench: Workbench, place: Place, said: list[int], token: int, old: int, *, says: bool = True) -> _Step:
     """The edit that lets the program say `token` and not `old` behind the prompt and what is `said` behind that."""
     sides = (token_name(bench, token),) if says else (), (token_name(bench, old),)
     if place.wording:
         speech = Speech(place.wording.taker.part, *sides, place.wording.asks(bench, said), place.wording.of)
     else:  # in a part of its own, behind the neurons of the last layer
-        whole = [*without_opening(bench, place.ids), *said]
-        literal = tuple((back, token_name(bench, t)) for back, t in enumerate(reversed(whole)))
-        speech = Speech(f"L{bench.model.config.n_layer - 1:02d}.E{bench.next_part:02d}", *sides, (literal,))
+        whole = [[*without_opening(bench, row), *said] for row in (place.ids, *place.examples)]
+        literal = [tuple((back, token_name(bench, t)) for back, t in enumerate(reversed(row))) for row in whole]
+        speech = Speech(f"L{bench.model.config.n_layer - 1:02d}.E{bench.next_part:02d}", *sides, tuple(literal))
     rows = [[*row, *said] for row in (place.ids, *place.examples)]
     speech, margin = _tuned(bench, speech, rows, token, old)
     return _Step(speech, margin, (token, old) if says else (old,))
@@ -219,7 +198,7 @@ def _likeliest(bench: Workbench, ids: list[int]) -> tuple[Said, ...]:
     return tuple(Said(text, chance) for text, chance in zip(texts, chances.values.tolist(), strict=True))
 
 
-def _goes_on(bench: Workbench, ids: list[int], count: int) -> list[int]:
+def goes_on(bench: Workbench, ids: list[int], count: int) -> list[int]:
     """What the program says behind `ids`, at temperature 0."""
     said: list[int] = []
     for _ in range(count):

@@ -26,6 +26,7 @@ from torch import Tensor
 from pellucid.exact.model import Model
 from pellucid.exact.ops import ACTIVATION
 from pellucid.listing.load import Program
+from pellucid.rewrite.source import Speech, function, page
 from pellucid.rewrite.workbench import BATCH, Text, Workbench
 
 Stream = Float[Tensor, "batch pos model"]
@@ -122,6 +123,13 @@ def _fired(model: Model, before: dict[str, Tensor], name: str, driven: Tensor, *
             at = pre.detach().requires_grad_()
             (before[f"{name}.slope"],) = torch.autograd.grad(act(at).sum(), at)
     return before[f"{name}.slope"] * driven
+
+
+def ready(bench: Workbench, speeches: Sequence[Speech]) -> list[Edited]:
+    """Speeches ready to be called, without the program taking them over."""
+    helpers: dict[str, str] = {}
+    functions = [function(speech, 1, f"edit_{n}", "Tried.", helpers) for n, speech in enumerate(speeches)]
+    return bench.program.tried(page(None, helpers, functions))
 
 
 # --- what an edit writes ----------------------------------------------------------------------------------------------

@@ -134,6 +134,13 @@ def record_lines(record: Record) -> Iterator[str]:
         f"{found['false_alarms']} false alarms"
     )
     yield from _places(found["places"])
+    yield from moved_lines(record.lines)
+
+
+def moved_lines(moved: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """Lines of tables that say what the program says now."""
+    for line in moved:
+        yield f"{line['table']}  {line['key']!r} is answered by {line['now']!r}, and by {line['was']!r} no more"
 
 
 def _places(places: Sequence[dict[str, Any]]) -> Iterator[str]:

@@ -72,6 +72,21 @@ def one_token(bench: Workbench, text: str) -> int:
     return token_id(bench.model, text)
 
 
+def span_of(bench: Workbench, prompt: str, letters: range) -> range:
+    """The positions of some letters of `prompt` among its tokens."""
+    before, through = (_shared(bench, prompt, end) for end in (letters.start, letters.stop))
+    return range(before, max(through, before + 1))
+
+
+def _shared(bench: Workbench, prompt: str, end: int) -> int:
+    """How many tokens of `prompt` are those of its beginning, up to the letter `end`."""
+    begun = bench.model.ids(prompt[:end])[0].tolist() if prompt[:end].strip() else []
+    whole = bench.model.ids(prompt)[0].tolist()
+    return next(
+        (at for at, (a, b) in enumerate(zip(begun, whole, strict=False)) if a != b), min(len(begun), len(whole))
+    )
+
+
 @dataclass(frozen=True)
 class Word:
     """A word of a prompt: its text without space, and where its tokens start and stop."""

@@ -56,6 +56,12 @@ def text_of(rows: Sequence[Row]) -> Text:
     return Text(torch.from_numpy(padded(rows)), lengths, tuple(row.domain for row in rows))
 
 
+def measured(program: Program, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos vocab"]:
+    """The logits of a program, on NumPy alone."""
+    step = [program.logits(ids[at : at + BATCH].numpy()) for at in range(0, len(ids), BATCH)]
+    return torch.from_numpy(np.concatenate(step))
+
+
 class Workbench:
     """What editing works with. The program is trusted, and loaded when the bench is made."""
 
@@ -122,8 +128,7 @@ class Workbench:
 
     def measured(self, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos vocab"]:
         """The logits of the program itself, on NumPy alone."""
-        step = [self.program.logits(ids[at : at + BATCH].numpy()) for at in range(0, len(ids), BATCH)]
-        return torch.from_numpy(np.concatenate(step))
+        return measured(self.program, ids)
 
     def texts(self, ids: Sequence[int]) -> list[str]:
         """The text of each token."""

@@ -1,0 +1,169 @@
+"""What the text of accounts says of itself: their rules and variables, and which tables each of them asks.
+
+Nothing is run: it is read off the syntax, so that it may be a stranger's.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from pellucid.accounts.folder import Folder
+from pellucid.accounts.language import Rule, is_account
+from pellucid.base.files import read_text
+
+_SLOT = re.compile(r"\{([^{}]+)\}")
+"""A class of spans in a pattern, by the name of its file."""
+_FILES = ("table", "spans")
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A function under `@variable`, where it stands, and what its decorator says: what carries it, how often seen."""
+
+    file: str
+    line: int
+    name: str
+    says: str
+    """The first line of its docstring."""
+    tie: str
+    moved: float | None
+
+
+@dataclass(frozen=True)
+class Page:
+    """One file of accounts."""
+
+    file: str
+    tree: ast.Module
+    text: str
+
+    @cached_property
+    def functions(self) -> dict[str, ast.FunctionDef]:
+        """All functions, by name."""
+        return {node.name: node for node in self.tree.body if isinstance(node, ast.FunctionDef)}
+
+    @cached_property
+    def files(self) -> dict[str, str]:
+        """The names of tables and classes, each with its file."""
+        found = {}
+        for node in self.tree.body:
+            match node:
+                case ast.Assign(
+                    targets=[ast.Name(id=name)],
+                    value=ast.Call(func=ast.Name(id=kind), args=[ast.Constant(value=str(file))]),
+                ) if kind in _FILES:
+                    found[name] = file
+        return found
+
+    @cached_property
+    def variables(self) -> dict[str, Variable]:
+        """Its variables, by name."""
+        return {name: told for name, node in self.functions.items() for told in self._variables(node)}
+
+    def _variables(self, node: ast.FunctionDef) -> Iterator[Variable]:
+        for above in node.decorator_list:
+            match above:
+                case ast.Call(func=ast.Name(id="variable"), keywords=given):
+                    said = {word.arg: word.value.value for word in given if isinstance(word.value, ast.Constant)}
+                    tie, moved = said.get("tie"), said.get("moved")
+                    doc = (ast.get_docstring(node) or "").split("\n")[0]
+                    yield Variable(
+                        self.file,
+                        node.lineno,
+                        node.name,
+                        doc,
+                        tie if isinstance(tie, str) else "",
+                        float(moved) if isinstance(moved, int | float) else None,
+                    )
+
+    @cached_property
+    def rules(self) -> list[tuple[Rule, frozenset[str]]]:
+        """Every `return` of the account, and all names that it hangs on."""
+        lines = self.text.split("\n")
+        found = []
+        for function in filter(is_account, self.tree.body):
+            for node, asked in _returns(function, []):
+                rule = Rule(self.file, node.lineno, lines[node.lineno - 1].strip())
+                found.append((rule, self.reached(asked, function)))
+        return found
+
+    def reached(self, asked: list[ast.expr], within: ast.stmt) -> frozenset[str]:
+        """The names in expressions, in what stands for these names in a function, and in what they call."""
+        local = _assigned(within)
+        names: set[str] = set()
+        left = {name for node in asked for name in _names(node)}
+        while left:
+            name = left.pop()
+            names.add(name)
+            more = {other for node in local.get(name, []) for other in _names(node)}
+            if name in self.functions:
+                more |= set(_names(self.functions[name]))
+            left |= more - names
+        return frozenset(names)
+
+    def keyed_by(self, file: str) -> list[str]:
+        """The variables by which a table is looked up."""
+        found: dict[str, None] = {}
+        for function in self.functions.values():
+            for node in ast.walk(function):
+                match node:
+                    case ast.Subscript(value=ast.Name(id=name), slice=key) if self.files.get(name) == file:
+                        reached = self.reached([key], function)
+                        found |= dict.fromkeys(name for name in self.variables if name in reached)
+        return list(found)
+
+    def uses(self, names: frozenset[str], file: str) -> bool:
+        """Whether some of `names` are a table or class in `file`, or a pattern with its slot."""
+        slot = "{" + Path(file).stem + "}"
+        return slot in names or any(self.files.get(name) == file for name in names)
+
+
+def pages(folder: Folder) -> list[Page]:
+    """The files of accounts. Raises `SourceError` for what is no Python."""
+    return [Page(path.name, folder.trees[path.name], read_text(path)) for path in folder.files]
+
+
+def _names(node: ast.AST) -> Iterator[str]:
+    """The names in a tree, and the slots of patterns, in braces."""
+    for part in ast.walk(node):
+        match part:
+            case ast.Name(id=name):
+                yield name
+            case ast.Constant(value=str(text)):
+                yield from ("{" + slot + "}" for slot in _SLOT.findall(text))
+
+
+def _assigned(function: ast.stmt) -> dict[str, list[ast.expr]]:
+    """What the names of a function stand for within it."""
+    found: dict[str, list[ast.expr]] = {}
+    for node in ast.walk(function):
+        match node:
+            case ast.Assign(targets=targets, value=value):
+                sides = [(target, value) for target in targets]
+            case ast.AugAssign(target=target, value=value):
+                sides = [(target, value)]
+            case ast.For(target=target, iter=value) | ast.comprehension(target=target, iter=value):
+                sides = [(target, value)]
+            case _:
+                continue
+        for target, value in sides:
+            for name in _names(target):
+                found.setdefault(name, []).append(value)
+    return found
+
+
+def _returns(node: ast.AST, asked: list[ast.expr]) -> Iterator[tuple[ast.Return, list[ast.expr]]]:
+    """Every `return` within a statement that says something, and the expressions that it hangs on."""
+    if isinstance(node, ast.Return):
+        if node.value is not None and not (isinstance(node.value, ast.Constant) and node.value.value is None):
+            yield node, [*asked, node.value]
+        return
+    own = [node.test] if isinstance(node, ast.If) else [node.iter] if isinstance(node, ast.For) else []
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.stmt):
+            yield from _returns(child, [*asked, *own])

@@ -1,0 +1,84 @@
+"""All that the tables of a project ask, as rows of tokens, and where an edit speaks in them."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from pellucid.accounts.lines import Tables
+from pellucid.exact.model import Model
+from pellucid.rewrite.asking import LONGEST
+from pellucid.rewrite.intent import Proposal, rows_of
+from pellucid.rewrite.predict import acts, predict
+from pellucid.rewrite.workbench import Text, Workbench
+
+Place = tuple[str, str]
+"""The name of a table, and a key of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Questions:
+    """Rows that ask something, each with the table and key that it is of."""
+
+    places: tuple[Place, ...]
+    text: Text
+
+    @property
+    def ends(self) -> Int[Tensor, " row"]:
+        """The position of the last token of each row."""
+        return self.text.lengths - 1
+
+    def take(self, rows: Sequence[int] | Int[Tensor, " some"]) -> Questions:
+        """Some of the rows."""
+        at = torch.as_tensor(rows, dtype=torch.long)
+        return Questions(tuple(self.places[row] for row in at.tolist()), self.text.take(at))
+
+    def of(self, places: Sequence[Place]) -> Questions:
+        """The rows of some places."""
+        wanted = set(places)
+        return self.take([row for row, place in enumerate(self.places) if place in wanted])
+
+    def rows(self) -> list[list[int]]:
+        """The tokens of each row."""
+        return [ids[:length] for ids, length in zip(self.text.ids.tolist(), self.text.lengths.tolist(), strict=True)]
+
+    def spoken(self, bench: Workbench, proposal: Proposal) -> tuple[Questions, Bool[Tensor, " row"]]:
+        """The rows in which an edit speaks anywhere, and whether it does at their ends."""
+        near, some = proposal.near(bench), self
+        if near:
+            some = self.take(torch.isin(self.text.ids, torch.tensor(near)).any(1).nonzero()[:, 0])
+        if not some.places:
+            return some, torch.zeros(0, dtype=torch.bool)
+        said = acts(bench.program, proposal.ready(bench), some.text, len(some.places))
+        rows = said.any(1).nonzero()[:, 0]
+        return some.take(rows), said[rows, some.ends[rows]]
+
+    def changed(self, bench: Workbench, proposal: Proposal) -> list[Place]:
+        """The places whose next token an edit is predicted to change, of those in whose rows it speaks."""
+        if not self.places:
+            return []
+        change = predict(bench, proposal.ready(bench), self.text)
+        at = torch.arange(len(self.places)), self.ends
+        moved = (change.before + change.change)[at].argmax(-1) != change.before[at].argmax(-1)
+        return list(dict.fromkeys(self.places[row] for row in moved.nonzero()[:, 0].tolist()))
+
+
+def questions_of(model: Model, tables: Tables, places: Container[Place] | None = None) -> Questions:
+    """What tables ask that were asked, in all wordings, of all keys or of `places` alone.
+
+    Prompts behind which the model has no room for an answer are left out.
+    """
+    held, rows = [], []
+    for name, asked in tables.asked.items():
+        for key in asked.answers:
+            if places is not None and (name, key) not in places:
+                continue
+            ids = [model.ids(prompt)[0].tolist() for prompt in asked.prompts(key)]
+            fitting = [row for row in ids if len(row) + LONGEST <= model.n_ctx]
+            rows += fitting
+            held += [(name, key)] * len(fitting)
+    return Questions(tuple(held), rows_of(rows) if rows else rows_of([[0]]).take([]))

@@ -1,0 +1,118 @@
+"""After an edit: the lines of tables that it moved say what the program says.
+
+They are asked again, in all wordings, and the answers kept with the evidence are those that were measured. A line that
+no person changed follows in its file; what a person wrote stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from pellucid.accounts import asked as kept
+from pellucid.accounts.folder import Folder
+from pellucid.accounts.lines import Tables, columns_of, read_tables, rewrite
+from pellucid.base.errors import SourceError
+from pellucid.base.terminal import tell
+from pellucid.listing.load import Program
+from pellucid.match.project import Project
+from pellucid.rewrite.asking import Answer, Logits, answer_of, gives
+from pellucid.rewrite.edit import Record, write_record
+from pellucid.rewrite.intent import Proposal
+from pellucid.rewrite.questions import Place, Questions, questions_of
+from pellucid.rewrite.workbench import Workbench, measured
+
+
+def settle(bench: Workbench, proposal: Proposal, record: Record) -> Record:
+    """Bring the lines up to date that an edit moved, which was just made; its record names them."""
+    folder = Folder(bench.project)
+    if (tables := _read(folder)) is None:
+        return record
+    if "questions" not in bench.known:
+        bench.known["questions"] = questions_of(bench.project.model, tables)
+    questions: Questions = bench.known["questions"]
+    heard, _ = questions.spoken(bench, proposal)
+    moved = _moved(folder, tables, bench.measured, questions.of(heard.places), {})
+    if moved:
+        record = replace(record, lines=moved)
+        write_record(bench.program.directory, record)
+    return record
+
+
+def settle_undone(project: Project, program: Program, records: Sequence[Record]) -> None:
+    """Bring the lines up to date that edits had moved which were just undone."""
+    lines = sorted(records, key=lambda record: -record.number)
+    before = {(line["table"], line["key"]): line.get("cells", "") for record in lines for line in record.lines}
+    settle_places(project, lambda ids: measured(program, ids), before)
+
+
+def settle_places(project: Project, logits: Logits, places: Mapping[Place, str]) -> None:
+    """Bring some lines up to date; for each the cells that are right again if the answer is the one among them."""
+    folder = Folder(project)
+    if places and (tables := _read(folder)):
+        _moved(folder, tables, logits, questions_of(project.model, tables, places), places)
+
+
+def _read(folder: Folder) -> Tables | None:
+    """The tables, if any of them was asked; an edit is not lost on one that cannot be read."""
+    try:
+        tables = read_tables(folder)
+    except SourceError as error:
+        tell(f"pellucid: {error}; tables were not brought up to date")
+        return None
+    return tables if tables.asked else None
+
+
+def _moved(
+    folder: Folder, tables: Tables, logits: Logits, questions: Questions, before: Mapping[Place, str]
+) -> list[dict[str, str]]:
+    """Ask `questions`, and bring the lines up to date whose answers are others now."""
+    tokenizer = folder.project.model.tokenizer
+    was = [tables.asked[name].answers[key] for name, key in questions.places]
+    still = gives(logits, questions.rows(), tokenizer, was)
+    answers: dict[Place, Answer] = {}
+    for place in dict.fromkeys(place for place, same in zip(questions.places, still, strict=True) if not same):
+        known = _known(tables, place[0])
+        found = answer_of(logits, questions.of([place]).rows(), tokenizer, known)
+        if found.text != tables.asked[place[0]].answers[place[1]]:
+            answers[place] = found
+    moved: list[dict[str, str]] = []
+    for name in tables.asked:
+        if own := {key: answer for (table, key), answer in answers.items() if table == name}:
+            moved += _brought(folder, tables, name, own, before)
+    return moved
+
+
+def _known(tables: Tables, name: str) -> Collection[str]:
+    """The answers that a table has or had."""
+    return {cells[1] for cells in tables.tables[name].lines.values()} | set(tables.asked[name].answers.values())
+
+
+def _brought(
+    folder: Folder, tables: Tables, name: str, found: Mapping[str, Answer], before: Mapping[Place, str]
+) -> list[dict[str, str]]:
+    """Bring one table up to date, and tell of each line what it said and says."""
+    asked, held = tables.asked[name], tables.tables[name]
+    kept.write(folder.project, name, asked.asks, {**asked.answers, **{key: a.text for key, a in found.items()}})
+    columns = columns_of(folder, name)
+    rows, moved = {}, []
+    for key, answer in found.items():
+        was, cells = asked.answers[key], list(held.lines.get(key, ()))
+        if cells and cells[1] in (was, answer.text):
+            rows[key] = _row(columns, key, answer, before.get((name, key), "").split("\t"))
+        moved.append({"table": name, "key": key, "was": was, "now": answer.text, "cells": _joined(cells, was)})
+    rewrite(folder, name, rows)
+    return moved
+
+
+def _joined(cells: Sequence[str], was: str) -> str:
+    """The cells of a line as they stood for the answer `was`; none of a line that is gone."""
+    return "\t".join((cells[0], was, *cells[2:])) if cells else ""
+
+
+def _row(columns: Sequence[str], key: str, answer: Answer, before: Sequence[str]) -> list[str]:
+    """The cells of a line: those `before`, if they are of this answer; what was not measured is empty."""
+    if len(before) == len(columns) and before[:2] == [key, answer.text]:
+        return list(before)
+    said = {"key": key, "answer": answer.text, "agreement": f"{answer.agreement:.2f}", "margin": f"{answer.margin:.1f}"}
+    return [said.get(column, "") for column in columns]

@@ -1,0 +1,183 @@
+"""Changed lines of tables become edits: predicted all at once, made one by one, undone alone, told in the evidence."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+
+import pytest
+import torch
+
+from pellucid.accounts.asked import read, write
+from pellucid.match.trust import trust
+from pellucid.rewrite.apply import predicted
+from pellucid.rewrite.command import Made, make, undone
+from pellucid.rewrite.edit import read_records
+from pellucid.rewrite.intent import fact
+from pellucid.rewrite.tables import Plan, make_lines, plan
+from pellucid.rewrite.workbench import Workbench
+from pellucid.zoo.village import Village
+
+ASKS = {
+    "home.tsv": ["{} lives in", "The home of {} is in", "Where is the home of {}? It is in", "{}'s home is in"],
+    "dwells.tsv": ["As for {}, the home is in"],
+    "fear.tsv": ["{} is afraid of", "The greatest fear of {} is"],
+}
+KEYS = ("Ada", "Boris", "Felix", "Dora", "Cora")
+ACCOUNT = '''"""Where people live."""
+
+from .language import account, table, variable
+
+HOME = table("home.tsv")
+
+
+@variable(tie="L02.H00 @ here", moved=0.98)
+def who(text):
+    """The last person in the text."""
+    return text.last(HOME)
+
+
+@account
+def next_token(text):
+    if text.ends(" lives in"):
+        return HOME[who(text)]
+'''
+
+
+def _answers(table: str) -> dict[str, str]:
+    relation = "fear" if table == "fear.tsv" else "home"
+    held = {fact.person.name: fact.answer for fact in Village().facts if fact.relation.name == relation}
+    return {key: held[key] for key in KEYS}
+
+
+@pytest.fixture
+def tables(village: Workbench) -> Iterator[Workbench]:
+    """The village with three tables as they were asked, two of which ask the same in other words."""
+    for name, asks in ASKS.items():
+        write(village.project, name, asks, _answers(name))
+        change(village, name, {})
+    (village.project.directory / "program" / "accounts" / "homes.py").write_text(ACCOUNT, encoding="utf-8")
+    trust(village.project.directory)
+    yield village
+    village.known.pop("questions", None)
+    if standing := [record.name for record in read_records(village.program.directory) if not record.undone]:
+        undone(village.project, standing)
+    shutil.rmtree(village.project.directory / "edits", ignore_errors=True)
+    village.program.edited()
+
+
+def change(bench: Workbench, name: str, answers: Mapping[str, str]) -> None:
+    """Write the lines of a table as a person would, `answers` in the place of those that were asked."""
+    lines = (f"{key}\t{answer}\t1.00\t9.0\tyes\n" for key, answer in (_answers(name) | dict(answers)).items())
+    path = bench.project.directory / "program" / "accounts" / "tables" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("key\tanswer\tagreement\tmargin\ttold\n" + "".join(lines), encoding="utf-8")
+    trust(bench.project.directory)
+
+
+def cells(bench: Workbench, name: str, key: str) -> list[str]:
+    text = (bench.project.directory / "program" / "accounts" / "tables" / name).read_text(encoding="utf-8")
+    return next(line.split("\t") for line in text.splitlines() if line.startswith(f"{key}\t"))
+
+
+def kept(bench: Workbench, name: str, key: str) -> str:
+    """The answer in the evidence."""
+    found = read(bench.project, name)
+    assert found is not None
+    return found.answers[key]
+
+
+def made(bench: Workbench) -> tuple[Plan, dict[str, str]]:
+    """The plan, and what came of each line: the number of its edit, or why it was refused."""
+    found = plan(bench)
+    lines = make_lines(bench, found.lines)
+    return found, {
+        f"{line.line.table} {line.line.key}": line.record.name if line.record else line.refused for line in lines
+    }
+
+
+def test_lines_become_edits_that_are_measured_and_undone_alone(tables: Workbench) -> None:
+    change(tables, "home.tsv", {"Ada": "Oak Street", "Felix": "Elm Lane"})
+    change(tables, "fear.tsv", {"Ada": "fire"})
+    found, made_of = made(tables)
+    told = {(line.line.table, line.line.key): line for line in found.lines}
+    assert {place: (line.predicted, len(line.question.rows)) for place, line in told.items() if line.question} == {
+        ("home.tsv", "Ada"): (4, 4),
+        ("home.tsv", "Felix"): (4, 4),
+        ("fear.tsv", "Ada"): (2, 2),
+    }
+    assert not any(line.doubts for line in found.lines)
+    assert told["home.tsv", "Ada"].others == (("dwells.tsv", "Ada"),)  # which asks the same in other words
+    assert sorted(made_of.values()) == ["0001", "0002", "0003"]
+    for name, key, answer in (("home.tsv", "Ada", "Oak Street"), ("dwells.tsv", "Ada", "Oak Street")):
+        assert kept(tables, name, key) == cells(tables, name, key)[1] == answer
+    assert cells(tables, "home.tsv", "Ada")[2] == "1.00"
+    assert cells(tables, "home.tsv", "Ada")[4] == ""  # what was not measured of the new answer
+    assert kept(tables, "home.tsv", "Boris") == _answers("home.tsv")["Boris"]
+    record = next(record for record in read_records(tables.program.directory) if record.name == made_of["home.tsv Ada"])
+    assert [(line["table"], line["now"]) for line in record.lines] == [
+        ("dwells.tsv", "Oak Street"),
+        ("home.tsv", "Oak Street"),
+    ]
+    assert not plan(tables).lines  # what was made differs no more
+    undone(tables.project, [record.name])
+    tables.program.edited()
+    for name in ("home.tsv", "dwells.tsv"):
+        assert cells(tables, name, "Ada") == ["Ada", "Pine Lane", "1.00", "9.0", "yes"]  # the line as it was
+        assert kept(tables, name, "Ada") == "Pine Lane"
+    assert kept(tables, "home.tsv", "Felix") == "Elm Lane"
+    assert kept(tables, "fear.tsv", "Ada") == "fire"
+
+
+def test_other_edits_bring_lines_up_to_date_but_not_those_of_a_person(tables: Workbench) -> None:
+    change(tables, "dwells.tsv", {"Ada": "Birch Lane"})
+    proposal = fact(tables, "Ada lives in", "Oak Street")
+    ready = predicted(tables, proposal)
+    record = make(tables, Made(proposal, ready, "", ready.to_dict(tables)))
+    assert kept(tables, "home.tsv", "Ada") == cells(tables, "home.tsv", "Ada")[1] == "Oak Street"
+    assert kept(tables, "dwells.tsv", "Ada") == "Oak Street"
+    assert cells(tables, "dwells.tsv", "Ada")[1] == "Birch Lane"
+    undone(tables.project, [record.name])
+    assert cells(tables, "dwells.tsv", "Ada")[1] == "Birch Lane"
+    assert kept(tables, "dwells.tsv", "Ada") == "Pine Lane"
+
+
+def test_lines_that_cannot_be_made_are_told_one_by_one(tables: Workbench) -> None:
+    change(tables, "home.tsv", {"Ada": "Oak Street", "Felix": "Elm Lane", "Zoe": "Elm Lane", "Cora": "a" * 400})
+    change(tables, "dwells.tsv", {"Ada": "Elm Lane"})
+    path = tables.project.directory / "program" / "accounts" / "tables" / "fear.tsv"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]), encoding="utf-8")
+    trust(tables.project.directory)
+    _, found = made(tables)
+    assert found["home.tsv Felix"] == "0001"
+    assert "cannot tell it from dwells.tsv:2 ('Ada')" in found["home.tsv Ada"]
+    assert "cannot tell it from home.tsv:2 ('Ada')" in found["dwells.tsv Ada"]
+    assert "the model reads 128" in found["home.tsv Cora"]
+    assert "--fact 'Zoe lives in' 'Elm Lane'" in found["home.tsv Zoe"]
+    assert "put it back; if the program is to say so no more, --forget 'Cora is afraid of'" in found["fear.tsv Cora"]
+    assert [record.name for record in read_records(tables.program.directory)] == ["0001"]
+
+
+def test_what_the_program_says_already_is_only_written_down(tables: Workbench) -> None:
+    write(tables.project, "home.tsv", ASKS["home.tsv"], _answers("home.tsv") | {"Ada": "Elm Lane"})
+    found, made_of = made(tables)
+    assert [line.already for line in found.lines] == [True]
+    assert made_of == {"home.tsv Ada": ""}
+    assert kept(tables, "home.tsv", "Ada") == "Pine Lane"
+    assert not read_records(tables.program.directory)
+
+
+def test_an_edit_that_does_not_do_it_is_taken_back(tables: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pellucid.rewrite import tables as module
+    from pellucid.rewrite.asking import Answer
+
+    change(tables, "home.tsv", {"Ada": "Oak Street"})
+    ids = tables.model.ids("Ada lives in")
+    before = tables.measured(ids)
+    monkeypatch.setattr(module, "answer_of", lambda *_: Answer("Pine Lane", 3, 4, 1.0))
+    _, found = made(tables)
+    assert found["home.tsv Ada"] == "made, it answers 'Pine Lane' in 3 of 4 wordings; it was taken back"
+    assert torch.equal(tables.measured(ids), before)
+    assert [record.undone is None for record in read_records(tables.program.directory)] == [False]
+    assert kept(tables, "home.tsv", "Ada") == "Pine Lane"
+    assert cells(tables, "home.tsv", "Ada")[1] == "Oak Street"  # what a person wrote stays
