@@ -10,12 +10,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from pellucid.accounts.answers import LONGEST, Words, ends, text_of
 from pellucid.base.errors import PellucidError
 from pellucid.subject.tokenizer import Tokenizer
 
 Logits = Callable[[Int[Tensor, "row pos"]], Float[Tensor, "row pos vocab"]]
-LONGEST = 8
-"""The most tokens of an answer."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +35,24 @@ class Answer:
         return self.said / self.of
 
 
-def answer_of(logits: Logits, prompts: Sequence[Sequence[int]], tokenizer: Tokenizer, known: Collection[str]) -> Answer:
+def answer_of(
+    logits: Logits,
+    prompts: Sequence[Sequence[int]],
+    tokenizer: Tokenizer,
+    known: Collection[str],
+    beside: Sequence[Sequence[int]] = (),
+) -> Answer:
     """The answer behind `prompts`, in tokens, of which there is one at least.
 
-    One of the `known` answers, the longest that is said; what is none of these ends where its first word does.
+    One of the `known` answers, the longest that is said. What is none of these ends where answers do behind prompts
+    `beside` them, which ask the same of others; without such, where its first word ends.
     """
     spelled = {text: ids for text in known for ids in [_ids(tokenizer, text)] if ids}
-    said, margins = _continued(logits, prompts)
-    texts = [_told(row, spelled, tokenizer) for row in said]
+    said, margins = _continued(logits, prompts, tokenizer)
+    texts = [_told(row, spelled) for row in said]
+    if not all(texts):
+        others = _continued(logits, beside, tokenizer)[0] if beside else []
+        texts = [text or _ended(row, others, tokenizer) for text, row in zip(texts, said, strict=True)]
     best = Counter(texts).most_common(1)[0][0]
     ahead = [margin for text, margin in zip(texts, margins, strict=True) if text == best]
     return Answer(best, len(ahead), len(prompts), sum(ahead) / len(ahead))
@@ -69,18 +78,22 @@ def _ids(tokenizer: Tokenizer, text: str) -> tuple[int, ...]:
         return ()
 
 
-def _continued(logits: Logits, prompts: Sequence[Sequence[int]]) -> tuple[list[list[int]], list[float]]:
-    """The likeliest tokens behind each prompt, and how far the first is ahead of the runner-up."""
+def _continued(
+    logits: Logits, prompts: Sequence[Sequence[int]], tokenizer: Tokenizer
+) -> tuple[list[list[int]], list[float]]:
+    """The likeliest tokens behind each prompt, up to an end of the text, and how far the first leads the runner-up."""
     rows = [list(prompt) for prompt in prompts]
     margins: list[float] = []
     for _ in range(LONGEST):
-        ids, ends = _padded(rows)
-        last = logits(ids)[torch.arange(len(rows)), ends]
+        ids, at = _padded(rows)
+        last = logits(ids)[torch.arange(len(rows)), at]
         two = last.topk(2).values
         margins = margins or (two[:, 0] - two[:, 1]).tolist()
         for row, token in zip(rows, last.argmax(-1).tolist(), strict=True):
             row.append(token)
-    return [row[len(prompt) :] for row, prompt in zip(rows, prompts, strict=True)], margins
+    said = [row[len(prompt) :] for row, prompt in zip(rows, prompts, strict=True)]
+    stops = [next((at + 1 for at, token in enumerate(row) if token in tokenizer.ends), len(row)) for row in said]
+    return [row[:stop] for row, stop in zip(said, stops, strict=True)], margins
 
 
 def _padded(rows: Sequence[Sequence[int]]) -> tuple[Int[Tensor, "row pos"], Int[Tensor, " row"]]:
@@ -92,10 +105,14 @@ def _padded(rows: Sequence[Sequence[int]]) -> tuple[Int[Tensor, "row pos"], Int[
     return ids, ends
 
 
-def _told(said: Sequence[int], spelled: dict[str, tuple[int, ...]], tokenizer: Tokenizer) -> str:
-    """The longest known answer that is said, or else the first word."""
+def _told(said: Sequence[int], spelled: dict[str, tuple[int, ...]]) -> str:
+    """The longest known answer that is said; empty if none is."""
     fitting = [text for text, ids in spelled.items() if tuple(said[: len(ids)]) == ids]
-    if fitting:
-        return max(fitting, key=lambda text: len(spelled[text]))
-    words = tokenizer.decode(list(said)).split()
-    return words[0] if words else tokenizer.decode(list(said))
+    return max(fitting, key=lambda text: len(spelled[text]), default="")
+
+
+def _ended(said: Sequence[int], others: Sequence[Sequence[int]], tokenizer: Tokenizer) -> str:
+    """What is said up to where answers end."""
+    words = Words(tokenizer)
+    end = ends([said, *others], words)[0] if others else next(iter(words.breaks(said)), len(said))
+    return text_of(tokenizer, said[:end])

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from pellucid.accounts.answers import LONGEST
 from pellucid.accounts.lines import Tables
 from pellucid.exact.model import Model
-from pellucid.rewrite.asking import LONGEST
 from pellucid.rewrite.intent import Proposal, rows_of
 from pellucid.rewrite.predict import acts, predict
 from pellucid.rewrite.workbench import Text, Workbench

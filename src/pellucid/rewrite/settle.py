@@ -6,7 +6,7 @@ no person changed follows in its file; what a person wrote stays.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pellucid.accounts import asked as kept
@@ -21,6 +21,9 @@ from pellucid.rewrite.edit import Record, write_record
 from pellucid.rewrite.intent import Proposal
 from pellucid.rewrite.questions import Place, Questions, questions_of
 from pellucid.rewrite.workbench import Workbench, measured
+
+OTHERS = 16
+"""Keys that the same is asked of, to see where answers end."""
 
 
 def settle(bench: Workbench, proposal: Proposal, record: Record) -> Record:
@@ -71,9 +74,11 @@ def _moved(
     was = [tables.asked[name].answers[key] for name, key in questions.places]
     still = gives(logits, questions.rows(), tokenizer, was)
     answers: dict[Place, Answer] = {}
+    known = {cells[1] for table in tables.tables.values() for cells in table.lines.values()}
+    known |= {text for asked in tables.asked.values() for text in asked.answers.values()}
     for place in dict.fromkeys(place for place, same in zip(questions.places, still, strict=True) if not same):
-        known = _known(tables, place[0])
-        found = answer_of(logits, questions.of([place]).rows(), tokenizer, known)
+        beside = _beside(folder.project, tables, place)
+        found = answer_of(logits, questions.of([place]).rows(), tokenizer, known, beside)
         if found.text != tables.asked[place[0]].answers[place[1]]:
             answers[place] = found
     moved: list[dict[str, str]] = []
@@ -83,9 +88,11 @@ def _moved(
     return moved
 
 
-def _known(tables: Tables, name: str) -> Collection[str]:
-    """The answers that a table has or had."""
-    return {cells[1] for cells in tables.tables[name].lines.values()} | set(tables.asked[name].answers.values())
+def _beside(project: Project, tables: Tables, place: Place) -> list[list[int]]:
+    """What is asked of others in the same table."""
+    name, key = place
+    others = [(name, other) for other in tables.asked[name].answers if other != key]
+    return questions_of(project.model, tables, others[:OTHERS]).rows()
 
 
 def _brought(

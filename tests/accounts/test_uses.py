@@ -1,0 +1,124 @@
+"""What accounts say of themselves is read off their text: variables, rules, and the tables that these hang on."""
+
+from __future__ import annotations
+
+import ast
+
+from accounts_by_hand import ACCOUNT
+from pellucid.accounts.follows import follows, rules_of
+from pellucid.accounts.language import Table
+from pellucid.accounts.lines import Line
+from pellucid.accounts.uses import Page
+
+WINDING = '''"""About homes and sides."""
+
+from .language import account, spans, table, variable
+
+HOME = table("home.tsv")
+SIDE = table("side.tsv")
+PEOPLE = spans("people.txt")
+
+
+@variable(tie="L00.H01 @ here")
+def who(text):
+    """The last person."""
+    return text.last(PEOPLE)
+
+
+@variable()
+def subject(text):
+    return who(text)
+
+
+def place(person):
+    return HOME[person]
+
+
+@account
+def next_token(text):
+    someone = subject(text)
+    if text.ends(" comes from the"):
+        where = place(someone)
+        return SIDE[where]
+    if text.has("{pet}"):
+        for one in text.all(PEOPLE):
+            return one
+    return None
+'''
+
+
+def page(text: str) -> Page:
+    return Page("winding.py", ast.parse(text), text)
+
+
+def test_variables_are_read_with_their_ties() -> None:
+    (told,) = page(ACCOUNT).variables.values()
+    assert (told.name, told.tie, told.moved, told.says) == (
+        "said_last",
+        "L00.H01 @ here",
+        0.75,
+        "The last of the keys.",
+    )
+    assert {name: told.moved for name, told in page(WINDING).variables.items()} == {"who": None, "subject": None}
+
+
+def test_rules_hang_on_what_they_reach() -> None:
+    found = page(WINDING)
+    (first, reached), (second, other) = found.rules
+    assert (str(first), first.text) == ("winding.py:30", "return SIDE[where]")
+    assert {"SIDE", "HOME", "who", "subject", "PEOPLE"} <= reached
+    assert found.uses(reached, "home.tsv")
+    assert found.uses(reached, "people.txt")
+    assert not found.uses(other, "home.tsv")
+    assert found.uses(other, "pet.tsv")  # by a slot in a pattern
+    assert str(second) == "winding.py:33"
+
+
+def test_a_table_is_keyed_by_variables_through_other_names() -> None:
+    assert page(WINDING).keyed_by("side.tsv") == ["who", "subject"]
+    assert page(ACCOUNT).keyed_by("next.tsv") == ["said_last"]
+    assert page(ACCOUNT).keyed_by("other.tsv") == []
+
+
+# --- what follows -----------------------------------------------------------------------------------------------------
+
+
+def table(name: str, **lines: str) -> Table:
+    return Table(name, {key: (key, answer) for key, answer in lines.items()})
+
+
+HOME = table("home.tsv", Ada="Oak", Bea="Ash", Cid="Ash", Dan="Elm", Eve="Elm", Fay="Elm", Gus="Ash", Hal="Elm")
+SIDE = table("side.tsv", Ada="north", Bea="south", Cid="south", Dan="north", Eve="north", Fay="north", Gus="south")
+PET = table("pet.tsv", Ada="cat", Bea="dog", Cid="cat", Dan="cat", Eve="dog", Fay="dog", Gus="owl", Hal="owl")
+OWNER = table("owner.tsv", Elm="Uli", Ash="Vic")
+WIFE = table("wife.tsv", Bob="Ada", Carl="Bea")
+LINE = Line("home.tsv", "Ada", 2, "Elm", "Oak")
+
+
+def told(*others: Table, line: Line = LINE, changed: Table = HOME) -> list[str]:
+    return [str(found) for found in follows({held.name: held for held in (changed, *others)}, [], [line])]
+
+
+def test_tables_that_a_changed_fact_touches_are_told() -> None:
+    assert told(SIDE, PET, OWNER, WIFE) == [
+        "side.tsv  follows from home.tsv in 100% of its lines ('Ada')",
+        "owner.tsv  has lines for the answers ('Elm')",
+        "wife.tsv  names the same keys ('Ada')",
+        "side.tsv, pet.tsv  also say something of ('Ada')",
+    ]
+    assert told(table("owner.tsv", Elm="Uli")) == ["owner.tsv  has lines for the answers ('Elm')"]
+    assert told(table("house.tsv", Ada="Elm", Bea="Oak")) == [
+        "house.tsv  says what was said of ('Ada')",
+        "house.tsv  also say something of ('Ada')",
+    ]
+
+
+def test_a_table_that_turns_another_round_is_told() -> None:
+    husband = table("husband.tsv", Ada="Dan", Bea="Cid", Eve="Gus", Fay="Hal", Ina="Jon")
+    wife = table("wife.tsv", Dan="Ada", Cid="Bea", Gus="Eve", Hal="Fay", Jon="Ina")
+    line = Line("husband.tsv", "Ada", 2, "Dan", "Cid")
+    assert told(wife, line=line, changed=husband) == ["wife.tsv  turns husband.tsv round ('Dan', 'Cid')"]
+
+
+def test_rules_that_hang_on_a_table_are_told() -> None:
+    assert [str(found) for found in rules_of([page(WINDING)], "home.tsv")] == ["winding.py:30  return SIDE[where]"]
