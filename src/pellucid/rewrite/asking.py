@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pellucid.accounts.answers import LONGEST, Words, ends, text_of
+from pellucid.accounts.answers import LONGEST, Words, after_lead, ends, leads, text_of
 from pellucid.base.errors import PellucidError
 from pellucid.subject.tokenizer import Tokenizer
 
@@ -113,6 +113,8 @@ def _told(said: Sequence[int], spelled: dict[str, tuple[int, ...]]) -> str:
 
 def _ended(said: Sequence[int], others: Sequence[Sequence[int]], tokenizer: Tokenizer) -> str:
     """What is said up to where answers end."""
-    words = Words(tokenizer)
-    end = ends([said, *others], words)[0] if others else next(iter(words.breaks(said)), len(said))
-    return text_of(tokenizer, said[:end])
+    words, rows = Words(tokenizer), [said, *others]
+    if not others:
+        return text_of(tokenizer, said[: next(iter(words.breaks(said)), len(said))])
+    starts = after_lead(rows, leads(rows, words))
+    return text_of(tokenizer, said[: ends(rows, starts, words)[0]])
