@@ -681,7 +681,7 @@ def table_command(
 ) -> None:
     """Fill a table by asking SUBJECT in several wordings: one line a subject, with agreement, margin and chance.
 
-    An answer is the one of all answers that gains most behind the prompt over what it has for other subjects, in most
+    An answer is the one of all answers that is likelier behind the prompt than it is of other subjects, in most
     wordings; beside it stands what is said plainly. Where a fact is carried (its tie) is found by `pellucid accounts`.
     """
     with plain_errors():

@@ -75,13 +75,14 @@ def test_wordings_with_and_without_it_agree(village: Model) -> None:
 
 
 def test_answers_that_are_likely_of_everybody_do_not_win_by_that() -> None:
-    scores = np.array([[[-1.0, -3.0], [-1.0, -5.0]], [[-1.0, -3.0], [-1.0, -7.0]]])
+    scores = np.log([[[0.4, 0.2], [0.4, 0.0004]], [[0.4, 0.2], [0.4, 0.0002]]])
     said = [[answers.Answer((1,), "often", 1.0, 0, "often")] * 2] * 2
     first, second = _lines(["a", "b"], said, ["often", "rarely"], scores)
     assert (first.answer, first.likeliest, first.plain, first.same) == ("rarely", "often", "often", False)
     assert (second.answer, second.likeliest, second.same) == ("often", "often", True)
     assert (first.agreement, second.agreement) == (1.0, 1.0)
-    assert first.margin == second.margin == 1.5  # the mean of 1 and 2, half of by how much it is less rare
+    ahead = [np.log(0.2) - 0.75 * np.log(mean) - 0.25 * np.log(0.4) for mean in (0.1002, 0.1001)]
+    assert first.margin == pytest.approx(np.mean(ahead))
 
 
 def test_agreement_is_the_share_of_wordings_and_the_margin_is_that_of_their_mean() -> None:

@@ -1,9 +1,9 @@
 """A table for a relation that somebody has in mind: one line a subject, filled by asking the model in several wordings.
 
 What the model says at once is one reading. The other is among answers: each of the answers that there are is weighed by
-its log-probability behind the prompt, less what it has there on average over all subjects, so that one which is likely
-of everybody wins nowhere by that. What the model often says before it answers, such as an article, is allowed for: the
-probabilities of an answer behind it and of one at once are added.
+its log-probability behind the prompt, less `COMMON` times the logarithm of its mean probability over all subjects, so
+that one which is likely of everybody wins nowhere by that. What the model often says before it answers, such as an
+article, is allowed for: the probabilities of an answer behind it and of one at once are added.
 """
 
 from __future__ import annotations
@@ -25,6 +25,11 @@ from pellucid.experiment.subjects import Subject, model_of
 from pellucid.match.running import open_subject
 
 Scores = Float64[np.ndarray, "wording key answer"]
+COMMON = 0.75
+"""How much of what an answer has of everybody is taken off: with all of it rare answers would win by being rare.
+
+The exponent of smoothed pointwise mutual information, as in Levy, Goldberg and Dagan (2015).
+"""
 
 
 @dataclass(frozen=True)
@@ -51,9 +56,9 @@ class Line:
 
     `agreement` is the share of wordings that give this answer, `margin` what it is ahead of the runner-up in nats, in
     the mean over wordings: below 0 where most wordings give it, but others are surer of another one. `likeliest` is the
-    answer with the highest log-probability as it is, `plain` what most wordings say at once, and `same` whether that is
-    the answer. Without answers to choose among `answer` is `plain`, and `margin` and `likeliest` are None. `tie` is
-    not measured here.
+    answer with the highest log-probability, with nothing taken off, `plain` what most wordings say at once, and `same`
+    whether that is the answer. Without answers to choose among `answer` is `plain`, and `margin` and `likeliest` are
+    None. `tie` is not measured here.
     """
 
     key: str
@@ -193,7 +198,7 @@ def _lines(
     keys: Sequence[str], plain: Sequence[Sequence[Answer]], answers: Sequence[str], scores: Scores
 ) -> list[Line]:
     """The lines of a table by the log-probabilities of all answers."""
-    above = scores - scores.mean(1, keepdims=True)
+    above = scores - COMMON * (np.logaddexp.reduce(scores, axis=1, keepdims=True) - np.log(len(keys)))
     best, mean, likeliest = above.argmax(2), above.mean(0), scores.mean(0).argmax(1)
     lines = []
     for at, said in enumerate(_plain_lines(keys, plain)):
