@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pellucid.accounts.opened import OpenedProject
     from pellucid.accounts.table import table as table
     from pellucid.base.errors import PellucidError as PellucidError
     from pellucid.exact.model import Model
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from pellucid.experiment.tasks import read_task as read_task
     from pellucid.experiment.trace import trace as trace
     from pellucid.experiment.why import why as why
-    from pellucid.match.project import Project
     from pellucid.match.running import open_subject as open_subject
     from pellucid.view.pictures import attention as attention
     from pellucid.view.pictures import graph as graph
@@ -78,14 +78,16 @@ def load(
     return Model(load_subject(named(subject), revision=revision, ids=ids), known[dtype], device_of(device))
 
 
-def open(directory: str | Path, *, trust: bool = False) -> Project:
+def open(directory: str | Path, *, trust: bool = False) -> OpenedProject:
     """The project in `directory`, as `pellucid decompile` wrote it; `trust` lets a stranger's program run.
 
     Raises `pellucid.base.errors.ProjectError` for what is no such directory.
     """
+    from pellucid.accounts.opened import OpenedProject
     from pellucid.match.project import Project
 
-    return Project.open(directory, trust=trust)
+    project = Project.open(directory, trust=trust)
+    return OpenedProject(project.directory, project.manifest, granted=project.granted)
 
 
 _VERBS = {

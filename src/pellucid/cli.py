@@ -16,7 +16,10 @@ from typing import Annotated, Any, Literal
 import typer
 
 from pellucid import __version__
+from pellucid.accounts.cards import print_cards
 from pellucid.accounts.command import metered, tested
+from pellucid.accounts.described import cards, naming
+from pellucid.accounts.here import Here, here
 from pellucid.accounts.questions import LEAST as LEAST_QUESTIONS
 from pellucid.accounts.show import lines as account_lines
 from pellucid.accounts.show import marks
@@ -38,7 +41,7 @@ from pellucid.match.check import check, moved, print_check
 from pellucid.match.decompile import Request, decompile
 from pellucid.match.examine import examine
 from pellucid.match.front import front
-from pellucid.match.lines import where
+from pellucid.match.lines import Where, where
 from pellucid.match.manifest import LARGEST_SEED, MANIFEST
 from pellucid.match.next import next_parts, print_suggestions
 from pellucid.match.project import Project
@@ -59,7 +62,7 @@ from pellucid.match.weightless.timeline import JSON, PNG, SECONDS, timeline
 from pellucid.match.weightless.timeline import show as show_timeline
 from pellucid.rewrite.command import Intent, committed, make, opened, propose, undone
 from pellucid.rewrite.diff import diff
-from pellucid.rewrite.edit import read_records
+from pellucid.rewrite.edit import edited_lines, read_records
 from pellucid.rewrite.idle import warning
 from pellucid.rewrite.show import list_lines, print_diff, record_lines
 from pellucid.rewrite.tables_show import edit_lines
@@ -453,7 +456,7 @@ def why_command(
 ) -> None:
     """Explain what is said next after PROMPT: the parts that made it, ranked, and verified by ablating them.
 
-    Of a directory it also shows the lines of source that one would change.
+    Of a directory it also shows the lines of source that one would change, and what its accounts say there.
     """
     with plain_errors():
         opened_subject = open_subject(subject, source_only=source_only, trust=trust)
@@ -466,11 +469,15 @@ def why_command(
             drawn.save_png(png)
         if graph_:
             graph(found).save(graph_)
-        lines = where(found, Project.open(subject).listing(), subject) if (Path(subject) / MANIFEST).is_file() else None
+        more: list[Where | Here] = []
+        if (Path(subject) / MANIFEST).is_file():
+            project = Project.open(subject, trust=trust)
+            spoken = here(project, asked)
+            more = [where(found, project.listing(), subject), *([spoken] if spoken else [])]
         if json_:
-            print_json(found.to_dict() | (lines.to_dict() if lines else {}))
+            print_json(found.to_dict() | {key: value for one in more for key, value in one.to_dict().items()})
         else:
-            say(found.text if lines is None else f"{found.text}\n\n{lines.text}")
+            say("\n\n".join([found.text, *(one.text for one in more)]))
 
 
 @app.command("diff")
@@ -611,11 +618,14 @@ def report(directory: Directory, json_: AsJson = False) -> None:
 @app.command()
 def show(
     directory: Directory,
-    address: Annotated[str, typer.Argument(help="A part such as L00.H01.QK, or a pattern such as L00.H*.QK.")],
+    address: Annotated[
+        str, typer.Argument(help="A part such as L00.H01.QK, a pattern, or a table of accounts such as home.")
+    ],
     json_: AsJson = False,
 ) -> None:
     """Print the source of a part, what is known about it, and where it stands.
 
+    Of accounts a table, variable or rule by its name, such as home or homes.py:17, with its evidence.
     Of a program without weights also a function by its name, such as look_0 or '*'.
     """
     with plain_errors():
@@ -624,7 +634,11 @@ def show(
             print_json([function.to_dict() for function in found]) if json_ else show_functions(directory, address)
             return
         project = Project.open(directory)
-        print_json(describe(project, address)) if json_ else print_parts(project, address)
+        if told := cards(project, address, edited_lines(directory)):
+            print_json([card.to_dict() for card in told]) if json_ else print_cards(told)
+            return
+        with naming(project, address):
+            print_json(describe(project, address)) if json_ else print_parts(project, address)
 
 
 @app.command("accounts")

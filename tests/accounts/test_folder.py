@@ -33,6 +33,7 @@ def test_an_account_written_by_hand_runs(workshop: Workshop) -> None:
         "' w3'  of the answer 'w3 w4'\n"
         "next.py:20  return NEXT[said_last(text)]\n"
         "    said_last = 'w1'  (L00.H01 @ here, moved 0.75)\n"
+        "tables/next.tsv:2  'w1' -> 'w3 w4'  (agreement 1.00)\n"
     ), found.stderr
     assert asked(workshop.made, "w2 w5 w1 w3").stdout.startswith("' w4'  of the answer 'w3 w4', tokens of it so far: 1")
     assert asked(workshop.made, "w2 w9 w1").stdout == "no account speaks\n"

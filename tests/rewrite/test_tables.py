@@ -115,7 +115,7 @@ def test_lines_become_edits_that_are_measured_and_undone_alone(tables: Workbench
     assert cells(tables, "home.tsv", "Ada")[4] == ""  # what was not measured of the new answer
     assert kept(tables, "home.tsv", "Boris") == _answers("home.tsv")["Boris"]
     record = next(record for record in read_records(tables.program.directory) if record.name == made_of["home.tsv Ada"])
-    assert [(line["table"], line["now"]) for line in record.lines] == [
+    assert [(line.table, line.now) for line in record.lines] == [
         ("dwells.tsv", "Oak Street"),
         ("home.tsv", "Oak Street"),
     ]

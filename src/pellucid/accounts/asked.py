@@ -12,6 +12,11 @@ from dataclasses import dataclass
 from pellucid.match.project import Project
 
 STAGE = "accounts-asked"
+AGREEMENT, MARGIN, TOLD = "agreement", "margin", "told"
+"""Columns of a table that was asked: the share of wordings and places that give the answer, how far its first token
+leads the runner-up, and whether the text ever says so."""
+NEVER = "no"
+"""In the column `told`: the text says nothing of it. The model answers all the same: a phantom."""
 PLACE = "{}"
 """Stands for the key in a wording."""
 

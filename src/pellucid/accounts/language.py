@@ -20,7 +20,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice, pairwise
 from pathlib import Path
@@ -86,6 +86,9 @@ class Table:
 
     name: str
     lines: Mapping[str, tuple[str, ...]]
+    columns: tuple[str, ...] = tuple(COLUMNS)
+    looked_up: list[tuple[str, str]] | None = None
+    """Where the name of the table and the key are noted whenever an answer is looked up."""
 
     @cached_property
     def members(self) -> frozenset[str]:
@@ -94,10 +97,32 @@ class Table:
 
     def __getitem__(self, key: str | None) -> str | None:
         line = self.lines.get(key) if key is not None else None
+        if line and self.looked_up is not None:
+            self.looked_up.append((self.name, line[0]))
         return line[1] if line else None
 
     def __contains__(self, text: object) -> bool:
         return text in self.lines
+
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """The number in its file of each line, behind the first that names the columns."""
+        return {key: number for number, key in enumerate(self.lines, start=2)}
+
+    def row(self, key: str) -> dict[str, Any]:
+        """The line of `key`, by column, with its number."""
+        return {"line": self.numbers[key], **dict(zip(self.columns, self.lines[key], strict=True))}
+
+    def told(self, key: str) -> str:
+        """The line of `key`, with its place and all that it says of itself."""
+        line, _, answer, *more = self.row(key).items()
+        beside = ", ".join(_printed(f"{name} {cell}") for name, cell in more if cell)
+        return f"{TABLES}/{self.name}:{line[1]}  {key!r} -> {answer[1]!r}{f'  ({beside})' if beside else ''}"
+
+
+def _printed(text: str) -> str:
+    """A text in which nothing steers a terminal: columns behind the first two may hold anything."""
+    return text if text.isprintable() else repr(text)
 
 
 def one_of(*texts: str) -> Spans:
@@ -130,7 +155,7 @@ def table(name: str, folder: Path | None = None) -> Table:
         key, answer = (_cell(cell, path, number) for cell in cells[:2])
         _once(seen, key, path, number)
         lines[key] = (key, answer, *cells[2:])
-    return Table(name, lines)
+    return Table(name, lines, tuple(rows[0]))
 
 
 def _place(name: str, folder: Path | None) -> Path:
@@ -740,6 +765,8 @@ class Said:
     begun: int
     """How many tokens of the answer stand there already."""
     values: Mapping[str, Any] = field(default_factory=dict)
+    lines: tuple[tuple[str, str], ...] = ()
+    """The lines of tables that were looked up for it: the name of the table, and the key."""
 
 
 @dataclass(frozen=True)
@@ -754,8 +781,7 @@ class Pending:
         begun = self.said.begun + 1
         if token != self.said.token or begun == len(self.tokens):
             return None
-        said = Said(self.said.answer, self.tokens[begun], self.said.rule, begun, self.said.values)
-        return Pending(said, self.tokens)
+        return Pending(replace(self.said, token=self.tokens[begun], begun=begun), self.tokens)
 
 
 class Accounts:
@@ -765,7 +791,9 @@ class Accounts:
         self.folder, self.spelling = folder, spelling
         self.rules: list[Rule] = []
         self.ties: dict[str, tuple[str, float | None]] = {}
+        self.tables: dict[str, Table] = {}
         self._values: dict[str, Any] = {}
+        self._looked_up: list[tuple[str, str]] = []
         self._asked: list[tuple[str, Callable[[Text], Any]]] = []
         self._tokens: dict[str, list[int]] = {}
         self._slots = Slots(folder)
@@ -785,7 +813,7 @@ class Accounts:
                 for found in [part for part in ast.walk(node) if isinstance(part, ast.Return)]:
                     self._mark(found, path.name, text.split("\n"))
         names: dict[str, Any] = {"__builtins__": BUILTINS, "joined": joined, "one_of": one_of, "rest": rest}
-        names |= {"table": lambda name: table(name, self.folder), "spans": lambda name: spans(name, self.folder)}
+        names |= {"table": self._table, "spans": lambda name: spans(name, self.folder)}
         names |= {"account": lambda function: self._asked.append((path.name, function)), "variable": self._variable}
         with _told(path.name):
             exec(compile(ast.fix_missing_locations(tree), path.name, "exec"), names)
@@ -795,6 +823,11 @@ class Accounts:
         if not (isinstance(said, ast.Constant) and said.value is None):
             self.rules.append(Rule(file, node.lineno, lines[node.lineno - 1].strip()))
             node.value = ast.Tuple([said, ast.Constant(len(self.rules) - 1)], ast.Load())
+
+    def _table(self, name: str) -> Table:
+        """A table whose look-ups are noted."""
+        self.tables[name] = found = replace(table(name, self.folder), looked_up=self._looked_up)
+        return found
 
     def _variable(self, tie: str = "", moved: float | None = None) -> Callable[[Callable[..., Any]], Any]:
         """Keeps what the function under it gives, by its name."""
@@ -813,6 +846,7 @@ class Accounts:
         """The answer to `text`, the number of its rule, and the variables asked; None if no account speaks."""
         for file, function in reversed(self._asked):
             self._values.clear()
+            self._looked_up.clear()
             with _told(file):
                 found: Any = function(text)
             if found is not None and found[0] is not None:
@@ -847,7 +881,8 @@ class Accounts:
             tokens = self._spelled(answer[0], text)
         except Exception as error:
             raise AccountError(f"{self.rules[answer[1]]}: the model cannot say {answer[0]!r}: {error}") from error
-        return Pending(Said(answer[0], tokens[0], answer[1], 0, answer[2]), tokens) if tokens else None
+        lines = tuple(dict.fromkeys(self._looked_up))
+        return Pending(Said(answer[0], tokens[0], answer[1], 0, answer[2], lines), tokens) if tokens else None
 
     def _spelled(self, answer: str, text: Text) -> list[int]:
         """The tokens of an answer behind `text`."""

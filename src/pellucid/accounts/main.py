@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pellucid.accounts.language import AccountError, Accounts, spelling_of
+from pellucid.accounts.language import AccountError, Accounts, Said, spelling_of
 from pellucid.listing.model import CONFIG
 from pellucid.listing.prelude import ProgramError
 from pellucid.listing.vocabulary import Vocabulary
@@ -38,7 +38,11 @@ def answer(text: str) -> Iterator[str]:
 
 def told(accounts: Accounts, ids: Sequence[int]) -> Iterator[str]:
     """The lines that say what comes next behind the tokens `ids`."""
-    said = accounts.said(ids)[-1] if ids else None
+    return said_lines(accounts, accounts.said(ids)[-1] if ids else None)
+
+
+def said_lines(accounts: Accounts, said: Said | None) -> Iterator[str]:
+    """The lines that tell what comes next, which rule says so, and what it asked."""
     if said is None:
         yield "no account speaks"
         return
@@ -50,6 +54,7 @@ def told(accounts: Accounts, ids: Sequence[int]) -> Iterator[str]:
         tie, moved = accounts.ties[name]
         beside = f"  ({tie}{'' if moved is None else f', moved {moved}'})" if tie else ""
         yield f"    {name} = {value!r}{beside}"
+    yield from (accounts.tables[name].told(key) for name, key in said.lines)
 
 
 if __name__ == "__main__":

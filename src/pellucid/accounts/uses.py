@@ -81,6 +81,17 @@ class Page:
                         float(moved) if isinstance(moved, int | float) else None,
                     )
 
+    @property
+    def about(self) -> str:
+        """The first line of its docstring."""
+        return (ast.get_docstring(self.tree) or "").split("\n")[0]
+
+    def source(self, name: str) -> str:
+        """The text of a function, with what stands above it."""
+        node = self.functions[name]
+        start = min((above.lineno for above in node.decorator_list), default=node.lineno)
+        return "\n".join(self.text.split("\n")[start - 1 : node.end_lineno])
+
     @cached_property
     def rules(self) -> list[tuple[Rule, frozenset[str]]]:
         """Every `return` of the account, and all names that it hangs on."""

@@ -24,6 +24,24 @@ _FILE = re.compile(r"(\d{4,})\.json")
 
 
 @dataclass(frozen=True)
+class MovedLine:
+    """A line of a table that an edit moved: what the program said of it and says."""
+
+    __pydantic_config__ = CLOSED
+    table: str
+    key: str
+    was: str
+    now: str
+    cells: str = ""
+    """The line as it stood for what the program said, with tabs between; empty where it was gone."""
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Its table and key."""
+        return self.table, self.key
+
+
+@dataclass(frozen=True)
 class Record:
     """An edit. Numbers begin at 1 and are never used again."""
 
@@ -50,9 +68,8 @@ class Record:
     """The parts that were found to do it, each with estimate and exact effect."""
     prediction: dict[str, Any] | None = None
     measurement: dict[str, Any] | None = None
-    lines: list[dict[str, str]] = field(default_factory=list)
-    """The lines of tables that it moved: `table`, `key`, what the program said of it and says (`was`, `now`), and the
-    cells that stood there for what it said, with tabs between (`cells`)."""
+    lines: list[MovedLine] = field(default_factory=list)
+    """The lines of tables that it moved."""
 
     @property
     def name(self) -> str:
@@ -88,6 +105,12 @@ def read_records(directory: Path) -> list[Record]:
 def standing(records: Sequence[Record]) -> list[Record]:
     """Those that have not been undone."""
     return [record for record in records if record.undone is None]
+
+
+def edited_lines(directory: Path) -> dict[tuple[str, str], str]:
+    """The lines of tables that edits moved which stand, by table and key, with the name of the last such edit."""
+    records = standing(read_records(directory))
+    return {line.place: record.name for record in records for line in record.lines}
 
 
 def next_number(records: Sequence[Record]) -> int:

@@ -17,7 +17,7 @@ from pellucid.base.terminal import tell
 from pellucid.listing.load import Program
 from pellucid.match.project import Project
 from pellucid.rewrite.asking import Answer, Logits, answer_of, gives
-from pellucid.rewrite.edit import Record, write_record
+from pellucid.rewrite.edit import MovedLine, Record, write_record
 from pellucid.rewrite.intent import Proposal
 from pellucid.rewrite.questions import Place, Questions, questions_of
 from pellucid.rewrite.workbench import Workbench, measured
@@ -45,7 +45,7 @@ def settle(bench: Workbench, proposal: Proposal, record: Record) -> Record:
 def settle_undone(project: Project, program: Program, records: Sequence[Record]) -> None:
     """Bring the lines up to date that edits had moved which were just undone."""
     lines = sorted(records, key=lambda record: -record.number)
-    before = {(line["table"], line["key"]): line.get("cells", "") for record in lines for line in record.lines}
+    before = {line.place: line.cells for record in lines for line in record.lines}
     settle_places(project, lambda ids: measured(program, ids), before)
 
 
@@ -68,7 +68,7 @@ def _read(folder: Folder) -> Tables | None:
 
 def _moved(
     folder: Folder, tables: Tables, logits: Logits, questions: Questions, before: Mapping[Place, str]
-) -> list[dict[str, str]]:
+) -> list[MovedLine]:
     """Ask `questions`, and bring the lines up to date whose answers are others now."""
     tokenizer = folder.project.model.tokenizer
     was = [tables.asked[name].answers[key] for name, key in questions.places]
@@ -81,7 +81,7 @@ def _moved(
         found = answer_of(logits, questions.of([place]).rows(), tokenizer, known, beside)
         if found.text != tables.asked[place[0]].answers[place[1]]:
             answers[place] = found
-    moved: list[dict[str, str]] = []
+    moved: list[MovedLine] = []
     for name in tables.asked:
         if own := {key: answer for (table, key), answer in answers.items() if table == name}:
             moved += _brought(folder, tables, name, own, before)
@@ -97,17 +97,18 @@ def _beside(project: Project, tables: Tables, place: Place) -> list[list[int]]:
 
 def _brought(
     folder: Folder, tables: Tables, name: str, found: Mapping[str, Answer], before: Mapping[Place, str]
-) -> list[dict[str, str]]:
+) -> list[MovedLine]:
     """Bring one table up to date, and tell of each line what it said and says."""
     asked, held = tables.asked[name], tables.tables[name]
     kept.write(folder.project, name, asked.asks, {**asked.answers, **{key: a.text for key, a in found.items()}})
     columns = columns_of(folder, name)
-    rows, moved = {}, []
+    rows: dict[str, list[str]] = {}
+    moved: list[MovedLine] = []
     for key, answer in found.items():
         was, cells = asked.answers[key], list(held.lines.get(key, ()))
         if cells and cells[1] in (was, answer.text):
             rows[key] = _row(columns, key, answer, before.get((name, key), "").split("\t"))
-        moved.append({"table": name, "key": key, "was": was, "now": answer.text, "cells": _joined(cells, was)})
+        moved.append(MovedLine(name, key, was, answer.text, _joined(cells, was)))
     rewrite(folder, name, rows)
     return moved
 

@@ -12,7 +12,7 @@ from pellucid.base.terminal import terminal
 from pellucid.match.lines import printable
 from pellucid.rewrite.apply import Ready
 from pellucid.rewrite.diff import Diff, Part
-from pellucid.rewrite.edit import Record
+from pellucid.rewrite.edit import MovedLine, Record
 from pellucid.rewrite.intent import Proposal
 
 SITES = 6
@@ -137,10 +137,10 @@ def record_lines(record: Record) -> Iterator[str]:
     yield from moved_lines(record.lines)
 
 
-def moved_lines(moved: Sequence[Mapping[str, str]]) -> Iterator[str]:
+def moved_lines(moved: Sequence[MovedLine]) -> Iterator[str]:
     """Lines of tables that say what the program says now."""
     for line in moved:
-        yield f"{line['table']}  {line['key']!r} is answered by {line['now']!r}, and by {line['was']!r} no more"
+        yield f"{line.table}  {line.key!r} is answered by {line.now!r}, and by {line.was!r} no more"
 
 
 def _places(places: Sequence[dict[str, Any]]) -> Iterator[str]:

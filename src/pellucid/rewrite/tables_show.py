@@ -95,7 +95,7 @@ def made_lines(line: Planned) -> Iterator[str]:
             f"{answer.of} wordings; {found['changed']} top tokens changed, {found['surprises']} surprises, "
             f"r {'–' if r is None else f'{r:.4f}'}"
         )
-        others = [moved for moved in line.record.lines if (moved["table"], moved["key"]) != line.place]
+        others = [moved for moved in line.record.lines if moved.place != line.place]
         yield from (f"  {told}" for told in moved_lines(others))
 
 
