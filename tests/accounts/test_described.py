@@ -41,7 +41,7 @@ def test_a_table_is_shown_with_its_evidence_and_ties(asked: Workshop) -> None:
         "  changed: 1; `pellucid edit DIR --tables` makes the program say so",
     ]
     assert [line.split() for line in found.out.splitlines()[9:12]] == [
-        "line key answer agreement margin told".split(),
+        ["line", "key", "answer", "agreement", "margin", "told"],
         ["2", "w1", "w3", "w4", "1.00", "5.5", "yes", "edit", "0001"],
         ["3", "w5", "w7", "0.50", "1.5", "no", "phantom,", "changed:", "the", "model", "says", "'w6'"],
     ]
