@@ -148,8 +148,8 @@ class Catalogue:
         return list(found)
 
     def cards(self, wanted: str) -> list[Card]:
-        """What `wanted` names: tables, variables, and the rule at a line or all of a file."""
-        return [*self._tables(wanted), *self._variables(wanted), *self._rules(wanted)]
+        """What `wanted` names: a table or variable, or else the rule at a line or all of a file."""
+        return [*self._tables(wanted), *self._variables(wanted)] or list(self._rules(wanted))
 
     def _tables(self, wanted: str) -> Iterator[TableCard]:
         for name, table in self.tables.tables.items():
