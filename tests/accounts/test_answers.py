@@ -106,6 +106,17 @@ def test_leads_are_what_is_often_said_before_rows_differ() -> None:
     assert leads(marked, Words(tokenizer)) == {}
 
 
+def test_a_mark_that_opens_is_a_lead() -> None:
+    tokenizer = Cut()
+    words = Words(tokenizer)
+    said = [tokenizer.encode(f' "|{name}|".| A') for name in ("Rome", "Oslo", "Bern", "Riga")]
+    assert after_lead(said, leads(said, words)) == [1] * 4
+    assert ends(said, [1] * 4, words) == [2] * 4
+    lines = [tokenizer.encode(f"\n|{name}|\n|A") for name in ("Rome", "Oslo", "Bern", "Riga")]
+    assert after_lead(lines, leads(lines, words)) == [1] * 4
+    assert ends(lines, [1] * 4, words) == [2] * 4
+
+
 def test_an_answer_that_nearly_all_have_is_an_answer() -> None:
     rows = [" he| was| here|.", " he| was| gone|."] * 10 + [" he| is|."] * 5 + [" she| was|."]
     assert set(cut(*rows)) == {" he was here", " he was gone", " he is", " she was"}

@@ -14,7 +14,8 @@ import checkpoints
 import pellucid as package
 from cli_support import Answer, Workshop, pellucid
 from pellucid.accounts import answers
-from pellucid.accounts.table import AskedTable, Line, Reading, _lines, _own, table
+from pellucid.accounts.choices import own_answers
+from pellucid.accounts.table import AskedTable, Line, Reading, _lines, table
 from pellucid.accounts.table_command import COLUMNS, csv_text, lines
 from pellucid.accounts.wordings import answer_ids
 from pellucid.base.errors import PellucidError
@@ -101,7 +102,7 @@ def test_what_nearly_all_get_is_nothing_to_choose() -> None:
         return [answers.Answer((1,), text, 1.0, 0, text) for text in texts]
 
     many = said(*["the"] * 18, "Rome", "Oslo")
-    assert _own([many, said(*["Rome"] * 10, *["Bern"] * 10)]) == ["Rome", "Bern", "Oslo"]
+    assert own_answers([many, said(*["Rome"] * 10, *["Bern"] * 10)]) == ["Rome", "Bern", "Oslo"]
 
 
 def test_a_model_that_says_the_same_of_all_is_shown_as_it_is(village: Model) -> None:

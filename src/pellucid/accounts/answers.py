@@ -176,13 +176,18 @@ class Words:
         """Whether a word begins with a token."""
         return not (self.goes_on(token) or self.is_mark(token))
 
+    def opens(self, row: Sequence[int], at: int) -> bool:
+        """Whether there is a mark that belongs to the word behind it, and to none before it."""
+        apart = at == 0 or self._text(row[at])[:1].isspace()
+        return apart and self.is_mark(row[at]) and at + 1 < len(row) and self.goes_on(row[at + 1])
+
     def breaks(self, row: Sequence[int]) -> list[int]:
         """The places of a row before which a word ends; a mark within a word, as in 3.14, ends none."""
         return [at for at in range(1, len(row)) if not self.goes_on(row[at]) and not self._within(row, at)]
 
     def _within(self, row: Sequence[int], at: int) -> bool:
-        inside = self.is_mark(row[at]) and not self._text(row[at])[:1].isspace()
-        return inside and at + 1 < len(row) and self.goes_on(row[at + 1])
+        joined = self.is_mark(row[at]) and at + 1 < len(row) and self.goes_on(row[at + 1])
+        return joined and not self.opens(row, at)
 
     def _text(self, token: int) -> str:
         return self.tokenizer.token_bytes(token).decode("utf-8", errors="replace")
@@ -206,12 +211,12 @@ def ends(said: Sequence[Sequence[int]], starts: Sequence[int], words: Words) -> 
 def leads(said: Sequence[Sequence[int]], words: Words) -> dict[tuple[int, ...], float]:
     """What is often said before rows differ, such as articles, with the share of rows; the commonest comes first.
 
-    There is no mark in it: what stands before one is an answer, also where it is that of all.
+    No mark is in it but one that opens, as a quote does: what stands before others is an answer, also of all.
     """
     behind: dict[tuple[int, ...], Counter[int]] = {}
     for row in said:
-        mark = next((at for at, token in enumerate(row) if words.is_mark(token)), len(row))
-        for at in (at for at in range(1, mark) if words.begins(row[at])):
+        mark = next((at for at, token in enumerate(row) if words.is_mark(token) and not words.opens(row, at)), len(row))
+        for at in (at for at in range(1, mark) if words.begins(row[at]) or words.opens(row, at - 1)):
             behind.setdefault(tuple(row[:at]), Counter())[row[at]] += 1
     often = {
         lead: following.total() / len(said)

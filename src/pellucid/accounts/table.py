@@ -17,10 +17,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from pellucid.accounts.answers import SHARED, Answer, replies
-from pellucid.accounts.scores import log_probabilities
-from pellucid.accounts.wordings import HOLE, Lines, answer_ids, prompts_of, read_lines, read_wordings
-from pellucid.exact.model import Model
+from pellucid.accounts.answers import Answer, replies
+from pellucid.accounts.choices import own_answers, weighed
+from pellucid.accounts.wordings import HOLE, Lines, prompts_of, read_lines, read_wordings
 from pellucid.experiment.subjects import Subject, model_of
 from pellucid.match.running import open_subject
 
@@ -127,57 +126,15 @@ def table(
     prompts = [prompts_of(wording, keys, model) for wording in wordings]
     said = [replies(opened, rows) for rows in prompts]
     plain = [one.answers for one in said]
-    chosen = _own(plain) if given is None else given
+    chosen = own_answers(plain) if given is None else given
     if len(chosen) < 2:
         return AskedTable(model.subject.name, tuple(wordings), (), tuple(_plain_lines(keys, plain)))
     first = [wording.replace(HOLE, keys[0]) for wording in wordings]
     scores = np.stack(
-        [
-            _scores(opened, rows, [_ids(text, one.answers, before, model) for text in chosen], one.leads)
-            for rows, before, one in zip(prompts, first, said, strict=True)
-        ]
+        [weighed(opened, rows, one, text, chosen) for rows, one, text in zip(prompts, said, first, strict=True)]
     )
     lines = _lines(keys, plain, chosen, scores)
     return AskedTable(model.subject.name, tuple(wordings), tuple(chosen), tuple(lines))
-
-
-# --- answers to choose among ------------------------------------------------------------------------------------------
-
-
-def _own(plain: Sequence[Sequence[Answer]]) -> list[str]:
-    """The answers that a model gives, the commonest first, without those that a wording gives of nearly all."""
-    found = Counter(answer.bare for said in plain for answer in said)
-    for said in plain:
-        often = Counter(answer.bare for answer in said)
-        for text in [text for text, count in often.items() if count >= SHARED * len(said)]:
-            found.pop(text, None)
-    return sorted(found, key=lambda text: (-found[text], text))
-
-
-def _ids(text: str, said: Sequence[Answer], before: str, model: Model) -> tuple[int, ...]:
-    """The tokens of an answer: as the model mostly says it in this wording, else as it is spelled behind `before`.
-
-    It is set apart by a blank, unless the answers that the model gives mostly begin with letters at once.
-    """
-    often = Counter(answer.ids[answer.lead :] for answer in said if answer.bare == text and answer.ids[answer.lead :])
-    if often:
-        return often.most_common(1)[0][0]
-    at_once = sum(model.tokenizer.decode(answer.ids)[:1].isalnum() for answer in said)
-    between = "" if model.tokenizer.kind == "bpe" and 2 * at_once > len(said) else " "
-    return tuple(answer_ids(text, before, between, model))
-
-
-def _scores(
-    subject: Subject,
-    prompts: Sequence[Sequence[int]],
-    answers: Sequence[tuple[int, ...]],
-    leads: Sequence[tuple[int, ...]],
-) -> Float64[np.ndarray, "key answer"]:
-    """The log-probability of each answer, at once or behind any of `leads`."""
-    ways = [lead + answer for lead in ((), *leads) for answer in answers]
-    found = log_probabilities(subject, prompts, ways).reshape(len(prompts), -1, len(answers))
-    together: Float64[np.ndarray, "key answer"] = np.logaddexp.reduce(found, axis=1)
-    return together
 
 
 # --- lines ------------------------------------------------------------------------------------------------------------
