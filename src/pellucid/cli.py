@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -28,6 +28,7 @@ from pellucid.accounts.table_command import lines as table_lines
 from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError
 from pellucid.base.files import write_text
+from pellucid.base.lock import writing
 from pellucid.base.nulls import nulled
 from pellucid.base.output import print_anything
 from pellucid.base.progress import working
@@ -327,10 +328,11 @@ def front_command(
     """Draw fidelity against program size: the programs in DIR, lifting at several ranks, and the references."""
     with plain_errors():
         project = Project.open(directory, trust=trust, subject=subject)
-        found = front(project, quick=quick)
         target = output or directory
-        write_text(target / "front.json", json.dumps(nulled(found.to_dict()), indent=1) + "\n")
-        drawn_front(found).save_png(target / "front.png")
+        with nullcontext() if output else writing(directory):
+            found = front(project, quick=quick)
+            write_text(target / "front.json", json.dumps(nulled(found.to_dict()), indent=1) + "\n")
+            drawn_front(found).save_png(target / "front.png")
         print_json(found.to_dict()) if json_ else terminal().print(front_table(found))
 
 

@@ -10,10 +10,11 @@ import pytest
 import pellucid
 from cli_support import Workshop
 from cli_support import pellucid as command
+from pellucid.base.errors import ProjectError
 from pellucid.exact.model import Model
 from pellucid.experiment.corpus import split_corpus, story_corpus
 from pellucid.explain.evidence import Evidence, Measurement
-from pellucid.match import decompile
+from pellucid.match import decompile, measure
 from pellucid.match.decompile import CAREFUL, Request, keeps_within
 from pellucid.match.heldout import Readings
 from pellucid.match.manifest import Gate, Manifest
@@ -59,6 +60,41 @@ def test_the_report_counts_readings(workshop: Workshop) -> None:
     verified = command("verify", workshop.fresh, "--quick")
     assert pellucid.open(workshop.fresh).report()["heldout"] == held | {"readings": 2}
     assert "held-out text was read 2 times since the directory was made: what was decided" in verified.out
+
+
+def test_a_verify_that_fails_is_no_reading(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    workshop.decompile(workshop.fresh)
+
+    def broken(*_: object) -> None:
+        raise ProjectError("no figures today")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(measure, "evaluate", broken)
+        assert "no figures today" in command("verify", workshop.fresh, "--quick").err
+    assert pellucid.open(workshop.fresh).readings.count == 1
+    command("verify", workshop.fresh, "--quick")
+    assert pellucid.open(workshop.fresh).readings.count == 2
+
+
+def read_and_fail(held: Readings) -> None:
+    held.note("program")
+    raise ProjectError("late")
+
+
+def test_what_was_read_before_a_failure_stays_counted(tmp_path: Path) -> None:
+    held = Readings(Evidence(tmp_path / "evidence.sqlite"), "text")
+    held.note("program")
+    held.anew()
+    for earlier, count in ((False, 1), (True, 2)):
+        if earlier:
+            held.note("program")
+        with pytest.raises(ProjectError, match="late"), held.unless_it_fails():
+            read_and_fail(held)
+        assert held.count == count
+    held.anew()
+    with held.unless_it_fails():
+        held.note("program")
+    assert held.count == 3
 
 
 def test_a_directory_from_before_check_text_opens_and_says_so(workshop: Workshop) -> None:

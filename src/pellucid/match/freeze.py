@@ -14,6 +14,7 @@ from jaxtyping import Float32, Int32
 
 from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError
+from pellucid.base.lock import writing
 from pellucid.base.tensors import open_tensors, save_tensors
 from pellucid.exact.model import Model, Taps
 from pellucid.experiment.rows import Row, sample_rows
@@ -59,8 +60,9 @@ def freeze(project: Project, address: Address) -> Frozen:
     count = max(1, min(ROWS, _ROOM // model.n_ctx ** (2 if address.kind == "QK" else 1)))
     rows = sample_rows(project.texts.tune, model.tokenizer, model.n_ctx, count, project.manifest.settings.seed)
     frozen = Frozen(address, tuple(row.tokens for row in rows), raw_outputs(model, address, rows))
-    ignore(project.directory)
-    _write(path, frozen, identity)
+    with writing(project.directory):
+        ignore(project.directory)
+        _write(path, frozen, identity)
     return frozen
 
 

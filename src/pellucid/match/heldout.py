@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pellucid.base.errors import ProjectError
+from pellucid.base.errors import PellucidError, ProjectError
 from pellucid.base.schema import Count, parsed
 from pellucid.explain.evidence import Evidence
 
@@ -53,6 +55,19 @@ class Readings:
         stored = self._stored()
         if stored["unfinished"]:
             self._store(stored | {"unfinished": ""})
+
+    @contextmanager
+    def unless_it_fails(self) -> Iterator[None]:
+        """What is read within is a reading only if that comes to its end: what fails has measured nothing."""
+        counted, stored = self._counted, self._stored()
+        try:
+            yield
+        except BaseException:
+            if self._counted and not counted:
+                self._counted = False
+                with suppress(PellucidError):  # what failed is worth more to know
+                    self._store(stored)
+            raise
 
     def _stored(self) -> dict[str, Any]:
         text = self.evidence.finished(STAGE, self.text)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 import numpy as np
 from jaxtyping import Int
@@ -46,6 +46,20 @@ REPORT = "report.json"
 EVIDENCE = "evidence.sqlite"
 SIZES = {"small": 0.01, "medium": 0.05, "large": 0.2}
 """What share of the subject's parameters the numbers of all QK and IN sources may amount to."""
+
+
+class How(TypedDict, total=False):
+    """How a program goes on with a text: with its sources alone; drawing tokens; where it stops.
+
+    At `temperature` 0, the default, it says the likeliest tokens, else they are drawn from `seed`, with `top_p` among
+    the likeliest that hold so much of the probability. It stops behind any of the strings `stop`.
+    """
+
+    source_only: bool
+    temperature: float
+    top_p: float
+    seed: int
+    stop: Sequence[str]
 
 
 class Project:
@@ -167,43 +181,29 @@ class Project:
         self.dropped()
         return load_program(self.directory, source_only)
 
-    def generate(
-        self,
-        prompt: str | Sequence[int],
-        tokens: int = 20,
-        *,
-        source_only: bool = False,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        seed: int = 0,
-        stop: Sequence[str] = (),
-    ) -> str:
-        """What the program says after `prompt` (text or token ids): the likeliest tokens at `temperature` 0.
+    def generate(self, prompt: str | Sequence[int], tokens: int = 20, **how: Unpack[How]) -> str:
+        """What the program says after `prompt` (text or token ids): the likeliest tokens, unless `how` says otherwise.
 
-        Else they are drawn from `seed`. Up to `tokens` tokens, the end of the text, a `stop` string or the context's
-        end; `top_p` draws among the likeliest tokens that hold so much of the probability.
+        Up to `tokens` tokens, the end of the text, a `stop` string or the context's end.
         """
-        choice = Choice(temperature, top_p, seed)
-        return self._written(prompt, tokens, choice, stop, source_only=source_only).text
+        return self._written(prompt, tokens, **how).text
 
-    def next_ids(
-        self,
-        prompt: str | Sequence[int],
-        tokens: int = 20,
-        *,
-        source_only: bool = False,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        seed: int = 0,
-        stop: Sequence[str] = (),
-    ) -> list[int]:
+    def next_ids(self, prompt: str | Sequence[int], tokens: int = 20, **how: Unpack[How]) -> list[int]:
         """The token ids that `generate` says the text of."""
-        choice = Choice(temperature, top_p, seed)
-        return list(self._written(prompt, tokens, choice, stop, source_only=source_only).ids)
+        return list(self._written(prompt, tokens, **how).ids)
 
     def _written(
-        self, prompt: str | Sequence[int], tokens: int, choice: Choice, stop: Sequence[str], *, source_only: bool
+        self,
+        prompt: str | Sequence[int],
+        tokens: int,
+        *,
+        source_only: bool = False,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        stop: Sequence[str] = (),
     ) -> Written:
+        choice = Choice(temperature, top_p, seed)
         program = self.program("code" if source_only else None)
         vocabulary = program.model.vocabulary
         ids = program.encode(prompt) if isinstance(prompt, str) else [*prompt]
