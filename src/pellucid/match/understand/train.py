@@ -328,6 +328,7 @@ def save(training: Training, path: Path, about: str) -> None:
     model, budget = training.student.model, training.student.plan.budget
     facts |= {"subject": model.subject.weights_sha256, "budget": budget, "text": training.text}
     facts["ended"] = training.step == training.student.plan.steps
+    facts["order"] = list(training.student.tensors)
     tensors = {name: value.detach().contiguous().cpu() for name, value in held.items()}
     save_tensors(path, tensors, {"about": about, "facts": json.dumps(facts)})
 
@@ -337,7 +338,10 @@ def resume(model: Model, plan: Plan, path: Path, about: str) -> Training | None:
     facts, held = stored(path, model.device, lambda said, _: said == about)
     if not held:
         return None
-    student = Student(model, plan, _below(held, "tensor."), _below(held, "mask."), held.get("groups"))
+    tensors = _below(held, "tensor.")
+    ordered = [name for name in facts.get("order", ()) if name in tensors]  # sums over all come out as they did
+    tensors = {name: tensors[name] for name in (*ordered, *tensors)}
+    student = Student(model, plan, tensors, _below(held, "mask."), held.get("groups"))
     training = Training(student, optimiser(student), facts["step"], facts["rate"], losses=facts["losses"])
     training.best = (facts["best"], _below(held, "best."))
     training.spare, training.counted, training.whole = facts["spare"], facts["counted"], facts["whole"]
@@ -389,14 +393,17 @@ def sound(found: Mapping[str, Tensor], masks: Mapping[str, Tensor], model: Model
 def stored(
     path: Path, device: torch.device, fits: Callable[[str, Mapping[str, Any]], bool]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The facts and tensors that are stored at `path`; nothing where there are none, or they do not fit."""
+    """The facts and tensors that are stored at `path`; nothing where there are none, or they do not fit.
+
+    Tensors are copies: where they lie in a file, products of matrices are rounded otherwise than in PyTorch's memory.
+    """
     try:
         with open_tensors(path, "pt", device=str(device)) as file:
             said = file.metadata() or {}
             facts = json.loads(said["facts"])
             if not isinstance(facts, dict) or not fits(said["about"], facts):
                 return {}, {}
-            return facts, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return facts, {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except (OSError, safetensors.SafetensorError, KeyError, ValueError, TypeError):
         return {}, {}
 
