@@ -202,6 +202,22 @@ def test_rows_written_again_stand_as_they_stood(project: Project) -> None:
     assert project.read("described_00.py") == before
 
 
+@pytest.mark.parametrize("last", [False, True], ids=["row first", "text first"])
+def test_a_row_and_its_text_come_together_in_one_go(project: Project, last: bool) -> None:
+    """However they stood apart: arranging once more changes nothing, so a killed run and a whole one write the same."""
+    effects = {neuron(n): float(n) for n in range(32)}
+    write_statements(project.directory, {neuron(n): fires(n) for n in (1, 2, 3)})
+    write_content(project.directory, about={"L00.N0002": "Fires on names."})
+    text, told = project.read("described_00.py"), 'about("L00.N0002", "Fires on names.")'
+    rest = text[: min(text.index(fires(n)) for n in (1, 2, 3))].replace(f"{told}\n", "").rstrip()
+    pieces = [told, fires(3), fires(1), fires(2)] if last else [fires(2), fires(3), fires(1), told]
+    project.write("described_00.py", "\n\n".join([rest, *pieces]) + "\n")
+    arrange(project.directory, (), effects)
+    found = project.read("described_00.py")
+    assert f"{fires(3)}\n\n{told}\n{fires(2)}\n\n{fires(1)}\n" in found
+    assert arrange(project.directory, (), effects).written == ()
+
+
 def _rows(directory: Path, name: str) -> list[int]:
     page = read_program(directory).pages[name]
     return [Address.parse(statement.key).index for statement in page.statements if statement.form == "fires"]

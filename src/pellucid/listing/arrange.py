@@ -115,13 +115,14 @@ def _sorted(page: Page, effects: Mapping[Address, float]) -> str:
     Rows in order between which other things stand are left there.
     """
     units = sorted(_units(page), key=lambda unit: unit.first)
-    ranked = sorted(units, key=lambda unit: (-effects.get(unit.neuron, 0.0), unit.neuron))
+    ranked = sorted(units, key=lambda unit: (-effects.get(unit.neuron, 0.0), unit.neuron, not unit.spaced))
     between = [line for one, other in pairwise(units) for line in page.lines[one.end : other.first]]
     if not units or (ranked == units and any(between)):
         return page.text
     block: list[str] = []
+    told = {unit.neuron for unit in units if unit.spaced}
     for before, unit in zip([None, *ranked], ranked, strict=False):
-        block += [""] if before and (before.spaced or unit.spaced) else []
+        block += [""] if before and before.neuron != unit.neuron and told & {before.neuron, unit.neuron} else []
         block += [line for line in page.lines[unit.first : unit.end] if line]
     gone = {line for unit in units for line in range(unit.first, unit.end)}
     above = page.lines[: units[0].first]
@@ -131,8 +132,8 @@ def _sorted(page: Page, effects: Mapping[Address, float]) -> str:
             below.append(line)
     while below and not below[0]:
         del below[0]
-    apart = 2 if below and below[0].startswith(("@", "def ")) else 1
-    return "\n".join([*above, *block, *([""] * apart if below else []), *(below or [""])])
+    blank = 2 if below and below[0].startswith(("@", "def ")) else 1
+    return "\n".join([*above, *block, *([""] * blank if below else []), *(below or [""])])
 
 
 def _units(page: Page) -> Iterator[_Unit]:
@@ -143,7 +144,10 @@ def _units(page: Page) -> Iterator[_Unit]:
         if not statement.text.startswith(ROWS):
             continue
         about = texts.get(name)
-        above = about if about and not any(page.lines[about.end : statement.line - 1]) else None
+        stands = (
+            about is not None and about.end < statement.line and not any(page.lines[about.end : statement.line - 1])
+        )
+        above = about if stands else None
         if above:
             del texts[name]
         if not statement.by_person and not (above and above.by_person):
