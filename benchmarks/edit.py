@@ -13,8 +13,11 @@ that no method saw, each behind the beginning of an unseen story:
 For pellucid also: predicted against measured logit changes where the measured one exceeds 0.05 (median and worst tenth
 of edits), top tokens that changed unpredicted, and seconds per edit.
 
-    python benchmarks/edit.py DIR [--facts 200] [--together 50] [--only pellucid,rome,tuning] [--json]
+    python benchmarks/edit.py DIR [--facts 200] [--together 50] [--only pellucid,tables,rome,tuning] [--json]
     python benchmarks/edit.py DIR --known ../shared/tasks/known_1000.json [...]
+
+With `tables` facts are changed as lines of the tables of accounts in DIR that hold them, as by `pellucid edit --tables`,
+all lines of a group at once; facts that no table holds are left out, and counted.
 
 DIR is a decompiled village; it is copied, and the copy is edited. With --known it is a program of any model that knows
 something of the world: the facts of the file whose answers it says are edited, and how many those are is said.
@@ -42,13 +45,17 @@ from torch import Tensor
 
 from edit_baselines import Method, covariances, lesson, settings
 from edit_cases import Case, Facts, known, of_village
+from pellucid.accounts.folder import Folder
+from pellucid.accounts.lines import Tables, read_tables, rewrite
 from pellucid.base.errors import PellucidError
 from pellucid.exact.model import Model
 from pellucid.match.project import Project
 from pellucid.match.trust import is_trusted, trust
 from pellucid.rewrite.apply import apply, predicted, undo
+from pellucid.rewrite.command import undone
 from pellucid.rewrite.intent import fact as fact_edit
 from pellucid.rewrite.intent import rows_of
+from pellucid.rewrite.tables import make_lines, plan
 from pellucid.rewrite.workbench import Workbench
 
 Logits = Callable[[Tensor], Tensor]
@@ -74,6 +81,9 @@ class Score:
     false_alarms: int = 0
     refused: int = 0
     inserted: int = 0
+    moved: int = 0
+    """Lines of tables that moved and were not asked to."""
+    left_out: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Percent, nats and seconds; what was not measured is null."""
@@ -92,6 +102,8 @@ class Score:
             "edits": len(self.seconds),
             "refused": self.refused,
             "inserted": self.inserted,
+            "moved": self.moved,
+            "left_out": self.left_out,
         }
 
 
@@ -223,12 +235,17 @@ def _edited(bench: Workbench, case: Case, score: Score) -> bool:
     measured = apply(bench, ready, anyway=True).measurement or {}
     score.seconds.append(time.perf_counter() - begin)
     score.processor.append(time.process_time() - busy)
+    _booked(score, measured)
+    return True
+
+
+def _booked(score: Score, measured: dict[str, Any]) -> None:
+    """Book what was measured of an edit."""
     if measured["correlation"] is not None:
         score.correlations.append(measured["correlation"])
     score.changed += measured["changed"]
     score.surprises += measured["surprises"]
     score.false_alarms += measured["false_alarms"]
-    return True
 
 
 def undo_all(bench: Workbench) -> None:
@@ -238,6 +255,66 @@ def undo_all(bench: Workbench) -> None:
     for path in (directory / "edits").glob("*.json"):
         path.unlink()
     bench.program.edited()
+
+
+# --- pellucid, by lines of tables -------------------------------------------------------------------------------------
+
+
+def by_lines(bench: Workbench, chosen: Sequence[Case], asked: Prompts, stories: Stories, group: int) -> Score:
+    """Facts changed as lines, `group` of them at once: written, predicted, made, measured, and undone."""
+    score, logits = Score(), bench.measured
+    tables = read_tables(Folder(bench.project))
+    held = [
+        (case, prompts, table) for case, prompts in zip(chosen, asked, strict=True) for table in held_in(tables, case)
+    ]
+    score.left_out = len(chosen) - len(held)
+    for at in range(0, len(held), group):
+        some = held[at : at + group]
+        before = [prompts["neighbours"].said(logits) for _, prompts, _ in some]
+        made = _lines_made(bench, [(case, table) for case, _, table in some], score)
+        for (_, prompts, _), said in zip(some, before, strict=True):
+            ask(prompts, logits, said, score)
+        if at < CE_EDITS:
+            score.ce.append(stories.change(logits, [case for case, _, _ in some]))
+        undone(bench.project, made)
+        for path in (bench.program.directory / "edits").glob("*.json"):
+            path.unlink()
+        bench.program.edited()
+    return score
+
+
+def held_in(tables: Tables, case: Case) -> list[str]:
+    """The table that says of a case's subject what it was, and that asks in the words of its prompt; none, or one."""
+    found = [
+        name
+        for name, asked in tables.asked.items()
+        if asked.answers.get(case.subject) == case.was and case.prompt in asked.prompts(case.subject)
+    ]
+    return found[:1]
+
+
+def _lines_made(bench: Workbench, changes: Sequence[tuple[Case, str]], score: Score) -> list[str]:
+    """Write lines, and let the program follow; the names of the edits that came of it."""
+    folder = Folder(bench.project)
+    for case, table in changes:
+        cells = read_tables(folder).tables[table].lines[case.subject]
+        rewrite(folder, table, {case.subject: [case.subject, case.answer, *cells[2:]]})
+    begin, busy = time.perf_counter(), time.process_time()
+    made = list(make_lines(bench, plan(bench).lines, anyway=True))
+    score.seconds += [(time.perf_counter() - begin) / len(made)] * len(made)
+    score.processor += [(time.process_time() - busy) / len(made)] * len(made)
+    names = []
+    for line in made:
+        if line.record is None or line.record.measurement is None:
+            print(f"{line.line} {line.line.key!r} → {line.line.now!r}: {line.refused}", file=sys.stderr, flush=True)
+            score.refused += 1
+            continue
+        score.refused += bool(line.doubts)
+        names.append(line.record.name)
+        score.moved += len(line.record.lines) - 1
+        score.inserted += line.record.inserted
+        _booked(score, line.record.measurement)
+    return names
 
 
 # --- others -----------------------------------------------------------------------------------------------------------
@@ -309,10 +386,8 @@ def _plain(model: Model) -> Logits:
 
 
 def copied(directory: Path, target: Path) -> Path:
-    """A copy of a decompiled directory to edit, without reports and evidence."""
-    shutil.copytree(
-        directory, target, ignore=shutil.ignore_patterns("report.*", "evidence.*", "understanding*", "edits*", "__pyc*")
-    )
+    """A copy of a decompiled directory to edit, without reports and checkpoints."""
+    shutil.copytree(directory, target, ignore=shutil.ignore_patterns("report.*", "understanding*", "edits*", "__pyc*"))
     if is_trusted(directory):
         trust(target)
     return target
@@ -324,7 +399,7 @@ def main() -> None:
     parser.add_argument("--facts", type=int, default=200)
     parser.add_argument("--together", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="pellucid,rome,tuning")
+    parser.add_argument("--only", default="pellucid,rome,tuning", help="also tables")
     parser.add_argument("--known", type=Path, help="prompts of facts, as known_1000.json has them; DIR is a GPT-2 then")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -357,6 +432,9 @@ def run(options: argparse.Namespace, directory: Path) -> dict[str, Any]:
         found["preparation_seconds"] = _prepared(bench, chosen[0])
         said("pellucid, singly", by_pellucid(bench, chosen, asked, stories))
         said("pellucid, together", together_by_pellucid(bench, chosen[few], asked[few], stories))
+    if "tables" in options.only:
+        said("lines, singly", by_lines(bench, chosen, asked, stories, 1))
+        said("lines, together", by_lines(bench, chosen[few], asked[few], stories, options.together))
     others = Others(bench.model, facts.contexts, covariances(bench.model, bench.fit.ids[:200], bench.fit.inside[:200]))
     for name in ("rome", "tuning"):
         if name in options.only and apart:
