@@ -16,7 +16,7 @@ of edits), top tokens that changed unpredicted, and seconds per edit.
     python benchmarks/edit.py DIR [--facts 200] [--together 50] [--only pellucid,tables,rome,tuning] [--json]
     python benchmarks/edit.py DIR --known ../shared/tasks/known_1000.json [...]
 
-With `tables` facts are changed as lines of the tables of accounts in DIR that hold them, as by `pellucid edit --tables`,
+With `tables` facts are changed as lines of the tables of accounts in DIR that hold them, as `edit --tables` does it,
 all lines of a group at once; facts that no table holds are left out, and counted.
 
 DIR is a decompiled village; it is copied, and the copy is edited. With --known it is a program of any model that knows
