@@ -22,8 +22,9 @@ ASKS = {
     "home.tsv": ["{} lives in", "The home of {} is in", "Where is the home of {}? It is in", "{}'s home is in"],
     "dwells.tsv": ["As for {}, the home is in"],
     "fear.tsv": ["{} is afraid of", "The greatest fear of {} is"],
+    "pet.tsv": ["{} keeps a", "The pet of {} is a"],
 }
-KEYS = ("Ada", "Boris", "Felix", "Dora", "Cora")
+KEYS = ("Ada", "Boris", "Felix", "Dora", "Cora", "Ursula")
 ACCOUNT = '''"""Where people live."""
 
 from .language import account, table, variable
@@ -45,7 +46,7 @@ def next_token(text):
 
 
 def _answers(table: str) -> dict[str, str]:
-    relation = "fear" if table == "fear.tsv" else "home"
+    relation = {"fear.tsv": "fear", "pet.tsv": "pet"}.get(table, "home")
     held = {fact.person.name: fact.answer for fact in Village().facts if fact.relation.name == relation}
     return {key: held[key] for key in KEYS}
 
@@ -59,7 +60,6 @@ def tables(village: Workbench) -> Iterator[Workbench]:
     (village.project.directory / "program" / "accounts" / "homes.py").write_text(ACCOUNT, encoding="utf-8")
     trust(village.project.directory)
     yield village
-    village.known.pop("questions", None)
     if standing := [record.name for record in read_records(village.program.directory) if not record.undone]:
         undone(village.project, standing)
     shutil.rmtree(village.project.directory / "edits", ignore_errors=True)
@@ -99,21 +99,25 @@ def made(bench: Workbench) -> tuple[Plan, dict[str, str]]:
 def test_lines_become_edits_that_are_measured_and_undone_alone(tables: Workbench) -> None:
     change(tables, "home.tsv", {"Ada": "Oak Street", "Felix": "Elm Lane"})
     change(tables, "fear.tsv", {"Ada": "fire"})
+    assert _answers("pet.tsv")["Ursula"] == "canary"
+    change(tables, "pet.tsv", {"Ursula": "cat"})  # begins with the same token, so that the edit speaks behind it
     found, made_of = made(tables)
     told = {(line.line.table, line.line.key): line for line in found.lines}
     assert {place: (line.predicted, len(line.question.rows)) for place, line in told.items() if line.question} == {
         ("home.tsv", "Ada"): (4, 4),
         ("home.tsv", "Felix"): (4, 4),
+        ("pet.tsv", "Ursula"): (2, 2),
         ("fear.tsv", "Ada"): (2, 2),
     }
     assert not any(line.doubts for line in found.lines)
     assert told["home.tsv", "Ada"].others == (("dwells.tsv", "Ada"),)  # which asks the same in other words
-    assert sorted(made_of.values()) == ["0001", "0002", "0003"]
+    assert sorted(made_of.values()) == ["0001", "0002", "0003", "0004"]
     for name, key, answer in (("home.tsv", "Ada", "Oak Street"), ("dwells.tsv", "Ada", "Oak Street")):
         assert kept(tables, name, key) == cells(tables, name, key)[1] == answer
     assert cells(tables, "home.tsv", "Ada")[2] == "1.00"
     assert cells(tables, "home.tsv", "Ada")[4] == ""  # what was not measured of the new answer
-    assert kept(tables, "home.tsv", "Boris") == _answers("home.tsv")["Boris"]
+    assert kept(tables, "pet.tsv", "Ursula") == "cat"
+    assert kept(tables, "home.tsv", "Dora") == _answers("home.tsv")["Dora"]
     record = next(record for record in read_records(tables.program.directory) if record.name == made_of["home.tsv Ada"])
     assert [(line.table, line.now) for line in record.lines] == [
         ("dwells.tsv", "Oak Street"),
@@ -154,7 +158,9 @@ def test_lines_that_cannot_be_made_are_told_one_by_one(tables: Workbench) -> Non
     assert "cannot tell it from home.tsv:2 ('Ada')" in found["dwells.tsv Ada"]
     assert "the model reads 128" in found["home.tsv Cora"]
     assert "--fact 'Zoe lives in' 'Elm Lane'" in found["home.tsv Zoe"]
-    assert "put it back; if the program is to say so no more, --forget 'Cora is afraid of'" in found["fear.tsv Cora"]
+    assert (
+        "put it back; if the program is to say so no more, --forget 'Ursula is afraid of'" in found["fear.tsv Ursula"]
+    )
     assert [record.name for record in read_records(tables.program.directory)] == ["0001"]
 
 

@@ -47,7 +47,7 @@ def answer_of(
     One of the `known` answers, the longest that is said. What is none of these ends where answers do behind prompts
     `beside` them, which ask the same of others; without such, where its first word ends.
     """
-    spelled = {text: ids for text in known for ids in [_ids(tokenizer, text)] if ids}
+    spelled = {text: ids for text in known for ids in [said_ids(tokenizer, text)] if ids}
     said, margins = _continued(logits, prompts, tokenizer)
     texts = [_told(row, spelled) for row in said]
     if not all(texts):
@@ -62,14 +62,14 @@ def gives(logits: Logits, prompts: Sequence[Sequence[int]], tokenizer: Tokenizer
     """Whether the answer to each of `prompts`, in tokens, is that of `answers`, each token behind those before."""
     if not prompts:
         return []
-    spelled = [_ids(tokenizer, text) for text in answers]
+    spelled = [said_ids(tokenizer, text) for text in answers]
     ids, _ = _padded([[*row, *said] for row, said in zip(prompts, spelled, strict=True)])
     top = logits(ids).argmax(-1)
     sides = zip(top, prompts, spelled, strict=True)
     return [bool(said) and row[len(own) - 1 :][: len(said)].tolist() == list(said) for row, own, said in sides]
 
 
-def _ids(tokenizer: Tokenizer, text: str) -> tuple[int, ...]:
+def said_ids(tokenizer: Tokenizer, text: str) -> tuple[int, ...]:
     """The tokens of an answer behind a word; none of one that cannot be said."""
     apart = tokenizer.kind == "bpe" and text[:1].isalnum()
     try:

@@ -12,6 +12,7 @@ from torch import Tensor
 from pellucid.accounts.answers import LONGEST
 from pellucid.accounts.lines import Tables
 from pellucid.exact.model import Model
+from pellucid.rewrite.asking import said_ids
 from pellucid.rewrite.intent import Proposal, rows_of
 from pellucid.rewrite.predict import acts, predict
 from pellucid.rewrite.workbench import Text, Workbench
@@ -22,20 +23,22 @@ Place = tuple[str, str]
 
 @dataclass(frozen=True, eq=False)
 class Questions:
-    """Rows that ask something, each with the table and key that it is of."""
+    """Rows that ask something and go on with the answer that was given, each with the table and key that it is of."""
 
     places: tuple[Place, ...]
     text: Text
+    asks: Int[Tensor, " row"]
+    """The tokens of the question in each row; the answer follows."""
 
     @property
-    def ends(self) -> Int[Tensor, " row"]:
-        """The position of the last token of each row."""
-        return self.text.lengths - 1
+    def answers(self) -> Bool[Tensor, "row pos"]:
+        """Where the next token is one of the answer, or what follows it."""
+        return self.text.inside & (torch.arange(self.text.ids.shape[1])[None] >= self.asks[:, None] - 1)
 
     def take(self, rows: Sequence[int] | Int[Tensor, " some"]) -> Questions:
         """Some of the rows."""
         at = torch.as_tensor(rows, dtype=torch.long)
-        return Questions(tuple(self.places[row] for row in at.tolist()), self.text.take(at))
+        return Questions(tuple(self.places[row] for row in at.tolist()), self.text.take(at), self.asks[at])
 
     def of(self, places: Sequence[Place]) -> Questions:
         """The rows of some places."""
@@ -43,11 +46,11 @@ class Questions:
         return self.take([row for row, place in enumerate(self.places) if place in wanted])
 
     def rows(self) -> list[list[int]]:
-        """The tokens of each row."""
-        return [ids[:length] for ids, length in zip(self.text.ids.tolist(), self.text.lengths.tolist(), strict=True)]
+        """The tokens of each question."""
+        return [ids[:asks] for ids, asks in zip(self.text.ids.tolist(), self.asks.tolist(), strict=True)]
 
     def spoken(self, bench: Workbench, proposal: Proposal) -> tuple[Questions, Bool[Tensor, " row"]]:
-        """The rows in which an edit speaks anywhere, and whether it does at their ends."""
+        """The rows in which an edit speaks anywhere, and whether it does where the answer is given."""
         near, some = proposal.near(bench), self
         if near:
             some = self.take(torch.isin(self.text.ids, torch.tensor(near)).any(1).nonzero()[:, 0])
@@ -55,16 +58,16 @@ class Questions:
             return some, torch.zeros(0, dtype=torch.bool)
         said = acts(bench.program, proposal.ready(bench), some.text, len(some.places))
         rows = said.any(1).nonzero()[:, 0]
-        return some.take(rows), said[rows, some.ends[rows]]
+        return some.take(rows), (said & some.answers).any(1)[rows]
 
     def changed(self, bench: Workbench, proposal: Proposal) -> list[Place]:
-        """The places whose next token an edit is predicted to change, of those in whose rows it speaks."""
+        """The places whose answers an edit is predicted to change, of those in whose rows it speaks."""
         if not self.places:
             return []
         change = predict(bench, proposal.ready(bench), self.text)
-        at = torch.arange(len(self.places)), self.ends
-        moved = (change.before + change.change)[at].argmax(-1) != change.before[at].argmax(-1)
-        return list(dict.fromkeys(self.places[row] for row in moved.nonzero()[:, 0].tolist()))
+        moved = (change.before + change.change).argmax(-1) != change.before.argmax(-1)
+        rows = (moved & self.answers).any(1).nonzero()[:, 0].tolist()
+        return list(dict.fromkeys(self.places[row] for row in rows))
 
 
 def questions_of(model: Model, tables: Tables, places: Container[Place] | None = None) -> Questions:
@@ -72,13 +75,16 @@ def questions_of(model: Model, tables: Tables, places: Container[Place] | None =
 
     Prompts behind which the model has no room for an answer are left out.
     """
-    held, rows = [], []
+    held, rows, asks = [], [], []
     for name, asked in tables.asked.items():
-        for key in asked.answers:
+        for key, answer in asked.answers.items():
             if places is not None and (name, key) not in places:
                 continue
+            said = said_ids(model.tokenizer, answer)[:LONGEST]
             ids = [model.ids(prompt)[0].tolist() for prompt in asked.prompts(key)]
             fitting = [row for row in ids if len(row) + LONGEST <= model.n_ctx]
-            rows += fitting
+            rows += [[*row, *said] for row in fitting]
+            asks += [len(row) for row in fitting]
             held += [(name, key)] * len(fitting)
-    return Questions(tuple(held), rows_of(rows) if rows else rows_of([[0]]).take([]))
+    text = rows_of(rows) if rows else rows_of([[0]]).take([])
+    return Questions(tuple(held), text, torch.tensor(asks, dtype=torch.long))

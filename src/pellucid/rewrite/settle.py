@@ -31,9 +31,7 @@ def settle(bench: Workbench, proposal: Proposal, record: Record) -> Record:
     folder = Folder(bench.project)
     if (tables := _read(folder)) is None:
         return record
-    if "questions" not in bench.known:
-        bench.known["questions"] = questions_of(bench.project.model, tables)
-    questions: Questions = bench.known["questions"]
+    questions = questions_of(bench.project.model, tables)
     heard, _ = questions.spoken(bench, proposal)
     moved = _moved(folder, tables, bench.measured, questions.of(heard.places), {})
     if moved:

@@ -57,7 +57,7 @@ class Planned:
     others: tuple[Place, ...] = ()
     """Other lines that were asked, of this table and others, which it is predicted to change."""
     heard: frozenset[Place] = frozenset()
-    """The lines at the end of whose questions it speaks."""
+    """The lines in whose answers it speaks."""
     refused: str = ""
     already: bool = False
     """Whether the program says so as it is: then only its line is brought up to date."""
@@ -140,7 +140,6 @@ def plan(bench: Workbench) -> Plan:
         )
     lines = tables.differing()
     questions = questions_of(bench.project.model, tables, None if lines else ())
-    bench.known["questions"] = questions
     found = [_planned(bench, tables, line, questions) for line in track(lines, "predicting lines", len(lines))]
     found = [_told_apart(line, found) for line in found]
     kept = [line.line for line in found if not line.refused]
@@ -161,10 +160,10 @@ def _planned(bench: Workbench, tables: Tables, line: Line, questions: Questions)
     except PellucidError as error:
         return Planned(line, refused=str(error))
     says = _says(bench, proposal, question)
-    heard, ends = questions.spoken(bench, proposal)
+    heard, answers = questions.spoken(bench, proposal)
     others = [place for place in heard.changed(bench, proposal) if place != (line.table, line.key)]
-    at_ends = frozenset(place for place, end in zip(heard.places, ends.tolist(), strict=True) if end)
-    return Planned(line, question, proposal, figures, says, tuple(others), at_ends)
+    spoken = frozenset(place for place, here in zip(heard.places, answers.tolist(), strict=True) if here)
+    return Planned(line, question, proposal, figures, says, tuple(others), spoken)
 
 
 def _no_answer(asked: Asked, line: Line) -> str:
