@@ -65,7 +65,7 @@ class Questions:
         if not self.places:
             return []
         change = predict(bench, proposal.ready(bench), self.text)
-        moved = (change.before + change.change).argmax(-1) != change.before.argmax(-1)
+        moved = (change.before + change.bent).argmax(-1) != change.before.argmax(-1)
         rows = (moved & self.answers).any(1).nonzero()[:, 0].tolist()
         return list(dict.fromkeys(self.places[row] for row in rows))
 

@@ -212,7 +212,7 @@ def _proposal(bench: Workbench, question: Question) -> Proposal:
 def _says(bench: Workbench, proposal: Proposal, question: Question) -> int:
     """In how many wordings the program is predicted to say the new answer, each token behind those before."""
     change = predict(bench, proposal.ready(bench), rows_of([[*row, *question.wanted] for row in question.rows]))
-    top = (change.before + change.change).argmax(-1)
+    top = (change.before + change.bent).argmax(-1)  # neurons bend where strengths are tuned, too
     sides = zip(top, question.rows, strict=True)
     return sum(tuple(said[len(row) - 1 :][: len(question.wanted)].tolist()) == question.wanted for said, row in sides)
 

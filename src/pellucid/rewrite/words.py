@@ -80,8 +80,10 @@ def span_of(bench: Workbench, prompt: str, letters: range) -> range:
 
 def _shared(bench: Workbench, prompt: str, end: int) -> int:
     """How many tokens of `prompt` are those of its beginning, up to the letter `end`."""
-    begun = bench.model.ids(prompt[:end])[0].tolist() if prompt[:end].strip() else []
     whole = bench.model.ids(prompt)[0].tolist()
+    if not prompt[:end].strip():
+        return len(whole) - len(bench.model.tokenizer.encode(prompt))  # what opens a text
+    begun = bench.model.ids(prompt[:end])[0].tolist()
     return next(
         (at for at, (a, b) in enumerate(zip(begun, whole, strict=False)) if a != b), min(len(begun), len(whole))
     )
@@ -100,6 +102,8 @@ def word_at(bench: Workbench, ids: Sequence[int], at: int) -> Word:
     """The whole word that the token at position `at` is of."""
     texts = bench.texts(ids)
     start, stop = at, at + 1
+    if bench.model.tokenizer.kind == "words":
+        return Word(texts[at], start, stop)
     while start > 0 and texts[start][:1].isalnum() and texts[start - 1][-1:].isalnum():
         start -= 1
     while stop < len(texts) and texts[stop][:1].isalnum() and texts[stop - 1][-1:].isalnum():
