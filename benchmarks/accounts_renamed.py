@@ -9,8 +9,6 @@ deals each text as the one that it was made from.
 
 from __future__ import annotations
 
-import ast
-import copy
 import json
 import os
 import re
@@ -19,7 +17,7 @@ import string
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,9 +28,8 @@ from typing import Any
 import torch
 
 from pellucid.accounts.folder import FOLDER, Folder
-from pellucid.accounts.language import COLUMNS, PATTERNED, Slot, is_account, parts_of, slot_files
 from pellucid.accounts.measure import measure, read
-from pellucid.accounts.uses import Page, pages
+from pellucid.accounts.paired import Side, stated
 from pellucid.cli import main as pellucid
 from pellucid.experiment import blocks, rows
 from pellucid.match.decompile import Request, begin, write_program
@@ -208,59 +205,25 @@ class Plain:
     """Accounts without the names that were given to tables and classes: in their place stands what is in them."""
 
     rules: Counter[str]
-    """The statements of all accounts."""
     tables: Counter[str]
     classes: Counter[str]
 
     @staticmethod
     def of(project: Project, letters: Letters) -> Plain:
         """The accounts of a project, with the letters of what they quote changed."""
-        folder, texts = Folder(project), {}
-        for path in folder.tables:
-            head, *lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
-            is_table = head[: len(COLUMNS)] == COLUMNS
-            cells = [line[: len(COLUMNS)] for line in (lines if is_table else [head, *lines])]
-            held = sorted(" -> ".join(map(letters.text, line)) for line in cells)
-            texts[path.name] = f"{'table' if is_table else 'class'} of {', '.join(held)}"
-        rules = [rule for page in pages(folder) for rule in _rules(page, texts, letters)]
-        kinds = [Counter(text for text in texts.values() if text.startswith(kind)) for kind in ("table", "class")]
-        return Plain(Counter(rules), *kinds)
+        side = Side.of(Folder(project))
+        tables = {
+            name: _listed("table", (f"{key} -> {table[key]}" for key in table.lines), letters)
+            for name, table in side.tables.items()
+        }
+        classes = {name: _listed("class", members, letters) for name, members in side.classes.items()}
+        rules = stated(side, (tables | classes).__getitem__, letters.text)
+        said = Counter(" ".join([str(rule), *rule.asks]) for rule in rules)
+        return Plain(said, Counter(tables.values()), Counter(classes.values()))
 
 
-def _rules(page: Page, texts: Mapping[str, str], letters: Letters) -> Iterator[str]:
-    """The statements of an account, without its names."""
-    for function in filter(is_account, page.tree.body):
-        for statement in function.body:
-            yield ast.unparse(_Named(page.files, texts, letters).visit(copy.deepcopy(statement)))
-
-
-@dataclass
-class _Named(ast.NodeTransformer):
-    """Puts what is in a table or class in the place of its name, and changes the letters of texts."""
-
-    files: Mapping[str, str]
-    texts: Mapping[str, str]
-    letters: Letters
-
-    def visit_Name(self, node: ast.Name) -> ast.AST:
-        return ast.Constant(self.texts[self.files[node.id]]) if node.id in self.files else node
-
-    def visit_Constant(self, node: ast.Constant) -> ast.AST:
-        return ast.Constant(self._text(node.value)) if isinstance(node.value, str) else node
-
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        self.generic_visit(node)
-        if isinstance(node.func, ast.Attribute) and node.func.attr in PATTERNED:
-            node.args.sort(key=ast.unparse)
-        return node
-
-    def _text(self, pattern: str) -> str:
-        return "".join(
-            self._slot(part) if isinstance(part, Slot) else self.letters.text(part) for part in parts_of(pattern)
-        )
-
-    def _slot(self, name: str) -> str:
-        return "{" + next(self.texts[file] for file in slot_files(name) if file in self.texts) + "}"
+def _listed(kind: str, lines: Iterable[str], letters: Letters) -> str:
+    return f"<{kind} of {', '.join(sorted(map(letters.text, lines)))}>"
 
 
 def main() -> None:

@@ -49,10 +49,15 @@ class Place:
 
 def read(project: Project, name: str) -> Place:
     """Rows of the split `name` with the model's likeliest next tokens."""
+    ids = rows_of(project, name)
+    return Place(ids, likeliest(project.model, ids, f"reading {name} text"))
+
+
+def rows_of(project: Project, name: str) -> Int[Tensor, "row pos"]:
+    """Rows of the split `name`; of tune text where a directory has none of it."""
     split: Split = project.texts.named.get(name) or project.texts.tune
     count = max(1, POSITIONS[name] // project.model.n_ctx)
-    ids = packed_rows(split, project.model, count, project.manifest.settings.seed)
-    return Place(ids, likeliest(project.model, ids, f"reading {name} text"))
+    return packed_rows(split, project.model, count, project.manifest.settings.seed)
 
 
 def likeliest(model: Model, ids: Int[Tensor, "row pos"], label: str) -> Int[Tensor, "row pos"]:

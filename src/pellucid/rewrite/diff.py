@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pellucid.accounts.differ import Difference, difference
 from pellucid.base.errors import ProjectError
 from pellucid.exact.model import Model
 from pellucid.experiment import estimate
@@ -24,7 +25,7 @@ from pellucid.listing.edits import Edits
 from pellucid.listing.load import Program
 from pellucid.listing.parse import Listing
 from pellucid.match.manifest import MANIFEST
-from pellucid.match.project import Project, belonging
+from pellucid.match.project import Project
 from pellucid.rewrite.forecast import ROWS as MEASURED
 from pellucid.rewrite.hand import refined, written
 from pellucid.rewrite.predict import Edited, acts
@@ -95,18 +96,22 @@ class Diff:
     totals: Report
     spoken: tuple[Spoken, ...] = ()
     """What changed where the edits speak that one side has and the other has not."""
+    accounts: Difference | None = None
+    """How the accounts of two directories differ; None where there are none, and beside a subject."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON shows it."""
         said = {"parts": [asdict(p) for p in self.parts], "predictions": [asdict(p) for p in self.predictions]}
         spoken = [asdict(edit) for edit in self.spoken]
-        return said | {"changed": self.changed, "edits": spoken, "totals": self.totals}
+        accounts = {"accounts": self.accounts.to_dict() if self.accounts else None}
+        return said | {"changed": self.changed, "edits": spoken, "totals": self.totals} | accounts
 
 
 def diff(project: Project, against: str | None = None, corpus: tuple[Path, ...] = ()) -> Diff:
     """Compare the program in a directory with its subject, or with the program or subject `against`.
 
-    On held-out text, or on `corpus`. Raises `PellucidError` for what is neither, or of another subject.
+    On held-out text, or on `corpus`. Of two subjects the parts are not compared. Raises `PellucidError` for what is
+    neither, and for other tokens.
     """
     other = _opened(project, against)
     split = _split(corpus) if corpus else project.texts.heldout
@@ -117,6 +122,8 @@ def diff(project: Project, against: str | None = None, corpus: tuple[Path, ...] 
     rows = sample_rows(split, model.tokenizer, length, ROWS, seed)
     moves = _moves(before, after, rows)
     mine, theirs = project.listing(), other.listing() if isinstance(other, Project) else None
+    same = not isinstance(other, Project) or _is_same(project, other)
+    accounts = difference(project, other, (before, after)) if isinstance(other, Project) else None
     edits = _differing(after, mine.edits, theirs.edits if theirs else None)
     if theirs and isinstance(before, Program):
         edits |= _differing(before, theirs.edits, mine.edits)
@@ -126,7 +133,8 @@ def diff(project: Project, against: str | None = None, corpus: tuple[Path, ...] 
     totals = evaluate(before, {"after": after}, rows, model.tokenizer, settings)["after"].to_dict()
     every = [move for found in (*moves, *(found for _, found in spoken)) for move in found]
     where = tuple(found for found, _ in spoken)
-    return Diff(tuple(parts(mine, theirs)), _worst(model, every), _counted(rows, moves), totals, where)
+    changed = tuple(parts(mine, theirs)) if same else ()
+    return Diff(changed, _worst(model, every), _counted(rows, moves), totals, where, accounts)
 
 
 def _worst(model: Model, moves: Sequence[Move]) -> tuple[Prediction, ...]:
@@ -142,11 +150,17 @@ def _opened(project: Project, against: str | None) -> Project | Model:
         return project.model
     if (Path(against) / MANIFEST).is_file():
         other = Project.open(against)
-        belonging(project.subject, other.manifest, Path(against))
+        if other.manifest.subject != project.manifest.subject:
+            require_same_tokens(project.model, other.model, against)
         return other
     model = Model(load_subject(against))
     require_same_tokens(project.model, model, against)
     return model
+
+
+def _is_same(project: Project, other: Project) -> bool:
+    """Whether two directories are of one subject."""
+    return project.manifest.subject.weights_sha256 == other.manifest.subject.weights_sha256
 
 
 def require_same_tokens(mine: Model, other: Model, against: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.text import Text
 
+from pellucid.accounts.differ import difference_lines
 from pellucid.base.terminal import terminal
 from pellucid.match.lines import printable
 from pellucid.rewrite.apply import Ready
@@ -52,6 +53,9 @@ def diff_lines(found: Diff) -> Iterator[str]:
     yield _total("all text", overall, found.totals["overall"])
     for domain, metrics in found.totals["domains"].items():
         yield _total(f"  {domain}", found.changed["domains"].get(domain, {}), metrics)
+    if found.accounts:
+        yield ""
+        yield from map(printable, difference_lines(found.accounts))
 
 
 def _total(name: str, changed: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
