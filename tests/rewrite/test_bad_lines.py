@@ -59,7 +59,7 @@ def test_lines_that_cannot_be_edited_are_told_beside_each(workshop: Workshop) ->
 def test_where_nothing_differs_nothing_is_done(workshop: Workshop) -> None:
     write_account(workshop)
     complaint = pellucid("edit", workshop.made, "--tables").complaint()
-    assert "(next.tsv stands there by hand), so there is nothing to compare lines with" in complaint
+    assert "was filled by asking the model, so there is nothing to compare next.tsv with" in complaint
     asked(workshop)
     answer = pellucid("edit", workshop.made, "--tables")
     assert answer.code == 0, answer.err

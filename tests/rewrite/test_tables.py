@@ -173,6 +173,14 @@ def test_what_the_program_says_already_is_only_written_down(tables: Workbench) -
     assert not read_records(tables.program.directory)
 
 
+def test_a_line_of_which_the_program_says_something_else_is_refused(tables: Workbench) -> None:
+    write(tables.project, "home.tsv", ASKS["home.tsv"], _answers("home.tsv") | {"Ada": "Ivy Street"})
+    change(tables, "home.tsv", {"Ada": "Elm Lane"})
+    _, found = made(tables)
+    assert "of 'Ada' the program says ' Pine Lane" in found["home.tsv Ada"]
+    assert "neither 'Ivy Street' nor 'Elm Lane'" in found["home.tsv Ada"]
+
+
 def test_an_edit_that_does_not_do_it_is_taken_back(tables: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     from pellucid.rewrite import tables as module
     from pellucid.rewrite.asking import Answer

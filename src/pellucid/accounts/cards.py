@@ -54,7 +54,7 @@ def _table(card: TableCard) -> Iterator[str]:
         asks = ", ".join(map(repr, card.asked.asks[:ASKS])) + (f" and {more} more wordings" if more > 0 else "")
         yield f"  the answers of the model to {asks}"
     else:
-        yield "  by hand: the model was not asked"
+        yield "  not filled by asking the model"
     for told in card.keyed_by:
         yield f"  keyed by {told.name} ({told.file}:{told.line}), {tie(told)}"
     yield from map(_rule, card.rules)

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from pellucid.accounts import asked as kept
 from pellucid.accounts.folder import Folder
+from pellucid.accounts.language import COLUMNS
 from pellucid.accounts.lines import Tables, columns_of, read_tables, rewrite
 from pellucid.base.errors import SourceError
 from pellucid.base.terminal import tell
@@ -105,7 +106,8 @@ def _brought(
     for key, answer in found.items():
         was, cells = asked.answers[key], list(held.lines.get(key, ()))
         if cells and cells[1] in (was, answer.text):
-            rows[key] = _row(columns, key, answer, before.get((name, key), "").split("\t"))
+            again = before.get((name, key), "").split("\t")
+            rows[key] = again if _is_of(again, columns, key, answer) else _row(columns, cells, answer)
         moved.append(MovedLine(name, key, was, answer.text, _joined(cells, was)))
     rewrite(folder, name, rows)
     return moved
@@ -116,9 +118,15 @@ def _joined(cells: Sequence[str], was: str) -> str:
     return "\t".join((cells[0], was, *cells[2:])) if cells else ""
 
 
-def _row(columns: Sequence[str], key: str, answer: Answer, before: Sequence[str]) -> list[str]:
-    """The cells of a line: those `before`, if they are of this answer; what was not measured is empty."""
-    if len(before) == len(columns) and before[:2] == [key, answer.text]:
-        return list(before)
-    said = {"key": key, "answer": answer.text, "agreement": f"{answer.agreement:.2f}", "margin": f"{answer.margin:.1f}"}
+def _is_of(cells: Sequence[str], columns: Sequence[str], key: str, answer: Answer) -> bool:
+    """Whether cells that stood there before are of this answer."""
+    return len(cells) == len(columns) and list(cells[:2]) == [key, answer.text]
+
+
+def _row(columns: Sequence[str], cells: Sequence[str], answer: Answer) -> list[str]:
+    """The cells of a line with another answer; what was not measured of that is empty."""
+    never = dict(zip(columns, cells, strict=True)).get(kept.TOLD) == kept.NEVER
+    said = dict(zip(COLUMNS, (cells[0], answer.text), strict=True))
+    said |= {kept.AGREEMENT: f"{answer.agreement:.2f}", kept.MARGIN: f"{answer.margin:.1f}"}
+    said |= {kept.TOLD: kept.NEVER} if never else {}  # the text says nothing of it, whatever the answer
     return [said.get(column, "") for column in columns]

@@ -34,7 +34,7 @@ MOST = 0.5
 
 @dataclass(frozen=True)
 class Question:
-    """A line's question in the wordings that the program answers alike now, and the tokens of the new answer."""
+    """A line's question in the wordings that have the old answer, and the tokens of the new one."""
 
     line: Line
     prompts: tuple[str, ...]
@@ -133,10 +133,9 @@ def plan(bench: Workbench) -> Plan:
     tables = read_tables(folder)
     by_hand = tuple(name for name in tables.tables if name not in tables.asked)
     if not tables.asked:
-        held = f" ({', '.join(by_hand)} stand{'s' * (len(by_hand) == 1)} there by hand)" if by_hand else ""
         raise ProjectError(
-            f"no table of {bench.project.directory} was asked of the model{held}, so there is nothing to compare lines "
-            "with; change a fact with --fact PROMPT ANSWER"
+            f"no table of {bench.project.directory} was filled by asking the model, so there is nothing to compare "
+            f"{', '.join(by_hand) or 'lines'} with; change a fact with --fact PROMPT ANSWER"
         )
     lines = tables.differing()
     questions = questions_of(bench.project.model, tables, None if lines else ())
@@ -183,22 +182,26 @@ def _no_answer(asked: Asked, line: Line) -> str:
 
 
 def _question(bench: Workbench, asked: Asked, line: Line) -> Question:
-    """The wordings that most agree in what is said now, where that is not the new answer already: none if it always is.
+    """The wordings in which the program gives the old answer; none if it gives the new one already.
 
-    Raises `PellucidError` where the answer cannot be said.
+    Raises `PellucidError` where the new answer cannot be said, and where the program gives neither.
     """
-    now, prompts = line.now or "", asked.prompts(line.key)
-    wanted = tuple(answer_ids(bench, prompts[0], now))
-    ways: dict[tuple[int, ...], list[int]] = {}
+    prompts, letters = asked.prompts(line.key), asked.letters(line.key)
+    now, was = (tuple(answer_ids(bench, prompts[0], said or "")) for said in (line.now, line.was))
+    chosen, already = [], False
+    said: tuple[int, ...] = ()
     for at, prompt in enumerate(prompts):
-        if tuple(answer_ids(bench, prompt, now)) == wanted:
-            said = tuple(goes_on(bench, prompt_ids(bench, prompt), len(wanted)))
-            ways.setdefault(said, []).append(at)
-    others = [found for said, found in ways.items() if said != wanted]
-    chosen = max(others, key=len, default=[])
-    letters = asked.letters(line.key)
+        said = tuple(goes_on(bench, prompt_ids(bench, prompt), max(len(now), len(was))))
+        already |= said[: len(now)] == now
+        if said[: len(was)] == was and tuple(answer_ids(bench, prompt, line.now or "")) == now:
+            chosen.append(at)
+    if not chosen and not already:
+        raise PellucidError(
+            f"of {line.key!r} the program says {bench.model.tokenizer.decode(said)!r}, neither {line.was!r} nor "
+            f"{line.now!r}; say it with --fact {prompts[0]!r} {line.now!r}"
+        )
     rows = tuple(tuple(prompt_ids(bench, prompts[at])) for at in chosen)
-    return Question(line, tuple(prompts[at] for at in chosen), tuple(letters[at] for at in chosen), rows, wanted)
+    return Question(line, tuple(prompts[at] for at in chosen), tuple(letters[at] for at in chosen), rows, now)
 
 
 def _proposal(bench: Workbench, question: Question) -> Proposal:

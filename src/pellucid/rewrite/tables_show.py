@@ -38,7 +38,7 @@ def edit_lines(bench: Workbench, *, dry_run: bool, anyway: bool, as_json: bool) 
 def plan_lines(found: Plan) -> Iterator[str]:
     """The prediction, line by line."""
     if found.by_hand:
-        yield f"not compared, since the model was not asked: {', '.join(found.by_hand)}"
+        yield f"not compared, since they were not filled by asking the model: {', '.join(found.by_hand)}"
     count = len(found.lines)
     compared = f"of {len(found.asked)} table{'s' * (len(found.asked) != 1)}"
     if not count:
