@@ -13,6 +13,7 @@ import torch
 from accounts_by_hand import write_account
 from cli_support import Workshop, pellucid
 from pellucid.accounts import measure
+from pellucid.accounts.asked import write
 from pellucid.accounts.questions import CHOICE, STAGE, Prompt, _about
 from pellucid.experiment.intervene import ablate
 from pellucid.experiment.trace import trace
@@ -74,6 +75,39 @@ def test_prompts_that_change_stand_anywhere_among_the_others() -> None:
     assert all(len(answer) == 2 for answer in answers)
     often = torch.tensor(answers).flatten().bincount(minlength=CHOICE + 1)[1:]
     assert 25 <= int(often.min()) <= int(often.max()) <= 75  # 50 each, with a deviation of 6
+
+
+def test_lines_of_tables_that_were_asked_are_asked_about(workshop: Workshop) -> None:
+    write_account(workshop)
+    project = Project.open(workshop.made)
+    model = project.model
+
+    def next_of(text: str) -> str:
+        return model.tokenizer.decode([int(model.logits(model.tokenizer.opened(text))[0, -1].argmax())])
+
+    keys = [f"w{number}" for number in range(1, 11)]
+    answers = {key: next_of(f"w2 {key}") for key in keys}
+    assert len({*answers.values()}) > 1
+    asks = ["w2 {}", "w3 w4 {}", "w5 {} w6"]
+    write(project, "next.tsv", asks, answers)
+    asked = [question for question in drawn(workshop) if "table" in question]
+    assert len(asked) == 1  # of three about changes
+    (question,) = asked
+    key, other = question["key"], question["instead"]
+    assert question["asks"].startswith(f"If the model's answer for '{key}' in next.tsv were '{other}', behind which")
+    assert other != answers[key]
+    own = {ask.replace("{}", key) for ask in asks}
+    right = truth(workshop)[question["id"]]["answer"]
+    changed = [
+        number
+        for number, text in enumerate(question["prompts"], start=1)
+        if text in own and next_of(text) == answers[key]
+    ]
+    assert right == changed
+    assert 0 < len(changed) <= CHOICE // 2 < len(question["prompts"]) <= CHOICE
+    others = [text for number, text in enumerate(question["prompts"], start=1) if number not in changed]
+    asked_of_others = {ask.replace("{}", one) for ask in asks for one in keys if one != key}
+    assert all(text in asked_of_others or next_of(text) != answers[key] for text in others)
 
 
 def test_half_of_the_questions_stand_at_hard_positions(workshop: Workshop) -> None:

@@ -2,14 +2,14 @@
 
 They are drawn from held-out text, by a seed, and nothing of the accounts is read for it. Three of four ask what the
 model says next, most of them at hard positions; the others, which of some prompts it continues otherwise once a head
-writes nothing. The truth is what the model does on exactly these prompts. It is kept with the evidence.
+writes nothing, or were a line of a table another. The truth is what the model does on exactly these prompts. It is kept
+with the evidence.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
@@ -17,24 +17,22 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from pellucid.accounts.measure import BATCH, read
+from pellucid.accounts.line_questions import line_questions
+from pellucid.accounts.measure import read
 from pellucid.accounts.meter import NOBODY
 from pellucid.accounts.ngrams import NGrams
+from pellucid.accounts.prompts import CHOICE, Prompt, Question, said, shown
 from pellucid.base.errors import ProjectError
 from pellucid.base.files import sha256_text
-from pellucid.base.progress import track
 from pellucid.base.terminal import tell
 from pellucid.exact.model import Model
-from pellucid.experiment.intervene import Change, ablate
-from pellucid.experiment.trace import trace
+from pellucid.experiment.intervene import ablate
 from pellucid.match.packing import packed_rows
 from pellucid.match.project import Project
 
 STAGE = "readers"
 LEAST = 4
 """Tokens of a prompt, and questions of a set."""
-CHOICE = 8
-"""Prompts of a question about a head."""
 PLACES = 20
 """Positions to draw from, for each question."""
 NEXT = "What does the model say next? Answer with its next token, as text."
@@ -43,29 +41,22 @@ CHANGES = (
 )
 
 
-@dataclass(frozen=True)
-class Prompt:
-    """A text that the model goes on with, and whether its end is a hard position."""
-
-    text: str
-    ids: list[int]
-    hard: bool
-
-
 def draw(project: Project, n: int, seed: int) -> list[dict[str, Any]]:
     """`n` questions for readers, drawn by `seed`; what is right is stored with the evidence of the project.
 
     Raises `ProjectError` where the held-out text has too few positions.
     """
     model, generator = project.model, torch.Generator().manual_seed(seed)
-    about_heads = ceil(n / 4)
+    about_changes = ceil(n / 4)
     count = max(1, ceil(PLACES * n / model.n_ctx))
     ids = packed_rows(project.texts.heldout, model, count, seed)
     fit = read(project, "fit")
     places = list(_places(model, ids, NGrams.of(fit.ids, fit.own, model.n_vocab), generator))
-    asked = _chosen(places, n - about_heads, ceil(n / 2))
+    asked = _chosen(places, n - about_changes, ceil(n / 2))
     name = sha256_text(f"{seed} {n} {project.texts.heldout.sha256} {project.manifest.subject.weights_sha256}")[:12]
-    found = [*_next(model, asked), *_changes(model, places, about_heads, generator)]
+    lines = list(line_questions(project, places, about_changes // 2, generator))
+    heads = _changes(model, places, about_changes - len(lines), generator)
+    found = [*_next(model, asked), *lines, *heads]
     order = torch.randperm(len(found), generator=generator).tolist()
     named = [(f"{name}-{number:03d}", *found[at]) for number, at in enumerate(order, start=1)]
     truth = {id: answer for id, _, answer in named}
@@ -102,10 +93,6 @@ def _chosen(places: Sequence[Prompt], n: int, hard: int) -> list[Prompt]:
     return chosen
 
 
-Question = tuple[dict[str, Any], dict[str, Any]]
-"""What is asked, and what is right."""
-
-
 def _next(model: Model, prompts: Sequence[Prompt]) -> Iterator[Question]:
     for prompt, token in zip(prompts, said(model, prompts), strict=True):
         truth = {"kind": "next", "answer": model.tokenizer.decode([token]), "hard": prompt.hard}
@@ -138,22 +125,8 @@ def _changes(model: Model, places: Sequence[Prompt], n: int, generator: torch.Ge
 def _about(name: str, pool: Sequence[Prompt], changed: Sequence[bool], generator: torch.Generator) -> Question:
     """A question about one head: some prompts that change, at most half, and others."""
     order = torch.randperm(len(pool), generator=generator).tolist()
-    some = [at for at in order if changed[at]][: CHOICE // 2]
-    others = [at for at in order if not changed[at]][: CHOICE - len(some)]
-    shown = [(some + others)[at] for at in torch.randperm(len(some + others), generator=generator).tolist()]
-    answer = [number for number, at in enumerate(shown, start=1) if changed[at]]
-    question = {"kind": "changes", "asks": CHANGES.format(head=name), "silenced": name}
-    prompts = {"prompts": [pool[at].text for at in shown]}
-    return question | prompts, {"kind": "changes", "answer": answer, "of": len(shown)}
-
-
-def said(model: Model, prompts: Sequence[Prompt], changes: Sequence[Change] = ()) -> list[int]:
-    """The model's likeliest next token behind each prompt, with `changes` made."""
-    size = max(1, BATCH // model.n_ctx)
-    batches = [prompts[at : at + size] for at in range(0, len(prompts), size)]
-    found: list[int] = []
-    with torch.no_grad():
-        for batch in track(batches, "asking the model", len(batches)):
-            run = trace(model, [prompt.ids for prompt in batch], changes=changes)
-            found += run.logits[:, -1].argmax(-1).tolist()
-    return found
+    some = [pool[at] for at in order if changed[at]][: CHOICE // 2]
+    others = [pool[at] for at in order if not changed[at]][: CHOICE - len(some)]
+    prompts, answer = shown(some, others, generator)
+    question = {"kind": "changes", "asks": CHANGES.format(head=name), "silenced": name, "prompts": prompts}
+    return question, {"kind": "changes", "answer": answer, "of": len(prompts)}

@@ -1,0 +1,55 @@
+"""Prompts of questions for readers, and what the model says behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from pellucid.accounts.measure import BATCH
+from pellucid.base.progress import track
+from pellucid.exact.model import Model
+from pellucid.experiment.intervene import Change
+from pellucid.experiment.trace import trace
+
+CHOICE = 8
+"""Prompts of a question about what an intervention changes."""
+Question = tuple[dict[str, Any], dict[str, Any]]
+"""What is asked, and what is right."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A text that the model goes on with, and whether its end is a hard position."""
+
+    text: str
+    ids: list[int]
+    hard: bool = False
+
+    @staticmethod
+    def of(model: Model, text: str) -> Prompt:
+        """`text` by itself."""
+        return Prompt(text, model.tokenizer.opened(text)[-model.n_ctx :])
+
+
+def shown(
+    changed: Sequence[Prompt], others: Sequence[Prompt], generator: torch.Generator
+) -> tuple[list[str], list[int]]:
+    """The texts of prompts in random order, some that change and others, and the numbers of those that do."""
+    every = [*((prompt, True) for prompt in changed), *((prompt, False) for prompt in others)]
+    mixed = [every[at] for at in torch.randperm(len(every), generator=generator).tolist()]
+    return [prompt.text for prompt, _ in mixed], [number for number, (_, is_so) in enumerate(mixed, start=1) if is_so]
+
+
+def said(model: Model, prompts: Sequence[Prompt], changes: Sequence[Change] = ()) -> list[int]:
+    """The model's likeliest next token behind each prompt, with `changes` made."""
+    size = max(1, BATCH // model.n_ctx)
+    batches = [prompts[at : at + size] for at in range(0, len(prompts), size)]
+    found: list[int] = []
+    with torch.no_grad():
+        for batch in track(batches, "asking the model", len(batches)):
+            run = trace(model, [prompt.ids for prompt in batch], changes=changes)
+            found += run.logits[:, -1].argmax(-1).tolist()
+    return found
