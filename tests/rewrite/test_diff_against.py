@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import checkpoints
+from accounts_by_hand import write_account
 from cli_support import Workshop, pellucid
 
 
@@ -28,3 +29,18 @@ def test_a_model_that_reads_less_text_is_compared_on_that(workshop: Workshop) ->
     found = pellucid("diff", workshop.made, "--against", other, "--json").json
     assert found["changed"]["overall"]["changed"] > 0
     assert found["totals"]["overall"]["kl"]["value"] > 0
+
+
+def test_a_program_of_another_subject_is_compared_by_what_it_says(workshop: Workshop) -> None:
+    other = checkpoints.write(workshop.root / "other", checkpoints.hugging_face(seed=1))
+    made = workshop.root / "there"
+    answer = pellucid("decompile", other, "-o", made, "--corpus", workshop.text, "--quick", "--raw")
+    assert answer.code == 0, answer.err
+    write_account(workshop)
+    found = pellucid("diff", workshop.made, "--against", made, "--json").json
+    assert found["changed"]["overall"]["changed"] > 0
+    assert found["parts"] == []
+    assert {(entry["kind"], entry["before"]) for entry in found["accounts"]["differing"]} == {
+        ("table", None),
+        ("rule", None),
+    }
