@@ -793,6 +793,7 @@ class Accounts:
         self.ties: dict[str, tuple[str, float | None]] = {}
         self.tables: dict[str, Table] = {}
         self._values: dict[str, Any] = {}
+        self._supposed: Mapping[str, Any] = {}
         self._looked_up: list[tuple[str, str]] = []
         self._asked: list[tuple[str, Callable[[Text], Any]]] = []
         self._tokens: dict[str, list[int]] = {}
@@ -834,7 +835,8 @@ class Accounts:
 
         def above(function: Callable[..., Any]) -> Callable[..., Any]:
             def asked(*given: Any) -> Any:
-                self._values[function.__name__] = value = function(*given)
+                name = function.__name__
+                self._values[name] = value = self._supposed[name] if name in self._supposed else function(*given)
                 return value
 
             self.ties[function.__name__] = tie, moved
@@ -872,6 +874,15 @@ class Accounts:
             pending = pending or self._answered(Text(row, first, at + 1))
             found.append(pending.said if pending else None)
         return found
+
+    def supposing(self, row: Row, values: Mapping[str, Any]) -> Said | None:
+        """What would come next behind a row of one text if variables had these `values`, by name."""
+        self._supposed = values
+        try:
+            found = self._answered(Text(row, 0, len(row.pieces)))
+        finally:
+            self._supposed = {}
+        return found.said if found else None
 
     def _answered(self, text: Text) -> Pending | None:
         answer = self.ask(text)

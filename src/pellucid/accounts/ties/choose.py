@@ -1,0 +1,135 @@
+"""Choosing the smallest carrier on some moves, and what it is scored beside: random sets, and all other heads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import comb
+
+import torch
+
+from pellucid.accounts.ties.carrier import Carrier, Head
+from pellucid.accounts.ties.moves import Moves, Outcome
+from pellucid.exact.model import Model
+
+ENOUGH = 0.95
+"""A set is not made larger once the moves that it chooses on agree as often."""
+SHARE = 4
+"""A set holds at most one of so many of all heads."""
+TRIED = 32
+"""Heads that are added to a set in turn, to see which is best: the best ones alone."""
+RANDOM = 20
+"""Random sets that a set is compared with."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The heads of a model, and how many numbers a head and a residual position are."""
+
+    layers: int
+    per_layer: int
+    head: int
+    stream: int
+
+    @staticmethod
+    def of(model: Model) -> Sizes:
+        """Those of `model`."""
+        config = model.config
+        return Sizes(config.n_layer, config.n_head, config.n_embd // config.n_head, config.n_embd)
+
+    @property
+    def heads(self) -> list[Head]:
+        """All of them."""
+        return [(layer, head) for layer in range(self.layers) for head in range(self.per_layer)]
+
+    @property
+    def most(self) -> int:
+        """The most heads of a set."""
+        return max(1, len(self.heads) // SHARE)
+
+    def numbers(self, carrier: Carrier) -> int:
+        """How many numbers a carrier is."""
+        return self.stream if carrier.behind is not None else self.head * len(carrier.heads)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A carrier, and what came of the moves that it was chosen on."""
+
+    carrier: Carrier
+    outcome: Outcome
+    numbers: int
+
+    @property
+    def order(self) -> tuple[bool, int, int, float]:
+        """What is larger is better: sets that agree often enough, of these the smaller, else those that agree more."""
+        enough = self.outcome.agreement >= ENOUGH
+        return (enough, -self.numbers if enough else 0, *self.outcome.rank)
+
+
+def best(moves: Moves, role: str, sizes: Sizes) -> Chosen:
+    """The best carrier at the position with a role: a set of heads, or the stream behind a layer but the last."""
+    singles = [Carrier.of(role, [head]) for head in sizes.heads]
+    streams = [Carrier(role, behind=layer) for layer in range(sizes.layers - 1)]
+    found = _tried(moves, [*singles, *streams], sizes)
+    of_heads = sorted(found[: len(singles)], key=lambda one: one.outcome.rank, reverse=True)
+    stream = max(found[len(singles) :], key=lambda one: one.order, default=None)
+    most = sizes.most
+    if stream and stream.outcome.agreement >= ENOUGH:
+        most = min(most, sizes.stream // sizes.head)
+    grown = _grown(moves, role, of_heads, most, sizes)
+    return max([_shrunk(moves, grown, sizes), *([stream] if stream else [])], key=lambda one: one.order)
+
+
+def _tried(moves: Moves, carriers: Sequence[Carrier], sizes: Sizes) -> list[Chosen]:
+    outcomes = moves.by(carriers)
+    return [Chosen(one, outcome, sizes.numbers(one)) for one, outcome in zip(carriers, outcomes, strict=True)]
+
+
+def _grown(moves: Moves, role: str, singles: Sequence[Chosen], most: int, sizes: Sizes) -> Chosen:
+    """The best head, and others with it, the best first, until they agree often enough or are `most`."""
+    chosen, others = singles[0], [one.carrier.heads[0] for one in singles[1:TRIED]]
+    while chosen.outcome.agreement < ENOUGH and len(chosen.carrier.heads) < most and others:
+        tried = _tried(moves, [Carrier.of(role, [*chosen.carrier.heads, head]) for head in others], sizes)
+        larger = max(tried, key=lambda one: one.outcome.rank)
+        if larger.outcome.rank <= chosen.outcome.rank:
+            break
+        chosen = larger
+        others = [head for head in others if head not in chosen.carrier.heads]
+    return chosen
+
+
+def _shrunk(moves: Moves, chosen: Chosen, sizes: Sizes) -> Chosen:
+    """The same without heads that it agrees as often without, or often enough."""
+    while len(heads := chosen.carrier.heads) > 1:
+        fewer = [Carrier.of(chosen.carrier.role, [other for other in heads if other != head]) for head in heads]
+        smaller = max(_tried(moves, fewer, sizes), key=lambda one: one.outcome.rank)
+        if smaller.outcome.agreement < min(ENOUGH, chosen.outcome.agreement):
+            break
+        chosen = smaller
+    return chosen
+
+
+def random_sets(carrier: Carrier, sizes: Sizes, generator: torch.Generator) -> list[Carrier]:
+    """Random other sets of heads at the same position, of as many numbers; all there are where these are few."""
+    heads = sizes.heads
+    count = min(len(heads), max(1, round(sizes.numbers(carrier) / sizes.head)))
+    if comb(len(heads), count) <= RANDOM + 1:
+        every = [Carrier.of(carrier.role, some) for some in combinations(heads, count)]
+        return [one for one in every if one != carrier]
+    found: dict[Carrier, None] = {}
+    while len(found) < RANDOM:
+        drawn = torch.randperm(len(heads), generator=generator)[:count].tolist()
+        if (one := Carrier.of(carrier.role, [heads[at] for at in drawn])) != carrier:
+            found[one] = None
+    return list(found)
+
+
+def complement(carrier: Carrier, sizes: Sizes) -> Carrier | None:
+    """All other heads at the same position; of a stream those of later layers. None where there are none."""
+    if carrier.behind is not None:
+        others = [head for head in sizes.heads if head[0] > carrier.behind]
+    else:
+        others = [head for head in sizes.heads if head not in carrier.heads]
+    return Carrier.of(carrier.role, others) if others else None
