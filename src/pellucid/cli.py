@@ -645,11 +645,17 @@ def show(
 
 @app.command("accounts")
 def accounts_command(
-    directory: Directory, trust: Trust = False, subject: SubjectPath = None, json_: AsJson = False
+    directory: Directory,
+    ties: Annotated[
+        bool, typer.Option("--ties", help="Find what carries each variable, where that is not known yet.")
+    ] = False,
+    trust: Trust = False,
+    subject: SubjectPath = None,
+    json_: AsJson = False,
 ) -> None:
     """Measure the accounts of the program in DIR: the short programs for what it says, in program/accounts."""
     with plain_errors():
-        found = metered(Project.open(directory, trust=trust, subject=subject))
+        found = metered(Project.open(directory, trust=trust, subject=subject), ties)
         print_json(found) if json_ else say("\n".join(account_lines(found)))
 
 

@@ -10,20 +10,24 @@ from pellucid.accounts.folder import Folder
 from pellucid.accounts.marks import score
 from pellucid.accounts.measure import measure
 from pellucid.accounts.questions import draw
+from pellucid.accounts.ties.run import ties as find_ties
 from pellucid.base.errors import ProjectError
 from pellucid.base.files import write_text
 from pellucid.match.project import REPORT, Project
 
 
-def metered(project: Project) -> dict[str, Any] | None:
+def metered(project: Project, ties: bool = False) -> dict[str, Any] | None:
     """The figures of the accounts of `project`, which stand in its report too if it has one; None without accounts.
 
-    Files that every folder of accounts has are written where they are missing.
+    With `ties` it is found first what carries their variables. Files that every folder of accounts has are written
+    where they are missing.
     """
     folder = Folder(project)
     if folder.files:
         folder.accounts()
         folder.furnish()
+        if ties:
+            find_ties(project)
     figures = measure(project)
     if (project.directory / REPORT).is_file():
         project.save_report(project.report() | {"accounts": figures})

@@ -794,6 +794,7 @@ class Accounts:
         self.tables: dict[str, Table] = {}
         self._values: dict[str, Any] = {}
         self._supposed: Mapping[str, Any] = {}
+        self._functions: dict[tuple[str, str], Callable[..., Any]] = {}
         self._looked_up: list[tuple[str, str]] = []
         self._asked: list[tuple[str, Callable[[Text], Any]]] = []
         self._tokens: dict[str, list[int]] = {}
@@ -840,6 +841,7 @@ class Accounts:
                 return value
 
             self.ties[function.__name__] = tie, moved
+            self._functions[function.__code__.co_filename, function.__name__] = function
             return asked
 
         return above
@@ -883,6 +885,11 @@ class Accounts:
         finally:
             self._supposed = {}
         return found.said if found else None
+
+    def value(self, file: str, name: str, row: Row) -> Any:
+        """The value of a variable of `file` behind a row of one text."""
+        with _told(file):
+            return self._functions[file, name](Text(row, 0, len(row.pieces)))
 
     def _answered(self, text: Text) -> Pending | None:
         answer = self.ask(text)

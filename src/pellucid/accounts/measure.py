@@ -20,6 +20,7 @@ from pellucid.accounts.folder import FOLDER, Folder
 from pellucid.accounts.language import AccountError, Accounts
 from pellucid.accounts.meter import NOBODY, Metered, Share, Spoken, meter, reliable, rule_shares
 from pellucid.accounts.ngrams import LONGEST, NGrams
+from pellucid.accounts.ties.stored import variables
 from pellucid.base.errors import SourceError
 from pellucid.base.progress import track
 from pellucid.base.terminal import tell
@@ -102,7 +103,7 @@ def _measured(project: Project, folder: Folder, accounts: Accounts) -> dict[str,
         "back_off": BACK_OFF,
         **{name: found.to_dict() for name, found in figures.items()},
         "rules": _rules(accounts, judged, spoke),
-        "variables": {name: {"tie": tie, "moved": moved} for name, (tie, moved) in accounts.ties.items()},
+        "variables": variables(project),
         "silent": _silent(folder, accounts, judged, spoke),
     }
 

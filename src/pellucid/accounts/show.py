@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pellucid.accounts.folder import FOLDER
+from pellucid.accounts.ties.show import lines as tie_lines
 
 METRICS = {
     "covered": "covered by reliable rules",
@@ -36,7 +37,9 @@ def lines(figures: dict[str, Any] | None) -> list[str]:
     often = sorted(rules, key=lambda rule: -rule["heldout"]["n"])
     found += [_rule(rule) for rule in often[:RULES]]
     left = len(rules) - RULES
-    return found + ([f"… and {many(left, 'more rule')}"] if left > 0 else [])
+    found += [f"… and {many(left, 'more rule')}"] if left > 0 else []
+    ties = [*tie_lines(figures["variables"])]
+    return [*found, "", "What carries the variables:", *ties] if ties else found
 
 
 def many(count: int, what: str) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pellucid.accounts.check import ROLE
 
 HERE, VALUE = "here", "value"
-"""Roles of positions: where the rule speaks; the last token of the value of the variable, where it last stands."""
+"""Roles of positions: where the rule speaks; the last token of the value of the variable,
+where another value written instead becomes that of the variable."""
 
 Head = tuple[int, int]
 """A layer and the number of a head in it."""

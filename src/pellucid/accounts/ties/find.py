@@ -1,4 +1,4 @@
-"""Finding the tie of one variable: chosen on one half of the pairs, scored on the other, which shares no text with it."""
+"""Finding the tie of one variable: chosen on one half of the pairs, scored on the other, which shares no text."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pellucid.accounts.meter import Share
 from pellucid.accounts.ties import choose
 from pellucid.accounts.ties.carrier import HERE, VALUE, Carrier
 from pellucid.accounts.ties.choose import ENOUGH, Chosen, Sizes
-from pellucid.accounts.ties.moves import Move, Moves, Outcome, States, states
-from pellucid.accounts.ties.places import Pair, Place, halves, pairs, position, using
+from pellucid.accounts.ties.moves import Move, Moves, states
+from pellucid.accounts.ties.places import Drawing, Pair, Place, Valued, even, halves, using
 from pellucid.accounts.ties.variables import Quantity
 from pellucid.exact.model import Model
 
@@ -24,6 +24,8 @@ PAIRS = 250
 """Pairs of each half, at most."""
 LOT = 150
 """Prompts of each half, at most."""
+RULES, ANY = "rules that use it", "any rule"
+"""What speaks at the sources."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,10 @@ class Tie:
     complement: Share
     chosen: Share
     """Agreement on the half that it was chosen on."""
-    pairs: int
-    """Pairs of both halves."""
+    sources: str
+    """Which prompts it was taken from."""
     prompts: int
-    """Different prompts among them."""
+    """Different base prompts among the pairs."""
     rules: dict[str, Share]
     """Agreement by the rule that speaks at the base."""
     why: str = ""
@@ -56,7 +58,7 @@ class Tie:
             "random": self.random.to_dict(),
             "complement": self.complement.to_dict(),
             "chosen": self.chosen.to_dict(),
-            "pairs": self.pairs,
+            "sources": self.sources or None,
             "prompts": self.prompts,
             "rules": {rule: share.to_dict() for rule, share in self.rules.items()},
             "why": self.why or None,
@@ -66,9 +68,9 @@ class Tie:
 NONE = Share(0, 0)
 
 
-def too_few(found: int, prompts: int, why: str) -> Tie:
+def too_few(why: str) -> Tie:
     """The tie of a variable that could not be measured."""
-    return Tie(None, NONE, NONE, NONE, NONE, found, prompts, {}, why)
+    return Tie(None, NONE, NONE, NONE, NONE, "", 0, {}, why)
 
 
 @dataclass
@@ -81,84 +83,116 @@ class Finder:
     seed: int
 
     def tie(self, wanted: Quantity) -> Tie:
-        """The tie of a variable."""
+        """The tie of a variable: from sources whose rules use it, or else from any at which it has a value."""
         generator = torch.Generator().manual_seed(self.seed)
-        lots = [self._right(lot) for lot in halves(using(self.places, wanted), LOT, generator)]
-        found = [pairs(self.accounts, wanted.name, lot, PAIRS, generator) for lot in lots]
-        count, prompts = sum(map(len, found)), len({place.ids for lot in lots for place in lot})
-        if min(map(len, found)) < LEAST:
-            return too_few(
-                count,
-                prompts,
-                f"{len(found[0])} and {len(found[1])} pairs of fit text tell it from all else, {LEAST} of each half "
-                f"are needed ({prompts} prompts)",
-            )
-        sizes = Sizes.of(self.model)
-        chosen = max(self._candidates(wanted.name, found[0], sizes), key=lambda one: one.order)
-        scored = _Half(self, wanted.name, found[1], chosen.carrier.role)
-        if len(scored.pairs) < LEAST:
-            return too_few(count, prompts, f"{len(scored.pairs)} pairs have its value in both texts, {LEAST} are needed")
-        return _scored(scored, chosen, sizes, count, prompts, generator)
+        drawing, lots = Drawing(self.accounts, wanted), halves(self.places, generator)
+        bases = [drawing.valued(self._right(even(using(lot, wanted), LOT, generator))) for lot in lots]
+        if not all(bases):
+            prompts = sum(map(len, bases))
+            return too_few(f"its rules are right at {prompts} places of fit text, which is too few for {LEAST} pairs")
+        found, counts = list[list[Pair]](), list[int]()
+        for of in (RULES, ANY):
+            sources = bases if of == RULES else [self._any(drawing, lot, generator) for lot in lots]
+            found = [drawing.pairs(*both, PAIRS, generator) for both in zip(bases, sources, strict=True)]
+            counts.append(len(found[1]))
+            if len(found[1]) >= LEAST and len(found[0]) >= LEAST / 4:
+                return self._tied(drawing, found, of, generator)
+        return too_few(
+            f"{max(counts)} pairs of fit text tell it from all else, {LEAST} are needed; "
+            f"its rules are right at {sum(map(len, bases))} places"
+        )
+
+    def _any(self, drawing: Drawing, lot: Sequence[Place], generator: torch.Generator) -> list[Valued]:
+        """Places at which the variable has a value, whatever rule speaks there."""
+        return drawing.valued(self._right(even(lot, LOT, generator)))
 
     def _right(self, lot: Sequence[Place]) -> list[Place]:
         """The places at which the model says what the account says when it reads that text alone."""
         if not lot:
             return []
-        says = states(self.model, [place.ids for place in lot]).says.tolist()
-        return [place for place, token in zip(lot, says, strict=True) if place.said.token == token]
+        says = states(self.model, [self._ids(place) for place in lot]).says.tolist()
+        return [place for place, token in zip(lot, says, strict=True) if place.token == token]
 
-    def _candidates(self, name: str, half: Sequence[Pair], sizes: Sizes) -> Iterator[Chosen]:
+    def _ids(self, place: Place) -> list[int]:
+        return [*self.model.tokenizer.start, *place.own]
+
+    def _tied(self, drawing: Drawing, found: Sequence[Sequence[Pair]], sources: str, generator: torch.Generator) -> Tie:
+        sizes = Sizes.of(self.model)
+        chosen = max(self._candidates(drawing, found[0], sizes), key=lambda one: one.order)
+        half = self.half(drawing, found[1], chosen.carrier.role)
+        if len(half) < LEAST:
+            return too_few(f"{len(half)} pairs have its value in both texts, {LEAST} are needed")
+        return _scored(half, chosen, sizes, sources, generator)
+
+    def _candidates(self, drawing: Drawing, half: Sequence[Pair], sizes: Sizes) -> Iterator[Chosen]:
         """The best carrier at each position; at that of the value only where one head here does not do."""
         for role in (HERE, VALUE):
-            own = _Half(self, name, half, role)
-            if len(own.pairs) >= LEAST / 2:
+            own = self.half(drawing, half, role)
+            if role == HERE or len(own) >= LEAST / 4:
                 yield (found := choose.best(own.moves, role, sizes))
                 if found.outcome.agreement >= ENOUGH and found.numbers <= sizes.head:
                     return
 
-
-class _Half:
-    """The pairs of a half that have the position with a role, and the moves between them."""
-
-    def __init__(self, finder: Finder, name: str, half: Sequence[Pair], role: str) -> None:
-        lot = list(dict.fromkeys(place for pair in half for place in (pair.base, pair.source)))
-        at = {place: position(finder.accounts, place, name, role) for place in lot}
-        self.pairs = [pair for pair in half if at[pair.base] is not None and at[pair.source] is not None]
-        sources = list(dict.fromkeys(pair.source for pair in self.pairs))
-        number = {place: n for n, place in enumerate(sources)}
-        ends = {place: found for place, found in at.items() if found is not None}
-        self._made = [
-            Move(pair.base.ids, ends[pair.base], number[pair.source], pair.token, pair.base.said.token)
-            for pair in self.pairs
+    def half(self, drawing: Drawing, pairs: Sequence[Pair], role: str) -> Half:
+        """The pairs that have the position with a role, and the moves between them."""
+        kept = [(pair, ends) for pair in pairs if (ends := self._ends(drawing, pair, role))]
+        prompts = [self._ids(pair.source.place)[: source + 1] for pair, (_, source) in kept]
+        unique = list(dict.fromkeys(map(tuple, prompts)))
+        number = {prompt: at for at, prompt in enumerate(unique)}
+        moves = [
+            Move(self._ids(pair.base.place), base, number[tuple(prompt)], pair.token, pair.base.place.token)
+            for (pair, (base, _)), prompt in zip(kept, prompts, strict=True)
         ]
-        self._model, self._prompts = finder.model, [place.ids[: ends[place] + 1] for place in sources]
+        return Half(self.model, [pair for pair, _ in kept], moves, unique)
+
+    def _ends(self, drawing: Drawing, pair: Pair, role: str) -> tuple[int, int] | None:
+        """The position with a role among the ids of base and source; None where one of them has none."""
+        if role == HERE:
+            return len(self._ids(pair.base.place)) - 1, len(self._ids(pair.source.place)) - 1
+        assert role == VALUE
+        base, source = drawing.stands(pair.base, pair.source), drawing.stands(pair.source, pair.base)
+        start = len(self.model.tokenizer.start)
+        return None if base is None or source is None else (start + base, start + source)
+
+
+@dataclass(frozen=True)
+class Half:
+    """Pairs, the moves between them, and the prompts up to where something is taken from."""
+
+    model: Model
+    pairs: Sequence[Pair]
+    made: Sequence[Move]
+    prompts: Sequence[Sequence[int]]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
 
     @property
     def moves(self) -> Moves:
         """The moves, ready to be made."""
-        found: States = states(self._model, self._prompts)
-        return Moves(self._model, self._made, found)
+        return Moves(self.model, self.made, states(self.model, self.prompts))
 
 
-def _scored(
-    half: _Half, chosen: Chosen, sizes: Sizes, count: int, prompts: int, generator: torch.Generator
-) -> Tie:
+def _scored(half: Half, chosen: Chosen, sizes: Sizes, sources: str, generator: torch.Generator) -> Tie:
     """The figures of a carrier on pairs that it was not chosen on."""
     random = choose.random_sets(chosen.carrier, sizes, generator)
     others = choose.complement(chosen.carrier, sizes)
     first, *rest = half.moves.by([chosen.carrier, *([others] if others else []), *random])
     without = rest.pop(0) if others else None
-    best = max(rest, key=lambda one: one.rank, default=None)
-    rules = dict.fromkeys(pair.base.rule for pair in half.pairs)
-    by_rule = {
-        rule: _share(first.hits[[at for at, pair in enumerate(half.pairs) if pair.base.rule == rule]]) for rule in rules
-    }
-    shares = [NONE if one is None else _share(one.hits) for one in (first, best, without, chosen.outcome)]
-    return Tie(chosen.carrier, *shares, pairs=count, prompts=prompts, rules=by_rule)
+    at_rule: dict[str, list[int]] = {}
+    for at, pair in enumerate(half.pairs):
+        at_rule.setdefault(pair.base.place.rule, []).append(at)
+    return Tie(
+        chosen.carrier,
+        agreement=_share(first.hits),
+        random=_share(max(rest, key=lambda one: one.rank).hits) if rest else NONE,
+        complement=_share(without.hits) if without else NONE,
+        chosen=_share(chosen.outcome.hits),
+        sources=sources,
+        prompts=len({id(pair.base.place) for pair in half.pairs}),
+        rules={rule: _share(first.hits[own]) for rule, own in at_rule.items()},
+    )
 
 
 def _share(hits: torch.Tensor) -> Share:
     return Share(int(hits.sum()), len(hits))
-
-
-__all__ = ["Finder", "Outcome", "Tie"]

@@ -1,4 +1,4 @@
-"""Interchange interventions: what carries a variable in a source run is put into a base run, and all behind it computed.
+"""Interchange interventions: what carries a variable in a source run is put into a base run, which goes on from there.
 
 Only what stands at and behind the position with the role is computed anew: what is before it comes from a cache.
 """
@@ -200,4 +200,6 @@ def _batch(moves: Sequence[Move]) -> _Batch:
     pads = torch.tensor([before - move.at for move in moves])
     first = torch.tensor([[0] * (before - move.at) + list(move.ids[: move.at]) for move in moves], dtype=torch.long)
     behind = [list(move.ids[move.at :]) for move in moves]
-    return _Batch(moves, first.view(len(moves), before), torch.tensor([own + [0] * (rest - len(own)) for own in behind]), pads)
+    return _Batch(
+        moves, first.view(len(moves), before), torch.tensor([own + [0] * (rest - len(own)) for own in behind]), pads
+    )

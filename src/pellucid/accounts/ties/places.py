@@ -1,8 +1,8 @@
-"""Places of a text where rules that use a variable speak and are right, and pairs of them that tell it from others."""
+"""Places of a text where rules speak and are right, and pairs of them at which one variable is told from all else."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from pellucid.accounts.folder import FOLDER
-from pellucid.accounts.language import AccountError, Accounts, Row, Said
-from pellucid.accounts.ties.carrier import HERE, VALUE
+from pellucid.accounts.language import AccountError, Accounts, Row, Span
 from pellucid.accounts.ties.variables import Quantity
 from pellucid.base.errors import SourceError
 from pellucid.base.progress import track
@@ -25,57 +24,69 @@ TRIED = 30
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """A prompt at whose end a rule speaks first: what it says, by which rule, from which values of variables."""
+    """A prompt at whose end a rule begins an answer: its first token, and the values of the variables that it asked."""
 
     text: int
     """Which text of the corpus it is the beginning of."""
-    own: tuple[int, ...]
-    """Its tokens."""
-    opening: tuple[int, ...]
-    """What the model reads before them."""
-    said: Said
+    row: Sequence[int] = field(repr=False)
+    first: int
+    """Where in the row the text begins."""
+    last: int
+    token: int
     rule: str
     file: str
-    values: dict[str, Any] = field(repr=False)
+    values: Mapping[str, Any]
 
     @property
-    def ids(self) -> tuple[int, ...]:
-        """What the model reads."""
-        return self.opening + self.own
+    def own(self) -> list[int]:
+        """Its tokens."""
+        return list(self.row[self.first : self.last + 1])
+
+
+@dataclass(frozen=True)
+class Valued:
+    """A place, and the value of the variable there."""
+
+    place: Place
+    value: Any
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
     """Two places with different values of a variable; `token` is the answer at `base` with the value of `source`."""
 
-    base: Place
-    source: Place
+    base: Valued
+    source: Valued
     token: int
 
 
-def places(
-    accounts: Accounts, ids: Int[Tensor, "row pos"], says: Int[Tensor, "row pos"], opening: Sequence[int]
-) -> list[Place]:
-    """The places of the rows `ids` where a rule with variables begins an answer, and the model `says` its first token.
+def places(accounts: Accounts, ids: Int[Tensor, "row pos"], says: Int[Tensor, "row pos"]) -> list[Place]:
+    """The places of the rows `ids` where a rule begins an answer, and the model `says` its first token.
 
     Raises `SourceError` naming the line that cannot be run.
     """
-    found, begun = list[Place](), 0
-    rows = zip(ids.tolist(), says.tolist(), strict=True)
+    found, text = list[Place](), 0
     try:
-        for row, own in track(rows, "asking the accounts", len(ids)):
+        for row, own in track(zip(ids.tolist(), says.tolist(), strict=True), "asking the accounts", len(ids)):
             first = 0
             for at, said in enumerate(accounts.said(row)):
                 if row[at] in accounts.spelling.ends:
-                    first, begun = at + 1, begun + 1
-                elif said and said.values and not said.begun and said.token == own[at] and at - first < LONGEST:
+                    first, text = at + 1, text + 1
+                elif said and not said.begun and said.token == own[at] and at - first < LONGEST:
                     rule = accounts.rules[said.rule]
-                    tokens = tuple(row[first : at + 1])
-                    found.append(Place(begun, tokens, tuple(opening), said, str(rule), rule.file, dict(said.values)))
-            begun += 1
+                    found.append(Place(text, row, first, at, said.token, str(rule), rule.file, said.values))
+            text += 1
     except AccountError as error:
         raise SourceError(f"{FOLDER}/{error}") from None
     return found
+
+
+def halves(found: Sequence[Place], generator: torch.Generator) -> tuple[list[Place], list[Place]]:
+    """The places in two lots that share no text."""
+    texts = sorted({place.text for place in found})
+    order = [texts[at] for at in torch.randperm(len(texts), generator=generator).tolist()]
+    first = set(order[: len(order) // 2])
+    return [place for place in found if place.text in first], [place for place in found if place.text not in first]
 
 
 def using(found: Sequence[Place], wanted: Quantity) -> list[Place]:
@@ -83,16 +94,7 @@ def using(found: Sequence[Place], wanted: Quantity) -> list[Place]:
     return [place for place in found if place.rule in wanted.rules and place.values.get(wanted.name) is not None]
 
 
-def halves(found: Sequence[Place], most: int, generator: torch.Generator) -> tuple[list[Place], list[Place]]:
-    """Two lots of at most `most` places that share no text, with as many of every rule as there are."""
-    texts = sorted({place.text for place in found})
-    order = [texts[at] for at in torch.randperm(len(texts), generator=generator).tolist()]
-    first = set(order[: len(order) // 2])
-    lots = [place for place in found if place.text in first], [place for place in found if place.text not in first]
-    return _even(lots[0], most, generator), _even(lots[1], most, generator)
-
-
-def _even(found: Sequence[Place], most: int, generator: torch.Generator) -> list[Place]:
+def even(found: Sequence[Place], most: int, generator: torch.Generator) -> list[Place]:
     """At most `most` places in random order, the rules by turns."""
     by_rule: dict[str, list[Place]] = {}
     for at in torch.randperm(len(found), generator=generator).tolist():
@@ -101,46 +103,68 @@ def _even(found: Sequence[Place], most: int, generator: torch.Generator) -> list
     return [own[turn] for turn in range(longest) for own in by_rule.values() if turn < len(own)][:most]
 
 
-def pairs(
-    accounts: Accounts, name: str, lot: Sequence[Place], wanted: int, generator: torch.Generator
-) -> list[Pair]:
-    """At most `wanted` random pairs of `lot` at which moving the variable `name` alone can be told from all else.
+@dataclass(frozen=True)
+class Drawing:
+    """Draws pairs of places at which moving one variable alone can be told from all else."""
 
-    What the account says at the base with the value of the source differs from what it says at each of the two.
-    """
-    rows = [accounts.row(place.own) for place in lot]
-    kept: dict[tuple[int, int], Pair] = {}
-    for _ in range(TRIED * wanted if len(lot) > 1 else 0):
-        at, other = torch.randint(len(lot), (2,), generator=generator).tolist()
-        if (at, other) not in kept and (pair := _pair(accounts, name, lot[at], lot[other], rows[at])):
-            kept[at, other] = pair
-            if len(kept) == wanted:
-                break
-    return list(kept.values())
+    accounts: Accounts
+    wanted: Quantity
 
+    def value(self, place: Place) -> Any:
+        """The value of the variable at a place, whether its rule asks for it or not."""
+        known = place.values.get(self.wanted.name) if place.rule in self.wanted.rules else None
+        return self._at(self.accounts.row(place.own)) if known is None else known
 
-def _pair(accounts: Accounts, name: str, base: Place, source: Place, row: Row) -> Pair | None:
-    value = source.values[name]
-    if value == base.values[name]:
+    def valued(self, lot: Sequence[Place]) -> list[Valued]:
+        """The places at which the variable has a value."""
+        found = ((place, self.value(place)) for place in lot)
+        return [Valued(place, value) for place, value in found if value is not None]
+
+    def _at(self, row: Row) -> Any:
+        return self.accounts.value(self.wanted.files[0], self.wanted.name, row)
+
+    def pairs(
+        self, bases: Sequence[Valued], sources: Sequence[Valued], wanted: int, generator: torch.Generator
+    ) -> list[Pair]:
+        """At most `wanted` random pairs whose answer differs from what the accounts say at the base and the source.
+
+        That is what the account of the base says of its text with the value of the source.
+        """
+        rows = [self.accounts.row(base.place.own) for base in bases]
+        kept: dict[tuple[int, int], Pair] = {}
+        for _ in range(TRIED * wanted if bases and sources else 0):
+            at, other = (int(torch.randint(len(lot), (1,), generator=generator)) for lot in (bases, sources))
+            if (at, other) not in kept and (pair := self._pair(bases[at], sources[other], rows[at])):
+                kept[at, other] = pair
+                if len(kept) == wanted:
+                    break
+        return list(kept.values())
+
+    def _pair(self, base: Valued, source: Valued, row: Row) -> Pair | None:
+        if source.value == base.value:
+            return None
+        said = self.accounts.supposing(row, {self.wanted.name: source.value})
+        if said is None or self.accounts.rules[said.rule].file != base.place.file:
+            return None
+        return Pair(base, source, said.token) if said.token not in (base.place.token, source.place.token) else None
+
+    def stands(self, valued: Valued, other: Valued) -> int | None:
+        """Where the value of the variable is read: the last of its tokens, among those of the place.
+
+        It is where the value of `other`, written instead, becomes that of the variable; None where there is no such.
+        """
+        own, new = valued.place.own, other.place.own
+        instead = next(self._spans(other), None)
+        if instead is None:
+            return None
+        for span in self._spans(valued):
+            changed = own[: span.start] + new[instead.start : instead.end] + own[span.end :]
+            if self._at(self.accounts.row(changed)) == other.value:
+                return span.end - 1
         return None
-    said = accounts.supposing(row, {name: value})
-    if said is None or accounts.rules[said.rule].file != base.file:
-        return None
-    return Pair(base, source, said.token) if said.token not in (base.said.token, source.said.token) else None
 
-
-def position(accounts: Accounts, place: Place, name: str, role: str) -> int | None:
-    """Where among the ids of a place the position with a role is; None where there is none."""
-    if role == HERE:
-        return len(place.ids) - 1
-    assert role == VALUE
-    ends = list(_ends(accounts.row(place.own), place.values[name]))
-    return len(place.opening) + ends[-1] if ends else None
-
-
-def _ends(row: Row, value: Any) -> Iterator[int]:
-    """The last tokens of all places where a value stands."""
-    if isinstance(value, str) and (text := value.strip()):
-        for span in row.found(frozenset({text})).spans:
-            if not (span.cut and span.end < len(row.pieces)):
-                yield span.end - 1
+    def _spans(self, valued: Valued) -> Iterator[Span]:
+        """Where the value stands in the text of a place, from the last to the first."""
+        if isinstance(valued.value, str) and (text := valued.value.strip()):
+            row = self.accounts.row(valued.place.own)
+            yield from (span for span in reversed(row.found(frozenset({text})).spans) if not span.cut)
