@@ -1,1 +1,1 @@
-"""What carries a variable of accounts in the model, heads or a residual position: found by interchange interventions."""
+"""What carries a variable of accounts in the model: heads, or a residual position. Interchange interventions tell."""

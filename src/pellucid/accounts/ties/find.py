@@ -22,6 +22,8 @@ LEAST = 200
 """Pairs that a tie is scored on, at least."""
 PAIRS = 250
 """Pairs of each half, at most."""
+CHOOSING = 125
+"""Pairs of the first half that a set is chosen on, at most."""
 LOT = 150
 """Prompts of each half, at most."""
 RULES, ANY = "rules that use it", "any rule"
@@ -118,7 +120,7 @@ class Finder:
 
     def _tied(self, drawing: Drawing, found: Sequence[Sequence[Pair]], sources: str, generator: torch.Generator) -> Tie:
         sizes = Sizes.of(self.model)
-        chosen = max(self._candidates(drawing, found[0], sizes), key=lambda one: one.order)
+        chosen = max(self._candidates(drawing, found[0][:CHOOSING], sizes), key=lambda one: one.order)
         half = self.half(drawing, found[1], chosen.carrier.role)
         if len(half) < LEAST:
             return too_few(f"{len(half)} pairs have its value in both texts, {LEAST} are needed")

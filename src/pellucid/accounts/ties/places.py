@@ -60,10 +60,12 @@ class Pair:
     token: int
 
 
-def places(accounts: Accounts, ids: Int[Tensor, "row pos"], says: Int[Tensor, "row pos"]) -> list[Place]:
+def places(
+    accounts: Accounts, ids: Int[Tensor, "row pos"], says: Int[Tensor, "row pos"], longest: int = LONGEST
+) -> list[Place]:
     """The places of the rows `ids` where a rule begins an answer, and the model `says` its first token.
 
-    Raises `SourceError` naming the line that cannot be run.
+    Texts before them are of at most `longest` tokens. Raises `SourceError` naming the line that cannot be run.
     """
     found, text = list[Place](), 0
     try:
@@ -72,7 +74,7 @@ def places(accounts: Accounts, ids: Int[Tensor, "row pos"], says: Int[Tensor, "r
             for at, said in enumerate(accounts.said(row)):
                 if row[at] in accounts.spelling.ends:
                     first, text = at + 1, text + 1
-                elif said and not said.begun and said.token == own[at] and at - first < LONGEST:
+                elif said and not said.begun and said.token == own[at] and at - first < longest:
                     rule = accounts.rules[said.rule]
                     found.append(Place(text, row, first, at, said.token, str(rule), rule.file, said.values))
             text += 1

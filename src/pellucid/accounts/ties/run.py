@@ -14,7 +14,7 @@ from pellucid.accounts.folder import Folder
 from pellucid.accounts.measure import likeliest
 from pellucid.accounts.ties import stored
 from pellucid.accounts.ties.find import Finder
-from pellucid.accounts.ties.places import places
+from pellucid.accounts.ties.places import LONGEST, places
 from pellucid.accounts.ties.show import line
 from pellucid.accounts.ties.variables import Quantity, quantities
 from pellucid.accounts.uses import pages
@@ -55,7 +55,8 @@ def _finder(project: Project, folder: Folder) -> Finder:
     model, seed = project.model, project.manifest.settings.seed
     accounts = folder.accounts()
     ids = packed_rows(project.texts.fit, model, max(1, POSITIONS // model.n_ctx), seed)
-    return Finder(model, accounts, places(accounts, ids, likeliest(model, ids, "reading fit text")), seed)
+    longest = min(LONGEST, model.n_ctx - len(model.tokenizer.start))
+    return Finder(model, accounts, places(accounts, ids, likeliest(model, ids, "reading fit text"), longest), seed)
 
 
 def _keep(project: Project, folder: Folder, quantity: Quantity, tie: dict[str, Any]) -> None:
