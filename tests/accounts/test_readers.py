@@ -14,7 +14,7 @@ from accounts_by_hand import write_account
 from cli_support import Workshop, pellucid
 from pellucid.accounts import measure
 from pellucid.accounts.asked import write
-from pellucid.accounts.questions import CHOICE, STAGE, Prompt, _about
+from pellucid.accounts.questions import CHOICE, STAGE, Prompt, _about, _chosen
 from pellucid.experiment.intervene import ablate
 from pellucid.experiment.trace import trace
 from pellucid.match.project import Project
@@ -113,6 +113,15 @@ def test_lines_of_tables_that_were_asked_are_asked_about(workshop: Workshop) -> 
 def test_half_of_the_questions_stand_at_hard_positions(workshop: Workshop) -> None:
     drawn(workshop)
     assert sum(entry.get("hard", False) for entry in truth(workshop).values()) >= 6
+
+
+def test_kinds_of_hard_positions_have_three_questions_each() -> None:
+    ends = [1] * 40 + [2] * 30 + [3] * 4 + [4] * 2 + [5]
+    places = [Prompt(str(at), [at, end], hard=end != 2) for at, end in enumerate(ends)]
+    chosen = _chosen(places, 12, 9)
+    assert [place.ids[-1] for place in chosen[:9]] == [1, 1, 1, 3, 3, 3, 4, 4, 1]
+    assert not any(place.ids[-1] == 2 for place in chosen)  # the others come as they were drawn
+    assert len({place.text for place in chosen}) == 12
 
 
 def test_questions_hold_nothing_of_the_truth_and_of_the_accounts(workshop: Workshop) -> None:

@@ -33,6 +33,8 @@ from pellucid.match.project import Project
 STAGE = "readers"
 LEAST = 4
 """Tokens of a prompt, and questions of a set."""
+EACH = 3
+"""Questions of each kind of hard position, of so many kinds as there is room for."""
 PLACES = 20
 """Positions to draw from, for each question."""
 NEXT = "What does the model say next? Answer with its next token, as text."
@@ -82,15 +84,29 @@ def _places(model: Model, ids: Int[Tensor, "row pos"], grams: NGrams, generator:
 
 
 def _chosen(places: Sequence[Prompt], n: int, hard: int) -> list[Prompt]:
-    """`n` of the places, the first `hard` of which are hard positions."""
-    first = [place for place in places if place.hard][:hard]
+    """`n` of the places, the first `hard` of which are hard positions, of many kinds."""
+    first = _of_kinds([place for place in places if place.hard], hard)
     if len(first) < hard:
         tell(f"{len(first)} hard positions were found instead of {hard}; the other questions stand elsewhere")
-    kept = {place.text for place in first}
-    chosen = first + [place for place in places if place.text not in kept][: max(0, n - len(first))]
+    chosen = _filled(first, places, n)
     if len(chosen) < n:
         raise ProjectError(f"the held-out text has {len(chosen)} positions to ask about, {n} are needed; ask fewer")
     return chosen
+
+
+def _of_kinds(places: Sequence[Prompt], n: int) -> list[Prompt]:
+    """`n` of the places, `EACH` of every one of the commonest kinds: those that end in one and the same token."""
+    kinds: dict[int, list[Prompt]] = {}
+    for place in places:
+        kinds.setdefault(place.ids[-1], []).append(place)
+    common = sorted(kinds.values(), key=len, reverse=True)[: max(1, n // EACH)]
+    return _filled([place for kind in common for place in kind[:EACH]][:n], places, n)
+
+
+def _filled(chosen: Sequence[Prompt], places: Sequence[Prompt], n: int) -> list[Prompt]:
+    """`chosen`, and so many of the other places that there are `n`."""
+    kept = {place.text for place in chosen}
+    return [*chosen, *[place for place in places if place.text not in kept][: n - len(chosen)]]
 
 
 def _next(model: Model, prompts: Sequence[Prompt]) -> Iterator[Question]:
