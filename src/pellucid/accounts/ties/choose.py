@@ -9,7 +9,7 @@ from math import comb
 
 import torch
 
-from pellucid.accounts.ties.carrier import Carrier, Head
+from pellucid.accounts.ties.carrier import VALUE, Carrier, Head
 from pellucid.accounts.ties.moves import Moves, Outcome
 from pellucid.exact.model import Model
 
@@ -17,7 +17,7 @@ ENOUGH = 0.95
 """A set is not made larger once the moves that it chooses on agree as often."""
 SHARE = 4
 """A set holds at most one of so many of all heads."""
-TRIED = 32
+TRIED = 12
 """Heads that are added to a set in turn, to see which is best: the best ones alone."""
 RANDOM = 20
 """Random sets that a set is compared with."""
@@ -69,12 +69,17 @@ class Chosen:
 
 
 def best(moves: Moves, role: str, sizes: Sizes) -> Chosen:
-    """The best carrier at the position with a role: a set of heads, or the stream behind a layer but the last."""
-    singles = [Carrier.of(role, [head]) for head in sizes.heads]
+    """The best carrier at the position with a role: a set of heads, or the stream behind a layer but the last.
+
+    Where the rule speaks the stream carries all else too, and heads may agree more; where the value stands heads are
+    only tried where the stream agrees often enough.
+    """
     streams = [Carrier(role, behind=layer) for layer in range(sizes.layers - 1)]
-    found = _tried(moves, [*singles, *streams], sizes)
-    of_heads = sorted(found[: len(singles)], key=lambda one: one.outcome.rank, reverse=True)
-    stream = max(found[len(singles) :], key=lambda one: one.order, default=None)
+    stream = max(_tried(moves, streams, sizes), key=lambda one: one.order, default=None)
+    if role == VALUE and stream and stream.outcome.agreement < ENOUGH:
+        return stream
+    found = _tried(moves, [Carrier.of(role, [head]) for head in sizes.heads], sizes)
+    of_heads = sorted(found, key=lambda one: one.outcome.rank, reverse=True)
     most = sizes.most
     if stream and stream.outcome.agreement >= ENOUGH:
         most = min(most, sizes.stream // sizes.head)

@@ -133,22 +133,25 @@ class Drawing:
         That is what the account of the base says of its text with the value of the source.
         """
         rows = [self.accounts.row(base.place.own) for base in bases]
+        answers: dict[tuple[int, Any], int | None] = {}
         kept: dict[tuple[int, int], Pair] = {}
         for _ in range(TRIED * wanted if bases and sources else 0):
             at, other = (int(torch.randint(len(lot), (1,), generator=generator)) for lot in (bases, sources))
-            if (at, other) not in kept and (pair := self._pair(bases[at], sources[other], rows[at])):
-                kept[at, other] = pair
+            base, source = bases[at], sources[other]
+            if (at, other) in kept or base.value == source.value:
+                continue
+            if (at, source.value) not in answers:
+                answers[at, source.value] = self._answer(base.place, rows[at], source.value)
+            if (token := answers[at, source.value]) not in (None, base.place.token, source.place.token):
+                kept[at, other] = Pair(base, source, token)
                 if len(kept) == wanted:
                     break
         return list(kept.values())
 
-    def _pair(self, base: Valued, source: Valued, row: Row) -> Pair | None:
-        if source.value == base.value:
-            return None
-        said = self.accounts.supposing(row, {self.wanted.name: source.value})
-        if said is None or self.accounts.rules[said.rule].file != base.place.file:
-            return None
-        return Pair(base, source, said.token) if said.token not in (base.place.token, source.place.token) else None
+    def _answer(self, place: Place, row: Row, value: Any) -> int | None:
+        """The first token of what the account of a place says there with another value; None if it says nothing."""
+        said = self.accounts.supposing(row, {self.wanted.name: value})
+        return said.token if said and self.accounts.rules[said.rule].file == place.file else None
 
     def stands(self, valued: Valued, other: Valued) -> int | None:
         """Where the value of the variable is read: the last of its tokens, among those of the place.
