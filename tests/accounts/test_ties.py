@@ -386,6 +386,14 @@ def test_ties_stand_in_the_figures_and_are_looked_for_once(workshop: Workshop) -
     project = Project.open(workshop.made)
     assert project.readings.count == count
     assert project.report()["accounts"]["variables"] == again["variables"]
+    own_work.write(project, "next.py", ACCOUNT.replace('tie="L00.H01 @ here", moved=0.75', ""))
+    measured = pellucid("accounts", workshop.made, "--json").json
+    count = Project.open(workshop.made).readings.count
+    tied = pellucid("accounts", workshop.made, "--ties", "--json").json
+    assert tied["variables"]["said_last"]["tie"] == "L00.H01 @ here"
+    assert tied["symbols"] == again["symbols"] > measured["symbols"]
+    assert tied["rules"] == measured["rules"]
+    assert Project.open(workshop.made).readings.count == count
     said = pellucid("accounts", workshop.made).out
     assert "said_last: L00.H01 @ here moves it in 98.8 % [95.0, 99.0] of 250 pairs; best random set 10.0 %" in said
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from pellucid.accounts import own_work
+from pellucid.accounts.count import budget_numbers, symbols
 from pellucid.accounts.folder import Folder
 from pellucid.accounts.measure import likeliest
 from pellucid.accounts.ties import stored
@@ -90,5 +91,13 @@ def _write(project: Project, wanted: Sequence[Quantity]) -> None:
         if own_work.is_own(project, page.file) and (text := stored.tied(page, found)) != page.text:
             own_work.write(project, page.file, text)
     if figures is not None:
-        figures["variables"] = stored.variables(project)
-        project.evidence.finish(STAGE, account_state(project), json.dumps(figures))
+        _carry_over(project, figures)
+
+
+def _carry_over(project: Project, figures: dict[str, Any]) -> None:
+    """Keep figures for the files as they stand: what these say of ties changes sizes alone, and no rule."""
+    folder = Folder(project)
+    if [(str(rule), rule.text) for rule in folder.accounts().rules] != [(r["at"], r["text"]) for r in figures["rules"]]:
+        return
+    figures |= {"symbols": symbols(folder), "numbers": budget_numbers(folder), "variables": stored.variables(project)}
+    project.evidence.finish(STAGE, account_state(project), json.dumps(figures))
