@@ -40,14 +40,15 @@ CARRIERS = [
     Carrier.of(HERE, [(0, 1), (1, 0), (1, 1)]),
     Carrier.of(HERE, [(0, 0)]),
     Carrier(HERE, behind=0),
+    Carrier(HERE, behind=-1),
 ]
 
 
 def moved(model: Model, base: Sequence[int], source: Sequence[int], carrier: Carrier, back: int) -> torch.Tensor:
     """The logits behind `base`, by the engine's own verbs."""
-    held = trace(model, list(source), ["L*.z", "L*.resid_post"])
+    held = trace(model, list(source), ["L*.z", "L*.resid_*"])
     if carrier.behind is not None:
-        name = f"L{carrier.behind:02d}.resid_post"
+        (name,) = carrier.addresses
         changes = [replace(name, held[name][0, -1], positions=[-back])]
     else:
         changes = [
@@ -84,7 +85,7 @@ def test_states_are_those_at_the_ends_of_prompts() -> None:
         for at, base in enumerate(BASES):
             run = trace(model, base, ["L01.z", "L00.resid_post"])
             torch.testing.assert_close(found.heads[at, 1], run["L01.z"][0, -1])
-            torch.testing.assert_close(found.streams[at, 0], run["L00.resid_post"][0, -1])
+            torch.testing.assert_close(found.streams[at, 1], run["L00.resid_post"][0, -1])
             assert int(found.says[at]) == int(run.logits[0, -1].argmax())
 
 
@@ -115,6 +116,10 @@ class Told(Moves):
 def test_the_smallest_set_that_does_is_chosen() -> None:
     one = choose.best(Told([{(1, 3)}] * 100, streams=[0, 1]), HERE, SIZES)
     assert (str(one.carrier), one.numbers, one.outcome.agreement) == ("L01.H03 @ here", 4, 1.0)
+    later = choose.best(Told([{(0, head) for head in range(7)}] * 100, streams=[-1, 0, 1]), HERE, SIZES)
+    assert (str(later.carrier), later.numbers) == ("L01.resid_post @ here", 32)
+    token = choose.best(Told([{(1, 3)}] * 100, streams=[-1]), "value", SIZES)
+    assert str(token.carrier) == "L00.resid_pre @ value"
     two = choose.best(Told([{(1, 3), (2, 0)}] * 100, streams=[1]), HERE, SIZES)
     assert str(two.carrier) == "L01.H03, L02.H00 @ here"
 
@@ -395,7 +400,10 @@ def test_ties_stand_in_the_figures_and_are_looked_for_once(workshop: Workshop) -
     assert tied["rules"] == measured["rules"]
     assert Project.open(workshop.made).readings.count == count
     said = pellucid("accounts", workshop.made).out
-    assert "said_last: L00.H01 @ here moves it in 98.8 % [95.0, 99.0] of 250 pairs; best random set 10.0 %" in said
+    assert (
+        "said_last: L00.H01 @ here moves it in 98.8 % [95.0, 99.0] of 250 pairs of 100 prompts; best random set 10.0 %"
+        in said
+    )
 
 
 def test_without_time_all_variables_are_left(workshop: Workshop) -> None:

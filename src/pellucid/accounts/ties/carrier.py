@@ -15,9 +15,17 @@ Head = tuple[int, int]
 """A layer and the number of a head in it."""
 
 
+def stream(behind: int) -> str:
+    """The name of the residual stream behind a layer, or behind -1 of what the first layer reads."""
+    return "L00.resid_pre" if behind < 0 else f"L{behind:02d}.resid_post"
+
+
 @dataclass(frozen=True)
 class Carrier:
-    """A set of heads at the position with a role, or the residual stream behind the layer `behind` there."""
+    """A set of heads at the position with a role, or the residual stream behind the layer `behind` there.
+
+    Behind layer -1 it is the token and its position, before the first layer.
+    """
 
     role: str
     heads: tuple[Head, ...] = ()
@@ -32,7 +40,7 @@ class Carrier:
     def addresses(self) -> tuple[str, ...]:
         """What it is made of."""
         if self.behind is not None:
-            return (f"L{self.behind:02d}.resid_post",)
+            return (stream(self.behind),)
         return tuple(f"L{layer:02d}.H{head:02d}" for layer, head in self.heads)
 
     def __str__(self) -> str:

@@ -62,29 +62,30 @@ class Chosen:
     numbers: int
 
     @property
-    def order(self) -> tuple[bool, int, int, float]:
-        """What is larger is better: sets that agree often enough, of these the smaller, else those that agree more."""
+    def order(self) -> tuple[bool, int, int, int, float]:
+        """What is larger is better: what agrees often enough, of this the smaller and later, else what agrees more."""
         enough = self.outcome.agreement >= ENOUGH
-        return (enough, -self.numbers if enough else 0, *self.outcome.rank)
+        behind = -1 if self.carrier.behind is None else self.carrier.behind
+        return (enough, -self.numbers if enough else 0, behind if enough else 0, *self.outcome.rank)
 
 
 def best(moves: Moves, role: str, sizes: Sizes) -> Chosen:
     """The best carrier at the position with a role: a set of heads, or the stream behind a layer but the last.
 
     Where the rule speaks the stream carries all else too, and heads may agree more; where the value stands heads are
-    only tried where the stream agrees often enough.
+    only tried where a stream that they may write to agrees often enough.
     """
-    streams = [Carrier(role, behind=layer) for layer in range(sizes.layers - 1)]
-    stream = max(_tried(moves, streams, sizes), key=lambda one: one.order, default=None)
-    if role == VALUE and stream and stream.outcome.agreement < ENOUGH:
+    streams = [Carrier(role, behind=layer) for layer in range(-1, sizes.layers - 1)]
+    stream = max(_tried(moves, streams, sizes), key=lambda one: one.order)
+    if role == VALUE and not (stream.outcome.agreement >= ENOUGH and stream.carrier.behind != -1):
         return stream
     found = _tried(moves, [Carrier.of(role, [head]) for head in sizes.heads], sizes)
     of_heads = sorted(found, key=lambda one: one.outcome.rank, reverse=True)
     most = sizes.most
-    if stream and stream.outcome.agreement >= ENOUGH:
+    if stream.outcome.agreement >= ENOUGH:
         most = min(most, sizes.stream // sizes.head)
     grown = _grown(moves, role, of_heads, most, sizes)
-    return max([_shrunk(moves, grown, sizes), *([stream] if stream else [])], key=lambda one: one.order)
+    return max(_shrunk(moves, grown, sizes), stream, key=lambda one: one.order)
 
 
 def _tried(moves: Moves, carriers: Sequence[Carrier], sizes: Sizes) -> list[Chosen]:

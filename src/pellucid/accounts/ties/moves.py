@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from pellucid.accounts.ties.carrier import Carrier
+from pellucid.accounts.ties.carrier import Carrier, stream
 from pellucid.exact.cache import Cache
 from pellucid.exact.graph import Edit
 from pellucid.exact.model import Model
@@ -26,10 +26,11 @@ KEPT = 1 << 27
 
 @dataclass(frozen=True)
 class States:
-    """What stands at the ends of prompts: what all heads write, the residual stream behind layers, what is said."""
+    """What stands at the ends of prompts: what all heads write, the residual stream before all layers and behind each,
+    and what is said."""
 
     heads: Float[Tensor, "prompt layer head dim"]
-    streams: Float[Tensor, "prompt layer model"]
+    streams: Float[Tensor, "prompt stream model"]
     says: Int[Tensor, " prompt"]
 
 
@@ -37,7 +38,7 @@ def states(model: Model, prompts: Sequence[Sequence[int]]) -> States:
     """The states at the ends of prompts of any lengths."""
     written = heads_write(model)
     layers = [f"L{layer:02d}" for layer in range(model.config.n_layer)]
-    names = [*(f"{at}.{written}" for at in layers), *(f"{at}.resid_post" for at in layers)]
+    names = [*(f"{at}.{written}" for at in layers), *(stream(layer) for layer in range(-1, len(layers)))]
     order = sorted(range(len(prompts)), key=lambda at: len(prompts[at]))
     heads, streams, says = list[Tensor](), list[Tensor](), list[Tensor]()
     size = max(1, BATCH // max(map(len, prompts)))
@@ -148,8 +149,8 @@ class Moves:
 
     def _edits(self, carrier: Carrier, sources: Int[Tensor, " move"]) -> dict[str, Edit]:
         if carrier.behind is not None:
-            taken = self._sources.streams[sources, carrier.behind]
-            return {f"L{carrier.behind:02d}.resid_post": _put(taken, [])}
+            taken = self._sources.streams[sources, carrier.behind + 1]
+            return {stream(carrier.behind): _put(taken, [])}
         by_layer: dict[int, list[int]] = {}
         for layer, head in carrier.heads:
             by_layer.setdefault(layer, []).append(head)

@@ -15,7 +15,8 @@ def line(label: str, tie: Mapping[str, Any]) -> str:
     own, from_ = tie["agreement"], "" if tie["sources"] == RULES else ", taken from any rule"
     interval = f"[{100 * own['low']:.1f}, {100 * own['high']:.1f}]"
     return (
-        f"{label}: {tie['tie']} moves it in {_percent(own)} {interval} of {own['n']} pairs{from_}; "
+        f"{label}: {tie['tie']} moves it in {_percent(own)} {interval} of {own['n']} pairs of "
+        f"{tie['prompts']} prompts{from_}; "
         f"best random set {_percent(tie['random'])}, all other heads {_percent(tie['complement'])}"
     )
 
