@@ -1,8 +1,9 @@
 """The language of accounts: short programs that say what a model says next, in terms of the text so far.
 
 An account is a file of this folder with a function `next_token(text)` under `@account`. It returns what comes next, a
-text of one or more tokens, or None where it has nothing to say. The files are asked in the order of their names, and of
-those that speak the last one counts; within a file, the first `return` that is reached. An answer of several tokens is
+text of one or more tokens, or None where it has nothing to say. Of several files that speak, the one counts whose rule
+asks for most: for most conditions, then for the longest end of the text, then for most words that are no slots; of
+those alike the last by name. Within a file the first `return` that is reached counts. An answer of several tokens is
 gone on with once it has begun, before anybody is asked.
 
 A text that begins with a letter or digit is set apart from what stands before by a blank, if the model writes blanks;
@@ -24,7 +25,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 TABLES = "tables"
 COLUMNS = ["key", "answer"]
@@ -32,6 +33,7 @@ COLUMNS = ["key", "answer"]
 OWN = frozenset({"__init__.py", "__main__.py", "language.py"})
 """Files of the folder that are no accounts."""
 _GIVEN: tuple[Any, ...] = (abs, all, any, enumerate, len, max, min, range, reversed, sorted, sum, zip)
+_WORD = re.compile(r"\w+|[^\w\s]")
 BUILTINS = {given.__name__: given for given in _GIVEN}
 """What accounts may call beside the words of this page."""
 WORDS = ("account", "joined", "one_of", "rest", "spans", "table", "variable")
@@ -235,6 +237,8 @@ class Patterns:
     """Those without slots that begin with a blank, without it: what a text may be that begins with no blank."""
     longest: int
     """The letters of the longest bare one."""
+    by_words: Sequence[tuple[tuple[int, int], Parts]]
+    """All of them with their number of words and slots, and of words alone, the longest first."""
 
     @staticmethod
     def of(parts: Sequence[Parts]) -> Patterns:
@@ -253,7 +257,14 @@ class Patterns:
             heads=tuple(" " if one == (" ",) else _literal(one[:1]).removeprefix(" ") for one in parts),
             bare=frozenset(bare),
             longest=max(map(len, bare), default=0),
+            by_words=sorted(((_words_of(one), one) for one in parts), key=lambda entry: entry[0], reverse=True),
         )
+
+
+def _words_of(parts: Parts) -> tuple[int, int]:
+    """How many words, marks and slots a pattern has, and how many words and marks."""
+    words = sum(len(_WORD.findall(part)) for part in parts if isinstance(part, str))
+    return words + sum(not isinstance(part, str) for part in parts), words
 
 
 def _literal(parts: Parts) -> str:
@@ -458,6 +469,8 @@ class Text:
 
     def __init__(self, row: Row, first: int, end: int) -> None:
         self._row, self._first, self._end = row, first, end
+        self.reach = (0, 0)
+        """Words and slots, and words alone, of the longest pattern that it was last found to end in."""
         self._from, self._to = row.places[first], row.places[end]
         self._kept: dict[str, Any] = {}
 
@@ -474,6 +487,13 @@ class Text:
         """Whether it ends in one of the patterns `texts`; a blank that one begins with may be missing at the start."""
         row, to = self._row, self._to
         asked = row.slots.known.get(texts) or row.slots.patterns(texts)
+        if found := self._ends(asked, to):
+            fits = (words for words, parts in asked.by_words if self._left(parts, len(parts), to))
+            self.reach = next(fits, (1, 1))
+        return found
+
+    def _ends(self, asked: Patterns, to: int) -> bool:
+        row = self._row
         if row.whole.endswith(asked.tails, self._from, to) and (
             not asked.tailed or any(self._left(parts, len(parts), to) for parts in asked.tailed)
         ):
@@ -750,6 +770,8 @@ class Rule:
     file: str
     line: int
     text: str
+    conditions: int = 0
+    """What has to hold for it beside what the text ends in, and beside that a class or table has something."""
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}"
@@ -767,6 +789,15 @@ class Said:
     values: Mapping[str, Any] = field(default_factory=dict)
     lines: tuple[tuple[str, str], ...] = ()
     """The lines of tables that were looked up for it: the name of the table, and the key."""
+
+
+class Answered(NamedTuple):
+    """An answer: the number of the rule, the variables that it asked, and the lines of tables, by file and key."""
+
+    answer: str
+    rule: int
+    values: Mapping[str, Any]
+    lines: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -812,18 +843,18 @@ class Accounts:
         tree.body = [node for node in tree.body if not isinstance(node, ast.ImportFrom)]
         for node in tree.body:
             if is_account(node):
-                for found in [part for part in ast.walk(node) if isinstance(part, ast.Return)]:
-                    self._mark(found, path.name, text.split("\n"))
+                for found, conditions in list(_returns(node, 0)):
+                    self._mark(found, conditions, path.name, text.split("\n"))
         names: dict[str, Any] = {"__builtins__": BUILTINS, "joined": joined, "one_of": one_of, "rest": rest}
         names |= {"table": self._table, "spans": lambda name: spans(name, self.folder)}
         names |= {"account": lambda function: self._asked.append((path.name, function)), "variable": self._variable}
         with _told(path.name):
             exec(compile(ast.fix_missing_locations(tree), path.name, "exec"), names)
 
-    def _mark(self, node: ast.Return, file: str, lines: Sequence[str]) -> None:
+    def _mark(self, node: ast.Return, conditions: int, file: str, lines: Sequence[str]) -> None:
         said = node.value or ast.Constant(None)
         if not (isinstance(said, ast.Constant) and said.value is None):
-            self.rules.append(Rule(file, node.lineno, lines[node.lineno - 1].strip()))
+            self.rules.append(Rule(file, node.lineno, lines[node.lineno - 1].strip(), conditions))
             node.value = ast.Tuple([said, ast.Constant(len(self.rules) - 1)], ast.Load())
 
     def _table(self, name: str) -> Table:
@@ -846,18 +877,26 @@ class Accounts:
 
         return above
 
-    def ask(self, text: Text) -> tuple[str, int, Mapping[str, Any]] | None:
-        """The answer to `text`, the number of its rule, and the variables asked; None if no account speaks."""
-        for file, function in reversed(self._asked):
+    def ask(self, text: Text) -> Answered | None:
+        """The answer to `text`, with its rule and what that asked; None if no account speaks.
+
+        Of several, that of the rule that asks for most: with most conditions, then with the longest pattern.
+        """
+        best: Answered | None = None
+        most = (-1, (0, 0))
+        for file, function in self._asked:
             self._values.clear()
             self._looked_up.clear()
+            text.reach = 0, 0
             with _told(file):
                 found: Any = function(text)
             if found is not None and found[0] is not None:
                 if not isinstance(found[0], str) or not found[0]:
                     raise AccountError(f"{self.rules[found[1]]}: {found[0]!r} is no text that could come next")
-                return found[0], found[1], dict(self._values)
-        return None
+                if (asks := (self.rules[found[1]].conditions, text.reach)) >= most:
+                    lines = tuple(dict.fromkeys(self._looked_up))
+                    best, most = Answered(found[0], found[1], dict(self._values), lines), asks
+        return best
 
     def row(self, ids: Sequence[int]) -> Row:
         """The tokens `ids` as texts of which accounts can be asked."""
@@ -896,11 +935,11 @@ class Accounts:
         if answer is None:
             return None
         try:
-            tokens = self._spelled(answer[0], text)
+            tokens = self._spelled(answer.answer, text)
         except Exception as error:
-            raise AccountError(f"{self.rules[answer[1]]}: the model cannot say {answer[0]!r}: {error}") from error
-        lines = tuple(dict.fromkeys(self._looked_up))
-        return Pending(Said(answer[0], tokens[0], answer[1], 0, answer[2], lines), tokens) if tokens else None
+            raise AccountError(f"{self.rules[answer.rule]}: the model cannot say {answer.answer!r}: {error}") from error
+        said, rule, values, lines = answer
+        return Pending(Said(said, tokens[0], rule, 0, values, lines), tokens) if tokens else None
 
     def _spelled(self, answer: str, text: Text) -> list[int]:
         """The tokens of an answer behind `text`."""
@@ -910,6 +949,30 @@ class Accounts:
         if said not in self._tokens:
             self._tokens[said] = self.spelling.encode(said)
         return self._tokens[said]
+
+
+def _returns(node: ast.stmt, conditions: int) -> Iterator[tuple[ast.Return, int]]:
+    """The returns within a statement, with the number of conditions that they stand under."""
+    if isinstance(node, ast.Return):
+        yield node, conditions
+    inner = conditions + _conditions(node.test) if isinstance(node, ast.If) else conditions
+    for name in ("body", "orelse"):
+        for part in getattr(node, name, []):
+            yield from _returns(part, inner if name == "body" else conditions)
+
+
+def _conditions(test: ast.expr) -> int:
+    """How many conditions a test has, those left out that are about the end of the text or about what is in a table."""
+    match test:
+        case ast.BoolOp(op=ast.And(), values=values):
+            return sum(map(_conditions, values))
+        case ast.BoolOp(op=ast.Or(), values=values):
+            return min(map(_conditions, values))
+        case ast.Call(func=ast.Attribute(attr="ends")) | ast.Compare(ops=[ast.In()]):
+            return 0
+        case ast.UnaryOp(op=ast.Not(), operand=ast.Call(func=ast.Name(id="len"))):
+            return 0
+    return 1
 
 
 @contextmanager
