@@ -19,6 +19,7 @@ from pellucid import __version__
 from pellucid.accounts.cards import print_cards
 from pellucid.accounts.command import metered, tested
 from pellucid.accounts.described import cards, naming
+from pellucid.accounts.find.command import FEWEST, PLACES, follow, found_anew
 from pellucid.accounts.here import Here, here
 from pellucid.accounts.questions import LEAST as LEAST_QUESTIONS
 from pellucid.accounts.show import lines as account_lines
@@ -243,6 +244,14 @@ def decompile_command(
             show_default=False,
         ),
     ] = None,
+    accounts: Annotated[
+        bool | None,
+        typer.Option(
+            "--accounts/--no-accounts",
+            help="End with accounts: short programs for what the model says. The default but with --quick and --raw.",
+            show_default=False,
+        ),
+    ] = None,
     trust: Trust = False,
     json_: AsJson = False,
 ) -> None:
@@ -285,7 +294,9 @@ def decompile_command(
             minutes,
         )
         project = decompile(request)
+        account = follow(project) if (accounts if accounts is not None else not (quick or raw)) else []
         finish(project, json_)
+        say("\n".join(account)) if account and not json_ else None
 
 
 @app.command()
@@ -646,6 +657,10 @@ def show(
 @app.command("accounts")
 def accounts_command(
     directory: Directory,
+    measure: Annotated[bool, typer.Option("--measure", help="Find nothing; measure those that are there.")] = False,
+    tokens: Annotated[
+        int, typer.Option(min=FEWEST, metavar="TOKENS", help="Fit text that rules are found on, at most.")
+    ] = PLACES,
     ties: Annotated[
         bool, typer.Option("--ties", help="Find what carries each variable, where that is not known yet.")
     ] = False,
@@ -653,9 +668,13 @@ def accounts_command(
     subject: SubjectPath = None,
     json_: AsJson = False,
 ) -> None:
-    """Measure the accounts of the program in DIR: the short programs for what it says, in program/accounts."""
+    """Find the accounts of the program in DIR and measure them: short programs for what it says, in program/accounts.
+
+    What you wrote there, or changed, stays.
+    """
     with plain_errors():
-        found = metered(Project.open(directory, trust=trust, subject=subject), ties)
+        project = Project.open(directory, trust=trust, subject=subject)
+        found = metered(project, ties) if measure else found_anew(project, tokens, ties)
         print_json(found) if json_ else say("\n".join(account_lines(found)))
 
 

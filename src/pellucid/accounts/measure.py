@@ -48,16 +48,16 @@ class Place:
     own: Int[Tensor, "row pos"]
 
 
-def read(project: Project, name: str) -> Place:
-    """Rows of the split `name` with the model's likeliest next tokens."""
-    ids = rows_of(project, name)
+def read(project: Project, name: str, positions: int | None = None) -> Place:
+    """Rows of the split `name`, of at most so many `positions`, with the model's likeliest next tokens."""
+    ids = rows_of(project, name, positions)
     return Place(ids, likeliest(project.model, ids, f"reading {name} text"))
 
 
-def rows_of(project: Project, name: str) -> Int[Tensor, "row pos"]:
+def rows_of(project: Project, name: str, positions: int | None = None) -> Int[Tensor, "row pos"]:
     """Rows of the split `name`; of tune text where a directory has none of it."""
     split: Split = project.texts.named.get(name) or project.texts.tune
-    count = max(1, POSITIONS[name] // project.model.n_ctx)
+    count = max(1, (positions or POSITIONS[name]) // project.model.n_ctx)
     return packed_rows(split, project.model, count, project.manifest.settings.seed)
 
 

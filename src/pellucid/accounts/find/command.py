@@ -1,0 +1,179 @@
+"""`pellucid accounts DIR`: find the accounts of a project, write them, and leave alone what a person wrote."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from pellucid.accounts import asked, own_work
+from pellucid.accounts.command import metered
+from pellucid.accounts.find.fill import filled
+from pellucid.accounts.find.run import Found, find
+from pellucid.accounts.find.spelling import Names, Spelled
+from pellucid.accounts.find.stream import Stream, Words
+from pellucid.accounts.find.write import Writer, Written
+from pellucid.accounts.folder import FOLDER, Folder
+from pellucid.accounts.language import TABLES
+from pellucid.accounts.measure import read
+from pellucid.accounts.show import share
+from pellucid.base.errors import CorpusError
+from pellucid.base.files import read_text
+from pellucid.base.lock import writing
+from pellucid.base.terminal import tell
+from pellucid.match.project import Project
+
+STAGE = "accounts-found"
+PLACES = 400_000
+"""Tokens of fit text that rules are found on, at most; a quarter as many of tune text."""
+BESIDE = 200_000
+"""The same at the end of a decompilation."""
+SECONDS = 30.0
+PROBE = 512
+"""Tokens that are read to see how fast the model is."""
+FEWEST = 20_000
+"""Tokens below which nothing is found."""
+
+
+def find_accounts(project: Project, places: int = PLACES) -> list[str]:
+    """Find accounts on at most `places` tokens of fit text and write them; the files that were written.
+
+    Files that a person wrote or changed stay as they are. Raises `ProjectError` if the program is a stranger's, and
+    `CorpusError` for too little text.
+    """
+    project.require_trust()
+    with writing(project.directory):
+        words = Words(Folder(project).spelling)
+        fit, tune = (_stream(project, name, count, words) for name, count in (("fit", places), ("tune", places // 4)))
+        if len(fit) < FEWEST:
+            raise CorpusError(
+                f"{len(fit):,} tokens of fit text are too few to find accounts in; at least {FEWEST:,} are needed: "
+                "give more text"
+            )
+        found = find(fit, tune)
+        return _write(project, found)
+
+
+def found_anew(project: Project, places: int, ties: bool = False) -> dict[str, Any] | None:
+    """Find accounts and measure all that are there then; None where there are none. Too little text is said."""
+    if (folder := Folder(project)).files:
+        folder.accounts()  # what is wrong with them is said before anything else
+    try:
+        find_accounts(project, places)
+    except CorpusError as error:
+        tell(f"nothing is looked for: {error}")
+    return metered(project, ties)
+
+
+def places_within(project: Project, seconds: float) -> int:
+    """How many tokens of fit text the model reads in so many seconds, a quarter more for tune text left room for."""
+    model = project.model
+    ids = torch.zeros((max(1, PROBE // model.n_ctx), model.n_ctx), dtype=torch.long)
+    begun = time.monotonic()
+    with torch.no_grad():
+        model.logits(ids)
+    pace = ids.numel() / max(1e-3, time.monotonic() - begun)
+    return int(min(PLACES, pace * seconds / 1.25))
+
+
+def follow(project: Project, seconds: float = SECONDS) -> list[str]:
+    """Find and measure accounts at the end of a decompilation, on as much text as is read in `seconds`.
+
+    Gives what is to be said of them, nothing where there are none. Accounts that were found before stay as they are.
+    """
+    if not _ours(project):
+        places = min(places_within(project, seconds), BESIDE)
+        if places < FEWEST:
+            tell(
+                f"no accounts: {project.subject.name} reads {places:,} tokens in {seconds:.0f} s, at least {FEWEST:,} "
+                f"are needed; pellucid accounts {project.directory} takes the time"
+            )
+            return []
+        tell(
+            f"accounts: looking for rules in {places:,} tokens; pellucid accounts {project.directory} reads {PLACES:,}"
+        )
+        try:
+            find_accounts(project, places)
+        except CorpusError as error:
+            tell(f"no accounts: {error}")
+            return []
+    figures = metered(project)
+    return [] if figures is None else [*_glance(project, figures)]
+
+
+def _glance(project: Project, figures: dict[str, Any]) -> Iterator[str]:
+    """The accounts in a few lines: how much they say, a rule, and a line of a table."""
+    all_ = figures["all"]
+    yield (
+        f"\nAccounts  {project.directory / FOLDER}: {len(figures['rules']):,} rules of {figures['symbols']:,} symbols "
+        f"say {100 * all_['top1']['value']:.1f} % of next tokens "
+        f"(the back-off alone {100 * all_['back_off']['value']:.1f} %)"
+    )
+    tables = [rule for rule in figures["rules"] if rule["covers"] and "[" in rule["text"]]
+    if tables:
+        rule = max(tables, key=lambda rule: rule["heldout"]["n"])
+        held = rule["heldout"]
+        yield f"          {rule['at']}  {rule['text']}  (right at {share(held)} of {held['n']:,} places)"
+        name = rule["text"].removeprefix("return ").partition("[")[0].lower()
+        path = project.directory / FOLDER / TABLES / f"{name}.tsv"
+        if path.is_file() and len(lines := read_text(path).splitlines()) > 1:
+            yield f"          {TABLES}/{path.name}:2  {' → '.join(lines[1].split(chr(9))[:2])}"
+
+
+def _stream(project: Project, name: str, count: int, words: Words) -> Stream:
+    place = read(project, name, count)
+    return Stream.of(place.ids.numpy().astype(np.int64), place.own.numpy().astype(np.int64), words)
+
+
+def _write(project: Project, found: Found) -> list[str]:
+    """The files of what was found, written where nobody else's stand."""
+    tables = filled(found.board, found.rules, project.model)
+    names = Names()
+    known = found.board.features.known
+    spelled = Spelled.of(found.board.features.stream, known.classes, names)
+    lines = {number: table.lines for number, table in tables.items()}
+    written = Writer(found.board, known, spelled, names, lines).all(found.behaviours)
+    texts = _texts(written)
+    before = _ours(project)
+    kept = {name: text for name, text in texts.items() if _is_free(project, name)}
+    for name in sorted(set(texts) - set(kept)):
+        tell(f"{FOLDER}/{name} is yours or was changed, and stays as it is")
+    for name in sorted(set(before) - set(kept)):
+        if _is_free(project, name):
+            (project.directory / FOLDER / name).unlink(missing_ok=True)
+    for name, text in sorted(kept.items()):
+        own_work.write(project, name, text)
+    project.evidence.finish(STAGE, "", json.dumps(sorted(kept)))
+    for name, number in written.found_as.items():
+        if number in tables and f"{TABLES}/{name}" in kept:
+            answers = {key: line[0] for key, line in tables[number].lines.items()}
+            asked.write(project, name, tables[number].asks, answers)
+    return sorted(kept)
+
+
+def _texts(written: Written) -> dict[str, str]:
+    """All files by their names in the folder of accounts."""
+    found = dict(written.accounts)
+    for name, rows in written.tables.items():
+        found[f"{TABLES}/{name}"] = "".join("\t".join(row) + "\n" for row in rows)
+    for name, members in written.classes.items():
+        found[f"{TABLES}/{name}"] = "".join(f"{member}\n" for member in members)
+    return found
+
+
+def _ours(project: Project) -> list[str]:
+    """The files that were written before; none where nothing was."""
+    text = project.evidence.finished(STAGE, "")
+    if text is None:
+        return []
+    with project.evidence.understood(STAGE):
+        return [str(name) for name in json.loads(text)]
+
+
+def _is_free(project: Project, name: str) -> bool:
+    """Whether there is no file of that name, or one that stands as it was written by us."""
+    return not (project.directory / FOLDER / name).is_file() or own_work.is_own(project, name)

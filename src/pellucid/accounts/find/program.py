@@ -1,0 +1,177 @@
+"""Rules put together as people read them: by what they say, each behaviour in a file of its own.
+
+Of several rules the one counts that asks for most (`specific`), as in the language of accounts, so that rules may be
+grouped freely. What is nearly always right stands apart from what is a guess.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from pellucid.accounts.find.choose import Board, Rule, Said
+from pellucid.accounts.find.stream import NONE, Places
+from pellucid.accounts.find.tables import Lookup
+
+PRUNINGS = 12
+SEEN = 8
+"""How often a line has been asked that is no guess."""
+SURE = 0.985
+"""The share of its places at which a rule, or a line of a table, is right that is no guess."""
+
+
+@dataclass
+class Block:
+    """Rules that say the same under the same conditions: one `return` with several patterns."""
+
+    rules: list[Rule]
+    sure: bool
+
+
+@dataclass
+class Behaviour:
+    """Blocks that belong together, the most specific first."""
+
+    key: tuple[str, object]
+    blocks: list[Block] = field(default_factory=list)
+
+
+def specific(rule: Rule) -> tuple[int, int, int]:
+    """How much a rule asks for: conditions, elements of its pattern, elements that are words."""
+    return len(rule.guards), len(rule.pattern), sum(element >= 0 for element in rule.pattern)
+
+
+def in_order(rules: Sequence[Rule]) -> list[Rule]:
+    """The rules in the order in which they override; those that ask for as much stay as they were."""
+    return sorted(rules, key=specific)
+
+
+@dataclass
+class Judged:
+    """What each rule adds where it has the last word, at how many places it has that, and at how many it is right."""
+
+    gains: Float[np.ndarray, " _rule"]
+    spoken: Float[np.ndarray, " _rule"]
+    right: Float[np.ndarray, " _rule"]
+
+
+def judged(board: Board, rules: Sequence[Rule], places: dict[Rule, Places]) -> Judged:
+    """Let all rules speak, and compare each with what would be said without it."""
+    stream = board.features.stream
+    board.said = Said.nothing(len(stream))
+    before = Said.nothing(len(stream))
+    for number, rule in enumerate(rules):
+        there = places[rule]
+        token, _ = board.says(rule, there)
+        there = there[token >= 0]
+        before.token[there], before.word[there] = board.said.token[there], board.said.word[there]
+        board.apply(rule, number, there)
+    at = np.flatnonzero(board.said.rule != NONE)
+    by, count = board.said.rule[at], len(rules)
+    without = board.right(before.token[at], before.word[at], at)
+    return Judged(
+        np.bincount(by, board.now(at) - without, minlength=count),
+        np.bincount(by, minlength=count).astype(float),
+        np.bincount(by, board.said.token[at] == stream.own[at], minlength=count),
+    )
+
+
+def pruned(board: Board, rules: Sequence[Rule], price: float) -> list[Rule]:
+    """The rules without those that gain less on the text of `board` than they cost there."""
+    rules = list(rules)
+    places = {rule: board.places(rule) for rule in rules}
+    for _ in range(PRUNINGS):
+        gains = judged(board, rules, places).gains
+        dropped = _useless(board, rules, gains, places, price)
+        if not dropped:
+            break
+        rules = [rule for number, rule in enumerate(rules) if number not in dropped]
+    return rules
+
+
+def _useless(
+    board: Board, rules: Sequence[Rule], gains: Float[np.ndarray, " _rule"], places: dict[Rule, Places], price: float
+) -> set[int]:
+    """Rules that do not pay, no two of which speak at the same place: without one, the other may be needed."""
+    taken = np.zeros(len(board.features.stream), dtype=bool)
+    found = set[int]()
+    for number in np.argsort(gains, kind="stable").tolist():
+        rule = rules[number]
+        if gains[number] <= price * board.price(rule) and not taken[places[rule]].any():
+            taken[places[rule]] = True
+            found.add(number)
+    return found
+
+
+def behaviours(board: Board, rules: Sequence[Rule]) -> list[Behaviour]:
+    """The rules as behaviours, those that speak most first."""
+    rules = in_order(rules)
+    places = {rule: board.places(rule) for rule in rules}
+    found = judged(board, rules, places)
+    split = _split(board, rules)
+    sure = found.right >= SURE * found.spoken
+    groups: dict[tuple[str, object], list[tuple[Rule, bool, float]]] = defaultdict(list)
+    for number, rule in enumerate(rules):
+        for one, certain in split.get(rule, [(rule, bool(sure[number]))]):
+            groups[_behaviour(rule)].append((one, certain, found.spoken[number]))
+    ranked = sorted(groups.items(), key=lambda entry: -sum(spoken for _, _, spoken in entry[1]))
+    return [Behaviour(key, _blocks([(rule, certain) for rule, certain, _ in group])) for key, group in ranked]
+
+
+def _behaviour(rule: Rule) -> tuple[str, object]:
+    """What a rule is grouped by: its table, the variable that it copies, or that it says what always stands there."""
+    if rule.table >= 0 and rule.variable is not None and rule.variable.of is not None:
+        return "table", rule.table
+    if rule.variable is not None and rule.table < 0:
+        return "copy", rule.variable
+    return ("guarded", None) if rule.guards else ("phrases", None)
+
+
+def _blocks(rules: Sequence[tuple[Rule, bool]]) -> list[Block]:
+    """One block for each thing said; where there are several, for each length too, the most specific first."""
+    answers = {(rule.variable, rule.label, rule.table) for rule, _ in rules}
+    blocks: dict[tuple[object, ...], Block] = {}
+    for rule, sure in reversed(rules):
+        level = specific(rule)[:2] if len(answers) > 1 else len(rule.guards)
+        key = (level, rule.guards, rule.variable, rule.label, rule.table, sure)
+        blocks.setdefault(key, Block([], sure)).rules.append(rule)
+    return list(blocks.values())
+
+
+def _split(board: Board, rules: Sequence[Rule]) -> dict[Rule, list[tuple[Rule, bool]]]:
+    """Rules that look words of the text up, as two: for the lines that are nearly always right, and for the others."""
+    found: dict[Rule, list[tuple[Rule, bool]]] = {}
+    parts: dict[int, list[tuple[int, bool]]] = {}
+    for rule in rules:
+        if rule.table < 0 or rule.variable is None or rule.variable.of is not None:
+            continue
+        if rule.table not in parts:
+            same = [number for number, other in enumerate(rules) if other.table == rule.table]
+            parts[rule.table] = _halves(board, rule, same)
+        found[rule] = [(replace(rule, table=table), sure) for table, sure in parts[rule.table]]
+    return found
+
+
+def _halves(board: Board, rule: Rule, same: Sequence[int]) -> list[tuple[int, bool]]:
+    """The lines of a table that are nearly always right where the rules `same` have the last word, and the others."""
+    assert rule.variable is not None
+    at = np.flatnonzero(np.isin(board.said.rule, same))
+    keys = board.features.values[rule.variable][at]
+    right = board.said.token[at] == board.features.stream.own[at]
+    spoken = np.bincount(keys[keys >= 0], minlength=1)
+    hits = np.bincount(keys[keys >= 0], right[keys >= 0], minlength=1)
+    lines = board.tables[rule.table].lines
+    sure: Bool[np.ndarray, " _key"] = (hits >= SURE * spoken) & (spoken >= SEEN)
+    parts = []
+    for certain in (True, False):
+        kept = {key for key in lines if key < len(sure) and hits[key] >= 2 and bool(sure[key]) == certain}
+        if kept:
+            table = Lookup(rule.variable, users=board.tables[rule.table].users)
+            table.votes.update({key: board.tables[rule.table].votes[key] for key in kept})
+            board.tables.append(table)
+            parts.append((len(board.tables) - 1, certain))
+    return parts

@@ -1,0 +1,106 @@
+"""Find the accounts of a model: from rows of text and what it says about them to the files of `program/accounts`.
+
+On fit text rules are proposed and chosen, on tune text those are taken out that do not pay there. Nothing else is read.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pellucid.accounts.find import deepen
+from pellucid.accounts.find.choose import Board, Rule, choose, rule_of
+from pellucid.accounts.find.classes import classes, slots_of
+from pellucid.accounts.find.features import Features, Guard, Vocabulary
+from pellucid.accounts.find.patterns import MODES, Candidate, grow, slot_element
+from pellucid.accounts.find.program import Behaviour, behaviours, in_order, pruned
+from pellucid.accounts.find.stream import NONE, Places, Stream
+from pellucid.accounts.find.tables import alike, labels, shared
+from pellucid.accounts.find.variables import telling
+from pellucid.base.progress import track
+
+PRICE = 1.6e-5
+"""What a symbol costs, as a share of the places of fit text that it makes right."""
+_BITS = 21
+
+
+@dataclass
+class Found:
+    """Behaviours, and what they were found with."""
+
+    board: Board
+    rules: list[Rule]
+    behaviours: list[Behaviour]
+
+
+def find(fit: Stream, tune: Stream, price: float = PRICE) -> Found:
+    """The behaviours of the model that says what `fit` and `tune` say."""
+    words = fit.words
+    groups = classes(fit)
+    slots, first = slots_of(groups, len(words)), words.first()
+    lengths = np.array([max(1, len(words.said(number))) for number in range(len(words))])
+    label = labels(fit, first)
+    behind = telling(fit, first, *_pairs(fit, slots))
+    features = Features(fit, Vocabulary(tuple(groups), tuple(behind)), slots)
+    candidates, sizes = list[Candidate](), [len(group.members) for group in groups]
+    for mode in track(MODES, "growing patterns", len(MODES)):
+        candidates += grow(fit, features.values, first, slots, sizes, mode)
+    tables = shared(candidates, features.values, label, first)
+    board = Board(features, first, tables, lengths)
+    cost = price * int(fit.asked.sum())
+    rules = choose(board, candidates, label, cost)
+    rules += _deepened(board, candidates, label, cost, len(rules))
+    same = alike(tables, [rule.table for rule in rules if rule.table >= 0], first)
+    rules = [replace(rule, table=same.get(rule.table, rule.table)) for rule in rules]
+    board.forget()
+    other = Board(Features(tune, board.features.known, slots_of(groups, len(words))), first, tables, lengths)
+    kept = pruned(other, in_order(rules), price * int(tune.asked.sum()))
+    return Found(board, kept, behaviours(board, kept))
+
+
+def _pairs(stream: Stream, slots: Places) -> tuple[Places, Places]:
+    """The last two words of every place as a group, and how much the commonest token of each group has right."""
+
+    def element(places: Places) -> Places:
+        slot = slots[stream.at(places)]
+        return np.where(slot >= 0, slot_element(slot), stream.at(places))
+
+    here = element(stream.places)
+    before = element(stream.back(stream.places))
+    width = len(stream.words) + len(slots) + 4
+    _, group = np.unique(here * width + before, return_inverse=True)
+    asked = np.flatnonzero(stream.asked)
+    pairs, seen = np.unique(group[asked] * (1 << _BITS) + stream.own[asked], return_counts=True)
+    best = np.zeros(int(group.max()) + 1, dtype=np.int64)
+    np.maximum.at(best, pairs >> _BITS, seen)
+    return np.where(stream.asked, group, NONE), best
+
+
+def _deepened(board: Board, candidates: Sequence[Candidate], label: Places, cost: float, number: int) -> list[Rule]:
+    """Rules that ask for states, counted sentences and conditions."""
+    rules = _stated(board, candidates, label, cost, number)
+    often = Counter(board.features.stream.word[board.features.stream.whole].tolist()).most_common(deepen.TALLIED_WORDS)
+    words = [board.features.stream.words.texts[word] for word, _ in often]
+    guards: list[Guard] = deepen.conditions(board.features)
+    for spot in deepen.spots(board, candidates, 3)[:1]:
+        found = [tally for tally, _, _ in deepen.tallies(board, spot, label, words)]
+        board.features, more = deepen.with_tallies(board.features, list(dict.fromkeys(found)))
+        guards += more
+    for spot in track(deepen.spots(board, candidates, 3)[: deepen.TRIED], "looking for conditions", deepen.TRIED):
+        rules += deepen.conditional(board, spot, label, guards, cost, number + len(rules))
+    return rules
+
+
+def _stated(board: Board, candidates: Sequence[Candidate], label: Places, cost: float, number: int) -> list[Rule]:
+    found = deepen.states(board, deepen.spots(board, candidates), label)
+    board.features, more = deepen.with_states(board.features, found)
+    rules = list[Rule]()
+    for candidate in sorted(more, key=lambda one: -len(one.places)):
+        rule = rule_of(candidate, board, label)
+        if board.gain(rule, candidate.places) > cost * board.price(rule):
+            board.apply(rule, number + len(rules), candidate.places)
+            rules.append(rule)
+    return rules

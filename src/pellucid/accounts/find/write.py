@@ -1,0 +1,298 @@
+"""Behaviours as the text of accounts: one file each, with the tables and classes that they use."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pellucid.accounts.find.choose import Board, Rule
+from pellucid.accounts.find.features import Vocabulary
+from pellucid.accounts.find.program import Behaviour, Block
+from pellucid.accounts.find.spelling import Names, Spelled
+from pellucid.accounts.find.variables import quoted
+
+WIDE = 112
+MARKS = (".", "?", "!")
+TWO = 2
+"""Answers of a table that is written as a condition: whether the key is of a class."""
+FEWEST_KEYS = 8
+"""Keys of such a table, at least."""
+
+
+@dataclass
+class Written:
+    """Files by name: accounts, tables, classes; and for each table which one it was found as."""
+
+    accounts: dict[str, str] = field(default_factory=dict)
+    tables: dict[str, list[list[str]]] = field(default_factory=dict)
+    classes: dict[str, list[str]] = field(default_factory=dict)
+    found_as: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Writer:
+    """Writes behaviours; the same table or class is written once."""
+
+    board: Board
+    known: Vocabulary
+    spelled: Spelled
+    names: Names
+    lines: Mapping[int, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    """For tables that were filled by asking: answer and what else is known of it, by key."""
+    written: Written = field(default_factory=Written)
+    _tables: dict[int, str] = field(default_factory=dict)
+    _sides: dict[int, tuple[str, str, str]] = field(default_factory=dict)
+    _named: dict[str, str] = field(default_factory=dict)
+    """The functions of the variables of the file that is being written."""
+
+    def all(self, behaviours: Sequence[Behaviour]) -> Written:
+        """The files of all behaviours, named so that the later one counts."""
+        width = len(str(len(behaviours)))
+        for number, behaviour in enumerate(behaviours, start=1):
+            if text := self._file(behaviour):
+                self.written.accounts[f"{number:0{width}d}_{self._title(behaviour)}.py"] = text
+        return self.written
+
+    def _title(self, behaviour: Behaviour) -> str:
+        rule = behaviour.blocks[0].rules[0]
+        kind = behaviour.key[0]
+        if kind == "table":
+            return self._sides[rule.table][0] if rule.table in self._sides else self.table(rule.table, rule)
+        if kind == "copy" and rule.variable is not None:
+            return self.names.free(["copies", self._said(rule)], "copies")
+        return self.names.free([{"guarded": "sometimes"}.get(kind, kind)], kind)
+
+    def _said(self, rule: Rule) -> str:
+        assert rule.variable is not None
+        return self.spelled.variable(rule.variable).replace("text.", "").replace("()", "")
+
+    def _file(self, behaviour: Behaviour) -> str:
+        self._named.clear()
+        rules = list(self._rules(behaviour))
+        if not rules:
+            return ""
+        body = "\n".join(rules)
+        return "\n".join([*self._head(behaviour, body), "@account", "def next_token(text):", body, ""])
+
+    def _rules(self, behaviour: Behaviour) -> Iterator[str]:
+        several = (
+            len({(block.rules[0].variable, block.rules[0].label, block.rules[0].table) for block in behaviour.blocks})
+            > 1
+        )
+        for block in behaviour.blocks:
+            answer = self._answer(block.rules[0])
+            if answer is not None:
+                yield self._block(block, answer[0], answer[1] if several else "")
+
+    def _block(self, block: Block, answer: str, needs: str) -> str:
+        others = [*(self.spelled.guard(guard) for guard in block.rules[0].guards), needs]
+        conditions = [self._patterns(block, ", "), *others]
+        line = f"    if {' and '.join(part for part in conditions if part)}:"
+        if len(line) > WIDE:
+            conditions = [self._patterns(block, ",\n        "), *others]
+            line = f"    if {' and '.join(part for part in conditions if part)}:"
+        return f"{line}\n        return {answer}"
+
+    def _patterns(self, block: Block, between: str) -> str:
+        ends = self.board.features.stream.words.spelling.ends
+        pieces = {self.board.features.stream.words.numbers.get(self.spelled.words.spelling.pieces[end]) for end in ends}
+        begins = [rule for rule in block.rules if rule.pattern[-1] in pieces]
+        texts = [self.spelled.pattern(rule.pattern) for rule in block.rules if rule.pattern[-1] not in pieces]
+        parts = ["not len(text)"] if begins else []
+        if texts:
+            around = ("\n        ", ",\n    ") if "\n" in between else ("", "")
+            parts.append(f"text.ends({around[0]}{between.join(map(quoted, sorted(set(texts), key=len)))}{around[1]})")
+        joined = " or ".join(parts)
+        return f"({joined})" if len(parts) > 1 and block.rules[0].guards else joined
+
+    def _answer(self, rule: Rule) -> tuple[str, str] | None:
+        """What a block returns, and what has to hold for it besides; None where the language cannot say it."""
+        if rule.variable is None:
+            said = self.spelled.answer(rule.label)
+            return None if said is None else (said, "")
+        variable = self._variable(rule)
+        if rule.table < 0:
+            return variable, ""
+        if sides := self._two(rule):
+            name, one, other = sides
+            return f"{one} if {variable} in {name.upper()} else {other}", ""
+        name = self.table(rule.table, rule).upper()
+        return f"{name}[{variable}]", f"{variable} in {name}"
+
+    def _variable(self, rule: Rule) -> str:
+        """A variable as a rule asks for it: those of classes and of what stood elsewhere as functions of their own."""
+        assert rule.variable is not None
+        says = self.spelled.variable(rule.variable)
+        if "(text)" in says or (rule.variable.of is None and rule.table >= 0):
+            return says
+        parts = re.findall(r"\w+", says.removeprefix("text."))
+        name = "_".join(part.lower() for part in parts)
+        name = name if name not in {*self.spelled.names, *self._tables.values()} else f"{name}_here"
+        self._named[name] = "\n".join(
+            ["@variable()", f"def {name}(text):", f'    """{_meaning(says)}"""', f"    return {says}"]
+        )
+        return f"{name}(text)"
+
+    def _two(self, rule: Rule) -> tuple[str, str, str] | None:
+        """A table of two answers as a class and both of them."""
+        if rule.table in self._sides:
+            return self._sides[rule.table]
+        lines = self.board.tables[rule.table].lines
+        groups: dict[int, list[int]] = {}
+        for key, label in lines.items():
+            groups.setdefault(label, []).append(key)
+        if rule.variable is None or rule.variable.of is None:
+            return None
+        if len(groups) != TWO or len(lines) < FEWEST_KEYS or rule.table in self.lines:
+            return None
+        (one, keys), (other, _) = sorted(groups.items(), key=lambda entry: len(entry[1]))
+        said = [self.spelled.answer(label) for label in (one, other)]
+        if said[0] is None or said[1] is None:
+            return None
+        members = sorted(self.spelled.words.texts[key] for key in keys)
+        name = next((name for name, known in self.written.classes.items() if known == members), None)
+        if name is None:
+            name = self.names.free(["says", said[0]], "class") + ".txt"
+            self.written.classes[name] = members
+        self._sides[rule.table] = (name.removesuffix(".txt"), said[0], said[1])
+        return self._sides[rule.table]
+
+    def table(self, number: int, rule: Rule) -> str:
+        """The name of a table, which is written if it is not yet."""
+        if number not in self._tables:
+            texts = self.spelled.words.texts
+            name = self.names.free([texts[element] if element >= 0 else "" for element in rule.pattern], "table")
+            if name.startswith("table"):
+                name = self.names.free([self.spelled.pattern(rule.pattern), "by", self._said(rule)], "table")
+            self._tables[number] = name
+            self.written.found_as[f"{name}.tsv"] = number
+            self.written.tables[f"{name}.tsv"] = self._rows(number)
+        return self._tables[number]
+
+    def _rows(self, number: int) -> list[list[str]]:
+        if number in self.lines:
+            return [
+                ["key", "answer", "agreement", "margin", "told"],
+                *([key, *line] for key, line in self.lines[number].items()),
+            ]
+        rows = []
+        for key, label in self.board.tables[number].lines.items():
+            cells = self.spelled.cell(key), self.spelled.cell(label)
+            if (cells[0] is not None and cells[1] is not None and label != key) or (
+                cells[0] is not None and cells[1] is not None
+            ):
+                rows.append([cells[0], cells[1]])
+        return [["key", "answer"], *sorted(rows)]
+
+    def _head(self, behaviour: Behaviour, body: str) -> Iterator[str]:
+        """Docstring, imports, and the tables, classes and functions that the rules name."""
+        functions = [*self._named.values(), *self._functions(body)]
+        text = "\n".join([body, *functions])
+        self._slots(text)
+        named = [*self._constants(text)]
+        words = [word for word in ("joined", "spans", "table") if any(f"{word}(" in part for part in [text, *named])]
+        words += ["account", *(["variable"] if functions else [])]
+        yield from (f'"""{self._about(behaviour)}"""', "", f"from .language import {', '.join(sorted(words))}", "")
+        yield from [*named, ""] if named else []
+        for function in functions:
+            yield from ("", function, "")
+        yield ""
+
+    def _constants(self, text: str) -> Iterator[str]:
+        """The classes and tables that a text names, as constants; classes are kept to be written."""
+        for name, group in zip(self.spelled.names, self.known.classes, strict=True):
+            if f"{name.upper()})" in text or f"{name.upper()}," in text:
+                members = [self.spelled.words.texts[member] for member in group.members]
+                self.written.classes[f"{name}.txt"] = members
+                yield f'{name.upper()} = spans("{name}.txt")'
+        for name in self._tables.values():
+            if f"{name.upper()}[" in text:
+                yield f'{name.upper()} = table("{name}.tsv")'
+        for name in dict.fromkeys(name for name, _, _ in self._sides.values()):
+            if f"in {name.upper()} else" in text:
+                yield f'{name.upper()} = spans("{name}.txt")'
+
+    def _slots(self, text: str) -> None:
+        for name, group in zip(self.spelled.names, self.known.classes, strict=True):
+            if f"{{{name}}}" in text:
+                self.written.classes[f"{name}.txt"] = [self.spelled.words.texts[member] for member in group.members]
+
+    def _about(self, behaviour: Behaviour) -> str:
+        """What a file is about, in a sentence."""
+        kind, rule = behaviour.key[0], behaviour.blocks[0].rules[0]
+        number = sum(len(block.rules) for block in behaviour.blocks)
+        behind = f"behind {number} {'pattern' if number == 1 else 'patterns'}"
+        if kind == "table":
+            answers = list(dict.fromkeys(self.board.tables[rule.table].lines.values()))
+            texts = [self.spelled.cell(label) or "?" for label in answers[:4]]
+            return f"What goes with {self._said(rule)}, such as {', '.join(texts)}: {behind}."
+        if kind == "copy":
+            return f"Says {self._said(rule)} again: {behind}."
+        if kind == "guarded":
+            return f"What is said where something else holds of the text, too: {behind}."
+        return f"What always comes next: {behind}."
+
+    def _functions(self, body: str) -> Iterator[str]:
+        """The states and counts that rules ask for."""
+        for number in range(len(self.known.folds)):
+            if f"state_{number}(text)" in body:
+                yield self._state(number)
+        for number, tally in enumerate(self.known.counters):
+            if f"counted_{number}(text)" in body:
+                yield _counting(number, [quoted(self.spelled.plain(word)) for word in tally.without])
+
+    def _state(self, number: int) -> str:
+        fold = self.known.folds[number]
+        name = self.spelled.names[fold.of]
+        by: dict[int, list[str]] = {}
+        for kind, member in fold.changes:
+            by.setdefault(member, []).append(self.spelled.pattern(kind))
+        changes = [
+            line
+            for member, patterns in sorted(by.items())
+            for line in (
+                f"        if s.ends({', '.join(map(quoted, patterns))}):",
+                f"            found = s.nth({name.upper()}, {member + 1})",
+            )
+        ]
+        head = ["@variable()", f"def state_{number}(text):", f'    """Which {name} the sentences so far leave."""']
+        return "\n".join([*head, "    found = None", "    for s in text.sentences():", *changes, "    return found"])
+
+
+_ORDER = {"-2": "last but one", "-3": "last but two"}
+
+
+def _meaning(says: str) -> str:
+    """What a variable is, in words."""
+    where = "sentence" if ".sentence()" in says else "text"
+    call = re.search(r"\.(\w+)\(([^()]*)\)$", says)
+    assert call is not None
+    method, given = call.group(1), call.group(2)
+    name, _, number = given.partition(", ")
+    return (
+        {
+            "last": f"The last of {name} in the {where}.",
+            "first": f"The first of {name} in the {where}.",
+            "second": f"The first of {name} in the {where} that is another than the very first.",
+            "other": f"The last of {name} in the {where} that is another than the very last.",
+            "nth": f"The {_ORDER.get(number, number)} of {name} in the {where}.",
+            "again": f"The word that followed when the last {given} stood there before.",
+            "behind": f"The word that stood behind {given}.",
+            "word": f"The word {given} from the end.",
+            "opened": "The mark that was opened and not closed.",
+        }[method]
+        .replace('"', "'")
+        .replace("\\", "")
+    )
+
+
+def _counting(number: int, without: Sequence[str]) -> str:
+    """A function that counts the sentences without some words."""
+    condition = f"s.ends({', '.join(map(quoted, MARKS))})"
+    ending = f" and not s.has({', '.join(without)})" if without else ""
+    about = "How many sentences there are" + (", but for those with certain words" if without else "")
+    lines = ["@variable()", f"def counted_{number}(text):", f'    """{about}."""', "    return sum("]
+    return "\n".join(
+        [*lines, "        1", "        for s in text.sentences()", f"        if {condition}{ending}", "    )"]
+    )
