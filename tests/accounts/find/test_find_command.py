@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,10 +14,9 @@ TOKENS = "2500"
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Little text is enough."""
     monkeypatch.setattr(command, "FEWEST", 500)
-    yield
 
 
 def files(made: Path) -> dict[str, str]:
@@ -26,7 +24,8 @@ def files(made: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): path.read_text() for path in sorted(folder.rglob("*.*")) if path.is_file()}
 
 
-def test_what_is_found_is_written_and_found_again_as_it_was(workshop: Workshop, small: None) -> None:
+@pytest.mark.usefixtures("small")
+def test_what_is_found_is_written_and_found_again_as_it_was(workshop: Workshop) -> None:
     project = Project.open(workshop.made)
     written = command.find_accounts(project, int(TOKENS))
     first = files(workshop.made)
@@ -35,7 +34,8 @@ def test_what_is_found_is_written_and_found_again_as_it_was(workshop: Workshop, 
     assert files(workshop.made) == first
 
 
-def test_a_persons_files_stay(workshop: Workshop, small: None) -> None:
+@pytest.mark.usefixtures("small")
+def test_a_persons_files_stay(workshop: Workshop) -> None:
     made = workshop.made
     written = command.find_accounts(Project.open(made), int(TOKENS))
     folder = made / "program" / "accounts"
@@ -44,7 +44,7 @@ def test_a_persons_files_stay(workshop: Workshop, small: None) -> None:
     changed = folder / written[0]
     changed.write_text(changed.read_text() + "\n")
     mine = folder / "mine.py"
-    mine.write_text('"""Mine."""\n\nfrom .language import account\n\n\n@account\ndef next_token(text):\n    return None\n')
+    mine.write_text("from .language import account\n\n\n@account\ndef next_token(text):\n    return None\n")
     kept = changed.read_text()
     command.find_accounts(Project.open(made, trust=True), int(TOKENS))
     assert changed.read_text() == kept
