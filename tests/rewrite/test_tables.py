@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from pellucid.accounts.asked import read, write
+from pellucid.accounts.lines import Line
 from pellucid.match.trust import trust
 from pellucid.rewrite.apply import predicted
 from pellucid.rewrite.command import Made, make, undone
 from pellucid.rewrite.edit import read_records
 from pellucid.rewrite.intent import fact
-from pellucid.rewrite.tables import Plan, make_lines, plan
+from pellucid.rewrite.tables import Plan, Planned, make_lines, plan, told_apart
 from pellucid.rewrite.workbench import Workbench
 from pellucid.zoo.village import Village
 
@@ -195,3 +196,14 @@ def test_an_edit_that_does_not_do_it_is_taken_back(tables: Workbench, monkeypatc
     assert [record.undone is None for record in read_records(tables.program.directory)] == [False]
     assert kept(tables, "home.tsv", "Ada") == "Pine Lane"
     assert cells(tables, "home.tsv", "Ada")[1] == "Oak Street"  # what a person wrote stays
+
+
+def test_lines_are_told_apart_by_what_is_predicted_to_change() -> None:
+    ida = Planned(Line("home.tsv", "Ida", 2, "Elm Lane", "Oak Street"), others=(("home.tsv", "Ivan"),))
+    ivan = Planned(Line("home.tsv", "Ivan", 3, "Elm Lane", "Ash Road"))
+    ingo = Planned(Line("home.tsv", "Ingo", 4, "Elm Lane", "Ash Road"))
+    same = Planned(Line("home.tsv", "Ivan", 3, "Elm Lane", "Oak Street"))
+    assert "cannot tell it from home.tsv:3 ('Ivan')" in told_apart(ida, [ida, ivan, ingo]).refused
+    assert "cannot tell it from home.tsv:2 ('Ida')" in told_apart(ivan, [ida, ivan, ingo]).refused
+    assert not told_apart(ingo, [ida, ivan, ingo]).refused
+    assert not told_apart(ida, [ida, same]).refused  # both are to have the same answer

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from pellucid.base.errors import PellucidError
 from pellucid.base.files import write_text
@@ -17,7 +19,8 @@ from pellucid.rewrite.edit import FOLDER, Record, find, next_number, read_record
 from pellucid.rewrite.forecast import AGREE, Forecast, forecast, measure
 from pellucid.rewrite.hand import restore
 from pellucid.rewrite.intent import SURE, Proposal
-from pellucid.rewrite.predict import strengths
+from pellucid.rewrite.predict import Edited, strengths
+from pellucid.rewrite.wording import GLANCE
 from pellucid.rewrite.workbench import Workbench
 
 ASTRAY = 0.2
@@ -194,10 +197,18 @@ def _refuse_conflict(bench: Workbench, proposal: Proposal) -> None:
         return
     ids = torch.tensor([proposal.prompt])
     for edit in standing_edits:
-        said = strengths(bench.program, edit, ids)[0]
-        if edit.kind != "B" and bool((said[-1] != 0).any()):
+        if edit.kind != "B" and _speaks_behind(bench, edit, ids):
             record = find(read_records(bench.program.directory), str(edit.change.number))
             raise PellucidError(
                 f"edit {record.name} speaks here already: {record.what} Asked for now: {proposal.what} "
                 f"Undo one first: --undo {record.number}"
             )
+
+
+def _speaks_behind(bench: Workbench, edit: Edited, ids: Int[Tensor, "one pos"]) -> bool:
+    """Whether an edit speaks at the end of a text: of a token that its head does look at there, if it has one."""
+    said = strengths(bench.program, edit, ids)[0, -1] != 0
+    if edit.kind != "OV" or not said.any():
+        return bool(said.any())
+    pattern = f"L{edit.layer:02d}.pattern"
+    return float(bench.run(ids, (pattern,))[pattern][0, edit.head, -1][said].sum()) >= GLANCE

@@ -49,16 +49,13 @@ class Questions:
         """The tokens of each question."""
         return [ids[:asks] for ids, asks in zip(self.text.ids.tolist(), self.asks.tolist(), strict=True)]
 
-    def spoken(self, bench: Workbench, proposal: Proposal) -> tuple[Questions, Bool[Tensor, " row"]]:
-        """The rows in which an edit speaks anywhere, and whether it does where the answer is given."""
+    def spoken(self, bench: Workbench, proposal: Proposal) -> Questions:
+        """The rows in which an edit speaks anywhere."""
         near, some = proposal.near(bench), self
         if near:
             some = self.take(torch.isin(self.text.ids, torch.tensor(near)).any(1).nonzero()[:, 0])
-        if not some.places:
-            return some, torch.zeros(0, dtype=torch.bool)
         said = acts(bench.program, proposal.ready(bench), some.text, len(some.places))
-        rows = said.any(1).nonzero()[:, 0]
-        return some.take(rows), (said & some.answers).any(1)[rows]
+        return some.take(said.any(1).nonzero()[:, 0])
 
     def changed(self, bench: Workbench, proposal: Proposal) -> list[Place]:
         """The places whose answers an edit is predicted to change, of those in whose rows it speaks."""

@@ -33,8 +33,8 @@ def settle(bench: Workbench, proposal: Proposal, record: Record) -> Record:
     if (tables := _read(folder)) is None:
         return record
     questions = questions_of(bench.project.model, tables)
-    heard, _ = questions.spoken(bench, proposal)
-    moved = _moved(folder, tables, bench.measured, questions.of(heard.places), {})
+    heard = questions.spoken(bench, proposal).places
+    moved = _moved(folder, tables, bench.measured, questions.of(heard), {})
     if moved:
         record = replace(record, lines=moved)
         write_record(bench.program.directory, record)

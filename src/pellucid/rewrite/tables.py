@@ -56,8 +56,6 @@ class Planned:
     """Wordings in which it is predicted to say the new answer."""
     others: tuple[Place, ...] = ()
     """Other lines that were asked, of this table and others, which it is predicted to change."""
-    heard: frozenset[Place] = frozenset()
-    """The lines in whose answers it speaks."""
     refused: str = ""
     already: bool = False
     """Whether the program says so as it is: then only its line is brought up to date."""
@@ -140,7 +138,7 @@ def plan(bench: Workbench) -> Plan:
     lines = tables.differing()
     questions = questions_of(bench.project.model, tables, None if lines else ())
     found = [_planned(bench, tables, line, questions) for line in track(lines, "predicting lines", len(lines))]
-    found = [_told_apart(line, found) for line in found]
+    found = [told_apart(line, found) for line in found]
     kept = [line.line for line in found if not line.refused]
     return Plan(tuple(found), tuple(follows(tables.tables, pages(folder), kept)), tuple(tables.asked), by_hand)
 
@@ -159,10 +157,9 @@ def _planned(bench: Workbench, tables: Tables, line: Line, questions: Questions)
     except PellucidError as error:
         return Planned(line, refused=str(error))
     says = _says(bench, proposal, question)
-    heard, answers = questions.spoken(bench, proposal)
-    others = [place for place in heard.changed(bench, proposal) if place != (line.table, line.key)]
-    spoken = frozenset(place for place, here in zip(heard.places, answers.tolist(), strict=True) if here)
-    return Planned(line, question, proposal, figures, says, tuple(others), spoken)
+    changed = questions.spoken(bench, proposal).changed(bench, proposal)
+    others = [place for place in changed if place != (line.table, line.key)]
+    return Planned(line, question, proposal, figures, says, tuple(others))
 
 
 def _no_answer(asked: Asked, line: Line) -> str:
@@ -220,13 +217,13 @@ def _says(bench: Workbench, proposal: Proposal, question: Question) -> int:
     return sum(tuple(said[len(row) - 1 :][: len(question.wanted)].tolist()) == question.wanted for said, row in sides)
 
 
-def _told_apart(planned: Planned, lines: Sequence[Planned]) -> Planned:
-    """Refuse a line if its edit would speak where another changed line is asked, or the other way round."""
+def told_apart(planned: Planned, lines: Sequence[Planned]) -> Planned:
+    """Refuse a line if its edit is predicted to change the answer of another changed line, or the other way round."""
     others = [
         other.line
         for other in lines
         if other is not planned and other.line.now != planned.line.now
-        if other.place in planned.heard or planned.place in other.heard
+        if other.place in planned.others or planned.place in other.others
     ]
     if not others or planned.refused:
         return planned
