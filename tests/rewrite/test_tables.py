@@ -207,3 +207,11 @@ def test_lines_are_told_apart_by_what_is_predicted_to_change() -> None:
     assert "cannot tell it from home.tsv:2 ('Ida')" in told_apart(ivan, [ida, ivan, ingo]).refused
     assert not told_apart(ingo, [ida, ivan, ingo]).refused
     assert not told_apart(ida, [ida, same]).refused  # both are to have the same answer
+
+
+def test_a_key_is_told_apart_from_those_that_begin_alike(village: Workbench) -> None:
+    for prompt, other, begun in (("Ida plays the", "Ivan", "I"), ("Edith plays the", "Emil", "E")):
+        assert village.texts(village.model.ids(other)[0].tolist())[1] == begun
+        found = fact(village, prompt, "cello", about=[range(len(prompt.split()[0]))], apart=[other])
+        assert found.speeches
+        assert not any(condition == ((0, begun),) for speech in found.speeches for condition in speech.of)

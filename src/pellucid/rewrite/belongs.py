@@ -43,18 +43,19 @@ class Place:
         return (*self.more, *(self.wording.examples if self.wording else ()))
 
 
-def places_of(bench: Workbench, rows: Sequence[Prompt], said: int) -> list[Place]:
+def places_of(bench: Workbench, rows: Sequence[Prompt], said: int, apart: Sequence[str] = ()) -> list[Place]:
     """Where an edit belongs that is to hold behind all of `rows`: one place for those that the same head answers.
 
     The first one holds for all that asks the same in the fit text, others for the prompts that they are of. Prompts
-    that no head answers have a place of their own, unless an edit elsewhere is heard behind them.
+    that no head answers have a place of their own, unless an edit elsewhere is heard behind them. The word that is
+    asked about is told `apart` from others.
     """
     found: list[Place] = []
     left: list[Place] = []
     for ids, span in rows:
         if _taken(bench, found, ids, said):
             continue
-        place = place_of(bench, ids, said, span)
+        place = place_of(bench, ids, said, span, apart)
         if place.wording:
             _add(found, place)
         else:
@@ -109,7 +110,9 @@ def _hears(bench: Workbench, place: Place, ids: list[int], said: int) -> bool:
     return float((strengths(bench.program, edit, row)[0, -1] * attention).sum()) >= TAKES
 
 
-def place_of(bench: Workbench, ids: list[int], said: int, span: range | None = None) -> Place:
+def place_of(
+    bench: Workbench, ids: list[int], said: int, span: range | None = None, apart: Sequence[str] = ()
+) -> Place:
     """Find what knows that `said` follows `ids`: the head whose content decides it, as other contents there show.
 
     It looks at one of the positions in `span`, if that is given.
@@ -119,4 +122,4 @@ def place_of(bench: Workbench, ids: list[int], said: int, span: range | None = N
         taker for taker in takers(bench, row, said) if taker.share >= SHARE and (span is None or taker.looks_at in span)
     ]
     located = locate(bench, row, [len(ids) - 1], [said], knowing[:CANDIDATES])
-    return Place(ids, located, worded(bench, ids, knowing[0]) if knowing else None)
+    return Place(ids, located, worded(bench, ids, knowing[0], apart) if knowing else None)

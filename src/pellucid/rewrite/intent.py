@@ -97,11 +97,19 @@ class Proposal:
 # --- facts ------------------------------------------------------------------------------------------------------------
 
 
-def fact(bench: Workbench, prompt: str, answer: str, also: Sequence[str] = (), about: Sequence[range] = ()) -> Proposal:
+def fact(
+    bench: Workbench,
+    prompt: str,
+    answer: str,
+    also: Sequence[str] = (),
+    about: Sequence[range] = (),
+    apart: Sequence[str] = (),
+) -> Proposal:
     """Let the program say `answer` behind `prompt`, in whatever wording the same is asked of the same.
 
     So it is behind the prompts in `also`, other wordings that are known. Where it is known of whom they ask, `about`
-    has those letters of each, of `prompt` first: a head that looks elsewhere does not know the answer.
+    has those letters of each, of `prompt` first: a head that looks elsewhere does not know the answer. Who that is is
+    told `apart` from others.
     Raises `PellucidError` where it says so already, and for text that cannot be told apart.
     """
     ids, wanted = prompt_ids(bench, prompt), answer_ids(bench, prompt, answer)
@@ -111,7 +119,7 @@ def fact(bench: Workbench, prompt: str, answer: str, also: Sequence[str] = (), a
     texts = (prompt, *also)
     spans = [span_of(bench, text, letters) for text, letters in zip(texts, about, strict=bool(about))]
     rows = [prompt_ids(bench, text) for text in texts]
-    places = places_of(bench, list(zip_longest(rows, spans)), said[0])
+    places = places_of(bench, list(zip_longest(rows, spans)), said[0], apart)
     found = [step for place in places for step in _steps(bench, place, wanted)]
     what = f"Says {answer!r} behind {prompt!r}, in the place of {bench.model.tokenizer.decode(said)!r}."
     return _proposal("fact", what, f"--fact {prompt!r} {answer!r}", places, found, now)

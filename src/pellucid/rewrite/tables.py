@@ -152,7 +152,7 @@ def _planned(bench: Workbench, tables: Tables, line: Line, questions: Questions)
         question = _question(bench, asked, line)
         if not question.rows:
             return Planned(line, already=True)
-        proposal = _proposal(bench, question)
+        proposal = _proposal(bench, question, [key for key in asked.answers if key != line.key])
         figures = predicted(bench, proposal).to_dict(bench)
     except PellucidError as error:
         return Planned(line, refused=str(error))
@@ -201,10 +201,10 @@ def _question(bench: Workbench, asked: Asked, line: Line) -> Question:
     return Question(line, tuple(prompts[at] for at in chosen), tuple(letters[at] for at in chosen), rows, now)
 
 
-def _proposal(bench: Workbench, question: Question) -> Proposal:
-    """The edit of a line."""
+def _proposal(bench: Workbench, question: Question, others: Sequence[str]) -> Proposal:
+    """The edit of a line, told apart from the other keys."""
     line, (first, *also) = question.line, question.prompts
-    found = fact(bench, first, line.now or "", also, question.letters)
+    found = fact(bench, first, line.now or "", also, question.letters, others)
     what = f"Says {line.now!r} of {line.key!r}, as behind {first!r}, in the place of {line.was!r}."
     return replace(found, what=what, why=f"--tables {line}: {line.key!r} {line.now!r}")
 

@@ -43,14 +43,14 @@ class Wording:
         return tuple(tuple((back, token_name(bench, token)) for back, token in one) for one in shifted if one)
 
 
-def worded(bench: Workbench, ids: list[int], taker: Taker) -> Wording:
-    """What asks the same as `ids` of the word that a head takes from there.
+def worded(bench: Workbench, ids: list[int], taker: Taker, apart: Sequence[str] = ()) -> Wording:
+    """What asks the same as `ids` of the word that a head takes from there; it is told `apart` from other words.
 
     Raises `PellucidError` where other words begin with all that it looks at of this one.
     """
     word = word_at(bench, ids, taker.looks_at)
     survey = surveyed(bench, taker.layer, taker.head)
-    of = _of(bench, ids, taker, word, survey)
+    of = _of(bench, ids, taker, word, survey, [other for other in apart if other != word.text])
     if survey is None:
         return Wording(taker, of, (tuple(enumerate(reversed(ids[word.stop :]))),), ())
     same = alike(bench, survey, torch.tensor([ids]))
@@ -58,15 +58,18 @@ def worded(bench: Workbench, ids: list[int], taker: Taker) -> Wording:
     return Wording(taker, of, literal, _examples(bench, survey, same, literal, word.text))
 
 
-def _of(bench: Workbench, ids: list[int], taker: Taker, word: Word, survey: Asked | None) -> tuple[Condition, ...]:
+def _of(
+    bench: Workbench, ids: list[int], taker: Taker, word: Word, survey: Asked | None, apart: Sequence[str]
+) -> tuple[Condition, ...]:
     """Conditions on the tokens of a word that the head looks at, however it is spelled.
 
-    A token in the middle of it tells it only if no other word begins alike where the head takes from it.
+    A token in the middle of it tells it only if no other word begins alike, where the head takes from it or `apart`.
     """
     at = f"L{taker.layer:02d}.pattern"
     taken = bench.fit.inside if survey is None else torch.zeros_like(bench.fit.inside)
     if survey is not None:
         taken[survey.where[:, 0], survey.where[:, 2]] = True
+    others = [spelling for other in apart for spelling in spelled(bench, other)]
     found = []
     for spelling in spelled(bench, word.text, ids[word.start : word.stop]):
         row = torch.tensor([[*ids[: word.start], *spelling, *ids[word.stop :]]])
@@ -75,7 +78,11 @@ def _of(bench: Workbench, ids: list[int], taker: Taker, word: Word, survey: Aske
             place
             for place in range(len(spelling))
             if place == len(spelling) - 1
-            or (glances[place] and not goes_on_otherwise(bench, spelling[: place + 1], spelling[place + 1 :], taken))
+            or (
+                glances[place]
+                and not any(other[: place + 1] == spelling[: place + 1] for other in others)
+                and not goes_on_otherwise(bench, spelling[: place + 1], spelling[place + 1 :], taken)
+            )
         ]
         found.append((spelling, clear))
     own, clear = found[0]
@@ -83,8 +90,8 @@ def _of(bench: Workbench, ids: list[int], taker: Taker, word: Word, survey: Aske
     if place not in clear:
         begun, rest = (bench.model.tokenizer.decode(side) for side in (own[: place + 1], own[place + 1 :]))
         raise PellucidError(
-            f"{taker.part} looks at {begun!r} alone, and the word goes on with {rest!r}: by the fit text other words "
-            "begin alike, so it is ambiguous; tell the name apart in the prompt"
+            f"{taker.part} looks at {begun!r} alone, and the word goes on with {rest!r}: other words begin alike, in "
+            "the fit text or the table, so it is ambiguous; tell the name apart in the prompt"
         )
     return forms(bench, found)
 
