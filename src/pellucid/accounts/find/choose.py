@@ -181,6 +181,21 @@ def choose(board: Board, candidates: Sequence[Candidate], label: Places, price: 
     return chosen
 
 
+def anywhere(board: Board, price: float) -> list[Rule]:
+    """What followed the same words before, as what comes next behind whatever a text ends in, where that pays.
+
+    It is what is said where no rule with a pattern speaks; behind rare words there is none.
+    """
+    places = board.features.matching(())
+    chosen: list[Rule] = []
+    for variable in board.features.values:
+        rule = Rule((), variable=variable)
+        if variable.says.startswith("text.again") and board.gain(rule, places) > price * board.price(rule):
+            board.apply(rule, len(chosen), places)
+            chosen.append(rule)
+    return chosen
+
+
 def rule_of(candidate: Candidate, board: Board, label: Places) -> Rule:
     if candidate.variable is not None:
         return Rule(candidate.pattern, (), candidate.variable, table=candidate.table if candidate.looks_up else NONE)

@@ -126,7 +126,9 @@ class Features:
         return order, self.stream.word[order]
 
     def matching(self, pattern: Pattern) -> Places:
-        """The places at which a text ends in a pattern."""
+        """The places at which a text ends in a pattern; all that are asked, of a pattern without elements."""
+        if not pattern:
+            return np.flatnonzero(self.stream.asked & ~self.stream.ends)
         places = self._ending(pattern[-1])
         at = places
         for element in reversed(pattern[:-1]):

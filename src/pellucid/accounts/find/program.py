@@ -137,7 +137,7 @@ def _blocks(rules: Sequence[tuple[Rule, bool]]) -> list[Block]:
     blocks: dict[tuple[object, ...], Block] = {}
     for rule, sure in reversed(rules):
         level = specific(rule)[:2] if len(answers) > 1 else len(rule.guards)
-        key = (level, rule.guards, rule.variable, rule.label, rule.table, sure)
+        key = (bool(rule.pattern), level, rule.guards, rule.variable, rule.label, rule.table, sure)
         blocks.setdefault(key, Block([], sure)).rules.append(rule)
     return list(blocks.values())
 

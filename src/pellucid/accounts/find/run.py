@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pellucid.accounts.find import deepen
-from pellucid.accounts.find.choose import Board, Rule, choose, rule_of
+from pellucid.accounts.find.choose import Board, Rule, anywhere, choose, rule_of
 from pellucid.accounts.find.classes import classes, slots_of
 from pellucid.accounts.find.features import Features, Guard, Vocabulary
 from pellucid.accounts.find.patterns import MODES, Candidate, grow, slot_element
@@ -22,7 +22,7 @@ from pellucid.accounts.find.tables import alike, labels, shared
 from pellucid.accounts.find.variables import telling
 from pellucid.base.progress import track
 
-PRICE = 1.6e-5
+PRICE = 4e-6
 """What a symbol costs, as a share of the places of fit text that it makes right."""
 _BITS = 21
 
@@ -51,7 +51,8 @@ def find(fit: Stream, tune: Stream, price: float = PRICE) -> Found:
     tables = shared(candidates, features.values, label, first)
     board = Board(features, first, tables, lengths)
     cost = price * int(fit.asked.sum())
-    rules = choose(board, candidates, label, cost)
+    rules = anywhere(board, cost)
+    rules += choose(board, candidates, label, cost)
     rules += _deepened(board, candidates, label, cost, len(rules))
     same = alike(tables, [rule.table for rule in rules if rule.table >= 0], first)
     rules = [replace(rule, table=same.get(rule.table, rule.table)) for rule in rules]

@@ -86,6 +86,8 @@ class Writer:
                 yield self._block(block, answer[0], answer[1] if several else "")
 
     def _block(self, block: Block, answer: str, needs: str) -> str:
+        if not any(rule.pattern for rule in block.rules):
+            return f"    return {answer}"
         others = [*(self.spelled.guard(guard) for guard in block.rules[0].guards), needs]
         conditions = [self._patterns(block, ", "), *others]
         line = f"    if {' and '.join(part for part in conditions if part)}:"
@@ -97,8 +99,12 @@ class Writer:
     def _patterns(self, block: Block, between: str) -> str:
         ends = self.board.features.stream.words.spelling.ends
         pieces = {self.board.features.stream.words.numbers.get(self.spelled.words.spelling.pieces[end]) for end in ends}
-        begins = [rule for rule in block.rules if rule.pattern[-1] in pieces]
-        texts = [self.spelled.pattern(rule.pattern) for rule in block.rules if rule.pattern[-1] not in pieces]
+        begins = [rule for rule in block.rules if rule.pattern and rule.pattern[-1] in pieces]
+        texts = [
+            self.spelled.pattern(rule.pattern)
+            for rule in block.rules
+            if rule.pattern and rule.pattern[-1] not in pieces
+        ]
         parts = ["not len(text)"] if begins else []
         if texts:
             around = ("\n        ", ",\n    ") if "\n" in between else ("", "")
