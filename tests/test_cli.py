@@ -293,11 +293,11 @@ def test_a_directory_that_is_no_project(workshop: Workshop, command: tuple[str, 
 
 
 PROJECTS = [
-    ("parts.toml", 'residual = "on"', 'residual = "of"', "parts.toml:3: residual is 'of', expected 'on' or 'dropped'"),
-    ("parts.toml", 'form = "raw"', 'form = "wrought"', "parts.toml:3: form is 'wrought', expected 'raw', 'lifted' or"),
-    ("parts.toml", '"EMB.TOK"', '"EMB.TIK"', "parts.toml:3: 'EMB.TIK'"),
+    ("parts.toml", 'residual = "on"', 'residual = "of"', "parts.toml:4: residual is 'of', expected 'on' or 'dropped'"),
+    ("parts.toml", 'form = "raw"', 'form = "wrought"', "parts.toml:4: form is 'wrought', expected 'raw', 'lifted' or"),
+    ("parts.toml", '"EMB.TOK"', '"EMB.TIK"', "parts.toml:4: 'EMB.TIK'"),
     ("parts.toml", "[[part]]", "[[part", "parts.toml: "),
-    ("parts.toml", "budget = 88", "budget = 88\nmood = 3", "parts.toml:3: mood is no entry that is known here"),
+    ("parts.toml", "budget = 88", "budget = 88\nmood = 3", "parts.toml:4: mood is no entry that is known here"),
     ("pellucid.toml", "seed = 0", 'seed = "often"', "settings.seed is 'often', expected"),
     ("pellucid.toml", "format = 1", "format = 9", "format is 9, this version reads 1"),
     ("pellucid.toml", "[gate]", "[gait]", "the section [gate] is missing"),

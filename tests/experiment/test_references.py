@@ -47,8 +47,8 @@ def test_a_trigram_table_is_better_on_a_model_that_looks_two_back(markov, texts,
 def test_too_many_contexts_for_the_memory_are_measured_on_fewer_rows(markov, texts, pieces) -> None:
     full = references(markov, *texts)["trigram"].predictor
     found = references(markov, *texts, limit=4 * 12 * 115)
-    assert found["bigram"].words
-    assert not found["trigram"].words
+    assert found["bigram"].speaks
+    assert not found["trigram"].speaks
     rows = found["trigram"].rows
     assert 0 < len(rows) < len(texts[2])
     report = evaluate(markov, found, texts[2], pieces, Settings(contexts=30))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from emitted import Project, some_ids
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pellucid.base.address import Address
@@ -67,6 +67,7 @@ levels = st.dictionaries(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.floats(-1e3, 1e3), levels, levels)
 def test_any_row_reads_back_and_breaks_no_token(bias: float, here: dict, before: dict) -> None:  # type: ignore[type-arg]
     once = {t: a for a, many in here.items() for t in many}, {t: a for a, many in before.items() for t in many}
