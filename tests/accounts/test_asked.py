@@ -7,7 +7,7 @@ import json
 import pytest
 
 from cli_support import Workshop
-from pellucid.accounts.asked import STAGE, Asked, read, write
+from pellucid.accounts.asked import STAGE, Asked, forget, read, write
 from pellucid.base.errors import ProjectError
 from pellucid.match.project import Project
 
@@ -21,6 +21,10 @@ def test_what_was_asked_is_read_as_it_was_written(workshop: Workshop) -> None:
     assert found == Asked(("{} w2", "w4 {} w2"), {"w1": "w3 w4", "w5": "wé"})
     assert found.prompts("w5") == ("w5 w2", "w4 w5 w2")
     assert read(project, "other.tsv") is None
+    forget(project, "next.tsv")
+    forget(project, "other.tsv")
+    assert read(project, "next.tsv") is None
+    assert project.evidence.finished(STAGE, "other.tsv") is None
 
 
 @pytest.mark.parametrize("asks", [[], ["w1"], ["{} w1", "w2"]])

@@ -49,6 +49,12 @@ def write(project: Project, table: str, asks: Sequence[str], answers: Mapping[st
     project.evidence.finish(STAGE, table, json.dumps(kept, ensure_ascii=False))
 
 
+def forget(project: Project, table: str) -> None:
+    """Let the file `table` of `tables/` be one that was not asked: it was written anew in another way."""
+    if project.evidence.finished(STAGE, table) is not None:
+        project.evidence.finish(STAGE, table, "null")
+
+
 def read(project: Project, table: str) -> Asked | None:
     """How the file `table` of `tables/` was asked, None where it was not: a person wrote it.
 
@@ -59,6 +65,8 @@ def read(project: Project, table: str) -> Asked | None:
         return None
     with project.evidence.understood(STAGE):
         held = json.loads(text)
+        if held is None:
+            return None
         asks, answers = tuple(held["asks"]), dict(held["answers"])
         texts = [*asks, *answers, *answers.values()]
         if not asks or not all(isinstance(text, str) for text in texts) or any(PLACE not in ask for ask in asks):

@@ -149,9 +149,13 @@ def _write(project: Project, found: Found) -> list[str]:
         own_work.write(project, name, text)
     project.evidence.finish(STAGE, "", json.dumps(sorted(kept)))
     for name, number in written.found_as.items():
-        if number in tables and f"{TABLES}/{name}" in kept:
+        if f"{TABLES}/{name}" not in kept:
+            continue
+        if number in tables:
             answers = {key: line[0] for key, line in tables[number].lines.items()}
             asked.write(project, name, tables[number].asks, answers)
+        else:
+            asked.forget(project, name)
     return sorted(kept)
 
 
