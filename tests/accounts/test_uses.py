@@ -100,24 +100,26 @@ def told(*others: Table, line: Line = LINE, changed: Table = HOME) -> list[str]:
 
 
 def test_tables_that_a_changed_fact_touches_are_told() -> None:
-    assert told(SIDE, PET, OWNER, WIFE) == [
-        "side.tsv  follows from home.tsv in 100% of its lines ('Ada')",
-        "owner.tsv  has lines for the answers ('Elm')",
-        "wife.tsv  names the same keys ('Ada')",
-        "side.tsv, pet.tsv  also say something of ('Ada')",
+    assert told(PET, SIDE, OWNER, WIFE) == [
+        "side.tsv  follows from home.tsv in 100% of its lines: 'Ada'",
+        "pet.tsv  has lines for these keys: 'Ada'",
+        "owner.tsv  has lines for the answers: 'Elm'",
+        "wife.tsv  answers with these keys: 'Ada'",
     ]
-    assert told(table("owner.tsv", Elm="Uli")) == ["owner.tsv  has lines for the answers ('Elm')"]
-    assert told(table("house.tsv", Ada="Elm", Bea="Oak")) == [
-        "house.tsv  says what was said of ('Ada')",
-        "house.tsv  also say something of ('Ada')",
+    house = table("house.tsv", Ada="Elm", Bea="Oak")
+    assert told(house) == [
+        "house.tsv  says the old answer, too: 'Ada'",
+        "house.tsv  has lines for these keys: 'Ada'",
     ]
+    several = [table(f"{name}.tsv", Ada=name) for name in ("pet", "food", "drink", "tool")]
+    assert told(*several) == ["pet.tsv, food.tsv, drink.tsv and 1 more  has lines for these keys: 'Ada'"]
 
 
 def test_a_table_that_turns_another_round_is_told() -> None:
     husband = table("husband.tsv", Ada="Dan", Bea="Cid", Eve="Gus", Fay="Hal", Ina="Jon")
     wife = table("wife.tsv", Dan="Ada", Cid="Bea", Gus="Eve", Hal="Fay", Jon="Ina")
     line = Line("husband.tsv", "Ada", 2, "Dan", "Cid")
-    assert told(wife, line=line, changed=husband) == ["wife.tsv  turns husband.tsv round ('Dan', 'Cid')"]
+    assert told(wife, line=line, changed=husband) == ["wife.tsv  turns husband.tsv round: 'Dan', 'Cid'"]
 
 
 def test_rules_that_hang_on_a_table_are_told() -> None:

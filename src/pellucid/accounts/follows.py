@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from pellucid.accounts.language import Table
@@ -20,65 +20,76 @@ NEARLY = 0.95
 FEWEST = 4
 """Keys that must be compared."""
 SHOWN = 3
-"""Lines that are named of a table."""
+"""Tables and keys that are named."""
+SAME = "says the old answer, too"
+ABOUT = ("has lines for the answers", "answers with these keys", "has lines for these keys")
+"""How tables are about the same, which need not follow."""
 
 
 @dataclass(frozen=True)
 class Follows:
-    """A table or rule that a changed line touches, how it does, and of what keys."""
+    """Tables or a rule that changed lines touch, how they do, and of what keys."""
 
-    place: str
+    places: tuple[str, ...]
     how: str
     keys: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        more = f" and {len(self.keys) - SHOWN} more" if len(self.keys) > SHOWN else ""
-        of = f" ({', '.join(map(repr, self.keys[:SHOWN]))}{more})" if self.keys else ""
-        return f"{self.place}  {self.how}{of}"
+        of = f": {_some(list(map(repr, self.keys)))}" if self.keys else ""
+        return f"{_some(self.places)}  {self.how}{of}"
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON shows it."""
-        return asdict(self)
+        return {"places": list(self.places), "how": self.how, "keys": list(self.keys)}
+
+
+def _some(texts: Sequence[str]) -> str:
+    """The first of some texts, and how many more there are."""
+    more = f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
+    return f"{', '.join(texts[:SHOWN])}{more}"
 
 
 def follows(tables: Mapping[str, Table], pages: Sequence[Page], lines: Sequence[Line]) -> list[Follows]:
-    """All that follows from `lines` being as they are now."""
+    """All that follows from `lines` being as they are now; what is only about the same comes last, together."""
     found: list[Follows] = []
     for name in dict.fromkeys(line.table for line in lines):
         changed = [line for line in lines if line.table == name and line.was and line.now]
         found += rules_of(pages, name)
-        others = [held for other, held in tables.items() if other != name]
-        found += [touched for held in others for touched in _touched(tables[name], held, changed)]
-        also = ", ".join(held.name for held in others if any(line.key in held for line in changed))
-        found += [Follows(also, "also say something of", tuple(line.key for line in changed))] if also else []
+        by: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
+        for held in (held for other, held in tables.items() if other != name):
+            for how, keys in _touched(tables[name], held, changed):
+                if known := tuple(dict.fromkeys(key for key in keys if key)):
+                    by.setdefault(how, []).append((held.name, known))
+        for how in sorted(by, key=lambda how: how in ABOUT):
+            told = dict.fromkeys(key for _, known in by[how] for key in known)
+            found.append(Follows(tuple(held for held, _ in by[how]), how, tuple(told)))
     return found
 
 
 def rules_of(pages: Sequence[Page], name: str) -> list[Follows]:
     """The rules that hang on a table."""
-    return [Follows(str(rule), rule.text) for page in pages for rule, names in page.rules if page.uses(names, name)]
+    return [Follows((str(rule),), rule.text) for page in pages for rule, names in page.rules if page.uses(names, name)]
 
 
-def _touched(changed: Table, held: Table, lines: Sequence[Line]) -> Iterator[Follows]:
-    """How a table is touched by lines of another one."""
+def _touched(changed: Table, held: Table, lines: Sequence[Line]) -> Iterator[tuple[str, Sequence[str | None]]]:
+    """How a table is touched by lines of another one, and of what keys; none where it is not."""
     was = {key: cells[1] for key, cells in changed.lines.items()} | {line.key: line.was or "" for line in lines}
-    yield from _some(held, "says what was said of", [line.key for line in lines if held[line.key] == line.was])
+    answers, names, also = ABOUT
+    sides = [side for line in lines for side in (line.was, line.now) if side in held]
+    own = [line.key for line in lines if line.key in held]
+    yield SAME, [line.key for line in lines if held[line.key] == line.was]
     if share := _determines(was, held):
-        keys = [line.key for line in lines if line.key in held]
-        yield from _some(held, f"follows from {changed.name} in {share:.0%} of its lines", keys)
+        yield (
+            f"follows from {changed.name} in {share:.0%} of its lines",
+            [line.key for line in lines if line.key in held],
+        )
     elif _turns(was, held):
-        sides = [side for line in lines for side in (line.was, line.now) if side in held]
-        yield from _some(held, f"turns {changed.name} round", sides)
+        yield f"turns {changed.name} round", sides
     else:
-        answers = [side for line in lines for side in (line.was, line.now) if side in held]
-        yield from _some(held, "has lines for the answers", answers)
+        yield answers, sides
         named = {cells[1] for cells in held.lines.values()}
-        yield from _some(held, "names the same keys", [line.key for line in lines if line.key in named])
-
-
-def _some(held: Table, how: str, keys: Sequence[str | None]) -> Iterator[Follows]:
-    if kept := tuple(dict.fromkeys(key for key in keys if key)):
-        yield Follows(held.name, how, kept)
+        yield names, [line.key for line in lines if line.key in named]
+        yield also, own
 
 
 def _determines(was: Mapping[str, str], held: Table) -> float:

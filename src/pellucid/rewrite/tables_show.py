@@ -11,6 +11,9 @@ from pellucid.rewrite.show import moved_lines
 from pellucid.rewrite.tables import Plan, Planned, make_lines, plan
 from pellucid.rewrite.workbench import Workbench
 
+SHOWN = 3
+"""Tables that are named of those that are not compared."""
+
 
 def edit_lines(bench: Workbench, *, dry_run: bool, anyway: bool, as_json: bool) -> None:
     """Show what changed lines are predicted to do, and make them. Raises `PellucidError` if some are refused."""
@@ -38,7 +41,7 @@ def edit_lines(bench: Workbench, *, dry_run: bool, anyway: bool, as_json: bool) 
 def plan_lines(found: Plan) -> Iterator[str]:
     """The prediction, line by line."""
     if found.by_hand:
-        yield f"not compared, since they were not filled by asking the model: {', '.join(found.by_hand)}"
+        yield f"not compared, since the model was not asked: {_some(found.by_hand)}"
     count = len(found.lines)
     compared = f"of {len(found.asked)} table{'s' * (len(found.asked) != 1)}"
     if not count:
@@ -50,6 +53,12 @@ def plan_lines(found: Plan) -> Iterator[str]:
     if found.follows:
         yield "what follows from these lines:"
         yield from (f"  {told}" for told in found.follows)
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first of some names, and how many more there are."""
+    more = f" and {len(names) - SHOWN} more tables" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}"
 
 
 def _planned(line: Planned) -> Iterator[str]:
