@@ -67,9 +67,13 @@ def whole_answers(subject: Subject, prompts: Sequence[Sequence[int]]) -> list[An
 
 def replies(subject: Subject, prompts: Sequence[Sequence[int]]) -> Replies:
     """What `subject` says behind each of `prompts`. Raises `PellucidError` as `whole_answers` does."""
-    tokenizer = model_of(subject).tokenizer
     require_room(subject, prompts)
-    said, margins = _continued(subject, prompts)
+    return replied(predictor_of(subject), model_of(subject).tokenizer, prompts)
+
+
+def replied(predictor: Predictor, tokenizer: Tokenizer, prompts: Sequence[Sequence[int]]) -> Replies:
+    """What `predictor` says behind each of `prompts`, which have room in its context."""
+    said, margins = _continued(predictor, tokenizer, prompts)
     words = Words(tokenizer)
     starts = after_lead(said, leads(said, words))
     stops = ends(said, starts, words)
@@ -117,11 +121,10 @@ def batches(prompts: Sequence[Sequence[int]], beside: int = 0) -> Iterator[Int64
 
 
 def _continued(
-    subject: Subject, prompts: Sequence[Sequence[int]]
+    predictor: Predictor, tokenizer: Tokenizer, prompts: Sequence[Sequence[int]]
 ) -> tuple[list[list[int]], Float64[np.ndarray, " row"]]:
     """What is said behind each prompt, up to where the text or the context ends; and how sure the first token is."""
-    predictor = predictor_of(subject)
-    stops = set(model_of(subject).tokenizer.ends)
+    stops = set(tokenizer.ends)
     said: list[list[int]] = [[] for _ in prompts]
     margins = np.zeros(len(prompts))
     groups = list(batches(prompts, LONGEST))

@@ -1,7 +1,9 @@
-"""What differs between the accounts of two directories: lines of tables, whole tables, classes and rules, worst first.
+"""What differs between two directories with accounts: what their programs say, and what their accounts do, worst first.
 
-Both are asked at every place of check text. Where they say different things, that is booked on all that differs and
-had to do with it there: lines that were looked up, rules that spoke, classes that these rules use.
+How the programs differ is found from both (`compare`). The accounts of both are asked at every place of check text.
+Where they say different things, that is booked on all that differs and had to do with it there: lines that were looked
+up, rules that spoke, classes that these rules use. Accounts that were found twice differ in much that no program bears
+out, so that of this only what a person wrote or changed is listed.
 """
 
 from __future__ import annotations
@@ -9,13 +11,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from jaxtyping import Int
 from torch import Tensor
 
+from pellucid.accounts import own_work
+from pellucid.accounts.compare.programs import Apart, apart, apart_lines
 from pellucid.accounts.folder import Folder
-from pellucid.accounts.language import Accounts, Said, Table
+from pellucid.accounts.language import TABLES, Accounts, Said, Table
 from pellucid.accounts.measure import rows_of
 from pellucid.accounts.meter import NOBODY
 from pellucid.accounts.paired import Side, Stated, pairs, stated
@@ -46,6 +51,8 @@ class Differing:
     after: str | None
     what: str
     """The same in a line."""
+    by_hand: bool = False
+    """Whether a person wrote or changed the file that it is in, on either side."""
     changed: int = 0
     borne_out: int = 0
     share: float = 0.0
@@ -53,8 +60,9 @@ class Differing:
 
 @dataclass(frozen=True)
 class Difference:
-    """All that differs, and on how many of how many places of check text something else is said."""
+    """All that differs, and on how many of how many places of check text the accounts say something else."""
 
+    programs: Apart
     differing: tuple[Differing, ...]
     positions: int
     changed: int
@@ -65,7 +73,8 @@ class Difference:
     def to_dict(self) -> dict[str, Any]:
         """As JSON shows it."""
         counts = {"positions": self.positions, "changed": self.changed, "borne_out": self.borne_out}
-        return counts | {"elsewhere": self.elsewhere, "differing": [asdict(entry) for entry in self.differing]}
+        differing = [asdict(entry) for entry in self.differing]
+        return {"programs": self.programs.to_dict(), **counts, "elsewhere": self.elsewhere, "differing": differing}
 
 
 def difference(project: Project, other: Project, programs: tuple[Predictor, Predictor]) -> Difference | None:
@@ -78,7 +87,8 @@ def difference(project: Project, other: Project, programs: tuple[Predictor, Pred
     if not any(folder.files for folder in folders):
         return None
     accounts = tuple(folder.accounts() for folder in folders)
-    found = Found.of(*(Side.of(folder) for folder in folders))
+    between = apart(project, other, programs)
+    found = Found.of(Side.of(folders[0]), Side.of(folders[1]), _by_hand(folders))
     ids = rows_of(project, "check")
     own = [_said(program, ids) for program in programs]
     changed, borne_out, totals = Counter[int](), Counter[int](), Counter[str]()
@@ -96,7 +106,18 @@ def difference(project: Project, other: Project, programs: tuple[Predictor, Pred
         for at, entry in enumerate(found.entries)
     ]
     ordered = tuple(sorted(entries, key=lambda entry: (-entry.borne_out, -entry.changed)))
-    return Difference(ordered, ids.numel(), totals["changed"], totals["borne_out"], totals["elsewhere"])
+    return Difference(between, ordered, ids.numel(), totals["changed"], totals["borne_out"], totals["elsewhere"])
+
+
+def _by_hand(folders: Sequence[Folder]) -> frozenset[str]:
+    """The names of accounts, tables and classes that a person wrote or changed in one of the folders."""
+    files = [(folder, path.name, name) for folder in folders for path, name in _files(folder)]
+    return frozenset(short for folder, short, name in files if not own_work.is_own(folder.project, name))
+
+
+def _files(folder: Folder) -> Iterator[tuple[Path, str]]:
+    yield from ((path, path.name) for path in folder.files)
+    yield from ((path, f"{TABLES}/{path.name}") for path in folder.tables)
 
 
 def _said(program: Predictor, ids: Int[Tensor, "row pos"]) -> list[list[int]]:
@@ -152,30 +173,31 @@ class Found:
         return lines or {number for _, others in found for number in others}
 
     @staticmethod
-    def of(before: Side, after: Side) -> Found:
-        """Compare two sides."""
+    def of(before: Side, after: Side, by_hand: frozenset[str] = frozenset()) -> Found:
+        """Compare two sides; files `by_hand` are a person's."""
         same = pairs(before, after)
         entries: list[Differing] = []
         sides = Booking({}, {}, {}), Booking({}, {}, {})
         for entry, *names in _lines(before, after, same):
             for side, name in zip(sides, names, strict=True):
                 side.lines[name, str(entry.key)] = len(entries)
-            entries.append(entry)
+            entries.append(replace(entry, by_hand=not by_hand.isdisjoint(names)))
         for side, of, known, is_after in zip(sides, (before, after), (same, same.values()), (False, True), strict=True):
             for name in (name for name in of.tables if name not in known):
                 side.tables[name] = len(entries)
-                entries.append(_only(name, of.tables[name], is_after=is_after))
+                entries.append(replace(_only(name, of.tables[name], is_after=is_after), by_hand=name in by_hand))
         classes: tuple[dict[str, int], ...] = ({}, {})
         for entry, *names in _classes(before, after, same):
             for numbers, name in zip(classes, names, strict=True):
                 numbers[name] = len(entries)
-            entries.append(entry)
+            entries.append(replace(entry, by_hand=not by_hand.isdisjoint(names)))
         rules = list(stated(before, lambda name: same.get(name, name))), list(stated(after))
         for pair in _rules(*rules):
             for side, rule in zip(sides, pair, strict=True):
                 if rule:
                     side.rules.setdefault(rule.place, []).append(len(entries))
-            entries.append(_rule(*pair))
+            files = {file for rule in pair if rule for file in (rule.rule.file, *rule.files)}
+            entries.append(replace(_rule(*pair), by_hand=not by_hand.isdisjoint(files)))
         for side, numbers, all_rules in zip(sides, classes, rules, strict=True):
             for rule in all_rules:
                 used = [numbers[file] for file in sorted(rule.files) if file in numbers]
@@ -255,14 +277,23 @@ def _rule(before: Stated | None, after: Stated | None) -> Differing:
 
 
 def difference_lines(found: Difference) -> Iterator[str]:
-    """A difference to read, a line each, the worst first."""
+    """A difference to read, a line each, the worst first: of the programs, then of the accounts."""
+    yield from apart_lines(found.programs)
+    yield ""
     count = f"{found.changed:,} of {found.positions:,} places of check text ({found.changed / found.positions:.2%})"
+    if not found.differing:
+        yield "the accounts are the same"
+        return
     yield f"accounts differ in {len(found.differing):,} things: something else is said at {count},"
-    yield f"at {found.borne_out:,} of them by the programs too; so often by what, the worst first:"
-    for entry in found.differing[:SHOWN]:
+    shown = [entry for entry in found.differing if entry.borne_out or entry.by_hand]
+    how = "; so often by what, the worst first:" if shown else ""
+    yield f"at {found.borne_out:,} of them by the programs too{how}"
+    for entry in shown[:SHOWN]:
         what = entry.what if len(entry.what) <= WIDE else f"{entry.what[:WIDE]}…"
         yield f"{entry.changed:>7,}{entry.borne_out:>7,}  {entry.at}  {what}"
-    if (left := len(found.differing) - SHOWN) > 0:
+    if (left := len(shown) - SHOWN) > 0:
         yield f"… and {left:,} more"
+    if otherwise := len(found.differing) - len(shown):
+        yield f"{otherwise:,} things were found another way, and the programs bear none of them out"
     if found.elsewhere:
         yield f"at {found.elsewhere:,} places nothing of this decides: rules come in another order"

@@ -32,7 +32,10 @@ def print_diff(found: Diff) -> None:
 
 
 def diff_lines(found: Diff) -> Iterator[str]:
-    """A difference to read."""
+    """A difference to read: of two directories with accounts what their programs and accounts say comes first."""
+    if found.accounts:
+        yield from map(printable, difference_lines(found.accounts))
+        yield ""
     yield f"{len(found.parts)} part{'' if len(found.parts) == 1 else 's'} changed"
     for part in found.parts:
         yield from _part(part)
@@ -53,9 +56,6 @@ def diff_lines(found: Diff) -> Iterator[str]:
     yield _total("all text", overall, found.totals["overall"])
     for domain, metrics in found.totals["domains"].items():
         yield _total(f"  {domain}", found.changed["domains"].get(domain, {}), metrics)
-    if found.accounts:
-        yield ""
-        yield from map(printable, difference_lines(found.accounts))
 
 
 def _total(name: str, changed: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:

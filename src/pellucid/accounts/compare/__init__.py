@@ -1,0 +1,1 @@
+"""Where two programs say different things, and what these places have in common."""
