@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from accounts_by_hand import ACCOUNT, NEXT, write_account
 from cli_support import Workshop, pellucid
-from pellucid.accounts import differ, measure
-from pellucid.accounts.differ import difference
+from pellucid.accounts import differ, measure, own_work
+from pellucid.accounts.differ import Difference, difference
 from pellucid.accounts.folder import Folder
 from pellucid.accounts.language import Table
 from pellucid.accounts.measure import rows_of, spoken
 from pellucid.accounts.paired import Side, pairs
+from pellucid.experiment.predictor import Predictor
 from pellucid.match.project import Project
 from pellucid.match.trust import trust
 
@@ -43,12 +46,17 @@ def other(workshop: Workshop, account: str = ACCOUNT, table: str = NEXT, **files
     return path
 
 
-def found(workshop: Workshop, against: Path) -> dict[str, Any]:
-    """How the accounts of the program differ from those `against`."""
+def compared(workshop: Workshop, against: Path) -> Difference:
+    """How the program and its accounts differ from those `against`."""
     mine, theirs = (Project.open(directory, trust=True) for directory in (workshop.made, against))
     told = difference(mine, theirs, (theirs.program(), mine.program()))
     assert told is not None
-    return told.to_dict()
+    return told
+
+
+def found(workshop: Workshop, against: Path) -> dict[str, Any]:
+    """The same as JSON shows it."""
+    return compared(workshop, against).to_dict()
 
 
 def places(*directories: Path) -> int:
@@ -124,6 +132,63 @@ def test_what_both_programs_say_comes_first(workshop: Workshop, monkeypatch: pyt
     assert 0 < first["borne_out"] <= first["changed"]
     assert not any(entry["borne_out"] for entry in others)
     assert max(entry["changed"] for entry in others) > first["changed"]
+
+
+@dataclass
+class Otherwise:
+    """A program that says another word behind one word, and elsewhere what `own` says."""
+
+    own: Predictor
+    behind: int
+    says: int
+
+    @property
+    def n_ctx(self) -> int:
+        return self.own.n_ctx
+
+    @property
+    def n_vocab(self) -> int:
+        return self.own.n_vocab
+
+    def extend(self, ids: np.ndarray, cache: Any = None, last_only: bool = False) -> tuple[np.ndarray, Any]:
+        logits, cache = self.own.extend(ids, cache, last_only)
+        logits = logits.copy()
+        logits[..., self.says] += 50.0 * (ids[:, -logits.shape[1] :] == self.behind)
+        return logits, cache
+
+
+def test_what_the_programs_say_differently_is_told_first_by_what_stands_before_it(workshop: Workshop) -> None:
+    write_account(workshop)
+    mine, theirs = Project.open(workshop.made, trust=True), Project.open(other(workshop), trust=True)
+    (behind,), (says,) = (mine.model.tokenizer.encode(word) for word in ("w4", "w9"))
+    before = Otherwise(theirs.program(), behind, mine.model.tokenizer.encode("w8")[0])
+    told = difference(mine, theirs, (before, Otherwise(mine.program(), behind, says)))
+    assert told is not None
+    found = told.programs
+    count = int((rows_of(mine, "fit") == behind).sum())
+    assert found.differing == found.sure == count > 0
+    (change,) = found.changes
+    assert (change.kind, change.changed, change.of) == ("pattern", count, count)
+    assert change.share == count / found.positions
+    assert change.what.startswith("behind ' w4': ' w8' -> ' w9', by ")
+    lines = list(differ.difference_lines(told))
+    assert lines[0] == f"the programs surely differ at {count:,} of 2,000 places of text ({count / 2000:.2%})"
+    assert change.what in lines[1]
+
+
+def test_accounts_that_were_found_another_way_are_counted_and_a_persons_are_listed(workshop: Workshop) -> None:
+    write_account(workshop)
+    before = other(workshop, table=NEXT.replace("w3 w4", "w7"))
+    listed = list(differ.difference_lines(compared(workshop, before)))
+    assert listed[0] == "the programs say the same at all of 2,000 places of text"
+    assert any("'w1': 'w7' -> 'w3 w4'" in line for line in listed)
+    for directory, table in ((workshop.made, NEXT), (before, NEXT.replace("w3 w4", "w7"))):
+        project = Project.open(directory, trust=True)
+        own_work.write(project, "tables/next.tsv", table)
+        own_work.write(project, "next.py", ACCOUNT)
+    listed = list(differ.difference_lines(compared(workshop, before)))
+    assert not any("'w1': 'w7' -> 'w3 w4'" in line for line in listed)
+    assert "found another way, with no program that bears it out: 1" in listed
 
 
 def test_without_accounts_nothing_is_compared(workshop: Workshop) -> None:

@@ -294,6 +294,6 @@ def difference_lines(found: Difference) -> Iterator[str]:
     if (left := len(shown) - SHOWN) > 0:
         yield f"… and {left:,} more"
     if otherwise := len(found.differing) - len(shown):
-        yield f"{otherwise:,} things were found another way, and the programs bear none of them out"
+        yield f"found another way, with no program that bears it out: {otherwise:,}"
     if found.elsewhere:
         yield f"at {found.elsewhere:,} places nothing of this decides: rules come in another order"

@@ -119,6 +119,8 @@ def _told(
             prompts = [tokenizer.opened(question.asks[first].replace(PLACE, one)) for one in question.keys]
             said[first] = [[one.bare for one in replied(each, tokenizer, prompts).answers] for each in programs]
         before, after = (own[question.keys.index(key)] for own in said[first])
+        if before == after:  # they part behind the answer, in what is said next
+            continue
         tokens = frozenset(one for one in parted[key] if one is not None)
         row = question.table.row(key) if key in question.table else {}
         hits = sum(one is not None for one in parted[key])

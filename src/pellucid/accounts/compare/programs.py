@@ -28,6 +28,8 @@ CONSTANT = 0.95
 """An element of a pattern is told where it is the same at this share of the places."""
 LOOKED_AT = 12
 """Places of a pattern at which it is asked which rules speak."""
+NEVER_TOLD = 3
+"""Lines that no text ever says, and that are listed all the same."""
 ANSWERS = 3
 """Pairs of tokens that are told of a pattern."""
 Sides = tuple[Folder, Folder]
@@ -79,10 +81,11 @@ def apart(project: Project, other: Project, programs: Programs) -> Apart:
     tables = [_asked(folder, side) for folder, side in zip(sides, held, strict=True)]
     lines = list(lines_moved(programs, questions(tables[0], tables[1], pairs(*held)), project.model.tokenizer))
     sure = readings.sure.ravel() >= SURE
+    differing = int((readings.before != readings.after).sum())
     told, untold = list[Change](), 0
     if lines or sure.any():
         told, untold = _Telling.of(readings, sides, held).all(lines, np.flatnonzero(sure))
-    return Apart(readings.ids.size, int((readings.sure > 0).sum()), int(sure.sum()), untold, tuple(told))
+    return Apart(readings.ids.size, differing, int(sure.sum()), untold, tuple(told))
 
 
 def _asked(folder: Folder, side: Side) -> Mapping[str, tuple[Table, Asked]]:
@@ -148,9 +151,8 @@ class _Telling:
         where = " ".join(part for part in (behind, f"with {lately} shortly before" if lately else "") if part)
         rules = self._rules(cluster.places)
         before, after = (rule or "no account" for rule in rules)
-        said = (
-            f"{where}: {self._answers(cluster.places)}, by {after}{f', before by {before}' if before != after else ''}"
-        )
+        by = f"by {after}" if before == after else f"by {after}, before by {before}"
+        said = f"{where}: {self._answers(cluster.places)}, {by}"
         count = len(cluster.places)
         return Change("pattern", rules[1], None, said, count, cluster.n, count / len(self.stream), rules)
 
@@ -195,12 +197,18 @@ class _Telling:
 
 def apart_lines(found: Apart) -> Iterator[str]:
     """How two programs differ, a line each, what changes most first."""
-    share = found.sure / found.positions
-    yield f"the programs surely differ at {found.sure:,} of {found.positions:,} places of text ({share:.2%})"
-    for change in found.changes:
+    count = f"{found.positions:,} places of text"
+    if not found.differing and not found.changes:
+        yield f"the programs say the same at all of {count}"
+        return
+    yield f"the programs surely differ at {found.sure:,} of {count} ({found.sure / found.positions:.2%})"
+    never = [change for change in found.changes if change.kind == "line" and not change.changed]
+    for change in [change for change in found.changes if change not in never[NEVER_TOLD:]]:
         of = f" of {change.of:,}" if change.of is not None else ""
         at = f"{change.at}  " if change.kind == "line" else ""
         yield f"{f'{change.changed:,}{of}':>16} {change.share:>8.3%}  {at}{change.what}"
+    if more := never[NEVER_TOLD:]:
+        yield f"{len(more):>16,} {'':>8}  more lines of tables that no text read here asks for"
     if found.untold:
         yield f"{found.untold:>16,} {found.untold / found.positions:>8.3%}  elsewhere, with nothing in common"
     if unsure := found.differing - found.sure:
