@@ -46,8 +46,7 @@ from pellucid.match.front import front
 from pellucid.match.lines import Where, where
 from pellucid.match.manifest import LARGEST_SEED, MANIFEST
 from pellucid.match.next import next_parts, print_suggestions
-from pellucid.match.project import Project
-from pellucid.match.report import page_data
+from pellucid.match.project import REPORT, Project
 from pellucid.match.running import open_subject
 from pellucid.match.scoreboard import show as show_scoreboard
 from pellucid.match.scratch import print_scratch, scratch
@@ -73,7 +72,7 @@ from pellucid.subject.tokenizer import ids_in
 from pellucid.view.front import drawn as drawn_front
 from pellucid.view.front import table as front_table
 from pellucid.view.pictures import graph, picture
-from pellucid.view.report import render
+from pellucid.view.report import write_page
 from pellucid.view.timeline import drawn
 from pellucid.zoo import registry
 from pellucid.zoo.village import Village
@@ -675,6 +674,8 @@ def accounts_command(
     with plain_errors():
         project = Project.open(directory, trust=trust, subject=subject)
         found = metered(project, ties) if measure else found_anew(project, tokens, ties)
+        if found and (project.directory / REPORT).is_file():
+            write_page(project)
         print_json(found) if json_ else say("\n".join(account_lines(found)))
 
 
@@ -801,8 +802,7 @@ def repeated(project: Project, addresses: list[Address], action: Callable[[], No
 def finish(project: Project, as_json: bool, domains_of: str = "full") -> None:
     """Write the report, and say what came out (the domains for the program `domains_of`) and where it lies."""
     data = project.report()
-    page = project.directory / "report.html"
-    write_text(page, render(page_data(project)))
+    page = write_page(project)
     if as_json:
         print_json(data)
         return

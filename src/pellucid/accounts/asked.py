@@ -15,8 +15,10 @@ STAGE = "accounts-asked"
 AGREEMENT, MARGIN, TOLD = "agreement", "margin", "told"
 """Columns of a table that was asked: the share of wordings and places that give the answer, how far its first token
 leads the runner-up, and whether the text ever says so."""
-NEVER = "no"
-"""In the column `told`: the text says nothing of it. The model answers all the same: a phantom."""
+YES, OTHERWISE, NEVER = "yes", "otherwise", "no"
+"""In the column `told`: the text says so, says something else, or says nothing of it.
+
+The last is a phantom: the model answers all the same."""
 PLACE = "{}"
 """Stands for the key in a wording."""
 

@@ -7,7 +7,7 @@ where no account speaks. On check text it is decided which rules count as coveri
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,12 @@ from torch import Tensor
 
 from pellucid.accounts.count import budget_numbers, symbols
 from pellucid.accounts.folder import FOLDER, Folder
-from pellucid.accounts.language import AccountError, Accounts
+from pellucid.accounts.language import AccountError, Accounts, Said
 from pellucid.accounts.meter import NOBODY, Metered, Share, Spoken, meter, reliable, rule_shares
 from pellucid.accounts.ngrams import LONGEST, NGrams
+from pellucid.accounts.tallies import LineCounts, tables_told, ties_told
 from pellucid.accounts.ties.stored import variables
+from pellucid.accounts.uncovered import Heard, uncovered
 from pellucid.base.errors import SourceError
 from pellucid.base.progress import track
 from pellucid.base.terminal import tell
@@ -78,7 +80,7 @@ def measure(project: Project) -> dict[str, Any] | None:
     if not folder.files:
         return None
     accounts = folder.accounts()
-    if known := account_figures(project):
+    if (known := account_figures(project)) and "uncovered" in known:
         return known
     state, figures = account_state(project), _measured(project, folder, accounts)
     project.evidence.finish(STAGE, state, json.dumps(figures), _rows(project, state, figures))
@@ -91,9 +93,12 @@ def _measured(project: Project, folder: Folder, accounts: Accounts) -> dict[str,
     grams = NGrams.of(fit.ids, fit.own, project.model.n_vocab)
     judged = rule_shares(spoken(accounts, check.ids), check.own, len(accounts.rules))
     held = read(project, "heldout")
-    said, hard = spoken(accounts, held.ids), grams.certain(held.ids) == NOBODY
-    figures = meter(said, held.own, grams.back_off(held.ids), hard, reliable(judged))
+    lines = LineCounts(held.own)
+    said, hard = spoken(accounts, held.ids, lines.hear), grams.certain(held.ids) == NOBODY
+    heard = Heard(held.ids, held.own, said, grams.back_off(held.ids), hard, reliable(judged))
+    figures = meter(said, held.own, heard.back_off, hard, heard.covering)
     spoke = rule_shares(said, held.own, len(accounts.rules))
+    carried = variables(project)
     return {
         "files": [path.name for path in folder.files],
         "symbols": symbols(folder),
@@ -102,20 +107,31 @@ def _measured(project: Project, folder: Folder, accounts: Accounts) -> dict[str,
         | {"hard": int(hard.sum())},
         "back_off": BACK_OFF,
         **{name: found.to_dict() for name, found in figures.items()},
+        "uncovered": uncovered(folder, accounts, heard),
+        "tables": tables_told(accounts.tables, lines.counted),
+        "ties": ties_told(carried),
         "rules": _rules(accounts, judged, spoke),
-        "variables": variables(project),
+        "lines": lines.counted,
+        "variables": carried,
         "silent": _silent(folder, accounts, judged, spoke),
     }
 
 
-def spoken(accounts: Accounts, ids: Int[Tensor, "row pos"]) -> Spoken:
-    """What the accounts say behind every token of `ids`. Raises `SourceError` naming the line that cannot be run."""
+def spoken(
+    accounts: Accounts, ids: Int[Tensor, "row pos"], hear: Callable[[int, int, Said], None] | None = None
+) -> Spoken:
+    """What the accounts say behind every token of `ids`; `hear` gets each row and place, and what is said there.
+
+    Raises `SourceError` naming the line that cannot be run.
+    """
     token, rule = torch.full_like(ids, NOBODY), torch.full_like(ids, NOBODY)
     try:
         for at, row in enumerate(track(ids.tolist(), "asking the accounts", len(ids))):
             for place, said in enumerate(accounts.said(row)):
                 if said is not None:
                     token[at, place], rule[at, place] = said.token, said.rule
+                    if hear is not None:
+                        hear(at, place, said)
     except AccountError as error:
         raise SourceError(f"{FOLDER}/{error}") from None
     return Spoken(token, rule)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from pellucid.accounts.folder import FOLDER
@@ -13,8 +14,8 @@ METRICS = {
     "top1": "top-1, with the back-off elsewhere",
     "back_off": "top-1 of the back-off alone",
 }
-RULES = 20
-"""Rules that are listed."""
+RULES, KINDS = 20, 10
+"""Rules, and kinds of position, that are listed."""
 
 
 def lines(figures: dict[str, Any] | None) -> list[str]:
@@ -34,12 +35,40 @@ def lines(figures: dict[str, Any] | None) -> list[str]:
         for name, label in METRICS.items()
     ]
     found += ["", f"The back-off is {figures['back_off']} ({n['fit']:,} positions).", ""]
+    found += [*_counted(figures), "", *_uncovered(figures), ""]
     often = sorted(rules, key=lambda rule: -rule["heldout"]["n"])
     found += [_rule(rule) for rule in often[:RULES]]
     left = len(rules) - RULES
     found += [f"… and {many(left, 'more rule')}"] if left > 0 else []
     ties = [*tie_lines(figures["variables"])]
     return [*found, "", "What carries the variables:", *ties] if ties else found
+
+
+def _counted(figures: dict[str, Any]) -> Iterator[str]:
+    """What is counted of tables and of ties."""
+    tables, ties = figures["tables"], figures["ties"]
+    if tables["flagged"]:
+        yield (
+            f"Of {tables['flagged']:,} lines of tables that were asked, {share(tables['phantoms'])} are phantoms: the "
+            f"text never says so; {tables['otherwise']:,} are told otherwise."
+        )
+    held = f"hold in {ties['hold']:,} of {ties['measured']:,}" if ties["measured"] else "are not measured"
+    yield f"Ties of {many(ties['variables'], 'variable')} {held}."
+
+
+def _uncovered(figures: dict[str, Any]) -> Iterator[str]:
+    """The largest kinds of position that nothing covers."""
+    found, n = figures["uncovered"], figures["positions"]["heldout"]
+    yield (
+        f"What nothing covers: {found['places']:,} positions ({100 * found['places'] / n:.1f} %); no rule speaks at "
+        f"{found['silent']:,} of them. By what stands before, the largest:"
+    )
+    for kind in found["kinds"][:KINDS]:
+        says = ", ".join(f"{text!r} {count:,}" for text, count in kind["says"])
+        right = f"right {100 * kind['right']['value']:.1f} %"
+        yield f"{kind['n']:>7,}  {kind['behind']!r:<52} {right:<14} the model says {says}"
+    if left := found["places"] - sum(kind["n"] for kind in found["kinds"][:KINDS]):
+        yield f"{left:>7,}  elsewhere"
 
 
 def many(count: int, what: str) -> str:

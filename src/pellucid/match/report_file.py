@@ -215,6 +215,48 @@ class Divergence:
 
 
 @dataclass(frozen=True)
+class Kind:
+    """A kind of position that no account covers: what stands before, and how many places it has."""
+
+    __pydantic_config__ = OPEN
+    behind: str
+    n: Count
+    right: Figure
+    says: list[tuple[str, Count]]
+
+
+@dataclass(frozen=True)
+class Uncovered:
+    """The places that no account covers, and the largest kinds of them."""
+
+    __pydantic_config__ = OPEN
+    places: Count
+    silent: Count
+    kinds: list[Kind]
+
+
+@dataclass(frozen=True)
+class Told:
+    """Lines of tables, and those of them that say whether the text tells them; phantoms are what it never tells."""
+
+    __pydantic_config__ = OPEN
+    lines: Count
+    flagged: Count
+    otherwise: Count
+    phantoms: Figure
+
+
+@dataclass(frozen=True)
+class Ties:
+    """Variables, those whose ties were measured, and those whose ties hold."""
+
+    __pydantic_config__ = OPEN
+    variables: Count
+    measured: Count
+    hold: Count
+
+
+@dataclass(frozen=True)
 class Accounts:
     """What accounts cover of all positions and of hard ones, and how large they are."""
 
@@ -222,6 +264,9 @@ class Accounts:
     all: Metrics
     hard: Metrics
     symbols: Count
+    uncovered: Uncovered | None = None
+    tables: Told | None = None
+    ties: Ties | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,8 @@ ROWS = {
 }
 
 
+KINDS = 3
+"""Kinds of position that nothing covers, of those that are told."""
 RUNS = {"raw": "from the weights", "lifted": "lifted", "source": "from a source"}
 
 
@@ -145,8 +147,23 @@ def _accounts(found: dict[str, Any] | None) -> str:
     size = f"{found['symbols']:,} symbols"
     return (
         f"\n  accounts               cover {everywhere} of positions, {of_hard} of hard ones; right there: {right[0]}, "
-        f"{right[1]}\n    with a back-off      top-1 {top1[0]}, {top1[1]} at hard positions; {size}"
+        f"{right[1]}\n    with a back-off      top-1 {top1[0]}, {top1[1]} at hard positions; {size}{_beside(found)}"
     )
+
+
+def _beside(found: dict[str, Any]) -> str:
+    """What is counted of tables and ties, and where nothing covers most; what was not measured is left out."""
+    tables, ties, uncovered = (found.get(name) for name in ("tables", "ties", "uncovered"))
+    said = ""
+    if tables and tables["flagged"]:
+        asked = f"{_share(tables['phantoms'])} of {tables['flagged']:,} asked are phantoms"
+        said += f"\n    tables               {tables['lines']:,} lines; {asked}"
+    if ties and ties["measured"]:
+        said += f"\n    ties                 {ties['hold']:,} of {ties['measured']:,} variables tested hold"
+    if uncovered and uncovered["kinds"]:
+        often = ", ".join(f"{kind['behind']!r} {kind['n']:,}" for kind in uncovered["kinds"][:KINDS])
+        said += f"\n    covered by nothing   {uncovered['places']:,} positions, most behind {often}"
+    return said
 
 
 def _share(entry: dict[str, Any] | None) -> str:

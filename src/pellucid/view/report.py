@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from pellucid.accounts.behaviours import behaviours
 from pellucid.base.errors import PellucidError
+from pellucid.base.files import write_text
+from pellucid.match.project import Project
+from pellucid.match.report import page_data
 from pellucid.match.report_file import FORMAT
 from pellucid.view.page import fill, inert_json, policy, static
 
 COLUMNS = ("address", "form", "residual", "verdict", "parameters", "effect", "name", "detail")
-STYLES = ("theme.css", "layout.css", "scores.css", "map.css", "parts.css")
+STYLES = ("theme.css", "layout.css", "scores.css", "map.css", "parts.css", "accounts.css")
 SCRIPTS = (  # one module; a file may use what the files before it define
     "dom.js",
     "format.js",
@@ -27,10 +32,24 @@ SCRIPTS = (  # one module; a file may use what the files before it define
     "list.js",
     "highlight.js",
     "detail.js",
+    "meter.js",
+    "uncovered.js",
+    "behaviours.js",
+    "accounts.js",
     "domains.js",
     "worst.js",
     "main.js",
 )
+
+
+PAGE = "report.html"
+
+
+def write_page(project: Project) -> Path:
+    """Write the page of `project`, which has a report; the file that it is."""
+    path = project.directory / PAGE
+    write_text(path, render(page_data(project) | {"behaviours": behaviours(project)}))
+    return path
 
 
 def render(data: dict[str, Any]) -> str:
@@ -38,9 +57,9 @@ def render(data: dict[str, Any]) -> str:
 
     `data` is the content of `report.json` as `read_report` gives it: subject, corpus, gate, a block of fidelity for
     each program and reference, progress, `parts` as columns with one entry an address, `details` of the parts that have
-    a source, the named `values` that they read, and the worst contexts. Blocks may be missing or null and are then
-    shown as unmeasured. All of it is treated as text from strangers: it reaches the page as inert JSON and the document
-    as text, never as markup.
+    a source, the named `values` that they read, the worst contexts, and the `behaviours` of accounts. Blocks may be
+    missing or null and are then shown as unmeasured. All of it is treated as text from strangers: it reaches the page
+    as inert JSON and the document as text, never as markup.
 
     Raises `PellucidError` if the format is another one, if the columns of `parts` do not fit together, or if a value
     cannot be written as JSON.

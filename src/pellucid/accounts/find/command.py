@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,11 +17,10 @@ from pellucid.accounts.find.spelling import Names, Spelled
 from pellucid.accounts.find.stream import Stream, Words
 from pellucid.accounts.find.write import Writer, Written
 from pellucid.accounts.folder import FOLDER, Folder
+from pellucid.accounts.glance import glance
 from pellucid.accounts.language import TABLES
 from pellucid.accounts.measure import read
-from pellucid.accounts.show import share
 from pellucid.base.errors import CorpusError
-from pellucid.base.files import read_text
 from pellucid.base.lock import writing
 from pellucid.base.terminal import tell
 from pellucid.match.project import Project
@@ -102,26 +100,7 @@ def follow(project: Project, seconds: float = SECONDS) -> list[str]:
             tell(f"no accounts: {error}")
             return []
     figures = metered(project)
-    return [] if figures is None else [*_glance(project, figures)]
-
-
-def _glance(project: Project, figures: dict[str, Any]) -> Iterator[str]:
-    """The accounts in a few lines: how much they say, a rule, and a line of a table."""
-    all_ = figures["all"]
-    yield (
-        f"\nAccounts  {project.directory / FOLDER}: {len(figures['rules']):,} rules of {figures['symbols']:,} symbols "
-        f"say {100 * all_['top1']['value']:.1f} % of next tokens "
-        f"(the back-off alone {100 * all_['back_off']['value']:.1f} %)"
-    )
-    tables = [rule for rule in figures["rules"] if rule["covers"] and "[" in rule["text"]]
-    if tables:
-        rule = max(tables, key=lambda rule: rule["heldout"]["n"])
-        held = rule["heldout"]
-        yield f"          {rule['at']}  {rule['text']}  (right at {share(held)} of {held['n']:,} places)"
-        name = rule["text"].removeprefix("return ").partition("[")[0].lower()
-        path = project.directory / FOLDER / TABLES / f"{name}.tsv"
-        if path.is_file() and len(lines := read_text(path).splitlines()) > 1:
-            yield f"          {TABLES}/{path.name}:2  {' → '.join(lines[1].split(chr(9))[:2])}"
+    return [] if figures is None else [*glance(project, figures)]
 
 
 def _stream(project: Project, name: str, count: int, words: Words) -> Stream:

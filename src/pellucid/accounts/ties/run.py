@@ -13,6 +13,7 @@ from pellucid.accounts import own_work
 from pellucid.accounts.count import budget_numbers, symbols
 from pellucid.accounts.folder import Folder
 from pellucid.accounts.measure import likeliest
+from pellucid.accounts.tallies import ties_told
 from pellucid.accounts.ties import stored
 from pellucid.accounts.ties.find import Finder
 from pellucid.accounts.ties.places import LONGEST, places
@@ -100,4 +101,5 @@ def _carry_over(project: Project, figures: dict[str, Any]) -> None:
     if [(str(rule), rule.text) for rule in folder.accounts().rules] != [(r["at"], r["text"]) for r in figures["rules"]]:
         return
     figures |= {"symbols": symbols(folder), "numbers": budget_numbers(folder), "variables": stored.variables(project)}
+    figures["ties"] = ties_told(figures["variables"])
     project.evidence.finish(STAGE, account_state(project), json.dumps(figures))

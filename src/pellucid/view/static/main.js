@@ -46,7 +46,8 @@ function connectFilters() {
   const show = () => {
     for (const key of choices) fields[key].value = state.filter[key];
     const found = state.rows.length;
-    byId("match-count").textContent = found === parts.count ? plural(found, "part") : `${count(found)} of ${plural(parts.count, "part")}`;
+    const also = state.filter.query && state.behaviours > 0 && [" · ", h("a", { href: "#accounts" }, plural(state.behaviours, "behaviour"))];
+    fill(byId("match-count"), found === parts.count ? plural(found, "part") : `${count(found)} of ${plural(parts.count, "part")}`, also);
   };
   state.addEventListener("filter", show);
   show();
@@ -66,6 +67,7 @@ function followHash() {
 
 connectTheme();
 drawHead();
+drawAccounts();
 drawScoreboard();
 drawFidelity();
 drawDomains();

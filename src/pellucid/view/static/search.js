@@ -32,6 +32,12 @@ function queryTest(query) {
     inName(part, fits) || (!named && (searchedText(part).includes(word) || valuesRead(part).some((name) => found[index].has(name)))));
 }
 
+/** A test of a text in small letters against all words of `query`. */
+function textTest(query) {
+  const words = queryWords(query);
+  return (text) => words.every(({ fits }) => fits(text));
+}
+
 function inName(part, fits) {
   return fits(parts.address[part].toLowerCase()) || fits((parts.name[part] ?? "").toLowerCase());
 }
