@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pellucid.base.address import Shape
 from pellucid.match.report_file import FORMAT
+from report_reader import Reader
 
 METRICS = {"wer_next": 1000, "wer_16": 1000, "top1": 48000, "kl": 48000, "ce_gap": 48000}
 BROWSER_ARGUMENTS = [
@@ -210,3 +212,14 @@ def browser() -> Iterator[Any]:
         running = driver.chromium.launch(executable_path=chromium, args=BROWSER_ARGUMENTS)
         yield running
         running.close()
+
+
+@pytest.fixture
+def reader(browser: Any, tmp_path: Path) -> Iterator[Reader]:
+    """A reader; at the end of the test nothing may have gone wrong, and only the file itself been asked for."""
+    reader = Reader(browser, tmp_path)
+    yield reader
+    for context in list(browser.contexts):
+        context.close()
+    assert reader.problems == []
+    assert all(url.startswith(tmp_path.as_uri()) for url in reader.requests), reader.requests

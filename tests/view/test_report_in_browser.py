@@ -2,53 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from pellucid.match.report_file import FORMAT
-from pellucid.view.report import render
+from report_reader import Reader
 
 Maker = Callable[..., dict[str, Any]]
 EVIL = '</script><script>window.pwned = 1</script><img src=x onerror="window.pwned = 2"><b>bold</b>'
 WIDTHS = [(1280, 800), (390, 844)]
-
-
-class Reader:
-    """Opens reports in the browser and remembers everything that went wrong in them."""
-
-    def __init__(self, browser: Any, folder: Path) -> None:
-        self.browser, self.folder = browser, folder
-        self.problems: list[str] = []
-        self.requests: list[str] = []
-
-    def open(
-        self, data: dict[str, Any], size: tuple[int, int] = (1280, 800), scheme: str = "light", at: str = ""
-    ) -> Any:
-        """The page of `data` in a window of `size`, at the link `#at`, once it has drawn itself."""
-        path = self.folder / "report.html"
-        path.write_text(render(data), encoding="utf-8")
-        context = self.browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
-        page = context.new_page()
-        page.on("console", lambda message: self.problems.append(message.text))
-        page.on("pageerror", lambda error: self.problems.append(str(error)))
-        page.on("request", lambda request: self.requests.append(request.url))
-        page.goto(path.as_uri() + (f"#{at}" if at else ""))
-        page.wait_for_selector("html[data-ready]")
-        return page
-
-
-@pytest.fixture
-def reader(browser: Any, tmp_path: Path) -> Iterator[Reader]:
-    """A reader; at the end of the test nothing may have gone wrong, and only the file itself been asked for."""
-    reader = Reader(browser, tmp_path)
-    yield reader
-    for context in list(browser.contexts):
-        context.close()
-    assert reader.problems == []
-    assert all(url.startswith(tmp_path.as_uri()) for url in reader.requests), reader.requests
 
 
 def rows(page: Any) -> list[str]:

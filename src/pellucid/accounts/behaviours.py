@@ -23,6 +23,8 @@ CLASSES, MEMBERS = 300, 12
 """Classes of which members are shown, and how many."""
 LINES, ALL_LINES = 200, 20_000
 """Lines of a table that are shown, and of all of them."""
+Counts = Mapping[str, Sequence[int]]
+"""By key at how many places a line was looked up, and at how many that was right."""
 
 
 def behaviours(project: Project) -> dict[str, Any] | None:
@@ -109,7 +111,7 @@ def _variable(told: Variable, measured: Mapping[str, Any] | None) -> dict[str, A
     }
 
 
-def _tables(names: Sequence[str], found: Catalogue, counted: Mapping[str, Mapping[str, Sequence[int]]]) -> dict[str, Any]:
+def _tables(names: Sequence[str], found: Catalogue, counted: Mapping[str, Counts]) -> dict[str, Any]:
     """Tables by the names of their files: columns, lines, and how often each was looked up and right."""
     left, shown = ALL_LINES, {}
     for name in names:
@@ -125,6 +127,6 @@ def _tables(names: Sequence[str], found: Catalogue, counted: Mapping[str, Mappin
     return shown
 
 
-def _line(table: Table, key: str, counted: Mapping[str, Sequence[int]]) -> list[Any]:
+def _line(table: Table, key: str, counted: Counts) -> list[Any]:
     """The cells of a line, then at how many places it was looked up, and was right."""
     return [*table.lines[key], *counted.get(key, [0, 0])]

@@ -128,11 +128,19 @@ def _examples(places: Places, accounts: Accounts, heard: Heard) -> Iterator[dict
         first = _firsts(ids, accounts.spelling.ends)[at]
         rule = int(heard.spoken.rule[row, at])
         yield {
-            "before": "".join(pieces[token] for token in ids[min(first, at) : at + 1])[-BEFORE:],
+            "before": _tail("".join(pieces[token] for token in ids[min(first, at) : at + 1])),
             "model": pieces[int(heard.own[row, at])],
             "said": pieces[int(heard.said[row, at])],
             "rule": None if rule == NOBODY else str(accounts.rules[rule]),
         }
+
+
+def _tail(text: str) -> str:
+    """The end of a text that is long, from a blank on if there is one."""
+    if len(text) <= BEFORE:
+        return text
+    cut = text[-BEFORE:]
+    return f"…{cut[max(0, cut.find(' ')) :]}"
 
 
 def _spread(places: Places, most: int) -> Places:
@@ -156,4 +164,4 @@ def parts(model: Model, ids: Int[Tensor, "row pos"], places: Places) -> dict[str
         {"part": one.part, "token": one.token, "back": at - one.position, "effect": one.effect, "share": one.share}
         for one in found.causes
     ]
-    return {"before": found.prompt[-BEFORE:], "said": found.said, "instead": found.instead, "causes": causes}
+    return {"before": _tail(found.prompt), "said": found.said, "instead": found.instead, "causes": causes}

@@ -128,7 +128,7 @@ function linesTable(table, shown, told) {
       const phantom = told >= 0 && line[told] === PHANTOM;
       return h("tr", { class: phantom ? "phantom" : null },
         h("td", { class: "line-number" }, number),
-        line.slice(0, width).map((cell, at) => h("td", { class: at < 2 ? "text" : null }, printable(cell), phantom && at === told && h("span", { class: "badge" }, "phantom"))),
+        line.slice(0, width).map((cell, at) => h("td", { class: at < 2 ? "text" : null }, printable(cell), phantom && at === told && [" ", h("span", { class: "badge" }, "phantom")])),
         h("td", {}, count(line[width])), h("td", {}, line[width] > 0 ? share(line[width + 1] / line[width]) : UNMEASURED));
     })));
 }
