@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pellucid.accounts.answers import whole_answers
-from pellucid.accounts.asked import NEVER, OTHERWISE, PLACE, YES
+from pellucid.accounts.asked import NEVER, PLACE
 from pellucid.accounts.find.choose import Board, Rule
 from pellucid.accounts.find.stream import Places, Stream
 from pellucid.base.progress import track
@@ -30,6 +30,7 @@ AGREED = 0.85
 """How far wordings must agree with each other, and with the fit text, in the mean."""
 LONGEST = 160
 """Letters of a wording."""
+YES, OTHERWISE = "yes", "otherwise"
 
 
 @dataclass(frozen=True)
