@@ -122,7 +122,7 @@ def renamed(project: Project, root: Path, seed: int) -> Renamed:
     """The subject and text of `project` in other letters below `root`, with accounts that were found there."""
     letters = Letters.drawn(seed)
     model = _checkpoint(project, root / "model", letters)
-    corpus, fit = _texts(project, root, letters)
+    corpus, fit = texts_of(project, root, letters)
     own = {name: read(project, name).ids for name in ("fit", "check", "heldout")}
     with dealt_by(letters):
         made = begin(Request(str(model), root / "renamed", (corpus,), (fit,), raw=True), load_subject(str(model)))
@@ -149,7 +149,7 @@ def _checkpoint(project: Project, target: Path, letters: Letters) -> Path:
     return target
 
 
-def _texts(project: Project, root: Path, letters: Letters) -> tuple[Path, Path]:
+def texts_of(project: Project, root: Path, letters: Letters) -> tuple[Path, Path]:
     """The text to measure on and the one to fit on, in files."""
     found = []
     for name, split in (("measured", project.texts.heldout), ("fitted", project.texts.fit)):
