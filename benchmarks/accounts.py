@@ -7,8 +7,10 @@
 - figures: what `pellucid accounts` measures on held-out text;
 - with --find, accounts are found anew on a copy: time, processor time and peak memory of that; the copy is measured;
 - with --rename, they are also found where every letter of tokenizer and text is another: the same up to renaming?
+- with --stability, they are also found with three seeds and on either half of the fit text: what is found again?
 
-    python benchmarks/accounts.py DIR [--stories 2000] [--first 700000] [--find] [--rename [--seed 0]] [--json FILE]
+    python benchmarks/accounts.py DIR [--stories 2000] [--first 700000] [--find] [--rename [--seed 0]] [--stability]
+                                  [--json FILE]
 
 DIR is a decompiled village (zoo:village, zoo:village-sparse, …) with accounts in it, or with --find any.
 """
@@ -32,6 +34,7 @@ from tokenizers import Tokenizer
 
 from accounts_facts import facts_in_tables
 from accounts_renamed import compared, found_anew, renamed
+from accounts_stability import TOKENS, stability, stability_lines
 from pellucid.accounts.folder import Folder
 from pellucid.accounts.language import Accounts
 from pellucid.accounts.measure import likeliest, measure, read
@@ -66,6 +69,10 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=700_000, help="the number of the first story (700,000)")
     parser.add_argument("--find", action="store_true", help="find accounts anew on a copy, and measure that")
     parser.add_argument("--rename", action="store_true", help="also find them where all letters are permuted")
+    parser.add_argument(
+        "--stability", action="store_true", help="also find them with three seeds and on halves of text"
+    )
+    parser.add_argument("--tokens", type=int, default=TOKENS, help="with --stability, of fit text each (200,000)")
     parser.add_argument("--seed", type=int, default=0, help="what the letters are permuted by")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all of it there")
     options = parser.parse_args()
@@ -78,6 +85,8 @@ def main() -> None:
         found = {**about(options), **measured(project, options.first, options.stories), "finding": finding}
         if options.rename:
             found["renamed"] = compared(project, found["figures"], renamed(project, Path(name), options.seed))
+        if options.stability:
+            found["stability"] = stability(project, Path(name), options.tokens)
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print("\n".join(lines(found)))
@@ -226,6 +235,8 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield from ("", _finding(found["finding"]))
     if renaming := found.get("renamed"):
         yield from ("", *_renamed(renaming))
+    if again := found.get("stability"):
+        yield from ("", *stability_lines(again))
 
 
 def percent(value: float | None) -> str:
