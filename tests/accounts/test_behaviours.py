@@ -8,7 +8,7 @@ import re
 import pytest
 
 from accounts_by_hand import write_account
-from cli_support import Workshop, pellucid
+from cli_support import Workshop, own_work, pellucid
 from pellucid.accounts import behaviours as shown
 from pellucid.accounts import measure
 from pellucid.accounts.asked import write
@@ -85,6 +85,16 @@ def test_the_page_is_written_with_the_figures(project: Project) -> None:
     data = json.loads(found[1])
     assert data["behaviours"] == behaviours(project)
     assert data["accounts"]["uncovered"]["places"] > 0
+
+
+@pytest.mark.parametrize(("file", "text"), [("next.py", "def ("), ("tables/next.tsv", "key\tanswer\nw1\n")])
+def test_broken_accounts_keep_no_page_from_being_written(project: Project, file: str, text: str) -> None:
+    with own_work(project.directory):
+        (project.directory / "program" / "accounts" / file).write_text(text, encoding="utf-8")
+    answer = pellucid("verify", project.directory, "--quick")
+    assert answer.code == 0, answer.err
+    assert f"the page is without accounts: program/accounts/{file}:" in answer.err
+    assert '"behaviours":null' in (project.directory / "report.html").read_text(encoding="utf-8")
 
 
 def test_without_accounts_there_are_none(workshop: Workshop) -> None:

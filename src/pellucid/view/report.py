@@ -9,6 +9,7 @@ from typing import Any
 from pellucid.accounts.behaviours import behaviours
 from pellucid.base.errors import PellucidError
 from pellucid.base.files import write_text
+from pellucid.base.terminal import tell
 from pellucid.match.project import Project
 from pellucid.match.report import page_data
 from pellucid.match.report_file import FORMAT
@@ -48,8 +49,17 @@ PAGE = "report.html"
 def write_page(project: Project) -> Path:
     """Write the page of `project`, which has a report; the file that it is."""
     path = project.directory / PAGE
-    write_text(path, render(page_data(project) | {"behaviours": behaviours(project)}))
+    write_text(path, render(page_data(project) | {"behaviours": _behaviours(project)}))
     return path
+
+
+def _behaviours(project: Project) -> dict[str, Any] | None:
+    """What the accounts say, None where there are none or they are broken, which is said: the page is without them."""
+    try:
+        return behaviours(project)
+    except PellucidError as error:
+        tell(f"the page is without accounts: {error}")
+        return None
 
 
 def render(data: dict[str, Any]) -> str:
