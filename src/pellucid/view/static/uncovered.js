@@ -61,7 +61,8 @@ function partsEntry(found) {
     h("p", { class: "before" }, printable(found.before ?? ""), h("mark", {}, tokenText(found.said)), h("span", { class: "hint" }, " rather than "), h("code", {}, tokenText(found.instead))),
     h("ul", {}, (found.causes ?? []).map((one) => h("li", {},
       partLink(one.part), ` at “${tokenText(one.token).trim()}”${one.back ? `, ${plural(one.back, "token")} back` : ""}: `,
-      h("b", {}, `${one.effect < 0 ? "" : "+"}${small(one.effect)}`), " in the logits"))));
+      h("b", {}, `${one.effect < 0 ? "" : "+"}${small(one.effect)}`), " in the logits"))),
+    h("p", { class: "hint" }, "What taking each away alone takes from the lead of what is said; what has a minus speaks against it."));
 }
 
 /** The address of a part, which selects it where it is one of the map's. */
