@@ -1,9 +1,9 @@
 """Tables are the model's: facts edited in a copy of a directory, and accounts found anew in it with the original text.
 
 Lines of tables are drawn that the text tells, each with another answer of its table, and `pellucid edit --tables` makes
-them. The edited program is exported, decompiled raw with the same text, and accounts are found in it. Counted are the
-lines that differ from those in DIR, among facts that were edited and among all others; and how many of the first lines
-of `pellucid diff` name an edited fact.
+them. Accounts are then found anew, from the same text and from what the edited program says: an edit that speaks behind
+certain words is in no weights, so that nothing is exported. Counted are the lines that differ from those in DIR, among
+facts that were edited and among all others; and how many of the first lines of `pellucid diff` name an edited fact.
 
     python benchmarks/accounts_edited.py DIR [--lines 20] [--seed 0] [--json FILE]
 
@@ -15,29 +15,37 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import string
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import torch
+
 from accounts import about
-from accounts_renamed import Letters, texts_of, timed
+from accounts_renamed import without_accounts
+from pellucid.accounts.answers import Answer, replied
 from pellucid.accounts.asked import NEVER, TOLD
+from pellucid.accounts.find import command, fill
+from pellucid.accounts.find.command import find_accounts
 from pellucid.accounts.folder import Folder
 from pellucid.accounts.lines import Tables, read_tables, rewrite
+from pellucid.accounts.measure import Place, rows_of
 from pellucid.accounts.paired import Side, pairs
-from pellucid.match.decompile import Request, begin, write_program
+from pellucid.exact.model import Model
+from pellucid.experiment.predictor import Predictor
 from pellucid.match.project import Project
 from pellucid.rewrite.diff import diff
 from pellucid.rewrite.show import diff_lines
-from pellucid.subject.load import load_subject
 
 YES = "yes"
+ROWS = 32
+"""Rows that a program reads at once."""
 SAME = 0.9
 """Tables that answer so many of their common keys alike hold the same facts."""
 
@@ -79,7 +87,7 @@ def measured(directory: Path, root: Path, count: int, seed: int) -> dict[str, An
     edit = [sys.executable, "-m", "pellucid", "edit", str(copy), "--tables", "--trust"]
     said = subprocess.run(edit, capture_output=True, text=True, check=False).stdout
     made = [line for line in drawn if f"{line.key!r}: edit " in said and _answers(Project.open(copy), line)]
-    again = _anew(Project.open(copy, trust=True), root)
+    again = _anew(copy, root / "again")
     base = Project.open(directory, trust=True)
     shown = list(diff_lines(diff(Project.open(again, trust=True), str(directory))))
     return {
@@ -114,15 +122,33 @@ def _answers(project: Project, line: Edited) -> bool:
     return read_tables(Folder(project)).asked[line.table].answers.get(line.key) == line.after
 
 
-def _anew(project: Project, root: Path) -> Path:
-    """The edited program as a checkpoint, decompiled raw with the same text, with accounts."""
-    checkpoint, target = root / "checkpoint", root / "again"
-    project.export(checkpoint)
-    corpus, fit = texts_of(project, root, Letters(string.ascii_letters))
-    made = begin(Request(str(checkpoint), target, (corpus,), (fit,), raw=True), load_subject(str(checkpoint)))
-    write_program(made, quick=True)
-    timed([sys.executable, "-m", "pellucid", "accounts", str(target), "--trust"], target)
+def _anew(directory: Path, target: Path) -> Path:
+    """A copy of a directory at `target`, with accounts that are found from what its program says."""
+    without_accounts(directory, target)
+    project = Project.open(target, trust=True)
+    with program_speaks(project.program()):
+        find_accounts(project)
     return target
+
+
+@contextmanager
+def program_speaks(program: Predictor) -> Iterator[None]:
+    """Let accounts be found from what `program` says in the place of the subject."""
+
+    def read(project: Project, name: str, positions: int | None = None) -> Place:
+        ids = rows_of(project, name, positions)
+        said = [torch.from_numpy(program.extend(rows.numpy())[0].argmax(-1)) for rows in ids.split(ROWS)]
+        return Place(ids, torch.cat(said))
+
+    def whole_answers(model: Model, prompts: Sequence[Sequence[int]]) -> list[Answer]:
+        return replied(program, model.tokenizer, prompts).answers
+
+    known = command.read, fill.whole_answers
+    command.read, fill.whole_answers = read, whole_answers  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        command.read, fill.whole_answers = known  # type: ignore[attr-defined]
 
 
 # --- comparing --------------------------------------------------------------------------------------------------------

@@ -83,11 +83,16 @@ def _deranged(letters: str, random: Random) -> dict[str, str]:
 
 def found_anew(directory: Path, target: Path) -> dict[str, Any]:
     """Copy `directory` to `target` and find accounts there anew: what finding and measuring them took."""
+    without_accounts(directory, target)
+    return timed([sys.executable, "-m", "pellucid", "accounts", str(target), "--trust"], target)
+
+
+def without_accounts(directory: Path, target: Path) -> None:
+    """Copy `directory` to `target`, without its accounts and what is known of them."""
     shutil.copytree(directory, target)
     shutil.rmtree(target / FOLDER, ignore_errors=True)
     with closing(sqlite3.connect(target / EVIDENCE)) as held, held:
         held.execute("DELETE FROM stage WHERE name LIKE '%account%'")  # what an earlier run would go on from
-    return timed([sys.executable, "-m", "pellucid", "accounts", str(target), "--trust"], target)
 
 
 def timed(command: list[str], directory: Path) -> dict[str, Any]:
@@ -122,7 +127,7 @@ def renamed(project: Project, root: Path, seed: int) -> Renamed:
     """The subject and text of `project` in other letters below `root`, with accounts that were found there."""
     letters = Letters.drawn(seed)
     model = _checkpoint(project, root / "model", letters)
-    corpus, fit = texts_of(project, root, letters)
+    corpus, fit = _texts(project, root, letters)
     own = {name: read(project, name).ids for name in ("fit", "check", "heldout")}
     with dealt_by(letters):
         made = begin(Request(str(model), root / "renamed", (corpus,), (fit,), raw=True), load_subject(str(model)))
@@ -149,7 +154,7 @@ def _checkpoint(project: Project, target: Path, letters: Letters) -> Path:
     return target
 
 
-def texts_of(project: Project, root: Path, letters: Letters) -> tuple[Path, Path]:
+def _texts(project: Project, root: Path, letters: Letters) -> tuple[Path, Path]:
     """The text to measure on and the one to fit on, in files."""
     found = []
     for name, split in (("measured", project.texts.heldout), ("fitted", project.texts.fit)):

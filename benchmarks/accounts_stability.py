@@ -6,11 +6,9 @@ place on check text, so that a rule counts by the places at which it speaks.
 
 from __future__ import annotations
 
-import shutil
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -20,15 +18,16 @@ from typing import Any
 from jaxtyping import Int
 from torch import Tensor
 
+from accounts_renamed import without_accounts
 from pellucid.accounts.find import command
 from pellucid.accounts.find.command import find_accounts
-from pellucid.accounts.folder import FOLDER, Folder
+from pellucid.accounts.folder import Folder
 from pellucid.accounts.language import Said
 from pellucid.accounts.measure import Place, likeliest, rows_of
 from pellucid.accounts.paired import Side, Stated, pairs, stated
 from pellucid.base.progress import track
 from pellucid.match.packing import packed_rows
-from pellucid.match.project import EVIDENCE, Project
+from pellucid.match.project import Project
 
 SEEDS = (0, 1, 2)
 TOKENS = 200_000
@@ -121,10 +120,7 @@ class Found:
     @staticmethod
     def of(project: Project, target: Path, rows: Rows, tokens: int, ids: Int[Tensor, "row pos"]) -> Found:
         """Those that are found in a copy of `project` at `target` on other rows."""
-        shutil.copytree(project.directory, target)
-        shutil.rmtree(target / FOLDER, ignore_errors=True)
-        with closing(sqlite3.connect(target / EVIDENCE)) as held, held:
-            held.execute("DELETE FROM stage WHERE name LIKE '%account%'")
+        without_accounts(project.directory, target)
         made = Project.open(target, trust=True)
         with reading(rows):
             find_accounts(made, tokens)

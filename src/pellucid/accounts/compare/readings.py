@@ -19,8 +19,8 @@ SURE = 0.5
 """Places count as surely different from here on: each program prefers its own token by half of all probability."""
 SECONDS = 240.0
 """Text is read for so long at most."""
-BATCH = 2048
-"""Positions that are read at once."""
+BATCH, LOGITS = 2048, 2**26
+"""Positions that are read at once, and their logits, at most."""
 
 Programs = tuple[Predictor, Predictor]
 """The one before and the one after."""
@@ -52,7 +52,7 @@ def text_of(project: Project, other: Project) -> Int[np.ndarray, "row pos"]:
 def read_both(programs: Programs, ids: Int[np.ndarray, "row pos"], seconds: float = SECONDS) -> Readings:
     """What both programs say on as many of the rows `ids` as they read in so many seconds, one batch at least."""
     ids = ids[:, : min(program.n_ctx for program in programs)]
-    size = max(1, BATCH // ids.shape[1])
+    size = _rows(programs, ids.shape[1])
     begun = monotonic()
     parts = [compared(programs, ids[:size])]
     pace = (monotonic() - begun) / len(ids[:size])
@@ -68,6 +68,11 @@ def compared(
     programs: Programs, ids: Int[np.ndarray, "row pos"]
 ) -> tuple[Int[np.ndarray, "row pos"], Int[np.ndarray, "row pos"], Float[np.ndarray, "row pos"]]:
     """What the programs say behind each token, before and after, and how surely that differs."""
+    size = _rows(programs, ids.shape[1])
+    if len(ids) > size:
+        parts = [compared(programs, ids[at : at + size]) for at in range(0, len(ids), size)]
+        before, after, sure = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return before, after, sure
     logits = [np.asarray(program.extend(ids)[0]) for program in programs]
     before, after = (each.argmax(-1) for each in logits)
     at = np.nonzero(before != after)
@@ -80,11 +85,16 @@ def compared(
     return before, after, sure
 
 
+def _rows(programs: Programs, length: int) -> int:
+    """How many rows of a length are read at once."""
+    return max(1, min(BATCH, LOGITS // programs[0].n_vocab) // length)
+
+
 def _lead(
     logits: Float32[np.ndarray, "place vocab"], own: Int[np.ndarray, " place"], other: Int[np.ndarray, " place"]
 ) -> Float[np.ndarray, " place"]:
     """By how much more probability a program says its own token than the other's."""
-    said = torch.from_numpy(logits).double().softmax(-1).numpy()
+    said = torch.from_numpy(logits).softmax(-1).numpy()
     places = np.arange(len(own))
     lead: Float[np.ndarray, " place"] = said[places, own] - said[places, other]
     return lead
