@@ -30,7 +30,7 @@ import torch
 from accounts import about
 from accounts_renamed import without_accounts
 from pellucid.accounts.answers import Answer, replied
-from pellucid.accounts.asked import NEVER, TOLD
+from pellucid.accounts.asked import NEVER, TOLD, YES
 from pellucid.accounts.find import command, fill
 from pellucid.accounts.find.command import find_accounts
 from pellucid.accounts.folder import Folder
@@ -43,7 +43,6 @@ from pellucid.match.project import Project
 from pellucid.rewrite.diff import diff
 from pellucid.rewrite.show import diff_lines
 
-YES = "yes"
 ROWS = 32
 """Rows that a program reads at once."""
 SAME = 0.9

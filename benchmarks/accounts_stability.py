@@ -19,6 +19,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from accounts_renamed import without_accounts
+from pellucid.accounts.asked import YES
 from pellucid.accounts.find import command
 from pellucid.accounts.find.command import find_accounts
 from pellucid.accounts.folder import Folder
@@ -43,7 +44,6 @@ MEASURES = {
     "lines": "lines of tables of either that both have, with the same answer",
     "asked lines": "of those that were asked and the text tells",
 }
-YES = "yes"
 Rows = Callable[[Project, str, int], Int[Tensor, "row pos"]]
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
+import numpy as np
 import pytest
 
 from accounts_by_hand import ACCOUNT, NEXT, write_account
 from cli_support import Workshop
 from pellucid.accounts import measure
 from pellucid.accounts.asked import Asked
+from pellucid.accounts.find import command, fill
 from pellucid.accounts.language import Table
 from pellucid.accounts.lines import Tables
 from pellucid.accounts.measure import rows_of
@@ -21,7 +25,7 @@ from pellucid.match.trust import trust
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
 from accounts_edited import Edited as EditedLine
-from accounts_edited import chosen, compared
+from accounts_edited import chosen, compared, program_speaks
 from accounts_stability import MEASURES, Found, drawn_by, half_of, overlap
 
 MORE = NEXT + "w6\tw8\t1.00\nw7\tw8\t1.00\nw8\tw8\t1.00\n"
@@ -88,6 +92,29 @@ def test_lines_that_are_edited_are_told_by_the_text_and_have_other_answers_of_th
         assert line.table == "t.tsv"
         assert lines[line.key] == (line.key, line.before, "yes")
         assert line.after in {"a0", "a1", "a2"} - {line.before}
+
+
+@dataclass
+class Counts:
+    """A program that says the token whose number is one more."""
+
+    n_vocab: int
+    n_ctx: int = 32
+
+    def extend(self, ids: np.ndarray, cache: Any = None, last_only: bool = False) -> tuple[np.ndarray, Any]:
+        logits = np.eye(self.n_vocab, dtype=np.float32)[(ids + 1) % self.n_vocab]
+        return (logits[:, -1:] if last_only else logits), cache
+
+
+def test_accounts_are_found_from_what_the_edited_program_says(workshop: Workshop) -> None:
+    project = Project.open(workshop.made)
+    known = command.read, fill.whole_answers
+    with program_speaks(Counts(project.model.n_vocab)):
+        place = command.read(project, "fit", 640)
+        (answer,) = fill.whole_answers(project.model, [project.model.tokenizer.encode("w3")])
+    assert place.own.tolist() == ((place.ids + 1) % project.model.n_vocab).tolist()
+    assert answer.ids[0] == project.model.tokenizer.encode("w3")[0] + 1
+    assert (command.read, fill.whole_answers) == known
 
 
 def test_lines_found_anew_count_as_edited_or_as_others(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:

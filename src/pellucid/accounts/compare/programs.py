@@ -28,6 +28,8 @@ CONSTANT = 0.95
 """An element of a pattern is told where it is the same at this share of the places."""
 LOOKED_AT = 12
 """Places of a pattern at which it is asked which rules speak."""
+LISTED = 40
+"""Lines and patterns that are listed."""
 NEVER_TOLD = 3
 """Lines that no text ever says, and that are listed all the same."""
 ANSWERS = 3
@@ -203,10 +205,13 @@ def apart_lines(found: Apart) -> Iterator[str]:
         return
     yield f"the programs surely differ at {found.sure:,} of {count} ({found.sure / found.positions:.2%})"
     never = [change for change in found.changes if change.kind == "line" and not change.changed]
-    for change in [change for change in found.changes if change not in never[NEVER_TOLD:]]:
+    listed = [change for change in found.changes if change not in never[NEVER_TOLD:]]
+    for change in listed[:LISTED]:
         of = f" of {change.of:,}" if change.of is not None else ""
         at = f"{change.at}  " if change.kind == "line" else ""
         yield f"{f'{change.changed:,}{of}':>16} {change.share:>8.3%}  {at}{change.what}"
+    if left := len(listed[LISTED:]):
+        yield f"{left:>16,} {'':>8}  more lines and patterns"
     if more := never[NEVER_TOLD:]:
         yield f"{len(more):>16,} {'':>8}  more lines of tables that no text read here asks for"
     if found.untold:
