@@ -162,7 +162,7 @@ def compared(before: Project, after: Project, made: Sequence[Edited]) -> dict[st
             if _holds(sides[0], line.table, name):
                 facts[name, line.key] = line.after
     counts = {"lines": 0, "edited": 0, "edited_right": 0, "others_changed": 0, "phantoms_changed": 0}
-    others = []
+    others, left = [], []
     asked = read_tables(Folder(before)).asked
     for name in (name for name in same if name in sides[0].tables and name in asked):
         one, two = sides[0].tables[name], sides[1].tables[same[name]]
@@ -171,12 +171,13 @@ def compared(before: Project, after: Project, made: Sequence[Edited]) -> dict[st
             if (name, key) in facts:
                 counts["edited"] += 1
                 counts["edited_right"] += two[key] == facts[name, key]
+                left += [f"{name} {key}: {two[key]}"] if two[key] != facts[name, key] else []
             elif one[key] != two[key]:
                 phantom = one.row(key).get(TOLD) == NEVER
                 counts["phantoms_changed" if phantom else "others_changed"] += 1
                 others.append(f"{name} {key}: {one[key]} -> {two[key]}{' (never told)' if phantom else ''}")
     paired = [name for name in asked if name in same]
-    return {"tables": {"asked": len(asked), "paired": len(paired)}, **counts, "others": others}
+    return {"tables": {"asked": len(asked), "paired": len(paired)}, **counts, "others": others, "left": left}
 
 
 def _holds(side: Side, one: str, other: str) -> bool:
@@ -199,6 +200,7 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     again = f"{tables['paired']} of {tables['asked']} tables that were asked"
     yield f"{again} are found again; lines in both: {found['lines']:,}"
     yield f"of {found['edited']} lines of edited facts {found['edited_right']} say what was edited"
+    yield from (f"  {one}" for one in found["left"])
     yield f"of the others {found['others_changed']} changed, and {found['phantoms_changed']} that the text never tells"
     yield from (f"  {other}" for other in found["others"])
     yield from ("", *found["diff"])

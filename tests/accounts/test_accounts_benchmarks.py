@@ -124,4 +124,6 @@ def test_lines_found_anew_count_as_edited_or_as_others(workshop: Workshop, monke
     projects = [Project.open(directory, trust=True) for directory in (workshop.made, after)]
     counts = compared(projects[0], projects[1], [EditedLine("next.tsv", "w1", "w3 w4", "w9")])
     assert (counts["lines"], counts["edited"], counts["edited_right"], counts["others_changed"]) == (5, 1, 1, 1)
-    assert counts["others"] == ["next.tsv w7: w8 -> w2"]
+    assert (counts["others"], counts["left"]) == (["next.tsv w7: w8 -> w2"], [])
+    counts = compared(projects[0], projects[1], [EditedLine("next.tsv", "w1", "w3 w4", "w8")])
+    assert (counts["edited"], counts["edited_right"], counts["left"]) == (1, 0, ["next.tsv w1: w9"])
