@@ -2,8 +2,8 @@
 
 Every name, keyword, operator and literal of an account file is a symbol; brackets, commas, colons and dots are free,
 and so are comments and docstrings. A text is as many as the model has tokens for it, in an account as in the key and
-the answer of a table or a line of a class; the slot of a pattern is one. What else stands in a table is about the line,
-and counts for nothing.
+the answer of a table or a line of a class; the slot of a pattern is one, and so is the name of a file. What else stands
+in a table is about the line, and counts for nothing.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def _symbols(text: str, tree: ast.Module, folder: Folder) -> int:
     found, files = 0, _files(folder)
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.STRING and token.start[0] not in described:
-            found += _written(str(ast.literal_eval(token.string)), files, folder.spelling) or 1
+            text = str(ast.literal_eval(token.string))
+            found += 1 if text in files else _written(text, files, folder.spelling) or 1
         found += token.type in _COUNTED and token.string not in FREE
     return found
 

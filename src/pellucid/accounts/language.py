@@ -518,7 +518,7 @@ class Text:
         )
 
     def has(self, *texts: str) -> bool:
-        """Whether one of the patterns `texts` stands in it."""
+        """Whether one of the patterns `texts` stands in it; words at its ends are whole ones."""
         asked = self._row.slots.known.get(texts) or self._row.slots.patterns(texts)
         return any(self._holds(parts) for parts in asked.parts)
 
@@ -530,14 +530,20 @@ class Text:
         anchor = lengths.index(max(lengths))
         part = parts[anchor]
         if not isinstance(part, str):
-            return any(self._right(parts, 0, span.at) for span in self._back(part))
+            return any(self._right(parts, 0, span.at, whole=True) for span in self._back(part))
         at = whole.find(part, self._from, self._to)
         while at >= 0:
-            if self._left(parts, anchor, at) and self._right(parts, anchor + 1, at + len(part)):
+            begins = anchor > 0 or not self._within(at)
+            if begins and self._left(parts, anchor, at) and self._right(parts, anchor + 1, at + len(part), whole=True):
                 return True
             at = whole.find(part, at + 1, self._to)
         after = self._from + len(part) - 1
-        return anchor == 0 and self._opens(parts, after) and self._right(parts, 1, after)
+        return anchor == 0 and self._opens(parts, after) and self._right(parts, 1, after, whole=True)
+
+    def _within(self, at: int) -> bool:
+        """Whether letters of one word stand on both sides of the letter `at`."""
+        whole = self._row.whole
+        return self._from < at < self._to and whole[at - 1].isalnum() and whole[at].isalnum()
 
     def _left(self, parts: Parts, count: int, to: int) -> bool:
         """Whether the first `count` parts stand before the letter `to`."""
@@ -558,16 +564,16 @@ class Text:
             return False
         return self._row.whole.startswith(first[1:], self._from, self._to)
 
-    def _right(self, parts: Parts, first: int, at: int) -> bool:
-        """Whether the parts from `first` on stand from the letter `at` on."""
+    def _right(self, parts: Parts, first: int, at: int, whole: bool = False) -> bool:
+        """Whether the parts from `first` on stand from the letter `at` on; `whole` if a word may not go on there."""
         if first == len(parts):
-            return True
+            return not (whole and self._within(at))
         part = parts[first]
         if isinstance(part, str):
             stands = self._row.whole.startswith(part, at, self._to)
-            return stands and self._right(parts, first + 1, at + len(part))
+            return stands and self._right(parts, first + 1, at + len(part), whole)
         spans = self._row.found(part).beginning.get(at, ())
-        return any(self._counts(span) and self._right(parts, first + 1, at + len(span.text)) for span in spans)
+        return any(self._counts(span) and self._right(parts, first + 1, at + len(span.text), whole) for span in spans)
 
     def count(self, text: str) -> int:
         """How often `text` stands in it."""
@@ -956,9 +962,8 @@ def _returns(node: ast.stmt, conditions: int) -> Iterator[tuple[ast.Return, int]
     if isinstance(node, ast.Return):
         yield node, conditions
     inner = conditions + _conditions(node.test) if isinstance(node, ast.If) else conditions
-    for name in ("body", "orelse"):
-        for part in getattr(node, name, []):
-            yield from _returns(part, inner if name == "body" else conditions)
+    for part in (*getattr(node, "body", ()), *getattr(node, "orelse", ())):
+        yield from _returns(part, inner)
 
 
 def _conditions(test: ast.expr) -> int:

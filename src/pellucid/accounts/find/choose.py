@@ -1,26 +1,31 @@
 """Which rules there are: chosen one by one, each by what it gains over those before, which it overrides.
 
 A rule gains the tokens that are right with it and were not before, less those that were, less the price of its symbols.
-Tables are paid for once. The greedy order, in which later rules override, is that of transformation-based learning
-(Brill, 1995).
+Tables are paid for once. Choosing one rule after the other, each on what those before left, is transformation-based
+learning (Brill, 1995); which of two that speak at one place counts is decided by how much they ask for, as in accounts.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float
 
 from pellucid.accounts.find.features import Features, Guard
-from pellucid.accounts.find.patterns import Candidate, Pattern
+from pellucid.accounts.find.patterns import Candidate, Pattern, slot_element
 from pellucid.accounts.find.stream import NONE, Places
 from pellucid.accounts.find.tables import REFUSED, Lookup, first_of
 from pellucid.accounts.find.variables import Variable
 
+_MOST = 1 << 16
+ASKED = 0.25
+"""What symbols cost that the model bears out when it is asked, as a share of what others cost."""
+WIDER = 2
+"""Symbols whose price a wider pattern must gain."""
 SHARED = 4
 """Among how many users the price of a table is divided when the first one is judged, at most."""
 
@@ -36,6 +41,17 @@ class Rule:
     table: int = NONE
 
 
+def specific(rule: Rule) -> tuple[int, int, int]:
+    """How much a rule asks for: conditions, elements of its pattern, elements that are words."""
+    return len(rule.guards), len(rule.pattern), sum(element >= 0 for element in rule.pattern)
+
+
+def _rank(rule: Rule) -> int:
+    """The same as a number."""
+    guards, length, words = specific(rule)
+    return (guards * _MOST + length) * _MOST + words
+
+
 @dataclass
 class Said:
     """What rules say at every place: the token and the word that it begins (`NONE` where that is not known)."""
@@ -43,11 +59,13 @@ class Said:
     token: Places
     word: Places
     rule: Places
+    rank: Places
+    """How much that rule asks for."""
 
     @staticmethod
     def nothing(count: int) -> Said:
         """No rule speaks anywhere."""
-        return Said(np.full(count, NONE), np.full(count, NONE), np.full(count, NONE))
+        return Said(*(np.full(count, NONE) for _ in range(4)))
 
 
 @dataclass
@@ -107,78 +125,125 @@ class Board:
         return self.right(self.said.token[places], self.said.word[places], places)
 
     def apply(self, rule: Rule, number: int, places: Places) -> None:
-        """Let a rule speak, over those before it."""
+        """Let a rule speak, over those before it that ask for no more."""
         token, word = self.says(rule, places)
-        there = token >= 0
+        there = (token >= 0) & (self.said.rank[places] <= _rank(rule))
         self.said.token[places[there]] = token[there]
         self.said.word[places[there]] = word[there]
         self.said.rule[places[there]] = number
+        self.said.rank[places[there]] = _rank(rule)
 
     def gain(self, rule: Rule, places: Places) -> float:
         """What a rule would make right."""
         token, word = self.says(rule, places)
-        there = token >= 0
+        there = (token >= 0) & (self.said.rank[places] <= _rank(rule))
         return float((self.right(token, word, places) - self.now(places))[there].sum())
 
     def price(self, rule: Rule) -> float:
-        """The symbols of a rule, its table left out."""
+        """The symbols of a rule, its table left out; `ASKED` of them where the model was asked for that."""
+        share = ASKED if rule.table >= 0 and self.tables[rule.table].asked else 1.0
         pattern = sum(int(self.lengths[element]) if element >= 0 else 1 for element in rule.pattern)
-        answer = 1 if rule.variable is not None or rule.label < 0 else int(self.lengths[rule.label])
-        return 1.0 + pattern + answer + 4 * len(rule.guards)
+        return share * (1.0 + pattern + self.answer_price(rule) + sum(guard.price for guard in rule.guards))
+
+    def answer_price(self, rule: Rule) -> float:
+        """The symbols of what a rule says."""
+        return 1.0 if rule.variable is not None or rule.label < 0 else float(self.lengths[rule.label])
 
     def table_price(self, number: int) -> float:
-        """The symbols of a table; where there are two answers, those of the fewer keys."""
-        lines = self.tables[number].lines
+        """The symbols of a table, of one that was asked for those of the lines that the text needs.
+
+        Where there are two answers, those of the fewer keys.
+        """
+        table = self.tables[number]
+        lines = {key: label for key, label in table.lines.items() if key not in table.asked or key in table.told}
+        share = ASKED if table.asked else 1.0
         groups: dict[int, int] = defaultdict(int)
         for key, label in lines.items():
             groups[label] += int(self.lengths[key])
-        if len(groups) == 2 and self.tables[number].variable.of is not None:
-            return min(groups.values()) + 4.0
-        return 0.0 + sum(
+        if len(groups) == 2 and table.variable.of is not None:
+            return share * (min(groups.values()) + 4.0)
+        return share * sum(
             int(self.lengths[key]) + (int(self.lengths[one]) if one >= 0 else 1) for key, one in lines.items()
         )
 
 
-def choose(board: Board, candidates: Sequence[Candidate], label: Places, price: float) -> list[Rule]:
-    """The rules that gain more than they cost, in the order in which they override; the board is left as they say."""
+def choose(board: Board, candidates: Sequence[Candidate], label: Places, price: float, number: int = 0) -> list[Rule]:
+    """The rules that gain more than they cost; the board is left as they say, the first of them as rule `number`.
+
+    Tables that were asked for are paid for together, by all that asks for them: what stands in one is not learned from
+    the text again in another.
+    """
     candidates = [one for one in candidates if one.table != REFUSED]
     rules = [rule_of(candidate, board, label) for candidate in candidates]
     users: dict[int, list[int]] = defaultdict(list)
     for number, rule in enumerate(rules):
         if rule.table >= 0:
             users[rule.table].append(number)
-    paid: set[int] = set()
+    paid = _paid(board, candidates, rules, users, price)
 
-    def worth(number: int) -> float:
-        rule = rules[number]
+    def worth(one: int) -> float:
+        rule = rules[one]
         cost = board.price(rule)
         if rule.table >= 0 and rule.table not in paid:
             cost += board.table_price(rule.table) / max(1, min(SHARED, board.tables[rule.table].users))
-        return board.gain(rule, candidates[number].places) - price * cost
+        return board.gain(rule, candidates[one].places) - price * cost
 
-    heap = [(-gain, number) for number in range(len(rules)) if (gain := worth(number)) > 0]
+    heap = [(-gain, one) for one in range(len(rules)) if (gain := worth(one)) > 0]
     heapq.heapify(heap)
     chosen: list[Rule] = []
     done: set[int] = set()
     while heap:
-        _, number = heapq.heappop(heap)
-        if number in done:
+        _, one = heapq.heappop(heap)
+        if one in done:
             continue
-        gain = worth(number)
+        gain = worth(one)
         if gain <= 0:
             continue
         if heap and gain < -heap[0][0] - 1e-9:
-            heapq.heappush(heap, (-gain, number))
+            heapq.heappush(heap, (-gain, one))
             continue
-        done.add(number)
-        board.apply(rules[number], len(chosen), candidates[number].places)
-        chosen.append(rules[number])
-        if rules[number].table >= 0 and rules[number].table not in paid:
-            paid.add(rules[number].table)
-            for other in users[rules[number].table]:
+        done.add(one)
+        board.apply(rules[one], number + len(chosen), candidates[one].places)
+        chosen.append(rules[one])
+        if rules[one].table >= 0 and rules[one].table not in paid:
+            paid.add(rules[one].table)
+            for other in users[rules[one].table]:
                 if other not in done and (again := worth(other)) > 0:
                     heapq.heappush(heap, (-again, other))
     return chosen
+
+
+def _paid(
+    board: Board, candidates: Sequence[Candidate], rules: Sequence[Rule], users: Mapping[int, list[int]], price: float
+) -> set[int]:
+    """The tables that were asked for and are worth it: all their rules gain more than they and the table cost."""
+    found = set[int]()
+    for table, numbers in users.items():
+        if board.tables[table].asked:
+            gain = sum(max(0.0, board.gain(rules[one], candidates[one].places)) for one in numbers)
+            if gain > price * (board.table_price(table) + sum(board.price(rules[one]) for one in numbers)):
+                found.add(table)
+    return found
+
+
+def widened(board: Board, rules: Sequence[Rule], price: float, number: int) -> list[Rule]:
+    """The same rules with a class in place of a word of their pattern, where more is right with them.
+
+    They cost nothing beside: the narrower ones are not needed then. The first is rule `number` of the board.
+    """
+    slots, found = board.features.slots, list[Rule]()
+    for rule in rules:
+        for at, element in enumerate(rule.pattern):
+            if element >= 0 and slots[element] >= 0:
+                pattern = (*rule.pattern[:at], int(slot_element(slots[[element]])[0]), *rule.pattern[at + 1 :])
+                wider = replace(rule, pattern=pattern)
+                if wider in found:
+                    continue
+                places = board.places(wider)
+                if board.gain(wider, places) > price * WIDER:
+                    board.apply(wider, number + len(found), places)
+                    found.append(wider)
+    return found
 
 
 def anywhere(board: Board, price: float) -> list[Rule]:

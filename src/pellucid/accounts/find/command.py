@@ -11,6 +11,7 @@ import torch
 
 from pellucid.accounts import asked, own_work
 from pellucid.accounts.command import metered
+from pellucid.accounts.find.asking import asker
 from pellucid.accounts.find.fill import filled
 from pellucid.accounts.find.run import Found, find
 from pellucid.accounts.find.spelling import Names, Spelled
@@ -52,7 +53,7 @@ def find_accounts(project: Project, places: int = PLACES) -> list[str]:
                 f"{len(fit):,} tokens of fit text are too few to find accounts in; at least {FEWEST:,} are needed: "
                 "give more text"
             )
-        found = find(fit, tune)
+        found = find(fit, tune, says=asker(project.model))
         return _write(project, found)
 
 

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
-from jaxtyping import Bool, Float
 
-from pellucid.accounts.find.choose import Board, Rule
+from pellucid.accounts.find.choose import Board
 from pellucid.accounts.find.features import Features, Guard, Tally, Vocabulary, fold_variable
 from pellucid.accounts.find.folds import Fold, learned
-from pellucid.accounts.find.patterns import Candidate, Pattern
+from pellucid.accounts.find.patterns import Candidate
 from pellucid.accounts.find.stream import NONE, Flags, Places
+from pellucid.accounts.find.trees import Spot
 from pellucid.accounts.find.variables import Variable
 
 SHORT = 4
@@ -33,30 +34,29 @@ TRIED = 40
 COMMON_WORDS = 250
 CONDITIONS = 60
 """Words whose presence is tried as a condition, in the text and in the sentence."""
-TOKENS = 15
-ROUNDS = 12
-"""Rules with conditions behind one pattern, at most."""
-BEAM = 8
+LATELY = 3
+"""Sentences up to here that a word is looked for in, the last ones."""
+LARGE, COMPARED = 8, 3
+"""Members of classes whose members are compared, at least, and how many classes, the commonest."""
+SAYS = (
+    "text.first({name})",
+    "text.last({name})",
+    "text.other({name})",
+    "text.second({name})",
+    "text.nth({name}, -2)",
+    "text.sentence().last({name})",
+)
 TALLIED_WORDS = 100
 TALLIED_PLACES = 10_000
 TALLIED = 10
 """Words that leave a sentence uncounted, at most."""
 
 
-@dataclass(frozen=True)
-class Spot:
-    """A pattern with wrong places."""
-
-    pattern: Pattern
-    places: Places
-    wrong: int
-
-
 def spots(board: Board, candidates: Sequence[Candidate], longest: int = SHORT) -> list[Spot]:
     """The patterns with the most wrong places, the most first; of patterns with the same places the shortest."""
     stream = board.features.stream
     wrong = (board.said.token != stream.own) & stream.asked
-    least = max(20, int(WRONG * len(stream)))
+    least = _least(board)
     found: dict[tuple[int, int, int], Spot] = {}
     for candidate in candidates:
         if candidate.variable is None and len(candidate.pattern) <= longest:
@@ -65,6 +65,20 @@ def spots(board: Board, candidates: Sequence[Candidate], longest: int = SHORT) -
             if count >= least and (key not in found or len(found[key].pattern) > len(candidate.pattern)):
                 found[key] = Spot(candidate.pattern, candidate.places, count)
     return sorted(found.values(), key=lambda spot: -spot.wrong)
+
+
+def worst(board: Board, known: Sequence[Spot]) -> list[Spot]:
+    """The spots that still have enough wrong places, first those of many that are most of what stands there."""
+    stream = board.features.stream
+    wrong = (board.said.token != stream.own) & stream.asked
+    counted = [replace(spot, wrong=int(wrong[spot.places].sum())) for spot in known]
+    kept = [spot for spot in counted if spot.wrong >= _least(board)]
+    return sorted(kept, key=lambda spot: -(spot.wrong**2) / len(spot.places))
+
+
+def _least(board: Board) -> int:
+    """Wrong places of a spot, at least."""
+    return max(20, int(WRONG * len(board.features.stream)))
 
 
 def states(board: Board, found: Sequence[Spot], label: Places) -> list[tuple[Fold, list[Spot]]]:
@@ -113,78 +127,21 @@ def conditions(features: Features) -> list[Guard]:
     often = Counter(stream.word[stream.whole].tolist()).most_common(COMMON_WORDS)
     words = [stream.words.texts[word] for word, _ in often]
     found = [Guard("long", least) for least in steps]
-    for kind in ("has", "lately"):
-        shares = [(float(features.flags(Guard(kind, word=word))[stream.asked].mean()), word) for word in words]
-        telling = sorted((-(share * (1 - share)), word) for share, word in shares if 0.01 < share < 0.99)
-        found += [Guard(kind, word=word) for _, word in telling[:CONDITIONS]]
-    return found
+    for kind, count in (("has", 0), *(("lately", count) for count in range(1, LATELY + 1))):
+        guards = [Guard(kind, count, word) for word in words]
+        shares = [(float(features.flags(guard)[stream.asked].mean()), guard) for guard in guards]
+        telling = sorted((-(share * (1 - share)), guard.word, guard) for share, guard in shares if 0.01 < share < 0.99)
+        found += [guard for _, _, guard in telling[:CONDITIONS]]
+    return [*found, *_compared(features)]
 
 
-@dataclass
-class _Says:
-    """What could be said behind a pattern: tokens and copies of variables, and where each would be right."""
-
-    rules: list[tuple[Variable | None, int]]
-    right: Float[np.ndarray, "place rule"]
-    silent: Bool[np.ndarray, "place rule"]
-
-
-def _sayings(board: Board, spot: Spot, label: Places) -> _Says:
-    stream, values = board.features.stream, board.features.values
-    own = stream.own[spot.places]
-    rules: list[tuple[Variable | None, int]] = []
-    columns: list[np.ndarray] = []
-    tokens, seen = np.unique(label[spot.places], return_counts=True)
-    for number in tokens[np.argsort(-seen, kind="stable")][:TOKENS]:
-        rule = Rule((), label=int(number))
-        token, word = board.says(rule, spot.places)
-        rules.append((None, int(number)))
-        columns.append(board.right(token, word, spot.places))
-    for variable in values:
-        token, word = board.says(Rule((), variable=variable), spot.places)
-        if (token == own).sum() > 0.01 * len(own):
-            rules.append((variable, NONE))
-            columns.append(np.where(token >= 0, board.right(token, word, spot.places), np.nan))
-    right = np.stack(columns, axis=1).astype(np.float32)
-    return _Says(rules, np.nan_to_num(right), np.isnan(right))
-
-
-def conditional(
-    board: Board, spot: Spot, label: Places, guards: Sequence[Guard], price: float, number: int
-) -> Iterator[Rule]:
-    """Rules with one or two conditions behind a pattern, each applied to the board as number `number` and following."""
-    says = _sayings(board, spot, label)
-    guards = [*guards, *(guard.other() for guard in guards)]
-    holds = np.stack([board.features.flags(guard)[spot.places] for guard in guards]).astype(np.float32)
-    for at in range(ROUNDS):
-        gains = np.where(says.silent, 0, says.right - board.now(spot.places)[:, None].astype(np.float32))
-        best = _best(holds, gains, price)
-        if best is None:
-            return
-        chosen, column = best
-        variable, word = says.rules[column]
-        rule = Rule(spot.pattern, tuple(guards[one] for one in chosen), variable, word)
-        places = spot.places[holds[list(chosen)].all(axis=0)]
-        if board.gain(rule, places) <= price * board.price(rule):
-            return
-        board.apply(rule, number + at, places)
-        yield rule
-
-
-def _best(
-    holds: Float[np.ndarray, "guard place"], gains: Float[np.ndarray, "place rule"], price: float
-) -> tuple[tuple[int, ...], int] | None:
-    """One or two conditions, and what is said where they hold, that gain most; None where nothing pays."""
-    one = holds @ gains
-    guard, rule = np.unravel_index(int(one.argmax()), one.shape)
-    best = float(one[guard, rule]) - 7 * price
-    found: tuple[tuple[int, ...], int] = ((int(guard),), int(rule))
-    for first in np.argsort(-one.max(axis=1), kind="stable")[:BEAM]:
-        two = (holds * holds[first]) @ gains
-        guard, rule = np.unravel_index(int(two.argmax()), two.shape)
-        if float(two[guard, rule]) - 11 * price > best:
-            best, found = float(two[guard, rule]) - 11 * price, ((int(first), int(guard)), int(rule))
-    return found if best > 0 else None
+def _compared(features: Features) -> Iterator[Guard]:
+    """Whether members of a class that stand at different places are the same, and whether there are any."""
+    groups = features.known.classes
+    for number in [number for number, group in enumerate(groups) if len(group.members) >= LARGE][:COMPARED]:
+        own = [Variable(says, number) for says in SAYS]
+        yield from (Guard("known", about=(variable,)) for variable in own)
+        yield from (Guard("same", about=pair) for pair in combinations(own, 2))
 
 
 def tallies(board: Board, spot: Spot, label: Places, words: Sequence[str]) -> list[tuple[Tally, int, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -19,18 +19,25 @@ from pellucid.accounts.find.variables import Values, Variable, values
 class Guard:
     """A condition. `holds` says which.
 
-    `long` (tokens), `has` and `lately` (a word, in the text and in the sentence that stands last), `counts` (sentences
-    of a kind, by the number of what counts them).
+    `long` (tokens), `has` and `lately` (a word, in the text and in the `least` sentences that stand last), `counts`
+    (sentences of a kind, by the number of what counts them), `same` (two variables are the same), `known` (a variable
+    has a value).
     """
 
     holds: str
     least: int = 0
     word: str = ""
     negated: bool = False
+    about: tuple[Variable, ...] = ()
+
+    @property
+    def price(self) -> float:
+        """Its symbols, about."""
+        return {"same": 8.0, "known": 6.0}.get(self.holds, 5.0 if self.least <= 1 else 7.0)
 
     def other(self) -> Guard:
         """Its negation."""
-        return Guard(self.holds, self.least, self.word, not self.negated)
+        return replace(self, negated=not self.negated)
 
 
 @dataclass(frozen=True)
@@ -91,9 +98,24 @@ class Features:
             return result
         if guard.holds == "counts":
             return self.counts[guard.word] >= guard.least
+        if guard.holds == "known":
+            found: Flags = self.values[guard.about[0]] >= 0
+            return found
+        if guard.holds == "same":
+            same: Flags = self.values[guard.about[0]] == self.values[guard.about[1]]
+            return same
         there = (stream.word == stream.words.numbers.get(guard.word, NONE)) & stream.closed
         latest = np.maximum.accumulate(np.where(there, stream.places, NONE))
-        return (latest >= 0) & (latest >= (stream.begins if guard.holds == "has" else stream.stretch))
+        return (latest >= 0) & (latest >= (stream.begins if guard.holds == "has" else self._lately(guard.least)))
+
+    def _lately(self, count: int) -> Places:
+        """Where the last `count` sentences begin at each place, the one that stands there now among them."""
+        stream = self.stream
+        found = stream.stretch
+        for _ in range(count - 1):
+            before = np.maximum(found - 1, 0)
+            found = np.where(found > stream.begins, np.maximum(stream.stretch[before], stream.begins), found)
+        return found
 
     @cached_property
     def counts(self) -> dict[str, Places]:

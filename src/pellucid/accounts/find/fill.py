@@ -16,7 +16,9 @@ import numpy as np
 from pellucid.accounts.answers import whole_answers
 from pellucid.accounts.asked import NEVER, PLACE
 from pellucid.accounts.find.choose import Board, Rule
+from pellucid.accounts.find.relations import is_about_all
 from pellucid.accounts.find.stream import Places, Stream
+from pellucid.accounts.find.tables import Lookup
 from pellucid.base.progress import track
 from pellucid.exact.model import Model
 
@@ -102,14 +104,15 @@ def _asked(board: Board, rules: Sequence[Rule], asks: Sequence[str], model: Mode
     words = board.features.stream.words
     assert rules[0].variable is not None
     assert rules[0].variable.of is not None
-    members = board.features.known.classes[rules[0].variable.of].members
+    table = _learned(board.tables[rules[0].table])
+    known = board.features.known.classes[rules[0].variable.of].members
+    members = known if is_about_all(table, known) else tuple(member for member in known if member in table)
     keys = [words.texts[member] for member in members]
     answers = []
     for ask in asks:
         prompts = [model.tokenizer.opened(ask.replace(PLACE, key)) for key in keys]
         answers.append(whole_answers(model, prompts))
     told = _told(board, rules)
-    table = board.tables[rules[0].table].lines
     lines, agreed, known = {}, 0.0, 0
     for at, (member, key) in enumerate(zip(members, keys, strict=True)):
         said = [mine[at] for mine in answers]
@@ -130,6 +133,11 @@ def _asked(board: Board, rules: Sequence[Rule], asks: Sequence[str], model: Mode
     if min(agreed, known) < AGREED * len(keys):
         return None
     return Filled(tuple(asks), dict(sorted(lines.items())))
+
+
+def _learned(table: Lookup) -> dict[int, int]:
+    """The lines of a table that the text bears out."""
+    return {key: label for key, label in table.lines.items() if key not in table.asked or key in table.told}
 
 
 def _told(board: Board, rules: Sequence[Rule]) -> dict[int, set[str]]:

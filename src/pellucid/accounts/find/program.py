@@ -9,17 +9,22 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
-from pellucid.accounts.find.choose import Board, Rule, Said
-from pellucid.accounts.find.stream import NONE, Places
+from pellucid.accounts.find.choose import Board, Rule, Said, specific
+from pellucid.accounts.find.classes import WordClass
+from pellucid.accounts.find.patterns import Pattern
+from pellucid.accounts.find.stream import NONE, Flags, Places
 from pellucid.accounts.find.tables import Lookup
 
 PRUNINGS = 12
 SEEN = 8
 """How often a line has been asked that is no guess."""
+SEVERAL = 2
+"""How often a line has been right that is kept."""
 SURE = 0.985
 """The share of its places at which a rule, or a line of a table, is right that is no guess."""
 
@@ -38,11 +43,6 @@ class Behaviour:
 
     key: tuple[str, object]
     blocks: list[Block] = field(default_factory=list)
-
-
-def specific(rule: Rule) -> tuple[int, int, int]:
-    """How much a rule asks for: conditions, elements of its pattern, elements that are words."""
-    return len(rule.guards), len(rule.pattern), sum(element >= 0 for element in rule.pattern)
 
 
 def in_order(rules: Sequence[Rule]) -> list[Rule]:
@@ -119,27 +119,59 @@ def behaviours(board: Board, rules: Sequence[Rule]) -> list[Behaviour]:
         for one, certain in split.get(rule, [(rule, bool(sure[number]))]):
             groups[_behaviour(rule)].append((one, certain, found.spoken[number]))
     ranked = sorted(groups.items(), key=lambda entry: -sum(spoken for _, _, spoken in entry[1]))
-    return [Behaviour(key, _blocks([(rule, certain) for rule, certain, _ in group])) for key, group in ranked]
+    return [
+        Behaviour(key, _blocks([(rule, certain) for rule, certain, _ in group], board.features.known.classes))
+        for key, group in ranked
+    ]
 
 
 def _behaviour(rule: Rule) -> tuple[str, object]:
-    """What a rule is grouped by: its table, the variable that it copies, or that it says what always stands there."""
+    """What a rule is grouped by: the class whose members it looks up, the variable that it copies, or what it is."""
+    if rule.guards:
+        return "guarded", rule.pattern
     if rule.table >= 0 and rule.variable is not None and rule.variable.of is not None:
-        return "table", rule.table
+        return "table", rule.variable.of
     if rule.variable is not None and rule.table < 0:
         return "copy", rule.variable
-    return ("guarded", None) if rule.guards else ("phrases", None)
+    return "phrases", None
 
 
-def _blocks(rules: Sequence[tuple[Rule, bool]]) -> list[Block]:
-    """One block for each thing said; where there are several, for each length too, the most specific first."""
-    answers = {(rule.variable, rule.label, rule.table) for rule, _ in rules}
-    blocks: dict[tuple[object, ...], Block] = {}
-    for rule, sure in reversed(rules):
-        level = specific(rule)[:2] if len(answers) > 1 else len(rule.guards)
-        key = (bool(rule.pattern), level, rule.guards, rule.variable, rule.label, rule.table, sure)
-        blocks.setdefault(key, Block([], sure)).rules.append(rule)
-    return list(blocks.values())
+def _blocks(rules: Sequence[tuple[Rule, bool]], classes: Sequence[WordClass]) -> list[Block]:
+    """As few blocks as there can be, each for one thing said, such that no rule stands before one that overrides it."""
+    rules = list(reversed(rules))
+    keys = [(bool(rule.pattern), rule.guards, rule.variable, rule.label, rule.table, sure) for rule, sure in rules]
+    groups = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    group = np.array([groups[key] for key in keys])
+    before = np.zeros((len(rules), len(rules)), dtype=bool)
+    for one, other in combinations(range(len(rules)), 2):
+        if group[one] != group[other]:
+            before[other, one] = _meet(rules[one][0].pattern, rules[other][0].pattern, classes)
+    left, blocks = np.ones(len(rules), dtype=bool), list[Block]()
+    while left.any():
+        free = left & ~before[:, left].any(axis=1)
+        number = _next(group, left, free)
+        mine = np.flatnonzero(free & (group == number)).tolist()
+        blocks.append(Block([rules[one][0] for one in mine], rules[mine[0]][1]))
+        left[mine] = False
+    return blocks
+
+
+def _next(group: Places, left: Flags, free: Flags) -> int:
+    """The group of rules that comes next: the first of which all that is left is free, or that of most free ones."""
+    count = int(group.max()) + 1
+    waiting, ready = (np.bincount(group[flags], minlength=count) for flags in (left, free))
+    whole = [int(number) for number in group[free] if waiting[number] == ready[number]]
+    return whole[0] if whole else int(ready.argmax())
+
+
+def _meet(one: Pattern, other: Pattern, classes: Sequence[WordClass]) -> bool:
+    """Whether a text may end in both patterns."""
+
+    def members(element: int) -> Sequence[int]:
+        return (element,) if element >= 0 else classes[-2 - element].members
+
+    pairs = zip(reversed(one), reversed(other), strict=False)
+    return all(mine == yours or not set(members(mine)).isdisjoint(members(yours)) for mine, yours in pairs)
 
 
 def _split(board: Board, rules: Sequence[Rule]) -> dict[Rule, list[tuple[Rule, bool]]]:
@@ -157,7 +189,10 @@ def _split(board: Board, rules: Sequence[Rule]) -> dict[Rule, list[tuple[Rule, b
 
 
 def _halves(board: Board, rule: Rule, same: Sequence[int]) -> list[tuple[int, bool]]:
-    """The lines of a table that are nearly always right where the rules `same` have the last word, and the others."""
+    """The lines of a table that are nearly always right where the rules `same` have the last word, and the others.
+
+    A table that is nearly always right as a whole stays whole.
+    """
     assert rule.variable is not None
     at = np.flatnonzero(np.isin(board.said.rule, same))
     keys = board.features.values[rule.variable][at]
@@ -165,10 +200,12 @@ def _halves(board: Board, rule: Rule, same: Sequence[int]) -> list[tuple[int, bo
     spoken = np.bincount(keys[keys >= 0], minlength=1)
     hits = np.bincount(keys[keys >= 0], right[keys >= 0], minlength=1)
     lines = board.tables[rule.table].lines
-    sure: Bool[np.ndarray, " _key"] = (hits >= SURE * spoken) & (spoken >= SEEN)
+    if hits.sum() >= SURE * spoken.sum():
+        spoken, hits = np.full(len(spoken), SEEN), np.where(hits >= SEVERAL, SEEN, 0)
+    sure: Flags = (hits >= SURE * spoken) & (spoken >= SEEN)
     parts = []
     for certain in (True, False):
-        kept = {key for key in lines if key < len(sure) and hits[key] >= 2 and bool(sure[key]) == certain}
+        kept = {key for key in lines if key < len(sure) and hits[key] >= SEVERAL and bool(sure[key]) == certain}
         if kept:
             table = Lookup(rule.variable, users=board.tables[rule.table].users)
             table.votes.update({key: board.tables[rule.table].votes[key] for key in kept})

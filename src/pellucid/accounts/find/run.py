@@ -12,13 +12,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pellucid.accounts.find import deepen
-from pellucid.accounts.find.choose import Board, Rule, anywhere, choose, rule_of
+from pellucid.accounts.find.choose import Board, Rule, anywhere, choose, rule_of, widened
 from pellucid.accounts.find.classes import classes, slots_of
 from pellucid.accounts.find.features import Features, Guard, Vocabulary
 from pellucid.accounts.find.patterns import MODES, Candidate, grow, slot_element
 from pellucid.accounts.find.program import Behaviour, behaviours, in_order, pruned
+from pellucid.accounts.find.relations import Says, proposed, relations
 from pellucid.accounts.find.stream import NONE, Places, Stream
-from pellucid.accounts.find.tables import alike, labels, shared
+from pellucid.accounts.find.tables import Lookup, alike, labels, shared, usual
+from pellucid.accounts.find.trees import conditional
 from pellucid.accounts.find.variables import telling
 from pellucid.base.progress import track
 
@@ -36,8 +38,8 @@ class Found:
     behaviours: list[Behaviour]
 
 
-def find(fit: Stream, tune: Stream, price: float = PRICE) -> Found:
-    """The behaviours of the model that says what `fit` and `tune` say."""
+def find(fit: Stream, tune: Stream, price: float = PRICE, says: Says | None = None) -> Found:
+    """The behaviours of the model that says what `fit` and `tune` say, and `says` what it is asked beside."""
     words = fit.words
     groups = classes(fit)
     slots, first = slots_of(groups, len(words)), words.first()
@@ -48,11 +50,14 @@ def find(fit: Stream, tune: Stream, price: float = PRICE) -> Found:
     candidates, sizes = list[Candidate](), [len(group.members) for group in groups]
     for mode in track(MODES, "growing patterns", len(MODES)):
         candidates += grow(fit, features.values, first, slots, sizes, mode)
-    tables = shared(candidates, features.values, label, first)
+    known, asking = _asked(features, first, says) if says else ([], [])
+    tables = shared(candidates, features.values, label, first, known)
     board = Board(features, first, tables, lengths)
     cost = price * int(fit.asked.sum())
     rules = anywhere(board, cost)
-    rules += choose(board, candidates, label, cost)
+    for proposals in (asking, candidates):
+        rules += choose(board, proposals, label, cost, len(rules))
+    rules += widened(board, rules, cost, len(rules))
     rules += _deepened(board, candidates, label, cost, len(rules))
     same = alike(tables, [rule.table for rule in rules if rule.table >= 0], first)
     rules = [replace(rule, table=same.get(rule.table, rule.table)) for rule in rules]
@@ -60,6 +65,12 @@ def find(fit: Stream, tune: Stream, price: float = PRICE) -> Found:
     other = Board(Features(tune, board.features.known, slots_of(groups, len(words))), first, tables, lengths)
     kept = pruned(other, in_order(rules), price * int(tune.asked.sum()))
     return Found(board, kept, behaviours(board, kept))
+
+
+def _asked(features: Features, first: Places, says: Says) -> tuple[list[Lookup], list[Candidate]]:
+    """The tables of relations that the model answers by itself, and what asks for them."""
+    stream = features.stream
+    return proposed(features, relations(features, first, says), labels(stream, first), usual(stream, first))
 
 
 def _pairs(stream: Stream, slots: Places) -> tuple[Places, Places]:
@@ -90,8 +101,12 @@ def _deepened(board: Board, candidates: Sequence[Candidate], label: Places, cost
         found = [tally for tally, _, _ in deepen.tallies(board, spot, label, words)]
         board.features, more = deepen.with_tallies(board.features, list(dict.fromkeys(found)))
         guards += more
-    for spot in track(deepen.spots(board, candidates, 3)[: deepen.TRIED], "looking for conditions", deepen.TRIED):
-        rules += deepen.conditional(board, spot, label, guards, cost, number + len(rules))
+    left = deepen.spots(board, candidates, 3)
+    for _ in track(range(deepen.TRIED), "looking for conditions", deepen.TRIED):
+        left = deepen.worst(board, left)
+        if not left:
+            break
+        rules += conditional(board, left.pop(0), label, guards, cost, number + len(rules))
     return rules
 
 

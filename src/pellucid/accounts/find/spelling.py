@@ -111,9 +111,18 @@ class Spelled:
             "long": lambda: f"len(text) {'<' if guard.negated else '>='} {guard.least}",
             "counts": lambda: f"counted_{guard.word}(text) {'<' if guard.negated else '>='} {guard.least}",
             "has": lambda: f"text.has({quoted(self.plain(guard.word))})",
-            "lately": lambda: f"text.sentences()[-1].has({quoted(self.plain(guard.word))})",
+            "lately": lambda: self._lately(guard),
+            "known": lambda: f"{self.variable(guard.about[0])} is {'' if guard.negated else 'not '}None",
+            "same": lambda: f" {'!' if guard.negated else '='}= ".join(map(self.variable, guard.about)),
         }[guard.holds]()
         return f"not {said}" if guard.negated and guard.holds in {"has", "lately"} else said
+
+    def _lately(self, guard: Guard) -> str:
+        """Whether a word stands in the last sentences."""
+        word = quoted(self.plain(guard.word))
+        if guard.least <= 1:
+            return f"text.sentences()[-1].has({word})"
+        return f"any(s.has({word}) for s in text.sentences()[-{guard.least}:])"
 
     def cell(self, label: int) -> str | None:
         """A label as a cell of a table; None where a cell cannot say it."""

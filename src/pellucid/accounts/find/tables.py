@@ -7,7 +7,7 @@ variable, are put together where they agree on their common keys; the words of t
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,29 +35,36 @@ class Lookup:
     variable: Variable
     votes: dict[int, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
     users: int = 0
+    asked: dict[int, int] = field(default_factory=dict)
+    """What the model answers for each key, where it was asked; that counts."""
+    told: Collection[int] = ()
+    """The keys of those that it is asked for in the text."""
 
     @property
     def lines(self) -> dict[int, int]:
         """The label of each key."""
-        return {key: max(votes, key=lambda label: (votes[label], -label)) for key, votes in self.votes.items()}
+        said = {key: max(votes, key=lambda label: (votes[label], -label)) for key, votes in self.votes.items()}
+        return said | self.asked
 
 
 def labels(stream: Stream, first: Places) -> Places:
-    """What the model says behind each place, as a word: the one of the text where it begins that one.
+    """What the model says behind each place, as a word: the one of the text where it begins that one, or the usual."""
+    said = np.where(stream.agrees & (first[np.maximum(stream.following, 0)] == stream.own), stream.following, NONE)
+    return np.where(said >= 0, said, usual(stream, first)[stream.own])
 
-    Elsewhere the commonest word that begins with the token; `-2 - token` where no word does that.
-    """
+
+def usual(stream: Stream, first: Places) -> Places:
+    """For each token that the model says, the commonest word that begins with it; `-2 - token` where none does."""
     count = len(stream.words)
     width = int(stream.own.max(initial=0)) + 1
     following, own = stream.following[stream.agrees], stream.own[stream.agrees]
     pairs, seen = np.unique(own * (count + 1) + following, return_counts=True)
-    usual = -2 - np.arange(width)
+    found: Places = -2 - np.arange(width)
     order = np.argsort(seen, kind="stable")
     tokens, words = pairs[order] // (count + 1), pairs[order] % (count + 1)
     fits = first[words] == tokens
-    usual[tokens[fits]] = words[fits]
-    said = np.where(stream.agrees & (first[np.maximum(stream.following, 0)] == stream.own), stream.following, NONE)
-    return np.where(said >= 0, said, usual[stream.own])
+    found[tokens[fits]] = words[fits]
+    return found
 
 
 def first_of(label: Places, first: Places) -> Places:
@@ -70,16 +77,22 @@ def token_of(label: int, first: Places) -> int:
     return int(first[label]) if label >= 0 else -2 - label
 
 
-def shared(candidates: Sequence[Candidate], values: Values, label: Places, first: Places) -> list[Lookup]:
-    """The tables of all candidates that look something up; each candidate is told which is its own."""
+def shared(
+    candidates: Sequence[Candidate], values: Values, label: Places, first: Places, known: Sequence[Lookup] = ()
+) -> list[Lookup]:
+    """The tables of all candidates that look something up, behind those `known`; each candidate is told its own."""
     by_key: dict[object, list[Candidate]] = defaultdict(list)
     for candidate in candidates:
         if candidate.looks_up and candidate.variable is not None:
             of = candidate.variable.of
             by_key[candidate.variable if of is None else of].append(candidate)
-    found: list[Lookup] = []
-    for group in by_key.values():
-        mine: list[tuple[int, Lookup, dict[int, int]]] = []
+    found: list[Lookup] = list(known)
+    for of_key, group in by_key.items():
+        mine: list[tuple[int, Lookup, dict[int, int]]] = [
+            (number, table, {key: token_of(one, first) for key, one in table.lines.items()})
+            for number, table in enumerate(known)
+            if table.variable.of == of_key
+        ]
         for candidate in sorted(group, key=lambda candidate: -candidate.right):
             assert candidate.variable is not None
             votes = _votes(candidate, values[candidate.variable], label)
@@ -87,17 +100,18 @@ def shared(candidates: Sequence[Candidate], values: Values, label: Places, first
                 candidate.table = REFUSED
                 continue
             solid = _solid(votes, first)
-            known = _joined(solid, votes, mine)
-            if known is None:
-                known = (len(found), Lookup(candidate.variable), {})
-                found.append(known[1])
-                mine.append(known)
-            number, table, tokens = known
+            own = _joined(solid, votes, mine)
+            if own is None:
+                own = (len(found), Lookup(candidate.variable), {})
+                found.append(own[1])
+                mine.append(own)
+            number, table, tokens = own
             candidate.table, table.users = number, table.users + 1
             for key, counts in votes.items():
                 table.votes[key].update(counts)
-                most = max(table.votes[key], key=lambda one: (table.votes[key][one], -one))
-                tokens[key] = token_of(most, first)
+                if key not in table.asked:
+                    most = max(table.votes[key], key=lambda one: (table.votes[key][one], -one))
+                    tokens[key] = token_of(most, first)
     return found
 
 
@@ -148,7 +162,7 @@ def _joined(
 def alike(tables: Sequence[Lookup], used: Sequence[int], first: Places) -> dict[int, int]:
     """For each of the tables `used` the one that it is the same as, of those with keys of one class; itself mostly.
 
-    The larger table of two that agree takes in what the other was seen to say.
+    The larger table of two that agree takes in what the other was seen to say. What was asked for stays apart.
     """
     same: dict[int, int] = {}
     kept: list[tuple[int, dict[int, int]]] = []
@@ -159,7 +173,8 @@ def alike(tables: Sequence[Lookup], used: Sequence[int], first: Places) -> dict[
             common = [key for key in tokens if key in known]
             fits = sum(tokens[key] == known[key] for key in common)
             one_class = tables[other].variable.of == tables[number].variable.of
-            if one_class and len(common) >= max(COMMON, len(tokens) / 2) and fits >= AGREE * len(common):
+            apart = bool(tables[other].asked and tables[number].asked)
+            if one_class and not apart and len(common) >= max(COMMON, len(tokens) / 2) and fits >= AGREE * len(common):
                 same[number] = other
                 for key, votes in tables[number].votes.items():
                     tables[other].votes[key].update(votes)

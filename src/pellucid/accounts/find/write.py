@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pellucid.accounts.find.choose import Board, Rule
-from pellucid.accounts.find.features import Vocabulary
+from pellucid.accounts.find.features import Guard, Vocabulary
 from pellucid.accounts.find.program import Behaviour, Block
 from pellucid.accounts.find.spelling import Names, Spelled
 from pellucid.accounts.find.variables import quoted
@@ -18,6 +18,17 @@ TWO = 2
 """Answers of a table that is written as a condition: whether the key is of a class."""
 FEWEST_KEYS = 8
 """Keys of such a table, at least."""
+
+
+Branch = tuple[tuple[Guard, ...], str]
+"""Conditions, and what is said where they hold."""
+
+
+def _parted(said: Sequence[Branch]) -> tuple[list[Guard], list[Branch], list[Branch]]:
+    """The first condition of the first branch, the branches on which it holds, and those on which it fails."""
+    guard = said[0][0][0]
+    holds = [(guards[1:], answer) for guards, answer in said if guards[0] == guard]
+    return [guard], holds, [(guards[1:], answer) for guards, answer in said if guards[0] != guard]
 
 
 @dataclass
@@ -57,11 +68,13 @@ class Writer:
     def _title(self, behaviour: Behaviour) -> str:
         rule = behaviour.blocks[0].rules[0]
         kind = behaviour.key[0]
-        if kind == "table":
-            return self._sides[rule.table][0] if rule.table in self._sides else self.table(rule.table, rule)
+        if kind == "table" and rule.variable is not None and rule.variable.of is not None:
+            return self.names.free(["about", self.spelled.names[rule.variable.of]], "about")
         if kind == "copy" and rule.variable is not None:
             return self.names.free(["copies", self._said(rule)], "copies")
-        return self.names.free([{"guarded": "sometimes"}.get(kind, kind)], kind)
+        if kind == "guarded":
+            return self.names.free(["behind", self.spelled.pattern(rule.pattern)], "behind_marks")
+        return self.names.free([kind], kind)
 
     def _said(self, rule: Rule) -> str:
         assert rule.variable is not None
@@ -69,7 +82,7 @@ class Writer:
 
     def _file(self, behaviour: Behaviour) -> str:
         self._named.clear()
-        rules = list(self._rules(behaviour))
+        rules = list(self._tree(behaviour) if behaviour.key[0] == "guarded" else self._rules(behaviour))
         if not rules:
             return ""
         body = "\n".join(rules)
@@ -82,8 +95,46 @@ class Writer:
         )
         for block in behaviour.blocks:
             answer = self._answer(block.rules[0])
+            yield from self._beside(block)
             if answer is not None:
                 yield self._block(block, answer[0], answer[1] if several else "")
+
+    def _beside(self, block: Block) -> Iterator[str]:
+        """The lines of a table that no table can hold, such as those about quotes, as conditions."""
+        rule = block.rules[0]
+        if rule.table < 0 or rule.variable is None or rule.table in self.lines or self._two(rule):
+            return
+        variable = self._variable(rule)
+        for key, label in self.board.tables[rule.table].lines.items():
+            said = self.spelled.answer(label)
+            if said is not None and None in (self.spelled.cell(key), self.spelled.cell(label)):
+                yield self._block(block, said, f"{variable} == {quoted(self.spelled.words.texts[key])}")
+
+    def _tree(self, behaviour: Behaviour) -> Iterator[str]:
+        """What a pattern is gone on with, by what else holds of the text."""
+        rules = [rule for block in behaviour.blocks for rule in block.rules]
+        said = [(rule.guards, answer[0]) for rule in rules if (answer := self._answer(rule)) is not None]
+        if said:
+            yield f"    if {self._patterns(Block(rules[:1], False), ', ')}:"
+            yield from self._branches(said, 2)
+
+    def _branches(self, said: Sequence[Branch], depth: int, joins: bool = False) -> Iterator[str]:
+        """The conditions of a tree, by the first of what is left of each; `joins` what stands before in one chain."""
+        gap = "    " * depth
+        if not said[0][0]:
+            yield from [f"{gap}else:"] * joins
+            yield f"{gap}{'    ' * joins}return {said[0][1]}"
+            return
+        conditions, holds, fails = _parted(said)
+        while not fails and holds[0][0] and not _parted(holds)[2]:
+            more, holds, fails = _parted(holds)
+            conditions += more
+        if fails and len(fails) < len(holds):
+            conditions, holds, fails = [conditions[0].other()], fails, holds
+        yield f"{gap}{'el' if joins else ''}if {' and '.join(map(self.spelled.guard, conditions))}:"
+        yield from self._branches(holds, depth + 1)
+        if fails:
+            yield from self._branches(fails, depth, joins=True)
 
     def _block(self, block: Block, answer: str, needs: str) -> str:
         if not any(rule.pattern for rule in block.rules):
@@ -124,7 +175,17 @@ class Writer:
             name, one, other = sides
             return f"{one} if {variable} in {name.upper()} else {other}", ""
         name = self.table(rule.table, rule).upper()
-        return f"{name}[{variable}]", f"{variable} in {name}"
+        return f"{name}[{variable}]", "" if self._is_whole(rule) else f"{variable} in {name}"
+
+    def _is_whole(self, rule: Rule) -> bool:
+        """Whether a table has a line for all that it might be asked for."""
+        assert rule.variable is not None
+        if rule.variable.of is None:
+            return False
+        members = self.known.classes[rule.variable.of].members
+        if rule.table in self.lines:
+            return all(self.spelled.words.texts[member] in self.lines[rule.table] for member in members)
+        return self.board.tables[rule.table].lines.keys() >= set(members)
 
     def _variable(self, rule: Rule) -> str:
         """A variable as a rule asks for it: those of classes and of what stood elsewhere as functions of their own."""
@@ -208,15 +269,15 @@ class Writer:
     def _constants(self, text: str) -> Iterator[str]:
         """The classes and tables that a text names, as constants; classes are kept to be written."""
         for name, group in zip(self.spelled.names, self.known.classes, strict=True):
-            if f"{name.upper()})" in text or f"{name.upper()}," in text:
+            if re.search(rf"\b{name.upper()}[),]", text):
                 members = [self.spelled.words.texts[member] for member in group.members]
                 self.written.classes[f"{name}.txt"] = members
                 yield f'{name.upper()} = spans("{name}.txt")'
         for name in self._tables.values():
-            if f"{name.upper()}[" in text:
+            if re.search(rf"\b{name.upper()}\[", text):
                 yield f'{name.upper()} = table("{name}.tsv")'
         for name in dict.fromkeys(name for name, _, _ in self._sides.values()):
-            if f"in {name.upper()} else" in text:
+            if re.search(rf"\bin {name.upper()} else", text):
                 yield f'{name.upper()} = spans("{name}.txt")'
 
     def _slots(self, text: str) -> None:
@@ -229,14 +290,14 @@ class Writer:
         kind, rule = behaviour.key[0], behaviour.blocks[0].rules[0]
         number = sum(len(block.rules) for block in behaviour.blocks)
         behind = f"behind {number} {'pattern' if number == 1 else 'patterns'}"
-        if kind == "table":
-            answers = list(dict.fromkeys(self.board.tables[rule.table].lines.values()))
-            texts = [self.spelled.cell(label) or "?" for label in answers[:4]]
-            return f"What goes with {self._said(rule)}, such as {', '.join(texts)}: {behind}."
+        if kind == "table" and rule.variable is not None and rule.variable.of is not None:
+            tables = {rule.table for block in behaviour.blocks for rule in block.rules}
+            count = f"{len(tables)} {'table' if len(tables) == 1 else 'tables'}"
+            return f"What goes with {self.spelled.names[rule.variable.of].upper()}: {count}, {behind}."
         if kind == "copy":
             return f"Says {self._said(rule)} again: {behind}."
         if kind == "guarded":
-            return f"What is said where something else holds of the text, too: {behind}."
+            return f"What comes next behind {self.spelled.pattern(rule.pattern).strip()}, by what else the text has."
         return f"What always comes next: {behind}."
 
     def _functions(self, body: str) -> Iterator[str]:

@@ -1,0 +1,196 @@
+"""Trees of conditions behind a pattern: what comes next there where it depends on more than patterns and variables.
+
+A tree is grown leaf by leaf, best first, by how much purer the kinds of places become (Gini's impurity, as in Breiman
+et al., 1984), and cut back where a question does not make as many tokens right as its symbols cost. Behind each leaf
+one thing is said, or what other rules say anyway.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from pellucid.accounts.find.choose import Board, Rule
+from pellucid.accounts.find.features import Guard
+from pellucid.accounts.find.patterns import Pattern
+from pellucid.accounts.find.stream import NONE, Places
+from pellucid.accounts.find.variables import Variable
+
+TOKENS = 15
+"""Words that may be said behind a leaf, the commonest."""
+LEAVES = 64
+FEWEST = 20
+"""Places of a leaf, at least."""
+SURE = 0.99
+"""A leaf that is right this often says so itself: `CLEAR` of a token is what it is worth to know that, a place."""
+CLEAR = 0.05
+DEEPEST = 12
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A pattern with wrong places."""
+
+    pattern: Pattern
+    places: Places
+    wrong: int
+
+
+@dataclass
+class Says:
+    """What could be said behind a pattern: words and copies of variables, and how much each makes right where."""
+
+    rules: list[tuple[Variable | None, int]]
+    right: Float[np.ndarray, "place rule"]
+    """The last column is what is said as things stand."""
+
+
+@dataclass
+class Node:
+    """Places of a tree: a question with the places where it holds and those where not, or a leaf."""
+
+    places: Places
+    """By number among those of the spot."""
+    guard: int = NONE
+    holds: Node | None = None
+    fails: Node | None = None
+
+
+def sayings(board: Board, spot: Spot, label: Places) -> Says:
+    """What could be said behind the pattern of `spot`, beside what is said there now."""
+    stream, values = board.features.stream, board.features.values
+    own = stream.own[spot.places]
+    now = board.now(spot.places).astype(np.float32)
+    rules: list[tuple[Variable | None, int]] = []
+    columns: list[np.ndarray] = []
+    tokens, seen = np.unique(label[spot.places], return_counts=True)
+    for number in tokens[np.argsort(-seen, kind="stable")][:TOKENS]:
+        token, word = board.says(Rule((), label=int(number)), spot.places)
+        rules.append((None, int(number)))
+        columns.append(board.right(token, word, spot.places))
+    for variable in values:
+        token, word = board.says(Rule((), variable=variable), spot.places)
+        if (token == own).sum() > 0.01 * len(own):
+            rules.append((variable, NONE))
+            columns.append(np.where(token >= 0, board.right(token, word, spot.places), now))
+    return Says(rules, np.stack([*columns, now], axis=1).astype(np.float32))
+
+
+@dataclass
+class Grower:
+    """Grows the tree behind one spot."""
+
+    says: Says
+    asks: Bool[np.ndarray, "guard place"]
+    """By guard and place whether it holds."""
+    costs: Float[np.ndarray, " guard"]
+    """What each guard costs, in tokens."""
+    answers: Float[np.ndarray, " rule"]
+    """What it costs to say each thing; nothing for what is said anyway."""
+    kinds: np.ndarray = field(init=False)
+    """By place and kind whether it is of that: which of the things that could be said is right there, the commonest."""
+
+    def __post_init__(self) -> None:
+        right = self.says.right
+        order = np.argsort(-right.sum(axis=0), kind="stable")
+        first = np.where((right[:, order] > 0).any(axis=1), order[(right[:, order] > 0).argmax(axis=1)], right.shape[1])
+        self.kinds = np.eye(right.shape[1] + 1, dtype=np.float32)[first]
+
+    def grown(self) -> Node:
+        """The tree."""
+        root = Node(np.arange(len(self.kinds)))
+        waiting: list[tuple[float, int, Node, int, int]] = []
+        made = 0
+
+        def wait(node: Node, depth: int) -> None:
+            nonlocal made
+            if len(node.places) >= 2 * FEWEST and depth < DEEPEST:
+                gain, guard = self._split(node.places)
+                if guard != NONE:
+                    made += 1
+                    heapq.heappush(waiting, (-gain, made, node, guard, depth))
+
+        wait(root, 0)
+        leaves = 1
+        while waiting and leaves < LEAVES:
+            _, _, node, guard, depth = heapq.heappop(waiting)
+            there = self.asks[guard][node.places]
+            node.guard, node.holds, node.fails = guard, Node(node.places[there]), Node(node.places[~there])
+            leaves += 1
+            for child in (node.holds, node.fails):
+                wait(child, depth + 1)
+        self._cut(root)
+        return root
+
+    def _split(self, places: Places) -> tuple[float, int]:
+        """The question that makes `places` purest, and by how much; none where there is nothing to gain."""
+        if not len(self.asks):
+            return 0.0, NONE
+        kinds = self.kinds[places]
+        total = kinds.sum(axis=0)
+        one = self.asks[:, places].astype(np.float32) @ kinds
+        other = total - one
+        sizes, rest = one.sum(axis=1), other.sum(axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            pure = (one**2).sum(axis=1) / sizes + (other**2).sum(axis=1) / rest
+        pure = np.where((sizes >= FEWEST) & (rest >= FEWEST), pure, -1.0)
+        gains = pure - (total**2).sum() / total.sum() - self.costs * 0.5
+        guard = int(gains.argmax())
+        return (float(gains[guard]), guard) if gains[guard] > 0 else (0.0, NONE)
+
+    def best(self, places: Places) -> tuple[float, int]:
+        """The most that one answer is worth at places, its price taken off, and which."""
+        right = self.says.right[places].sum(axis=0) - self.answers
+        hits = (self.says.right[places] > 0).mean(axis=0) if len(places) else np.zeros(len(right))
+        worth = right + np.where(hits >= SURE, CLEAR * len(places), 0) * (np.arange(len(right)) < len(right) - 1)
+        number = int(worth.argmax())
+        return float(worth[number]), number
+
+    def _cut(self, node: Node) -> float:
+        """Take out questions that do not pay; what the tree is worth then."""
+        alone, _ = self.best(node.places)
+        if node.holds is None or node.fails is None:
+            return alone
+        below = self._cut(node.holds) + self._cut(node.fails) - float(self.costs[node.guard])
+        if below <= alone:
+            node.guard, node.holds, node.fails = NONE, None, None
+            return alone
+        return below
+
+
+Path = tuple[Guard, ...]
+
+
+def leaves(node: Node, guards: Sequence[Guard], path: Path = ()) -> Iterator[tuple[Path, Node]]:
+    """The leaves of a tree, each with the conditions under which it is reached."""
+    if node.holds is None or node.fails is None:
+        yield path, node
+        return
+    guard = guards[node.guard]
+    yield from leaves(node.holds, guards, (*path, guard))
+    yield from leaves(node.fails, guards, (*path, guard.other()))
+
+
+def conditional(
+    board: Board, spot: Spot, label: Places, guards: Sequence[Guard], price: float, number: int
+) -> Iterator[Rule]:
+    """The rules of the tree behind a spot, each applied to the board, the first as number `number`."""
+    says = sayings(board, spot, label)
+    asks = np.stack([board.features.flags(guard)[spot.places] for guard in guards])
+    useful = (asks.sum(axis=1) >= FEWEST) & ((~asks).sum(axis=1) >= FEWEST)
+    guards, asks = [guard for guard, good in zip(guards, useful, strict=True) if good], asks[useful]
+    costs = np.array([price * guard.price for guard in guards], dtype=np.float32)
+    answers = [price * (1 + board.answer_price(Rule((), (), *said))) for said in says.rules]
+    grower = Grower(says, asks, costs, np.array([*answers, 0.0], dtype=np.float32))
+    for path, leaf in leaves(grower.grown(), guards):
+        _, best = grower.best(leaf.places)
+        if path and best < len(says.rules):
+            variable, word = says.rules[best]
+            rule = Rule(spot.pattern, path, variable, word)
+            board.apply(rule, number, spot.places[leaf.places])
+            number += 1
+            yield rule
