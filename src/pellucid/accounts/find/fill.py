@@ -105,8 +105,8 @@ def _asked(board: Board, rules: Sequence[Rule], asks: Sequence[str], model: Mode
     assert rules[0].variable is not None
     assert rules[0].variable.of is not None
     table = _learned(board.tables[rules[0].table])
-    known = board.features.known.classes[rules[0].variable.of].members
-    members = known if is_about_all(table, known) else tuple(member for member in known if member in table)
+    every = board.features.known.classes[rules[0].variable.of].members
+    members = every if is_about_all(table, every) else tuple(member for member in every if member in table)
     keys = [words.texts[member] for member in members]
     answers = []
     for ask in asks:
