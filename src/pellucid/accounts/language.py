@@ -821,6 +821,26 @@ class Pending:
         return Pending(replace(self.said, token=self.tokens[begun], begun=begun), self.tokens)
 
 
+class Call(NamedTuple):
+    """What a text is asked, such as `text.word(2)`."""
+
+    name: str
+    given: tuple[Any, ...]
+
+    def of(self, text: Text) -> Any:
+        """What `text` says to it."""
+        return getattr(text, self.name)(*self.given)
+
+
+Named = str | Call
+"""A variable by its name, or what the text is asked."""
+
+
+def _instead(function: Callable[..., Any], given: tuple[Any, ...], value: Any) -> Callable[..., Any]:
+    """A function that says `value` to what is `given`, and all else as `function` does."""
+    return lambda *asked: value if asked == given else function(*asked)
+
+
 class Accounts:
     """The accounts of the folder `folder`, for a model whose tokens are written by `spelling`."""
 
@@ -883,14 +903,16 @@ class Accounts:
 
         return above
 
-    def ask(self, text: Text) -> Answered | None:
-        """The answer to `text`, with its rule and what that asked; None if no account speaks.
+    def ask(self, text: Text, only: str = "") -> Answered | None:
+        """The answer to `text`, with its rule and what that asked; None if no account, or not the `only` one, speaks.
 
         Of several, that of the rule that asks for most: with most conditions, then with the longest pattern.
         """
         best: Answered | None = None
         most = (-1, (0, 0))
         for file, function in self._asked:
+            if only not in ("", file):
+                continue
             self._values.clear()
             self._looked_up.clear()
             text.reach = 0, 0
@@ -922,22 +944,30 @@ class Accounts:
             found.append(pending.said if pending else None)
         return found
 
-    def supposing(self, row: Row, values: Mapping[str, Any]) -> Said | None:
-        """What would come next behind a row of one text if variables had these `values`, by name."""
-        self._supposed = values
+    def supposing(self, row: Row, values: Mapping[Named, Any], only: str = "") -> Said | None:
+        """What would come next behind a row of one text if variables and calls had these `values`.
+
+        With `only` the account of that file alone is asked.
+        """
+        text = Text(row, 0, len(row.pieces))
+        self._supposed = {name: value for name, value in values.items() if isinstance(name, str)}
+        for call, value in values.items():
+            if not isinstance(call, str):
+                setattr(text, call.name, _instead(getattr(text, call.name), call.given, value))
         try:
-            found = self._answered(Text(row, 0, len(row.pieces)))
+            found = self._answered(text, only)
         finally:
             self._supposed = {}
         return found.said if found else None
 
-    def value(self, file: str, name: str, row: Row) -> Any:
-        """The value of a variable of `file` behind a row of one text."""
+    def value(self, file: str, name: Named, row: Row) -> Any:
+        """The value of a variable of `file`, or of a call, behind a row of one text."""
+        text = Text(row, 0, len(row.pieces))
         with _told(file):
-            return self._functions[file, name](Text(row, 0, len(row.pieces)))
+            return self._functions[file, name](text) if isinstance(name, str) else name.of(text)
 
-    def _answered(self, text: Text) -> Pending | None:
-        answer = self.ask(text)
+    def _answered(self, text: Text, only: str = "") -> Pending | None:
+        answer = self.ask(text, only)
         if answer is None:
             return None
         try:

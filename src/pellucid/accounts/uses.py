@@ -98,7 +98,7 @@ class Page:
         lines = self.text.split("\n")
         found = []
         for function in filter(is_account, self.tree.body):
-            for node, asked in _returns(function, []):
+            for node, asked in returns(function, []):
                 rule = Rule(self.file, node.lineno, lines[node.lineno - 1].strip())
                 found.append((rule, self.reached(asked, function)))
         return found
@@ -168,7 +168,7 @@ def _assigned(function: ast.stmt) -> dict[str, list[ast.expr]]:
     return found
 
 
-def _returns(node: ast.AST, asked: list[ast.expr]) -> Iterator[tuple[ast.Return, list[ast.expr]]]:
+def returns(node: ast.AST, asked: list[ast.expr]) -> Iterator[tuple[ast.Return, list[ast.expr]]]:
     """Every `return` within a statement that says something, and the expressions that it hangs on."""
     if isinstance(node, ast.Return):
         if node.value is not None and not (isinstance(node.value, ast.Constant) and node.value.value is None):
@@ -177,4 +177,4 @@ def _returns(node: ast.AST, asked: list[ast.expr]) -> Iterator[tuple[ast.Return,
     own = [node.test] if isinstance(node, ast.If) else [node.iter] if isinstance(node, ast.For) else []
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.stmt):
-            yield from _returns(child, [*asked, *own])
+            yield from returns(child, [*asked, *own])

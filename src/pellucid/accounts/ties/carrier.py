@@ -7,24 +7,27 @@ from dataclasses import dataclass
 
 from pellucid.accounts.check import ROLE
 
-HERE, VALUE = "here", "value"
-"""Roles of positions: where the rule speaks; the last token of the value of the variable,
-where another value written instead becomes that of the variable."""
+HERE, VALUE, ONCE = "here", "value", "value that stands once"
+"""Roles of positions: where the rule speaks; the last token of the value of the variable, where another value written
+instead becomes that of the variable; the same in texts that have this value in no other place."""
+
+TOKEN = "EMB.TOK"
+"""The address of what a token writes into the stream before all layers."""
 
 Head = tuple[int, int]
 """A layer and the number of a head in it."""
 
 
 def stream(behind: int) -> str:
-    """The name of the residual stream behind a layer, or behind -1 of what the first layer reads."""
-    return "L00.resid_pre" if behind < 0 else f"L{behind:02d}.resid_post"
+    """The name of the residual stream behind a layer."""
+    return f"L{behind:02d}.resid_post"
 
 
 @dataclass(frozen=True)
 class Carrier:
     """A set of heads at the position with a role, or the residual stream behind the layer `behind` there.
 
-    Behind layer -1 it is the token and its position, before the first layer.
+    Behind layer -1, before all layers, it is the token alone: where that stands is no part of a value.
     """
 
     role: str
@@ -37,10 +40,15 @@ class Carrier:
         return Carrier(role, tuple(sorted(heads)))
 
     @property
+    def is_token(self) -> bool:
+        """Whether it is no more than the token."""
+        return self.behind == -1
+
+    @property
     def addresses(self) -> tuple[str, ...]:
         """What it is made of."""
         if self.behind is not None:
-            return (stream(self.behind),)
+            return (stream(self.behind) if self.behind >= 0 else TOKEN,)
         return tuple(f"L{layer:02d}.H{head:02d}" for layer, head in self.heads)
 
     def __str__(self) -> str:

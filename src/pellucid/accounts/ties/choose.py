@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from math import comb
 
 import torch
 
-from pellucid.accounts.ties.carrier import VALUE, Carrier, Head
+from pellucid.accounts.ties.carrier import HERE, Carrier, Head
 from pellucid.accounts.ties.moves import Moves, Outcome
 from pellucid.exact.model import Model
 
 ENOUGH = 0.95
 """A set is not made larger once the moves that it chooses on agree as often."""
+POINT = 0.01
+"""A smaller set may agree by so much less."""
+CLEAR = 0.2
+"""How far a carrier should be ahead of the best of random sets of its size."""
 SHARE = 4
 """A set holds at most one of so many of all heads."""
 TRIED = 12
@@ -60,16 +64,24 @@ class Chosen:
     carrier: Carrier
     outcome: Outcome
     numbers: int
+    is_clear: bool = False
+    """Whether no random set of its size comes near it."""
 
     @property
-    def order(self) -> tuple[bool, int, int, int, float]:
-        """What is larger is better: what agrees often enough, of this the smaller and later, else what agrees more."""
-        enough = self.outcome.agreement >= ENOUGH
+    def is_enough(self) -> bool:
+        """Whether it agrees about as often as is asked."""
+        return self.outcome.agreement >= ENOUGH - POINT
+
+    @property
+    def order(self) -> tuple[bool, bool, int, int, int, float]:
+        """What is larger is better: what agrees often enough and random sets do not, the smaller and later of this,
+        else what agrees more."""
+        enough = self.is_enough
         behind = -1 if self.carrier.behind is None else self.carrier.behind
-        return (enough, -self.numbers if enough else 0, behind if enough else 0, *self.outcome.rank)
+        return (enough and self.is_clear, enough, -self.numbers * enough, behind * enough, *self.outcome.rank)
 
 
-def best(moves: Moves, role: str, sizes: Sizes) -> Chosen:
+def best(moves: Moves, role: str, sizes: Sizes, generator: torch.Generator) -> Chosen:
     """The best carrier at the position with a role: a set of heads, or the stream behind a layer but the last.
 
     Where the rule speaks the stream carries all else too, and heads may agree more; where the value stands heads are
@@ -77,15 +89,24 @@ def best(moves: Moves, role: str, sizes: Sizes) -> Chosen:
     """
     streams = [Carrier(role, behind=layer) for layer in range(-1, sizes.layers - 1)]
     stream = max(_tried(moves, streams, sizes), key=lambda one: one.order)
-    if role == VALUE and not (stream.outcome.agreement >= ENOUGH and stream.carrier.behind != -1):
-        return stream
+    if role != HERE and not (stream.outcome.agreement >= ENOUGH and not stream.carrier.is_token):
+        return _compared(moves, stream, sizes, generator)
     found = _tried(moves, [Carrier.of(role, [head]) for head in sizes.heads], sizes)
     of_heads = sorted(found, key=lambda one: one.outcome.rank, reverse=True)
     most = sizes.most
     if stream.outcome.agreement >= ENOUGH:
         most = min(most, sizes.stream // sizes.head)
-    grown = _grown(moves, role, of_heads, most, sizes)
-    return max(_shrunk(moves, grown, sizes), stream, key=lambda one: one.order)
+    grown = _shrunk(moves, _grown(moves, role, of_heads, most, sizes), sizes)
+    return max((_compared(moves, one, sizes, generator) for one in (grown, stream)), key=lambda one: one.order)
+
+
+def _compared(moves: Moves, chosen: Chosen, sizes: Sizes, generator: torch.Generator) -> Chosen:
+    """The same, and whether random sets come near it; of what agrees too seldom that makes no difference."""
+    if not chosen.is_enough:
+        return chosen
+    others = moves.by(random_sets(chosen.carrier, sizes, generator))
+    beside = max((one.agreement for one in others), default=0.0)
+    return replace(chosen, is_clear=chosen.outcome.agreement - beside >= CLEAR)
 
 
 def _tried(moves: Moves, carriers: Sequence[Carrier], sizes: Sizes) -> list[Chosen]:
@@ -107,11 +128,12 @@ def _grown(moves: Moves, role: str, singles: Sequence[Chosen], most: int, sizes:
 
 
 def _shrunk(moves: Moves, chosen: Chosen, sizes: Sizes) -> Chosen:
-    """The same without heads that it agrees as often without, or often enough."""
+    """The same without heads without which it agrees about as often, or often enough."""
+    least = min(ENOUGH, chosen.outcome.agreement - POINT)
     while len(heads := chosen.carrier.heads) > 1:
         fewer = [Carrier.of(chosen.carrier.role, [other for other in heads if other != head]) for head in heads]
         smaller = max(_tried(moves, fewer, sizes), key=lambda one: one.outcome.rank)
-        if smaller.outcome.agreement < min(ENOUGH, chosen.outcome.agreement):
+        if smaller.outcome.agreement < least:
             break
         chosen = smaller
     return chosen

@@ -26,11 +26,12 @@ KEPT = 1 << 27
 
 @dataclass(frozen=True)
 class States:
-    """What stands at the ends of prompts: what all heads write, the residual stream before all layers and behind each,
-    and what is said."""
+    """What stands at the ends of prompts: the token, what all heads write, the residual stream behind each layer, and
+    what is said."""
 
+    tokens: Int[Tensor, " prompt"]
     heads: Float[Tensor, "prompt layer head dim"]
-    streams: Float[Tensor, "prompt stream model"]
+    streams: Float[Tensor, "prompt layer model"]
     says: Int[Tensor, " prompt"]
 
 
@@ -38,7 +39,7 @@ def states(model: Model, prompts: Sequence[Sequence[int]]) -> States:
     """The states at the ends of prompts of any lengths."""
     written = heads_write(model)
     layers = [f"L{layer:02d}" for layer in range(model.config.n_layer)]
-    names = [*(f"{at}.{written}" for at in layers), *(stream(layer) for layer in range(-1, len(layers)))]
+    names = [*(f"{at}.{written}" for at in layers), *(stream(layer) for layer in range(len(layers)))]
     order = sorted(range(len(prompts)), key=lambda at: len(prompts[at]))
     heads, streams, says = list[Tensor](), list[Tensor](), list[Tensor]()
     size = max(1, BATCH // max(map(len, prompts)))
@@ -49,7 +50,8 @@ def states(model: Model, prompts: Sequence[Sequence[int]]) -> States:
         streams.append(torch.stack([found[name][:, -1] for name in names[len(layers) :]], 1))
         says.append(model.unembed(found["final"][:, -1:])[:, 0].argmax(-1))
     back = torch.tensor(order).argsort()
-    return States(torch.cat(heads)[back], torch.cat(streams)[back], torch.cat(says)[back])
+    tokens = torch.tensor([prompt[-1] for prompt in prompts])
+    return States(tokens, torch.cat(heads)[back], torch.cat(streams)[back], torch.cat(says)[back])
 
 
 @dataclass(frozen=True)
@@ -141,15 +143,20 @@ class Moves:
 
     def _logits(self, batch: _Batch, cache: Cache, carrier: Carrier) -> Float[Tensor, "move vocab"]:
         """The logits at the ends of the prompts, with what `carrier` holds in the sources in its place."""
-        edits = self._edits(carrier, torch.tensor([move.source for move in batch.moves]))
-        grown = cache.grown(batch.rest.shape[1])
-        final = self._model.run(batch.rest, ("final",), edits=edits, cache=grown, pads=batch.pads)["final"]
+        sources = torch.tensor([move.source for move in batch.moves])
+        ids, edits = batch.rest, self._edits(carrier, sources)
+        if carrier.is_token:
+            ids = torch.cat([self._sources.tokens[sources][:, None].to(ids), ids[:, 1:]], 1)
+        grown = cache.grown(ids.shape[1])
+        final = self._model.run(ids, ("final",), edits=edits, cache=grown, pads=batch.pads)["final"]
         ends = torch.tensor([len(move.ids) - move.at - 1 for move in batch.moves], device=final.device)
         return self._model.unembed(final[torch.arange(len(ends), device=final.device), ends][:, None])[:, 0]
 
     def _edits(self, carrier: Carrier, sources: Int[Tensor, " move"]) -> dict[str, Edit]:
+        if carrier.is_token:
+            return {}
         if carrier.behind is not None:
-            taken = self._sources.streams[sources, carrier.behind + 1]
+            taken = self._sources.streams[sources, carrier.behind]
             return {stream(carrier.behind): _put(taken, [])}
         by_layer: dict[int, list[int]] = {}
         for layer, head in carrier.heads:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Int
@@ -20,11 +21,16 @@ LONGEST = 256
 """Tokens of a prompt, at most."""
 TRIED = 30
 """Pairs that are drawn for each that is wanted, at most."""
+RELIABLE = 0.95
+"""How often rules, and lines of tables, are right where they are asked: what is said of others is a guess."""
+T = TypeVar("T")
+Line = tuple[str, str]
+"""The name of a table, and the key of a line."""
 
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """A prompt at whose end a rule begins an answer: its first token, and the values of the variables that it asked."""
+    """A prompt at whose end a rule begins an answer: its first token, and what the rule asked."""
 
     text: int
     """Which text of the corpus it is the beginning of."""
@@ -36,8 +42,13 @@ class Place:
     rule: str
     file: str
     values: Mapping[str, Any]
+    """Those of variables."""
+    lines: Sequence[Line] = ()
+    """Those of tables that were looked up."""
+    right: bool = True
+    """Whether the model says so."""
 
-    @property
+    @cached_property
     def own(self) -> list[int]:
         """Its tokens."""
         return list(self.row[self.first : self.last + 1])
@@ -63,7 +74,7 @@ class Pair:
 def places(
     accounts: Accounts, ids: Int[Tensor, "row pos"], says: Int[Tensor, "row pos"], longest: int = LONGEST
 ) -> list[Place]:
-    """The places of the rows `ids` where a rule begins an answer, and the model `says` its first token.
+    """The places of the rows `ids` where a rule begins an answer, which is right if the model `says` its first token.
 
     Texts before them are of at most `longest` tokens. Raises `SourceError` naming the line that cannot be run.
     """
@@ -74,9 +85,10 @@ def places(
             for at, said in enumerate(accounts.said(row)):
                 if row[at] in accounts.spelling.ends:
                     first, text = at + 1, text + 1
-                elif said and not said.begun and said.token == own[at] and at - first < longest:
-                    rule = accounts.rules[said.rule]
-                    found.append(Place(text, row, first, at, said.token, str(rule), rule.file, said.values))
+                elif said and not said.begun and at - first < longest:
+                    rule, right = accounts.rules[said.rule], said.token == own[at]
+                    values, lines = said.values, said.lines
+                    found.append(Place(text, row, first, at, said.token, str(rule), rule.file, values, lines, right))
             text += 1
     except AccountError as error:
         raise SourceError(f"{FOLDER}/{error}") from None
@@ -91,9 +103,40 @@ def halves(found: Sequence[Place], generator: torch.Generator) -> tuple[list[Pla
     return [place for place in found if place.text in first], [place for place in found if place.text not in first]
 
 
+@dataclass(frozen=True)
+class Reliable:
+    """The rules and lines of tables that are right at nearly all places where they are asked."""
+
+    rules: frozenset[str]
+    lines: frozenset[Line]
+
+    @staticmethod
+    def of(found: Sequence[Place]) -> Reliable:
+        """Those of the places that are asked there at all."""
+        return Reliable(
+            _often((place.rule, place.right) for place in found),
+            _often((line, place.right) for place in found for line in place.lines),
+        )
+
+    def has(self, rule: str, lines: Sequence[Line]) -> bool:
+        """Whether a rule is one, and all lines that it looks up are."""
+        return rule in self.rules and self.lines.issuperset(lines)
+
+
+def _often(found: Iterable[tuple[T, bool]]) -> frozenset[T]:
+    """What is right as often as is asked."""
+    counts: dict[T, list[int]] = {}
+    for what, right in found:
+        count = counts.setdefault(what, [0, 0])
+        count[0] += right
+        count[1] += 1
+    return frozenset(what for what, (right, all_) in counts.items() if right >= RELIABLE * all_)
+
+
 def using(found: Sequence[Place], wanted: Quantity) -> list[Place]:
-    """Those of the places whose rule uses a variable that has a value there."""
-    return [place for place in found if place.rule in wanted.rules and place.values.get(wanted.name) is not None]
+    """Those of the places whose rule uses a quantity, but for variables that it did not come to ask."""
+    asks = [place for place in found if place.rule in wanted.rules]
+    return asks if wanted.call else [place for place in asks if place.values.get(wanted.name) is not None]
 
 
 def even(found: Sequence[Place], most: int, generator: torch.Generator) -> list[Place]:
@@ -107,23 +150,25 @@ def even(found: Sequence[Place], most: int, generator: torch.Generator) -> list[
 
 @dataclass(frozen=True)
 class Drawing:
-    """Draws pairs of places at which moving one variable alone can be told from all else."""
+    """Draws pairs of places at which moving one quantity alone can be told from all else."""
 
     accounts: Accounts
     wanted: Quantity
+    reliable: Reliable | None = None
+    """What may say the answer that is expected; None where any rule may."""
 
     def value(self, place: Place) -> Any:
-        """The value of the variable at a place, whether its rule asks for it or not."""
+        """The value of the quantity at a place, whether its rule asks for it or not."""
         known = place.values.get(self.wanted.name) if place.rule in self.wanted.rules else None
         return self._at(self.accounts.row(place.own)) if known is None else known
 
     def valued(self, lot: Sequence[Place]) -> list[Valued]:
-        """The places at which the variable has a value."""
+        """The places at which the quantity has a value."""
         found = ((place, self.value(place)) for place in lot)
         return [Valued(place, value) for place, value in found if value is not None]
 
     def _at(self, row: Row) -> Any:
-        return self.accounts.value(self.wanted.files[0], self.wanted.name, row)
+        return self.accounts.value(self.wanted.files[0], self.wanted.key, row)
 
     def pairs(
         self, bases: Sequence[Valued], sources: Sequence[Valued], wanted: int, generator: torch.Generator
@@ -149,14 +194,23 @@ class Drawing:
         return list(kept.values())
 
     def _answer(self, place: Place, row: Row, value: Any) -> int | None:
-        """The first token of what the account of a place says there with another value; None if it says nothing."""
-        said = self.accounts.supposing(row, {self.wanted.name: value})
-        return said.token if said and self.accounts.rules[said.rule].file == place.file else None
+        """The first token of what the account of a place says there with another value, and differs.
+
+        None if it says nothing else, another account speaks, or what says so is not reliable.
+        """
+        values = {self.wanted.key: value}
+        said = self.accounts.supposing(row, values, place.file)  # quick: most values are told here already
+        if said is None or said.token == place.token:
+            return None
+        said = self.accounts.supposing(row, values)
+        if said is None or (rule := self.accounts.rules[said.rule]).file != place.file:
+            return None
+        return said.token if self.reliable is None or self.reliable.has(str(rule), said.lines) else None
 
     def stands(self, valued: Valued, other: Valued) -> int | None:
-        """Where the value of the variable is read: the last of its tokens, among those of the place.
+        """Where the value of the quantity is read: the last of its tokens, among those of the place.
 
-        It is where the value of `other`, written instead, becomes that of the variable; None where there is no such.
+        It is where the value of `other`, written instead, becomes that of the quantity; None where there is no such.
         """
         own, new = valued.place.own, other.place.own
         instead = next(self._spans(other), None)
@@ -167,6 +221,10 @@ class Drawing:
             if self._at(self.accounts.row(changed)) == other.value:
                 return span.end - 1
         return None
+
+    def once(self, valued: Valued) -> bool:
+        """Whether the value stands in the text in one place alone."""
+        return len(list(self._spans(valued))) == 1
 
     def _spans(self, valued: Valued) -> Iterator[Span]:
         """Where the value stands in the text of a place, from the last to the first."""

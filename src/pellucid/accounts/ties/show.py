@@ -13,12 +13,22 @@ def line(label: str, tie: Mapping[str, Any]) -> str:
     if tie["tie"] is None:
         return f"{label}: no tie, {tie['why']}"
     own, from_ = tie["agreement"], "" if tie["sources"] == RULES else ", taken from any rule"
+    if not tie.get("reliable", True):
+        from_ += ", some of rules that are often wrong"
     interval = f"[{100 * own['low']:.1f}, {100 * own['high']:.1f}]"
     return (
         f"{label}: {tie['tie']} moves it in {_percent(own)} {interval} of {own['n']} pairs of "
         f"{tie['prompts']} prompts{from_}; "
-        f"best random set {_percent(tie['random'])}, all other heads {_percent(tie['complement'])}"
+        f"best random set {_percent(tie['random'])}, all other heads {_percent(tie['complement'])}{_inside(tie)}"
     )
+
+
+def _inside(tie: Mapping[str, Any]) -> str:
+    """What carries it behind the token that was found."""
+    if not (inside := tie.get("inside")):
+        return ""
+    beside = f"best random set {_percent(inside['random'])}"
+    return f"; behind the token {inside['tie']} moves it in {_percent(inside['agreement'])}, {beside}"
 
 
 def lines(variables: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

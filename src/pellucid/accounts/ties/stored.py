@@ -71,7 +71,7 @@ def told(tie: dict[str, Any]) -> str:
 
 def tied(page: Page, ties: Iterable[tuple[Quantity, dict[str, Any]]]) -> str:
     """The text of a file with what was measured above the variables that it defines."""
-    said = {quantity.name: told(tie) for quantity, tie in ties if page.file in quantity.files}
+    said = {one.name: told(tie) for one, tie in ties if one.is_variable and page.file in one.files}
     lines = page.text.split("\n")
     for call, name in decorators(page):
         if name in said and call.end_lineno is not None:
@@ -87,6 +87,11 @@ def variables(project: Project) -> dict[str, dict[str, Any]]:
     own = {page.file: page for page in pages(folder)}
     found = {}
     for quantity in quantities(list(own.values())):
-        said = own[quantity.files[0]].variables[quantity.name]
-        found[quantity.label] = {"tie": said.tie, "moved": said.moved, "measured": tie(folder, quantity)}
+        said = own[quantity.files[0]].variables.get(quantity.name) if quantity.is_variable else None
+        found[quantity.label] = {
+            "tie": said.tie if said else "",
+            "moved": said.moved if said else None,
+            "files": list(quantity.files),
+            "measured": tie(folder, quantity),
+        }
     return found
