@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
+from dataclasses import replace as replaced
 from pathlib import Path
 
 import pytest
@@ -15,14 +16,14 @@ from checkpoints import hugging_face, in_memory
 from cli_support import Workshop, pellucid
 from pellucid.accounts import own_work
 from pellucid.accounts.folder import Folder
-from pellucid.accounts.language import Accounts, spelling_of
+from pellucid.accounts.language import Accounts, Call, spelling_of
 from pellucid.accounts.measure import likeliest
 from pellucid.accounts.ties import choose, find, run, stored
 from pellucid.accounts.ties.carrier import HERE, Carrier
 from pellucid.accounts.ties.choose import Sizes
 from pellucid.accounts.ties.find import Finder
 from pellucid.accounts.ties.moves import Move, Moves, Outcome, states
-from pellucid.accounts.ties.places import Drawing, Place, Valued, halves, places, using
+from pellucid.accounts.ties.places import Drawing, Place, Reliable, Valued, halves, places, using
 from pellucid.accounts.ties.variables import Quantity, quantities
 from pellucid.accounts.uses import Page, pages
 from pellucid.exact.model import Model
@@ -47,6 +48,8 @@ CARRIERS = [
 def moved(model: Model, base: Sequence[int], source: Sequence[int], carrier: Carrier, back: int) -> torch.Tensor:
     """The logits behind `base`, by the engine's own verbs."""
     held = trace(model, list(source), ["L*.z", "L*.resid_*"])
+    if carrier.is_token:
+        return trace(model, [*base[:-back], source[-1], *base[len(base) - back + 1 :]]).logits[0, -1]
     if carrier.behind is not None:
         (name,) = carrier.addresses
         changes = [replace(name, held[name][0, -1], positions=[-back])]
@@ -85,7 +88,8 @@ def test_states_are_those_at_the_ends_of_prompts() -> None:
         for at, base in enumerate(BASES):
             run = trace(model, base, ["L01.z", "L00.resid_post"])
             torch.testing.assert_close(found.heads[at, 1], run["L01.z"][0, -1])
-            torch.testing.assert_close(found.streams[at, 1], run["L00.resid_post"][0, -1])
+            torch.testing.assert_close(found.streams[at, 0], run["L00.resid_post"][0, -1])
+            assert int(found.tokens[at]) == base[-1]
             assert int(found.says[at]) == int(run.logits[0, -1].argmax())
 
 
@@ -114,30 +118,53 @@ class Told(Moves):
 
 
 def test_the_smallest_set_that_does_is_chosen() -> None:
-    one = choose.best(Told([{(1, 3)}] * 100, streams=[0, 1]), HERE, SIZES)
+    one = choose.best(Told([{(1, 3)}] * 100, streams=[0, 1]), HERE, SIZES, torch.Generator())
     assert (str(one.carrier), one.numbers, one.outcome.agreement) == ("L01.H03 @ here", 4, 1.0)
-    later = choose.best(Told([{(0, head) for head in range(7)}] * 100, streams=[-1, 0, 1]), HERE, SIZES)
+    later = choose.best(
+        Told([{(0, head) for head in range(7)}] * 100, streams=[-1, 0, 1]), HERE, SIZES, torch.Generator()
+    )
     assert (str(later.carrier), later.numbers) == ("L01.resid_post @ here", 32)
-    token = choose.best(Told([{(1, 3)}] * 100, streams=[-1]), "value", SIZES)
-    assert str(token.carrier) == "L00.resid_pre @ value"
-    two = choose.best(Told([{(1, 3), (2, 0)}] * 100, streams=[1]), HERE, SIZES)
+    token = choose.best(Told([{(1, 3)}] * 100, streams=[-1]), "value", SIZES, torch.Generator())
+    assert str(token.carrier) == "EMB.TOK @ value"
+    two = choose.best(Told([{(1, 3), (2, 0)}] * 100, streams=[1]), HERE, SIZES, torch.Generator())
     assert str(two.carrier) == "L01.H03, L02.H00 @ here"
+
+
+def test_a_set_that_random_sets_come_near_gives_way_to_a_larger_one_that_they_do_not() -> None:
+    many = {(layer, head) for layer in range(3) for head in range(8)}
+
+    class Everywhere(Told):
+        def _one(self, carrier: Carrier) -> Outcome:
+            agrees = carrier.behind == 0 or bool(set(carrier.heads) & many)
+            return Outcome(torch.full((len(self),), agrees), 0.0)
+
+    nowhere = Told([{(1, 3)}] * 100, streams=[0])
+    (clear,) = [choose.best(nowhere, HERE, SIZES, torch.Generator())]
+    assert (str(clear.carrier), clear.is_clear) == ("L01.H03 @ here", True)
+    every = choose.best(Everywhere([set()] * 100), HERE, SIZES, torch.Generator())
+    assert (every.is_enough, every.is_clear) == (True, False)
+
+
+def test_a_head_that_adds_less_than_a_point_is_left_out() -> None:
+    needs = [{(0, 0)}] * 940 + [{(0, 0), (0, 1)}] * 8 + [{(2, 7), (2, 6), (2, 5), (2, 4), (2, 3), (2, 2)}] * 52
+    found = choose.best(Told(needs), HERE, SIZES, torch.Generator())
+    assert found.carrier.heads == ((0, 0),)
 
 
 def test_heads_without_which_as_much_agrees_are_left_out() -> None:
     needs = [{(0, 0)}] * 60 + [{(0, 1), (0, 2)}] * 40
-    found = choose.best(Told(needs), HERE, SIZES)
+    found = choose.best(Told(needs), HERE, SIZES, torch.Generator())
     assert found.carrier.heads == ((0, 0), (0, 1), (0, 2))
-    rare = choose.best(Told([{(0, 0)}] * 96 + [{(0, 1)}] * 4), HERE, SIZES)
+    rare = choose.best(Told([{(0, 0)}] * 96 + [{(0, 1)}] * 4), HERE, SIZES, torch.Generator())
     assert rare.carrier.heads == ((0, 0),)
 
 
 def test_a_set_holds_a_quarter_of_the_heads_at_most_and_no_last_stream() -> None:
     needs = [{(0, head) for head in range(7)}] * 100
-    most = choose.best(Told(needs, streams=[2]), HERE, SIZES)
+    most = choose.best(Told(needs, streams=[2]), HERE, SIZES, torch.Generator())
     assert len(most.carrier.heads) <= 6
     assert most.outcome.agreement == 0.0
-    assert str(choose.best(Told(needs, streams=[1]), HERE, SIZES).carrier) == "L01.resid_post @ here"
+    assert str(choose.best(Told(needs, streams=[1]), HERE, SIZES, torch.Generator()).carrier) == "L01.resid_post @ here"
 
 
 def test_random_sets_are_other_sets_of_the_same_size_at_the_same_place() -> None:
@@ -201,7 +228,7 @@ def valued(drawing: Drawing, text: str) -> Valued:
     said = drawing.accounts.said(ids)[-1]
     assert said is not None
     rule = str(drawing.accounts.rules[said.rule])
-    place = Place(0, ids, 0, len(ids) - 1, said.token, rule, "homes.py", said.values)
+    place = Place(0, ids, 0, len(ids) - 1, said.token, rule, rule.split(":")[0], said.values)
     return Valued(place, drawing.value(place))
 
 
@@ -212,6 +239,75 @@ def test_only_pairs_count_that_move_one_variable_and_keep_another(accounts: Acco
     found = drawing.pairs(lot, lot, 50, torch.Generator().manual_seed(0))
     said = {(lot.index(pair.base), lot.index(pair.source)): encode_piece(pair.token) for pair in found}
     assert said == {(0, 3): " Oak", (1, 2): " Pine", (2, 1): " on", (3, 0): " the"}
+
+
+def test_only_what_is_reliable_says_what_is_expected(accounts: Accounts) -> None:
+    lines = frozenset({("home.tsv", "Ada"), ("home.tsv", "Ann"), ("side.tsv", "Ann")})
+    wanted = quantity(accounts)
+    told = Reliable(wanted.rules, lines)
+    drawing = Drawing(accounts, wanted, told)
+    lot = [valued(drawing, text) for text in ("Ada lives in", " Ann lives in", "Ada is", " Ann is")]
+    found = drawing.pairs(lot, lot, 50, torch.Generator().manual_seed(0))
+    assert {(lot.index(pair.base), lot.index(pair.source)) for pair in found} == {(0, 3), (1, 2), (2, 1)}
+    one_rule = Drawing(accounts, wanted, replaced(told, rules=frozenset({lot[0].place.rule})))
+    found = one_rule.pairs(lot, lot, 50, torch.Generator().manual_seed(0))
+    assert {(lot.index(pair.base), lot.index(pair.source)) for pair in found} == {(0, 3), (1, 2)}
+
+
+def test_a_rule_or_line_that_is_often_wrong_is_not_reliable() -> None:
+    def place(rule: str, line: tuple[str, str], right: bool) -> Place:
+        return Place(0, [], 0, 0, 0, rule, "a.py", {}, (line,), right)
+
+    known, guess, rare = ("home.tsv", "Ada"), ("home.tsv", "Ann"), ("home.tsv", "Tom")
+    found = [place("a.py:1", known, True)] * 60 + [place("a.py:1", guess, False)] * 3 + [place("a.py:2", rare, True)]
+    told = Reliable.of([*found, *[place("a.py:3", known, False)]])
+    assert told.rules == {"a.py:1", "a.py:2"}
+    assert told.lines == {known, rare}
+    assert told.has("a.py:1", [known, rare])
+    assert not told.has("a.py:1", [known, guess])
+    assert not told.has("a.py:3", [])
+
+
+CALLED = '''"""Says what closes."""
+
+from .language import account, joined, table
+
+CLOSES = table("closes.tsv")
+
+
+@account
+def next_token(text):
+    if text.ends(" on") and text.word(3) in CLOSES:
+        return CLOSES[text.word(3)]
+    if text.ends(" in"):
+        return text.word(2)
+'''
+
+
+def test_what_rules_ask_of_the_text_is_a_quantity_too(tmp_path: Path) -> None:
+    found = quantities([Page("closes.py", ast.parse(CALLED), CALLED)])
+    assert [(one.label, one.call, one.is_variable) for one in found] == [
+        ("text.word(3)", Call("word", (3,)), False),
+        ("text.word(2)", Call("word", (2,)), False),
+    ]
+    assert [one.rules for one in found] == [{"closes.py:11"}, {"closes.py:13"}]
+    accounts = Accounts(written(tmp_path, closes=CALLED, closes_tsv="key\tanswer\nAda\tPine\nAnn\tOak\n"), SPELLING)
+    drawing = Drawing(accounts, found[0])
+    lot = [valued(drawing, text) for text in ("Ada lives on", " Ann is on")]
+    assert [one.value for one in lot] == ["Ada", "Ann"]
+    row = accounts.row(lot[0].place.own)
+    said = accounts.supposing(row, {Call("word", (3,)): "Ann"})
+    assert said is not None
+    assert said.answer == "Oak"
+    assert accounts.supposing(row, {Call("word", (2,)): "Ann"}) == accounts.supposing(row, {})
+    assert accounts.supposing(row, {}, only="other.py") is None
+    assert drawing.stands(lot[0], lot[1]) == 0
+
+
+def test_a_value_stands_once_or_more_often(accounts: Accounts) -> None:
+    drawing = Drawing(accounts, quantity(accounts))
+    assert drawing.once(valued(drawing, " Ann. Ada lives in"))
+    assert not drawing.once(valued(drawing, "Ada. Ada lives in"))
 
 
 def encode_piece(token: int) -> str:
@@ -232,10 +328,13 @@ def test_places_are_where_a_rule_begins_and_the_model_says_so(accounts: Accounts
     ids = torch.tensor([row])
     says = torch.zeros_like(ids)
     says[0, 2], says[0, 6] = encode(" Pine")[0], encode(" x")[0]
-    (found,) = places(accounts, ids, says)
-    assert found.own == encode("Ada lives in")
+    assert [place.right for place in places(accounts, ids, says)] == [True, False]
     says[0, 6] = encode(" on")[0]
     both = places(accounts, ids, says)
+    assert [(place.right, place.lines) for place in both] == [
+        (True, (("home.tsv", "Ada"),)),
+        (True, (("side.tsv", "Ann"),)),
+    ]
     assert [place.own for place in both] == [encode("Ada lives in"), encode(" Ann is")]
     assert [place.text for place in both] == [0, 1]
     assert using(both, quantity(accounts)) == both

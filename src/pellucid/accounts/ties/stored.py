@@ -14,6 +14,8 @@ from pellucid.base.files import sha256_files, sha256_text
 from pellucid.match.project import Project
 
 STAGE = "accounts-ties"
+METHOD = 2
+"""Goes up when ties are looked for in another way: those that were found before count no more."""
 LEAST_AGREEMENT = 0.5
 """Files say of a tie that agrees less often nothing."""
 
@@ -22,7 +24,7 @@ def state(folder: Folder, quantity: Quantity) -> str:
     """A hash of all that the tie of a variable depends on."""
     project = folder.project
     texts = " ".join(f"{page.file} {_untied(page)}" for page in pages(folder))
-    about = f"{quantity.label} {project.manifest.subject.weights_sha256} {project.texts.fit.sha256}"
+    about = f"{METHOD} {quantity.label} {project.manifest.subject.weights_sha256} {project.texts.fit.sha256}"
     return sha256_text(f"{about} {project.manifest.settings.seed} {sha256_files(folder.tables)} {texts}")
 
 
