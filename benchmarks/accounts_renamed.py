@@ -226,7 +226,7 @@ class Plain:
         }
         classes = {name: _listed("class", members, letters) for name, members in side.classes.items()}
         rules = stated(side, (tables | classes).__getitem__, letters.text)
-        said = Counter(" ".join([str(rule), *rule.asks]) for rule in rules)
+        said = Counter(" ".join(rule.key) for rule in rules)
         return Plain(said, Counter(tables.values()), Counter(classes.values()))
 
 

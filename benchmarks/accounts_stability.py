@@ -151,7 +151,7 @@ def overlap(one: Found, other: Found) -> dict[str, float]:
         if mine and theirs:
             rules = renamed[one.rules[mine.rule]], other.says[other.rules[theirs.rule]]
             token = mine.token == theirs.token
-            alike = token and rules[0].says == rules[1].says
+            alike = token and rules[0].answer == rules[1].answer
             seen.update({"same token": token, "same rule": alike})
             seen.update({"same rule and conditions": alike and rules[0].key == rules[1].key})
         lines = [{(same.get(name, name), key) for name, key in mine.lines} if mine else set()]

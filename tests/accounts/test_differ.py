@@ -97,6 +97,17 @@ def test_names_of_files_are_no_difference(workshop: Workshop) -> None:
     assert (accounts["differing"], accounts["changed"]) == ([], 0)
 
 
+def test_names_of_functions_are_no_difference_and_what_they_do_is(workshop: Workshop) -> None:
+    write_account(workshop)
+    before = other(workshop, ACCOUNT.replace("said_last", "a_key"))
+    assert found(workshop, before)["differing"] == []
+    shutil.rmtree(before)
+    before = other(workshop, ACCOUNT.replace("said_last", "a_key").replace("text.last(NEXT)", "text.first(NEXT)"))
+    told = found(workshop, before)["differing"]
+    assert {entry["what"].split(":")[0] for entry in told} == {"is new", "is gone"}
+    assert all("next.tsv[" in entry["what"] for entry in told)
+
+
 def test_rules_are_told_by_what_they_are_asked_behind(workshop: Workshop) -> None:
     write_account(workshop, ACCOUNT.replace('text.ends(" w1")', 'text.ends(" w1", " w5")'))
     before = other(workshop, ACCOUNT.replace('        return "w2"\n', '        return "w8"\n'))

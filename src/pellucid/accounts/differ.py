@@ -240,7 +240,7 @@ def _rules(before: Sequence[Stated], after: Sequence[Stated]) -> Iterator[tuple[
     counts = Counter(rule.key for rule in before) & Counter(rule.key for rule in after)
     left = [_without(rules, counts) for rules in (before, after)]
     for two in left[1]:
-        one = next((rule for rule in left[0] if rule.says == two.says), None)
+        one = next((rule for rule in left[0] if rule.answer == two.answer), None)
         if one:
             left[0].remove(one)
         yield one, two

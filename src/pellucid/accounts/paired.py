@@ -1,15 +1,16 @@
 """Which tables, classes and rules of two folders of accounts are the same, whatever names they were given.
 
 Tables and classes are paired by what is in them, those of one name first where several fit as well. Rules are the same
-where their conditions, what they say and the functions that they ask are, with the names of pairs in them.
+where their conditions, what they say and the functions that they ask are, with the names of pairs in them; functions
+are numbered for that in the order in which they are asked.
 """
 
 from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from pellucid.accounts.folder import Folder
@@ -102,16 +103,13 @@ class Stated:
     rule: Rule
     says: str
     conditions: tuple[str, ...]
-    asks: tuple[str, ...]
-    """The functions that it asks."""
     files: frozenset[str]
     texts: frozenset[str]
     """The texts in its conditions, such as the patterns that it is asked behind."""
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        """What two rules that are the same have alike."""
-        return (self.says, *self.conditions, *self.asks)
+    answer: tuple[str, ...]
+    """What two rules have alike that say the same: that, and the functions that are asked for it."""
+    key: tuple[str, ...]
+    """What two rules that are the same have alike."""
 
     @property
     def place(self) -> tuple[str, int]:
@@ -134,15 +132,27 @@ def stated(side: Side, named: Callable[[str], str] = str, spelled: Callable[[str
         for function in filter(is_account, page.tree.body):
             for node, conditions in _returns(function, ()):
                 names = rules[node.lineno]
-                asked = [page.functions[name] for name in sorted(names) if name in page.functions]
                 yield Stated(
                     Rule(page.file, node.lineno, ""),
                     told.text(node),
                     tuple(map(told.text, conditions)),
-                    tuple(map(told.text, asked)),
                     frozenset(file for file in known if page.uses(names, file)),
                     frozenset(text for condition in conditions for text in told.texts(condition)),
+                    _plain(told, [node], page.functions),
+                    _plain(told, [node, *conditions], page.functions),
                 )
+
+
+def _plain(told: _Told, nodes: Sequence[ast.AST], functions: Mapping[str, ast.FunctionDef]) -> tuple[str, ...]:
+    """Nodes as text, with the functions that they ask behind them, whatever these are called."""
+    called: dict[str, str] = {}
+    parts = list(nodes)
+    for part in parts:  # which grows by the functions that are asked
+        for name in (inner.id for inner in ast.walk(part) if isinstance(inner, ast.Name)):
+            if name in functions and name not in called:
+                called[name] = f"asked_{len(called)}"
+                parts.append(functions[name])
+    return tuple(replace(told, called=called).text(part) for part in parts)
 
 
 def _returns(node: ast.AST, conditions: Conditions) -> Iterator[tuple[ast.Return, Conditions]]:
@@ -175,12 +185,15 @@ class _Told(ast.NodeTransformer):
     there: frozenset[str]
     named: Callable[[str], str]
     spelled: Callable[[str], str]
+    called: Mapping[str, str] = field(default_factory=dict)
+    """Other names of functions."""
 
     def text(self, node: ast.AST) -> str:
         """The code of a node; of a function without what its text and decorators say about it."""
         node = copy.deepcopy(node)
         if isinstance(node, ast.FunctionDef):
             node.decorator_list = []
+            node.name = self.called.get(node.name, node.name)
             node.body = node.body[1:] if ast.get_docstring(node) and node.body[1:] else node.body
         return ast.unparse(ast.fix_missing_locations(self.visit(node)))
 
@@ -191,7 +204,9 @@ class _Told(ast.NodeTransformer):
                 yield part.value
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
-        return ast.Name(self.named(self.files[node.id])) if node.id in self.files else node
+        if node.id in self.files:
+            return ast.Name(self.named(self.files[node.id]))
+        return ast.Name(self.called.get(node.id, node.id))
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
         if not isinstance(node.value, str):
