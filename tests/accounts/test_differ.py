@@ -18,7 +18,7 @@ from pellucid.accounts.differ import Difference, difference
 from pellucid.accounts.folder import Folder
 from pellucid.accounts.language import Table
 from pellucid.accounts.measure import rows_of, spoken
-from pellucid.accounts.paired import Side, pairs
+from pellucid.accounts.paired import Side, pairs, stated
 from pellucid.experiment.predictor import Predictor
 from pellucid.match.project import Project
 from pellucid.match.trust import trust
@@ -106,6 +106,14 @@ def test_names_of_functions_are_no_difference_and_what_they_do_is(workshop: Work
     told = found(workshop, before)["differing"]
     assert {entry["what"].split(":")[0] for entry in told} == {"is new", "is gone"}
     assert all("next.tsv[" in entry["what"] for entry in told)
+
+
+def test_what_stands_behind_else_is_told_without_a_double_not(workshop: Workshop) -> None:
+    write_account(
+        workshop, ACCOUNT + '    elif not text.has("w3"):\n        return "w7"\n    else:\n        return "w8"\n'
+    )
+    told = {rule.says: rule.conditions[-1] for rule in stated(Side.of(Folder(Project.open(workshop.made, trust=True))))}
+    assert (told["return 'w7'"], told["return 'w8'"]) == ("not text.has('w3')", "text.has('w3')")
 
 
 def test_rules_are_told_by_what_they_are_asked_behind(workshop: Workshop) -> None:

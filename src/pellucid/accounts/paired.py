@@ -165,7 +165,7 @@ def _returns(node: ast.AST, conditions: Conditions) -> Iterator[tuple[ast.Return
             yield node, conditions
             return
         case ast.If(test=test, body=body, orelse=otherwise):
-            refused = ast.UnaryOp(ast.Not(), test)
+            refused = _refused(test)
             under += [(part, (*conditions, test)) for part in body]
             under += [(part, (*conditions, refused)) for part in otherwise]
         case ast.For(iter=source):
@@ -175,6 +175,13 @@ def _returns(node: ast.AST, conditions: Conditions) -> Iterator[tuple[ast.Return
     for part, own in under:
         if isinstance(part, ast.stmt):
             yield from _returns(part, own)
+
+
+def _refused(test: ast.expr) -> ast.expr:
+    """What holds where a condition does not."""
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        return test.operand
+    return ast.UnaryOp(ast.Not(), test)
 
 
 @dataclass
