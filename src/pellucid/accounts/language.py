@@ -472,7 +472,7 @@ class Text:
         self.reach = (0, 0)
         """Words and slots, and words alone, of the longest pattern that it was last found to end in."""
         self._from, self._to = row.places[first], row.places[end]
-        self._kept: dict[str, Any] = {}
+        self._kept: dict[Any, Any] = {}
 
     def __str__(self) -> str:
         return self._row.whole[self._from : self._to]
@@ -710,6 +710,15 @@ class Text:
     def sentences(self) -> list[Text]:
         """The stretches that end in `.`, `?`, `!` or a line break, in order, and what is left behind the last."""
         return self._between(self._cuts())
+
+    def lately(self, count: int = 1) -> Text:
+        """The last `count` of the `sentences()`, as one stretch."""
+        if ("lately", count) not in self._kept:
+            cuts = [at for at in self._cuts() if at < self._end]
+            start = cuts[-count] if 0 < count <= len(cuts) else self._first
+            self._kept["lately", count] = Text(self._row, start, self._end)
+        found: Text = self._kept["lately", count]
+        return found
 
     def _cuts(self) -> list[int]:
         stops = self._row.stops

@@ -33,7 +33,7 @@ from pellucid.match.packing import packed_rows
 from pellucid.match.project import Project
 from pellucid.match.told import STAGE, account_figures, account_state
 
-POSITIONS = {"fit": 200_000, "check": 30_000, "heldout": 30_000}
+POSITIONS = {"fit": 200_000, "check": 100_000, "heldout": 30_000}
 """How much of each split is read, at most."""
 BATCH = 4096
 """Positions that the model reads at once."""

@@ -71,7 +71,15 @@ def test_patterns_match_where_the_language_finds_them(stream: Stream, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "guard", [Guard("long", 9), Guard("has", word="gives"), Guard("lately", word="met"), Guard("has", word=".").other()]
+    "guard",
+    [
+        Guard("long", 9),
+        Guard("has", word="gives"),
+        Guard("lately", word="met"),
+        Guard("lately", 2, "met"),
+        Guard("lately", 3, "met"),
+        Guard("has", word=".").other(),
+    ],
 )
 def test_conditions_hold_where_the_language_says_so(stream: Stream, guard: Guard) -> None:
     features = Features(stream, Vocabulary(()), np.full(len(stream.words) + 1, NONE))

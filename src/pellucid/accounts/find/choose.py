@@ -8,8 +8,8 @@ learning (Brill, 1995); which of two that speak at one place counts is decided b
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -24,6 +24,10 @@ from pellucid.accounts.find.variables import Variable
 _MOST = 1 << 16
 ASKED = 0.25
 """What symbols cost that the model bears out when it is asked, as a share of what others cost."""
+SEVERAL = 3
+"""Keys of one class that a rule may stand for, at least."""
+CHEAPER = 0.5
+"""What a symbol of a tree costs, as a share of what others cost: its questions are asked under one pattern."""
 WIDER = 2
 """Symbols whose price a wider pattern must gain."""
 SHARED = 4
@@ -39,6 +43,8 @@ class Rule:
     variable: Variable | None = None
     label: int = NONE
     table: int = NONE
+    tree: int = 0
+    """Which of several trees behind one pattern its conditions are of."""
 
 
 def specific(rule: Rule) -> tuple[int, int, int]:
@@ -140,10 +146,15 @@ class Board:
         return float((self.right(token, word, places) - self.now(places))[there].sum())
 
     def price(self, rule: Rule) -> float:
-        """The symbols of a rule, its table left out; `ASKED` of them where the model was asked for that."""
+        """The symbols of a rule, its table left out.
+
+        `ASKED` of them where the model was asked for it; of a leaf of a tree the last question, at `CHEAPER`.
+        """
+        if rule.guards:
+            return CHEAPER * (1.0 + rule.guards[-1].price + self.answer_price(rule))
         share = ASKED if rule.table >= 0 and self.tables[rule.table].asked else 1.0
         pattern = sum(int(self.lengths[element]) if element >= 0 else 1 for element in rule.pattern)
-        return share * (1.0 + pattern + self.answer_price(rule) + sum(guard.price for guard in rule.guards))
+        return share * (1.0 + pattern + self.answer_price(rule))
 
     def answer_price(self, rule: Rule) -> float:
         """The symbols of what a rule says."""
@@ -244,6 +255,45 @@ def widened(board: Board, rules: Sequence[Rule], price: float, number: int) -> l
                     board.apply(wider, number + len(found), places)
                     found.append(wider)
     return found
+
+
+def collapsed(board: Board, rules: Sequence[Rule], price: float, number: int) -> list[Rule]:
+    """Rules for what tables have alike for a class of words right before their patterns, in place of those lines.
+
+    The lines are taken out of the tables. The first is rule `number` of the board.
+    """
+    found = list[Rule]()
+    for table in dict.fromkeys(rule.table for rule in rules if rule.table >= 0):
+        users = [rule for rule in rules if rule.table == table]
+        before = [f"text.word({len(rule.pattern) + 1})" for rule in users]
+        if all(
+            rule.variable is not None and rule.variable.says == word for rule, word in zip(users, before, strict=True)
+        ):
+            for slot, label, keys in _alike(board, table):
+                wider = [Rule((slot, *rule.pattern), rule.guards, label=label) for rule in users]
+                cost = sum(board.price(rule) for rule in wider) - sum(1 + int(board.lengths[key]) for key in keys)
+                places = [board.places(rule) for rule in wider]
+                if sum(map(board.gain, wider, places)) > price * cost:
+                    for rule, there in zip(wider, places, strict=True):
+                        board.apply(rule, number + len(found), there)
+                        found.append(rule)
+                    for key in keys:
+                        del board.tables[table].votes[key]
+                    board.forget()
+    return found
+
+
+def _alike(board: Board, table: int) -> Iterator[tuple[int, int, list[int]]]:
+    """For each class that a table has several keys of: its slot, what most of them have, and all of its keys."""
+    lines, slots = board.tables[table].lines, board.features.slots
+    groups: dict[int, list[int]] = defaultdict(list)
+    for key in lines:
+        if slots[key] >= 0 and key in board.tables[table].votes:
+            groups[int(slots[key])].append(key)
+    for group, keys in groups.items():
+        if len(keys) >= SEVERAL:
+            label = Counter(lines[key] for key in keys).most_common(1)[0][0]
+            yield int(slot_element(np.array([group]))[0]), label, keys
 
 
 def anywhere(board: Board, price: float) -> list[Rule]:

@@ -196,8 +196,13 @@ def with_tallies(features: Features, found: Sequence[Tally]) -> tuple[Features, 
     known: Vocabulary = replace(features.known, counters=(*features.known.counters, *found))
     more = Features(features.stream, known, features.slots, features._flags)
     more.__dict__.update(sentences=features.sentences, values=features.values)
-    guards = []
-    for number in range(len(features.known.counters), len(known.counters)):
-        most = int(more.counts[str(number)].max(initial=0))
-        guards += [Guard("counts", least, str(number)) for least in range(1, min(most, 12) + 1)]
-    return more, guards
+    return more, counts(more)
+
+
+def counts(features: Features) -> list[Guard]:
+    """Conditions that ask how many sentences are counted."""
+    found = []
+    for number in range(len(features.known.counters)):
+        most = int(features.counts[str(number)].max(initial=0))
+        found += [Guard("counts", least, str(number)) for least in range(1, min(most, 12) + 1)]
+    return found

@@ -33,7 +33,7 @@ class Guard:
     @property
     def price(self) -> float:
         """Its symbols, about."""
-        return {"same": 8.0, "known": 6.0}.get(self.holds, 5.0 if self.least <= 1 else 7.0)
+        return {"same": 7.0, "known": 6.0}.get(self.holds, 5.0)
 
     def other(self) -> Guard:
         """Its negation."""

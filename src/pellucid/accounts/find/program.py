@@ -21,12 +21,12 @@ from pellucid.accounts.find.stream import NONE, Flags, Places
 from pellucid.accounts.find.tables import Lookup
 
 PRUNINGS = 12
-SEEN = 8
-"""How often a line has been asked that is no guess."""
 SEVERAL = 2
 """How often a line has been right that is kept."""
-SURE = 0.985
-"""The share of its places at which a rule, or a line of a table, is right that is no guess."""
+SURE = 0.99
+"""The share of their places at which rules, or lines of a table, are right together that are no guesses."""
+MOSTLY = 0.96
+"""The same of what can be relied on."""
 
 
 @dataclass
@@ -34,7 +34,8 @@ class Block:
     """Rules that say the same under the same conditions: one `return` with several patterns."""
 
     rules: list[Rule]
-    sure: bool
+    sure: int
+    """How sure they are together: 2 where that is nearly always right, 1 where mostly, 0 for guesses."""
 
 
 @dataclass
@@ -113,10 +114,10 @@ def behaviours(board: Board, rules: Sequence[Rule]) -> list[Behaviour]:
     places = {rule: board.places(rule) for rule in rules}
     found = judged(board, rules, places)
     split = _split(board, rules)
-    sure = found.right >= SURE * found.spoken
-    groups: dict[tuple[str, object], list[tuple[Rule, bool, float]]] = defaultdict(list)
+    sure = _sure(rules, found)
+    groups: dict[tuple[str, object], list[tuple[Rule, int, float]]] = defaultdict(list)
     for number, rule in enumerate(rules):
-        for one, certain in split.get(rule, [(rule, bool(sure[number]))]):
+        for one, certain in split.get(rule, [(rule, int(sure[number]))]):
             groups[_behaviour(rule)].append((one, certain, found.spoken[number]))
     ranked = sorted(groups.items(), key=lambda entry: -sum(spoken for _, _, spoken in entry[1]))
     return [
@@ -125,10 +126,35 @@ def behaviours(board: Board, rules: Sequence[Rule]) -> list[Behaviour]:
     ]
 
 
+def _sure(rules: Sequence[Rule], found: Judged) -> Places:
+    """How sure each rule is: of those that say the same thing the surest ones, as long as they are so together."""
+    said: dict[tuple[object, ...], list[int]] = defaultdict(list)
+    for number, rule in enumerate(rules):
+        said[rule.guards, rule.variable, rule.label, rule.table].append(number)
+    sure = np.zeros(len(rules), dtype=np.int64)
+    for numbers in said.values():
+        left = np.array(numbers)
+        for level, share in ((2, SURE), (1, MOSTLY)):
+            chosen = _together(found.right[left], found.spoken[left], share)
+            sure[left[chosen]] = level
+            left = left[~chosen]
+    return sure
+
+
+def _together(right: Float[np.ndarray, " _part"], spoken: Float[np.ndarray, " _part"], share: float = SURE) -> Flags:
+    """The parts of something, the surest first, that are right so often when taken together."""
+    order = np.argsort(-(right + 1) / (spoken + 2) - (spoken == 0), kind="stable")
+    enough = np.cumsum(right[order]) >= share * np.cumsum(spoken[order])
+    chosen = np.zeros(len(order), dtype=bool)
+    if enough.any():
+        chosen[order[: len(order) - int(enough[::-1].argmax())]] = True
+    return chosen
+
+
 def _behaviour(rule: Rule) -> tuple[str, object]:
     """What a rule is grouped by: the class whose members it looks up, the variable that it copies, or what it is."""
     if rule.guards:
-        return "guarded", rule.pattern
+        return "guarded", (rule.pattern, rule.tree)
     if rule.table >= 0 and rule.variable is not None and rule.variable.of is not None:
         return "table", rule.variable.of
     if rule.variable is not None and rule.table < 0:
@@ -136,7 +162,7 @@ def _behaviour(rule: Rule) -> tuple[str, object]:
     return "phrases", None
 
 
-def _blocks(rules: Sequence[tuple[Rule, bool]], classes: Sequence[WordClass]) -> list[Block]:
+def _blocks(rules: Sequence[tuple[Rule, int]], classes: Sequence[WordClass]) -> list[Block]:
     """As few blocks as there can be, each for one thing said, such that no rule stands before one that overrides it."""
     rules = list(reversed(rules))
     keys = [(bool(rule.pattern), rule.guards, rule.variable, rule.label, rule.table, sure) for rule, sure in rules]
@@ -174,10 +200,10 @@ def _meet(one: Pattern, other: Pattern, classes: Sequence[WordClass]) -> bool:
     return all(mine == yours or not set(members(mine)).isdisjoint(members(yours)) for mine, yours in pairs)
 
 
-def _split(board: Board, rules: Sequence[Rule]) -> dict[Rule, list[tuple[Rule, bool]]]:
+def _split(board: Board, rules: Sequence[Rule]) -> dict[Rule, list[tuple[Rule, int]]]:
     """Rules that look words of the text up, as two: for the lines that are nearly always right, and for the others."""
-    found: dict[Rule, list[tuple[Rule, bool]]] = {}
-    parts: dict[int, list[tuple[int, bool]]] = {}
+    found: dict[Rule, list[tuple[Rule, int]]] = {}
+    parts: dict[int, list[tuple[int, int]]] = {}
     for rule in rules:
         if rule.table < 0 or rule.variable is None or rule.variable.of is not None:
             continue
@@ -188,7 +214,7 @@ def _split(board: Board, rules: Sequence[Rule]) -> dict[Rule, list[tuple[Rule, b
     return found
 
 
-def _halves(board: Board, rule: Rule, same: Sequence[int]) -> list[tuple[int, bool]]:
+def _halves(board: Board, rule: Rule, same: Sequence[int]) -> list[tuple[int, int]]:
     """The lines of a table that are nearly always right where the rules `same` have the last word, and the others.
 
     A table that is nearly always right as a whole stays whole.
@@ -197,15 +223,15 @@ def _halves(board: Board, rule: Rule, same: Sequence[int]) -> list[tuple[int, bo
     at = np.flatnonzero(np.isin(board.said.rule, same))
     keys = board.features.values[rule.variable][at]
     right = board.said.token[at] == board.features.stream.own[at]
-    spoken = np.bincount(keys[keys >= 0], minlength=1)
+    spoken = np.bincount(keys[keys >= 0], minlength=1).astype(float)
     hits = np.bincount(keys[keys >= 0], right[keys >= 0], minlength=1)
     lines = board.tables[rule.table].lines
-    if hits.sum() >= SURE * spoken.sum():
-        spoken, hits = np.full(len(spoken), SEEN), np.where(hits >= SEVERAL, SEEN, 0)
-    sure: Flags = (hits >= SURE * spoken) & (spoken >= SEEN)
+    asked = np.flatnonzero(spoken >= SEVERAL)
+    sure = np.zeros(len(spoken), dtype=bool)
+    sure[asked] = _together(hits[asked], spoken[asked])
     parts = []
-    for certain in (True, False):
-        kept = {key for key in lines if key < len(sure) and hits[key] >= SEVERAL and bool(sure[key]) == certain}
+    for certain in (2, 0):
+        kept = {key for key in lines if key < len(sure) and hits[key] >= SEVERAL and sure[key] == (certain > 0)}
         if kept:
             table = Lookup(rule.variable, users=board.tables[rule.table].users)
             table.votes.update({key: board.tables[rule.table].votes[key] for key in kept})

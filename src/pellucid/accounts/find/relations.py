@@ -9,7 +9,7 @@ becomes a pattern of a table that others have paid for.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,7 +43,7 @@ SAME = 0.9
 SURE, ROOM = 0.98, 0.01
 """A shorter pattern stands for a wording where it is right so often, or so little less often than a longer one."""
 
-QUARTER = 0.25
+THIRD = 1 / 3
 """The share of a class that the text has a relation with, at least, where a table has lines for the others too."""
 
 Says = Callable[[Sequence[str]], Places]
@@ -99,38 +99,47 @@ class Relation:
 def relations(features: Features, first: Places, says: Says) -> list[Relation]:
     """The relations of all classes."""
     found: list[Relation] = []
-    groups = features.known.classes
-    sizes = np.zeros(len(features.stream.words) + 1, dtype=np.int64)
-    for group in groups:
-        sizes[list(group.members)] = np.maximum(sizes[list(group.members)], len(group.members))
-    for number, group in enumerate(groups):
+    for number, group in enumerate(features.known.classes):
         if len(group.members) >= KEYS:
-            known = wordings(features.stream, Mentions(features.stream, group), first)
-            about = [wording for wording in known if _is_about(features.stream, wording, sizes, len(group.members))]
-            joined = _joined(number, _answered(features.stream, about[:TRIED], group.members, says))
+            known = wordings(features.stream, Mentions(features.stream, group), _alike(features, number), first)
+            alone = [wording for wording in known if _is_alone(features.stream, wording, group.members)]
+            joined = _joined(number, _answered(features.stream, alone[:TRIED], group.members, says))
             found += [relation for relation in joined if len(relation.seen) >= KEYS]
     return found
 
 
-def _is_about(stream: Stream, wording: Wording, sizes: Places, own: int) -> bool:
-    """Whether no other word of a wording is of a class as large as that of its member."""
+def _alike(features: Features, own: int) -> Places:
+    """By word a number that words share which do not make another wording: members of one class as large as `own`."""
+    groups = features.known.classes
+    found: Places = np.arange(len(features.stream.words) + 1)
+    for number, group in enumerate(groups):
+        if number != own and group.slot and len(group.members) >= len(groups[own].members):
+            found[list(group.members)] = group.members[0]
+    return found
+
+
+def _is_alone(stream: Stream, wording: Wording, members: Collection[int]) -> bool:
+    """Whether no other word of a wording is of the class of its member."""
     low, high = wording.within
     others = [place for place in range(low, high) if place != wording.at and stream.closed[place]]
-    return bool((sizes[stream.word[others]] < own).all()) if others else True
+    return set(stream.word[others].tolist()).isdisjoint(members)
 
 
 # --- wordings ---------------------------------------------------------------------------------------------------------
 
 
-def wordings(stream: Stream, mentions: Mentions, first: Places) -> Iterator[Wording]:
-    """What the text asks of members of a class, the commonest first, where what comes next differs by member."""
+def wordings(stream: Stream, mentions: Mentions, alike: Places, first: Places) -> Iterator[Wording]:
+    """What the text asks of members of a class, the commonest first, where what comes next differs by member.
+
+    Words that are `alike` make no different wordings.
+    """
     asked = np.flatnonzero(stream.asked & ~stream.ends)
     at = mentions.last[asked]
     asked, at = asked[at >= 0], at[at >= 0]
     starts = np.maximum(stream.sentence[at], stream.begins[at])
     there = (asked - starts < WIDE) & (at > NONE) & mentions.whole[at]
     asked, at, starts = asked[there], at[there], starts[there]
-    _, group = np.unique(_hashes(stream, starts, at, asked), axis=0, return_inverse=True)
+    _, group = np.unique(_hashes(stream, alike, starts, at, asked), axis=0, return_inverse=True)
     order = np.argsort(group.ravel(), kind="stable")
     sizes = np.bincount(group.ravel())
     bounds = np.append(0, np.cumsum(sizes))
@@ -143,20 +152,21 @@ def wordings(stream: Stream, mentions: Mentions, first: Places) -> Iterator[Word
             yield wording
 
 
-def _hashes(stream: Stream, starts: Places, at: Places, places: Places) -> Places:
-    """Two numbers by which wordings differ: of what stands before the member, and of what stands behind it."""
+def _hashes(stream: Stream, alike: Places, starts: Places, at: Places, places: Places) -> Places:
+    """Two numbers by which wordings differ: of the words before the member, and of those behind it."""
     odd = np.uint64(0x9E3779B97F4A7C15)
+    found = []
     with np.errstate(over="ignore"):
         powers = np.cumprod(np.full(WIDE + 1, odd, np.uint64))
-        found = []
-        for low, high in ((starts, stream.unit[at]), (at + 1, places + 1)):
-            total = np.zeros(len(places), np.uint64)
-            for step in range(WIDE):
-                inside = low + step < high
+        for last, low in ((stream.back(at), starts), (places, at + 1)):
+            total, current = np.zeros(len(places), np.uint64), last
+            for power in powers:
+                inside = current >= low
                 if not inside.any():
                     break
-                token = stream.ids[np.minimum(low + step, len(stream) - 1)].astype(np.uint64) + np.uint64(1)
-                total += np.where(inside, token * powers[step] ^ (token << np.uint64(17)), np.uint64(0))
+                word = (alike[stream.word[np.maximum(current, 0)]] + 1).astype(np.uint64)
+                total += np.where(inside, word * power ^ (word << np.uint64(17)), np.uint64(0))
+                current = np.where(inside, stream.back(current), NONE)
             found.append(total.view(np.int64))
     return np.stack(found, axis=1)
 
@@ -192,30 +202,54 @@ def _differs(own: Places, keys: Places, first: Places) -> bool:
 # --- answers ----------------------------------------------------------------------------------------------------------
 
 
-def _answered(stream: Stream, known: Sequence[Wording], members: Sequence[int], says: Says) -> list[Wording]:
-    """The wordings that are answered by member, and alone as in the text, with their answers for all members."""
-    texts = stream.words.texts
-    asked: dict[str, dict[int, int]] = defaultdict(dict)
+@dataclass
+class _Asking:
+    """Asks wordings; what was asked once is kept."""
 
-    def ask(wording: Wording, keys: Sequence[int]) -> dict[int, int]:
-        said = asked[wording.text]
+    texts: Sequence[str]
+    says: Says
+    kept: dict[str, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
+
+    def answers(self, text: str, keys: Sequence[int]) -> dict[int, int]:
+        """The token that is said behind `text` with each of `keys` in its place."""
+        said = self.kept[text]
         left = [key for key in keys if key not in said]
-        said.update(zip(left, says([wording.text.replace(PLACE, texts[key]) for key in left]).tolist(), strict=True))
+        said.update(zip(left, self.says([text.replace(PLACE, self.texts[key]) for key in left]).tolist(), strict=True))
         return {key: said[key] for key in keys}
 
-    found = []
+    def fits(self, text: str, seen: Mapping[int, int]) -> bool:
+        """Whether some members that a wording is seen with are answered as in the text."""
+        sample = sorted(seen)[:: max(1, len(seen) // SAMPLE)][:SAMPLE]
+        tried = self.answers(text, sample)
+        return sum(tried[key] == seen[key] for key in sample) >= AGREES * len(sample)
+
+
+def _answered(stream: Stream, known: Sequence[Wording], members: Sequence[int], says: Says) -> list[Wording]:
+    """The wordings that are answered by member, and as in the text, with their answers for all members.
+
+    One that begins no texts is asked behind a text that it stands in.
+    """
+    asking, found = _Asking(stream.words.texts, says), []
     for wording in track(known, "asking for relations", len(known)):
         seen = wording.seen
-        sample = sorted(seen)[:: max(1, len(seen) // SAMPLE)][:SAMPLE]
-        tried = ask(wording, sample)
-        if sum(tried[key] == seen[key] for key in sample) < AGREES * len(sample):
+        text = next((text for text in (wording.text, _led(stream, wording)) if text and asking.fits(text, seen)), None)
+        if text is None:
             continue
-        wording.answers = ask(wording, members)
+        wording.answers = asking.answers(text, members)
         alone = np.array([wording.answers.get(key, NONE) for key in wording.keys.tolist()])
         counts = Counter(wording.answers.values())
         if (alone == wording.own).mean() >= AGREES and counts.most_common(1)[0][1] <= SAME * len(members):
             found.append(wording)
     return found
+
+
+def _led(stream: Stream, wording: Wording) -> str:
+    """A wording behind what stands before it at one of its places; empty where that is nothing or cannot be written."""
+    start = wording.within[0]
+    pieces = stream.words.spelling.pieces
+    lead = "".join(pieces[token] for token in stream.ids[int(stream.begins[start]) : start].tolist())
+    gap = " " if pieces[int(stream.ids[start])][:1] == " " else ""
+    return f"{lead.lstrip()}{gap}{wording.text}" if lead.strip() and not set("{}") & set(lead) else ""
 
 
 def _joined(of: int, known: Sequence[Wording]) -> Iterator[Relation]:
@@ -269,7 +303,7 @@ def proposed(
 
 def is_about_all(told: Collection[int], members: Sequence[int]) -> bool:
     """Whether so many members of a class have a relation that all of them may be asked about it."""
-    return len(set(told) & set(members)) >= QUARTER * len(members)
+    return len(set(told) & set(members)) >= THIRD * len(members)
 
 
 def _labelled(relation: Relation, label: Places, usual: Places) -> dict[int, int]:
@@ -291,7 +325,10 @@ def _labelled(relation: Relation, label: Places, usual: Places) -> dict[int, int
 
 
 def _shortest(features: Features, wording: Wording, said: Places) -> Pattern:
-    """The shortest end of a wording behind which its relation is right about as often as behind any."""
+    """The shortest end of a wording behind which its relation is right about as often as behind any.
+
+    Its words stand for their classes where that is as right.
+    """
     stream = features.stream
     place, elements = int(wording.places[0]), list[int]()
     key = int(wording.keys[0])
@@ -315,7 +352,14 @@ def _shortest(features: Features, wording: Wording, said: Places) -> Pattern:
     best = max(shares, default=0.0)
     if best < AGREES:
         return ()
-    return next(pattern for pattern, share in zip(ends, shares, strict=True) if share >= min(SURE, best - ROOM))
+    enough = min(SURE, best - ROOM)
+    chosen = next(pattern for pattern, share in zip(ends, shares, strict=True) if share >= enough)
+    for at, element in enumerate(chosen):
+        if element >= 0 and features.slots[element] >= 0:
+            slot = int(slot_element(features.slots[[element]])[0])
+            wider = (*chosen[:at], slot, *chosen[at + 1 :])
+            chosen = wider if _share(features, wider, said) >= enough else chosen
+    return chosen
 
 
 def _share(features: Features, pattern: Pattern, said: Places) -> float:

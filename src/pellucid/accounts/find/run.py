@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pellucid.accounts.find import deepen
-from pellucid.accounts.find.choose import Board, Rule, anywhere, choose, rule_of, widened
+from pellucid.accounts.find.choose import CHEAPER, Board, Rule, anywhere, choose, collapsed, rule_of, widened
 from pellucid.accounts.find.classes import classes, slots_of
+from pellucid.accounts.find.doubts import doubts
 from pellucid.accounts.find.features import Features, Guard, Vocabulary
 from pellucid.accounts.find.patterns import MODES, Candidate, grow, slot_element
 from pellucid.accounts.find.program import Behaviour, behaviours, in_order, pruned
@@ -24,8 +25,10 @@ from pellucid.accounts.find.trees import conditional
 from pellucid.accounts.find.variables import telling
 from pellucid.base.progress import track
 
-PRICE = 4e-6
+PRICE = 1.6e-5
 """What a symbol costs, as a share of the places of fit text that it makes right."""
+CHEAP = 0.1
+"""What a symbol costs that tells where a rule can be relied on, as a share of that."""
 _BITS = 21
 
 
@@ -58,12 +61,14 @@ def find(fit: Stream, tune: Stream, price: float = PRICE, says: Says | None = No
     for proposals in (asking, candidates):
         rules += choose(board, proposals, label, cost, len(rules))
     rules += widened(board, rules, cost, len(rules))
+    rules += collapsed(board, rules, cost, len(rules))
     rules += _deepened(board, candidates, label, cost, len(rules))
     same = alike(tables, [rule.table for rule in rules if rule.table >= 0], first)
     rules = [replace(rule, table=same.get(rule.table, rule.table)) for rule in rules]
     board.forget()
     other = Board(Features(tune, board.features.known, slots_of(groups, len(words))), first, tables, lengths)
     kept = pruned(other, in_order(rules), price * int(tune.asked.sum()))
+    kept += doubts(board, kept, deepen.conditions(board.features) + deepen.counts(board.features), cost * CHEAP)
     return Found(board, kept, behaviours(board, kept))
 
 
@@ -106,7 +111,7 @@ def _deepened(board: Board, candidates: Sequence[Candidate], label: Places, cost
         left = deepen.worst(board, left)
         if not left:
             break
-        rules += conditional(board, left.pop(0), label, guards, cost, number + len(rules))
+        rules += conditional(board, left.pop(0), label, guards, cost * CHEAPER, number + len(rules))
     return rules
 
 

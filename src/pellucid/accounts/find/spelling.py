@@ -119,10 +119,7 @@ class Spelled:
 
     def _lately(self, guard: Guard) -> str:
         """Whether a word stands in the last sentences."""
-        word = quoted(self.plain(guard.word))
-        if guard.least <= 1:
-            return f"text.sentences()[-1].has({word})"
-        return f"any(s.has({word}) for s in text.sentences()[-{guard.least}:])"
+        return f"text.lately({guard.least if guard.least > 1 else ''}).has({quoted(self.plain(guard.word))})"
 
     def cell(self, label: int) -> str | None:
         """A label as a cell of a table; None where a cell cannot say it."""

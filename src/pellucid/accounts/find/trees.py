@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -80,82 +80,93 @@ def sayings(board: Board, spot: Spot, label: Places) -> Says:
     return Says(rules, np.stack([*columns, now], axis=1).astype(np.float32))
 
 
+@dataclass(frozen=True)
+class Asked:
+    """The questions that may be asked at the places of a spot, and what each costs, in tokens."""
+
+    guards: list[Guard]
+    holds: Bool[np.ndarray, "guard place"]
+    costs: Float[np.ndarray, " guard"]
+
+    @staticmethod
+    def at(board: Board, places: Places, guards: Sequence[Guard], price: float) -> Asked:
+        """Those of `guards` that part the places."""
+        holds = np.stack([board.features.flags(guard)[places] for guard in guards])
+        useful = (holds.sum(axis=1) >= FEWEST) & ((~holds).sum(axis=1) >= FEWEST)
+        kept = [guard for guard, good in zip(guards, useful, strict=True) if good]
+        return Asked(kept, holds[useful], np.array([price * guard.price for guard in kept], dtype=np.float32))
+
+
+def grown(kinds: Float[np.ndarray, "place kind"], asked: Asked, most: int = LEAVES) -> Node:
+    """A tree of at most so many leaves that tells `kinds` apart: by place and kind whether it is of that."""
+    root, leaves = Node(np.arange(len(kinds))), 1
+    waiting: list[tuple[float, int, Node, int, int]] = []
+
+    def wait(node: Node, depth: int) -> None:
+        if len(node.places) >= 2 * FEWEST and depth < DEEPEST:
+            gain, guard = _split(kinds, asked, node.places)
+            if guard != NONE:
+                heapq.heappush(waiting, (-gain, int(node.places[0]), node, guard, depth))
+
+    wait(root, 0)
+    while waiting and leaves < most:
+        _, _, node, guard, depth = heapq.heappop(waiting)
+        there = asked.holds[guard][node.places]
+        node.guard, node.holds, node.fails = guard, Node(node.places[there]), Node(node.places[~there])
+        leaves += 1
+        for child in (node.holds, node.fails):
+            wait(child, depth + 1)
+    return root
+
+
+def _split(kinds: Float[np.ndarray, "place kind"], asked: Asked, places: Places) -> tuple[float, int]:
+    """The question that makes `places` purest, and by how much; none where there is nothing to gain."""
+    if not len(asked.guards):
+        return 0.0, NONE
+    own = kinds[places]
+    total = own.sum(axis=0)
+    one = asked.holds[:, places].astype(np.float32) @ own
+    other = total - one
+    sizes, rest = one.sum(axis=1), other.sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pure = (one**2).sum(axis=1) / sizes + (other**2).sum(axis=1) / rest
+    pure = np.where((sizes >= FEWEST) & (rest >= FEWEST), pure, -1.0)
+    gains = pure - (total**2).sum() / total.sum() - asked.costs / 2
+    guard = int(gains.argmax())
+    return (float(gains[guard]), guard) if gains[guard] > 0 else (0.0, NONE)
+
+
 @dataclass
-class Grower:
-    """Grows the tree behind one spot."""
+class _Worth:
+    """What answers are worth at places of a spot."""
 
     says: Says
-    asks: Bool[np.ndarray, "guard place"]
-    """By guard and place whether it holds."""
-    costs: Float[np.ndarray, " guard"]
-    """What each guard costs, in tokens."""
-    answers: Float[np.ndarray, " rule"]
+    costs: Float[np.ndarray, " rule"]
     """What it costs to say each thing; nothing for what is said anyway."""
-    kinds: np.ndarray = field(init=False)
-    """By place and kind whether it is of that: which of the things that could be said is right there, the commonest."""
 
-    def __post_init__(self) -> None:
+    def kinds(self) -> Float[np.ndarray, "place kind"]:
+        """By place which of the things that could be said is right there, the one that is right most; or none."""
         right = self.says.right
         order = np.argsort(-right.sum(axis=0), kind="stable")
-        first = np.where((right[:, order] > 0).any(axis=1), order[(right[:, order] > 0).argmax(axis=1)], right.shape[1])
-        self.kinds = np.eye(right.shape[1] + 1, dtype=np.float32)[first]
-
-    def grown(self) -> Node:
-        """The tree."""
-        root = Node(np.arange(len(self.kinds)))
-        waiting: list[tuple[float, int, Node, int, int]] = []
-        made = 0
-
-        def wait(node: Node, depth: int) -> None:
-            nonlocal made
-            if len(node.places) >= 2 * FEWEST and depth < DEEPEST:
-                gain, guard = self._split(node.places)
-                if guard != NONE:
-                    made += 1
-                    heapq.heappush(waiting, (-gain, made, node, guard, depth))
-
-        wait(root, 0)
-        leaves = 1
-        while waiting and leaves < LEAVES:
-            _, _, node, guard, depth = heapq.heappop(waiting)
-            there = self.asks[guard][node.places]
-            node.guard, node.holds, node.fails = guard, Node(node.places[there]), Node(node.places[~there])
-            leaves += 1
-            for child in (node.holds, node.fails):
-                wait(child, depth + 1)
-        self._cut(root)
-        return root
-
-    def _split(self, places: Places) -> tuple[float, int]:
-        """The question that makes `places` purest, and by how much; none where there is nothing to gain."""
-        if not len(self.asks):
-            return 0.0, NONE
-        kinds = self.kinds[places]
-        total = kinds.sum(axis=0)
-        one = self.asks[:, places].astype(np.float32) @ kinds
-        other = total - one
-        sizes, rest = one.sum(axis=1), other.sum(axis=1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            pure = (one**2).sum(axis=1) / sizes + (other**2).sum(axis=1) / rest
-        pure = np.where((sizes >= FEWEST) & (rest >= FEWEST), pure, -1.0)
-        gains = pure - (total**2).sum() / total.sum() - self.costs * 0.5
-        guard = int(gains.argmax())
-        return (float(gains[guard]), guard) if gains[guard] > 0 else (0.0, NONE)
+        hits = right[:, order] > 0
+        first = np.where(hits.any(axis=1), order[hits.argmax(axis=1)], right.shape[1])
+        found: Float[np.ndarray, "place kind"] = np.eye(right.shape[1] + 1, dtype=np.float32)[first]
+        return found
 
     def best(self, places: Places) -> tuple[float, int]:
         """The most that one answer is worth at places, its price taken off, and which."""
-        right = self.says.right[places].sum(axis=0) - self.answers
-        hits = (self.says.right[places] > 0).mean(axis=0) if len(places) else np.zeros(len(right))
+        right = self.says.right[places].sum(axis=0) - self.costs
+        hits = (self.says.right[places] > 0).mean(axis=0)
         worth = right + np.where(hits >= SURE, CLEAR * len(places), 0) * (np.arange(len(right)) < len(right) - 1)
         number = int(worth.argmax())
         return float(worth[number]), number
 
-    def _cut(self, node: Node) -> float:
+    def cut(self, node: Node, asked: Asked) -> float:
         """Take out questions that do not pay; what the tree is worth then."""
         alone, _ = self.best(node.places)
         if node.holds is None or node.fails is None:
             return alone
-        below = self._cut(node.holds) + self._cut(node.fails) - float(self.costs[node.guard])
+        below = self.cut(node.holds, asked) + self.cut(node.fails, asked) - float(asked.costs[node.guard])
         if below <= alone:
             node.guard, node.holds, node.fails = NONE, None, None
             return alone
@@ -180,14 +191,13 @@ def conditional(
 ) -> Iterator[Rule]:
     """The rules of the tree behind a spot, each applied to the board, the first as number `number`."""
     says = sayings(board, spot, label)
-    asks = np.stack([board.features.flags(guard)[spot.places] for guard in guards])
-    useful = (asks.sum(axis=1) >= FEWEST) & ((~asks).sum(axis=1) >= FEWEST)
-    guards, asks = [guard for guard, good in zip(guards, useful, strict=True) if good], asks[useful]
-    costs = np.array([price * guard.price for guard in guards], dtype=np.float32)
+    asked = Asked.at(board, spot.places, guards, price)
     answers = [price * (1 + board.answer_price(Rule((), (), *said))) for said in says.rules]
-    grower = Grower(says, asks, costs, np.array([*answers, 0.0], dtype=np.float32))
-    for path, leaf in leaves(grower.grown(), guards):
-        _, best = grower.best(leaf.places)
+    worth = _Worth(says, np.array([*answers, 0.0], dtype=np.float32))
+    tree = grown(worth.kinds(), asked)
+    worth.cut(tree, asked)
+    for path, leaf in leaves(tree, asked.guards):
+        _, best = worth.best(leaf.places)
         if path and best < len(says.rules):
             variable, word = says.rules[best]
             rule = Rule(spot.pattern, path, variable, word)

@@ -115,7 +115,7 @@ class Writer:
         rules = [rule for block in behaviour.blocks for rule in block.rules]
         said = [(rule.guards, answer[0]) for rule in rules if (answer := self._answer(rule)) is not None]
         if said:
-            yield f"    if {self._patterns(Block(rules[:1], False), ', ')}:"
+            yield f"    if {self._patterns(Block(rules[:1], 0), ', ')}:"
             yield from self._branches(said, 2)
 
     def _branches(self, said: Sequence[Branch], depth: int, joins: bool = False) -> Iterator[str]:
