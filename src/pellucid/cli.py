@@ -20,6 +20,7 @@ from pellucid.accounts.cards import print_cards
 from pellucid.accounts.command import metered, tested
 from pellucid.accounts.described import cards, naming
 from pellucid.accounts.find.command import FEWEST, PLACES, follow, found_anew
+from pellucid.accounts.find.run import PRICE
 from pellucid.accounts.here import Here, here
 from pellucid.accounts.questions import LEAST as LEAST_QUESTIONS
 from pellucid.accounts.show import lines as account_lines
@@ -88,6 +89,7 @@ zoo = typer.Typer(help="The subjects that ship with pellucid.", no_args_is_help=
 app.add_typer(zoo, name="zoo")
 
 STORY_END = "<|endoftext|>"
+MILLION = 1e6
 TOKENS = 20
 """How many tokens `run` produces if nothing is said."""
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A directory that `decompile` wrote.")]
@@ -660,6 +662,12 @@ def accounts_command(
     tokens: Annotated[
         int, typer.Option(min=FEWEST, metavar="TOKENS", help="Fit text that rules are found on, at most.")
     ] = PLACES,
+    price: Annotated[
+        float,
+        typer.Option(
+            min=0, help="How many of a million places a symbol must make right; more of it, shorter accounts."
+        ),
+    ] = MILLION * PRICE,
     ties: Annotated[
         bool, typer.Option("--ties", help="Find what carries each variable, where that is not known yet.")
     ] = False,
@@ -673,7 +681,7 @@ def accounts_command(
     """
     with plain_errors():
         project = Project.open(directory, trust=trust, subject=subject)
-        found = metered(project, ties) if measure else found_anew(project, tokens, ties)
+        found = metered(project, ties) if measure else found_anew(project, tokens, ties, price / MILLION)
         if found and (project.directory / REPORT).is_file():
             write_page(project)
         print_json(found) if json_ else say("\n".join(account_lines(found)))

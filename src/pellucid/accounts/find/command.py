@@ -13,7 +13,7 @@ from pellucid.accounts import asked, own_work
 from pellucid.accounts.command import metered
 from pellucid.accounts.find.asking import asker
 from pellucid.accounts.find.fill import filled
-from pellucid.accounts.find.run import Found, find
+from pellucid.accounts.find.run import PRICE, Found, find
 from pellucid.accounts.find.spelling import Names, Spelled
 from pellucid.accounts.find.stream import Stream, Words
 from pellucid.accounts.find.write import Writer, Written
@@ -38,8 +38,10 @@ FEWEST = 20_000
 """Tokens below which nothing is found."""
 
 
-def find_accounts(project: Project, places: int = PLACES) -> list[str]:
+def find_accounts(project: Project, places: int = PLACES, price: float = PRICE) -> list[str]:
     """Find accounts on at most `places` tokens of fit text and write them; the files that were written.
+
+    `price` is what a symbol costs, as a share of the places that it must make right.
 
     Files that a person wrote or changed stay as they are. Raises `ProjectError` if the program is a stranger's, and
     `CorpusError` for too little text.
@@ -53,16 +55,16 @@ def find_accounts(project: Project, places: int = PLACES) -> list[str]:
                 f"{len(fit):,} tokens of fit text are too few to find accounts in; at least {FEWEST:,} are needed: "
                 "give more text"
             )
-        found = find(fit, tune, says=asker(project.model))
+        found = find(fit, tune, price, asker(project.model))
         return _write(project, found)
 
 
-def found_anew(project: Project, places: int, ties: bool = False) -> dict[str, Any] | None:
+def found_anew(project: Project, places: int, ties: bool = False, price: float = PRICE) -> dict[str, Any] | None:
     """Find accounts and measure all that are there then; None where there are none. Too little text is said."""
     if (folder := Folder(project)).files:
         folder.accounts()  # what is wrong with them is said before anything else
     try:
-        find_accounts(project, places)
+        find_accounts(project, places, price)
     except CorpusError as error:
         tell(f"nothing is looked for: {error}")
     return metered(project, ties)

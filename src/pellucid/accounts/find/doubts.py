@@ -18,10 +18,11 @@ from pellucid.accounts.find.trees import Asked, Node, Path, grown
 
 LARGE = 0.003
 """The share of all places at which a rule speaks that is looked at, at least."""
-DOUBTFUL, ENOUGH = 0.75, 0.962
-"""How often such a rule is right, at least, and how often what is left of it must be."""
-LEFT = 0.5
-"""The share of its places that are left to it, at least."""
+DOUBTFUL = 0.75
+"""How often such a rule is right, at least."""
+ENOUGH = ((0.975, 0.8), (0.968, 0.8), (0.962, 0.5))
+"""How often what is left of it must be right, and which share of its places must be left, the most wanted first."""
+RELIABLE = ENOUGH[0][0]
 LEAVES = 64
 APART = 0.1
 """The share of places of a leaf at which other rules speak, at most."""
@@ -36,7 +37,7 @@ def doubts(board: Board, rules: Sequence[Rule], guards: Sequence[Guard], price: 
     for number, rule in enumerate(rules):
         own = (by == number) & asked
         plain = not rule.guards and (rule.table < 0 or (rule.variable is not None and rule.variable.of is not None))
-        if plain and own.sum() >= LARGE * asked.sum() and DOUBTFUL <= right[own].mean() < ENOUGH:
+        if plain and own.sum() >= LARGE * asked.sum() and DOUBTFUL <= right[own].mean() < RELIABLE:
             found += _apart(board, rule, own, right, guards, price)
     return found
 
@@ -48,25 +49,25 @@ def _apart(board: Board, rule: Rule, own: Flags, right: Flags, guards: Sequence[
     kinds = np.stack([mine & good, mine & ~good, ~mine], axis=1).astype(np.float32)
     asked = Asked.at(board, places, guards, price)
     tree = grown(kinds, asked, LEAVES)
-    chosen = _doubtful(tree, mine, good)
+    chosen = next(filter(None, (_doubtful(tree, mine, good, *enough) for enough in ENOUGH)), set())
     for path in _paths(tree, chosen, asked.guards):
         if path:
             yield replace(rule, guards=path, tree=1)
 
 
-def _doubtful(tree: Node, mine: Flags, good: Flags) -> set[int]:
+def _doubtful(tree: Node, mine: Flags, good: Flags, enough: float, left_over: float) -> set[int]:
     """The leaves, by the first of their places, that have to be set apart; none where too little would be left."""
     leaves = [node for node in _leaves(tree) if (~mine[node.places]).mean() <= APART]
     leaves.sort(key=lambda node: float(good[node.places].mean()))
     count, hits = int(mine.sum()), int((mine & good).sum())
     left, found = count, set[int]()
     for node in leaves:
-        if hits >= ENOUGH * left:
+        if hits >= enough * left:
             break
         there = mine[node.places]
         left, hits = left - int(there.sum()), hits - int((there & good[node.places]).sum())
         found.add(int(node.places[0]))
-    return found if hits >= ENOUGH * left and left >= LEFT * count else set()
+    return found if hits >= enough * left and left >= left_over * count else set()
 
 
 def _leaves(node: Node) -> Iterator[Node]:

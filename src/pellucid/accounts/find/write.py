@@ -294,11 +294,21 @@ class Writer:
             tables = {rule.table for block in behaviour.blocks for rule in block.rules}
             count = f"{len(tables)} {'table' if len(tables) == 1 else 'tables'}"
             return f"What goes with {self.spelled.names[rule.variable.of].upper()}: {count}, {behind}."
-        if kind == "copy":
-            return f"Says {self._said(rule)} again: {behind}."
+        if kind == "copy" and rule.variable is not None:
+            return f"Says again {self._meant(rule)}: {behind}."
         if kind == "guarded":
             return f"What comes next behind {self.spelled.pattern(rule.pattern).strip()}, by what else the text has."
         return f"What always comes next: {behind}."
+
+    def _meant(self, rule: Rule) -> str:
+        """What a variable is, within a sentence."""
+        assert rule.variable is not None
+        says = self.spelled.variable(rule.variable)
+        state = re.fullmatch(r"state_(\d+)\(text\)", says)
+        if state is not None:
+            return f"which {self.spelled.names[self.known.folds[int(state[1])].of]} the sentences so far leave"
+        meaning = _meaning(says).rstrip(".")
+        return f"{meaning[0].lower()}{meaning[1:]}"
 
     def _functions(self, body: str) -> Iterator[str]:
         """The states and counts that rules ask for."""
