@@ -63,6 +63,24 @@ def next_token(text):
 HOME = "key\tanswer\tagreement\nAda\tPine Lane\t1.00\nAnn\tOak\t0.97\n"
 
 
+def test_what_a_text_has_are_whole_words() -> None:
+    text = text_of("Ada lives in the Pine Lane")
+    assert text.has(" in")
+    assert text.has("Ada", "nothing")
+    assert text.has("lives in the")
+    assert not text.has(" li")
+    assert not text.has("ives")
+    assert not text.has(" Pin")
+
+
+def test_the_last_sentences_are_one_text() -> None:
+    text = text_of("Ada is in. Ann lives on. Ada is")
+    assert str(text.lately()) == " Ada is"
+    assert str(text.lately(2)) == " Ann lives on. Ada is"
+    assert str(text.lately(9)) == str(text)
+    assert str(text_of("Ada is in. Ann lives on.").lately()) == " Ann lives on."
+
+
 def test_a_text_is_asked_for_its_ends_and_marks() -> None:
     text = text_of("Ada lives ( in the. Ada is")
     assert text.ends(" is", " in")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from jaxtyping import Int
 
 from pellucid.accounts.asked import PLACE
 from pellucid.accounts.find.features import Features
@@ -152,7 +153,9 @@ def wordings(stream: Stream, mentions: Mentions, alike: Places, first: Places) -
             yield wording
 
 
-def _hashes(stream: Stream, alike: Places, starts: Places, at: Places, places: Places) -> Places:
+def _hashes(
+    stream: Stream, alike: Places, starts: Places, at: Places, places: Places
+) -> Int[np.ndarray, "_wording side"]:
     """Two numbers by which wordings differ: of the words before the member, and of those behind it."""
     odd = np.uint64(0x9E3779B97F4A7C15)
     found = []
@@ -348,7 +351,8 @@ def _shortest(features: Features, wording: Wording, said: Places) -> Pattern:
         if at < 0:
             break
     ends = [tuple(reversed(elements[:length])) for length in range(1, len(elements) + 1)]
-    shares = [_share(features, pattern, said) for pattern in ends]
+    least = max(SEEN, len(wording.places) // 2)
+    shares = [_share(features, pattern, said, least) for pattern in ends]
     best = max(shares, default=0.0)
     if best < AGREES:
         return ()
@@ -358,13 +362,13 @@ def _shortest(features: Features, wording: Wording, said: Places) -> Pattern:
         if element >= 0 and features.slots[element] >= 0:
             slot = int(slot_element(features.slots[[element]])[0])
             wider = (*chosen[:at], slot, *chosen[at + 1 :])
-            chosen = wider if _share(features, wider, said) >= enough else chosen
+            chosen = wider if _share(features, wider, said, least) >= enough else chosen
     return chosen
 
 
-def _share(features: Features, pattern: Pattern, said: Places) -> float:
-    """How often `said` is right behind a pattern; 0 of one that hardly stands anywhere."""
+def _share(features: Features, pattern: Pattern, said: Places, least: int) -> float:
+    """How often `said` is right behind a pattern; 0 of one with fewer than `least` places."""
     stream = features.stream
     places = features.matching(pattern)
     places = places[stream.asked[places]]
-    return float((said[places] == stream.own[places]).mean()) if len(places) >= SEEN else 0.0
+    return float((said[places] == stream.own[places]).mean()) if len(places) >= least else 0.0
