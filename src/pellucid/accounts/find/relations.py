@@ -41,6 +41,8 @@ SHARED = 0.5
 """Of the members that two wordings of one relation are seen with, this share of the fewer is common to both."""
 SAME = 0.9
 """A wording that has more answers alike than this share asks for no relation."""
+COPIED = 0.5
+"""Nor does one that is gone on with by the member itself so often."""
 SURE, ROOM = 0.98, 0.01
 """A shorter pattern stands for a wording where it is right so often, or so little less often than a longer one."""
 
@@ -195,11 +197,16 @@ def _wording(stream: Stream, starts: Places, at: Places, places: Places) -> Word
 
 
 def _differs(own: Places, keys: Places, first: Places) -> bool:
-    """Whether what comes next depends on the member, and is not the member itself."""
-    most = np.bincount(own).max()
-    if len(np.unique(keys)) < DIFFERENT or most > SAME * len(own):
+    """Whether what comes next depends on the member, on little else, and is not the member itself."""
+    if len(np.unique(keys)) < DIFFERENT or np.bincount(own).max() > SAME * len(own):
         return False
-    return bool((first[keys] == own).mean() < SAME - 0.4)
+    if (first[keys] == own).mean() >= COPIED:
+        return False
+    pairs, seen = np.unique(np.stack([keys, own]), axis=1, return_counts=True)
+    most, every = np.zeros(int(keys.max()) + 1), np.bincount(keys)
+    np.maximum.at(most, pairs[0], seen)
+    often = every >= 2
+    return bool(most[often].sum() >= AGREES * every[often].sum())
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------
