@@ -41,6 +41,8 @@ SHARED = 0.5
 """Of the members that two wordings of one relation are seen with, this share of the fewer is common to both."""
 SAME = 0.9
 """A wording that has more answers alike than this share asks for no relation."""
+TWICE = 2
+"""How often the text has an answer that counts more than what the model says when asked."""
 COPIED = 0.5
 """Nor does one that is gone on with by the member itself so often."""
 SURE, ROOM = 0.98, 0.01
@@ -86,12 +88,20 @@ class Relation:
 
     @property
     def answers(self) -> dict[int, int]:
-        """The token that most wordings are answered with for each member, each by its places."""
+        """The token that is said for each member: as the text has it, else as most wordings are answered."""
         votes: dict[int, Counter[int]] = defaultdict(Counter)
+        told: dict[int, Counter[int]] = defaultdict(Counter)
         for wording in self.wordings:
             for key, token in wording.answers.items():
                 votes[key][token] += len(wording.places)
-        return {key: counts.most_common(1)[0][0] for key, counts in votes.items()}
+            for key, token in zip(wording.keys.tolist(), wording.own.tolist(), strict=True):
+                told[key][token] += 1
+        found = {key: counts.most_common(1)[0][0] for key, counts in votes.items()}
+        for key, counts in told.items():
+            token, hits = counts.most_common(1)[0]
+            if hits >= TWICE and hits >= AGREES * counts.total():
+                found[key] = token
+        return found
 
     @property
     def seen(self) -> set[int]:
