@@ -24,7 +24,7 @@ from pellucid.match.project import Project
 T = TypeVar("T")
 ASKS = (
     "If the model's answer for {key!r} in {table} were {other!r}, behind which of these prompts would the next token "
-    "be another? Answer with their numbers."
+    "be another? Answer with their numbers, from 1 on."
 )
 MOST = 24
 """Prompts of a kind that are looked at for a question."""
