@@ -39,7 +39,8 @@ PLACES = 20
 """Positions to draw from, for each question."""
 NEXT = "What does the model say next? Answer with its next token, as text."
 CHANGES = (
-    "Once {head} writes nothing, behind which of these prompts is the next token another? Answer with their numbers, from 1 on."
+    "Once {head} writes nothing, behind which of these prompts is the next token another? "
+    "Answer with their numbers, from 1 on."
 )
 
 
