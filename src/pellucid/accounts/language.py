@@ -925,8 +925,10 @@ class Accounts:
             self._values.clear()
             self._looked_up.clear()
             text.reach = 0, 0
-            with _told(file):
+            try:
                 found: Any = function(text)
+            except Exception as error:
+                raise _told_of(error, file) from error
             if found is not None and found[0] is not None:
                 if not isinstance(found[0], str) or not found[0]:
                     raise AccountError(f"{self.rules[found[1]]}: {found[0]!r} is no text that could come next")
@@ -1024,11 +1026,14 @@ def _told(file: str) -> Iterator[None]:
     """Say of an error in an account which line it is of."""
     try:
         yield
-    except AccountError as error:
-        raise AccountError(f"{file}:{_line(error.__traceback__, file)}: {error}") from error
     except Exception as error:
-        what = f"{type(error).__name__}: {error}"
-        raise AccountError(f"{file}:{_line(error.__traceback__, file)}: {what}") from error
+        raise _told_of(error, file) from error
+
+
+def _told_of(error: Exception, file: str) -> AccountError:
+    """The same error, with the line of `file` that it is of."""
+    what = str(error) if isinstance(error, AccountError) else f"{type(error).__name__}: {error}"
+    return AccountError(f"{file}:{_line(error.__traceback__, file)}: {what}")
 
 
 def _line(trace: Any, file: str) -> int:

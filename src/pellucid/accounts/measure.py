@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Bool, Int
@@ -42,6 +43,10 @@ BACK_OFF = (
 )
 
 
+_READ: WeakKeyDictionary[Project, dict[tuple[str, int], Place]] = WeakKeyDictionary()
+"""The fit text that was read of each project."""
+
+
 @dataclass(frozen=True)
 class Place:
     """Rows of a split, and what the model says behind each of their tokens."""
@@ -51,9 +56,16 @@ class Place:
 
 
 def read(project: Project, name: str, positions: int | None = None) -> Place:
-    """Rows of the split `name`, of at most so many `positions`, with the model's likeliest next tokens."""
-    ids = rows_of(project, name, positions)
-    return Place(ids, likeliest(project.model, ids, f"reading {name} text"))
+    """Rows of the split `name`, of at most so many `positions`, with the model's likeliest next tokens.
+
+    Fit text is read but once.
+    """
+    key = name, positions or POSITIONS[name]
+    kept = _READ.setdefault(project, {}) if name == "fit" else {}
+    if key not in kept:
+        ids = rows_of(project, name, positions)
+        kept[key] = Place(ids, likeliest(project.model, ids, f"reading {name} text"))
+    return kept[key]
 
 
 def rows_of(project: Project, name: str, positions: int | None = None) -> Int[Tensor, "row pos"]:

@@ -20,7 +20,7 @@ from pellucid.accounts.find.write import Writer, Written
 from pellucid.accounts.folder import FOLDER, Folder
 from pellucid.accounts.glance import glance
 from pellucid.accounts.language import TABLES
-from pellucid.accounts.measure import read
+from pellucid.accounts.measure import POSITIONS, read
 from pellucid.base.errors import CorpusError
 from pellucid.base.lock import writing
 from pellucid.base.terminal import tell
@@ -29,7 +29,7 @@ from pellucid.match.project import Project
 STAGE = "accounts-found"
 PLACES = 400_000
 """Tokens of fit text that rules are found on, at most; a quarter as many of tune text."""
-BESIDE = 140_000
+BESIDE = 120_000
 """The same at the end of a decompilation."""
 SECONDS = 30.0
 PROBE = 512
@@ -107,8 +107,11 @@ def follow(project: Project, seconds: float = SECONDS) -> list[str]:
 
 
 def _stream(project: Project, name: str, count: int, words: Words) -> Stream:
-    place = read(project, name, count)
-    return Stream.of(place.ids.numpy().astype(np.int64), place.own.numpy().astype(np.int64), words)
+    """Rows of a split, of `count` tokens; of fit text the first of those that are measured on, where these are more."""
+    place = read(project, name, max(count, POSITIONS["fit"]) if name == "fit" else count)
+    rows = max(1, count // project.model.n_ctx)
+    ids, own = (part[:rows].numpy().astype(np.int64) for part in (place.ids, place.own))
+    return Stream.of(ids, own, words)
 
 
 def _write(project: Project, found: Found) -> list[str]:
