@@ -130,8 +130,8 @@ class Board:
         """The tokens that are right as things stand."""
         return self.right(self.said.token[places], self.said.word[places], places)
 
-    def apply(self, rule: Rule, number: int, places: Places) -> None:
-        """Let a rule speak, over those before it that ask for no more."""
+    def apply(self, rule: Rule, places: Places, number: int = 0) -> None:
+        """Let a rule speak as rule `number`, over those before it that ask for no more."""
         token, word = self.says(rule, places)
         there = (token >= 0) & (self.said.rank[places] <= _rank(rule))
         self.said.token[places[there]] = token[there]
@@ -178,8 +178,8 @@ class Board:
         )
 
 
-def choose(board: Board, candidates: Sequence[Candidate], label: Places, price: float, number: int = 0) -> list[Rule]:
-    """The rules that gain more than they cost; the board is left as they say, the first of them as rule `number`.
+def choose(board: Board, candidates: Sequence[Candidate], label: Places, price: float) -> list[Rule]:
+    """The rules that gain more than they cost; the board is left as they say.
 
     Tables that were asked for are paid for together, by all that asks for them: what stands in one is not learned from
     the text again in another.
@@ -214,7 +214,7 @@ def choose(board: Board, candidates: Sequence[Candidate], label: Places, price: 
             heapq.heappush(heap, (-gain, one))
             continue
         done.add(one)
-        board.apply(rules[one], number + len(chosen), candidates[one].places)
+        board.apply(rules[one], candidates[one].places)
         chosen.append(rules[one])
         if rules[one].table >= 0 and rules[one].table not in paid:
             paid.add(rules[one].table)
@@ -237,10 +237,10 @@ def _paid(
     return found
 
 
-def widened(board: Board, rules: Sequence[Rule], price: float, number: int) -> list[Rule]:
+def widened(board: Board, rules: Sequence[Rule], price: float) -> list[Rule]:
     """The same rules with a class in place of a word of their pattern, where more is right with them.
 
-    They cost nothing beside: the narrower ones are not needed then. The first is rule `number` of the board.
+    They cost nothing beside: the narrower ones are not needed then.
     """
     slots, found = board.features.slots, list[Rule]()
     for rule in rules:
@@ -252,15 +252,15 @@ def widened(board: Board, rules: Sequence[Rule], price: float, number: int) -> l
                     continue
                 places = board.places(wider)
                 if board.gain(wider, places) > price * WIDER:
-                    board.apply(wider, number + len(found), places)
+                    board.apply(wider, places)
                     found.append(wider)
     return found
 
 
-def collapsed(board: Board, rules: Sequence[Rule], price: float, number: int) -> list[Rule]:
+def collapsed(board: Board, rules: Sequence[Rule], price: float) -> list[Rule]:
     """Rules for what tables have alike for a class of words right before their patterns, in place of those lines.
 
-    The lines are taken out of the tables. The first is rule `number` of the board.
+    The lines are taken out of the tables.
     """
     found = list[Rule]()
     for table in dict.fromkeys(rule.table for rule in rules if rule.table >= 0):
@@ -275,7 +275,7 @@ def collapsed(board: Board, rules: Sequence[Rule], price: float, number: int) ->
                 places = [board.places(rule) for rule in wider]
                 if sum(map(board.gain, wider, places)) > price * cost:
                     for rule, there in zip(wider, places, strict=True):
-                        board.apply(rule, number + len(found), there)
+                        board.apply(rule, there)
                         found.append(rule)
                     for key in keys:
                         del board.tables[table].votes[key]
@@ -306,7 +306,7 @@ def anywhere(board: Board, price: float) -> list[Rule]:
     for variable in board.features.values:
         rule = Rule((), variable=variable)
         if variable.says.startswith("text.again") and board.gain(rule, places) > price * board.price(rule):
-            board.apply(rule, len(chosen), places)
+            board.apply(rule, places)
             chosen.append(rule)
     return chosen
 
@@ -324,4 +324,4 @@ def spoken(board: Board, rules: Sequence[Rule]) -> None:
     """Let all rules speak anew, in their order."""
     board.said = Said.nothing(len(board.features.stream))
     for number, rule in enumerate(rules):
-        board.apply(rule, number, board.places(rule))
+        board.apply(rule, board.places(rule), number)

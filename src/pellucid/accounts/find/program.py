@@ -70,7 +70,7 @@ def judged(board: Board, rules: Sequence[Rule], places: dict[Rule, Places]) -> J
         token, _ = board.says(rule, there)
         there = there[token >= 0]
         before.token[there], before.word[there] = board.said.token[there], board.said.word[there]
-        board.apply(rule, number, there)
+        board.apply(rule, there, number)
     at = np.flatnonzero(board.said.rule != NONE)
     by, count = board.said.rule[at], len(rules)
     without = board.right(before.token[at], before.word[at], at)

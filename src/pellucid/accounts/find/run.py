@@ -59,10 +59,10 @@ def find(fit: Stream, tune: Stream, price: float = PRICE, says: Says | None = No
     cost = price * int(fit.asked.sum())
     rules = anywhere(board, cost)
     for proposals in (asking, candidates):
-        rules += choose(board, proposals, label, cost, len(rules))
-    rules += widened(board, rules, cost, len(rules))
-    rules += collapsed(board, rules, cost, len(rules))
-    rules += _deepened(board, candidates, label, cost, len(rules))
+        rules += choose(board, proposals, label, cost)
+    rules += widened(board, rules, cost)
+    rules += collapsed(board, rules, cost)
+    rules += _deepened(board, candidates, label, cost)
     same = alike(tables, [rule.table for rule in rules if rule.table >= 0], first)
     rules = [replace(rule, table=same.get(rule.table, rule.table)) for rule in rules]
     board.forget()
@@ -96,9 +96,9 @@ def _pairs(stream: Stream, slots: Places) -> tuple[Places, Places]:
     return np.where(stream.asked, group, NONE), best
 
 
-def _deepened(board: Board, candidates: Sequence[Candidate], label: Places, cost: float, number: int) -> list[Rule]:
+def _deepened(board: Board, candidates: Sequence[Candidate], label: Places, cost: float) -> list[Rule]:
     """Rules that ask for states, counted sentences and conditions."""
-    rules = _stated(board, candidates, label, cost, number)
+    rules = _stated(board, candidates, label, cost)
     often = Counter(board.features.stream.word[board.features.stream.whole].tolist()).most_common(deepen.TALLIED_WORDS)
     words = [board.features.stream.words.texts[word] for word, _ in often]
     guards: list[Guard] = deepen.conditions(board.features)
@@ -111,17 +111,17 @@ def _deepened(board: Board, candidates: Sequence[Candidate], label: Places, cost
         left = deepen.worst(board, left)
         if not left:
             break
-        rules += conditional(board, left.pop(0), label, guards, cost * CHEAPER, number + len(rules))
+        rules += conditional(board, left.pop(0), label, guards, cost * CHEAPER)
     return rules
 
 
-def _stated(board: Board, candidates: Sequence[Candidate], label: Places, cost: float, number: int) -> list[Rule]:
+def _stated(board: Board, candidates: Sequence[Candidate], label: Places, cost: float) -> list[Rule]:
     found = deepen.states(board, deepen.spots(board, candidates), label)
     board.features, more = deepen.with_states(board.features, found)
     rules = list[Rule]()
     for candidate in sorted(more, key=lambda one: -len(one.places)):
         rule = rule_of(candidate, board, label)
         if board.gain(rule, candidate.places) > cost * board.price(rule):
-            board.apply(rule, number + len(rules), candidate.places)
+            board.apply(rule, candidate.places)
             rules.append(rule)
     return rules

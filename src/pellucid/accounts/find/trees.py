@@ -186,10 +186,8 @@ def leaves(node: Node, guards: Sequence[Guard], path: Path = ()) -> Iterator[tup
     yield from leaves(node.fails, guards, (*path, guard.other()))
 
 
-def conditional(
-    board: Board, spot: Spot, label: Places, guards: Sequence[Guard], price: float, number: int
-) -> Iterator[Rule]:
-    """The rules of the tree behind a spot, each applied to the board, the first as number `number`."""
+def conditional(board: Board, spot: Spot, label: Places, guards: Sequence[Guard], price: float) -> Iterator[Rule]:
+    """The rules of the tree behind a spot, each applied to the board."""
     says = sayings(board, spot, label)
     asked = Asked.at(board, spot.places, guards, price)
     answers = [price * (1 + board.answer_price(Rule((), (), *said))) for said in says.rules]
@@ -201,6 +199,5 @@ def conditional(
         if path and best < len(says.rules):
             variable, word = says.rules[best]
             rule = Rule(spot.pattern, path, variable, word)
-            board.apply(rule, number, spot.places[leaf.places])
-            number += 1
+            board.apply(rule, spot.places[leaf.places])
             yield rule
