@@ -29,7 +29,7 @@ from pellucid.match.project import Project
 STAGE = "accounts-found"
 PLACES = 400_000
 """Tokens of fit text that rules are found on, at most; a quarter as many of tune text."""
-BESIDE = 90_000
+BESIDE = 120_000
 """The same at the end of a decompilation."""
 SECONDS = 30.0
 PROBE = 512
