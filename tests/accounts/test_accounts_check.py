@@ -13,6 +13,8 @@ from pellucid.accounts.check import addresses_of, check
 from pellucid.base.errors import SourceError
 from pellucid.exact.model import Model
 
+TABLED = 'NEXT = table("next.tsv")'
+
 
 @pytest.fixture(scope="module")
 def model() -> Model:
@@ -28,6 +30,14 @@ def test_an_account_by_hand_is_in_the_language(model: Model) -> None:
     [
         ("from .language import account,", "import os\nfrom .language import account,", "3: .*only .language"),
         ("one_of, table", "one_of, open, table", "3: .*language.py has no open"),
+        (
+            TABLED,
+            "from .tables import NONE",
+            "5: .*there is no NONE to import: tables/ has neither none.txt nor",
+        ),
+        (TABLED, "from .tables import next", "5: .*`next`: tables are imported by the name of their file, in capitals"),
+        (TABLED, "from .tables import NEXT as OTHER", "5: .*`NEXT as OTHER`: tables are imported by the name"),
+        (TABLED, "from .tables import NEXT, NEXT", "5: .*NEXT is known already"),
         ('text.ends(" w1")', 'text.ends.__globals__["w1"]', r"19: .*\.__globals__ alone is not used"),
         (
             'text.ends(" w1")',
@@ -55,7 +65,11 @@ def test_an_account_by_hand_is_in_the_language(model: Model) -> None:
 def test_what_is_not_in_the_language_is_refused_by_its_line(model: Model, old: str, new: str, reason: str) -> None:
     assert old in ACCOUNT
     with pytest.raises(SourceError, match=f"^next.py:{reason}"):
-        check(ast.parse(ACCOUNT.replace(old, new)), "next.py", model)
+        check(ast.parse(ACCOUNT.replace(old, new)), "next.py", model, ["next.tsv"])
+
+
+def test_a_table_may_be_imported(model: Model) -> None:
+    check(ast.parse(ACCOUNT.replace(TABLED, "from .tables import NEXT")), "next.py", model, ["next.tsv"])
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 
-from pellucid.accounts.language import AccountError, Accounts, Row, Spelling, Text, one_of, spans, spelling_of, table
+from pellucid.accounts.language import (
+    AccountError,
+    Accounts,
+    Row,
+    Slots,
+    Spelling,
+    Text,
+    needed_ends,
+    one_of,
+    spans,
+    spelling_of,
+    table,
+)
 
 WORDS = ["<end>", "Ada", " Ada", " Ann", "a", " lives", " in", " Pine", " Lane", " Oak", ".", " the", " x", " (", " )"]
 WORDS += [" Jo", '"', " on", " is"]
@@ -199,6 +213,81 @@ def test_tables_lie_in_their_folder(tmp_path: Path, name: str) -> None:
     written(tmp_path, homes=HOMES)
     with pytest.raises(AccountError, match="is not there"):
         table(name, tmp_path)
+
+
+IMPORTED = HOMES.replace("account, table, variable", "account, variable").replace(
+    'HOME = table("home.tsv")', "from .tables import HOME"
+)
+LINES = "key\tanswer\nAda\tPine Lane\n"
+
+
+def test_a_table_is_imported_by_the_name_of_its_file(tmp_path: Path) -> None:
+    accounts = Accounts(written(tmp_path, homes=IMPORTED, home_tsv=LINES), SPELLING)
+    (*_, said) = accounts.said(encode("Ada lives in"))
+    assert said is not None
+    assert (said.answer, said.lines) == ("Pine Lane", (("home.tsv", "Ada"),))
+    assert accounts.ties == {"last_name": ("L02.H00 @ here", 0.986)}
+
+
+def test_a_class_is_imported_by_the_name_of_its_file(tmp_path: Path) -> None:
+    (tmp_path / "some").mkdir()
+    text = "from .tables import HOME\n\n@account\ndef next_token(text):\n    return text.last(HOME)\n"
+    (said,) = Accounts(written(tmp_path / "some", homes=text, home_txt="Ada\n"), SPELLING).said(encode("Ada"))
+    assert said is not None
+    assert said.answer == "Ada"
+
+
+def test_a_name_that_no_file_or_two_have_is_not_imported(tmp_path: Path) -> None:
+    with pytest.raises(AccountError, match=r"homes.py:5: there is no HOME to import: tables/ has neither home.txt nor"):
+        Accounts(written(tmp_path, homes=IMPORTED), SPELLING)
+    both = written(tmp_path, homes=IMPORTED, home_tsv=LINES, home_txt="Ada\n")
+    with pytest.raises(AccountError, match=r'has both home.txt and home.tsv: say spans\("home.txt"\) or table\('):
+        Accounts(both, SPELLING)
+
+
+def needed(body: str) -> tuple[str, ...] | None:
+    (function,) = ast.parse(f"@account\ndef next_token(text):\n{indent(body, '    ')}\n").body
+    assert isinstance(function, ast.FunctionDef)
+    return needed_ends(function)
+
+
+@pytest.mark.parametrize(
+    ("body", "ends"),
+    [
+        (
+            'if text.ends(" in"):\n    return "x"\nif who(text) and text.ends(" on", "a"):\n    return "y"',
+            (" in", " on", "a"),
+        ),
+        ('"""Said."""\nif text.ends(" in") or text.ends("a"):\n    return "x"', (" in", "a")),
+        ('if text.ends(" in"):\n    return "x"\nelif text.ends("a"):\n    return "y"', (" in", "a")),
+        ('if text.ends(" in"):\n    return "x"\nelse:\n    return "y"', None),
+        ('if text.ends(" in") or len(text) < 2:\n    return "x"', None),
+        ('if not text.ends(" in"):\n    return "x"', None),
+        ('if text.sentence().ends(" in"):\n    return "x"', None),
+        ('if text.ends(one):\n    return "x"', None),
+        ('if text.ends(" in"):\n    return "x"\nreturn "y"', None),
+    ],
+)
+def test_what_a_text_ends_in_wherever_an_account_speaks(body: str, ends: tuple[str, ...] | None) -> None:
+    assert needed(body) == ends
+
+
+@pytest.mark.parametrize(
+    ("pattern", "piece", "may"),
+    [
+        (" lives in", " in", True),  # the token is within the pattern
+        ("n", " in", True),  # and the pattern within the token
+        (" Ada", "Ada", True),  # a blank may be missing at the beginning
+        (" {home}", " Lane", True),
+        (" {home}", "ne", True),
+        (" {home}", " Oak", False),
+        (" lives in", " on", False),
+        ("", " on", True),
+    ],
+)
+def test_the_last_token_tells_what_a_text_may_end_in(tmp_path: Path, pattern: str, piece: str, may: bool) -> None:
+    slots = Slots(written(tmp_path, home_txt="Pine Lane\n"))
+    assert slots.compiled((pattern,)).may_end(piece) is may
 
 
 def test_a_class_has_each_line_once(tmp_path: Path) -> None:

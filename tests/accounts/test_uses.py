@@ -80,6 +80,14 @@ def test_a_table_is_keyed_by_variables_through_other_names() -> None:
     assert page(ACCOUNT).keyed_by("other.tsv") == []
 
 
+def test_imported_tables_are_known_by_their_files() -> None:
+    text = WINDING.replace('HOME = table("home.tsv")', "from .tables import HOME, PEOPLE")
+    text = text.replace('PEOPLE = spans("people.txt")\n', "")
+    found = Page("winding.py", ast.parse(text), text, frozenset({"home.tsv", "side.tsv", "people.txt"}))
+    assert found.files == {"HOME": "home.tsv", "PEOPLE": "people.txt", "SIDE": "side.tsv"}
+    assert found.uses(found.rules[0][1], "home.tsv")
+
+
 # --- what follows -----------------------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,9 @@ from pellucid.accounts.language import (
     AccountError,
     Slot,
     Text,
+    imported_files,
     is_account,
+    not_imported,
     parts_of,
     slot_files,
 )
@@ -84,10 +86,13 @@ class _Checker:
                     if alias.name not in WORDS or alias.asname:
                         yield node.lineno, f"language.py has no {ast.unparse(alias)} to import"
                     self.known.add(alias.name)
+            case ast.ImportFrom(module="tables", level=1):
+                for alias in node.names:
+                    yield from self._imported(alias, node.lineno)
             case ast.ImportFrom(module="__future__", names=[ast.alias(name="annotations")]):
                 return
             case ast.Import() | ast.ImportFrom():
-                yield node.lineno, f"`{ast.unparse(node)[:60]}`: only .language may be imported"
+                yield node.lineno, f"`{ast.unparse(node)[:60]}`: only .language and .tables may be imported from"
             case ast.FunctionDef():
                 yield from self._function(node)
             case ast.Assign(targets=[ast.Name(id=name)]):
@@ -95,6 +100,16 @@ class _Checker:
                 yield from self._bound(name, node.lineno)
             case _:
                 yield node.lineno, f"`{ast.unparse(node)[:60]}` does not belong at the top of an account"
+
+    def _imported(self, alias: ast.alias, line: int) -> Iterator[Wrong]:
+        """Take in a table or class by the name of its file, in capitals."""
+        name = alias.name
+        there = [file for file in imported_files(name) if file in self.tables]
+        if alias.asname or name != name.upper():
+            yield line, f"`{ast.unparse(alias)}`: tables are imported by the name of their file, in capitals"
+        elif len(there) != 1:
+            yield line, not_imported(name, there)
+        yield from self._bound(name, line)
 
     def _bound(self, name: str, line: int) -> Iterator[Wrong]:
         """Take in a name that the file defines."""

@@ -9,6 +9,7 @@ gone on with once it has begun, before anybody is asked.
 A text that begins with a letter or digit is set apart from what stands before by a blank, if the model writes blanks;
 `joined("s")` is said just as it stands. Tables are files of `tables/`: a line with the names of the columns, of which
 the first two are `key` and `answer`, and one line a key. Classes of spans are files of `tables/` with one a line.
+`from .tables import HOME` is the table of `tables/home.tsv`, or the class of `tables/home.txt`.
 
 What a text ends in, begins with or has is a pattern: `{thing}` in it stands for any member of the class in
 `tables/thing.txt`, or where there is none for any key of `tables/thing.tsv`; a brace that is meant is doubled.
@@ -19,7 +20,7 @@ from __future__ import annotations
 import ast
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -239,6 +240,20 @@ class Patterns:
     """The letters of the longest bare one."""
     by_words: Sequence[tuple[tuple[int, int], Parts]]
     """All of them with their number of words and slots, and of words alone, the longest first."""
+    behind: dict[str, bool] = field(default_factory=dict)
+    """Whether a text may end in one of them, by its last token."""
+
+    @cached_property
+    def lasts(self) -> frozenset[str]:
+        """What their last parts may stand for."""
+        lasts = [one[-1] if one else "" for one in self.parts]
+        return frozenset(text for last in lasts for text in ([last] if isinstance(last, str) else last))
+
+    def may_end(self, piece: str) -> bool:
+        """Whether a text whose last token is `piece` may end in one of them."""
+        if piece not in self.behind:
+            self.behind[piece] = any(piece.endswith(last) or last.endswith(piece) for last in self.lasts)
+        return self.behind[piece]
 
     @staticmethod
     def of(parts: Sequence[Parts]) -> Patterns:
@@ -280,6 +295,10 @@ class Slots:
         self._members: dict[str, frozenset[str]] = {}
         self.known: dict[tuple[str, ...], Patterns] = {}
 
+    def compiled(self, texts: tuple[str, ...]) -> Patterns:
+        """The patterns `texts`, compiled once. Raises `AccountError` for a slot that no file is for."""
+        return self.known.get(texts) or self.patterns(texts)
+
     def patterns(self, texts: tuple[str, ...]) -> Patterns:
         """The patterns `texts`, compiled. Raises `AccountError` for a slot that no file is for."""
         self.known[texts] = found = Patterns.of([tuple(map(self._part, parts_of(text))) for text in texts])
@@ -309,6 +328,26 @@ class Slots:
 def slot_files(name: str) -> tuple[str, str]:
     """The files that may have the class of a slot, the first of them that is there."""
     return f"{name}.txt", f"{name}.tsv"
+
+
+def imported(nodes: Iterable[ast.stmt]) -> Iterator[tuple[str, int]]:
+    """The names of tables and classes that statements import from `tables/`, and where."""
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and (node.module, node.level) == (TABLES, 1):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+
+
+def imported_files(name: str) -> tuple[str, str]:
+    """The files of `tables/`, a class and a table, of which one is meant by an imported `name`."""
+    return slot_files(name.lower())
+
+
+def not_imported(name: str, there: Sequence[str]) -> str:
+    """Why `name` cannot be imported, if these of its files are `there`."""
+    of_class, of_table = imported_files(name)
+    if there:
+        return f'{TABLES}/ has both {of_class} and {of_table}: say spans("{of_class}") or table("{of_table}")'
+    return f"there is no {name} to import: {TABLES}/ has neither {of_class} nor {of_table}"
 
 
 # --- text -------------------------------------------------------------------------------------------------------------
@@ -472,6 +511,7 @@ class Text:
         self.reach = (0, 0)
         """Words and slots, and words alone, of the longest pattern that it was last found to end in."""
         self._from, self._to = row.places[first], row.places[end]
+        self.last_token = row.pieces[end - 1] if end > first else ""
         self._kept: dict[Any, Any] = {}
 
     def __str__(self) -> str:
@@ -487,6 +527,9 @@ class Text:
         """Whether it ends in one of the patterns `texts`; a blank that one begins with may be missing at the start."""
         row, to = self._row, self._to
         asked = row.slots.known.get(texts) or row.slots.patterns(texts)
+        may = asked.behind.get(self.last_token)
+        if may is False or (may is None and not asked.may_end(self.last_token)):
+            return False
         if found := self._ends(asked, to):
             fits = (words for words, parts in asked.by_words if self._left(parts, len(parts), to))
             self.reach = next(fits, (1, 1))
@@ -863,6 +906,8 @@ class Accounts:
         self._functions: dict[tuple[str, str], Callable[..., Any]] = {}
         self._looked_up: list[tuple[str, str]] = []
         self._asked: list[tuple[str, Callable[[Text], Any]]] = []
+        self._needs: dict[str, tuple[str, ...] | None] = {}
+        self._may_speak: dict[str, list[tuple[str, Callable[[Text], Any]]]] = {}
         self._tokens: dict[str, list[int]] = {}
         self._slots = Slots(folder)
         for path in account_files(folder):
@@ -875,13 +920,16 @@ class Accounts:
             tree = ast.parse(text)
         except (OSError, ValueError, SyntaxError, RecursionError) as error:
             raise AccountError(f"{path.name} cannot be read: {error}") from error
+        imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
         tree.body = [node for node in tree.body if not isinstance(node, ast.ImportFrom)]
         for node in tree.body:
-            if is_account(node):
+            if isinstance(node, ast.FunctionDef) and is_account(node):
+                self._needs[path.name] = needed_ends(node)
                 for found, conditions in list(_returns(node, 0)):
                     self._mark(found, conditions, path.name, text.split("\n"))
         names: dict[str, Any] = {"__builtins__": BUILTINS, "joined": joined, "one_of": one_of, "rest": rest}
         names |= {"table": self._table, "spans": lambda name: spans(name, self.folder)}
+        names |= {name: self._imported(name, path.name, line) for name, line in imported(imports)}
         names |= {"account": lambda function: self._asked.append((path.name, function)), "variable": self._variable}
         with _told(path.name):
             exec(compile(ast.fix_missing_locations(tree), path.name, "exec"), names)
@@ -891,6 +939,13 @@ class Accounts:
         if not (isinstance(said, ast.Constant) and said.value is None):
             self.rules.append(Rule(file, node.lineno, lines[node.lineno - 1].strip(), conditions))
             node.value = ast.Tuple([said, ast.Constant(len(self.rules) - 1)], ast.Load())
+
+    def _imported(self, name: str, file: str, line: int) -> Table | Spans:
+        """The table or class that a file imports by `name`."""
+        there = [found for found in imported_files(name) if (self.folder / TABLES / found).is_file()]
+        if len(there) != 1:
+            raise AccountError(f"{file}:{line}: {not_imported(name, there)}")
+        return self._table(there[0]) if there[0].endswith(".tsv") else spans(there[0], self.folder)
 
     def _table(self, name: str) -> Table:
         """A table whose look-ups are noted."""
@@ -919,7 +974,7 @@ class Accounts:
         """
         best: Answered | None = None
         most = (-1, (0, 0))
-        for file, function in self._asked:
+        for file, function in self._asked_behind(text):
             if only not in ("", file):
                 continue
             self._values.clear()
@@ -936,6 +991,17 @@ class Accounts:
                     lines = tuple(dict.fromkeys(self._looked_up))
                     best, most = Answered(found[0], found[1], dict(self._values), lines), asks
         return best
+
+    def _asked_behind(self, text: Text) -> list[tuple[str, Callable[[Text], Any]]]:
+        """The accounts that may speak behind the last token of `text`, as far as the ends tell that they ask for."""
+        piece = text.last_token
+        if piece not in self._may_speak:
+            self._may_speak[piece] = [
+                (file, function)
+                for file, function in self._asked
+                if (needs := self._needs.get(file)) is None or self._slots.compiled(needs).may_end(piece)
+            ]
+        return self._may_speak[piece]
 
     def row(self, ids: Sequence[int]) -> Row:
         """The tokens `ids` as texts of which accounts can be asked."""
@@ -996,6 +1062,34 @@ class Accounts:
         if said not in self._tokens:
             self._tokens[said] = self.spelling.encode(said)
         return self._tokens[said]
+
+
+def needed_ends(account: ast.FunctionDef) -> tuple[str, ...] | None:
+    """Patterns of which a text ends in one wherever an account speaks; None where its text does not tell."""
+    found: list[str] = []
+    for node in account.body[1:] if ast.get_docstring(account) is not None else account.body:
+        test: ast.stmt | None = node
+        while test is not None:
+            ends = _ends_of(test.test) if isinstance(test, ast.If) and len(test.orelse) < 2 else None
+            if not isinstance(test, ast.If) or ends is None:
+                return None
+            found += ends
+            test = next(iter(test.orelse), None)
+    return tuple(dict.fromkeys(found))
+
+
+def _ends_of(test: ast.expr) -> list[str] | None:
+    """Patterns of which a text ends in one where a test holds; None where it does not tell."""
+    match test:
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="text"), attr="ends"), args=texts):
+            said = [text.value for text in texts if isinstance(text, ast.Constant) and isinstance(text.value, str)]
+            return said if len(said) == len(texts) else None
+        case ast.BoolOp(op=ast.And(), values=values):
+            return next((ends for ends in map(_ends_of, values) if ends is not None), None)
+        case ast.BoolOp(op=ast.Or(), values=values):
+            alternatives = [*map(_ends_of, values)]
+            return None if None in alternatives else [end for ends in alternatives for end in ends or []]
+    return None
 
 
 def _returns(node: ast.stmt, conditions: int) -> Iterator[tuple[ast.Return, int]]:

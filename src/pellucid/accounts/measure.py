@@ -139,11 +139,12 @@ def spoken(
     token, rule = torch.full_like(ids, NOBODY), torch.full_like(ids, NOBODY)
     try:
         for at, row in enumerate(track(ids.tolist(), "asking the accounts", len(ids))):
-            for place, said in enumerate(accounts.said(row)):
-                if said is not None:
-                    token[at, place], rule[at, place] = said.token, said.rule
-                    if hear is not None:
-                        hear(at, place, said)
+            answers = accounts.said(row)
+            token[at] = torch.tensor([NOBODY if said is None else said.token for said in answers])
+            rule[at] = torch.tensor([NOBODY if said is None else said.rule for said in answers])
+            for place, said in enumerate(answers if hear else ()):
+                if hear is not None and said is not None:
+                    hear(at, place, said)
     except AccountError as error:
         raise SourceError(f"{FOLDER}/{error}") from None
     return Spoken(token, rule)

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pellucid.accounts.folder import Folder
-from pellucid.accounts.language import Rule, is_account
+from pellucid.accounts.language import Rule, imported, imported_files, is_account
 from pellucid.base.files import read_text
 
 _SLOT = re.compile(r"\{([^{}]+)\}")
@@ -41,6 +41,8 @@ class Page:
     file: str
     tree: ast.Module
     text: str
+    tables: frozenset[str] = frozenset()
+    """The files of `tables/`."""
 
     @cached_property
     def functions(self) -> dict[str, ast.FunctionDef]:
@@ -50,7 +52,10 @@ class Page:
     @cached_property
     def files(self) -> dict[str, str]:
         """The names of tables and classes, each with its file."""
-        found = {}
+        found = {
+            name: next((file for file in imported_files(name) if file in self.tables), imported_files(name)[-1])
+            for name, _ in imported(self.tree.body)
+        }
         for node in self.tree.body:
             match node:
                 case ast.Assign(
@@ -136,7 +141,8 @@ class Page:
 
 def pages(folder: Folder) -> list[Page]:
     """The files of accounts. Raises `SourceError` for what is no Python."""
-    return [Page(path.name, folder.trees[path.name], read_text(path)) for path in folder.files]
+    tables = frozenset(path.name for path in folder.tables)
+    return [Page(path.name, folder.trees[path.name], read_text(path), tables) for path in folder.files]
 
 
 def _names(node: ast.AST) -> Iterator[str]:

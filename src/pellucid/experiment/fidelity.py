@@ -18,7 +18,7 @@ nothing else) was seen in n observations is bounded by the rule of three, 3/n.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil
@@ -125,8 +125,7 @@ def evaluate(
         measure = _Measure(subject, programs, rows, Lexicon.of(tokenizer, subject.n_vocab), settings, at_once)
         for group in track(groups, "measuring"):
             reading = measure.read(group)
-            for length, members in contexts.draw(reading.lengths):
-                measure.extend(reading, length, members)
+            measure.extend(reading, [*contexts.draw(reading.lengths)])
     return {name: ledger.fidelity(settings.seed) for name, ledger in measure.ledgers.items()}
 
 
@@ -221,27 +220,54 @@ class _Measure:
             pair = [self.lexicon.text([int(tops[at, worst])]) for tops in (reading.tops, found.top)]
             self._note(name, row, worst + 1, pair[0], pair[1], float(kl[worst]))
 
-    def extend(self, reading: _Reading, length: int, members: Int64[np.ndarray, " member"]) -> None:
-        """Continue the first `length` tokens of some rows of a batch and book the words."""
+    def extend(self, reading: _Reading, drawn: Sequence[tuple[int, Int64[np.ndarray, " _member"]]]) -> None:
+        """Continue the first `length` tokens of some rows of a batch, for all that were drawn, and book the words.
+
+        All is asked for at once: where one program is slower than the others, nobody waits for it length by length.
+        """
+        asked = [(length, self._speakers(reading, members)) for length, members in drawn]
+        calls = [call for length, speak in asked for call in self._calls(reading, length, speak)]
+        said = iter(self.at_once(calls))
+        for length, speak in asked:
+            ours = next(said) if speak else {}
+            for name in speak:
+                self._book_words(name, reading, length, ours, next(said))
+
+    def _speakers(
+        self, reading: _Reading, members: Int64[np.ndarray, " member"]
+    ) -> dict[str, Int64[np.ndarray, " _row"]]:
+        """The rows that each program continues, without those that continue none."""
         spoken = {
-            name: [at for at in members if program.continues(int(reading.group[at]))]
+            name: np.array([at for at in members if program.continues(int(reading.group[at]))], np.int64)
             for name, program in self.programs.items()
         }
-        wanted = np.array(sorted({at for rows in spoken.values() for at in rows}), np.int64)
-        if not len(wanted):
+        return {name: rows for name, rows in spoken.items() if len(rows)}
+
+    def _calls(
+        self, reading: _Reading, length: int, speak: Mapping[str, Int64[np.ndarray, " _row"]]
+    ) -> Iterator[Callable[[], dict[int, Continuation]]]:
+        """The subject's continuations and those of the programs, to be made."""
+        if not speak:
             return
-        speak = {name: np.array(rows, np.int64) for name, rows in spoken.items() if rows}
-        calls = [partial(self._say, self.subject, reading.caches[""], reading.tops, length, wanted)]
+        wanted = np.unique(np.concatenate([*speak.values()]))
+        yield partial(self._say, self.subject, reading.caches[""], reading.tops, length, wanted)
         for name, rows in speak.items():
             program, top = self.programs[name].predictor, reading.compared[name].top
-            calls.append(partial(self._say, program, reading.caches[name], top, length, rows, reading.places[name]))
-        said, *answers = self.at_once(calls)
-        for name, theirs in zip(speak, answers, strict=True):
-            for at, continuation in theirs.items():
-                row, kl = int(reading.group[at]), float(reading.compared[name].kl[at, length - 1])
-                self.ledgers[name].add_words(row, said[at], continuation, self.settings.words)
-                words = [" ".join(side.words[:1]) for side in (said[at], continuation)]
-                self._note(name, row, length, words[0], words[1], kl)
+            yield partial(self._say, program, reading.caches[name], top, length, rows, reading.places[name])
+
+    def _book_words(
+        self,
+        name: str,
+        reading: _Reading,
+        length: int,
+        ours: Mapping[int, Continuation],
+        theirs: Mapping[int, Continuation],
+    ) -> None:
+        for at, continuation in theirs.items():
+            row, kl = int(reading.group[at]), float(reading.compared[name].kl[at, length - 1])
+            self.ledgers[name].add_words(row, ours[at], continuation, self.settings.words)
+            words = [" ".join(side.words[:1]) for side in (ours[at], continuation)]
+            self._note(name, row, length, words[0], words[1], kl)
 
     def _say(
         self,

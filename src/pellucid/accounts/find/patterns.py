@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float
 
 from pellucid.accounts.find.stream import NONE, Places, Stream
 from pellucid.accounts.find.variables import Values, Variable
+from pellucid.experiment.together import together
 
 LEAST = 0.00005
 """The share of places that a pattern has at least, and `FEWEST` places."""
@@ -155,21 +157,19 @@ class _Level:
             return copies, lookups
         node, own, weight = self.frontier.node[unclear], self.own[unclear], self.weight[unclear]
         half = halves(self.stream)[self.frontier.places[unclear]]
-        for variable, words in self.values.items():
-            word = words[self.frontier.places[unclear]]
-            there = word >= 0
-            if not there.any():
-                continue
-            said = np.where(there, self.first[np.maximum(word, 0)], NONE)
+        found = [words[self.frontier.places[unclear]] for words in self.values.values()]
+        with together() as at_once:
+            tried = at_once([partial(self._looked_up, node, word, own, weight, half) for word in found])
+        for variable, word, (score, hits) in zip(self.values, found, tried, strict=True):
+            said = np.where(word >= 0, self.first[np.maximum(word, 0)], NONE)
             right = np.bincount(node, np.where(said == own, weight, 0), minlength=self.count)
             for at in np.flatnonzero(right > self.best + np.maximum(6, 0.02 * self.total)):
                 copies[at].append((float(right[at]), variable))
             self.top = np.maximum(self.top, right)
-            score, right = self._looked_up(node[there], word[there], own[there], weight[there], half[there])
             worth = score > self.best + np.maximum(6, 0.03 * self.total)
             for at in np.flatnonzero(worth):
-                lookups[at].append((float(score[at]), float(right[at]), variable))
-            self.top = np.maximum(self.top, np.where(worth, right, 0))
+                lookups[at].append((float(score[at]), float(hits[at]), variable))
+            self.top = np.maximum(self.top, np.where(worth, hits, 0))
         return copies, lookups
 
     def _looked_up(
@@ -179,6 +179,10 @@ class _Level:
 
         It is made of one half of the texts and tried on the other, both ways.
         """
+        there = word >= 0
+        if not there.any():
+            return np.zeros(self.count), np.zeros(self.count)
+        node, word, own, weight, half = (given[there] for given in (node, word, own, weight, half))
         keys, key = np.unique(node * (len(self.stream.words) + 1) + word, return_inverse=True)
         pairs, pair = np.unique(key * (1 << _BITS) + own, return_inverse=True)
         of = pairs >> _BITS

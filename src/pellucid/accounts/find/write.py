@@ -31,6 +31,15 @@ def _parted(said: Sequence[Branch]) -> tuple[list[Guard], list[Branch], list[Bra
     return [guard], holds, [(guards[1:], answer) for guards, answer in said if guards[0] != guard]
 
 
+def _tested(word: str, conditions: Sequence[str]) -> list[str]:
+    """A test behind an indented `word` such as `if`: a line, or where it gets long one for each condition."""
+    if len(line := f"{word} {' and '.join(conditions)}:") <= WIDE or len(conditions) == 1:
+        return [line]
+    gap = " " * (len(word) - len(word.lstrip()))
+    first, *others = conditions
+    return [f"{word} (", f"{gap}    {first}", *(f"{gap}    and {other}" for other in others), f"{gap}):"]
+
+
 @dataclass
 class Written:
     """Files by name: accounts, tables, classes; and for each table which one it was found as."""
@@ -131,7 +140,7 @@ class Writer:
             conditions += more
         if fails and len(fails) < len(holds):
             conditions, holds, fails = [conditions[0].other()], fails, holds
-        yield f"{gap}{'el' if joins else ''}if {' and '.join(map(self.spelled.guard, conditions))}:"
+        yield from _tested(f"{gap}{'el' if joins else ''}if", [*map(self.spelled.guard, conditions)])
         yield from self._branches(holds, depth + 1)
         if fails:
             yield from self._branches(fails, depth, joins=True)
@@ -257,28 +266,35 @@ class Writer:
         functions = [*self._named.values(), *self._functions(body)]
         text = "\n".join([body, *functions])
         self._slots(text)
-        named = [*self._constants(text)]
-        words = [word for word in ("joined", "spans", "table") if any(f"{word}(" in part for part in [text, *named])]
-        words += ["account", *(["variable"] if functions else [])]
-        yield from (f'"""{self._about(behaviour)}"""', "", f"from .language import {', '.join(sorted(words))}", "")
-        yield from [*named, ""] if named else []
+        words = ["account", *(["joined"] if "joined(" in text else []), *(["variable"] if functions else [])]
+        yield from (f'"""{self._about(behaviour)}"""', "", f"from .language import {', '.join(words)}")
+        yield from self._imports([*self._named_in(text)])
+        yield ""
         for function in functions:
             yield from ("", function, "")
         yield ""
 
-    def _constants(self, text: str) -> Iterator[str]:
-        """The classes and tables that a text names, as constants; classes are kept to be written."""
+    def _imports(self, names: Sequence[str]) -> list[str]:
+        """The statement that imports tables and classes, on as many lines as it takes."""
+        if not names:
+            return []
+        if len(line := f"from .tables import {', '.join(names)}") <= WIDE:
+            return [line]
+        return ["from .tables import (", *(f"    {name}," for name in names), ")"]
+
+    def _named_in(self, text: str) -> Iterator[str]:
+        """The classes and tables that a text names; classes are kept to be written."""
         for name, group in zip(self.spelled.names, self.known.classes, strict=True):
             if re.search(rf"\b{name.upper()}[),]", text):
                 members = [self.spelled.words.texts[member] for member in group.members]
                 self.written.classes[f"{name}.txt"] = members
-                yield f'{name.upper()} = spans("{name}.txt")'
+                yield name.upper()
         for name in self._tables.values():
             if re.search(rf"\b{name.upper()}\[", text):
-                yield f'{name.upper()} = table("{name}.tsv")'
+                yield name.upper()
         for name in dict.fromkeys(name for name, _, _ in self._sides.values()):
             if re.search(rf"\bin {name.upper()} else", text):
-                yield f'{name.upper()} = spans("{name}.txt")'
+                yield name.upper()
 
     def _slots(self, text: str) -> None:
         for name, group in zip(self.spelled.names, self.known.classes, strict=True):
