@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from pellucid.exact.model import Model
+from pellucid.family import gpt2
 from pellucid.listing.wires import Wave
-from pellucid.subject import gpt2
 from pellucid.subject.load import Subject
 from pellucid.subject.tokenizer import WordTokenizer
 

@@ -9,6 +9,7 @@ import pytest
 
 ORDER = [
     "base",
+    "family",
     "zoo",
     "subject",
     "exact",

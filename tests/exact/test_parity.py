@@ -13,7 +13,7 @@ from transformers.activations import ACT2FN
 import checkpoints
 from pellucid.exact.model import Model
 from pellucid.exact.ops import ACTIVATION
-from pellucid.subject import gpt2
+from pellucid.family import gpt2
 from pellucid.subject.load import load_subject
 from pellucid.zoo import registry
 

@@ -13,10 +13,10 @@ from emitted import Project, some_ids
 
 import checkpoints
 from pellucid.exact.model import Model
+from pellucid.family import gpt2
 from pellucid.listing.emit import emit
 from pellucid.listing.load import load_program
 from pellucid.listing.runtime import ACTIVATIONS
-from pellucid.subject import gpt2
 from pellucid.subject.load import load_subject
 
 BLOCKED = "torch", "tokenizers", "transformers", "safetensors", "pellucid", "regex", "tomlkit", "jaxtyping"

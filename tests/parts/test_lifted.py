@@ -8,9 +8,9 @@ import pytest
 
 import checkpoints
 from pellucid.base.address import Address
+from pellucid.family.gpt2 import GPT2Config
 from pellucid.parts.lifted import LIFTED_SHARE, fewest_means, lifted_numbers, most_rank
 from pellucid.parts.part import count
-from pellucid.subject.gpt2 import GPT2Config
 
 
 def config(**sizes: int) -> GPT2Config:

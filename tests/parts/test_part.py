@@ -7,8 +7,8 @@ import pytest
 
 from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError
+from pellucid.family.gpt2 import GPT2Config, tensor_shapes
 from pellucid.parts.part import Part, count, parameters
-from pellucid.subject.gpt2 import GPT2Config, tensor_shapes
 
 
 @pytest.mark.parametrize("tied", [True, False])

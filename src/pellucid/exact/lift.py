@@ -20,7 +20,7 @@ from collections.abc import Iterator
 
 from pellucid.exact import ops
 from pellucid.exact.graph import Graph, Node
-from pellucid.subject.gpt2 import GPT2Config
+from pellucid.family.gpt2 import GPT2Config
 
 INPUTS = ("ids", "positions", "mask", "cache", "pads")
 

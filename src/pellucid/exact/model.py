@@ -22,7 +22,7 @@ from pellucid.exact.lift import last_resid, lift
 from pellucid.exact.rows import Rows
 from pellucid.exact.rules import refine, refined_names
 from pellucid.exact.writing import Changed, Changes, Choice, Until, write
-from pellucid.subject.gpt2 import GPT2Config
+from pellucid.family.gpt2 import GPT2Config
 from pellucid.subject.load import Subject
 from pellucid.subject.tokenizer import Tokenizer
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pellucid.exact import ops
 from pellucid.exact.graph import Graph, Node
-from pellucid.subject.gpt2 import GPT2Config
+from pellucid.family.gpt2 import GPT2Config
 
 
 def finer(node: Node, graph: Graph) -> tuple[Node, ...]:

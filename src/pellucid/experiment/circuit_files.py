@@ -23,7 +23,7 @@ from pellucid.base.files import write_text
 from pellucid.base.schema import OPEN, content, parsed, plain_json, read_json, shown
 from pellucid.experiment.circuits import Circuit
 from pellucid.experiment.wiring import Wiring
-from pellucid.subject.gpt2 import GPT2Config
+from pellucid.family.gpt2 import GPT2Config
 
 Score = Annotated[float, Ge(-1e38), Le(1e38)]
 """A number of 32 bits."""

@@ -15,7 +15,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from pellucid.base.errors import PellucidError, closest
-from pellucid.subject.gpt2 import GPT2Config
+from pellucid.family.gpt2 import GPT2Config
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from pellucid.family.gpt2 import GPT2Config
 from pellucid.listing.content import PAGE as WORDS
 from pellucid.listing.content import read_words
 from pellucid.listing.parse import Listing as Program
 from pellucid.listing.parse import Page, Statement, described_name, read_page
-from pellucid.subject.gpt2 import GPT2Config
 
 _FUNCTION = re.compile(r"(?m)^def \w+\(")
 

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pellucid.base.address import Kind, Shape
+from pellucid.family.gpt2 import GPT2Config
 from pellucid.listing.parse import CONFIG_FIELDS, described_name, page_name
 from pellucid.listing.prelude import DESCRIBED
 from pellucid.parts.part import Form as PartForm
 from pellucid.parts.part import count
-from pellucid.subject.gpt2 import GPT2Config
 from pellucid.subject.tokenizer import Tokenizer
 
 VERBATIM = {

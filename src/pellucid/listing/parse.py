@@ -23,6 +23,7 @@ from pellucid.base.files import MOST_OF_PAGE, read_text, sha256_text
 from pellucid.base.memory import kept_until_release
 from pellucid.base.schema import fitting
 from pellucid.base.shell import quoted
+from pellucid.family.gpt2 import GPT2Config, require_possible
 from pellucid.listing import content
 from pellucid.listing.about import ABOUT, About, collect_abouts, read_abouts, sides
 from pellucid.listing.content import Kind, Value, Words
@@ -36,7 +37,6 @@ from pellucid.listing.wiring import WIRES, Stream, Wires, check_wires, read_stre
 from pellucid.parts.lifted import LIFTED_SHARE, fewest_means, fewest_readers, lifted_numbers, most_rank
 from pellucid.parts.part import Form as PartForm
 from pellucid.parts.part import count
-from pellucid.subject.gpt2 import GPT2Config, require_possible
 
 Form = Literal["raw", "source", "fires", "constants", "linear", "lifted", "channels", "mean", "means", "wired"]
 STORED: tuple[Form, ...] = ("lifted", "channels", "mean", "means")

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from pellucid.base.address import Address
+from pellucid.family.gpt2 import GPT2Config
 from pellucid.listing.parse import Page
 from pellucid.parts.part import count
-from pellucid.subject.gpt2 import GPT2Config
 
 _FILES = 3
 """Files that are named one by one."""

@@ -11,6 +11,7 @@ from pellucid.base.address import Address
 from pellucid.base.errors import ProjectError
 from pellucid.base.memory import keeping
 from pellucid.base.schema import Count, parsed
+from pellucid.family.gpt2 import GPT2Config
 from pellucid.listing.emit import write_lifted
 from pellucid.listing.parse import STORED
 from pellucid.listing.prelude import BESIDE
@@ -20,7 +21,6 @@ from pellucid.match.sources import TOKENS as SOURCE_TOKENS
 from pellucid.match.sources import first_tokens, rows_for
 from pellucid.match.stored import Stored
 from pellucid.parts.lifted import most_rank
-from pellucid.subject.gpt2 import GPT2Config
 
 TOKENS = {False: 20_000, True: 8_000}
 """Tokens of tune text that lifted forms are chosen on, and of held-out text that they are measured on."""

@@ -16,6 +16,7 @@ from pellucid.base.memory import keeping
 from pellucid.base.terminal import tell
 from pellucid.exact.model import Model
 from pellucid.experiment.contexts import SHORTEST
+from pellucid.family.gpt2 import GPT2Config
 from pellucid.match.forms import Fires
 from pellucid.match.lifted import LiftedParts
 from pellucid.match.link import link
@@ -26,7 +27,6 @@ from pellucid.match.stored import Channel
 from pellucid.match.twin import Form, Twin
 from pellucid.parts.lifted import most_rank
 from pellucid.parts.part import count as parameters_of
-from pellucid.subject.gpt2 import GPT2Config
 
 CONTEXTS = {False: 2_000, True: 240}
 TRIALS = {False: 6, True: 5}

@@ -19,9 +19,9 @@ from pellucid.base.address import Address, Shape
 from pellucid.base.errors import PellucidError, ProjectError
 from pellucid.base.files import write_text
 from pellucid.base.schema import CLOSED, Count, fitting, shown, text_of, toml_of
+from pellucid.family.gpt2 import GPT2Config
 from pellucid.listing.parse import Listing, Statement
 from pellucid.parts.part import Form, Part, Residual, count
-from pellucid.subject.gpt2 import GPT2Config
 
 PARTS = "parts.toml"
 _HEADER = (

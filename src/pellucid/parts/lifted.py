@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 
 from pellucid.base.address import Address, Kind
+from pellucid.family.gpt2 import GPT2Config
 from pellucid.parts.part import count
-from pellucid.subject.gpt2 import GPT2Config
 
 LIFTED_SHARE = 0.45
 """The most numbers that a lifted part may hold, as a share of the raw part's."""

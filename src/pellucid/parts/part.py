@@ -11,7 +11,7 @@ from typing import Literal
 
 from pellucid.base.address import Address, Kind
 from pellucid.base.errors import PellucidError
-from pellucid.subject.gpt2 import GPT2Config, tensor_shapes
+from pellucid.family.gpt2 import GPT2Config, tensor_shapes
 
 Form = Literal["raw", "lifted", "source"]
 Residual = Literal["on", "dropped"]

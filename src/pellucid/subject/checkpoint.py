@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from pellucid.base.errors import SubjectError
-from pellucid.subject.gpt2 import GPT2Config, canonical_name, tensor_shapes
+from pellucid.family.gpt2 import GPT2Config, canonical_name, tensor_shapes
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")

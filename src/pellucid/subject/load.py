@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from pellucid.base.files import sha256_files
+from pellucid.family.gpt2 import GPT2Config
 from pellucid.subject.checkpoint import read_json, read_weights, weight_files
-from pellucid.subject.gpt2 import GPT2Config
 from pellucid.subject.locate import at_revision, locate
 from pellucid.subject.tokenizer import Tokenizer, byte_alphabet
 from pellucid.subject.tokenizer_files import load_tokenizer

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from pellucid.subject.gpt2 import GPT2Config, tensor_shapes
+from pellucid.family.gpt2 import GPT2Config, tensor_shapes
 
 VOCABULARY = ("a", "b", "<bos>", "<eos>")
 WIDTH, LENGTH = 8, 24

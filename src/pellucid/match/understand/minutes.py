@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pellucid.family.gpt2 import GPT2Config
 from pellucid.match.understand.plan import MOST_BRISK, Plan, plan_of, readable, step_tokens
 from pellucid.match.understand.student import SHIFTS, features, reach
-from pellucid.subject.gpt2 import GPT2Config
 
 DEFAULT = 3.0
 """Minutes of one core that a decompilation trains for unless it is told otherwise."""

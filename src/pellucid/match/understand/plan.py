@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pellucid.base.errors import CorpusError
-from pellucid.subject.gpt2 import GPT2Config
+from pellucid.family.gpt2 import GPT2Config
 
 STEP_TOKENS = 2048
 """Tokens of fit text that a step of training reads of a model as wide as `STEP_WIDTH` or less."""

@@ -17,6 +17,7 @@ from pellucid.base.terminal import tell
 from pellucid.exact.model import Model
 from pellucid.explain.evidence import Measurement
 from pellucid.explain.symbols import Symbol
+from pellucid.family.gpt2 import GPT2Config
 from pellucid.listing.count import count_program, literal
 from pellucid.listing.emit import write_content
 from pellucid.listing.outline import outline
@@ -35,7 +36,6 @@ from pellucid.match.understand.told import told
 from pellucid.match.understand.train import train
 from pellucid.match.understand.trim import printed
 from pellucid.match.understand.write import Printed, write_up
-from pellucid.subject.gpt2 import GPT2Config
 
 CHECKPOINT = "scratch/understanding-{}.safetensors"
 """Where training is stored, for each size."""

@@ -23,12 +23,12 @@ from torch import Tensor
 from pellucid.base.errors import SourceError
 from pellucid.base.files import write_text
 from pellucid.base.tensors import save_tensors
+from pellucid.family.gpt2 import GPT2Config, tensor_shapes
 from pellucid.match.weightless.branches import is_condition
 from pellucid.match.weightless.comparisons import Side, evaluate
 from pellucid.match.weightless.language import Look, Program
 from pellucid.match.weightless.tree import Node
 from pellucid.subject.checkpoint import WEIGHTS
-from pellucid.subject.gpt2 import GPT2Config, tensor_shapes
 
 CONSTANT = 300.0
 """The coordinate that fixes the norms' scale: a value of 1 beside it changes the scale by 1e-5."""

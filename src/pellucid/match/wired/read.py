@@ -10,9 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.base.address import Address
+from pellucid.family.gpt2 import GPT2Config
 from pellucid.listing.wires import ONE, Wave
 from pellucid.listing.wiring import Terms, Wires
-from pellucid.subject.gpt2 import GPT2Config
 
 PERIODS = range(2, 1025)
 """Periods of waves, in positions, that are looked for in the position embedding."""

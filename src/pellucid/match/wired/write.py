@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pellucid.base.address import Address
+from pellucid.family.gpt2 import GPT2Config
 from pellucid.listing.wires import ONE
 from pellucid.listing.wiring import Terms, Wires
 from pellucid.listing.wrap import literals, prose, quoted, wrap
 from pellucid.match.forms import WIDTH, TokenText
 from pellucid.match.wired.read import Reader, Weights, find_waves, kinds_of, turned
 from pellucid.match.words import unique, word, words_page
-from pellucid.subject.gpt2 import GPT2Config
 
 SHOWN = 4
 """Terms that a sentence names at most."""

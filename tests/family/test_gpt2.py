@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pellucid.base.errors import SubjectError
-from pellucid.subject.gpt2 import GPT2Config, canonical_name, tensor_shapes
+from pellucid.family.gpt2 import GPT2Config, canonical_name, tensor_shapes
 
 MINIMAL = {"model_type": "gpt2", "n_layer": 2, "n_head": 3, "n_embd": 12, "n_positions": 8, "vocab_size": 5}
 
