@@ -8,16 +8,21 @@ that no method saw, each behind the beginning of an unseen story:
 - paraphrases: all other wordings of the fact do;
 - consequences: "…, so she comes from the" is followed by what the generator derives from the new answer;
 - neighbourhood: what is said of the same person in other relations, and of others in the same one, stays as it was;
+- negated and reversed: so does what stands behind "It is not so that Ada lives in" and behind "Oak Street is the home
+  of", which nothing was told about;
+- generated: a free continuation of a question for the fact says the new answer, and the old one nowhere;
 - CE: the change of cross-entropy on unseen stories, in nats per token.
 
 For pellucid also: predicted against measured logit changes where the measured one exceeds 0.05 (median and worst tenth
 of edits), top tokens that changed unpredicted, and seconds per edit.
 
-    python benchmarks/edit.py DIR [--facts 200] [--together 50] [--only pellucid,tables,rome,tuning] [--json]
+    python benchmarks/edit.py DIR [--facts 200] [--together 50] [--sequence 0] [--only pellucid,tables,rome,tuning]
+                              [--json]
     python benchmarks/edit.py DIR --known ../shared/tasks/known_1000.json [...]
 
 With `tables` facts are changed as lines of the tables of accounts in DIR that hold them, as `edit --tables` does it,
-all lines of a group at once; facts that no table holds are left out, and counted.
+all lines of a group at once; facts that no table holds are left out, and counted. With --sequence so many facts are
+edited one after the other, none undone, and all are asked at the end.
 
 DIR is a decompiled village; it is copied, and the copy is edited. With --known it is a program of any model that knows
 something of the world: the facts of the file whose answers it says are edited, and how many those are is said.
@@ -48,6 +53,7 @@ from edit_cases import Case, Facts, known, of_village
 from pellucid.accounts.folder import Folder
 from pellucid.accounts.lines import Tables, read_tables, rewrite
 from pellucid.base.errors import PellucidError
+from pellucid.base.progress import track
 from pellucid.exact.model import Model
 from pellucid.match.project import Project
 from pellucid.match.trust import is_trusted, trust
@@ -134,7 +140,13 @@ class Asked:
         return [tuple(top[row, s - 1 : s - 1 + len(a)].tolist()) for row, (s, a) in enumerate(pairs)]
 
 
-KINDS = ("told", "paraphrases", "consequences", "neighbours")
+KINDS = ("told", "paraphrases", "consequences", "neighbours", "negated", "reversed")
+KEPT = ("neighbours", "negated", "reversed")
+"""Of these that counts what was said before."""
+Before = dict[str, list[tuple[int, ...]]]
+"""What was said of each prompt that is to stay as it was."""
+FREE = 24
+"""Tokens of a free continuation."""
 
 
 def prepared(model: Model, chosen: Sequence[Case]) -> list[dict[str, Asked]]:
@@ -142,8 +154,24 @@ def prepared(model: Model, chosen: Sequence[Case]) -> list[dict[str, Asked]]:
     return [{kind: Asked.of(model, getattr(case, kind)) for kind in KINDS} for case in chosen]
 
 
-def ask(asked: dict[str, Asked], logits: Logits, before: Sequence[tuple[int, ...]], score: Score) -> None:
-    """Book what is said now; neighbours are held against what was said `before`."""
+def kept(asked: dict[str, Asked], logits: Logits) -> Before:
+    """What is said where it is to stay."""
+    return {kind: asked[kind].said(logits) for kind in KEPT}
+
+
+def generate(bench: Workbench, case: Case, logits: Logits, score: Score) -> None:
+    """Book whether free continuations of the questions for a fact say the new answer, and the old one nowhere."""
+    for before, _ in case.free:
+        ids = bench.model.ids(before)
+        start = ids.shape[1]
+        while ids.shape[1] < min(start + FREE, bench.model.n_ctx):
+            ids = torch.cat([ids, logits(ids)[:, -1:].argmax(-1)], 1)
+        said = bench.model.tokenizer.decode(ids[0, start:].tolist())
+        score.hits.setdefault("generated", []).append(said.strip().startswith(case.answer) and case.was not in said)
+
+
+def ask(asked: dict[str, Asked], logits: Logits, before: Before, score: Score) -> None:
+    """Book what is said now; what is to stay is held against what was said `before`."""
     whole = Asked(
         torch.cat([_padded(asked[kind].rows, max(a.rows.shape[1] for a in asked.values())) for kind in KINDS]), (), ()
     )
@@ -153,7 +181,7 @@ def ask(asked: dict[str, Asked], logits: Logits, before: Sequence[tuple[int, ...
         own = asked[kind]
         for row, (start, answer) in enumerate(zip(own.starts, own.answers, strict=True)):
             said = tuple(top[at + row, start - 1 : start - 1 + len(answer)].tolist())
-            score.hits.setdefault(kind, []).append(said == (before[row] if kind == "neighbours" else answer))
+            score.hits.setdefault(kind, []).append(said == (before[kind][row] if kind in KEPT else answer))
         at += len(own.rows)
 
 
@@ -196,10 +224,11 @@ def by_pellucid(bench: Workbench, chosen: Sequence[Case], asked: Prompts, storie
     """Every fact alone: edited, measured and undone."""
     score, logits = Score(), bench.measured
     for n, (case, prompts) in enumerate(zip(chosen, asked, strict=True)):
-        before = prompts["neighbours"].said(logits)
+        before = kept(prompts, logits)
         if not _edited(bench, case, score):
             continue
         ask(prompts, logits, before, score)
+        generate(bench, case, logits, score)
         if n < CE_EDITS:
             score.ce.append(stories.change(logits, [case]))
         undo_all(bench)
@@ -211,11 +240,12 @@ def by_pellucid(bench: Workbench, chosen: Sequence[Case], asked: Prompts, storie
 def together_by_pellucid(bench: Workbench, chosen: Sequence[Case], asked: Prompts, stories: Stories) -> Score:
     """All facts at once."""
     score, logits = Score(), bench.measured
-    before = [prompts["neighbours"].said(logits) for prompts in asked]
+    before = [kept(prompts, logits) for prompts in asked]
     for case in chosen:
         _edited(bench, case, score)
-    for prompts, said in zip(asked, before, strict=True):
+    for case, prompts, said in zip(chosen, asked, before, strict=True):
         ask(prompts, logits, said, score)
+        generate(bench, case, logits, score)
     score.ce.append(stories.change(logits, chosen))
     undo_all(bench)
     return score
@@ -270,17 +300,47 @@ def by_lines(bench: Workbench, chosen: Sequence[Case], asked: Prompts, stories: 
     score.left_out = len(chosen) - len(held)
     for at in range(0, len(held), group):
         some = held[at : at + group]
-        before = [prompts["neighbours"].said(logits) for _, prompts, _ in some]
+        before = [kept(prompts, logits) for _, prompts, _ in some]
         made = _lines_made(bench, [(case, table) for case, _, table in some], score)
-        for (_, prompts, _), said in zip(some, before, strict=True):
-            ask(prompts, logits, said, score)
+        _ask_all(bench, some, before, score)
         if at < CE_EDITS:
             score.ce.append(stories.change(logits, [case for case, _, _ in some]))
-        undone(bench.project, made)
-        for path in (bench.program.directory / "edits").glob("*.json"):
-            path.unlink()
-        bench.program.edited()
+        _take_back(bench, made)
     return score
+
+
+def lines_in_turn(bench: Workbench, chosen: Sequence[Case], asked: Prompts, stories: Stories) -> Score:
+    """Facts changed as lines, one after the other, each on what the others left; all are asked at the end."""
+    score, tables = Score(), read_tables(Folder(bench.project))
+    held = [
+        (case, prompts, table) for case, prompts in zip(chosen, asked, strict=True) for table in held_in(tables, case)
+    ]
+    score.left_out = len(chosen) - len(held)
+    before = [kept(prompts, bench.measured) for _, prompts, _ in held]
+    made = [
+        name
+        for case, _, table in track(held, "lines", len(held))
+        for name in _lines_made(bench, [(case, table)], score)
+    ]
+    _ask_all(bench, held, before, score)
+    score.ce.append(stories.change(bench.measured, [case for case, _, _ in held]))
+    _take_back(bench, made)
+    return score
+
+
+def _ask_all(
+    bench: Workbench, held: Sequence[tuple[Case, dict[str, Asked], str]], before: Sequence[Before], score: Score
+) -> None:
+    for (case, prompts, _), said in zip(held, before, strict=True):
+        ask(prompts, bench.measured, said, score)
+        generate(bench, case, bench.measured, score)
+
+
+def _take_back(bench: Workbench, made: Sequence[str]) -> None:
+    undone(bench.project, made)
+    for path in (bench.program.directory / "edits").glob("*.json"):
+        path.unlink()
+    bench.program.edited()
 
 
 def held_in(tables: Tables, case: Case) -> list[str]:
@@ -324,9 +384,14 @@ def _lines_made(bench: Workbench, changes: Sequence[tuple[Case, str]], score: Sc
 class Others:
     """What the other methods may read: contexts and the covariance of keys, both from fit text."""
 
-    model: Model
+    bench: Workbench
     contexts: tuple[str, ...]
     covariance: dict[int, Tensor]
+
+    @property
+    def model(self) -> Model:
+        """The model as it is."""
+        return self.bench.model
 
     def taught(self, model: Model, case: Case, method: Method) -> Model:
         """The model with one more fact."""
@@ -340,6 +405,8 @@ class Others:
             edited = self.taught(self.model, case, method)
             score.seconds.append(time.perf_counter() - begin)
             ask(prompts, _plain(edited), self._before(prompts), score)
+            if stories:
+                generate(self.bench, case, _plain(edited), score)
             if stories and n < CE_EDITS:
                 score.ce.append(stories.change(_plain(edited), [case]))
         return score
@@ -351,14 +418,15 @@ class Others:
             begin = time.perf_counter()
             edited = self.taught(edited, case, method)
             score.seconds.append(time.perf_counter() - begin)
-        for prompts in asked:
+        for case, prompts in zip(chosen, asked, strict=True):
             ask(prompts, _plain(edited), self._before(prompts), score)
+            generate(self.bench, case, _plain(edited), score)
         score.ce.append(stories.change(_plain(edited), chosen))
         return score
 
-    def _before(self, prompts: dict[str, Asked]) -> list[tuple[int, ...]]:
-        """What the model says of neighbours."""
-        return prompts["neighbours"].said(_plain(self.model))
+    def _before(self, prompts: dict[str, Asked]) -> Before:
+        """What the model says where it is to stay."""
+        return kept(prompts, _plain(self.model))
 
     def tuned(self, name: str, chosen: Sequence[Case], asked: Prompts) -> Method:
         """The settings with the best harmonic mean of efficacy, paraphrases and neighbourhood on facts set apart."""
@@ -398,6 +466,7 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("--facts", type=int, default=200)
     parser.add_argument("--together", type=int, default=50)
+    parser.add_argument("--sequence", type=int, default=0, help="facts that are edited one after the other")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="pellucid,rome,tuning", help="also tables")
     parser.add_argument("--known", type=Path, help="prompts of facts, as known_1000.json has them; DIR is a GPT-2 then")
@@ -422,7 +491,8 @@ def run(options: argparse.Namespace, directory: Path) -> dict[str, Any]:
     text = bench.check.take(range(min(STORIES, len(bench.check.ids))))
     told = tuple(bench.model.tokenizer.decode(row.tolist()) for row in text.ids)
     stories = Stories(text, told, entropies(bench.measured, text))
-    few = slice(0, options.together)
+    few, many = slice(0, options.together), slice(0, options.sequence)
+    singly = slice(0, options.facts)
 
     def said(name: str, score: Score) -> None:
         found[name] = score.to_dict()
@@ -430,18 +500,22 @@ def run(options: argparse.Namespace, directory: Path) -> dict[str, Any]:
 
     if "pellucid" in options.only:
         found["preparation_seconds"] = _prepared(bench, chosen[0])
-        said("pellucid, singly", by_pellucid(bench, chosen, asked, stories))
+        said("pellucid, singly", by_pellucid(bench, chosen[singly], asked[singly], stories))
         said("pellucid, together", together_by_pellucid(bench, chosen[few], asked[few], stories))
     if "tables" in options.only:
-        said("lines, singly", by_lines(bench, chosen, asked, stories, 1))
+        said("lines, singly", by_lines(bench, chosen[singly], asked[singly], stories, 1))
         said("lines, together", by_lines(bench, chosen[few], asked[few], stories, options.together))
-    others = Others(bench.model, facts.contexts, covariances(bench.model, bench.fit.ids[:200], bench.fit.inside[:200]))
+        if options.sequence:
+            said("lines, in turn", lines_in_turn(bench, chosen[many], asked[many], stories))
+    others = Others(bench, facts.contexts, covariances(bench.model, bench.fit.ids[:200], bench.fit.inside[:200]))
     for name in ("rome", "tuning"):
         if name in options.only and apart:
             method = others.tuned(name, apart, asked_apart)
             found[f"{name} settings"] = repr(method)
-            said(f"{name}, singly", others.singly(method, chosen, asked, stories))
+            said(f"{name}, singly", others.singly(method, chosen[singly], asked[singly], stories))
             said(f"{name}, together", others.together(method, chosen[few], asked[few], stories))
+            if options.sequence:
+                said(f"{name}, in turn", others.together(method, chosen[many], asked[many], stories))
     return found
 
 
@@ -449,7 +523,8 @@ def _facts(bench: Workbench, options: argparse.Namespace) -> Facts:
     """Facts of a file that the model knows, or of the village."""
     if options.known:
         return known(bench, options.known, options.facts, options.seed, TUNING)
-    return of_village(options.facts, options.seed, TUNING, options.together)
+    most = max(options.facts, options.together, options.sequence)
+    return of_village(most, options.seed, TUNING, max(options.together, options.sequence))
 
 
 def _prepared(bench: Workbench, case: Case) -> float:
@@ -465,6 +540,9 @@ COLUMNS = {
     "paraphrases": "paraphrases, %",
     "consequences": "consequences, %",
     "neighbours": "neighbourhood, %",
+    "negated": "negated, %",
+    "reversed": "reversed, %",
+    "generated": "generated, %",
     "ce_change": "CE change, nats",
     "r_median": "r",
     "r_worst_tenth": "r, worst tenth",

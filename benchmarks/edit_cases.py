@@ -46,6 +46,10 @@ class Case:
     paraphrases: Prompts
     consequences: Prompts
     neighbours: Prompts
+    negated: Prompts
+    reversed: Prompts
+    free: Prompts
+    """Questions that are gone on with freely."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,29 @@ def _case(village: Village, told: Fact, rng: Random, openings: Sequence[str], bu
     prompt = WORDINGS["plain"](told)[0][1:]
     told_as = (asked(changed, "plain"),)
     name = told.person.name
-    return Case(name, told.answer, changed.answer, prompt, told_as, tuple(paraphrases), tuple(so), neighbours)
+    negated = tuple(
+        (f"{rng.choice(behind)}It is not so that {before}", f" {fact.answer}")
+        for fact in (told, changed)
+        for before in [WORDINGS["plain"](fact)[0][1:]]
+    )
+    back = tuple(
+        (f"{rng.choice(behind)}{said.answer} {relation.copula} the {relation.noun} of", f" {name}")
+        for said in (told, changed)
+    )
+    free = tuple(asked(changed, wording) for wording in ("question", "of"))
+    return Case(
+        name,
+        told.answer,
+        changed.answer,
+        prompt,
+        told_as,
+        tuple(paraphrases),
+        tuple(so),
+        neighbours,
+        negated,
+        back,
+        free,
+    )
 
 
 # --- what a model of the world knows ----------------------------------------------------------------------------------
@@ -139,7 +165,8 @@ def _known(record: dict[str, Any], answer: str, near: Sequence[dict[str, Any]], 
     behind = tuple((text + prompt, f" {answer}") for text in openings[:BEHIND])
     neighbours = tuple((r["prompt"], f" {r['attribute']}") for r in near)
     told = ((prompt, f" {answer}"),)
-    return Case(record["subject"], record["attribute"], answer, prompt, told, behind, (), neighbours)
+    negated = ((f"It is not so that {prompt}", f" {record['attribute']}"),)
+    return Case(record["subject"], record["attribute"], answer, prompt, told, behind, (), neighbours, negated, (), told)
 
 
 def _records(path: Path) -> list[dict[str, Any]]:

@@ -24,6 +24,7 @@ from pellucid.match.project import Project
 from pellucid.match.trust import trust
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
+import accounts_domains
 from accounts_edited import Edited as EditedLine
 from accounts_edited import chosen, compared, program_speaks
 from accounts_stability import MEASURES, Found, drawn_by, half_of, overlap
@@ -127,3 +128,17 @@ def test_lines_found_anew_count_as_edited_or_as_others(workshop: Workshop, monke
     assert (counts["others"], counts["left"]) == (["next.tsv w7: w8 -> w2"], [])
     counts = compared(projects[0], projects[1], [EditedLine("next.tsv", "w1", "w3 w4", "w8")])
     assert (counts["edited"], counts["edited_right"], counts["left"]) == (1, 0, ["next.tsv w1: w9"])
+
+
+def test_lists_of_n_grams_hold_what_says_most_for_its_symbols() -> None:
+    rows = [[1, 2, 3, 1, 2, 4]] * 10
+    said = [[2, 9, 1, 2, 8, 5]] * 10
+    counts = accounts_domains.counted(rows, said)
+    assert counts[1][1, 2] == {9: 10, 8: 10}
+    sure = accounts_domains.certain([counts[0], {}, {}], 4)  # 1 is seen 20 times, 3 and 4 only ten
+    assert sure == {(1,): 2}
+    found = accounts_domains.pruned(counts, 1000)
+    assert accounts_domains.longest(found, [1, 2]) == accounts_domains.longest(found, [2]) == 9
+    assert accounts_domains.longest(found, [3, 1, 2]) == 8
+    assert accounts_domains.longest(found, [7]) is None
+    assert len(accounts_domains.pruned(counts, 2)) == 1
