@@ -4,13 +4,18 @@ VENV := .venv
 READY := $(VENV)/ready
 RUN := $(VENV)/bin
 
-.PHONY: demo test setup lint clean
+.PHONY: demo test golden setup lint clean
 
 demo: $(READY)
 	$(RUN)/pellucid decompile zoo:village -o demo/village
 
 test: $(READY) lint
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2 -q
+
+# Write anew what the golden tests compare with: after a change that is meant to change programs or figures.
+golden: $(READY)
+	$(RUN)/python benchmarks/golden.py --brief --write
+	$(RUN)/python benchmarks/golden.py --write
 
 lint: $(READY)
 	$(RUN)/ruff check .

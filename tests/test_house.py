@@ -1,0 +1,55 @@
+"""Numbers that may only fall: who names a family of models, tests of what a form is, circles, the largest folder."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+import house
+
+MOST_NAMING = 98
+"""Modules outside `family/` that name a family's tensors, config fields or classes; to be lowered, never raised."""
+MOST_TESTS_OF_FORMS = 49
+"""Places that ask with `isinstance` which class a form has; to be lowered, never raised."""
+LARGEST = 35.0
+"""Percent of the package's lines that one folder may hold; to be lowered, never raised."""
+
+
+@pytest.fixture(scope="module")
+def texts() -> dict[str, str]:
+    return house.modules()
+
+
+def test_no_more_modules_name_a_family(texts: dict[str, str]) -> None:
+    named = house.naming_a_family(texts)
+    assert len(named) <= MOST_NAMING, f"put into family/ what a model's files are called: {', '.join(named)}"
+
+
+def test_no_more_places_ask_what_a_form_is(texts: dict[str, str]) -> None:
+    assert house.tests_of_forms(texts) <= MOST_TESTS_OF_FORMS
+
+
+def test_folders_do_not_import_in_circles(texts: dict[str, str]) -> None:
+    assert house.circles(texts) == []
+
+
+def test_no_folder_grows_beyond_its_share(texts: dict[str, str]) -> None:
+    folder, share = house.largest_share(texts)
+    assert share <= LARGEST, f"{folder} holds {share:.1f} % of the package"
+
+
+def test_what_is_counted() -> None:
+    texts = {
+        "a/one.py": "from pellucid.b.two import there\nwidth = config.n_embd\n",
+        "b/two.py": 'def there():\n    """A GPT2Config."""\n    from pellucid.a import b\n    isinstance(b, Looks)\n',
+        "b/three.py": "key = f'h.{layer}.c_attn'\nisinstance(key, str)\n# wte\n",
+        "family/gpt2.py": "name = 'wte'\n",
+    }
+    assert house.naming_a_family(texts) == ["a/one.py", "b/three.py"]
+    assert house.circles(texts) == [("a", "b")]
+    assert house.tests_of_forms(texts) == 1
+    assert house.folders(texts)["b"] == (2, 7)
+    assert house.largest_share(texts) == ("b", pytest.approx(70.0))
