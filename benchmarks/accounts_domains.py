@@ -1,17 +1,17 @@
 """Accounts of a model of many kinds of text: what they cover of each kind, beside lists of n-grams of equal symbols.
 
 Every domain of held-out text is measured apart. Rules count as covering where the lower bound of their precision on
-check text is at least 95 %, as in the meter. Beside them, both counted on the fit text that accounts are found on:
+check text is at least 95 %, as in the meter. Beside them, counted on the fit text that accounts are found on:
 
 - *certain n-grams*: those of up to three tokens seen 20 times or more with 98 % one answer, the commonest first, as
   many as have no more symbols than the accounts; n tokens and an answer are n + 1 symbols;
 - *pruned trigrams*: n-grams of up to three tokens that say more than the shorter ones, the most places gained a symbol
-  first, to the same symbols. Where nothing of it speaks, the commonest token of all is said.
+  first, as many as have --symbols symbols; where none of them is, the commonest token of all is said.
 
-The accounts are measured with the same last resort, the commonest token, and not with their back-off, which is a table
-that nobody counted.
+Top-1 of accounts is measured with such a pruned list behind them, of so many symbols as the accounts leave of
+--symbols: their own back-off is a table that nobody counted.
 
-    python benchmarks/accounts_domains.py DIR [--positions 20000] [--json FILE]
+    python benchmarks/accounts_domains.py DIR [--positions 20000] [--symbols 50000] [--json FILE]
 """
 
 from __future__ import annotations
@@ -49,16 +49,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("directory", type=Path)
     parser.add_argument("--positions", type=int, default=20_000, help="of each domain, at most (20,000)")
+    parser.add_argument("--symbols", type=int, default=50_000, help="of accounts and list, or of the list (50,000)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all of it there")
     options = parser.parse_args()
     project = Project.open(options.directory, trust=True)
-    found = {**about(options), **measured(project, options.positions)}
+    found = {**about(options), **measured(project, options.positions, options.symbols)}
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print("\n".join(lines(found)))
 
 
-def measured(project: Project, positions: int) -> dict[str, Any]:
+def measured(project: Project, positions: int, most: int) -> dict[str, Any]:
     """The figures of accounts and of both lists, by domain."""
     folder = Folder(project)
     accounts, size = folder.accounts(), symbols(folder)
@@ -69,17 +70,19 @@ def measured(project: Project, positions: int) -> dict[str, Any]:
     fit = read(project, "fit", FIT)
     counts = counted(fit.ids.tolist(), fit.own.tolist())
     commonest = int(fit.own.flatten().bincount().argmax())
-    lists = {"certain": certain(counts, size), "pruned": pruned(counts, size)}
+    lists = {"certain": certain(counts, size), "pruned": pruned(counts, most)}
+    behind = pruned(counts, max(0, most - size))
     domains = {}
     for name in project.texts.heldout.domains:
         if (ids := rows_of(project, name, positions)) is not None:
             own = likeliest(project.model, ids, f"reading {name}")
             domains[name] = {
-                **by_accounts(accounts, ids, own, covering, commonest),
+                **by_accounts(accounts, ids, own, covering, said_by(behind, ids), commonest),
                 **{label: by_list(grams, ids, own, commonest) for label, grams in lists.items()},
             }
     return {
         "symbols": size,
+        "most": most,
         "rules": len(accounts.rules),
         "covering": int(covering.sum()),
         "lists": {label: len(grams) for label, grams in lists.items()},
@@ -101,22 +104,28 @@ def rows_of(project: Project, domain: str, positions: int) -> Tensor | None:
 # --- accounts and lists -----------------------------------------------------------------------------------------------
 
 
-def by_accounts(accounts: Accounts, ids: Tensor, own: Tensor, covering: Tensor, commonest: int) -> dict[str, Any]:
-    """What the covering rules cover, how often they are right, and top-1 with the commonest token elsewhere."""
+def by_accounts(
+    accounts: Accounts, ids: Tensor, own: Tensor, covering: Tensor, behind: Tensor, commonest: int
+) -> dict[str, Any]:
+    """What the covering rules cover, how often they are right, and top-1 with what a list says `behind` them."""
     said = spoken(accounts, ids)
     speaks = said.rule != NOBODY
     covers = speaks & covering[said.rule.clamp(min=0)]
-    program = torch.where(speaks, said.token, torch.full_like(own, commonest))
+    program = torch.where(speaks, said.token, torch.where(behind != NOBODY, behind, commonest))
     return {"accounts": figures(covers, said.token == own, program == own)}
 
 
 def by_list(grams: Mapping[Gram, int], ids: Tensor, own: Tensor, commonest: int) -> dict[str, Any]:
     """The same of a list of n-grams: the longest that is in it speaks."""
-    said = [[longest(grams, row[: at + 1]) for at in range(len(row))] for row in ids.tolist()]
-    token = torch.tensor([[NOBODY if answer is None else answer for answer in row] for row in said])
+    token = said_by(grams, ids)
     speaks = token != NOBODY
-    program = torch.where(speaks, token, torch.full_like(own, commonest))
-    return figures(speaks, token == own, program == own)
+    return figures(speaks, token == own, torch.where(speaks, token, commonest) == own)
+
+
+def said_by(grams: Mapping[Gram, int], ids: Tensor) -> Tensor:
+    """What a list says behind every token, `NOBODY` where nothing."""
+    said = [[longest(grams, row[max(0, at + 1 - LONGEST) : at + 1]) for at in range(len(row))] for row in ids.tolist()]
+    return torch.tensor([[NOBODY if answer is None else answer for answer in row] for row in said])
 
 
 def longest(grams: Mapping[Gram, int], before: Sequence[int]) -> int | None:
@@ -188,11 +197,11 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"{found['directory']}, {found['machine']}, {found['date']}, commit {found['commit']}"
     sizes = found["lists"]
     yield (
-        f"{found['rules']} rules of {found['symbols']:,} symbols, {found['covering']} of them covering; as many have "
-        f"{sizes['certain']:,} certain n-grams and {sizes['pruned']:,} of a pruned trigram table"
+        f"{found['rules']} rules of {found['symbols']:,} symbols, {found['covering']} of them covering; "
+        f"as many have {sizes['certain']:,} certain n-grams; {sizes['pruned']:,} have {found['most']:,}"
     )
     yield ""
-    yield "| domain | covered, right there | certain n-grams | top-1 | pruned trigrams |\n|---|---:|---:|---:|---:|"
+    yield "| domain | covered, right there | certain n-grams | top-1 | trigrams alone |\n|---|---:|---:|---:|---:|"
     for name, row in found["domains"].items():
         covered = [
             f"{percent(row[who]['covered']['value'])}, {percent(row[who]['precision']['value'])}"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from corpora_support import Language
+from pellucid.accounts.find.program import judged
 from pellucid.accounts.find.run import Found, find
 from pellucid.accounts.find.spelling import Names, Spelled
 from pellucid.accounts.find.stream import Stream, Words
@@ -82,6 +83,19 @@ def test_the_written_accounts_say_what_the_rules_say(stories: Stories, accounts:
     assert len(spoken) >= 0.8 * len(said)
     assert np.mean([token == own for token, own in spoken]) >= 0.8
     assert language.spelling.ends == frozenset({0})
+
+
+def test_rules_that_silence_outdoes_are_not_kept(stories: Stories) -> None:
+    language, found, _ = stories
+    words = Words(language.spelling)
+    fit, tune = (language.stream(n, seed, words) for n, seed in ((800, 1), (200, 2)))
+    never = find(fit, tune, 4e-5, otherwise=np.zeros(len(tune), dtype=bool))
+    assert len(never.rules) == len(found.rules)
+    always = find(fit, tune, 4e-5, otherwise=np.ones(len(tune), dtype=bool))
+    assert 0 < len(always.rules) < len(found.rules)
+    kept = judged(always.board, always.rules, {rule: always.board.places(rule) for rule in always.rules})
+    before = judged(found.board, found.rules, {rule: found.board.places(rule) for rule in found.rules})
+    assert kept.hits.mean() > before.hits.mean()
 
 
 def test_finding_twice_finds_the_same(stories: Stories) -> None:

@@ -13,14 +13,16 @@ from pellucid.accounts import asked, own_work
 from pellucid.accounts.command import metered
 from pellucid.accounts.find.asking import asker
 from pellucid.accounts.find.fill import filled
+from pellucid.accounts.find.rests import write_rests
 from pellucid.accounts.find.run import PRICE, Found, find
 from pellucid.accounts.find.spelling import Names, Spelled
-from pellucid.accounts.find.stream import Stream, Words
+from pellucid.accounts.find.stream import Flags, Stream, Words
 from pellucid.accounts.find.write import Writer, Written
 from pellucid.accounts.folder import FOLDER, Folder
 from pellucid.accounts.glance import glance
 from pellucid.accounts.language import TABLES
 from pellucid.accounts.measure import POSITIONS, read
+from pellucid.accounts.ngrams import NGrams
 from pellucid.base.errors import CorpusError
 from pellucid.base.lock import writing
 from pellucid.base.terminal import tell
@@ -50,12 +52,13 @@ def find_accounts(project: Project, places: int = PLACES, price: float = PRICE) 
     with writing(project.directory):
         words = Words(Folder(project).spelling)
         fit, tune = (_stream(project, name, count, words) for name, count in (("fit", places), ("tune", places // 4)))
+        otherwise = _back_off(project, tune)
         if len(fit) < FEWEST:
             raise CorpusError(
                 f"{len(fit):,} tokens of fit text are too few to find accounts in; at least {FEWEST:,} are needed: "
                 "give more text"
             )
-        found = find(fit, tune, price, asker(project.model))
+        found = find(fit, tune, price, asker(project.model), otherwise)
         return _write(project, found)
 
 
@@ -114,6 +117,15 @@ def _stream(project: Project, name: str, count: int, words: Words) -> Stream:
     return Stream.of(ids, own, words)
 
 
+def _back_off(project: Project, tune: Stream) -> Flags:
+    """Where the back-off of the meter is right, which speaks where no account does."""
+    fit, model = read(project, "fit"), project.model
+    rows = torch.from_numpy(tune.ids).view(-1, min(model.n_ctx, len(tune)))
+    said = NGrams.of(fit.ids, fit.own, model.n_vocab).back_off(rows)
+    right: Flags = said.numpy().ravel() == tune.own
+    return right
+
+
 def _write(project: Project, found: Found) -> list[str]:
     """The files of what was found, written where nobody else's stand."""
     tables = filled(found.board, found.rules, project.model)
@@ -122,6 +134,7 @@ def _write(project: Project, found: Found) -> list[str]:
     spelled = Spelled.of(found.board.features.stream, known.classes, names)
     lines = {number: table.lines for number, table in tables.items()}
     written = Writer(found.board, known, spelled, names, lines).all(found.behaviours)
+    write_rests(written, found.rests, names)
     texts = _texts(written)
     before = _ours(project)
     kept = {name: text for name, text in texts.items() if _is_free(project, name)}

@@ -19,6 +19,7 @@ from pellucid.accounts.find.classes import WordClass
 from pellucid.accounts.find.patterns import Pattern
 from pellucid.accounts.find.stream import NONE, Flags, Places
 from pellucid.accounts.find.tables import Lookup
+from pellucid.accounts.meter import LEAST
 
 PRUNINGS = 12
 SEVERAL = 2
@@ -58,6 +59,12 @@ class Judged:
     gains: Float[np.ndarray, " _rule"]
     spoken: Float[np.ndarray, " _rule"]
     right: Float[np.ndarray, " _rule"]
+    places: Places
+    """Where any rule has the last word."""
+    by: Places
+    """Which rule has it there."""
+    hits: Flags
+    """Whether it is right there."""
 
 
 def judged(board: Board, rules: Sequence[Rule], places: dict[Rule, Places]) -> Judged:
@@ -74,10 +81,14 @@ def judged(board: Board, rules: Sequence[Rule], places: dict[Rule, Places]) -> J
     at = np.flatnonzero(board.said.rule != NONE)
     by, count = board.said.rule[at], len(rules)
     without = board.right(before.token[at], before.word[at], at)
+    hits = board.said.token[at] == stream.own[at]
     return Judged(
         np.bincount(by, board.now(at) - without, minlength=count),
         np.bincount(by, minlength=count).astype(float),
-        np.bincount(by, board.said.token[at] == stream.own[at], minlength=count),
+        np.bincount(by, hits, minlength=count),
+        at,
+        by,
+        hits,
     )
 
 
@@ -92,6 +103,36 @@ def pruned(board: Board, rules: Sequence[Rule], price: float) -> list[Rule]:
             break
         rules = [rule for number, rule in enumerate(rules) if number not in dropped]
     return rules
+
+
+def useful(board: Board, rules: Sequence[Rule], otherwise: Flags) -> list[Rule]:
+    """The rules without guesses that do worse than what is said where nothing speaks.
+
+    `otherwise` tells where on the text of `board` that is right. A rule that can be relied on stays: it says why.
+    """
+    rules = in_order(rules)
+    places = {rule: board.places(rule) for rule in rules}
+    for _ in range(PRUNINGS):
+        found = judged(board, rules, places)
+        plain = np.array([not rule.guards for rule in rules], dtype=bool)  # behind conditions others would speak
+        guesses = plain & (found.right < LEAST * found.spoken)
+        dropped = set(np.flatnonzero(guesses & _outdone(found, otherwise)).tolist())
+        if not dropped:
+            break
+        rules = [rule for number, rule in enumerate(rules) if number not in dropped]
+    return rules
+
+
+def _outdone(found: Judged, otherwise: Flags) -> Flags:
+    """The rules that are wrong where silence would be right more often than the reverse, and not by chance alone.
+
+    By chance the difference of both counts is about as large as the root of their sum.
+    """
+    there, count = otherwise[found.places], len(found.gains)
+    lost = np.bincount(found.by, ~found.hits & there, minlength=count)
+    won = np.bincount(found.by, found.hits & ~there, minlength=count)
+    outdone: Flags = lost - won > np.sqrt(lost + won)
+    return outdone
 
 
 def _useless(

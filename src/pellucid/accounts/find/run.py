@@ -17,9 +17,10 @@ from pellucid.accounts.find.classes import classes, slots_of
 from pellucid.accounts.find.doubts import doubts
 from pellucid.accounts.find.features import Features, Guard, Vocabulary
 from pellucid.accounts.find.patterns import MODES, Candidate, grow, slot_element
-from pellucid.accounts.find.program import Behaviour, behaviours, in_order, pruned
+from pellucid.accounts.find.program import Behaviour, behaviours, in_order, pruned, useful
 from pellucid.accounts.find.relations import Says, proposed, relations
-from pellucid.accounts.find.stream import NONE, Places, Stream
+from pellucid.accounts.find.rests import Rests, rests
+from pellucid.accounts.find.stream import NONE, Flags, Places, Stream
 from pellucid.accounts.find.tables import Lookup, alike, labels, shared, usual
 from pellucid.accounts.find.trees import conditional
 from pellucid.accounts.find.variables import telling
@@ -39,10 +40,16 @@ class Found:
     board: Board
     rules: list[Rule]
     behaviours: list[Behaviour]
+    rests: Rests
 
 
-def find(fit: Stream, tune: Stream, price: float = PRICE, says: Says | None = None) -> Found:
-    """The behaviours of the model that says what `fit` and `tune` say, and `says` what it is asked beside."""
+def find(
+    fit: Stream, tune: Stream, price: float = PRICE, says: Says | None = None, otherwise: Flags | None = None
+) -> Found:
+    """The behaviours of the model that says what `fit` and `tune` say, and `says` what it is asked beside.
+
+    `otherwise` tells at which places of `tune` that is right which is said where no account speaks.
+    """
     words = fit.words
     groups = classes(fit)
     slots, first = slots_of(groups, len(words)), words.first()
@@ -69,7 +76,9 @@ def find(fit: Stream, tune: Stream, price: float = PRICE, says: Says | None = No
     other = Board(Features(tune, board.features.known, slots_of(groups, len(words))), first, tables, lengths)
     kept = pruned(other, in_order(rules), price * int(tune.asked.sum()))
     kept += doubts(board, kept, deepen.conditions(board.features) + deepen.counts(board.features), cost * CHEAP)
-    return Found(board, kept, behaviours(board, kept))
+    kept = kept if otherwise is None else useful(other, kept, otherwise)
+    found = behaviours(board, kept)  # they leave on the board what is said at each place
+    return Found(board, kept, found, rests(fit, board.said.rule, board.said.word, price * len(fit)))
 
 
 def _asked(features: Features, first: Places, says: Says) -> tuple[list[Lookup], list[Candidate]]:

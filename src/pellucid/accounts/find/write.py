@@ -67,8 +67,8 @@ class Writer:
     """The functions of the variables of the file that is being written."""
 
     def all(self, behaviours: Sequence[Behaviour]) -> Written:
-        """The files of all behaviours, named so that the later one counts."""
-        width = len(str(len(behaviours)))
+        """The files of all behaviours, named so that the later one counts; one more may be set behind them."""
+        width = len(str(len(behaviours) + 1))
         for number, behaviour in enumerate(behaviours, start=1):
             if text := self._file(behaviour):
                 self.written.accounts[f"{number:0{width}d}_{self._title(behaviour)}.py"] = text

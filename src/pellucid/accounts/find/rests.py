@@ -1,0 +1,104 @@
+"""What is left of words that have begun: a table from beginnings to how the model goes on with them.
+
+Rules are found where another word begins next. Where a word may go on, and no rule speaks, what the model says behind
+the letters that stand there is looked up, in two tables: what it as good as always says, and what it says most.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pellucid.accounts.find.spelling import Names
+from pellucid.accounts.find.stream import NONE, Places, Stream, Words
+from pellucid.accounts.find.write import Written
+from pellucid.accounts.language import COLUMNS
+
+SURE = 0.98
+"""How often a beginning is gone on with in one way where it as good as always is."""
+FRAME = 9
+"""Symbols of the rule that looks a beginning up."""
+TITLE = "rest_of_words"
+_BITS = 21
+
+
+@dataclass(frozen=True)
+class Rests:
+    """Beginnings of words, and the letters of the token that the model goes on with."""
+
+    sure: dict[str, str]
+    likely: dict[str, str]
+
+
+def rests(stream: Stream, rule: Places, word: Places, price: float) -> Rests:
+    """The beginnings that are worth a line on a text: `price` places for each of its symbols.
+
+    `rule` and `word` tell which rule speaks where another word begins, and which word that says: within a word that was
+    said, it is gone on with.
+    """
+    before = np.maximum(stream.unit - 1, 0)
+    said = (word[before] >= 0) & (word[before] == stream.following[before])
+    silent = np.where(stream.closed, rule == NONE, ~said)
+    words, pieces = stream.words, stream.words.spelling.pieces
+    may_go_on = np.array([text[-1:].isalnum() for text in words.texts] or [False])
+    goes_on = np.array([piece[:1].isalnum() for piece in pieces])
+    places = np.flatnonzero(may_go_on[stream.word] & ~stream.ends & ~stream.last & silent)
+    if not words.spelling.grows or not len(places):
+        return Rests({}, {})
+    keys, total, answer, most = _commonest(stream.word[places], stream.own[places])
+    cost = np.array([len(_spelled(words, int(key))) + 1 for key in keys])
+    plain = [_is_cell(words.texts[key]) and _is_cell(pieces[said]) for key, said in zip(keys, answer, strict=True)]
+    worth = goes_on[answer] & np.array(plain) & (most > price * cost)
+    tables = list[dict[str, str]]()
+    for chosen in (worth & (most >= SURE * total), worth & (most < SURE * total)):
+        lines = zip(keys[chosen].tolist(), answer[chosen].tolist(), strict=True)
+        pays = (most - price * cost)[chosen].sum() > price * FRAME
+        tables.append({words.texts[key]: pieces[said] for key, said in lines} if pays else {})
+    return Rests(*tables)
+
+
+def _commonest(key: Places, own: Places) -> tuple[Places, Places, Places, Places]:
+    """All keys, how often each stands, what the model says most there, and how often; of equal counts the lowest id."""
+    pairs, seen = np.unique(key * (1 << _BITS) + own, return_counts=True)
+    keys, of = np.unique(pairs >> _BITS, return_inverse=True)
+    order = np.lexsort((-pairs, seen, of))
+    best = order[np.append(np.flatnonzero(np.diff(of[order])), len(order) - 1)]
+    total = np.bincount(of, seen).astype(np.int64)
+    return keys, total, pairs[best] & ((1 << _BITS) - 1), seen[best]
+
+
+def _spelled(words: Words, number: int) -> list[int]:
+    return words.said(number) or [number]
+
+
+def _is_cell(text: str) -> bool:
+    return text.isprintable() and text == text.strip() and text[:1] != '"'
+
+
+def write_rests(written: Written, found: Rests, names: Names) -> None:
+    """Add the account and its tables to what is written, as the last one: it speaks where no other does."""
+    named = (("goes_on", found.sure), ("mostly_goes_on", found.likely))
+    tables = {names.free([name], name): lines for name, lines in named if lines}
+    if not tables:
+        return
+    count = sum(map(len, tables.values()))
+    body = [f"    if text.begun() in {n.upper()}:\n        return joined({n.upper()}[text.begun()])" for n in tables]
+    before = max(written.accounts, default="0_").partition("_")[0]
+    title = f"{int(before) + 1:0{len(before)}d}_{names.free([TITLE], TITLE)}.py"
+    written.accounts[title] = "\n".join(
+        [
+            f'"""How words that have begun go on: {count} beginnings."""',
+            "",
+            "from .language import account, joined",
+            f"from .tables import {', '.join(name.upper() for name in tables)}",
+            "",
+            "",
+            "@account",
+            "def next_token(text):",
+            *body,
+            "",
+        ]
+    )
+    for name, lines in tables.items():
+        written.tables[f"{name}.tsv"] = [COLUMNS, *([key, said] for key, said in sorted(lines.items()))]
