@@ -13,7 +13,7 @@ from transformers.activations import ACT2FN
 import checkpoints
 from pellucid.exact.model import Model
 from pellucid.exact.ops import ACTIVATION
-from pellucid.family import gpt2
+from pellucid.family import settings
 from pellucid.subject.load import load_subject
 from pellucid.zoo import registry
 
@@ -50,7 +50,7 @@ def test_random_configurations_cover_every_switch() -> None:
 
 def test_every_activation_function_is_the_same() -> None:
     x = torch.cat([torch.linspace(-12, 12, 1001), torch.randn(1000), torch.tensor([0.0, -0.0, 1e-30])])[None, None]
-    assert tuple(ACTIVATION) == gpt2.ACTIVATIONS
+    assert tuple(ACTIVATION) == settings.ACTIVATIONS
     for name, function in ACTIVATION.items():
         assert torch.equal(function(x), ACT2FN[name](x)), name
 

@@ -36,7 +36,7 @@ def test_a_head_alone_looks_and_moves_as_in_its_layer(seed: int) -> None:
     layer, head = model.config.n_layer - 1, model.config.n_head - 1
     at = f"L{layer:02d}"
     run = model.forward(ids, Taps(record=[f"{at}.LN1", f"{at}.scores", f"{at}.pattern", f"{at}.head_writes"]))
-    x, own = run.activations[f"{at}.LN1"], head_weights(model.weights, model.config, layer, head)
+    x, own = run.activations[f"{at}.LN1"], head_weights(model.weights, model.config.decoder, layer, head)
     queries, keys = x @ own.query + own.query_bias, x @ own.key + own.key_bias
     scores = queries @ keys.transpose(-1, -2) * model.config.attention_scale(layer)
     torch.testing.assert_close(scores, run.activations[f"{at}.scores"][:, head], rtol=1e-4, atol=1e-4)

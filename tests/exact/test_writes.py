@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 import checkpoints
-from pellucid.exact.lift import last_resid
 from pellucid.exact.model import Model
 from pellucid.exact.writes import totals
 from pellucid.subject.load import load_subject
@@ -18,7 +17,7 @@ from pellucid.zoo import registry
 
 
 def check(model: Model, ids: Tensor, writes: Iterable[tuple[object, Tensor]]) -> None:
-    name = last_resid(model.config)
+    name = model.last_resid
     final = model.run(ids, (name,))[name]
     total = torch.zeros_like(final)
     for _, write in writes:

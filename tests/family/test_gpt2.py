@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pellucid.base.errors import SubjectError
-from pellucid.family.gpt2 import GPT2Config, canonical_name, tensor_shapes
+from pellucid.family.gpt2 import GPT2Config, tensor_shapes
 
 MINIMAL = {"model_type": "gpt2", "n_layer": 2, "n_head": 3, "n_embd": 12, "n_positions": 8, "vocab_size": 5}
 
@@ -85,6 +85,7 @@ def test_upcast_attention_is_accepted() -> None:
 
 
 def test_names_lose_their_prefix_and_buffers_go() -> None:
+    canonical_name = GPT2Config.from_json(MINIMAL, "config.json").decoder.names.canonical
     assert canonical_name("transformer.h.3.attn.c_attn.bias") == "h.3.attn.c_attn.bias"
     assert canonical_name("wte.weight") == "wte.weight"
     assert canonical_name("h.11.attn.bias") is None

@@ -13,7 +13,7 @@ from emitted import Project, some_ids
 
 import checkpoints
 from pellucid.exact.model import Model
-from pellucid.family import gpt2
+from pellucid.family import settings
 from pellucid.listing.emit import emit
 from pellucid.listing.load import load_program
 from pellucid.listing.runtime import ACTIVATIONS
@@ -57,7 +57,7 @@ def test_models_of_one_or_two_neurons(tmp_path: Path, neurons: int) -> None:
     assert np.abs(load_program(tmp_path).logits(ids.numpy()) - wanted).max() <= 1e-5 * np.abs(wanted).max()
 
 
-@pytest.mark.parametrize("name", gpt2.ACTIVATIONS)
+@pytest.mark.parametrize("name", settings.ACTIVATIONS)
 def test_activations_are_those_of_the_subject(name: str) -> None:
     from pellucid.exact.ops import ACTIVATION
 

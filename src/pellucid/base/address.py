@@ -2,7 +2,9 @@
 
 `L05.H01.QK` (where a head looks), `L05.H01.OV` (what it moves), `L03.N1024.IN` (when a neuron fires),
 `L03.N1024.OUT` (what it then writes), `L05.ATTN.B`, `L05.MLP.B`, `L05.LN1`, `L05.LN2`, `LNF`, `EMB.TOK`, `EMB.POS`,
-`UNEMB`. A pattern may put `*` for a number (`L03.N*.IN`, `L*.H*.QK`) and means all addresses that it fits.
+`UNEMB`. Where heads share keys and values, those are `L05.G01.K` and `L05.G01.V`; norms of queries and keys are
+`L05.QN` and `L05.KN`, those behind attention and MLP `L05.ATTN.LN` and `L05.MLP.LN`. A pattern may put `*` for a number
+(`L03.N*.IN`, `L*.H*.QK`) and means all addresses that it fits.
 """
 
 from __future__ import annotations
@@ -15,15 +17,23 @@ from typing import Literal
 
 from pellucid.base.errors import PellucidError, closest
 
-Kind = Literal["QK", "OV", "IN", "OUT", "ATTN.B", "MLP.B", "LN1", "LN2", "LNF", "EMB.TOK", "EMB.POS", "UNEMB"]
-CODE: tuple[Kind, ...] = ("QK", "IN", "ATTN.B", "MLP.B", "LN1", "LN2", "LNF")
-DATA: tuple[Kind, ...] = ("EMB.TOK", "EMB.POS", "OV", "OUT", "UNEMB")
+Kind = (
+    Literal["QK", "OV", "IN", "OUT", "ATTN.B", "MLP.B", "LN1", "LN2", "LNF", "EMB.TOK", "EMB.POS", "UNEMB"]
+    | Literal["K", "V", "QN", "KN", "ATTN.LN", "MLP.LN"]
+)
+CODE: tuple[Kind, ...] = ("QK", "IN", "ATTN.B", "MLP.B", "LN1", "LN2", "LNF", "K", "QN", "KN", "ATTN.LN", "MLP.LN")
+DATA: tuple[Kind, ...] = ("EMB.TOK", "EMB.POS", "OV", "OUT", "UNEMB", "V")
 
 _HEAD = re.compile(r"L(\d{2,9})\.H(\d{2,9})\.(QK|OV)", re.ASCII)
+_GROUP = re.compile(r"L(\d{2,9})\.G(\d{2,9})\.(K|V)", re.ASCII)
 _NEURON = re.compile(r"L(\d{2,9})\.N(\d{4,9})\.(IN|OUT)", re.ASCII)
-_LAYER = re.compile(r"L(\d{2,9})\.(ATTN\.B|MLP\.B|LN1|LN2)", re.ASCII)
+_LAYER = re.compile(r"L(\d{2,9})\.(ATTN\.B|MLP\.B|LN1|LN2|QN|KN|ATTN\.LN|MLP\.LN)", re.ASCII)
 _GLOBAL: tuple[Kind, ...] = ("EMB.TOK", "EMB.POS", "LNF", "UNEMB")
-_NEURON_SIDES: tuple[Kind, ...] = ("IN", "OUT")
+_ORDER: tuple[tuple[Kind, ...], ...] = (
+    *(("EMB.TOK",), ("EMB.POS",), ("LN1",), ("QN",), ("KN",), ("K", "V"), ("QK", "OV"), ("ATTN.B",), ("ATTN.LN",)),
+    *(("LN2",), ("IN",), ("OUT",), ("MLP.B",), ("MLP.LN",), ("LNF",), ("UNEMB",)),
+)
+_STAGE: dict[Kind, int] = {kind: stage for stage, kinds in enumerate(_ORDER) for kind in kinds}
 _FORMS = "L05.H01.QK, L05.H01.OV, L03.N1024.IN, L03.N1024.OUT, L05.ATTN.B, L05.MLP.B, L05.LN1, L05.LN2, LNF, EMB.TOK"
 
 
@@ -38,7 +48,7 @@ class Address:
     @staticmethod
     def parse(text: str) -> Address:
         """Read an address as it is printed. Raises `PellucidError` for anything else."""
-        for pattern in (_HEAD, _NEURON):
+        for pattern in (_HEAD, _NEURON, _GROUP):
             if found := pattern.fullmatch(text):
                 address = Address(found[3], int(found[1]), int(found[2]))  # type: ignore[arg-type]
                 break
@@ -59,7 +69,9 @@ class Address:
                 return f"L{self.layer:02d}.H{self.index:02d}.{self.kind}"
             case "IN" | "OUT":
                 return f"L{self.layer:02d}.N{self.index:04d}.{self.kind}"
-            case "ATTN.B" | "MLP.B" | "LN1" | "LN2":
+            case "K" | "V":
+                return f"L{self.layer:02d}.G{self.index:02d}.{self.kind}"
+            case "ATTN.B" | "MLP.B" | "LN1" | "LN2" | "QN" | "KN" | "ATTN.LN" | "MLP.LN":
                 return f"L{self.layer:02d}.{self.kind}"
             case _:
                 return self.kind
@@ -70,10 +82,8 @@ class Address:
     @cached_property
     def _order(self) -> tuple[int, int, int, int]:
         """Execution order: embeddings, then per layer norm, heads, bias, norm, neurons, bias, then the end."""
-        stage = {"EMB.TOK": 0, "EMB.POS": 1, "LN1": 2, "QK": 3, "OV": 3, "ATTN.B": 4, "LN2": 5, "IN": 6, "OUT": 7}
-        stage |= {"MLP.B": 8, "LNF": 9, "UNEMB": 10}
         layer = {"EMB.TOK": -1, "EMB.POS": -1, "LNF": 1 << 30, "UNEMB": 1 << 30}.get(self.kind, self.layer)
-        return layer, stage[self.kind], self.index, int(self.kind == "OV")
+        return layer, _STAGE[self.kind], self.index, int(self.kind in ("OV", "V"))
 
     @property
     def is_code(self) -> bool:
@@ -83,28 +93,26 @@ class Address:
 
 @dataclass(frozen=True)
 class Shape:
-    """What fixes the set of addresses of a GPT-2-like subject."""
+    """What fixes the set of addresses of a subject.
+
+    `groups` are the heads of keys and values where several heads of queries share them, else 0; `once` lists the kinds
+    that there are once, or once a layer.
+    """
 
     layers: int
     heads: int
     neurons: int
     tied: bool
+    groups: int = 0
+    once: frozenset[Kind] = frozenset({"EMB.TOK", "EMB.POS", "LN1", "ATTN.B", "LN2", "MLP.B", "LNF"})
 
     def addresses(self) -> Iterator[Address]:
         """All addresses, in order of execution."""
-        yield Address("EMB.TOK")
-        yield Address("EMB.POS")
+        for kinds in _ORDER[:2]:
+            yield from self._once(kinds, -1)
         for layer in range(self.layers):
-            yield Address("LN1", layer)
-            for head in range(self.heads):
-                yield Address("QK", layer, head)
-                yield Address("OV", layer, head)
-            yield Address("ATTN.B", layer)
-            yield Address("LN2", layer)
-            for kind in _NEURON_SIDES:
-                for neuron in range(self.neurons):
-                    yield Address(kind, layer, neuron)
-            yield Address("MLP.B", layer)
+            for kinds in _ORDER[2:-2]:
+                yield from self._many(kinds, layer) or self._once(kinds, layer)
         yield Address("LNF")
         if not self.tied:
             yield Address("UNEMB")
@@ -115,10 +123,20 @@ class Shape:
                 return address.layer < self.layers and address.index < self.heads
             case "IN" | "OUT":
                 return address.layer < self.layers and address.index < self.neurons
+            case "K" | "V":
+                return address.layer < self.layers and address.index < self.groups
             case "UNEMB":
                 return not self.tied
             case _:
-                return address.layer < self.layers
+                return address.layer < self.layers and address.kind in self.once
+
+    def _many(self, kinds: tuple[Kind, ...], layer: int) -> list[Address]:
+        """The addresses of `kinds` in `layer` that have a number each; none where those of a layer have none."""
+        sizes: dict[Kind, int] = {"K": self.groups, "QK": self.heads, "IN": self.neurons, "OUT": self.neurons}
+        return [Address(kind, layer, index) for index in range(sizes.get(kinds[0], 0)) for kind in kinds]
+
+    def _once(self, kinds: tuple[Kind, ...], layer: int) -> list[Address]:
+        return [Address(kind, layer) for kind in kinds if kind in self.once]
 
     def match(self, pattern: str) -> list[Address]:
         """The addresses that `pattern` (an address, `*` for any number, or a prefix such as `L03` or `L03.H01`) fits.

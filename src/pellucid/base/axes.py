@@ -7,6 +7,7 @@
 | `vocab`  | tokens of the vocabulary                                      |
 | `model`  | coordinates of the residual stream (d_model)                  |
 | `head`   | heads of a layer                                              |
+| `group`  | heads of keys and values that several heads of queries share  |
 | `dim`    | coordinates inside a head (d_head)                            |
 | `neuron` | neurons of a layer's MLP (d_mlp)                              |
 """
@@ -14,4 +15,4 @@
 from __future__ import annotations
 
 BATCH, POS, QUERY, KEY = "batch", "pos", "query", "key"
-VOCAB, MODEL, HEAD, DIM, NEURON = "vocab", "model", "head", "dim", "neuron"
+VOCAB, MODEL, HEAD, GROUP, DIM, NEURON = "vocab", "model", "head", "group", "dim", "neuron"

@@ -1,16 +1,18 @@
-"""From a GPT-2 config to its graph. The graph holds structure only; weights are looked up by name when it runs.
+"""From a decoder to its graph. The graph holds structure only; weights are looked up by name when it runs.
 
 | activation | shape |
 |---|---|
 | `EMB.TOK`, `EMB.POS` | [batch pos model], [1 pos model] |
 | `L00.resid_pre`, `L00.resid_mid`, `L00.resid_post` | [batch pos model] |
 | `L00.LN1`, `L00.LN2`, `final` | [batch pos model] |
-| `L00.qkv` | [batch pos 3·model] |
-| `L00.q`, `L00.k`, `L00.v`, `L00.z` | [batch pos head dim] |
+| `L00.qkv` (`L00.q_flat`, … where each has a tensor of its own) | [batch pos 3·model] |
+| `L00.q`, `L00.k`, `L00.v`, `L00.z` (k and v: one for each group) | [batch pos head dim] |
+| `L00.q_raw`, `L00.q_normed` (also k; before rotary positions and norms of heads) | [batch pos head dim] |
 | `L00.keys`, `L00.values` | [batch head key dim] |
 | `L00.scores` (before the mask), `L00.pattern` | [batch head query key] |
-| `L00.attn_out`, `L00.mlp_out` | [batch pos model] |
-| `L00.pre`, `L00.post` | [batch pos neuron] |
+| `L00.attn_out`, `L00.mlp_out` (`L00.attn_sum`, `L00.mlp_sum` before a norm behind them) | [batch pos model] |
+| `L00.pre`, `L00.post` (`L00.up`: what a gate multiplies) | [batch pos neuron] |
+| `turns0` (cosines and sines of rotary positions) | [2 batch pos dim] |
 | `logits` | [batch pos vocab] |
 """
 
@@ -20,61 +22,141 @@ from collections.abc import Iterator
 
 from pellucid.exact import ops
 from pellucid.exact.graph import Graph, Node
-from pellucid.family.gpt2 import GPT2Config
+from pellucid.family import seams
+from pellucid.family.blocks import MLP, Attention, Block, Decoder, Norm
+from pellucid.family.rotary import Rotary
+from pellucid.family.seams import Letter
+from pellucid.family.slots import PART, Slot
 
 INPUTS = ("ids", "positions", "mask", "cache", "pads")
+_HEADS: tuple[tuple[Letter, int], ...] = (("q", 0), ("k", 1), ("v", 2))
 
 
-def lift(config: GPT2Config) -> Graph:
-    """The graph of a GPT-2 subject, from token ids to logits."""
-    epsilon = {"epsilon": config.layer_norm_epsilon}
-    nodes = [
-        Node("EMB.TOK", ops.embed, ("ids",), ("wte.weight",)),
-        Node("EMB.POS", ops.embed, ("positions",), ("wpe.weight",)),
-        Node("L00.resid_pre", ops.add, ("EMB.TOK", "EMB.POS")),
-    ]
-    for layer in range(config.n_layer):
-        if layer:
-            nodes.append(Node(f"L{layer:02d}.resid_pre", ops.same, (f"L{layer - 1:02d}.resid_post",)))
-        nodes += _attention(config, layer)
-        nodes += _mlp(config, layer)
-    table = "wte.weight" if config.tied else "lm_head.weight"
-    nodes += [
-        Node("final", ops.layer_norm, (last_resid(config),), ("ln_f.weight", "ln_f.bias"), epsilon),
-        Node("logits", ops.unembed, ("final",), (table,)),
-    ]
-    return Graph(INPUTS, nodes)
+def lift(decoder: Decoder) -> Graph:
+    """The graph of a decoder, from token ids to logits."""
+    return Graph(INPUTS, [*_Lift(decoder).nodes()])
 
 
-def last_resid(config: GPT2Config) -> str:
+def last_resid(decoder: Decoder) -> str:
     """The name of the final residual stream, the sum of all that was written."""
-    return f"L{config.n_layer - 1:02d}.resid_post"
+    return seams.at(decoder.layers - 1).resid_post
 
 
-def _attention(config: GPT2Config, layer: int) -> Iterator[Node]:
-    at, block = f"L{layer:02d}", f"h.{layer}"
-    norm = {"epsilon": config.layer_norm_epsilon}
-    yield Node(f"{at}.LN1", ops.layer_norm, (f"{at}.resid_pre",), (f"{block}.ln_1.weight", f"{block}.ln_1.bias"), norm)
-    weight, bias = f"{block}.attn.c_attn.weight", f"{block}.attn.c_attn.bias"
-    yield Node(f"{at}.qkv", ops.linear, (f"{at}.LN1",), (weight, bias))
-    for part, name in enumerate("qkv"):
-        yield Node(f"{at}.{name}", ops.part_of_heads, (f"{at}.qkv",), (), {"part": part, "heads": config.n_head})
-    for new, held in (("k", "keys"), ("v", "values")):
-        yield Node(f"{at}.{held}", ops.remember, (f"{at}.{new}", "cache"), (), {"slot": f"{at}.{held}"})
-    yield Node(f"{at}.scores", ops.scores, (f"{at}.q", f"{at}.keys"), (), {"scale": config.attention_scale(layer)})
-    yield Node(f"{at}.pattern", ops.pattern, (f"{at}.scores", "mask"))
-    yield Node(f"{at}.z", ops.mix, (f"{at}.pattern", f"{at}.values"))
-    weight, bias = f"{block}.attn.c_proj.weight", f"{block}.attn.c_proj.bias"
-    yield Node(f"{at}.attn_out", ops.write_heads, (f"{at}.z",), (weight, bias))
-    yield Node(f"{at}.resid_mid", ops.add, (f"{at}.attn_out", f"{at}.resid_pre"))
+class _Lift:
+    """What the blocks of one decoder share while they become nodes."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self.decoder, self.sizes = decoder, decoder.sizes
+        found = [block.attention.rotary for block in decoder.blocks if block.attention.rotary]
+        self.turns: dict[Rotary, str] = {r: seams.turns(n) for n, r in enumerate(dict.fromkeys(found))}
+
+    def nodes(self) -> Iterator[Node]:
+        yield from self._embeddings()
+        for layer, block in enumerate(self.decoder.blocks):
+            if layer:
+                yield Node(seams.at(layer).resid_pre, ops.same, (seams.at(layer - 1).resid_post,))
+            yield from self._attention(block.attention, layer)
+            if not block.parallel:
+                at = seams.at(layer)
+                yield Node(at.resid_mid, ops.add, (at.attn_out, at.resid_pre))
+            yield from self._mlp(block, layer)
+        yield _norm(seams.FINAL, last_resid(self.decoder), self.decoder.final, 0)
+        table = self.decoder.unembed or self.decoder.embed
+        yield Node(seams.LOGITS, ops.unembed, (seams.FINAL,), (table,), _given(cap=self.decoder.logit_cap))
+
+    def _embeddings(self) -> Iterator[Node]:
+        decoder, stream = self.decoder, seams.at(0).resid_pre
+        scale = _given(scale=decoder.embed_scale)
+        yield Node(seams.TOKENS, ops.embed, ("ids",), (decoder.embed,), scale)
+        if decoder.positions is None:
+            yield Node(stream, ops.same, (seams.TOKENS,))
+        else:
+            yield Node(seams.POSITIONS, ops.embed, ("positions",), (decoder.positions,))
+            yield Node(stream, ops.add, (seams.TOKENS, seams.POSITIONS))
+        for rotary, name in self.turns.items():
+            yield Node(name, ops.turns, ("positions",), (), {"rotary": rotary})
+
+    def _attention(self, attention: Attention, layer: int) -> Iterator[Node]:
+        at, upcast = seams.at(layer), {"upcast": True} if self.decoder.upcast else {}
+        yield _norm(at.norm1, at.resid_pre, attention.norm, layer)
+        yield from self._projections(attention, layer)
+        yield from self._turned(attention, layer)
+        repeat = {"repeat": self.sizes.head // self.sizes.group} if self.decoder.grouped else {}
+        for new, held in ((at.k, at.keys), (at.v, at.values)):
+            yield Node(held, ops.remember, (new, "cache"), (), {"slot": held} | repeat)
+        window = _given(window=attention.window)
+        scale = {"scale": attention.scale} | _given(cap=attention.cap) | window
+        yield Node(at.scores, ops.scores, (at.q, at.keys), (), scale)
+        yield Node(at.pattern, ops.pattern, (at.scores, "mask"), (), window | upcast)
+        yield Node(at.z, ops.mix, (at.pattern, at.values), (), window)
+        written = at.attn_sum if attention.behind else at.attn_out
+        transposed = {} if attention.o.reads_rows else {"transposed": True}
+        yield Node(written, ops.write_heads, (at.z,), attention.o.names(layer), transposed)
+        if attention.behind:
+            yield _norm(at.attn_out, written, attention.behind, layer)
+
+    def _projections(self, attention: Attention, layer: int) -> Iterator[Node]:
+        """Queries, keys and values: one multiplication for each stored tensor, then the heads apart."""
+        at, slots = seams.at(layer), (attention.q, attention.k, attention.v)
+        stored: dict[str, str] = {}
+        for (letter, _), slot in zip(_HEADS, slots, strict=True):
+            if slot.weight(layer) not in stored:
+                stored[slot.weight(layer)] = at.joint if slot.part is not None else at.flat(letter)
+                yield _linear(stored[slot.weight(layer)], at.norm1, slot, layer)
+        for (letter, _), slot in zip(_HEADS, slots, strict=True):
+            changed = letter != "v" and (attention.rotary or attention.head_norms)
+            options = {"lengths": tuple(slot.lengths(slot.outputs, self.sizes))}
+            part = None if slot.part is None else (slot.outputs.index(PART), slot.part)
+            name = at.raw(letter) if changed else at.compared(letter)
+            yield Node(name, ops.heads_of, (stored[slot.weight(layer)],), (), options | _given(part=part))
+
+    def _turned(self, attention: Attention, layer: int) -> Iterator[Node]:
+        """Queries and keys as they are compared: normed, then turned by their positions."""
+        at = seams.at(layer)
+        for letter, number in _HEADS[:2]:
+            name = at.raw(letter)
+            if attention.head_norms:
+                normed = at.normed(letter) if attention.rotary else at.compared(letter)
+                yield _norm(normed, name, attention.head_norms[number], layer)
+                name = normed
+            if attention.rotary:
+                yield Node(at.compared(letter), ops.rotate, (name, self.turns[attention.rotary]))
+
+    def _mlp(self, block: Block, layer: int) -> Iterator[Node]:
+        at, mlp = seams.at(layer), block.mlp
+        yield _norm(at.norm2, at.resid_pre if block.parallel else at.resid_mid, mlp.norm, layer)
+        yield from _neurons(mlp, layer)
+        written = at.mlp_sum if mlp.behind else at.mlp_out
+        yield _linear(written, at.post, mlp.write, layer)
+        if mlp.behind:
+            yield _norm(at.mlp_out, written, mlp.behind, layer)
+        if block.parallel:
+            yield Node(at.resid_post, ops.both, (at.mlp_out, at.attn_out, at.resid_pre))
+        else:
+            yield Node(at.resid_post, ops.add, (at.resid_mid, at.mlp_out))
 
 
-def _mlp(config: GPT2Config, layer: int) -> Iterator[Node]:
-    at, block = f"L{layer:02d}", f"h.{layer}"
-    norm = {"epsilon": config.layer_norm_epsilon}
-    yield Node(f"{at}.LN2", ops.layer_norm, (f"{at}.resid_mid",), (f"{block}.ln_2.weight", f"{block}.ln_2.bias"), norm)
-    yield Node(f"{at}.pre", ops.linear, (f"{at}.LN2",), (f"{block}.mlp.c_fc.weight", f"{block}.mlp.c_fc.bias"))
-    yield Node(f"{at}.post", ops.activate, (f"{at}.pre",), (), {"function": config.activation})
-    weight, bias = f"{block}.mlp.c_proj.weight", f"{block}.mlp.c_proj.bias"
-    yield Node(f"{at}.mlp_out", ops.linear, (f"{at}.post",), (weight, bias))
-    yield Node(f"{at}.resid_post", ops.add, (f"{at}.resid_mid", f"{at}.mlp_out"))
+def _neurons(mlp: MLP, layer: int) -> Iterator[Node]:
+    at, function = seams.at(layer), {"function": mlp.activation}
+    yield _linear(at.pre, at.norm2, mlp.first, layer)
+    if mlp.gate is None:
+        yield Node(at.post, ops.activate, (at.pre,), (), function)
+    else:
+        yield _linear(at.up, at.norm2, mlp.read, layer)
+        yield Node(at.post, ops.gated, (at.pre, at.up), (), function)
+
+
+def _norm(name: str, read: str, norm: Norm, layer: int) -> Node:
+    if norm.kind == "layer":
+        return Node(name, ops.layer_norm, (read,), norm.names(layer), {"epsilon": norm.epsilon})
+    one = {"plus_one": True} if norm.plus_one else {}
+    return Node(name, ops.rms_norm, (read,), norm.names(layer), {"epsilon": norm.epsilon} | one)
+
+
+def _linear(name: str, read: str, slot: Slot, layer: int) -> Node:
+    return Node(name, ops.linear if slot.reads_rows else ops.linear_transposed, (read,), slot.names(layer))
+
+
+def _given(**options: object) -> dict[str, object]:
+    """The options that are there."""
+    return {key: value for key, value in options.items() if value is not None}

@@ -62,7 +62,7 @@ class Model:
         self.subject = subject
         self.dtype, self.device = dtype, torch.device(device)
         self.weights = {name: tensor.to(self.device, dtype) for name, tensor in subject.weights.items()}
-        self.graph = lift(subject.config)
+        self.graph = lift(subject.config.decoder)
         self._inner = refined_names(self.graph)
         self._refined: dict[frozenset[str], Graph] = {}
 
@@ -94,6 +94,11 @@ class Model:
     def precision(self) -> str:
         """The name of what it computes in: `float32`."""
         return str(self.dtype).removeprefix("torch.")
+
+    @property
+    def last_resid(self) -> str:
+        """The name of the final residual stream, the sum of all that was written."""
+        return last_resid(self.config.decoder)
 
     @property
     def inner(self) -> list[str]:
@@ -160,7 +165,7 @@ class Model:
         taps = taps or Taps()
         record = [name for pattern in taps.record for name in self._names(pattern)]
         grown = None if cache is None else cache.grown(ids.shape[1])
-        end = last_resid(self.config)
+        end = self.last_resid
         values = self.run(ids, tuple(dict.fromkeys(("logits", end, *record))), edits=taps.replace, cache=grown)
         if taps.replace and (self.is_broken("logits", values["logits"]) or self.is_broken(end, values[end])):
             raise PellucidError(

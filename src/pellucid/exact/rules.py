@@ -6,17 +6,17 @@ of one head, `fold_norm` moves a norm's gain and bias into the linear map behind
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.exact import ops
 from pellucid.exact.graph import Graph, Node
-from pellucid.family.gpt2 import GPT2Config
+from pellucid.family.blocks import Decoder
 
 
 def finer(node: Node, graph: Graph) -> tuple[Node, ...]:
@@ -28,43 +28,62 @@ def finer(node: Node, graph: Graph) -> tuple[Node, ...]:
     | activation | shape |
     |---|---|
     | `L00.attn_in`, `L00.mlp_in`, `final_in` (what a norm reads) | [batch pos model] |
-    | `L00.LN1.centered`, `L00.LN1.normalized` (also LN2, final) | [batch pos model] |
+    | `L00.LN1.centered`, `L00.LN1.normalized` (and LN2, final; the first if it centres) | [batch pos model] |
     | `L00.LN1.scale` | [batch pos 1] |
     | `L00.q_in`, `L00.k_in`, `L00.v_in` (what each head's query, key, value reads) | [batch pos head model] |
     | `L00.head_writes` | [batch pos head model] |
     | `L00.neuron_writes` (all neurons of the layer together) | [batch pos model] |
     | `L00.ATTN.B`, `L00.MLP.B` | [1 1 model] |
     """
-    name, at = node.name, node.name.rpartition(".")[0]
-    if node.op is ops.layer_norm:
-        read = {"LN1": f"{at}.attn_in", "LN2": f"{at}.mlp_in"}.get(name.rpartition(".")[2], f"{name}_in")
-        return (
-            Node(read, ops.same, node.inputs),
-            Node(f"{name}.centered", centered, (read,)),
-            Node(f"{name}.scale", scale, (f"{name}.centered",), (), node.options),
-            Node(f"{name}.normalized", ratio, (f"{name}.centered", f"{name}.scale")),
-            Node(name, affine, (f"{name}.normalized",), node.weights),
-        )
-    if node.op is ops.part_of_heads:
-        qkv = graph[node.inputs[0]]
-        norm = graph[qkv.inputs[0]]
-        return (
-            Node(f"{name}_in", for_each_head, norm.inputs, (), {"heads": node.options["heads"]}),
-            Node(name, read_heads, (f"{name}_in",), norm.weights + qkv.weights, {**node.options, **norm.options}),
-        )
+    at, _, name = node.name.rpartition(".")
+    if name in _NORMED:
+        return _finer_norm(node, _NORMED[name].format(at))
+    if node.op is ops.heads_of:
+        return _finer_read(node, f"{at}.{name[0]}_in", graph)
     if node.op is ops.write_heads:
-        return (
-            Node(f"{at}.head_writes", head_writes, node.inputs, node.weights[:1]),
-            Node(f"{at}.ATTN.B", constant, (), node.weights[1:]),
-            Node(name, sum_heads, (f"{at}.head_writes", f"{at}.ATTN.B")),
-        )
-    if node.op is ops.linear and name.endswith(".mlp_out"):
-        return (
-            Node(f"{at}.neuron_writes", product, node.inputs, node.weights[:1]),
-            Node(f"{at}.MLP.B", constant, (), node.weights[1:]),
-            Node(name, ops.add, (f"{at}.neuron_writes", f"{at}.MLP.B")),
-        )
+        heads = Node(f"{at}.head_writes", head_writes, node.inputs, node.weights[:1], node.options)
+        return _with_bias(node, heads, sum_heads, f"{at}.ATTN.B")
+    if name in ("mlp_out", "mlp_sum") and node.op in _PRODUCTS:
+        neurons = Node(f"{at}.neuron_writes", _PRODUCTS[node.op], node.inputs, node.weights[:1])
+        return _with_bias(node, neurons, ops.add, f"{at}.MLP.B")
     return (node,)
+
+
+_NORMED = {"LN1": "{}.attn_in", "LN2": "{}.mlp_in", "final": "final_in"}
+"""The norms that read the stream, and what they read by a name of its own."""
+
+
+def _finer_norm(node: Node, read: str) -> tuple[Node, ...]:
+    name, centres = node.name, node.op is ops.layer_norm
+    taken = f"{name}.centered" if centres else read
+    epsilon = {"epsilon": node.options["epsilon"]}
+    one = {key: value for key, value in node.options.items() if key != "epsilon"}
+    return (
+        Node(read, ops.same, node.inputs),
+        *([Node(taken, centered, (read,))] if centres else []),
+        Node(f"{name}.scale", scale, (taken,), (), epsilon),
+        Node(f"{name}.normalized", ratio, (taken, f"{name}.scale")),
+        Node(name, affine, (f"{name}.normalized",), node.weights, one),
+    )
+
+
+def _finer_read(node: Node, read: str, graph: Graph) -> tuple[Node, ...]:
+    joint = graph[node.inputs[0]]
+    norm = graph[joint.inputs[0]]
+    lengths, part = node.options["lengths"], node.options.get("part")
+    heads = lengths[-2] if part is None else next(n for axis, n in enumerate(lengths) if axis != part[0])
+    options = {"norm": norm.op, "transposed": joint.op is ops.linear_transposed, "lengths": lengths, "part": part}
+    return (
+        Node(read, for_each_head, norm.inputs, (), {"heads": heads}),
+        Node(node.name, read_heads, (read,), norm.weights + joint.weights, options | dict(norm.options)),
+    )
+
+
+def _with_bias(node: Node, writes: Node, total: Callable[..., Tensor], bias: str) -> tuple[Node, ...]:
+    """`node` as the sum of `writes` and of a bias, where it has one."""
+    biases = [Node(bias, constant, (), node.weights[1:])] if node.weights[1:] else []
+    together = total if biases or total is sum_heads else ops.same
+    return (writes, *biases, Node(node.name, together, (writes.name, *(one.name for one in biases))))
 
 
 def refine(graph: Graph, names: Collection[str]) -> Graph:
@@ -108,19 +127,27 @@ def ratio(centered: ops.Resid, scale: Float[Tensor, "batch pos one"]) -> ops.Res
     return centered / scale
 
 
-def affine(x: ops.Resid, gain: Float[Tensor, " model"], bias: Float[Tensor, " model"]) -> ops.Resid:
-    """`x` · gain + bias, coordinate by coordinate."""
-    return x * gain + bias
+def affine(
+    x: ops.Resid, gain: Float[Tensor, " model"], bias: Float[Tensor, " model"] | None = None, *, plus_one: bool = False
+) -> ops.Resid:
+    """`x` · gain + bias, coordinate by coordinate; with `plus_one` the gain is 1 + `gain`."""
+    found = x * (1.0 + gain if plus_one else gain)
+    return found if bias is None else found + bias
 
 
-def head_writes(z: ops.PerHead, weight: Float[Tensor, "in model"]) -> Float[Tensor, "batch pos head model"]:
+def head_writes(
+    z: ops.PerHead, weight: Float[Tensor, "rows columns"], *, transposed: bool = False
+) -> Float[Tensor, "batch pos head model"]:
     """What each head writes, without the layer's bias."""
-    return torch.einsum("bphd,hdm->bphm", z, weight.view(z.shape[2], z.shape[3], -1))
+    own = weight.view(-1, *z.shape[2:]).permute(1, 2, 0) if transposed else weight.view(*z.shape[2:], -1)
+    return torch.einsum("bphd,hdm->bphm", z, own)
 
 
-def sum_heads(writes: Float[Tensor, "batch pos head model"], bias: Float[Tensor, "one one model"]) -> ops.Resid:
+def sum_heads(
+    writes: Float[Tensor, "batch pos head model"], bias: Float[Tensor, "one one model"] | None = None
+) -> ops.Resid:
     """The writes of all heads, and the bias."""
-    return writes.sum(2) + bias
+    return writes.sum(2) if bias is None else writes.sum(2) + bias
 
 
 def constant(value: Float[Tensor, " model"]) -> Float[Tensor, "one one model"]:
@@ -133,6 +160,20 @@ def product(x: Float[Tensor, "batch pos in"], weight: Float[Tensor, "in out"]) -
     return x @ weight
 
 
+def product_transposed(
+    x: Float[Tensor, "batch pos in"], weight: Float[Tensor, "out in"]
+) -> Float[Tensor, "batch pos out"]:
+    """x · weightᵀ."""
+    return x @ weight.T
+
+
+_PRODUCTS: dict[Callable[..., Tensor], Callable[..., Tensor]] = {
+    ops.linear: product,
+    ops.linear_transposed: product_transposed,
+}
+"""A linear map without its bias."""
+
+
 def for_each_head(x: ops.Resid, *, heads: int) -> Float[Tensor, "batch pos head model"]:
     """`x` once for each head; a view."""
     return x[:, :, None].expand(-1, -1, heads, -1)
@@ -140,19 +181,29 @@ def for_each_head(x: ops.Resid, *, heads: int) -> Float[Tensor, "batch pos head 
 
 def read_heads(
     x: Float[Tensor, "batch pos head model"],
-    gain: Float[Tensor, " model"],
-    shift: Float[Tensor, " model"],
-    weight: Float[Tensor, "model three_model"],
-    bias: Float[Tensor, " three_model"],
-    *,
-    part: int,
-    heads: int,
-    epsilon: float,
+    *weights: Float[Tensor, ...],
+    norm: Callable[..., Tensor],
+    transposed: bool,
+    lengths: Sequence[int],
+    part: tuple[int, int] | None,
+    **options: Any,
 ) -> ops.PerHead:
-    """Queries (part 0), keys (1) or values (2), each head's from an input of its own, through the layer's norm."""
-    own = weight.chunk(3, dim=1)[part].reshape(len(weight), heads, -1)
-    normed = F.layer_norm(x, gain.shape, gain, shift, epsilon)
-    return torch.einsum("bphm,mhd->bphd", normed, own) + bias.chunk(3)[part].view(heads, -1)
+    """Queries, keys or values, each head's from an input of its own, through the layer's norm.
+
+    `weights` are those of the norm and of the projection, whose outputs have axes of `lengths`, of which `part` counts.
+    """
+    of_norm = 2 if norm is ops.layer_norm else 1
+    gain, (stored, *bias) = weights[:of_norm], weights[of_norm:]
+    normed = norm(x, *gain, **options)
+    own = _heads(stored.T if transposed else stored, lengths, part)
+    found = torch.einsum("bphm,mhd->bphd", normed, own)
+    return found + _heads(bias[0], lengths, part) if bias else found
+
+
+def _heads(stored: Float[Tensor, "*rows joint"], lengths: Sequence[int], part: tuple[int, int] | None) -> Tensor:
+    """The last axis of `stored` in heads and their coordinates."""
+    found = stored.reshape(*stored.shape[:-1], *lengths)
+    return found if part is None else found.select(found.ndim - len(lengths) + part[0], part[1])
 
 
 @dataclass(frozen=True)
@@ -168,13 +219,23 @@ class HeadWeights:
     out: Float[Tensor, "dim model"]
 
 
-def head_weights(weights: Mapping[str, Tensor], config: GPT2Config, layer: int, head: int) -> HeadWeights:
-    """The weights of one head; score = (x·query + query_bias)·(y·key + key_bias) · `config.attention_scale(layer)`."""
-    block, own = f"h.{layer}.attn", slice(head * config.d_head, (head + 1) * config.d_head)
-    queries, keys, values = weights[f"{block}.c_attn.weight"].chunk(3, dim=1)
-    b_q, b_k, b_v = weights[f"{block}.c_attn.bias"].chunk(3)
-    out = weights[f"{block}.c_proj.weight"][own]
-    return HeadWeights(queries[:, own], b_q[own], keys[:, own], b_k[own], values[:, own], b_v[own], out)
+def head_weights(weights: Mapping[str, Tensor], decoder: Decoder, layer: int, head: int) -> HeadWeights:
+    """The weights of one head; score = (x·query + query_bias)·(y·key + key_bias) · the scale of its attention.
+
+    A head that shares keys and values has those of its group.
+    """
+    at, sizes = decoder.blocks[layer].attention, decoder.sizes
+    group = head * sizes.group // sizes.head
+    found = []
+    for slot in (at.q, at.k, at.v):
+        shared = "group" in slot.outputs
+        axis, own = ("group", group) if shared else ("head", head)
+        found.append(slot.view(weights, layer, sizes, f"{axis} model dim")[own])
+        bias = slot.bias_view(weights, layer, sizes, f"{axis} dim")
+        found.append(found[-1].new_zeros(sizes.dim) if bias is None else bias[own])
+    query, query_bias, key, key_bias, value, value_bias = found
+    out = at.o.view(weights, layer, sizes, "head dim model")[head]
+    return HeadWeights(query, query_bias, key, key_bias, value, value_bias, out)
 
 
 def fold_norm(

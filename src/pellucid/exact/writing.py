@@ -18,7 +18,6 @@ from jaxtyping import Float32, Float64, Int64, Integer
 from pellucid.base.errors import PellucidError
 from pellucid.exact.cache import Cache
 from pellucid.exact.graph import Edit
-from pellucid.exact.lift import last_resid
 from pellucid.exact.rows import Rows, Stretch
 
 Ended = Literal["end", "stop", "tokens", "context"]
@@ -194,7 +193,7 @@ class Changed:
         grown = (cache or Cache()).grown(ids.shape[1])
         tokens = torch.from_numpy(np.ascontiguousarray(ids, dtype=np.int64))
         stretch = Stretch(Rows(tokens), grown.length - ids.shape[1], self.n_ctx, self.prompt)
-        end = last_resid(self.model.config)
+        end = self.model.last_resid
         want = tuple(dict.fromkeys(("logits", end, *self.record)))
         edits = edits_of_all(self.model, self.changes, stretch)
         with torch.inference_mode():

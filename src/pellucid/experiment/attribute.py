@@ -22,7 +22,6 @@ from torch import Tensor
 
 from pellucid.base.errors import PellucidError, closest
 from pellucid.exact.graph import Edit
-from pellucid.exact.lift import last_resid
 from pellucid.exact.model import Model
 from pellucid.experiment.correlation import pearson, spearman
 from pellucid.experiment.metrics import Metric
@@ -223,7 +222,7 @@ def messages(subject: Subject, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "
     for layer in range(wiring.layers):
         keep(f"L{layer:02d}.head_writes", wiring.heads_at(layer), (2, 0, 1, 3))
         keep(f"L{layer:02d}.mlp_out", wiring.mlp_at(layer), (0, 1, 2))
-    model.run(ids, (last_resid(model.config),), edits=edits)
+    model.run(ids, (model.last_resid,), edits=edits)
     return said
 
 
@@ -237,9 +236,7 @@ def _edges(
     said = messages(subject, ids).sub_(messages(subject, other)).flatten(1)
     slopes = torch.zeros(len(wiring.writers), len(wiring.readers), device=model.device)
     names = [f"L{layer:02d}.{name}" for layer in layers for name in ("q", "k", "v", "LN2")] + ["final"]
-    extra = [f"L{layer:02d}.{name}" for layer in layers for name in ("resid_pre", "resid_mid")] + [
-        last_resid(model.config)
-    ]
+    extra = [f"L{layer:02d}.{name}" for layer in layers for name in ("resid_pre", "resid_mid")] + [model.last_resid]
     points = list(_points(method, steps))
     attributed = 0.0
     for share in points:
@@ -262,7 +259,7 @@ def _edges(
             )
             before = wiring.before(layer, "mlp")
             slopes[:before, wiring.reads_at(layer, "mlp")] += said[:before] @ back.flatten()[:, None]
-        back = _through_norm(gradients["final"], values[last_resid(model.config)], model, "ln_f", method == "relp")
+        back = _through_norm(gradients["final"], values[model.last_resid], model, "ln_f", method == "relp")
         slopes[:, -1:] += said @ back.flatten()[:, None]
     return slopes / len(points), attributed / len(points)
 

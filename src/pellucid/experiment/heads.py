@@ -102,7 +102,7 @@ def _copying(model: Model, layer: int) -> Float[Tensor, " head"]:
     between = (said - said.mean(-1, keepdim=True)).T @ read
     found = []
     for head in range(model.config.n_head):
-        own = head_weights(model.weights, model.config, layer, head)
+        own = head_weights(model.weights, model.config.decoder, layer, head)
         values = torch.linalg.eigvals(own.out.double() @ between @ own.value.double())
         found.append(values.real.sum() / values.abs().sum().clamp(min=1e-30))
     return torch.stack(found).float()

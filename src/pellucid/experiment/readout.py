@@ -14,7 +14,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pellucid.exact.lift import last_resid
 from pellucid.exact.model import Model
 from pellucid.experiment.pairs import place
 from pellucid.experiment.subjects import Subject, Text, model_of, token_id
@@ -84,7 +83,7 @@ class Lens:
 def logit_lens(subject: Subject, text: Text) -> Lens:
     """What each layer would say if it were the last, at every position; the last stream is the model's own."""
     model = model_of(subject)
-    streams = [f"L{layer:02d}.resid_pre" for layer in range(model.config.n_layer)] + [last_resid(model.config)]
+    streams = [f"L{layer:02d}.resid_pre" for layer in range(model.config.n_layer)] + [model.last_resid]
     with torch.no_grad():
         run = trace(subject, text, streams, logits=False)
         found = [
@@ -137,7 +136,7 @@ def direct_effects(
     layers = range(model.config.n_layer)
     each = [f"L{layer:02d}.{name}" for layer in layers for name in ("head_writes", "post", "neuron_writes")]
     with torch.no_grad():
-        run = trace(subject, text, ["EMB.TOK", "EMB.POS", *each, "final.scale", last_resid(model.config)], logits=False)
+        run = trace(subject, text, ["EMB.TOK", "EMB.POS", *each, "final.scale", model.last_resid], logits=False)
         rows, longest = torch.arange(len(run.ids)), run.ids.shape[1]
         at_end = [place(position, length, "position") + longest - length for length in run.rows.lengths]
 
@@ -160,7 +159,7 @@ def direct_effects(
             parts[f"{at}.MLP.B"] = _read(model.weights[f"{block}.mlp.c_proj.bias"], read)
             neurons.append(said)
         parts["LNF"] = constant.expand(len(read))
-        total = _read(read_at(last_resid(model.config)), read) + constant
+        total = _read(read_at(model.last_resid), read) + constant
     return DirectEffects(parts, torch.stack(neurons), total)
 
 

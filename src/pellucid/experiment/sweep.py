@@ -20,7 +20,6 @@ from torch import Tensor
 
 from pellucid.base.errors import PellucidError, closest
 from pellucid.base.progress import track
-from pellucid.exact.lift import last_resid
 from pellucid.exact.model import Model, causal_mask
 from pellucid.exact.rules import fuse
 from pellucid.experiment.batches import in_batches
@@ -232,7 +231,7 @@ class _Restarting:
         self.graph = fuse(model.graph)
         self.last, self.read = model.config.n_layer, ids.shape[1] - 1
         names = [f"L{layer:02d}.{name}" for layer in range(self.last) for name in ("resid_pre", "q", "keys", "values")]
-        end = last_resid(model.config)
+        end = model.last_resid
         own = needed(plan.kind, plan.layers)
         self.base = model.run(ids, tuple(dict.fromkeys((*names, *own.base, end, "final"))))
         found = model.run(other, (*own.source, "final"))
@@ -291,7 +290,7 @@ class _Restarting:
         ends = [] if stream is None else [stream[:, -1]]
         if len(late):
             ends.append(self.single.stream(late.layer, late.member, late.position, late.row))
-        end = {last_resid(self.model.config): torch.cat(ends)[:, None]}
+        end = {self.model.last_resid: torch.cat(ends)[:, None]}
         final = self.graph.run(self.model.weights, end, ("final",))["final"][:, 0]
         return variants.number, self._value(final, variants.row.to(final.device))
 

@@ -12,7 +12,6 @@ from torch import Tensor
 from pellucid.base.axes import KEY, POS, QUERY
 from pellucid.base.errors import PellucidError, closest
 from pellucid.exact.graph import Edit
-from pellucid.exact.lift import last_resid
 from pellucid.exact.model import Model
 from pellucid.exact.ops import leaf
 from pellucid.exact.rows import Rows, Stretch
@@ -139,7 +138,7 @@ def traced(
     edits = compile_edits(model, changed, stretch, edits_of(subject, rows))
     if gradients:
         edits = _with_leaves(edits, names)
-    end = (last_resid(model.config),) if logits else ()
+    end = (model.last_resid,) if logits else ()
     with torch.set_grad_enabled(gradients or torch.is_grad_enabled()):
         values = model.run(rows.ids, tuple(dict.fromkeys((*want, *end))), edits=edits, pads=rows.pads)
         _require_finite(model, rows, values, edits, changed)

@@ -6,19 +6,18 @@ Language models are unsupervised multitask learners (Radford et al., 2019), as H
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from pellucid.base.address import Shape
-from pellucid.base.errors import SubjectError, closest
-
-ACTIVATIONS = (
-    *("gelu_new", "gelu", "gelu_python", "gelu_fast", "gelu_accurate", "gelu_pytorch_tanh", "gelu_python_tanh"),
-    *("quick_gelu", "relu", "relu2", "relu6", "leaky_relu", "silu", "swish", "mish", "tanh", "sigmoid", "linear"),
-)
-"""The values of `activation_function` that are understood: those of Hugging Face that have no parameters to learn."""
+from pellucid.base.errors import SubjectError
+from pellucid.family.blocks import MLP, Attention, Block, Decoder, Norm
+from pellucid.family.names import Names
+from pellucid.family.settings import ACTIVATIONS, LARGEST, Settings
+from pellucid.family.shapes import shapes
+from pellucid.family.slots import Sizes, Slot
 
 CLASSES = (
     *("GPT2LMHeadModel", "GPT2DoubleHeadsModel", "GPT2Model", "GPT2ForSequenceClassification"),
@@ -28,6 +27,7 @@ CLASSES = (
 
 _ALIASES = {"n_layer": "num_hidden_layers", "n_head": "num_attention_heads", "n_embd": "hidden_size"}
 _ALIASES |= {"n_positions": "max_position_embeddings"}
+_NEEDS = "a GPT-2 config names n_layer, n_head, n_embd, n_positions"
 MOST_PIECES = 1 << 21
 """Heads and neurons of the largest program that is read, each for both of its sides."""
 _LARGEST = {"n_layer": 1 << 12, "n_head": 1 << 12}
@@ -55,9 +55,14 @@ class GPT2Config:
         return self.n_embd // self.n_head
 
     @property
+    def decoder(self) -> Decoder:
+        """What it is made of, and where its numbers lie."""
+        return decoder(self)
+
+    @property
     def shape(self) -> Shape:
         """What fixes the set of addresses."""
-        return Shape(layers=self.n_layer, heads=self.n_head, neurons=self.n_inner, tied=self.tied)
+        return self.decoder.addresses
 
     def attention_scale(self, layer: int) -> float:
         """What query · key is multiplied by in `layer`."""
@@ -71,7 +76,7 @@ class GPT2Config:
         Raises `SubjectError` naming `path` for what is missing, malformed, or asks for another function than GPT-2's.
         """
         _refuse_unsupported(fields, path)
-        read = _Fields(fields, path)
+        read = Settings(fields, path, _NEEDS, _ALIASES, _LARGEST)
         n_embd, n_head = read.size("n_embd"), read.size("n_head")
         if n_embd % n_head:
             raise SubjectError(f"{path}: n_embd {n_embd} is not a multiple of n_head {n_head}")
@@ -82,8 +87,8 @@ class GPT2Config:
             n_inner=4 * n_embd if fields.get("n_inner") is None else read.size("n_inner"),
             n_positions=read.size("n_positions"),
             vocab_size=read.size("vocab_size"),
-            activation=_activation(fields, path),
-            layer_norm_epsilon=read.epsilon("layer_norm_epsilon", 1e-5),
+            activation=read.activation("activation_function", "gelu_new"),
+            layer_norm_epsilon=read.number("layer_norm_epsilon", 1e-5),
             scale_attn_weights=read.switch("scale_attn_weights", True),
             scale_attn_by_inverse_layer_idx=read.switch("scale_attn_by_inverse_layer_idx", False),
             tied=read.switch("tie_word_embeddings", True),
@@ -95,19 +100,16 @@ def _refuse_unsupported(fields: Mapping[str, Any], path: object) -> None:
 
     `reorder_and_upcast_attn` is not among them: in float32 it is the same function.
     """
-    if not _is_gpt2(fields):
+    if not is_gpt2(fields):
         model_type, classes = fields.get("model_type"), fields.get("architectures")
         said = "has no model_type" if model_type is None else f"asks for model_type {model_type!r:.60}"
         also = f" and architectures {classes!r:.100}" if classes else ""
         raise SubjectError(f"{path} {said}{also}; supported is 'gpt2' (GPT2LMHeadModel)")
-    plain: dict[str, tuple[object, ...]] = {"add_cross_attention": (False, None), "is_causal": (True, None)}
-    plain |= {"pruned_heads": ({}, None), "quantization_config": (None,)}
-    wrong = [f"{key} = {fields[key]!r}" for key, allowed in plain.items() if fields.get(key) not in allowed]
-    if wrong:
-        raise SubjectError(f"{path} asks for what is not supported: {', '.join(wrong)}")
+    plain: dict[str, tuple[object, ...]] = {"add_cross_attention": (False,), "is_causal": (True,)}
+    Settings(fields, path, _NEEDS).refuse(plain | {"pruned_heads": ({},), "quantization_config": ()})
 
 
-def _is_gpt2(fields: Mapping[str, Any]) -> bool:
+def is_gpt2(fields: Mapping[str, Any]) -> bool:
     """Whether a config says that its model is a GPT-2: by its type, by its class, or by names that GPT-2 alone has."""
     if fields.get("model_type") == "gpt2":
         return True
@@ -116,52 +118,13 @@ def _is_gpt2(fields: Mapping[str, Any]) -> bool:
     return fields.get("model_type") is None and {"n_layer", "n_head", "n_embd", "n_positions"} <= set(fields)
 
 
-def _activation(fields: Mapping[str, Any], path: object) -> str:
-    name = fields.get("activation_function", "gelu_new")
-    if name not in ACTIVATIONS:
-        near = closest(str(name), list(ACTIVATIONS)) or f"; supported are {', '.join(ACTIVATIONS)}"
-        raise SubjectError(f"{path} asks for activation_function {name!r}, which is not supported{near}")
-    return str(name)
-
-
-@dataclass(frozen=True)
-class _Fields:
-    """Typed access to a config whose values may be anything."""
-
-    fields: Mapping[str, Any]
-    path: object
-
-    def size(self, key: str) -> int:
-        """A positive integer that must be there, under its GPT-2 name or its general one."""
-        alias = _ALIASES.get(key, key)
-        if key not in self.fields and alias not in self.fields:
-            raise SubjectError(f"{self.path} lacks {key!r}; a GPT-2 config names n_layer, n_head, n_embd, n_positions")
-        value = self.fields.get(key, self.fields.get(alias))
-        largest = _LARGEST.get(key, 1 << 24)
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= largest:
-            raise SubjectError(f"{self.path}: {key} is {value!r}, expected an integer from 1 to {largest}")
-        return value
-
-    def switch(self, key: str, default: bool) -> bool:
-        value = self.fields.get(key, default)
-        if not isinstance(value, bool):
-            raise SubjectError(f"{self.path}: {key} is {value!r}, expected true or false")
-        return value
-
-    def epsilon(self, key: str, default: float) -> float:
-        value = self.fields.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-            raise SubjectError(f"{self.path}: {key} is {value!r}, expected a number of at least 0")
-        return float(value)
-
-
 def require_possible(config: GPT2Config) -> None:
     """Raise `ValueError` where a config that may come from anybody is not that of a model that can be worked with.
 
     All that follows from it, such as its addresses, is made in memory.
     """
     for key in ("n_layer", "n_head", "n_embd", "n_inner", "n_positions", "vocab_size"):
-        value, largest = getattr(config, key), _LARGEST.get(key, 1 << 24)
+        value, largest = getattr(config, key), _LARGEST.get(key, LARGEST)
         if not 1 <= value <= largest:
             raise ValueError(f"{key} is {value}, expected an integer from 1 to {largest:,}")
     if not 0 <= config.layer_norm_epsilon < math.inf:
@@ -175,39 +138,44 @@ def require_possible(config: GPT2Config) -> None:
         raise ValueError(f"it asks for {pieces:,} heads and neurons, twice each; at most {MOST_PIECES:,} are handled")
 
 
+@lru_cache(maxsize=32)
+def decoder(config: GPT2Config) -> Decoder:
+    """What a GPT-2 is made of: one tensor for queries, keys and values, rows as inputs, learned positions."""
+    block = "h.{layer}"
+    sizes = Sizes(
+        *(config.n_embd, config.n_head, config.n_head, config.d_head),
+        *(config.n_inner, config.vocab_size, config.n_positions),
+    )
+
+    def norm(name: str) -> Norm:
+        return Norm("layer", name, config.layer_norm_epsilon)
+
+    q, k, v = (Slot(f"{block}.attn.c_attn", "model -> part head dim", part) for part in range(3))
+    out = Slot(f"{block}.attn.c_proj", "head dim -> model")
+    into, back = Slot(f"{block}.mlp.c_fc", "model -> neuron"), Slot(f"{block}.mlp.c_proj", "neuron -> model")
+    mlp = MLP(norm(f"{block}.ln_2"), into, back, config.activation)
+    scales = map(config.attention_scale, range(config.n_layer))
+    return Decoder(
+        "gpt2",
+        sizes,
+        tuple(Block(Attention(norm(f"{block}.ln_1"), q, k, v, out, scale), mlp) for scale in scales),
+        embed="wte.weight",
+        final=norm("ln_f"),
+        unembed=None if config.tied else "lm_head.weight",
+        positions="wpe.weight",
+        upcast=False,
+        names=Names(("transformer.",), r"h\.\d+\.attn\.(masked_)?bias"),
+    )
+
+
+def gpt2(fields: Mapping[str, Any], path: object) -> Decoder:
+    """The decoder of a GPT-2's config. Raises `SubjectError` as `GPT2Config.from_json` does."""
+    return GPT2Config.from_json(fields, path).decoder
+
+
 def tensor_shapes(config: GPT2Config) -> dict[str, tuple[int, ...]]:
     """The parameters that a checkpoint of `config` holds, by canonical name, with their shapes.
 
     Canonical names are those of Hugging Face without the prefix `transformer.`; `lm_head.weight` only where untied.
     """
-    model, neurons = config.n_embd, config.n_inner
-    shapes: dict[str, tuple[int, ...]] = {
-        "wte.weight": (config.vocab_size, model),
-        "wpe.weight": (config.n_positions, model),
-    }
-    for layer in range(config.n_layer):
-        block: dict[str, tuple[int, ...]] = {
-            "ln_1.weight": (model,),
-            "ln_1.bias": (model,),
-            "attn.c_attn.weight": (model, 3 * model),
-            "attn.c_attn.bias": (3 * model,),
-            "attn.c_proj.weight": (model, model),
-            "attn.c_proj.bias": (model,),
-            "ln_2.weight": (model,),
-            "ln_2.bias": (model,),
-            "mlp.c_fc.weight": (model, neurons),
-            "mlp.c_fc.bias": (neurons,),
-            "mlp.c_proj.weight": (neurons, model),
-            "mlp.c_proj.bias": (model,),
-        }
-        shapes |= {f"h.{layer}.{name}": shape for name, shape in block.items()}
-    shapes |= {"ln_f.weight": (model,), "ln_f.bias": (model,)}
-    if not config.tied:
-        shapes["lm_head.weight"] = (config.vocab_size, model)
-    return shapes
-
-
-def canonical_name(name: str) -> str | None:
-    """The canonical name of a tensor of a checkpoint; None for the causal-mask buffers that old checkpoints carry."""
-    plain = name.removeprefix("transformer.")
-    return None if re.fullmatch(r"h\.\d+\.attn\.(masked_)?bias", plain) else plain
+    return shapes(config.decoder)

@@ -18,7 +18,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from pellucid.base.errors import SubjectError
-from pellucid.family.gpt2 import GPT2Config, canonical_name, tensor_shapes
+from pellucid.family.blocks import Decoder
+from pellucid.family.names import Names
+from pellucid.family.shapes import shapes
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
@@ -101,35 +103,36 @@ def _shards(index: Path) -> list[Path]:
     return [index.parent / name for name in names]
 
 
-def read_weights(files: list[Path], config: GPT2Config) -> tuple[dict[str, Tensor], list[str]]:
-    """The parameters of `config` from `files`, as contiguous float32 CPU tensors by canonical name; and notes.
+def read_weights(files: list[Path], decoder: Decoder) -> tuple[dict[str, Tensor], list[str]]:
+    """The parameters of `decoder` from `files`, as contiguous float32 CPU tensors by canonical name; and notes.
 
     Raises `SubjectError` listing all tensors that are missing, unexpected, of a wrong shape, or not finite.
     """
-    stored, heads = _without_heads(_inventory(files))
-    tied_copy = stored.pop("lm_head.weight", None) if config.tied else None
-    if tied_copy is not None and "wte.weight" not in stored:
-        stored["wte.weight"], tied_copy = tied_copy, None  # the one table, kept under its other name
-    _check_shapes(stored, tensor_shapes(config), files)
+    expected, table = shapes(decoder), decoder.embed
+    stored, heads = _without_heads(_inventory(files, decoder.names))
+    tied_copy = stored.pop(decoder.names.unembed, None) if decoder.tied else None
+    if tied_copy is not None and table not in stored:
+        stored[table], tied_copy = tied_copy, None  # the one table, kept under its other name
+    _check_shapes(stored, expected, files)
     weights = dict(_load(stored))
     if tied_copy is not None:
-        _check_tied(tied_copy, weights["wte.weight"])
+        _check_tied(tied_copy, table, weights[table])
     if broken := [name for name, tensor in weights.items() if not _finite(tensor)]:
         raise SubjectError(f"{_where(files)}: NaN or infinite numbers in {_listing(broken)}")
     kinds = sorted({_FLOATS[entry.kind] for entry in stored.values()} - {"float32"})
     notes = [f"the checkpoint's {' and '.join(kinds)} weights were converted to float32"] if kinds else []
     notes += [f"heads beside the one that says the next token are ignored: {_listing(heads)}"] if heads else []
-    return {name: weights[name] for name in tensor_shapes(config)}, notes
+    return {name: weights[name] for name in expected}, notes
 
 
-def _inventory(files: list[Path]) -> dict[str, Stored]:
+def _inventory(files: list[Path], names: Names) -> dict[str, Stored]:
     """What the headers of `files` say, by canonical name, without the buffers that are no parameters."""
     found: dict[str, Stored] = {}
     for file in files:
         with _opened(file) as handle:
             for name in handle.keys():  # noqa: SIM118 - a safetensors handle is not a mapping
                 view = handle.get_slice(name)
-                canonical = canonical_name(name)
+                canonical = names.canonical(name)
                 if canonical in found:
                     raise SubjectError(f"{file}: {name!r} is there twice, also as {found[canonical].name!r}")
                 if canonical is not None:
@@ -160,11 +163,11 @@ def _check_shapes(stored: dict[str, Stored], expected: dict[str, tuple[int, ...]
         raise SubjectError(f"{_where(files)} does not fit its config.json: {'; '.join(wrong)}")
 
 
-def _check_tied(copy: Stored, table: Tensor) -> None:
+def _check_tied(copy: Stored, name: str, table: Tensor) -> None:
     if copy.shape != tuple(table.shape) or not torch.equal(dict(_load({"copy": copy}))["copy"], table):
         raise SubjectError(
-            f"{copy.file}: lm_head.weight differs from wte.weight, but config.json ties them; "
-            'set "tie_word_embeddings": false, or remove lm_head.weight'
+            f"{copy.file}: {copy.name} differs from {name}, but config.json ties them; "
+            f'set "tie_word_embeddings": false, or remove {copy.name}'
         )
 
 

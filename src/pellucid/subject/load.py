@@ -56,7 +56,7 @@ def load_subject(name: str | Path, *, revision: str | None = None, ids: bool = F
     files = weight_files(path)
     config = GPT2Config.from_json(config_json, path / "config.json")
     tokens = load_tokenizer(path, config_json, config.vocab_size, ids=ids)
-    weights, notes = read_weights(files, config)
+    weights, notes = read_weights(files, config.decoder)
     return Subject(
         name=str(name),
         path=path,
