@@ -32,7 +32,7 @@ from pellucid.match.project import Project
 
 STAGE = "readers"
 LEAST = 4
-"""Tokens of a prompt, and questions of a set."""
+"""Tokens of a prompt."""
 EACH = 3
 """Questions of each kind of hard position, of so many kinds as there is room for."""
 PLACES = 20

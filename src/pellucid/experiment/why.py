@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from pellucid.base.defaults import TOP_PARTS
 from pellucid.base.errors import PellucidError
 from pellucid.exact.model import Model
 from pellucid.experiment.intervene import Change, Means, ablate, means
@@ -27,8 +28,6 @@ from pellucid.experiment.subjects import Subject, model_of, token_id, token_text
 from pellucid.experiment.trace import Gradients, Trace, trace
 from pellucid.subject.spelling import spelled_next
 
-TOP = 10
-"""Parts that are verified."""
 ROWS, LENGTH = 16, 48
 """Rows of text that means are taken over where none is given, and tokens in each."""
 
@@ -139,7 +138,7 @@ def why(
     instead: str | None = None,
     *,
     texts: Int[Tensor, "row pos"] | None = None,
-    top: int = TOP,
+    top: int = TOP_PARTS,
     seed: int = 0,
 ) -> Why:
     """Explain what `subject` says next after `prompt` (text, or token ids), rather than `instead` (the runner-up).

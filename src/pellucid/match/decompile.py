@@ -11,6 +11,7 @@ import torch
 
 from pellucid import __version__
 from pellucid.base.address import Address
+from pellucid.base.defaults import LARGEST_SEED
 from pellucid.base.errors import CorpusError, ProjectError
 from pellucid.base.files import sha256_text
 from pellucid.base.lock import LOCK, writing
@@ -35,7 +36,7 @@ from pellucid.match.lifted import (
     write_lifted_parts,
 )
 from pellucid.match.linking import PROMISED, allowed, link_sources
-from pellucid.match.manifest import LARGEST_SEED, MANIFEST, CorpusEntry, Gate, Manifest, Settings, Size, SubjectEntry
+from pellucid.match.manifest import MANIFEST, CorpusEntry, Gate, Manifest, Settings, Size, SubjectEntry
 from pellucid.match.means import Extras, fit_extras
 from pellucid.match.measure import measure_full
 from pellucid.match.partition import PARTS, partition, write_parts

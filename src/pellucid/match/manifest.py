@@ -10,13 +10,13 @@ from typing import Annotated, Any, Literal
 import tomlkit
 from annotated_types import Ge, Le
 
+from pellucid.base.defaults import LARGEST_SEED
 from pellucid.base.errors import ProjectError
 from pellucid.base.schema import CLOSED, Count, fitting, shown, text_of, toml_of
 from pellucid.base.trusted import MANIFEST as MANIFEST
 from pellucid.base.trusted import write_own
 from pellucid.match.weightless.saved import NEEDS, is_weightless
 
-LARGEST_SEED = 2**32 - 1
 _HEADER = "Written by pellucid. The directory belongs to this subject; the text is what it is measured on."
 
 

@@ -14,7 +14,7 @@ from pellucid.accounts.command import metered
 from pellucid.accounts.find.asking import asker
 from pellucid.accounts.find.fill import filled
 from pellucid.accounts.find.rests import write_rests
-from pellucid.accounts.find.run import PRICE, Found, find
+from pellucid.accounts.find.run import Found, find
 from pellucid.accounts.find.spelling import Names, Spelled
 from pellucid.accounts.find.stream import Flags, Stream, Words
 from pellucid.accounts.find.write import Writer, Written
@@ -23,24 +23,21 @@ from pellucid.accounts.glance import glance
 from pellucid.accounts.language import TABLES
 from pellucid.accounts.measure import POSITIONS, read
 from pellucid.accounts.ngrams import NGrams
+from pellucid.base.defaults import ACCOUNT_TOKENS, FEWEST_TOKENS, SYMBOL_PRICE
 from pellucid.base.errors import CorpusError
 from pellucid.base.lock import writing
 from pellucid.base.terminal import tell
 from pellucid.match.project import Project
 
 STAGE = "accounts-found"
-PLACES = 400_000
-"""Tokens of fit text that rules are found on, at most; a quarter as many of tune text."""
 BESIDE = 120_000
-"""The same at the end of a decompilation."""
+"""Tokens of fit text that they are found on at the end of a decompilation, at most."""
 SECONDS = 30.0
 PROBE = 512
 """Tokens that are read to see how fast the model is."""
-FEWEST = 20_000
-"""Tokens below which nothing is found."""
 
 
-def find_accounts(project: Project, places: int = PLACES, price: float = PRICE) -> list[str]:
+def find_accounts(project: Project, places: int = ACCOUNT_TOKENS, price: float = SYMBOL_PRICE) -> list[str]:
     """Find accounts on at most `places` tokens of fit text and write them; the files that were written.
 
     `price` is what a symbol costs, as a share of the places that it must make right.
@@ -53,16 +50,16 @@ def find_accounts(project: Project, places: int = PLACES, price: float = PRICE) 
         words = Words(Folder(project).spelling)
         fit, tune = (_stream(project, name, count, words) for name, count in (("fit", places), ("tune", places // 4)))
         otherwise = _back_off(project, tune)
-        if len(fit) < FEWEST:
+        if len(fit) < FEWEST_TOKENS:
             raise CorpusError(
-                f"{len(fit):,} tokens of fit text are too few to find accounts in; at least {FEWEST:,} are needed: "
-                "give more text"
+                f"{len(fit):,} tokens of fit text are too few to find accounts in; at least {FEWEST_TOKENS:,} are "
+                "needed: give more text"
             )
         found = find(fit, tune, price, asker(project.model), otherwise)
         return _write(project, found)
 
 
-def found_anew(project: Project, places: int, ties: bool = False, price: float = PRICE) -> dict[str, Any] | None:
+def found_anew(project: Project, places: int, ties: bool = False, price: float = SYMBOL_PRICE) -> dict[str, Any] | None:
     """Find accounts and measure all that are there then; None where there are none. Too little text is said."""
     if (folder := Folder(project)).files:
         folder.accounts()  # what is wrong with them is said before anything else
@@ -81,7 +78,7 @@ def places_within(project: Project, seconds: float) -> int:
     with torch.no_grad():
         model.logits(ids)
     pace = ids.numel() / max(1e-3, time.monotonic() - begun)
-    return int(min(PLACES, pace * seconds / 1.25))
+    return int(min(ACCOUNT_TOKENS, pace * seconds / 1.25))
 
 
 def follow(project: Project, seconds: float = SECONDS) -> list[str]:
@@ -91,14 +88,15 @@ def follow(project: Project, seconds: float = SECONDS) -> list[str]:
     """
     if not _ours(project):
         places = min(places_within(project, seconds), BESIDE)
-        if places < FEWEST:
+        if places < FEWEST_TOKENS:
             tell(
-                f"no accounts: {project.subject.name} reads {places:,} tokens in {seconds:.0f} s, at least {FEWEST:,} "
-                f"are needed; pellucid accounts {project.directory} takes the time"
+                f"no accounts: {project.subject.name} reads {places:,} tokens in {seconds:.0f} s, at least "
+                f"{FEWEST_TOKENS:,} are needed; pellucid accounts {project.directory} takes the time"
             )
             return []
         tell(
-            f"accounts: looking for rules in {places:,} tokens; pellucid accounts {project.directory} reads {PLACES:,}"
+            f"accounts: looking for rules in {places:,} tokens; pellucid accounts {project.directory} reads "
+            f"{ACCOUNT_TOKENS:,}"
         )
         try:
             find_accounts(project, places)

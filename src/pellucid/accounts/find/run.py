@@ -24,10 +24,9 @@ from pellucid.accounts.find.stream import NONE, Flags, Places, Stream
 from pellucid.accounts.find.tables import Lookup, alike, labels, shared, usual
 from pellucid.accounts.find.trees import conditional
 from pellucid.accounts.find.variables import telling
+from pellucid.base.defaults import SYMBOL_PRICE
 from pellucid.base.progress import track
 
-PRICE = 1.6e-5
-"""What a symbol costs, as a share of the places of fit text that it makes right."""
 CHEAP = 0.1
 """What a symbol costs that tells where a rule can be relied on, as a share of that."""
 _BITS = 21
@@ -44,7 +43,7 @@ class Found:
 
 
 def find(
-    fit: Stream, tune: Stream, price: float = PRICE, says: Says | None = None, otherwise: Flags | None = None
+    fit: Stream, tune: Stream, price: float = SYMBOL_PRICE, says: Says | None = None, otherwise: Flags | None = None
 ) -> Found:
     """The behaviours of the model that says what `fit` and `tune` say, and `says` what it is asked beside.
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from pellucid.base.defaults import TIMELINE_JSON, TIMELINE_SECONDS
 from pellucid.base.errors import SubjectError
 from pellucid.base.files import write_text
 from pellucid.base.nulls import nulled
@@ -31,9 +32,7 @@ from pellucid.match.weightless.verdict import Figures
 from pellucid.subject.checkpoint import read_json
 from pellucid.subject.load import load_subject
 
-SECONDS = 20.0
 SOLVED = 0.99
-JSON, PNG = "timeline.json", "timeline.png"
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,14 +112,14 @@ class Timeline:
 
     def write(self, directory: Path) -> None:
         """Write `timeline.json` to `directory`."""
-        write_text(directory / JSON, json.dumps(nulled(self.to_dict()), indent=1, ensure_ascii=False) + "\n")
+        write_text(directory / TIMELINE_JSON, json.dumps(nulled(self.to_dict()), indent=1, ensure_ascii=False) + "\n")
 
 
 def _solves(band: str) -> Callable[[Moment], bool]:
     return lambda moment: moment.solved is not None and moment.solved.get(band, 0.0) >= SOLVED
 
 
-def timeline(directories: Sequence[Path], seconds: float = SECONDS) -> Timeline:
+def timeline(directories: Sequence[Path], seconds: float = TIMELINE_SECONDS) -> Timeline:
     """Decompile the checkpoints in `directories` (or in the folders inside them), in order of their steps.
 
     Progress is measured with the key frequencies of the last one. Raises `SubjectError` where there are no

@@ -1,0 +1,120 @@
+"""Commands that run a program or its subject on a prompt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pellucid.base.defaults import TOKENS, TOP_PARTS
+from pellucid.base.terminal import say, tell
+from pellucid.cli.options import AsIds, AsJson, Directory, Trust
+from pellucid.cli.output import plain_errors, print_json
+
+if TYPE_CHECKING:
+    from pellucid.accounts.here import Here
+    from pellucid.match.lines import Where
+
+
+def run(
+    directory: Directory,
+    prompt: Annotated[str, typer.Argument(help="The text to go on from.")],
+    tokens: Annotated[int, typer.Option(min=1, help="How many tokens to produce at most.")] = TOKENS,
+    source_only: Annotated[bool, typer.Option("--source-only", help="Switch every QK and IN residual off.")] = False,
+    temperature: Annotated[
+        float, typer.Option(help="Draw tokens at this temperature; at 0 the likeliest is said.")
+    ] = 0.0,
+    top_p: Annotated[float, typer.Option(help="Draw among the likeliest tokens that hold so much probability.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="What is drawn, is drawn from it.")] = 0,
+    stop: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="End before this text. May be repeated.")
+    ] = None,
+    ids: AsIds = False,
+    trust: Trust = False,
+    json_: AsJson = False,
+) -> None:
+    """Continue PROMPT with the program in DIR, with the likeliest tokens or with drawn ones.
+
+    A program without weights says what comes next after each token of PROMPT (blanks between).
+    """
+    with plain_errors():
+        from pellucid.match.project import Project
+        from pellucid.match.weightless.said import print_said, refuse, said, said_dict
+        from pellucid.match.weightless.saved import is_weightless
+        from pellucid.rewrite.idle import warning
+        from pellucid.subject.tokenizer import ids_in
+
+        if is_weightless(directory):
+            given = {"--tokens": tokens != TOKENS, "--source-only": source_only, "--temperature": temperature != 0}
+            given |= {"--top-p": top_p != 1, "--seed": seed != 0, "--stop": bool(stop), "--ids": ids}
+            refuse([name for name, is_given in given.items() if is_given])
+            answers = said(directory, prompt, trust=trust)
+            print_json(said_dict(prompt, answers)) if json_ else print_said(answers)
+            return
+        project = Project.open(directory, trust=trust)
+        how: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "seed": seed, "stop": stop or ()}
+        if ids:
+            listed = ids_in(prompt, project.listing().config.vocab_size, project.manifest.subject.name)
+            text = " ".join(map(str, project.next_ids(listed, tokens, source_only=source_only, **how)))
+            prompt = f"{' '.join(map(str, listed))} "
+        else:
+            text = project.generate(prompt, tokens, source_only=source_only, **how)
+        if unheard := warning(project, "code" if source_only else None):
+            tell(f"pellucid: {unheard}")
+        print_json({"prompt": prompt, "continuation": text}) if json_ else say(prompt + text)
+
+
+def why(
+    subject: Annotated[str, typer.Argument(metavar="SUBJECT|DIR", help="A subject, or a directory of its program.")],
+    prompt: Annotated[str, typer.Argument(help="The text whose continuation is to be explained.")],
+    instead: Annotated[
+        str | None, typer.Option(help="A token that could have been said; without it, the runner-up.")
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many parts to verify.")] = TOP_PARTS,
+    source_only: Annotated[
+        bool, typer.Option("--source-only", help="Switch every QK and IN residual of DIR off.")
+    ] = False,
+    html: Annotated[Path | None, typer.Option(help="Save a picture as one HTML file.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Save a picture as PNG.")] = None,
+    ids: AsIds = False,
+    graph_: Annotated[
+        Path | None, typer.Option("--graph", help="Save a graph of the parts: a name in .png, .svg or .html.")
+    ] = None,
+    trust: Trust = False,
+    json_: AsJson = False,
+) -> None:
+    """Explain what is said next after PROMPT: the parts that made it, ranked, and verified by ablating them.
+
+    Of a directory it also shows the lines of source that one would change, and what its accounts say there.
+    """
+    with plain_errors():
+        from pellucid.accounts.here import here
+        from pellucid.experiment.subjects import model_of
+        from pellucid.experiment.why import why as explained
+        from pellucid.match.lines import where
+        from pellucid.match.manifest import MANIFEST
+        from pellucid.match.project import Project
+        from pellucid.match.running import open_subject
+        from pellucid.subject.tokenizer import ids_in
+        from pellucid.view.pictures import graph, picture
+
+        opened_subject = open_subject(subject, source_only=source_only, trust=trust)
+        asked = ids_in(prompt, model_of(opened_subject).n_vocab, subject) if ids else prompt
+        found = explained(opened_subject, asked, instead, top=top)
+        drawn = picture(found)
+        if html:
+            drawn.save_html(html)
+        if png:
+            drawn.save_png(png)
+        if graph_:
+            graph(found).save(graph_)
+        more: list[Where | Here] = []
+        if (Path(subject) / MANIFEST).is_file():
+            project = Project.open(subject, trust=trust)
+            spoken = here(project, asked)
+            more = [where(found, project.listing(), subject), *([spoken] if spoken else [])]
+        if json_:
+            print_json(found.to_dict() | {key: value for one in more for key, value in one.to_dict().items()})
+        else:
+            say("\n\n".join([found.text, *(one.text for one in more)]))
