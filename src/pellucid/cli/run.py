@@ -55,7 +55,7 @@ def run(
         project = Project.open(directory, trust=trust)
         how: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "seed": seed, "stop": stop or ()}
         if ids:
-            listed = ids_in(prompt, project.listing().config.vocab_size, project.manifest.subject.name)
+            listed = ids_in(prompt, project.listing().n_vocab, project.manifest.subject.name)
             text = " ".join(map(str, project.next_ids(listed, tokens, source_only=source_only, **how)))
             prompt = f"{' '.join(map(str, listed))} "
         else:

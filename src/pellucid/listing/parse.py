@@ -196,6 +196,11 @@ class Listing:
     """`stream.py`, None where there is none."""
 
     @property
+    def n_vocab(self) -> int:
+        """How many tokens its subject has."""
+        return self.config.vocab_size
+
+    @property
     def kinds(self) -> dict[str, Kind]:
         """The kinds of tokens that its sources and values may use, by name."""
         return self.words.kinds if self.words else {}
