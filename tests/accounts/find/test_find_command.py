@@ -16,7 +16,7 @@ TOKENS = "2500"
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Little text is enough."""
-    monkeypatch.setattr(command, "FEWEST", 500)
+    monkeypatch.setattr(command, "FEWEST_TOKENS", 500)
 
 
 def files(made: Path) -> dict[str, str]:
