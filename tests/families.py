@@ -14,7 +14,9 @@ import transformers as hf
 from safetensors.torch import load_file
 
 from pellucid.family.blocks import Decoder
-from pellucid.family.known import decoder_of
+from pellucid.family.known import architecture_of, decoder_of
+from pellucid.subject.load import Subject
+from pellucid.subject.tokenizer import WordTokenizer
 
 SEEDS = range(12)
 Draw = Callable[[random.Random], tuple[type[hf.PretrainedConfig], dict[str, Any]]]
@@ -175,3 +177,10 @@ def make(family: str, seed: int) -> Made:
     named = {decoder.names.canonical(name): tensor for name, tensor in stored.items()}
     weights = {name: tensor.clone() for name, tensor in named.items() if name}  # aligned as PyTorch aligns
     return Made(model.requires_grad_(False), decoder, weights, said)
+
+
+def in_memory(made: Made) -> Subject:
+    """The subject that a model is, without files; its tokens are the words w0, w1, …"""
+    architecture = architecture_of(made.fields, "config.json")
+    words = WordTokenizer([f"w{at}" for at in range(made.decoder.sizes.vocab)], 0, "random")
+    return Subject("random", Path(), architecture, made.weights, words, "", "", made.fields)

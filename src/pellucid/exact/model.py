@@ -19,9 +19,12 @@ from pellucid.base.errors import PellucidError
 from pellucid.exact.cache import Cache
 from pellucid.exact.graph import Edit, Graph
 from pellucid.exact.lift import last_resid, lift
+from pellucid.exact.norms import NormView
 from pellucid.exact.rows import Rows
 from pellucid.exact.rules import refine, refined_names
+from pellucid.exact.views import LayerView
 from pellucid.exact.writing import Changed, Changes, Choice, Until, write
+from pellucid.family.blocks import Decoder
 from pellucid.family.gpt2 import GPT2Config
 from pellucid.subject.load import Subject
 from pellucid.subject.tokenizer import Tokenizer
@@ -62,19 +65,24 @@ class Model:
         self.subject = subject
         self.dtype, self.device = dtype, torch.device(device)
         self.weights = {name: tensor.to(self.device, dtype) for name, tensor in subject.weights.items()}
-        self.graph = lift(subject.config.decoder)
+        self.graph = lift(subject.decoder)
         self._inner = refined_names(self.graph)
         self._refined: dict[frozenset[str], Graph] = {}
 
     def __repr__(self) -> str:
-        c = self.config
-        size = f"{c.n_layer} layers, {c.n_head} heads, {c.n_inner} neurons, d {c.n_embd}, vocabulary {c.vocab_size}"
+        s, layers = self.decoder.sizes, self.decoder.layers
+        size = f"{layers} layers, {s.head} heads, {s.neuron} neurons, d {s.model}, vocabulary {s.vocab}"
         said = f"{self.subject.parameters:,} parameters, {self.precision} on {self.device}"
-        return f"<Model {self.subject.name}: {size}, context {c.n_positions}; {said}>"
+        return f"<Model {self.subject.name}: {size}, context {s.pos}; {said}>"
 
     @property
     def config(self) -> GPT2Config:
         return self.subject.config
+
+    @property
+    def decoder(self) -> Decoder:
+        """What it is made of."""
+        return self.subject.decoder
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -83,12 +91,31 @@ class Model:
     @property
     def n_ctx(self) -> int:
         """The most positions that the model can read."""
-        return self.config.n_positions
+        return self.decoder.sizes.pos
 
     @property
     def n_vocab(self) -> int:
         """How many logits a position has."""
-        return self.config.vocab_size
+        return self.decoder.sizes.vocab
+
+    @property
+    def embedding(self) -> Float[Tensor, "vocab model"]:
+        """The rows that tokens are read as, before they are scaled."""
+        return self.weights[self.decoder.embed]
+
+    @property
+    def unembedding(self) -> Float[Tensor, "vocab model"]:
+        """The rows that say the logits."""
+        return self.weights[self.decoder.unembed or self.decoder.embed]
+
+    @property
+    def final_norm(self) -> NormView:
+        """What is said is read through."""
+        return NormView.of(self.decoder.final, self.weights)
+
+    def layer(self, number: int) -> LayerView:
+        """The matrices of a layer in canonical axes."""
+        return LayerView(self.weights, self.decoder, number)
 
     @property
     def precision(self) -> str:
@@ -98,7 +125,7 @@ class Model:
     @property
     def last_resid(self) -> str:
         """The name of the final residual stream, the sum of all that was written."""
-        return last_resid(self.config.decoder)
+        return last_resid(self.decoder)
 
     @property
     def inner(self) -> list[str]:

@@ -228,8 +228,8 @@ def head_weights(weights: Mapping[str, Tensor], decoder: Decoder, layer: int, he
     group = head * sizes.group // sizes.head
     found = []
     for slot in (at.q, at.k, at.v):
-        shared = "group" in slot.outputs
-        axis, own = ("group", group) if shared else ("head", head)
+        axis = slot.heads_axis
+        own = group if axis == "group" else head
         found.append(slot.view(weights, layer, sizes, f"{axis} model dim")[own])
         bias = slot.bias_view(weights, layer, sizes, f"{axis} dim")
         found.append(found[-1].new_zeros(sizes.dim) if bias is None else bias[own])

@@ -56,14 +56,9 @@ def _of_head(decoder: Decoder, block: Block, address: Address) -> list[Rectangle
     if address.kind in ("K", "V"):
         return (at.k if address.kind == "K" else at.v).owned(layer, sizes, group=index)
     own, shared = (at.q, at.k) if address.kind == "QK" else (at.o, at.v)
-    of_group = [] if decoder.grouped else shared.owned(layer, sizes, **{_heads_axis(shared): index})
+    of_group = [] if decoder.grouped else shared.owned(layer, sizes, **{shared.heads_axis: index})
     of_head = own.owned(layer, sizes, head=index)
     return of_head + of_group if address.kind == "QK" else of_group + of_head
-
-
-def _heads_axis(slot: Slot) -> str:
-    """The axis that counts the heads of `slot`: a joint projection has as many keys as queries."""
-    return "group" if "group" in slot.outputs else "head"
 
 
 def _whole(decoder: Decoder, tensor: str | None) -> list[Rectangle]:

@@ -86,6 +86,11 @@ class Slot:
         """The axes of what it puts out, `part` among them where the tensor is shared."""
         return self._sides[1 if self.reads_rows else 0]
 
+    @property
+    def heads_axis(self) -> str:
+        """The axis that counts its heads: of a joint projection as many keys as queries, else of keys one a group."""
+        return "group" if "group" in self.outputs else "head"
+
     def weight(self, layer: int) -> str:
         """The name of the stored matrix in `layer`."""
         return f"{self.tensor.format(layer=layer)}.weight"
