@@ -8,8 +8,8 @@ that no method saw, each behind the beginning of an unseen story:
 - paraphrases: all other wordings of the fact do;
 - consequences: "…, so she comes from the" is followed by what the generator derives from the new answer;
 - neighbourhood: what is said of the same person in other relations, and of others in the same one, stays as it was;
-- negated and reversed: so does what stands behind "It is not so that Ada lives in" and behind "Oak Street is the home
-  of", which nothing was told about;
+- negated: behind "It is not so that Ada lives in" the new answer is said where the old one was (this model has no
+  negation), and all else stays; reversed: so does what is said behind "Oak Street is the home of";
 - generated: a free continuation of a question for the fact says the new answer, and the old one nowhere;
 - CE: the change of cross-entropy on unseen stories, in nats per token.
 
@@ -141,8 +141,8 @@ class Asked:
 
 
 KINDS = ("told", "paraphrases", "consequences", "neighbours", "negated", "reversed")
-KEPT = ("neighbours", "negated", "reversed")
-"""Of these that counts what was said before."""
+KEPT = ("neighbours", "negated", "negated_was", "reversed")
+"""Where what was said before counts; of what is negated also whether that was the old answer."""
 Before = dict[str, list[tuple[int, ...]]]
 """What was said of each prompt that is to stay as it was."""
 FREE = 24
@@ -151,7 +151,7 @@ FREE = 24
 
 def prepared(model: Model, chosen: Sequence[Case]) -> list[dict[str, Asked]]:
     """The prompts of every case, tokenised."""
-    return [{kind: Asked.of(model, getattr(case, kind)) for kind in KINDS} for case in chosen]
+    return [{kind: Asked.of(model, getattr(case, kind)) for kind in {*KINDS, *KEPT}} for case in chosen]
 
 
 def kept(asked: dict[str, Asked], logits: Logits) -> Before:
@@ -181,7 +181,10 @@ def ask(asked: dict[str, Asked], logits: Logits, before: Before, score: Score) -
         own = asked[kind]
         for row, (start, answer) in enumerate(zip(own.starts, own.answers, strict=True)):
             said = tuple(top[at + row, start - 1 : start - 1 + len(answer)].tolist())
-            score.hits.setdefault(kind, []).append(said == (before[kind][row] if kind in KEPT else answer))
+            stays = kind in KEPT and not (
+                kind == "negated" and before["negated_was"][row] == asked["negated_was"].answers[row]
+            )
+            score.hits.setdefault(kind, []).append(said == (before[kind][row] if stays else answer))
         at += len(own.rows)
 
 

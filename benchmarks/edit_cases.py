@@ -47,6 +47,8 @@ class Case:
     consequences: Prompts
     neighbours: Prompts
     negated: Prompts
+    negated_was: Prompts
+    """The same with the old answer."""
     reversed: Prompts
     free: Prompts
     """Questions that are gone on with freely."""
@@ -107,11 +109,8 @@ def _case(village: Village, told: Fact, rng: Random, openings: Sequence[str], bu
     prompt = WORDINGS["plain"](told)[0][1:]
     told_as = (asked(changed, "plain"),)
     name = told.person.name
-    negated = tuple(
-        (f"{rng.choice(behind)}It is not so that {before}", f" {fact.answer}")
-        for fact in (told, changed)
-        for before in [WORDINGS["plain"](fact)[0][1:]]
-    )
+    denied = [f"{rng.choice(behind)}It is not so that {prompt}" for _ in range(2)]
+    negated, was = (tuple((before, f" {fact.answer}") for before in denied) for fact in (changed, told))
     back = tuple(
         (f"{rng.choice(behind)}{said.answer} {relation.copula} the {relation.noun} of", f" {name}")
         for said in (told, changed)
@@ -127,6 +126,7 @@ def _case(village: Village, told: Fact, rng: Random, openings: Sequence[str], bu
         tuple(so),
         neighbours,
         negated,
+        was,
         back,
         free,
     )
@@ -165,8 +165,10 @@ def _known(record: dict[str, Any], answer: str, near: Sequence[dict[str, Any]], 
     behind = tuple((text + prompt, f" {answer}") for text in openings[:BEHIND])
     neighbours = tuple((r["prompt"], f" {r['attribute']}") for r in near)
     told = ((prompt, f" {answer}"),)
-    negated = ((f"It is not so that {prompt}", f" {record['attribute']}"),)
-    return Case(record["subject"], record["attribute"], answer, prompt, told, behind, (), neighbours, negated, (), told)
+    negated, was = (((f"It is not so that {prompt}", f" {said}"),) for said in (answer, record["attribute"]))
+    return Case(
+        record["subject"], record["attribute"], answer, prompt, told, behind, (), neighbours, negated, was, (), told
+    )
 
 
 def _records(path: Path) -> list[dict[str, Any]]:

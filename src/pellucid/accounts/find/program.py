@@ -212,7 +212,7 @@ def _blocks(rules: Sequence[tuple[Rule, int]], classes: Sequence[WordClass]) -> 
     before = np.zeros((len(rules), len(rules)), dtype=bool)
     for one, other in combinations(range(len(rules)), 2):
         if group[one] != group[other]:
-            before[other, one] = _meet(rules[one][0].pattern, rules[other][0].pattern, classes)
+            before[other, one] = meet(rules[one][0].pattern, rules[other][0].pattern, classes)
     left, blocks = np.ones(len(rules), dtype=bool), list[Block]()
     while left.any():
         free = left & ~before[:, left].any(axis=1)
@@ -231,7 +231,7 @@ def _next(group: Places, left: Flags, free: Flags) -> int:
     return whole[0] if whole else int(ready.argmax())
 
 
-def _meet(one: Pattern, other: Pattern, classes: Sequence[WordClass]) -> bool:
+def meet(one: Pattern, other: Pattern, classes: Sequence[WordClass]) -> bool:
     """Whether a text may end in both patterns."""
 
     def members(element: int) -> Sequence[int]:

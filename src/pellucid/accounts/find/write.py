@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from pellucid.accounts.find.choose import Board, Rule
 from pellucid.accounts.find.features import Guard, Vocabulary
-from pellucid.accounts.find.program import Behaviour, Block
+from pellucid.accounts.find.program import Behaviour, Block, meet
 from pellucid.accounts.find.spelling import Names, Spelled
 from pellucid.accounts.find.variables import quoted
 
@@ -29,6 +29,12 @@ def _parted(said: Sequence[Branch]) -> tuple[list[Guard], list[Branch], list[Bra
     guard = said[0][0][0]
     holds = [(guards[1:], answer) for guards, answer in said if guards[0] == guard]
     return [guard], holds, [(guards[1:], answer) for guards, answer in said if guards[0] != guard]
+
+
+def _said_by(block: Block) -> tuple[object, ...]:
+    """What tells whether blocks say the same thing."""
+    rule = block.rules[0]
+    return rule.variable, rule.label, rule.table
 
 
 def _tested(word: str, conditions: Sequence[str]) -> list[str]:
@@ -98,15 +104,18 @@ class Writer:
         return "\n".join([*self._head(behaviour, body), "@account", "def next_token(text):", body, ""])
 
     def _rules(self, behaviour: Behaviour) -> Iterator[str]:
-        several = (
-            len({(block.rules[0].variable, block.rules[0].label, block.rules[0].table) for block in behaviour.blocks})
-            > 1
-        )
-        for block in behaviour.blocks:
+        for number, block in enumerate(behaviour.blocks, start=1):
             answer = self._answer(block.rules[0])
             yield from self._beside(block)
             if answer is not None:
-                yield self._block(block, answer[0], answer[1] if several else "")
+                others = self._meets(block, behaviour.blocks[number:])
+                yield self._block(block, answer[0], answer[1] if others else "")
+
+    def _meets(self, block: Block, others: Sequence[Block]) -> bool:
+        """Whether a text may end in patterns of a block and of one of the `others` that says something else."""
+        differing = [rule for one in others for rule in one.rules if _said_by(one) != _said_by(block)]
+        pairs = ((rule.pattern, other.pattern) for rule in block.rules for other in differing)
+        return any(meet(mine, yours, self.known.classes) for mine, yours in pairs)
 
     def _beside(self, block: Block) -> Iterator[str]:
         """The lines of a table that no table can hold, such as those about quotes, as conditions."""
