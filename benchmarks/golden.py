@@ -154,10 +154,12 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write the hashes instead of comparing them")
     asked = parser.parse_args()
     how = "brief" if asked.brief else "quick"
-    kept, ends = stored(how), 0
+    subjects, kept, ends = tuple(BRIEF) if asked.brief else SUBJECTS, stored(how), 0
+    if unknown := set(asked.names) - set(subjects):
+        parser.error(f"no {how} hashes are kept of {', '.join(sorted(unknown))}; expected {', '.join(subjects)}")
     if not asked.write and kept["machine"] != machine():
         print(f"the hashes are from another kind of machine: {kept['machine']}, here {machine()}")
-    for name in asked.names or (BRIEF if asked.brief else SUBJECTS):
+    for name in asked.names or subjects:
         with tempfile.TemporaryDirectory() as root:
             found = hashes(made(name, how, Path(root)))
         other = differences(kept["subjects"].get(name, {}), found)
