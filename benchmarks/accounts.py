@@ -42,7 +42,7 @@ from pellucid.accounts.meter import Share
 from pellucid.accounts.ngrams import NGrams
 from pellucid.accounts.show import METRICS, share
 from pellucid.base.progress import track
-from pellucid.match.project import Project
+from pellucid.project.project import Project
 from pellucid.zoo import registry
 from pellucid.zoo.village import PHENOMENA, Village
 from pellucid.zoo.village.evaluate import END, Example, Target, examples

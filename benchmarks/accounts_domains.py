@@ -37,8 +37,8 @@ from pellucid.accounts.meter import NOBODY, Share, reliable, rule_shares
 from pellucid.accounts.ngrams import LONGEST, SEEN, SURE
 from pellucid.base.errors import CorpusError
 from pellucid.base.progress import track
-from pellucid.match.packing import packed_rows
-from pellucid.match.project import Project
+from pellucid.corpus.packing import packed_rows
+from pellucid.project.project import Project
 
 FIT = 400_000
 """Tokens of fit text that n-grams are counted on: as many as accounts are found on."""

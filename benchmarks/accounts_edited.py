@@ -38,8 +38,8 @@ from pellucid.accounts.lines import Tables, read_tables, rewrite
 from pellucid.accounts.measure import Place, rows_of
 from pellucid.accounts.paired import Side, pairs
 from pellucid.exact.model import Model
-from pellucid.experiment.predictor import Predictor
-from pellucid.match.project import Project
+from pellucid.exact.predictor import Predictor
+from pellucid.project.project import Project
 from pellucid.rewrite.diff import diff
 from pellucid.rewrite.show import diff_lines
 

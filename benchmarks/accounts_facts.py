@@ -17,7 +17,7 @@ from pellucid.accounts.folder import Folder
 from pellucid.accounts.language import Table
 from pellucid.accounts.lines import read_tables
 from pellucid.accounts.meter import Share
-from pellucid.match.project import Project
+from pellucid.project.project import Project
 from pellucid.zoo.village import Village
 
 HALF = 0.5

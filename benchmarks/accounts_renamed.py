@@ -32,9 +32,9 @@ from pellucid.accounts.folder import FOLDER, Folder
 from pellucid.accounts.measure import measure, read
 from pellucid.accounts.paired import Side, stated
 from pellucid.cli import main as pellucid
-from pellucid.experiment import blocks, rows
-from pellucid.match.decompile import Request, begin, write_program
-from pellucid.match.project import EVIDENCE, Project
+from pellucid.corpus import blocks, rows
+from pellucid.pipeline.decompile import Request, begin, write_program
+from pellucid.project.project import EVIDENCE, Project
 from pellucid.subject.load import load_subject
 
 CONTRACTED = "dmst"

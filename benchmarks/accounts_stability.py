@@ -27,8 +27,8 @@ from pellucid.accounts.language import Said
 from pellucid.accounts.measure import Place, likeliest, rows_of
 from pellucid.accounts.paired import Side, Stated, pairs, stated
 from pellucid.base.progress import track
-from pellucid.match.packing import packed_rows
-from pellucid.match.project import Project
+from pellucid.corpus.packing import packed_rows
+from pellucid.project.project import Project
 
 SEEDS = (0, 1, 2)
 TOKENS = 200_000

@@ -19,8 +19,8 @@ from platform import machine
 
 from pellucid.base.errors import PellucidError
 from pellucid.base.progress import track
-from pellucid.match.weightless.decompile import decompiled
-from pellucid.match.weightless.task import TASK
+from pellucid.weightless.decompile import decompiled
+from pellucid.weightless.task import TASK
 
 
 def main() -> None:

@@ -24,10 +24,10 @@ import torch
 
 import pellucid
 from pellucid.base.address import Address
+from pellucid.engine.metrics import LogitDifference
+from pellucid.engine.tasks import Task, cause_positions, read_blimp
 from pellucid.exact.graph import Edit
-from pellucid.experiment.circuits import Examiner, largest
-from pellucid.experiment.metrics import LogitDifference
-from pellucid.experiment.tasks import Task, cause_positions, read_blimp
+from pellucid.study.circuits import Examiner, largest
 from pellucid.zoo.village import PHENOMENA, Village
 from pellucid.zoo.village.pairs import contrasts
 

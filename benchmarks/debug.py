@@ -42,7 +42,7 @@ from edit import copied, undo_all
 from edit_baselines import Lesson, settings
 from pellucid.base.errors import PellucidError
 from pellucid.exact.model import Model
-from pellucid.match.project import Project
+from pellucid.project.project import Project
 from pellucid.rewrite.apply import apply, predicted
 from pellucid.rewrite.intent import Proposal, fact, rows_of
 from pellucid.rewrite.read import read

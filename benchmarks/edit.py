@@ -55,8 +55,8 @@ from pellucid.accounts.lines import Tables, read_tables, rewrite
 from pellucid.base.errors import PellucidError
 from pellucid.base.progress import track
 from pellucid.exact.model import Model
-from pellucid.match.project import Project
-from pellucid.match.trust import is_trusted, trust
+from pellucid.project.project import Project
+from pellucid.project.trust import is_trusted, trust
 from pellucid.rewrite.apply import apply, predicted, undo
 from pellucid.rewrite.command import undone
 from pellucid.rewrite.intent import fact as fact_edit

@@ -34,9 +34,9 @@ from torch import Tensor
 from edit import undo_all
 from pellucid.base.errors import PellucidError
 from pellucid.listing.emit import emit
-from pellucid.match.manifest import CorpusEntry, Manifest, SubjectEntry
-from pellucid.match.project import Project
-from pellucid.match.trust import trust
+from pellucid.project.manifest import CorpusEntry, Manifest, SubjectEntry
+from pellucid.project.project import Project
+from pellucid.project.trust import trust
 from pellucid.rewrite.apply import apply, predicted
 from pellucid.rewrite.rules import rule
 from pellucid.rewrite.words import one_token, pattern_conditions

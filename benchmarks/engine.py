@@ -273,8 +273,8 @@ class Engine(Contender):
     def neurons(self, rows: int, warm: bool = False) -> dict[str, Any]:
         """The effect of every neuron (its mean in its place) on all tokens, and 200 exact ones on 128 of them."""
         from pellucid.base.address import Address
-        from pellucid.match.effect import calibrate, compare, estimate
-        from pellucid.match.forms import Fires
+        from pellucid.forms.effect import calibrate, compare, estimate
+        from pellucid.forms.forms import Fires
 
         if warm:
             return {}

@@ -26,8 +26,8 @@ from safetensors.torch import save_file
 from fuzz_readers import Reader, readers
 from pellucid.base.errors import PellucidError
 from pellucid.family.gpt2 import GPT2Config, tensor_shapes
-from pellucid.listing.prelude import ProgramError
-from pellucid.match.decompile import Request, decompile
+from pellucid.pipeline.decompile import Request, decompile
+from pellucid.program.prelude import ProgramError
 
 CONFIG = {"n_layer": 2, "n_head": 2, "n_embd": 8, "n_positions": 16, "vocab_size": 11, "model_type": "gpt2"}
 LONGEST = 1000

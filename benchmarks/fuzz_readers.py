@@ -22,30 +22,30 @@ from rich.console import Console
 import pellucid
 from fuzz_mutations import changed, json_file, json_lines, mostly, table, text
 from pellucid.base.address import Address
+from pellucid.corpus.corpus import read_corpus, split_corpus
+from pellucid.engine.tasks import Pair, Task, read_blimp, read_task
 from pellucid.exact.model import Model
-from pellucid.experiment.circuit_files import attribution_graph, read_attribution_graph, read_mib, save_mib
-from pellucid.experiment.circuits import Circuit
-from pellucid.experiment.corpus import read_corpus, split_corpus
-from pellucid.experiment.tasks import Pair, Task, read_blimp, read_task
-from pellucid.experiment.wiring import Wiring
-from pellucid.explain.evidence import Evidence, Measurement
-from pellucid.explain.symbols import Symbol, read_symbols, write_symbols
-from pellucid.listing import vocabulary
-from pellucid.match.check import worse_figures
-from pellucid.match.codec import load_forms
-from pellucid.match.contexts import load_contexts
-from pellucid.match.effect import Calibration
-from pellucid.match.forms import Distance, Fires, Looks, Offset
-from pellucid.match.manifest import MANIFEST, Manifest
-from pellucid.match.partition import PARTS, read_dropped
-from pellucid.match.project import REPORT, Project
-from pellucid.match.report_file import read_report
-from pellucid.match.scoreboard import scoreboard
-from pellucid.match.sources import Sources, dump, load
-from pellucid.match.weightless import task as weightless
+from pellucid.forms.codec import load_forms
+from pellucid.forms.effect import Calibration
+from pellucid.forms.forms import Distance, Fires, Looks, Offset
+from pellucid.forms.worst_places import load_contexts
+from pellucid.program import vocabulary
+from pellucid.project.evidence import Evidence, Measurement
+from pellucid.project.manifest import MANIFEST, Manifest
+from pellucid.project.parts_file import PARTS, read_dropped
+from pellucid.project.project import REPORT, Project
+from pellucid.project.report_file import read_report
+from pellucid.project.symbols import Symbol, read_symbols, write_symbols
 from pellucid.rewrite.edit import Record, read_records, write_record
 from pellucid.rewrite.show import list_lines
+from pellucid.stages.first.sources import Sources, dump, load
+from pellucid.study.circuit_files import attribution_graph, read_attribution_graph, read_mib, save_mib
+from pellucid.study.circuits import Circuit
+from pellucid.study.wiring import Wiring
+from pellucid.verify.check import worse_figures
 from pellucid.view.report import render
+from pellucid.view.scoreboard import scoreboard
+from pellucid.weightless import task as weightless
 
 Change = Callable[[bytes, random.Random], bytes]
 

@@ -72,14 +72,16 @@ def made(name: str, how: str, root: Path) -> Path:
 
 def child(how: str, arguments: list[str]) -> None:
     """Run the command line, with little of everything if `how` is brief, and without asking a clock how much."""
-    from pellucid.experiment import estimate
-    from pellucid.match import lifted, means, prove, sources
+    from pellucid.measure import pace
+    from pellucid.stages import prove
+    from pellucid.stages.first import sources
+    from pellucid.stages.lift import lifted, means
     from pellucid.zoo.village import Village
 
     torch.set_num_threads(1)
-    estimate._time = lambda *_: estimate.Pace(READ[how], 1e-6)
+    pace._time = lambda *_: pace.Pace(READ[how], 1e-6)
     if how == "brief":
-        estimate.QUICK_CONTEXTS = 24
+        pace.QUICK_CONTEXTS = 24
         means.MEAN_TOKENS[True] = means.LIFT_TOKENS[True] = 1000
         sources.TOKENS[True] = {"fit": 6000, "tune": 2000}
         sources.LESS_TOKENS = 3000

@@ -29,13 +29,13 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from pellucid.corpus.rows import Row, sample_rows
 from pellucid.exact.model import Model
-from pellucid.experiment.fidelity import Settings, evaluate
-from pellucid.experiment.rows import Row, sample_rows
 from pellucid.family.gpt2 import GPT2Config, tensor_shapes
 from pellucid.listing.load import Program
-from pellucid.match.decompile import Request, begin, write_program
-from pellucid.match.project import Project
+from pellucid.measure.fidelity import Settings, evaluate
+from pellucid.pipeline.decompile import Request, begin, write_program
+from pellucid.project.project import Project
 from pellucid.subject.load import load_subject
 from pellucid.subject.tokenizer import byte_alphabet
 

@@ -21,14 +21,14 @@ from torch import Tensor
 import pellucid
 from pellucid.base.address import Address
 from pellucid.exact.model import Model, Taps
-from pellucid.match.distance import distance
-from pellucid.match.lifting import Costs, Vectors, costs
-from pellucid.match.means import fit_extras
-from pellucid.match.record import batches
-from pellucid.match.sources import first_tokens, rows_for
-from pellucid.match.stored import Stored
-from pellucid.match.twin import Twin
-from pellucid.parts.lifted import fewest_means, most_rank
+from pellucid.family.allowance import fewest_means, most_rank
+from pellucid.forms.lifting import Costs, Vectors, costs
+from pellucid.forms.stored import Stored
+from pellucid.forms.twin import Twin
+from pellucid.measure.distance import distance
+from pellucid.measure.record import batches
+from pellucid.project.rows import first_tokens, rows_for
+from pellucid.stages.lift.means import fit_extras
 
 COST_TOKENS = 8_000
 """Tokens of tune text that parts are ordered by."""

@@ -22,17 +22,17 @@ import torch
 
 import pellucid
 from pellucid.base.address import Address
-from pellucid.experiment.predictor import Predictor
-from pellucid.experiment.references import references
-from pellucid.experiment.rows import Row, sample_rows
+from pellucid.corpus.rows import Row, sample_rows
+from pellucid.exact.predictor import Predictor
 from pellucid.listing.emit import emit
 from pellucid.listing.load import Program, load_program
 from pellucid.listing.parse import read_listing
-from pellucid.match.distance import distance, logits_of
-from pellucid.match.measure import TUNE_ROWS
-from pellucid.match.partition import PARTS, partition, write_parts
-from pellucid.match.project import Project
-from pellucid.match.sources import rows_for
+from pellucid.measure.distance import distance, logits_of
+from pellucid.measure.references import references
+from pellucid.project.parts_file import PARTS, partition, write_parts
+from pellucid.project.project import Project
+from pellucid.project.rows import rows_for
+from pellucid.verify.measure import TUNE_ROWS
 
 TABLE_BYTES = 4 << 30
 SIDES = {"QK": "where heads look", "IN": "when neurons fire", "code": "both"}

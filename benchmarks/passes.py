@@ -33,21 +33,22 @@ from torch import Tensor
 
 from gpt2_small import CONFIG, make_checkpoint, make_text
 from pellucid.base.memory import keeping
-from pellucid.match import tune as tuning
-from pellucid.match.decompile import Request, begin, write_program
-from pellucid.match.lifted import LiftedParts, find_lifted
-from pellucid.match.linking import PROMISED, rollouts
-from pellucid.match.means import Extras
-from pellucid.match.packing import packed_rows
-from pellucid.match.project import Project
-from pellucid.match.rollouts import slips
-from pellucid.match.rounds import tunes
-from pellucid.match.sources import Sources, find_sources, rows_for, write_sources
-from pellucid.match.twin import Twin
-from pellucid.match.understand import train as training
-from pellucid.match.understand.plan import Plan, plan_for
-from pellucid.match.understand.run import token_numbers
-from pellucid.match.understand.train import Training
+from pellucid.corpus.packing import packed_rows
+from pellucid.forms.twin import Twin
+from pellucid.pipeline.decompile import Request, begin, write_program
+from pellucid.project.project import Project
+from pellucid.project.rows import rows_for
+from pellucid.stages.first.sources import Sources, find_sources, write_sources
+from pellucid.stages.lift.lifted import LiftedParts, find_lifted
+from pellucid.stages.lift.means import Extras
+from pellucid.stages.link.linking import PROMISED, rollouts
+from pellucid.stages.link.rollouts import slips
+from pellucid.stages.tune import tune as tuning
+from pellucid.stages.tune.rounds import tunes
+from pellucid.stages.understand import train as training
+from pellucid.stages.understand.plan import Plan, plan_for
+from pellucid.stages.understand.run import token_numbers
+from pellucid.stages.understand.train import Training
 from pellucid.subject.load import load_subject
 
 STEPS = 200

@@ -29,13 +29,13 @@ import numpy as np
 
 from pellucid.base.errors import PellucidError
 from pellucid.base.progress import track
-from pellucid.match.weightless.decompile import Decompiled, decompiled
-from pellucid.match.weightless.emit import load, program_text
-from pellucid.match.weightless.generate import BANDS, generated
-from pellucid.match.weightless.language import Alphabet
-from pellucid.match.weightless.prelude import run
-from pellucid.match.weightless.runner import Runner
-from pellucid.match.weightless.task import read_task
+from pellucid.weightless.decompile import Decompiled, decompiled
+from pellucid.weightless.emit import load, program_text
+from pellucid.weightless.generate import BANDS, generated
+from pellucid.weightless.language import Alphabet
+from pellucid.weightless.prelude import run
+from pellucid.weightless.runner import Runner
+from pellucid.weightless.task import read_task
 from pellucid.zoo import registry
 from pellucid.zoo.algorithmic import LANGUAGES, Language
 

@@ -20,9 +20,9 @@ from tokenizers import Tokenizer
 import pellucid
 from pellucid.base.address import Address
 from pellucid.exact.model import Model
-from pellucid.match.forms import Looks
-from pellucid.match.project import Project
-from pellucid.match.twin import Twin
+from pellucid.forms.forms import Looks
+from pellucid.forms.twin import Twin
+from pellucid.project.project import Project
 from pellucid.zoo import registry
 from pellucid.zoo.village import PHENOMENA, Village
 from pellucid.zoo.village.evaluate import Example, accuracy, argmax, examples

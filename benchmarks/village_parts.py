@@ -24,12 +24,12 @@ from torch import Tensor
 import pellucid
 from pellucid.base.address import Address
 from pellucid.exact.model import Model
-from pellucid.match.effect import mean_forms
-from pellucid.match.forms import Fires, Looks
-from pellucid.match.means import averages, named
-from pellucid.match.project import Project
-from pellucid.match.sources import rows_for
-from pellucid.match.twin import Twin
+from pellucid.forms.effect import mean_forms
+from pellucid.forms.forms import Fires, Looks
+from pellucid.forms.twin import Twin
+from pellucid.project.project import Project
+from pellucid.project.rows import rows_for
+from pellucid.stages.lift.means import averages, named
 from pellucid.zoo import registry
 from pellucid.zoo.village import PHENOMENA, Village
 from pellucid.zoo.village.evaluate import END, Example, examples

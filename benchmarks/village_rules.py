@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 import pellucid
-from pellucid.match.project import Project
+from pellucid.project.project import Project
 from pellucid.zoo import registry
 from pellucid.zoo.village import PHENOMENA, Village
 from pellucid.zoo.village.evaluate import Logits, Tokens, accuracy, argmax, examples

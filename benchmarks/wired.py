@@ -18,7 +18,7 @@ from typing import Any
 import pellucid
 from pellucid.base.address import Address
 from pellucid.listing.count import count_program, count_stream
-from pellucid.match.project import Project
+from pellucid.project.project import Project
 
 SCORED = ("IN", "QK", "OUT", "OV")
 

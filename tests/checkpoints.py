@@ -14,7 +14,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from pellucid.exact.model import Model
 from pellucid.family import gpt2
 from pellucid.family.settings import ACTIVATIONS
-from pellucid.listing.wires import Wave
+from pellucid.program.wires import Wave
 from pellucid.subject.load import Subject
 from pellucid.subject.tokenizer import WordTokenizer
 

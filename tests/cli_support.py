@@ -17,9 +17,10 @@ from typer.testing import CliRunner
 
 import checkpoints
 from pellucid.cli import app
-from pellucid.experiment import estimate
-from pellucid.match import decompile, means
-from pellucid.match.trust import is_trusted, trust
+from pellucid.measure import pace
+from pellucid.pipeline import decompile
+from pellucid.project.trust import is_trusted, trust
+from pellucid.stages.lift import means
 
 CONTEXTS = 24
 """Contexts of a quick measurement in tests."""
@@ -68,7 +69,7 @@ def lean(state: Path) -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(state))
         patch.setenv("HF_HUB_OFFLINE", "1")
-        patch.setattr(estimate, "QUICK_CONTEXTS", CONTEXTS)
+        patch.setattr(pace, "QUICK_CONTEXTS", CONTEXTS)
         patch.setattr(decompile, "minutes_by_default", lambda **_: 0.0)
         patch.setattr(means, "MEAN_TOKENS", {False: 1000, True: 1000})
         patch.setattr(means, "LIFT_TOKENS", {False: 1000, True: 1000})

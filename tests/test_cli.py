@@ -22,8 +22,8 @@ import checkpoints
 from cli_support import Workshop, copied, furnish, lean, leftovers, own_work, pellucid, text_file
 from pellucid.base.signals import Stopped
 from pellucid.cli import app
-from pellucid.experiment.corpus import read_corpus
-from pellucid.match.project import Project
+from pellucid.corpus.corpus import read_corpus
+from pellucid.project.project import Project
 from pellucid.zoo import registry
 from pellucid.zoo.village import Village
 

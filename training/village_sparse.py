@@ -35,8 +35,8 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from pellucid.listing.wires import Wave
-from pellucid.match.levels import clusters
+from pellucid.program.wires import Wave
+from pellucid.stages.first.levels import clusters
 from pellucid.zoo.village import Village
 from pellucid.zoo.village.evaluate import GROUPS, accuracy, argmax, examples
 from village import (

@@ -9,35 +9,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pellucid.accounts.opened import OpenedProject
     from pellucid.accounts.table import table as table
     from pellucid.base.errors import PellucidError as PellucidError
+    from pellucid.engine.generate import generate as generate
+    from pellucid.engine.intervene import ablate as ablate
+    from pellucid.engine.intervene import means as means
+    from pellucid.engine.intervene import patch as patch
+    from pellucid.engine.intervene import replace as replace
+    from pellucid.engine.intervene import steer as steer
+    from pellucid.engine.metrics import logit_difference as logit_difference
+    from pellucid.engine.paths import path_patch as path_patch
+    from pellucid.engine.sweep import sweep as sweep
+    from pellucid.engine.tasks import read_task as read_task
+    from pellucid.engine.trace import trace as trace
     from pellucid.exact.model import Model
-    from pellucid.experiment.attribute import agreement as agreement
-    from pellucid.experiment.attribute import completeness as completeness
-    from pellucid.experiment.attribute import edge_attribution as edge_attribution
-    from pellucid.experiment.attribute import estimate as estimate
-    from pellucid.experiment.circuits import faithfulness_curve as faithfulness_curve
-    from pellucid.experiment.circuits import find_circuit as find_circuit
-    from pellucid.experiment.circuits import judge as judge
-    from pellucid.experiment.circuits import score_edges as score_edges
-    from pellucid.experiment.generate import generate as generate
-    from pellucid.experiment.heads import head_scores as head_scores
-    from pellucid.experiment.intervene import ablate as ablate
-    from pellucid.experiment.intervene import means as means
-    from pellucid.experiment.intervene import patch as patch
-    from pellucid.experiment.intervene import replace as replace
-    from pellucid.experiment.intervene import steer as steer
-    from pellucid.experiment.metrics import logit_difference as logit_difference
-    from pellucid.experiment.paths import path_patch as path_patch
-    from pellucid.experiment.probes import probe as probe
-    from pellucid.experiment.readout import direct_effects as direct_effects
-    from pellucid.experiment.readout import logit_lens as logit_lens
-    from pellucid.experiment.sweep import sweep as sweep
-    from pellucid.experiment.tasks import read_task as read_task
-    from pellucid.experiment.trace import trace as trace
-    from pellucid.experiment.why import why as why
-    from pellucid.match.running import open_subject as open_subject
+    from pellucid.opened import OpenedProject
+    from pellucid.study.attribute import agreement as agreement
+    from pellucid.study.attribute import completeness as completeness
+    from pellucid.study.attribute import edge_attribution as edge_attribution
+    from pellucid.study.attribute import estimate as estimate
+    from pellucid.study.circuits import faithfulness_curve as faithfulness_curve
+    from pellucid.study.circuits import find_circuit as find_circuit
+    from pellucid.study.circuits import judge as judge
+    from pellucid.study.circuits import score_edges as score_edges
+    from pellucid.study.heads import head_scores as head_scores
+    from pellucid.study.probes import probe as probe
+    from pellucid.study.readout import direct_effects as direct_effects
+    from pellucid.study.readout import logit_lens as logit_lens
+    from pellucid.study.why import why as why
+    from pellucid.verify.running import open_subject as open_subject
     from pellucid.view.pictures import attention as attention
     from pellucid.view.pictures import graph as graph
     from pellucid.view.pictures import picture as picture
@@ -83,8 +83,8 @@ def open(directory: str | Path, *, trust: bool = False) -> OpenedProject:
 
     Raises `pellucid.base.errors.ProjectError` for what is no such directory.
     """
-    from pellucid.accounts.opened import OpenedProject
-    from pellucid.match.project import Project
+    from pellucid.opened import OpenedProject
+    from pellucid.project.project import Project
 
     project = Project.open(directory, trust=trust)
     return OpenedProject(project.directory, project.manifest, granted=project.granted)
@@ -92,21 +92,21 @@ def open(directory: str | Path, *, trust: bool = False) -> OpenedProject:
 
 _VERBS = {
     "PellucidError": "pellucid.base.errors",
-    **dict.fromkeys(("ablate", "means", "patch", "replace", "steer"), "pellucid.experiment.intervene"),
-    **dict.fromkeys(("direct_effects", "logit_lens"), "pellucid.experiment.readout"),
-    **dict.fromkeys(("agreement", "completeness", "edge_attribution", "estimate"), "pellucid.experiment.attribute"),
-    **dict.fromkeys(("faithfulness_curve", "find_circuit", "judge", "score_edges"), "pellucid.experiment.circuits"),
-    "generate": "pellucid.experiment.generate",
-    "head_scores": "pellucid.experiment.heads",
-    "logit_difference": "pellucid.experiment.metrics",
-    "path_patch": "pellucid.experiment.paths",
-    "probe": "pellucid.experiment.probes",
-    "read_task": "pellucid.experiment.tasks",
-    "sweep": "pellucid.experiment.sweep",
-    "trace": "pellucid.experiment.trace",
-    "why": "pellucid.experiment.why",
+    **dict.fromkeys(("ablate", "means", "patch", "replace", "steer"), "pellucid.engine.intervene"),
+    **dict.fromkeys(("direct_effects", "logit_lens"), "pellucid.study.readout"),
+    **dict.fromkeys(("agreement", "completeness", "edge_attribution", "estimate"), "pellucid.study.attribute"),
+    **dict.fromkeys(("faithfulness_curve", "find_circuit", "judge", "score_edges"), "pellucid.study.circuits"),
+    "generate": "pellucid.engine.generate",
+    "head_scores": "pellucid.study.heads",
+    "logit_difference": "pellucid.engine.metrics",
+    "path_patch": "pellucid.engine.paths",
+    "probe": "pellucid.study.probes",
+    "read_task": "pellucid.engine.tasks",
+    "sweep": "pellucid.engine.sweep",
+    "trace": "pellucid.engine.trace",
+    "why": "pellucid.study.why",
     "table": "pellucid.accounts.table",
-    "open_subject": "pellucid.match.running",
+    "open_subject": "pellucid.verify.running",
     **dict.fromkeys(("attention", "graph", "picture"), "pellucid.view.pictures"),
 }
 """The engine's verbs and the modules they live in, imported when first asked for."""

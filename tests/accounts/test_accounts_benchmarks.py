@@ -20,8 +20,8 @@ from pellucid.accounts.find import command, fill
 from pellucid.accounts.language import Table
 from pellucid.accounts.lines import Tables
 from pellucid.accounts.measure import rows_of
-from pellucid.match.project import Project
-from pellucid.match.trust import trust
+from pellucid.project.project import Project
+from pellucid.project.trust import trust
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import accounts_domains

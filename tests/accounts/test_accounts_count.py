@@ -6,7 +6,7 @@ from accounts_by_hand import write_account
 from cli_support import Workshop
 from pellucid.accounts.count import budget_numbers, symbols
 from pellucid.accounts.folder import Folder
-from pellucid.match.project import Project
+from pellucid.project.project import Project
 
 SMALL = '''"""About it."""
 from .language import account, table

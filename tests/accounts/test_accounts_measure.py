@@ -8,7 +8,7 @@ from accounts_by_hand import ACCOUNT, NEXT, write_account
 from cli_support import Workshop, pellucid
 from pellucid.accounts import measure
 from pellucid.accounts.measure import read
-from pellucid.match.project import Project
+from pellucid.project.project import Project
 
 POSITIONS = {"fit": 2000, "check": 640, "heldout": 640}
 

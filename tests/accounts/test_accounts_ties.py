@@ -26,10 +26,10 @@ from pellucid.accounts.ties.moves import Move, Moves, Outcome, states
 from pellucid.accounts.ties.places import Drawing, Place, Reliable, Valued, halves, places, using
 from pellucid.accounts.ties.variables import Quantity, quantities
 from pellucid.accounts.uses import Page, pages
+from pellucid.engine.intervene import replace
+from pellucid.engine.trace import trace
 from pellucid.exact.model import Model
-from pellucid.experiment.intervene import replace
-from pellucid.experiment.trace import trace
-from pellucid.match.project import Project
+from pellucid.project.project import Project
 from pellucid.subject.load import load_subject
 from pellucid.zoo.village.lexicon import MEN, WOMEN
 

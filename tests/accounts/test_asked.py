@@ -9,7 +9,7 @@ import pytest
 from cli_support import Workshop
 from pellucid.accounts.asked import STAGE, Asked, forget, read, write
 from pellucid.base.errors import ProjectError
-from pellucid.match.project import Project
+from pellucid.project.project import Project
 
 
 def test_what_was_asked_is_read_as_it_was_written(workshop: Workshop) -> None:

@@ -13,7 +13,7 @@ from pellucid.accounts import behaviours as shown
 from pellucid.accounts import measure
 from pellucid.accounts.asked import write
 from pellucid.accounts.behaviours import behaviours
-from pellucid.match.project import Project
+from pellucid.project.project import Project
 
 TABLE = "key\tanswer\tagreement\tmargin\ttold\nw1\tw3 w4\t1.00\t5.5\tyes\nw5\tw7\t0.50\t1.5\tno\n"
 

@@ -10,7 +10,7 @@ from cli_support import Workshop
 from cli_support import pellucid as command
 from pellucid.accounts.asked import write
 from pellucid.base.errors import ProjectError
-from pellucid.match.project import Project
+from pellucid.project.project import Project
 from pellucid.rewrite.edit import MovedLine, Record, write_record
 
 TABLE = "key\tanswer\tagreement\tmargin\ttold\nw1\tw3 w4\t1.00\t5.5\tyes\nw5\tw7\t0.50\t1.5\tno\n"

@@ -19,9 +19,9 @@ from pellucid.accounts.folder import Folder
 from pellucid.accounts.language import Table
 from pellucid.accounts.measure import rows_of, spoken
 from pellucid.accounts.paired import Side, pairs, stated
-from pellucid.experiment.predictor import Predictor
-from pellucid.match.project import Project
-from pellucid.match.trust import trust
+from pellucid.exact.predictor import Predictor
+from pellucid.project.project import Project
+from pellucid.project.trust import trust
 
 LATE = 'one_of("w9", "w10")'
 CLASS = ACCOUNT.replace(LATE, 'spans("late.txt")').replace("one_of", "spans")

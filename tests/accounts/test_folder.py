@@ -12,8 +12,8 @@ from accounts_by_hand import ACCOUNT, NEXT, write_account
 from cli_support import Workshop
 from pellucid.accounts.folder import Folder, own_files
 from pellucid.base.errors import ProjectError, SourceError
-from pellucid.match.project import Project
-from pellucid.match.trust import is_trusted
+from pellucid.project.project import Project
+from pellucid.project.trust import is_trusted
 
 
 def asked(directory: Path, text: str) -> subprocess.CompletedProcess[str]:

@@ -15,9 +15,9 @@ from cli_support import Workshop, pellucid
 from pellucid.accounts import measure
 from pellucid.accounts.asked import write
 from pellucid.accounts.questions import CHOICE, STAGE, Prompt, _about, _chosen
-from pellucid.experiment.intervene import ablate
-from pellucid.experiment.trace import trace
-from pellucid.match.project import Project
+from pellucid.engine.intervene import ablate
+from pellucid.engine.trace import trace
+from pellucid.project.project import Project
 
 
 @pytest.fixture(autouse=True)

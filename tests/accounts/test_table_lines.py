@@ -12,8 +12,8 @@ from pellucid.accounts.asked import write
 from pellucid.accounts.folder import Folder
 from pellucid.accounts.lines import Line, read_tables, rewrite
 from pellucid.base.errors import SourceError
-from pellucid.match.project import Project
-from pellucid.match.trust import is_trusted
+from pellucid.project.project import Project
+from pellucid.project.trust import is_trusted
 
 
 def folder(workshop: Workshop, table: str = NEXT) -> Folder:

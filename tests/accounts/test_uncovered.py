@@ -9,7 +9,7 @@ import pytest
 from accounts_by_hand import write_account
 from cli_support import Workshop, own_work, pellucid
 from pellucid.accounts import measure, uncovered
-from pellucid.match.project import Project
+from pellucid.project.project import Project
 
 POSITIONS = {"fit": 2000, "check": 640, "heldout": 640}
 

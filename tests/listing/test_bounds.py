@@ -11,7 +11,7 @@ from emitted import Project
 
 from pellucid.base.errors import PellucidError, ProjectError, SourceError
 from pellucid.listing.parse import read_program
-from pellucid.match.partition import read_dropped
+from pellucid.project.parts_file import read_dropped
 
 ROOM = 2 << 30
 

@@ -289,7 +289,7 @@ def test_a_wrong_statement_is_named_with_its_place(project: Project, statement: 
 
 
 def test_the_program_alone_refuses_what_it_cannot_run() -> None:
-    from pellucid.listing import prelude
+    from pellucid.program import prelude
 
     for call, said in (
         (lambda: prelude.lifted("L00.LN1", rank=1), "expected lifted"),

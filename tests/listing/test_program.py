@@ -16,7 +16,7 @@ from pellucid.exact.model import Model
 from pellucid.family import settings
 from pellucid.listing.emit import emit
 from pellucid.listing.load import load_program
-from pellucid.listing.runtime import ACTIVATIONS
+from pellucid.program.runtime import ACTIVATIONS
 from pellucid.subject.load import load_subject
 
 BLOCKED = "torch", "tokenizers", "transformers", "safetensors", "pellucid", "regex", "tomlkit", "jaxtyping"

@@ -8,12 +8,12 @@ from functools import cache
 import pytest
 
 from cli_support import lean
+from pellucid.corpus.corpus import split_corpus, story_corpus
 from pellucid.exact.model import Model
-from pellucid.experiment.corpus import split_corpus, story_corpus
 from pellucid.listing.emit import emit
-from pellucid.match.manifest import CorpusEntry, Manifest, SubjectEntry
-from pellucid.match.project import Project
-from pellucid.match.trust import trust
+from pellucid.project.manifest import CorpusEntry, Manifest, SubjectEntry
+from pellucid.project.project import Project
+from pellucid.project.trust import trust
 from pellucid.rewrite.workbench import Workbench
 from pellucid.subject.load import load_subject
 from pellucid.zoo.village import Village

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cli_support import Workshop, pellucid
-from pellucid.match.project import Project
+from pellucid.project.project import Project
 
 IDS = np.array([[1, 2, 4, 5, 6, 7, 8, 9]])
 TWO = "expected one of --fact"

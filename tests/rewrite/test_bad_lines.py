@@ -7,7 +7,7 @@ import pytest
 from accounts_by_hand import ACCOUNT, NEXT, write_account
 from cli_support import Workshop, pellucid
 from pellucid.accounts.asked import write
-from pellucid.match.project import Project
+from pellucid.project.project import Project
 
 
 def asked(workshop: Workshop, table: str = NEXT, account: str = ACCOUNT) -> None:

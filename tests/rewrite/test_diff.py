@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pellucid.experiment import estimate
-from pellucid.match.project import Project
-from pellucid.match.trust import trust
+from pellucid.measure import pace
+from pellucid.project.project import Project
+from pellucid.project.trust import trust
 from pellucid.rewrite import diff as module
 from pellucid.rewrite.apply import apply, predicted, undo
 from pellucid.rewrite.diff import diff
@@ -23,7 +23,7 @@ from pellucid.rewrite.workbench import Workbench
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CHECK_ROWS", 240)  # as the bench has
     monkeypatch.setattr(module, "ROWS", 4)
-    monkeypatch.setattr(estimate, "QUICK_CONTEXTS", 16)
+    monkeypatch.setattr(pace, "QUICK_CONTEXTS", 16)
 
 
 def proposed(bench: Workbench) -> Proposal:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pellucid.base.errors import PellucidError
-from pellucid.experiment.subjects import edits_of
+from pellucid.engine.subjects import edits_of
 from pellucid.listing.edits import read_edits
 from pellucid.rewrite.apply import apply, predicted, undo
 from pellucid.rewrite.donors import takers

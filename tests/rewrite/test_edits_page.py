@@ -11,11 +11,11 @@ import torch
 from cli_support import Workshop, own_work, pellucid
 from pellucid.base.errors import PellucidError, SourceError
 from pellucid.listing.edits import parse_edits, without
-from pellucid.match.project import Project
-from pellucid.match.running import Running
+from pellucid.project.project import Project
 from pellucid.rewrite.predict import predict, strengths
 from pellucid.rewrite.source import Speech, function, helpers_of, page
 from pellucid.rewrite.workbench import Text, Workbench
+from pellucid.verify.running import Running
 
 NASTY = ['"""', "\\", "'", "\n", "# x", "{0}", "\x00", "<b>", '"), raw("', "\u202e", "import os"]
 IDS = torch.randint(1, 11, (3, 12), generator=torch.Generator().manual_seed(1))

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 
 from cli_support import Workshop, own_work, pellucid
-from pellucid.match.project import Project
-from pellucid.match.running import Running
-from pellucid.match.trust import trust
+from pellucid.project.project import Project
+from pellucid.project.trust import trust
+from pellucid.verify.running import Running
 
 IDS = torch.randint(1, 11, (3, 12), generator=torch.Generator().manual_seed(2))
 ADDRESS = "L00.H01.QK"

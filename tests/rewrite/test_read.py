@@ -7,8 +7,8 @@ import torch
 
 from cli_support import Workshop, pellucid
 from pellucid.base.errors import PellucidError
-from pellucid.experiment.subjects import edits_of
-from pellucid.listing.changes import BEFORE
+from pellucid.engine.subjects import edits_of
+from pellucid.program.changes import BEFORE
 from pellucid.rewrite.apply import apply, predicted, undo
 from pellucid.rewrite.read import read
 from pellucid.rewrite.rules import suppress

@@ -10,7 +10,7 @@ import torch
 
 from pellucid.accounts.asked import read, write
 from pellucid.accounts.lines import Line
-from pellucid.match.trust import trust
+from pellucid.project.trust import trust
 from pellucid.rewrite.apply import predicted
 from pellucid.rewrite.command import Made, make, undone
 from pellucid.rewrite.edit import read_records

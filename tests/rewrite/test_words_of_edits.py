@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cli_support import Workshop
-from pellucid.match.project import Project
+from pellucid.project.project import Project
 from pellucid.rewrite.words import Word, span_of, word_at
 from pellucid.rewrite.workbench import Workbench
 

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 
 from pellucid.base.errors import PellucidError, SubjectError
 from pellucid.listing import pages
-from pellucid.listing.vocabulary import Vocabulary
+from pellucid.program.vocabulary import Vocabulary
 from pellucid.subject.tokenizer import Tokenizer
 from pellucid.subject.tokenizer_files import Reading, load_tokenizer
 
@@ -94,7 +94,7 @@ def read(directory: Path, vocab_size: int = 400, **config: Any) -> Reading:
 def program(tokenizer: Tokenizer, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Vocabulary:
     """The vocabulary of a program that was emitted with `tokenizer`."""
     save(directory, "vocabulary.json", pages.vocabulary(tokenizer))
-    monkeypatch.setattr("pellucid.listing.vocabulary.__file__", str(directory / "vocabulary.py"))
+    monkeypatch.setattr("pellucid.program.vocabulary.__file__", str(directory / "vocabulary.py"))
     return Vocabulary()
 
 

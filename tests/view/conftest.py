@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pellucid.base.address import Shape
-from pellucid.match.report_file import FORMAT
+from pellucid.project.report_file import FORMAT
 from report_reader import Reader
 
 METRICS = {"wer_next": 1000, "wer_16": 1000, "top1": 48000, "kl": 48000, "ce_gap": 48000}

@@ -30,10 +30,10 @@ from pellucid import (
     why,
 )
 from pellucid.base.errors import PellucidError
+from pellucid.engine.tasks import Pair, Task
 from pellucid.exact.model import Model
-from pellucid.experiment.tasks import Pair, Task
-from pellucid.experiment.why import Cause, Why
-from pellucid.experiment.wiring import Wiring
+from pellucid.study.why import Cause, Why
+from pellucid.study.wiring import Wiring
 from pellucid.subject.tokenizer import WordTokenizer
 from pellucid.view.pictures import Picture
 

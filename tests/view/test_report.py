@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pellucid.base.errors import PellucidError
-from pellucid.match.report_file import FORMAT
+from pellucid.project.report_file import FORMAT
 from pellucid.view.report import SCRIPTS, STYLES, render
 
 Maker = Callable[..., dict[str, Any]]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pellucid.match.report_file import FORMAT
+from pellucid.project.report_file import FORMAT
 from report_reader import Reader
 
 Maker = Callable[..., dict[str, Any]]

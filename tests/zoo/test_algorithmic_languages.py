@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from pellucid.exact.model import Model
-from pellucid.match.weightless.decompile import suits
-from pellucid.match.weightless.hooked import is_hooked, load_hooked
-from pellucid.match.weightless.task import read_task
-from pellucid.match.weightless.teacher import answers, logits, padded
 from pellucid.subject.load import load_subject
+from pellucid.weightless.decompile import suits
+from pellucid.weightless.hooked import is_hooked, load_hooked
+from pellucid.weightless.task import read_task
+from pellucid.weightless.teacher import answers, logits, padded
 from pellucid.zoo import registry
 from pellucid.zoo.algorithmic import LANGUAGES, Labelled
 

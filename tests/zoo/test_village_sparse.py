@@ -11,9 +11,9 @@ from tokenizers import Tokenizer
 import pellucid
 from pellucid import zoo
 from pellucid.exact.model import Model
-from pellucid.match.forms import token_texts
-from pellucid.match.wired.read import plain_norms, weights_left
-from pellucid.match.wired.write import write_up
+from pellucid.forms.forms import token_texts
+from pellucid.stages.wired.read import plain_norms, weights_left
+from pellucid.stages.wired.write import write_up
 from pellucid.zoo.village import PHENOMENA, Village
 from pellucid.zoo.village.evaluate import Score, accuracy, argmax, examples
 

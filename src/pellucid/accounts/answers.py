@@ -16,9 +16,9 @@ from jaxtyping import Float64, Int64
 
 from pellucid.base.errors import PellucidError
 from pellucid.base.progress import track
-from pellucid.experiment.predictor import Predictor
-from pellucid.experiment.subjects import Subject, model_of
-from pellucid.experiment.whole import predictor_of
+from pellucid.engine.subjects import Subject, model_of
+from pellucid.engine.whole import predictor_of
+from pellucid.exact.predictor import Predictor
 from pellucid.subject.tokenizer import Tokenizer
 
 LONGEST = 8

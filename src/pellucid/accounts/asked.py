@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pellucid.match.project import Project
+from pellucid.project.project import Project
 
 STAGE = "accounts-asked"
 AGREEMENT, MARGIN, TOLD = "agreement", "margin", "told"

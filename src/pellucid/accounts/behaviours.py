@@ -15,7 +15,7 @@ from pellucid.accounts.language import Rule, Table
 from pellucid.accounts.tallies import holds
 from pellucid.accounts.ties.variables import quantities
 from pellucid.accounts.uses import Page, Variable
-from pellucid.match.project import REPORT, Project
+from pellucid.project.project import REPORT, Project
 
 FILES, RULES, SOURCE = 300, 100, 400
 """Files that are shown, the rules of a file, and its lines."""

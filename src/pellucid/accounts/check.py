@@ -25,8 +25,8 @@ from pellucid.accounts.language import (
     slot_files,
 )
 from pellucid.base.errors import PellucidError
+from pellucid.engine.sites import resolve
 from pellucid.exact.model import Model
-from pellucid.experiment.sites import resolve
 from pellucid.listing.language import Wrong, is_docstring, refuse
 
 ACCOUNT = "next_token"

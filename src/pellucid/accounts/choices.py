@@ -12,8 +12,8 @@ from pellucid.accounts.answers import SHARED, Answer, Replies
 from pellucid.accounts.scores import log_probabilities
 from pellucid.accounts.wordings import answer_ids
 from pellucid.base.errors import PellucidError
+from pellucid.engine.subjects import Subject, model_of
 from pellucid.exact.model import Model
-from pellucid.experiment.subjects import Subject, model_of
 
 Ids = tuple[int, ...]
 

@@ -13,7 +13,7 @@ from pellucid.accounts.questions import draw
 from pellucid.accounts.ties.run import ties as find_ties
 from pellucid.base.errors import ProjectError
 from pellucid.base.files import write_text
-from pellucid.match.project import REPORT, Project
+from pellucid.project.project import REPORT, Project
 
 
 def metered(project: Project, ties: bool = False) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from pellucid.accounts.language import TABLES, Rule, Table
 from pellucid.accounts.lines import Line, Tables, read_tables
 from pellucid.accounts.uses import Page, Variable, pages
 from pellucid.base.errors import PellucidError, ProjectError, closest
-from pellucid.match.project import REPORT, Project
+from pellucid.project.project import REPORT, Project
 
 Figures = Mapping[tuple[str, str], Mapping[str, Any]]
 """What was measured of rules, by their places and texts."""

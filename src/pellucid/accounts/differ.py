@@ -25,8 +25,8 @@ from pellucid.accounts.measure import rows_of
 from pellucid.accounts.meter import NOBODY
 from pellucid.accounts.paired import Side, Stated, pairs, stated
 from pellucid.base.progress import track
-from pellucid.experiment.predictor import Predictor
-from pellucid.match.project import Project
+from pellucid.exact.predictor import Predictor
+from pellucid.project.project import Project
 
 SHOWN = 20
 """Differences that are listed."""

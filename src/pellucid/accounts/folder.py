@@ -12,7 +12,7 @@ from pellucid.accounts.language import OWN, TABLES, AccountError, Accounts, Spel
 from pellucid.base.errors import SourceError
 from pellucid.base.files import MOST_OF_PAGE, read_text
 from pellucid.base.trusted import write_own
-from pellucid.match.project import Project
+from pellucid.project.project import Project
 
 FOLDER = "program/accounts"
 _HERE = Path(__file__).resolve().parent
@@ -77,7 +77,7 @@ class Folder:
 def own_files() -> dict[str, str]:
     """The files of the folder that are no accounts, by name: the language as it is, and what asks the accounts."""
     main = (_HERE / "main.py").read_text(encoding="utf-8")
-    for module, here in (("pellucid.accounts.", "."), ("pellucid.listing.", "..")):
+    for module, here in (("pellucid.accounts.", "."), ("pellucid.program.", "..")):
         main = main.replace(f"from {module}", f"from {here}")
     texts = {"__init__.py": _PACKAGE, "__main__.py": main}
     texts["language.py"] = (_HERE / "language.py").read_text(encoding="utf-8")

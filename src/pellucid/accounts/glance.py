@@ -17,7 +17,7 @@ from pellucid.accounts.language import TABLES, Rule, Table
 from pellucid.accounts.lines import read_tables
 from pellucid.accounts.show import share
 from pellucid.accounts.uses import Page, pages
-from pellucid.match.project import Project
+from pellucid.project.project import Project
 
 SAID = {YES: "told", OTHERWISE: "told otherwise", NEVER: "never told"}
 LONGEST = 96

@@ -10,7 +10,7 @@ from pellucid.accounts.folder import FOLDER, Folder
 from pellucid.accounts.language import AccountError, Accounts, Said
 from pellucid.accounts.main import said_lines
 from pellucid.base.errors import SourceError
-from pellucid.match.project import Project
+from pellucid.project.project import Project
 
 
 @dataclass(frozen=True)

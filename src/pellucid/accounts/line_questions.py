@@ -19,7 +19,7 @@ from pellucid.accounts.asked import Asked, read
 from pellucid.accounts.folder import Folder
 from pellucid.accounts.prompts import CHOICE, Prompt, Question, said, shown
 from pellucid.exact.model import Model
-from pellucid.match.project import Project
+from pellucid.project.project import Project
 
 T = TypeVar("T")
 ASKS = (

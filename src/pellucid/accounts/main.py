@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pellucid.accounts.language import AccountError, Accounts, Said, spelling_of
-from pellucid.listing.model import CONFIG
-from pellucid.listing.prelude import ProgramError
-from pellucid.listing.vocabulary import Vocabulary
+from pellucid.program.model import CONFIG
+from pellucid.program.prelude import ProgramError
+from pellucid.program.vocabulary import Vocabulary
 
 
 def main() -> int:

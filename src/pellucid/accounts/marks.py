@@ -14,7 +14,7 @@ from pellucid.accounts.questions import STAGE
 from pellucid.base.errors import ProjectError
 from pellucid.base.files import read_text
 from pellucid.base.schema import parsed
-from pellucid.match.project import Project
+from pellucid.project.project import Project
 
 
 @dataclass(frozen=True)

@@ -27,12 +27,12 @@ from pellucid.accounts.uncovered import Heard, uncovered
 from pellucid.base.errors import SourceError
 from pellucid.base.progress import track
 from pellucid.base.terminal import tell
+from pellucid.corpus.corpus import Split
+from pellucid.corpus.packing import packed_rows
 from pellucid.exact.model import Model
-from pellucid.experiment.corpus import Split
-from pellucid.explain.evidence import Measurement
-from pellucid.match.packing import packed_rows
-from pellucid.match.project import Project
-from pellucid.match.told import STAGE, account_figures, account_state
+from pellucid.project.evidence import Measurement
+from pellucid.project.project import Project
+from pellucid.project.told import STAGE, account_figures, account_state
 
 POSITIONS = {"fit": 200_000, "check": 100_000, "heldout": 30_000}
 """How much of each split is read, at most."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pellucid.accounts.folder import FOLDER
 from pellucid.base.files import MOST_OF_PAGE, read_text, sha256_text
 from pellucid.base.trusted import write_own
-from pellucid.match.project import Project
+from pellucid.project.project import Project
 
 STAGE = "accounts-written"
 

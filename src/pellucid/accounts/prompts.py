@@ -10,9 +10,9 @@ import torch
 
 from pellucid.accounts.measure import BATCH
 from pellucid.base.progress import track
+from pellucid.engine.intervene import Change
+from pellucid.engine.trace import trace
 from pellucid.exact.model import Model
-from pellucid.experiment.intervene import Change
-from pellucid.experiment.trace import trace
 
 CHOICE = 8
 """Prompts of a question about what an intervention changes."""

@@ -25,10 +25,10 @@ from pellucid.accounts.prompts import CHOICE, Prompt, Question, said, shown
 from pellucid.base.errors import ProjectError
 from pellucid.base.files import sha256_text
 from pellucid.base.terminal import tell
+from pellucid.corpus.packing import packed_rows
+from pellucid.engine.intervene import ablate
 from pellucid.exact.model import Model
-from pellucid.experiment.intervene import ablate
-from pellucid.match.packing import packed_rows
-from pellucid.match.project import Project
+from pellucid.project.project import Project
 
 STAGE = "readers"
 LEAST = 4

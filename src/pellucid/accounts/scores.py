@@ -9,9 +9,9 @@ from jaxtyping import Float32, Float64, Int64
 
 from pellucid.accounts.answers import BATCH, batches, require_room
 from pellucid.base.progress import track
-from pellucid.experiment.predictor import Cache, Predictor
-from pellucid.experiment.subjects import Subject
-from pellucid.experiment.whole import predictor_of
+from pellucid.engine.subjects import Subject
+from pellucid.engine.whole import predictor_of
+from pellucid.exact.predictor import Cache, Predictor
 
 LOGITS = 1 << 24
 """Logits that are held at once."""

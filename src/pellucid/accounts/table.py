@@ -20,8 +20,8 @@ from jaxtyping import Float64
 from pellucid.accounts.answers import Answer, replies
 from pellucid.accounts.choices import own_answers, weighed
 from pellucid.accounts.wordings import HOLE, Lines, prompts_of, read_lines, read_wordings
-from pellucid.experiment.subjects import Subject, model_of
-from pellucid.match.running import open_subject
+from pellucid.engine.subjects import Subject, model_of
+from pellucid.verify.running import open_subject
 
 Scores = Float64[np.ndarray, "wording key answer"]
 COMMON = 0.75

@@ -12,7 +12,7 @@ from rich.cells import cell_len, set_cell_size
 from pellucid.accounts.show import many
 from pellucid.accounts.table import AskedTable, Line, table
 from pellucid.base.files import write_text
-from pellucid.match.running import open_subject
+from pellucid.verify.running import open_subject
 
 COLUMNS = ("key", "answer", "agreement", "margin", "chance", "likeliest", "plain", "same", "tie")
 """What a line of a CSV file has."""

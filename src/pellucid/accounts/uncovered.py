@@ -22,7 +22,7 @@ from pellucid.accounts.kinds import Ends, ends, kinds, slots_of
 from pellucid.accounts.language import Accounts
 from pellucid.accounts.meter import NOBODY, Share, Spoken
 from pellucid.exact.model import Model
-from pellucid.experiment.why import why
+from pellucid.study.why import why
 
 LEAST, LEAST_SHARE = 10, 0.01
 """Places that a kind has at least, and their share of all that nothing covers."""

@@ -49,7 +49,7 @@ def accounts(
         from pellucid.accounts.command import metered
         from pellucid.accounts.find.command import found_anew
         from pellucid.accounts.show import lines
-        from pellucid.match.project import REPORT, Project
+        from pellucid.project.project import REPORT, Project
         from pellucid.view.report import write_page
 
         project = Project.open(directory, trust=trust, subject=subject)
@@ -80,7 +80,7 @@ def readers(
     with plain_errors():
         from pellucid.accounts.command import tested
         from pellucid.accounts.show import marks
-        from pellucid.match.project import Project
+        from pellucid.project.project import Project
 
         found = tested(Project.open(directory, subject=subject), count, seed, output, answers)
         shown = marks(found) if answers else [f"{found['questions']} questions in {found['file']}"]

@@ -25,7 +25,7 @@ def diff(
 ) -> None:
     """Show which parts of the program in DIR changed, and which of its predictions, worst first."""
     with plain_errors():
-        from pellucid.match.project import Project
+        from pellucid.project.project import Project
         from pellucid.rewrite.diff import diff as compared
         from pellucid.rewrite.show import print_diff
 
@@ -68,7 +68,7 @@ def edit(
 ) -> None:
     """Edit the program in DIR: located, predicted, then made and measured; or undo, list, or record by hand."""
     with plain_errors():
-        from pellucid.match.project import Project
+        from pellucid.project.project import Project
         from pellucid.rewrite.command import Intent, committed, make, opened, propose, undone
         from pellucid.rewrite.edit import read_records
         from pellucid.rewrite.show import list_lines, record_lines
@@ -119,7 +119,8 @@ def export(
 ) -> None:
     """Write the program in DIR, with its edits, as a checkpoint for Transformers, and compare the logits of both."""
     with plain_errors():
-        from pellucid.match.project import Project
+        from pellucid.project.project import Project
+        from pellucid.rewrite.export import export
 
-        found = Project.open(directory, trust=trust, subject=subject).export(output)
+        found = export(Project.open(directory, trust=trust, subject=subject), output)
         print_json(found.to_dict()) if json_ else say(found.lines)

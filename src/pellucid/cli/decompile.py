@@ -112,12 +112,12 @@ def decompile(
     """
     with plain_errors():
         from pellucid.accounts.find.command import follow
-        from pellucid.match.decompile import Request
-        from pellucid.match.decompile import decompile as decompiled
-        from pellucid.match.weightless.decompile import decompile_weightless, suits
-        from pellucid.match.weightless.show import EXIT_MISSED
-        from pellucid.match.weightless.show import show as show_weightless
+        from pellucid.pipeline.decompile import Request
+        from pellucid.pipeline.decompile import decompile as decompiled
         from pellucid.subject.locate import at_revision
+        from pellucid.weightless.decompile import decompile_weightless, suits
+        from pellucid.weightless.show import EXIT_MISSED
+        from pellucid.weightless.show import show as show_weightless
 
         subject = str(at_revision(subject, revision))
         if weightless or (weightless is None and not raw and not corpus and suits(subject)):

@@ -15,7 +15,7 @@ from pellucid.cli.output import finish, plain_errors, print_json
 
 if TYPE_CHECKING:
     from pellucid.base.address import Address
-    from pellucid.match.project import Project
+    from pellucid.project.project import Project
 
 
 def verify(
@@ -33,8 +33,8 @@ def verify(
     """Measure the program in DIR, or one part of it, against its subject on held-out text."""
     with plain_errors():
         from pellucid.base.errors import PellucidError
-        from pellucid.match.project import Project
-        from pellucid.match.verify import verify as verified
+        from pellucid.project.project import Project
+        from pellucid.verify.verify import verify as verified
 
         project = Project.open(directory, trust=trust, subject=subject)
         if address is not None:
@@ -63,8 +63,8 @@ def front(
         from pellucid.base.lock import writing
         from pellucid.base.nulls import nulled
         from pellucid.base.terminal import terminal
-        from pellucid.match.front import front as measured
-        from pellucid.match.project import Project
+        from pellucid.project.project import Project
+        from pellucid.verify.front import front as measured
         from pellucid.view.front import drawn, table
 
         project = Project.open(directory, trust=trust, subject=subject)
@@ -84,8 +84,9 @@ def next_(
 ) -> None:
     """List the parts that are most worth working on, those that leave most unexplained first."""
     with plain_errors():
-        from pellucid.match.next import next_parts, print_suggestions
-        from pellucid.match.project import Project
+        from pellucid.project.project import Project
+        from pellucid.verify.next import next_parts
+        from pellucid.view.next_text import print_suggestions
 
         found = next_parts(Project.open(directory, subject=subject), count)
         print_json([entry.to_dict() for entry in found]) if json_ else print_suggestions(found)
@@ -101,9 +102,9 @@ def scratch(
 ) -> None:
     """Try the source of a part on frozen text: edit it in program/ and try again in seconds, without the model."""
     with plain_errors():
-        from pellucid.match.project import Project
-        from pellucid.match.scratch import print_scratch
-        from pellucid.match.scratch import scratch as tried
+        from pellucid.project.project import Project
+        from pellucid.verify.scratch import scratch as tried
+        from pellucid.view.scratch_text import print_scratch
 
         project = Project.open(directory, trust=trust, subject=subject)
 
@@ -130,9 +131,10 @@ def check(
     Text that is not where it was is given again with --corpus and --fit-corpus; its hashes must match.
     """
     with plain_errors():
-        from pellucid.match.check import check as checked
-        from pellucid.match.check import moved, print_check
-        from pellucid.match.project import Project
+        from pellucid.project.project import Project
+        from pellucid.verify.check import check as checked
+        from pellucid.verify.check import moved
+        from pellucid.view.check_text import print_check
 
         project = moved(Project.open(directory, trust=trust), subject, corpus or (), fit_corpus or ())
         found = checked(project, against, measured=not no_measure, full=full)
@@ -143,8 +145,8 @@ def check(
 
 def examine_all(project: Project, addresses: list[Address], quick: bool, as_json: bool) -> None:
     """Measure the parts among `addresses` that have a source, and print their figures: by address if several may."""
-    from pellucid.match.examine import examine
-    from pellucid.match.show import figures_dict, print_figures
+    from pellucid.verify.examine import examine
+    from pellucid.view.parts_text import figures_dict, print_figures
 
     listing = project.listing()
     sources = [address for address in addresses if listing.form(address) != "raw"] or addresses[:1]
@@ -160,7 +162,7 @@ def examine_all(project: Project, addresses: list[Address], quick: bool, as_json
 def repeated(project: Project, addresses: list[Address], action: Callable[[], None], watching: bool) -> None:
     """Run `action` once, or with `watching` whenever a file of `addresses` is saved."""
     from pellucid.listing.parse import pages_of
-    from pellucid.match.watch import watch
+    from pellucid.view.watch import watch
 
     if watching:
         project.require_trust()

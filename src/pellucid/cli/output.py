@@ -13,7 +13,7 @@ from pellucid.base.signals import Stopped, exit_code
 from pellucid.base.terminal import json_text, say, tell, terminal
 
 if TYPE_CHECKING:
-    from pellucid.match.project import Project
+    from pellucid.project.project import Project
 
 
 @contextmanager
@@ -49,8 +49,8 @@ def print_json(data: Any) -> None:
 def finish(project: Project, as_json: bool, domains_of: str = "full") -> None:
     """Write the report, and say what came out (the domains for the program `domains_of`) and where it lies."""
     from pellucid.base.shell import quoted
-    from pellucid.match.scoreboard import show as show_scoreboard
     from pellucid.view.report import write_page
+    from pellucid.view.scoreboard import show as show_scoreboard
 
     data = project.report()
     page = write_page(project)

@@ -13,10 +13,11 @@ from pellucid.cli.output import plain_errors, print_json
 def report(directory: Directory, json_: AsJson = False) -> None:
     """Print the scoreboard of the last measurement of DIR."""
     with plain_errors():
-        from pellucid.match.project import Project
-        from pellucid.match.scoreboard import show as show_scoreboard
-        from pellucid.match.weightless.saved import is_weightless, read_figures
-        from pellucid.match.weightless.show import show as show_weightless
+        from pellucid.project.manifest import is_weightless
+        from pellucid.project.project import Project
+        from pellucid.view.scoreboard import show as show_scoreboard
+        from pellucid.weightless.saved import read_figures
+        from pellucid.weightless.show import show as show_weightless
 
         if is_weightless(directory):
             print_json(read_figures(directory)) if json_ else show_weightless(directory)
@@ -40,12 +41,12 @@ def show(
     with plain_errors():
         from pellucid.accounts.cards import print_cards
         from pellucid.accounts.described import cards, naming
-        from pellucid.match.project import Project
-        from pellucid.match.show import describe, print_parts
-        from pellucid.match.weightless.functions import functions
-        from pellucid.match.weightless.saved import is_weightless
-        from pellucid.match.weightless.show import show_functions
+        from pellucid.project.manifest import is_weightless
+        from pellucid.project.project import Project
         from pellucid.rewrite.edit import edited_lines
+        from pellucid.view.parts_text import describe, print_parts
+        from pellucid.weightless.functions import functions
+        from pellucid.weightless.show import show_functions
 
         if is_weightless(directory):
             found = functions(directory, address)

@@ -14,7 +14,7 @@ from pellucid.cli.output import plain_errors, print_json
 
 if TYPE_CHECKING:
     from pellucid.accounts.here import Here
-    from pellucid.match.lines import Where
+    from pellucid.verify.lines import Where
 
 
 def run(
@@ -39,11 +39,11 @@ def run(
     A program without weights says what comes next after each token of PROMPT (blanks between).
     """
     with plain_errors():
-        from pellucid.match.project import Project
-        from pellucid.match.weightless.said import print_said, refuse, said, said_dict
-        from pellucid.match.weightless.saved import is_weightless
+        from pellucid.project.manifest import is_weightless
+        from pellucid.project.project import Project
         from pellucid.rewrite.idle import warning
         from pellucid.subject.tokenizer import ids_in
+        from pellucid.weightless.said import print_said, refuse, said, said_dict
 
         if is_weightless(directory):
             given = {"--tokens": tokens != TOKENS, "--source-only": source_only, "--temperature": temperature != 0}
@@ -90,13 +90,13 @@ def why(
     """
     with plain_errors():
         from pellucid.accounts.here import here
-        from pellucid.experiment.subjects import model_of
-        from pellucid.experiment.why import why as explained
-        from pellucid.match.lines import where
-        from pellucid.match.manifest import MANIFEST
-        from pellucid.match.project import Project
-        from pellucid.match.running import open_subject
+        from pellucid.engine.subjects import model_of
+        from pellucid.project.manifest import MANIFEST
+        from pellucid.project.project import Project
+        from pellucid.study.why import why as explained
         from pellucid.subject.tokenizer import ids_in
+        from pellucid.verify.lines import where
+        from pellucid.verify.running import open_subject
         from pellucid.view.pictures import graph, picture
 
         opened_subject = open_subject(subject, source_only=source_only, trust=trust)

@@ -26,9 +26,9 @@ def timeline(
 ) -> None:
     """Decompile the checkpoints of an algorithmic model, and draw when each piece of its mechanism appears."""
     with plain_errors():
-        from pellucid.match.weightless.timeline import show
-        from pellucid.match.weightless.timeline import timeline as followed
         from pellucid.view.timeline import drawn
+        from pellucid.weightless.timeline import show
+        from pellucid.weightless.timeline import timeline as followed
 
         found = followed(checkpoints, seconds)
         found.write(output)

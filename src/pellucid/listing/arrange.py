@@ -24,8 +24,8 @@ from pellucid.listing.parse import (
     read_page,
     read_program,
 )
-from pellucid.listing.prelude import APART
 from pellucid.listing.rows import ROWS
+from pellucid.program.prelude import APART
 
 
 def arrange(directory: Path, dropped: Collection[Address], effects: Mapping[Address, float] | None = None) -> Emission:

@@ -12,7 +12,7 @@ from pathlib import Path
 from pellucid.base.address import Shape
 from pellucid.base.errors import SourceError, closest
 from pellucid.listing.language import ASKED, BUILTINS, RESERVED, WORDS, definitions, is_docstring, reachable, refuse
-from pellucid.listing.values import NORMS, is_given, layer_of, norm_of, norm_reached, read_fired, read_seen
+from pellucid.program.values import NORMS, is_given, layer_of, norm_of, norm_reached, read_fired, read_seen
 
 PAGE = "words.py"
 _EXAMPLE = 'kind({1.0: (" Ada", " Ida"), 0.4: (" Bo",)})'

@@ -27,13 +27,13 @@ from fractions import Fraction
 from types import EllipsisType
 
 from pellucid.base.address import Address
+from pellucid.family.allowance import lifted_numbers
 from pellucid.family.gpt2 import GPT2Config
 from pellucid.listing.bare import bare
 from pellucid.listing.content import imported_kinds, kinds_of
 from pellucid.listing.language import contents, definitions, reachable
 from pellucid.listing.parse import STORED, Listing, Page, Statement
 from pellucid.listing.wiring import Wires
-from pellucid.parts.lifted import lifted_numbers
 
 BITS = 16
 FREE_NODES = 256

@@ -14,6 +14,7 @@ from pathlib import Path
 from pellucid.base.address import Address, Kind
 from pellucid.base.files import write_text
 from pellucid.base.trusted import PROGRAM, expect
+from pellucid.family.partition import Form as PartForm
 from pellucid.listing import content, pages
 from pellucid.listing.content import PAGE as WORDS
 from pellucid.listing.count import numbers_of
@@ -31,14 +32,13 @@ from pellucid.listing.parse import (
     read_record,
     rest_is_idle,
 )
-from pellucid.listing.prelude import BESIDE
 from pellucid.listing.revalue import revalue
 from pellucid.listing.revise import revise
 from pellucid.listing.summary import Held, table
 from pellucid.listing.wiring import PAGE as STREAM
 from pellucid.listing.wiring import read_stream
 from pellucid.listing.written import keep
-from pellucid.parts.part import Form as PartForm
+from pellucid.program.prelude import BESIDE
 
 PACKAGE = "__init__.py"
 

@@ -18,6 +18,7 @@ from pellucid.base.address import Address
 from pellucid.base.errors import SourceError
 from pellucid.base.files import passing_folder, write_text
 from pellucid.base.tensors import open_tensors, save_tensors
+from pellucid.family.allowance import fewest_means
 from pellucid.listing import pages
 from pellucid.listing.about import ABOUT, is_whole, line_of
 from pellucid.listing.draft import PACKAGE, Draft, Emission, write_files
@@ -34,10 +35,9 @@ from pellucid.listing.parse import (
     read_program,
     read_record,
 )
-from pellucid.listing.prelude import APART, BESIDE
 from pellucid.listing.revalue import kept_values
 from pellucid.listing.wiring import WIRES
-from pellucid.parts.lifted import fewest_means
+from pellucid.program.prelude import APART, BESIDE
 from pellucid.subject.load import Subject
 
 _IGNORED = (

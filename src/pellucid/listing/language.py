@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import TypeGuard
 
 from pellucid.base.errors import SourceError
-from pellucid.listing import prelude, wires
-from pellucid.listing.values import norm_of, read_fired, read_seen
+from pellucid.program import prelude, wires
+from pellucid.program.values import norm_of, read_fired, read_seen
 
 STATEMENTS = frozenset(
     {"raw", "source", "fires", "constants", "linear", "lifted", "channels", "mean", "means", "about"}

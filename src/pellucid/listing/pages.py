@@ -9,12 +9,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from pellucid import program
 from pellucid.base.address import Kind, Shape
 from pellucid.family.gpt2 import GPT2Config
+from pellucid.family.partition import Form as PartForm
+from pellucid.family.partition import count
 from pellucid.listing.parse import CONFIG_FIELDS, described_name, page_name
-from pellucid.listing.prelude import DESCRIBED
-from pellucid.parts.part import Form as PartForm
-from pellucid.parts.part import count
+from pellucid.program.prelude import DESCRIBED
 from pellucid.subject.tokenizer import Tokenizer
 
 VERBATIM = {
@@ -30,9 +31,9 @@ VERBATIM = {
         "vocabulary.py",
     )
 } | {"main.py": "__main__.py"}
-"""Files of this folder that every program has, and what they are called there."""
+"""Files of `pellucid.program` that every program has, and what they are called there."""
 
-_HERE = Path(__file__).parent
+_HERE = Path(program.__file__).parent
 _RUN = 6
 """Consecutive neurons from which on a range is shorter to read than a list."""
 _SECTIONS: dict[str, str] = {

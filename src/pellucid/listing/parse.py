@@ -23,20 +23,20 @@ from pellucid.base.files import MOST_OF_PAGE, read_text, sha256_text
 from pellucid.base.memory import kept_until_release
 from pellucid.base.schema import fitting
 from pellucid.base.shell import quoted
+from pellucid.family.allowance import LIFTED_SHARE, fewest_means, fewest_readers, lifted_numbers, most_rank
 from pellucid.family.gpt2 import GPT2Config, require_possible
+from pellucid.family.partition import Form as PartForm
+from pellucid.family.partition import count
 from pellucid.listing import content
 from pellucid.listing.about import ABOUT, About, collect_abouts, read_abouts, sides
 from pellucid.listing.content import Kind, Value, Words
 from pellucid.listing.edits import Edits, read_edits
 from pellucid.listing.language import beside_of, check, definitions, is_value, told
-from pellucid.listing.prelude import APART, BESIDE, DESCRIBED
 from pellucid.listing.rows import Levels, read_row
-from pellucid.listing.values import read_shared
 from pellucid.listing.wiring import PAGE as STREAM
 from pellucid.listing.wiring import WIRES, Stream, Wires, check_wires, read_stream, read_wires
-from pellucid.parts.lifted import LIFTED_SHARE, fewest_means, fewest_readers, lifted_numbers, most_rank
-from pellucid.parts.part import Form as PartForm
-from pellucid.parts.part import count
+from pellucid.program.prelude import APART, BESIDE, DESCRIBED
+from pellucid.program.values import read_shared
 
 Form = Literal["raw", "source", "fires", "constants", "linear", "lifted", "channels", "mean", "means", "wired"]
 STORED: tuple[Form, ...] = ("lifted", "channels", "mean", "means")

@@ -8,13 +8,13 @@ import textwrap
 from collections.abc import Collection, Mapping, Sequence
 
 from pellucid.base.errors import SourceError
-from pellucid.listing import prelude, wires
 from pellucid.listing.about import ABOUT, About, sides
 from pellucid.listing.content import imported_from, imported_kinds
 from pellucid.listing.language import RESERVED, STATEMENTS, beside_of, check, definitions
 from pellucid.listing.pages import raw
 from pellucid.listing.parse import Page, Statement, is_described, order, read_page
 from pellucid.listing.rows import ROWS
+from pellucid.program import prelude, wires
 
 _FUNCTION = re.compile(r"(?m)^def (\w+)\(")
 _GROUP = re.compile(r'raw\("L\d+\.(H00\.QK|ATTN\.B|N\*\.IN)"')

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from pellucid.base.address import Address
 from pellucid.family.gpt2 import GPT2Config
+from pellucid.family.partition import count
 from pellucid.listing.parse import Page
-from pellucid.parts.part import count
 
 _FILES = 3
 """Files that are named one by one."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pellucid.base.errors import SourceError, closest
 from pellucid.listing.content import number
-from pellucid.listing.wires import ONE
+from pellucid.program.wires import ONE
 
 PAGE = "stream.py"
 WIRES = frozenset({"looks", "moves", "reads", "writes", "plain", "tokens", "says", "waves"})

@@ -10,7 +10,7 @@ from typing import Any
 from pellucid.base.errors import PellucidError
 from pellucid.base.lock import writing
 from pellucid.listing.emit import emit
-from pellucid.match.project import Project
+from pellucid.project.project import Project
 from pellucid.rewrite.apply import Ready, apply, predicted, undo
 from pellucid.rewrite.edit import Record, next_number, read_records
 from pellucid.rewrite.hand import commit

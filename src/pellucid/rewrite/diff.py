@@ -14,18 +14,18 @@ from torch import Tensor
 
 from pellucid.accounts.differ import Difference, difference
 from pellucid.base.errors import ProjectError
+from pellucid.corpus.corpus import ALL, CUTS, Split, read_corpus
+from pellucid.corpus.rows import Row, padded, sample_rows
 from pellucid.exact.model import Model
-from pellucid.experiment import estimate
-from pellucid.experiment.corpus import ALL, CUTS, Split, read_corpus
-from pellucid.experiment.fidelity import Settings, evaluate
-from pellucid.experiment.ledger import Report
-from pellucid.experiment.predictor import Predictor
-from pellucid.experiment.rows import Row, padded, sample_rows
+from pellucid.exact.predictor import Predictor
 from pellucid.listing.edits import Edits
 from pellucid.listing.load import Program
 from pellucid.listing.parse import Listing
-from pellucid.match.manifest import MANIFEST
-from pellucid.match.project import Project
+from pellucid.measure import pace
+from pellucid.measure.fidelity import Settings, evaluate
+from pellucid.measure.ledger import Report
+from pellucid.project.manifest import MANIFEST
+from pellucid.project.project import Project
 from pellucid.rewrite.forecast import ROWS as MEASURED
 from pellucid.rewrite.hand import refined, written
 from pellucid.rewrite.predict import Edited, acts
@@ -129,7 +129,7 @@ def diff(project: Project, against: str | None = None, corpus: tuple[Path, ...] 
         edits |= _differing(before, theirs.edits, mine.edits)
     many = sample_rows(split, model.tokenizer, length, CHECK_ROWS, seed) if edits else []
     spoken = [_spoken(after, edits[key], many, before, after) for key in sorted(edits)]
-    settings = Settings(contexts=estimate.QUICK_CONTEXTS, seed=seed)
+    settings = Settings(contexts=pace.QUICK_CONTEXTS, seed=seed)
     totals = evaluate(before, {"after": after}, rows, model.tokenizer, settings)["after"].to_dict()
     every = [move for found in (*moves, *(found for _, found in spoken)) for move in found]
     where = tuple(found for found, _ in spoken)

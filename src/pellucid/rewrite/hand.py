@@ -19,8 +19,7 @@ from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError
 from pellucid.base.files import write_text
 from pellucid.base.trusted import PROGRAM, write_own
-from pellucid.experiment.rows import sample_rows
-from pellucid.listing import prelude
+from pellucid.corpus.rows import sample_rows
 from pellucid.listing.content import imported_kinds
 from pellucid.listing.edits import HEAD, PAGE
 from pellucid.listing.language import definitions, reachable
@@ -30,7 +29,8 @@ from pellucid.listing.revise import revise
 from pellucid.listing.rows import as_function
 from pellucid.listing.written import FILE as WRITTEN
 from pellucid.listing.written import read_written
-from pellucid.match.project import Project
+from pellucid.program import prelude
+from pellucid.project.project import Project
 from pellucid.rewrite.edit import FOLDER, Record, next_number, read_records, today, write_record
 from pellucid.rewrite.source import importing
 from pellucid.rewrite.workbench import text_of

@@ -1,4 +1,4 @@
-"""Sources that a person changed although they do not run, as the program itself tells of them (`listing/idle.py`)."""
+"""Sources that a person changed although they do not run, as the program itself tells of them (`program/idle.py`)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Collection
 from typing import Literal
 
 from pellucid.base.address import Address
-from pellucid.listing.idle import said
 from pellucid.listing.parse import Listing, Statement
-from pellucid.match.project import Project
+from pellucid.program.idle import said
+from pellucid.project.project import Project
 
 OFF: dict[str | None, tuple[str, ...]] = {None: (), "code": ("QK", "IN")}
 """The kinds whose residuals a run switches off."""

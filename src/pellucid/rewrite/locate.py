@@ -16,9 +16,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pellucid.experiment.intervene import ablate, means
-from pellucid.experiment.subjects import model_of
-from pellucid.experiment.trace import trace
+from pellucid.engine.intervene import ablate, means
+from pellucid.engine.subjects import model_of
+from pellucid.engine.trace import trace
 from pellucid.rewrite.donors import Taker
 from pellucid.rewrite.workbench import Workbench
 

@@ -34,7 +34,7 @@ Stream = Float[Tensor, "batch pos model"]
 
 @runtime_checkable
 class Edited(Protocol):
-    """One edit at work: `Edited` of `listing/changes.py`, as the program has it."""
+    """One edit at work: `Edited` of `program/changes.py`, as the program has it."""
 
     layer: int
     kind: str

@@ -16,7 +16,7 @@ from pellucid.accounts.lines import Tables, columns_of, read_tables, rewrite
 from pellucid.base.errors import SourceError
 from pellucid.base.terminal import tell
 from pellucid.listing.load import Program
-from pellucid.match.project import Project
+from pellucid.project.project import Project
 from pellucid.rewrite.asking import Answer, Logits, answer_of, gives
 from pellucid.rewrite.edit import MovedLine, Record, write_record
 from pellucid.rewrite.intent import Proposal

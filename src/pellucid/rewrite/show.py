@@ -10,11 +10,11 @@ from rich.text import Text
 
 from pellucid.accounts.differ import difference_lines
 from pellucid.base.terminal import terminal
-from pellucid.match.lines import printable
 from pellucid.rewrite.apply import Ready
 from pellucid.rewrite.diff import Diff, Part
 from pellucid.rewrite.edit import MovedLine, Record
 from pellucid.rewrite.intent import Proposal
+from pellucid.verify.lines import printable
 
 SITES = 6
 """Parts that are shown of those that an edit was located by."""

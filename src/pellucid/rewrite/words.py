@@ -67,7 +67,7 @@ def answer_ids(bench: Workbench, prompt: str, answer: str) -> list[int]:
 
 def one_token(bench: Workbench, text: str) -> int:
     """The id of the one token that `text` is. Raises `PellucidError` quoting the pieces where it is not one."""
-    from pellucid.experiment.subjects import token_id
+    from pellucid.engine.subjects import token_id
 
     return token_id(bench.model, text)
 

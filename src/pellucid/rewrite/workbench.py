@@ -13,15 +13,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pellucid.base.errors import ProjectError
+from pellucid.corpus.corpus import Split
+from pellucid.corpus.rows import Row, padded, sample_rows
+from pellucid.engine.subjects import Subject, edits_of
 from pellucid.exact.graph import Edit
 from pellucid.exact.model import Model
-from pellucid.experiment.corpus import Split
-from pellucid.experiment.rows import Row, padded, sample_rows
-from pellucid.experiment.subjects import Subject, edits_of
 from pellucid.listing.edits import Edits, read_edits
 from pellucid.listing.load import Program
-from pellucid.match.project import Project
-from pellucid.match.running import Running
+from pellucid.project.project import Project
+from pellucid.verify.running import Running
 
 FIT_ROWS, CHECK_ROWS = 600, 1500
 """Rows of fit text that places are looked for in, and of held-out text that edits are predicted and measured on."""

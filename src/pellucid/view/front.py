@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from pellucid.match.front import Front, Point
+from pellucid.verify.front import Front, Point
 from pellucid.view.pictures import Picture
 
 if TYPE_CHECKING:

@@ -23,12 +23,12 @@ from jaxtyping import Float
 
 from pellucid.base.errors import PellucidError
 from pellucid.base.files import atomic_path, write_text
-from pellucid.experiment.circuits import Circuit, Curve
-from pellucid.experiment.heads import HABITS, HeadScores
-from pellucid.experiment.readout import DirectEffects, Lens
-from pellucid.experiment.sweep import STREAMS, Sweep
-from pellucid.experiment.trace import Trace
-from pellucid.experiment.why import Cause, Why
+from pellucid.engine.sweep import STREAMS, Sweep
+from pellucid.engine.trace import Trace
+from pellucid.study.circuits import Circuit, Curve
+from pellucid.study.heads import HABITS, HeadScores
+from pellucid.study.readout import DirectEffects, Lens
+from pellucid.study.why import Cause, Why
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

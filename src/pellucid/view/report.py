@@ -10,9 +10,9 @@ from pellucid.accounts.behaviours import behaviours
 from pellucid.base.errors import PellucidError
 from pellucid.base.files import write_text
 from pellucid.base.terminal import tell
-from pellucid.match.project import Project
-from pellucid.match.report import page_data
-from pellucid.match.report_file import FORMAT
+from pellucid.project.project import Project
+from pellucid.project.report_file import FORMAT
+from pellucid.verify.report import page_data
 from pellucid.view.page import fill, inert_json, policy, static
 
 COLUMNS = ("address", "form", "residual", "verdict", "parameters", "effect", "name", "detail")

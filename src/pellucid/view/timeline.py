@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pellucid.match.weightless.timeline import Moment, Timeline
 from pellucid.view.pictures import Picture
+from pellucid.weightless.timeline import Moment, Timeline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

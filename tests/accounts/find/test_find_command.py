@@ -8,7 +8,7 @@ import pytest
 
 from cli_support import Workshop, pellucid
 from pellucid.accounts.find import command
-from pellucid.match.project import Project
+from pellucid.project.project import Project
 
 TOKENS = "2500"
 

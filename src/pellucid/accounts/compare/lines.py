@@ -12,7 +12,7 @@ from pellucid.accounts.asked import NEVER, PLACE, TOLD, Asked
 from pellucid.accounts.compare.readings import SURE, Programs, compared
 from pellucid.accounts.language import Table
 from pellucid.base.progress import track
-from pellucid.experiment.predictor import Predictor
+from pellucid.exact.predictor import Predictor
 from pellucid.subject.tokenizer import Tokenizer
 
 AHEAD = 4

@@ -22,7 +22,7 @@ from pellucid.accounts.folder import FOLDER, Folder
 from pellucid.accounts.language import AccountError, Accounts, Table
 from pellucid.accounts.paired import Side, pairs
 from pellucid.base.errors import SourceError
-from pellucid.match.project import Project
+from pellucid.project.project import Project
 
 CONSTANT = 0.95
 """An element of a pattern is told where it is the same at this share of the places."""

@@ -12,8 +12,8 @@ from jaxtyping import Float, Float32, Int
 from pellucid.accounts.measure import rows_of
 from pellucid.base.progress import track
 from pellucid.base.terminal import tell
-from pellucid.experiment.predictor import Predictor
-from pellucid.match.project import Project
+from pellucid.exact.predictor import Predictor
+from pellucid.project.project import Project
 
 SURE = 0.5
 """Places count as surely different from here on: each program prefers its own token by half of all probability."""

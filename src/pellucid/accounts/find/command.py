@@ -27,7 +27,7 @@ from pellucid.base.defaults import ACCOUNT_TOKENS, FEWEST_TOKENS, SYMBOL_PRICE
 from pellucid.base.errors import CorpusError
 from pellucid.base.lock import writing
 from pellucid.base.terminal import tell
-from pellucid.match.project import Project
+from pellucid.project.project import Project
 
 STAGE = "accounts-found"
 BESIDE = 120_000

@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from pellucid.accounts.find.stream import NONE, Places, Stream
 from pellucid.accounts.find.variables import Values, Variable
-from pellucid.experiment.together import together
+from pellucid.measure.together import together
 
 LEAST = 0.00005
 """The share of places that a pattern has at least, and `FEWEST` places."""

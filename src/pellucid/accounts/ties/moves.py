@@ -13,10 +13,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pellucid.accounts.ties.carrier import Carrier, stream
+from pellucid.engine.sites import heads_write
 from pellucid.exact.cache import Cache
 from pellucid.exact.graph import Edit
 from pellucid.exact.model import Model
-from pellucid.experiment.sites import heads_write
 
 BATCH = 4096
 """Positions that are read at once."""

@@ -21,10 +21,10 @@ from pellucid.accounts.ties.show import line
 from pellucid.accounts.ties.variables import Quantity, quantities
 from pellucid.accounts.uses import pages
 from pellucid.base.terminal import tell
-from pellucid.explain.evidence import Measurement
-from pellucid.match.packing import packed_rows
-from pellucid.match.project import Project
-from pellucid.match.told import STAGE, account_figures, account_state
+from pellucid.corpus.packing import packed_rows
+from pellucid.project.evidence import Measurement
+from pellucid.project.project import Project
+from pellucid.project.told import STAGE, account_figures, account_state
 
 POSITIONS = 100_000
 """How much fit text is read, at most."""

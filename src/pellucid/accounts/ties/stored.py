@@ -11,7 +11,7 @@ from pellucid.accounts.folder import Folder
 from pellucid.accounts.ties.variables import Quantity, quantities
 from pellucid.accounts.uses import Page, pages
 from pellucid.base.files import sha256_files, sha256_text
-from pellucid.match.project import Project
+from pellucid.project.project import Project
 
 STAGE = "accounts-ties"
 METHOD = 2

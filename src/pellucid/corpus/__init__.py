@@ -1,0 +1,1 @@
+"""Text: reading it, splitting it, and drawing rows of it."""

@@ -1,0 +1,1 @@
+"""Running models with activations recorded and replaced: sites, traces, interventions, sweeps."""

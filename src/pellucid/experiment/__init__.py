@@ -1,1 +1,0 @@
-"""Measuring: corpora and their splits, predictors, and how far a program is from its subject."""

@@ -1,1 +1,0 @@
-"""What is known about the parts: names with their provenance, and every measurement that was made."""

@@ -1,1 +1,0 @@
-"""From a program that runs raw to one that is understood: propose, link, verify jointly, report."""

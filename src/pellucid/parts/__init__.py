@@ -1,1 +1,0 @@
-"""The partition of a subject into parts."""

@@ -1,0 +1,1 @@
+"""What a project directory holds: manifest, text, trust, symbols, evidence, reports."""

@@ -1,0 +1,38 @@
+"""What whole heads and neurons do, in words: kept with the evidence as a stage of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pellucid.base.errors import ProjectError
+from pellucid.base.schema import parsed
+from pellucid.project.evidence import Evidence
+
+STAGE = "what parts do"
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is known of a part in words: a text, and its share of the summed effects of all parts of its kind."""
+
+    text: str
+    share: float
+
+
+def dump(told: Mapping[str, Told]) -> str:
+    """`told` as JSON, to be kept with the evidence."""
+    return json.dumps({part: [found.text, found.share] for part, found in told.items()}, ensure_ascii=False)
+
+
+def load(text: str) -> dict[str, Told]:
+    """What `dump` wrote. Raises `ProjectError` for anything else."""
+    kept = parsed(dict[str, tuple[str, float]], text, "evidence.sqlite, what parts do", ProjectError)
+    return {part: Told(said, share) for part, (said, share) in kept.items()}
+
+
+def told_before(evidence: Evidence) -> dict[str, str]:
+    """What the last run found out about whole heads and neurons, by `L02.H00` or `L02.N0417`; empty before one."""
+    text = evidence.latest(STAGE)
+    return {part: found.text for part, found in load(text).items()} if text else {}

@@ -1,0 +1,207 @@
+"""The inventory of a program: where every address stands, from its statement, its residual and its evidence."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pellucid.base.address import Address
+from pellucid.base.files import sha256_text
+from pellucid.family.partition import count
+from pellucid.forms.forms import described_row
+from pellucid.listing.about import About, whole
+from pellucid.listing.content import Value
+from pellucid.listing.count import count_program
+from pellucid.listing.parse import STORED, Listing, Statement
+from pellucid.program.prelude import BESIDE
+from pellucid.project.descriptions import told_before
+from pellucid.project.evidence import Measurement
+from pellucid.project.parts_file import Standing, standing
+from pellucid.project.progress import State
+from pellucid.project.project import EVIDENCE, Project
+from pellucid.project.symbols import Symbol
+from pellucid.project.verdict import Verdict, verdict
+
+PASSING = 0.7
+"""The least score (correlation of the source's output with the raw part's, held-out) at which a description passes."""
+KINDS = ("isolated", "swapped_in", "joint")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One address. `statement` is None where it runs raw; `measured` are its latest measurements by kind and metric.
+
+    `numbers` are those of its source, or of what it is lifted to where it has none.
+    """
+
+    address: Address
+    state: State
+    verdict: Verdict
+    statement: Statement | None
+    numbers: int
+    symbol: Symbol | None
+    measured: dict[str, dict[str, Measurement]]
+    values: tuple[Value, ...] = ()
+    """The named values that it reads, directly or through others."""
+    lifted: Statement | None = None
+    """What it is lifted to in the place of its weights, beside what else it is."""
+    about: About | None = None
+    """What the program says in words of the whole head or neuron that it is a side of."""
+
+    @property
+    def text(self) -> str:
+        """What explains it: its statement, behind the named values that it reads."""
+        assert self.statement is not None
+        return "\n\n\n".join([*(value.text for value in self.values), self.statement.text])
+
+    @property
+    def name(self) -> str:
+        """Its name, empty where it has none."""
+        return self.symbol.name if self.symbol else ""
+
+    @property
+    def is_told(self) -> bool:
+        """Whether there is something to show of it: a statement, or words about it."""
+        return self.statement is not None or self.about is not None
+
+    def detail(self, contexts: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+        """All that a page shows of a part with a source; `contexts` are the places where it is most wrong.
+
+        What runs raw and has no source has no `source` here, and nothing that is said of one.
+        """
+        symbol, statement = self.symbol or Symbol(str(self.address), "", self.address.kind), self.statement
+        docstring = (statement.docstring or _words(statement)) if statement else ""
+        if self.lifted and self.lifted is not statement:
+            docstring = f"{docstring} Without its residual it runs lifted: {_words(self.lifted)}"
+        return {
+            "address": str(self.address),
+            "about": self.about.said if self.about else "",
+            "runs": not self.state.described,
+            "name": symbol.name,
+            "provenance": symbol.provenance,
+            "note": symbol.note,
+            "description": docstring.split("\n\n")[0].strip(),
+            "file": statement.file.name if statement else "",
+            "line": statement.line if statement else 0,
+            "source": statement.text if statement else "",
+            "reads": list(statement.reads) if statement else [],
+            "numbers": self.numbers,
+            "measured": {kind: {m: figure(row) for m, row in self.measured.get(kind, {}).items()} for kind in KINDS},
+            "contexts": list(contexts),
+        }
+
+
+def _words(statement: Statement) -> str:
+    """What a statement without a docstring says."""
+    match statement.form:
+        case "lifted":
+            directions = "one direction" if statement.rank == 1 else f"{statement.rank} directions"
+            does = "Looks where" if statement.key.endswith(BESIDE) else "Moves what"
+            return f"{does} its weights say along {directions} alone; the vectors are data."
+        case "fires":
+            return described_row(statement.bias, statement.here, statement.before)
+        case "linear":
+            values = f"{len(statement.terms)} named value{'s' * (len(statement.terms) != 1)}"
+            return f"Sums {values}: {', '.join(statement.terms)}."
+        case "channels":
+            return f"Reads {statement.rank} channels alone, which its layer's neurons share; the vectors are data."
+        case "mean" | "means":
+            return "Is the same everywhere: its mean over text, which is data."
+        case _:
+            return ""
+
+
+def figure(row: Measurement) -> dict[str, Any]:
+    """A measurement as it stands in reports."""
+    return {"value": row.value, "low": row.low, "high": row.high, "n": row.n, "split": row.split}
+
+
+def statement_state(statement: Statement) -> str:
+    """The hash by which evidence about a source, or a lifted part, knows whether it has changed since."""
+    if statement.form in STORED:
+        return lifted_state(statement.rank)
+    return sha256_text(statement.text.strip() + statement.uses)[:16]
+
+
+def lifted_state(rank: int) -> str:
+    """The same for a part that is lifted to `rank`, 0 being its mean, whatever other parts its statement names."""
+    return sha256_text(f"lifted to rank {rank}")[:16]
+
+
+def inventory(project: Project) -> list[Entry]:
+    """Every address of the subject, in order of execution."""
+    listing, dropped, symbols = project.listing(), project.dropped(), project.symbols()
+    numbers, known = count_program(listing), told_before(project.evidence)
+    measured: dict[str, dict[str, dict[str, Measurement]]] = defaultdict(lambda: defaultdict(dict))
+    for _, row in project.evidence.find(domain="overall"):
+        measured[row.part][row.kind][row.metric] = row
+    entries = []
+    for address in listing.config.shape.addresses():
+        name = str(address)
+        statement = listing[address]
+        values = tuple(listing.values[v] for v in listing.values_of(statement)) if statement.reads else ()
+        found = standing(listing, address, dropped)
+        entry = _entry(
+            project, address, statement, found, symbols.get(name), dict(measured[name]), numbers.get(address, 0)
+        )
+        told = _told(listing, known, whole(address))
+        entries.append(replace(entry, values=values, lifted=listing.lifted(address), about=told))
+    return entries
+
+
+def _swapped(rows: dict[str, Measurement], state: str) -> Measurement | None:
+    """The swapped-in cost that a verdict rests on: about the part in this `state` if any is, exact before estimated."""
+    known = [rows[metric] for metric in ("kl", "kl_estimate", "lifted_kl_estimate") if metric in rows]
+    return next((row for row in known if row.state == state), known[0] if known else None)
+
+
+def _told(listing: Listing, known: Mapping[str, str], part: str | None) -> About | None:
+    """What the program says in words of a whole head or neuron, or what was found out about it and is not written."""
+    if part is None or part in listing.abouts:
+        return listing.abouts.get(part or "")
+    said = known.get(part)
+    return About(part, said, Path(EVIDENCE), 0, 0, "", by_person=False) if said else None
+
+
+def _fresh(row: Measurement | None, statement: Statement) -> Measurement | None:
+    """A measurement, if it is about the statement as it stands."""
+    return row if row and row.state == statement_state(statement) else None
+
+
+def _entry(
+    project: Project,
+    address: Address,
+    statement: Statement,
+    found: Standing,
+    symbol: Symbol | None,
+    measured: dict[str, dict[str, Measurement]],
+    numbers: int,
+) -> Entry:
+    runs, explained = found.runs, found.runs.form != "raw"
+    effect = measured.get("effect", {}).get("kl")
+    isolated = measured.get("isolated", {})
+    score = _fresh(isolated.get("sentence"), statement) or _fresh(isolated.get("score"), statement)
+    state = statement_state(runs)
+    swapped = _swapped(measured.get("swapped_in", {}), state)
+    judged = verdict(
+        runs.part_form,
+        state,
+        swapped.state if swapped else None,
+        swapped.value if swapped else None,
+        effect.value if effect else None,
+    )
+    state_of = State(
+        address,
+        found.form,
+        found.residual,
+        count(address, project.subject.config),
+        effect.value if effect else None,
+        score.value if score else None,
+        passed=bool(score and score.value is not None and score.value >= PASSING),
+        described=found.described is not None,
+    )
+    shown = runs if statement.form == "raw" else statement
+    return Entry(address, state_of, judged, shown if explained else None, numbers, symbol, measured)

@@ -1,0 +1,246 @@
+"""A project directory from Python: the subject it belongs to, its text, its program, and what was measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, TypedDict, Unpack
+
+import numpy as np
+from jaxtyping import Int
+from torch import Tensor
+
+from pellucid.base.address import Address
+from pellucid.base.errors import ProjectError
+from pellucid.base.files import sha256_files, sha256_text, write_text
+from pellucid.base.nulls import nulled
+from pellucid.base.shell import quoted
+from pellucid.corpus.corpus import Splits
+from pellucid.exact.model import Model
+from pellucid.exact.writing import Choice, Until, Written, write
+from pellucid.listing.load import Program, load_program
+from pellucid.listing.parse import Listing, read_program
+from pellucid.project.evidence import Evidence
+from pellucid.project.heldout import Readings
+from pellucid.project.manifest import MANIFEST, Manifest
+from pellucid.project.parts_file import PARTS, read_dropped
+from pellucid.project.report_file import read_report
+from pellucid.project.symbols import Symbol, read_symbols
+from pellucid.project.texts import open_texts
+from pellucid.project.trust import is_trusted, require_trust
+from pellucid.subject.hub import without_hub
+from pellucid.subject.load import Subject, load_subject
+
+REPORT = "report.json"
+EVIDENCE = "evidence.sqlite"
+SIZES = {"small": 0.01, "medium": 0.05, "large": 0.2}
+"""What share of the subject's parameters the numbers of all QK and IN sources may amount to."""
+
+
+class How(TypedDict, total=False):
+    """How a program goes on with a text: with its sources alone; drawing tokens; where it stops.
+
+    At `temperature` 0, the default, it says the likeliest tokens, else they are drawn from `seed`, with `top_p` among
+    the likeliest that hold so much of the probability. It stops behind any of the strings `stop`.
+    """
+
+    source_only: bool
+    temperature: float
+    top_p: float
+    seed: int
+    stop: Sequence[str]
+
+
+class Project:
+    """What `decompile` wrote to `directory`. Reading needs no trust; running its program does."""
+
+    def __init__(
+        self,
+        directory: Path,
+        manifest: Manifest,
+        model: Model | None = None,
+        texts: Splits | None = None,
+        *,
+        granted: bool = False,
+    ) -> None:
+        self.directory, self.manifest = directory, manifest
+        self.granted = granted
+        """Whether the user has said that what lies there may run, also when it changes while this object lives."""
+        if model is not None:
+            self.model = model
+        if texts is not None:
+            self.texts = texts.watched(self.note_reading)
+
+    @staticmethod
+    def open(directory: Path | str, *, trust: bool = False, subject: str | None = None) -> Project:
+        """Open a project directory; `trust` lets its program run although it was not made here, or has changed since.
+
+        `subject` says where the subject is now, if it has moved. Raises `ProjectError` for what is not such a
+        directory, is broken, or belongs to another subject.
+        """
+        directory = Path(directory)
+        manifest = Manifest.read(directory)
+        if trust:
+            require_trust(directory, granted=True)
+        moved = None if subject is None else Model(belonging(load_subject(subject), manifest, directory))
+        return Project(directory, manifest, moved, granted=trust)
+
+    def __repr__(self) -> str:
+        return f"<Project {self.directory}: {self.manifest.subject.name}>"
+
+    def require_trust(self) -> None:
+        """Pass if the program may run as it is now. Raises `ProjectError` if it is a stranger's, or has changed."""
+        require_trust(self.directory, granted=self.granted)
+
+    @cached_property
+    def model(self) -> Model:
+        """The exact model of the subject, loaded and checked against the hashes of the manifest.
+
+        A hub is asked for it only where the directory is trusted: its name may be a stranger's.
+        """
+        with nullcontext() if self.granted or is_trusted(self.directory) else without_hub():
+            return Model(belonging(load_subject(self.manifest.subject.name), self.manifest, self.directory))
+
+    @property
+    def subject(self) -> Subject:
+        """The subject."""
+        return self.model.subject
+
+    @cached_property
+    def texts(self) -> Splits:
+        """The text that the manifest names, split. Raises `ProjectError` if it is no longer the same text."""
+        splits = open_texts(self.manifest.corpus, self.model, self.manifest.settings.seed)
+        for name, recorded in self.manifest.corpus.hashes.items():
+            found = splits.named[name].sha256
+            if recorded != found:
+                raise ProjectError(
+                    f"the {name} text of {self.directory} has changed (SHA-256 {found[:12]}, {MANIFEST} says "
+                    f"{recorded[:12]}); restore it, or run `decompile` with the new text into another directory"
+                )
+        return splits.watched(self.note_reading)
+
+    @cached_property
+    def readings(self) -> Readings:
+        """How often the held-out text was read; one `Project` reads it once, however often it asks."""
+        return Readings(self.evidence, self.texts.heldout.sha256)
+
+    def note_reading(self) -> None:
+        """Count that held-out text is being read."""
+        self.readings.note(self.state())
+
+    @cached_property
+    def packed(self) -> dict[tuple[str, int], Int[Tensor, "row pos"]]:
+        """Rows of its text that were packed before, by split and number: reading a text to sample it takes seconds."""
+        return {}
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """The store of every measurement."""
+        return Evidence(self.directory / EVIDENCE)
+
+    def listing(self) -> Listing:
+        """The program as it stands on disk, read but not run."""
+        return read_program(self.directory)
+
+    def dropped(self) -> frozenset[Address]:
+        """The addresses whose residual is dropped, according to `parts.toml`."""
+        return read_dropped(self.directory / PARTS, self.listing().config.shape)
+
+    def state(self) -> str:
+        """A hash of all that the program computes from: its files, which residuals are dropped, and the weights."""
+        files = sorted((self.directory / "program").glob("*.py"))
+        dropped = " ".join(map(str, sorted(read_dropped(self.directory / PARTS, self.listing().config.shape))))
+        return sha256_text(f"{sha256_files(files)} {dropped} {self.manifest.subject.weights_sha256}")
+
+    @property
+    def budget(self) -> int:
+        """How many numbers all sources of QK and IN may hold together."""
+        return numbers_for(self.subject, self.manifest.settings.size)
+
+    def symbols(self) -> dict[str, Symbol]:
+        """Names and notes by address."""
+        return read_symbols(self.directory / "symbols.tsv")
+
+    def program(self, source_only: Literal["code", "all"] | None = None) -> Program:
+        """The program, ready to run.
+
+        Raises `ProjectError` if it is a stranger's and not trusted, or if its `parts.toml` is broken.
+        """
+        self.require_trust()
+        self.dropped()
+        return load_program(self.directory, source_only)
+
+    def generate(self, prompt: str | Sequence[int], tokens: int = 20, **how: Unpack[How]) -> str:
+        """What the program says after `prompt` (text or token ids): the likeliest tokens, unless `how` says otherwise.
+
+        Up to `tokens` tokens, the end of the text, a `stop` string or the context's end.
+        """
+        return self._written(prompt, tokens, **how).text
+
+    def next_ids(self, prompt: str | Sequence[int], tokens: int = 20, **how: Unpack[How]) -> list[int]:
+        """The token ids that `generate` says the text of."""
+        return list(self._written(prompt, tokens, **how).ids)
+
+    def _written(
+        self,
+        prompt: str | Sequence[int],
+        tokens: int,
+        *,
+        source_only: bool = False,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        stop: Sequence[str] = (),
+    ) -> Written:
+        choice = Choice(temperature, top_p, seed)
+        program = self.program("code" if source_only else None)
+        vocabulary = program.model.vocabulary
+        ids = program.encode(prompt) if isinstance(prompt, str) else [*prompt]
+        if not 0 < len(ids) <= program.n_ctx:
+            raise ProjectError(f"the prompt {prompt!r} has {len(ids)} tokens, expected 1 to {program.n_ctx}")
+        if wrong := [token for token in ids if not 0 <= token < program.n_vocab]:
+            raise ProjectError(f"token id {wrong[0]} is not in 0 … {program.n_vocab - 1}")
+        before = str(vocabulary.decode(ids))
+
+        def spell(_: int, said: Sequence[int]) -> str:
+            whole = str(vocabulary.decode([*ids, *said]))
+            return whole.removeprefix(before) if whole.startswith(before) else str(vocabulary.decode(list(said)))
+
+        ends = getattr(vocabulary, "ends", [vocabulary.end])  # older programs know one end alone
+        (written,) = write(program, np.array([ids], np.int64), choice, Until(tokens, ends, stop), spell)
+        return written
+
+    def report(self) -> dict[str, Any]:
+        """The figures of the last measurement. Raises `ProjectError` if there was none."""
+        path = self.directory / REPORT
+        if not path.is_file():
+            raise ProjectError(
+                f"{self.directory} has not been measured; run `pellucid verify {quoted(self.directory)}`"
+            )
+        return read_report(path)
+
+    def save_report(self, data: dict[str, Any]) -> None:
+        """Write `report.json`, atomically."""
+        write_text(self.directory / REPORT, json.dumps(nulled(data), indent=1, ensure_ascii=False) + "\n")
+
+
+def belonging(subject: Subject, manifest: Manifest, directory: Path) -> Subject:
+    """`subject` if it is the one that `manifest` names. Raises `ProjectError` otherwise."""
+    for what in ("weights", "tokenizer"):
+        recorded, found = (getattr(entry, f"{what}_sha256") for entry in (manifest.subject, subject))
+        if recorded == found or (what == "tokenizer" and recorded == subject.tokenizer_formerly):
+            continue
+        more = " (a version that read the vocabulary alone may have written it)" if what == "tokenizer" else ""
+        raise ProjectError(
+            f"{directory} belongs to another subject: the {what} of {subject.name!r} have SHA-256 {found[:12]}, "
+            f"{MANIFEST} says {recorded[:12]} ({manifest.subject.name}){more}; choose another directory or that subject"
+        )
+    return subject
+
+
+def numbers_for(subject: Subject, size: str) -> int:
+    """How many numbers all sources of QK and IN of a subject may hold together."""
+    return int(SIZES[size] * subject.parameters)

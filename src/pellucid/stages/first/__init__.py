@@ -1,0 +1,1 @@
+"""First sources: of every head and neuron by itself."""

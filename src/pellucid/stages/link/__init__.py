@@ -1,0 +1,1 @@
+"""Which residuals can go, judged jointly."""

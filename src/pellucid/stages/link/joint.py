@@ -1,0 +1,83 @@
+"""What a part without residual costs where all of them run together: the full program with its residual on and off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from pellucid.base.address import Address
+from pellucid.base.progress import track
+from pellucid.forms.twin import Form, Twin
+from pellucid.measure.distance import divergence
+from pellucid.measure.record import batches
+from pellucid.project.evidence import Measurement
+from pellucid.project.inventory import statement_state
+from pellucid.project.project import Project
+from pellucid.project.rows import first_tokens, rows_for
+from pellucid.stages.prove import TOKENS as PROVED
+
+TOKENS = {False: 4_000, True: 2_000}
+"""Tokens of held-out text that each part is measured on."""
+NEURONS = 40
+"""Neurons of either side (IN, OUT) that are measured, those with the largest effects; heads all are."""
+
+
+def measure_joint(
+    project: Project, forms: Mapping[Address, Form], effects: Mapping[Address, float], *, quick: bool
+) -> list[Measurement]:
+    """The `joint` cost (`kl_cost`) on held-out text of the parts whose residual is dropped, of which `forms` are all.
+
+    The KL of the full program to the subject, less that with this one part raw, in nats per token. Measured in the
+    twin; small values can be negative, where the part's errors make up for those of others.
+    """
+    rows = first_tokens(rows_for(project, "heldout", PROVED[quick]), TOKENS[quick])
+    found = joint_costs(Twin(project.model, forms), chosen(forms, effects), rows)
+    listing, corpus = project.listing(), project.texts.heldout.sha256
+    return [
+        Measurement(
+            str(address), "joint", "kl_cost", statement_state(listing.runs(address)), "heldout", corpus, "overall",
+            value, None, None, rows.numel(), "in the full program",
+        )
+        for address, value in found.items()
+    ]  # fmt: skip
+
+
+def chosen(forms: Mapping[Address, Form], effects: Mapping[Address, float]) -> list[Address]:
+    """Every head, and of either side of neurons those with the largest effects."""
+    found = [address for address in forms if address.kind in ("QK", "OV")]
+    for side in ("IN", "OUT"):
+        neurons = [address for address in forms if address.kind == side]
+        found += sorted(neurons, key=lambda address: (-effects.get(address, 0.0), address))[:NEURONS]
+    return found
+
+
+def joint_costs(twin: Twin, parts: Sequence[Address], rows: Int[Tensor, "row pos"]) -> dict[Address, float]:
+    """KL(model ‖ twin) less KL(model ‖ twin with the part raw), for each of `parts`, in nats per token.
+
+    Only what follows the part's layer is run again.
+    """
+    model, totals = twin.model, dict.fromkeys(parts, 0.0)
+    layers = sorted({part.layer for part in parts})
+    starts = [f"L{layer:02d}.resid_pre" for layer in layers]
+    others = {part: twin.without(part) for part in parts}
+    count = sum(1 for _ in batches(rows, model.n_vocab))
+    with torch.inference_mode():
+        for ids in track(batches(rows, model.n_vocab), "joint costs", count):
+            subject = model.logits(ids)
+            together = twin.run(ids, (*starts, "logits"))
+            whole = divergence(subject, together["logits"])
+            for part, logits in _each_raw(others, together, ids):
+                totals[part] += whole - divergence(subject, logits)
+    return {part: total / rows.numel() for part, total in totals.items()}
+
+
+def _each_raw(
+    others: Mapping[Address, Twin], together: Mapping[str, Tensor], ids: Int[Tensor, "batch pos"]
+) -> Iterator[tuple[Address, Float[Tensor, "batch pos vocab"]]]:
+    """The logits with each part raw, from where its layer begins."""
+    for part, other in others.items():
+        start = f"L{part.layer:02d}.resid_pre"
+        yield part, other.run(ids, ("logits",), {start: together[start]}, first=part.layer)["logits"]

@@ -1,0 +1,1 @@
+"""Tuning the vectors of lifted parts together, in rounds."""

@@ -1,0 +1,408 @@
+"""Tuning: the vectors of lifted parts together, end to end, on the KL to the subject.
+
+What lifted parts hold is folded into the subject's weights, through which gradients flow, and KL(subject ‖ program) is
+lowered on *fit* text; the best state on *tune* text is what stays. Matrices move along their momentum made orthogonal,
+so that directions of small slopes get as far as those of large ones (Muon; Liu et al., arXiv 2502.16982), vectors by
+Adam (arXiv 1412.6980). A tensor's learning rate is in proportion to its root mean square. A killed run goes on from its
+last checkpoint; a step that diverges leads back to the best state, at half the rate.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from pellucid.base.address import Address
+from pellucid.base.errors import PellucidError
+from pellucid.base.memory import keeping
+from pellucid.base.progress import track
+from pellucid.base.schema import Count, parsed
+from pellucid.base.tensors import open_tensors, save_tensors
+from pellucid.base.terminal import tell
+from pellucid.exact.graph import Graph, Node
+from pellucid.exact.model import Model
+from pellucid.exact.ops import linear
+from pellucid.forms.stored import Channel, Compares, Lifted, Stored, stacked
+from pellucid.measure.distance import mean_kl
+from pellucid.measure.record import batches, compared_places, predictions
+from pellucid.stages.tune.fast import fast
+
+RATE = 4e-3
+"""The learning rate of a tensor whose root mean square is 1, at first; it falls to nothing."""
+MOMENTUM, SQUARES = 0.9, 0.99
+"""How much of their running means slopes, and their squares, keep at each step."""
+CHECK_STEPS = 20
+"""Steps between looks at tune text."""
+PATIENCE = 12
+"""Looks without improvement after which the rate is halved: far from the end it may be too high to get nearer."""
+SAVE_SECONDS = 30.0
+DIVERGED = 4.0
+"""A KL on tune text that is this many times the first one counts as divergence, as does one that is no number."""
+TRIES = 5
+"""So often the rate is halved; then tuning ends, with the best state."""
+STREAM_BYTES = 1 << 30
+"""The most memory that what the subject says of fit text may take; more is computed anew each time."""
+TOKENS_PER_NUMBER = 0.5
+"""Tokens of fit text that every tuned number needs: a token's prediction is compared in many directions at once."""
+
+Tensors = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Tunable:
+    """The lifted parts that are tuned together, by kind; their vectors are tensors by name."""
+
+    model: Model
+    channels: Mapping[int, tuple[int, ...]]
+    """Neurons that read channels, by layer."""
+    compares: tuple[Address, ...]
+    moves: Mapping[Address, Float[Tensor, " dim"]]
+    """Heads that move along few directions, with their means."""
+    start: Tensors
+
+    @staticmethod
+    def of(model: Model, forms: Mapping[Address, Stored]) -> Tunable:
+        """What of `forms` can be tuned: means cannot."""
+        start: Tensors = {}
+        channels: dict[int, tuple[int, ...]] = {}
+        readers = [form for form in forms.values() if isinstance(form, Channel)]
+        for layer in sorted({form.address.layer for form in readers}):
+            own = sorted((f for f in readers if f.address.layer == layer), key=lambda form: form.address)
+            channels[layer] = tuple(form.address.index for form in own)
+            named = dict(zip(("read", "write", "bias"), stacked(own), strict=True))
+            start |= {f"L{layer:02d}.IN.{name}": tensor for name, tensor in named.items()}
+        compares = [form for form in forms.values() if isinstance(form, Compares)]
+        for look in compares:
+            named = {"read_q": look.read_q, "read_k": look.read_k, "bias": look.bias}
+            start |= {f"{look.address}.{name}": tensor for name, tensor in named.items()}
+        moves = [form for form in forms.values() if isinstance(form, Lifted) and form.rank]
+        for move in moves:
+            start |= {f"{move.address}.read": move.read, f"{move.address}.write": move.write}
+        for name, tensor in start.items():  # laid out as they are stored, so that a run that goes on ends the same
+            here = tensor.detach().to(model.device, torch.float32)
+            start[name] = here.clone(memory_format=torch.contiguous_format)
+        heads = {move.address: move.mean.to(model.device) for move in moves}
+        return Tunable(model, channels, tuple(look.address for look in compares), heads, start)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """What steps run with `step_weights`: made once, since a graph keeps its plans."""
+        graph = fast(self.model.graph)
+        along = {f"L{layer:02d}.pre": f"L{layer:02d}.IN" for layer in self.whole}
+        nodes = [_along(node, along[node.name]) if node.name in along else node for node in graph.nodes]
+        return Graph(graph.inputs, nodes)
+
+    @cached_property
+    def whole(self) -> list[int]:
+        """The layers all of whose neurons read channels."""
+        every = tuple(range(self.model.config.n_inner))
+        return [layer for layer, neurons in self.channels.items() if neurons == every]
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers are tuned."""
+        return sum(tensor.numel() for tensor in self.start.values())
+
+    def weights(self, tensors: Tensors) -> Tensors:
+        """The subject's weights with `tensors` folded in; gradients flow to them."""
+        return self._folded(tensors, self.channels)
+
+    def step_weights(self, tensors: Tensors) -> Tensors:
+        """The same for `graph`, where `whole` layers read their channels one after the other: that is less to do."""
+        rest = {layer: neurons for layer, neurons in self.channels.items() if layer not in self.whole}
+        return self._folded(tensors, rest) | tensors
+
+    def _folded(self, tensors: Tensors, channels: Mapping[int, tuple[int, ...]]) -> Tensors:
+        """The subject's weights with heads and these `channels` folded in."""
+        model, found = self.model, dict(self.model.weights)
+        for layer, neurons in channels.items():
+            name, at = f"h.{layer}.mlp.c_fc", f"L{layer:02d}.IN"
+            where = torch.tensor(neurons, device=model.device)
+            weight = tensors[f"{at}.read"] @ tensors[f"{at}.write"]
+            found[f"{name}.weight"] = found[f"{name}.weight"].index_copy(1, where, weight)
+            found[f"{name}.bias"] = found[f"{name}.bias"].index_copy(0, where, tensors[f"{at}.bias"])
+        for layer in sorted({address.layer for address in (*self.compares, *self.moves)}):
+            found |= self._projection(layer, tensors)
+        return found
+
+    def _projection(self, layer: int, tensors: Tensors) -> Tensors:
+        """The joint projection of a layer's heads to queries, keys and values, with their `tensors` in it."""
+        name, size, heads = f"h.{layer}.attn.c_attn", self.model.config.d_head, self.model.config.n_head
+        weights = list(torch.split(self.model.weights[f"{name}.weight"], size, 1))  # queries, keys, values
+        biases = list(torch.split(self.model.weights[f"{name}.bias"], size))
+        for head in (address for address in self.compares if address.layer == layer):
+            asked, bias, offered = (tensors[f"{head}.{part}"] for part in ("read_q", "bias", "read_k"))
+            at = (head.index, heads + head.index)
+            for where, read, own in zip(at, (asked, offered), (bias, torch.zeros_like(bias)), strict=True):
+                left = (0, size - read.shape[1])  # what a head compares no longer
+                weights[where], biases[where] = F.pad(read, left), F.pad(own, left)
+        for head, mean in self.moves.items():
+            if head.layer == layer:  # mean + (z − mean) · through in the place of z
+                through, where = tensors[f"{head}.read"] @ tensors[f"{head}.write"], 2 * heads + head.index
+                weights[where] = weights[where] @ through
+                biases[where] = (biases[where] - mean) @ through + mean
+        return {f"{name}.weight": torch.cat(weights, 1), f"{name}.bias": torch.cat(biases)}
+
+
+def _along(node: Node, name: str) -> Node:
+    """The node of a layer's pre-activations that reads its channels."""
+    return Node(node.name, _read, node.inputs, tuple(f"{name}.{part}" for part in ("read", "write", "bias")))
+
+
+def _read(
+    x: Float[Tensor, "batch pos model"],
+    read: Float[Tensor, "model channel"],
+    write: Float[Tensor, "channel neuron"],
+    bias: Float[Tensor, " neuron"],
+) -> Float[Tensor, "batch pos neuron"]:
+    return linear(x @ read, write, bias)
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What is kept of a tuning beside its tensors."""
+
+    step: Count
+    best_kl: float
+    first_kl: float
+    worse: Count
+    tries: Count
+    seconds: float
+    done: bool
+    history: list[tuple[Count, float]]
+
+
+@dataclass
+class Tuning:
+    """Where tuning stands: the tensors, running means of slopes (of vectors also squares), and the best state."""
+
+    tensors: Tensors
+    first: Tensors
+    second: Tensors
+    best: Tensors
+    step: int = 0
+    best_kl: float = math.inf
+    first_kl: float = math.inf
+    worse: int = 0
+    tries: int = 0
+    seconds: float = 0.0
+    done: bool = False
+    history: list[tuple[int, float]] = field(default_factory=list)
+
+    @staticmethod
+    def begin(start: Tensors) -> Tuning:
+        """Nothing tuned yet."""
+        copies = [{name: tensor.clone() for name, tensor in start.items()} for _ in range(2)]
+        first = {name: torch.zeros_like(tensor) for name, tensor in start.items()}
+        second = {name: torch.zeros_like(tensor) for name, tensor in start.items() if tensor.ndim == 1}
+        return Tuning(copies[0], first, second, copies[1])
+
+    def save(self, path: Path, about: str) -> None:
+        """Write everything to `path`, atomically; `about` is what it is a tuning of."""
+        groups = {"at": self.tensors, "first": self.first, "second": self.second, "best": self.best}
+        held = {f"{group}.{name}": t.cpu().contiguous() for group, ts in groups.items() for name, t in ts.items()}
+        names = ("step", "best_kl", "first_kl", "worse", "tries", "seconds", "done", "history")
+        facts = json.dumps({name: getattr(self, name) for name in names})
+        save_tensors(path, held, {"about": about, "facts": facts})
+
+    @staticmethod
+    def load(path: Path, about: str, device: torch.device | str = "cpu") -> Tuning | None:
+        """What `save` wrote; None where there is nothing, or something else."""
+        try:
+            with open_tensors(path, "pt", device=str(device)) as file:
+                said = file.metadata() or {}
+                if said.get("about") != about:
+                    return None
+                held = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            facts = parsed(_Facts, said["facts"], str(path))
+        except (OSError, safetensors.SafetensorError, KeyError, PellucidError):
+            return None
+        groups: dict[str, Tensors] = {"at": {}, "first": {}, "second": {}, "best": {}}
+        for name, tensor in held.items():
+            group, _, own = name.partition(".")
+            # products of what lies elsewhere in memory are rounded elsewhere: a copy lies where `begin` puts it
+            groups.get(group, {})[own] = tensor.clone()
+        return Tuning(groups["at"], groups["first"], groups["second"], groups["best"], **vars(facts))
+
+
+def require_text(tunable: Tunable, fit: Int[Tensor, "row pos"]) -> None:
+    """Raise `PellucidError` where there is too little fit text for the numbers that are to be tuned."""
+    needed = math.ceil(TOKENS_PER_NUMBER * tunable.numbers)
+    if fit.numel() < needed:
+        raise PellucidError(
+            f"tuning {tunable.numbers:,} numbers needs at least {needed:,} tokens of fit text, there are "
+            f"{fit.numel():,}; give more with --fit-corpus, or leave --tune out"
+        )
+
+
+@keeping()
+def tune(
+    tunable: Tunable,
+    fit: Int[Tensor, "rows pos"],
+    check: Int[Tensor, "checked pos"],
+    seconds: float,
+    path: Path,
+    about: str = "",
+    seed: int = 0,
+    steps: int | None = None,
+) -> Tuning:
+    """Tune for about `seconds` in all, or `steps`; go on from the checkpoint at `path` if it is one of `about`.
+
+    `fit` are rows to tune on, `check` rows of tune text to stop by. Raises `PellucidError` for too little fit text.
+    """
+    require_text(tunable, fit)
+    device = tunable.model.device
+    tuning = Tuning.load(path, about, device) or Tuning.begin(tunable.start)
+    rates = {name: float(tensor.square().mean().sqrt()) for name, tensor in tunable.start.items()}
+    groups, streams = list(batches(fit, tunable.model.n_vocab)), Streams(tunable.model)
+    if not tuning.history:
+        tuning.first_kl = tuning.best_kl = loss_on(tunable, tuning.tensors, check)
+        tuning.history.append((0, tuning.best_kl))
+    last = saved = time.monotonic()
+    bar, shown = track(range(steps or math.ceil(seconds)), "tuning"), 0
+    while not tuning.done:
+        share = tuning.step / steps if steps else tuning.seconds / max(seconds, 1e-9)
+        while shown < min(1.0, share) * (steps or math.ceil(seconds)):
+            next(bar, None)
+            shown += 1
+        if share >= 1:
+            break
+        number = _drawn(tuning.step, len(groups), seed)
+        own = streams(number, groups[number])
+        places = compared_places(tunable.model, groups[number], 1_000_003 * seed + tuning.step)
+        _descend(tunable, tuning, groups[number], own, places, rates, _rate(share) * 0.5**tuning.tries)
+        if tuning.step % CHECK_STEPS == 0:
+            _look(tunable, tuning, check)
+        now = time.monotonic()
+        tuning.seconds, last = tuning.seconds + now - last, now
+        if now - saved > SAVE_SECONDS:
+            tuning.save(path, about)
+            saved = now
+    if tuning.step % CHECK_STEPS and not tuning.done:
+        _look(tunable, tuning, check)
+    tuning.save(path, about)
+    return tuning
+
+
+def _drawn(step: int, count: int, seed: int) -> int:
+    """The batch of a step: every one once before any again, in an order of its own each time."""
+    generator = torch.Generator().manual_seed(1_000_003 * seed + step // count)
+    return int(torch.randperm(count, generator=generator)[step % count])
+
+
+def _rate(share: float) -> float:
+    """The learning rate when `share` of the time is over."""
+    return RATE * (1 - min(share, 1.0))
+
+
+class Streams:
+    """The subject's normed streams on batches of fit text, by their numbers; kept as far as memory allows."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.kept: dict[int, Tensor] = {}
+        self.room = STREAM_BYTES
+
+    @torch.no_grad()
+    def __call__(self, number: int, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos model"]:
+        """The stream on a batch, which has always the same number."""
+        if number in self.kept:
+            return self.kept[number]
+        stream = self.model.run(ids, ("final",))["final"]
+        size = stream.numel() * stream.element_size()
+        if size <= self.room:
+            self.kept[number], self.room = stream, self.room - size
+        return stream
+
+
+def _descend(
+    tunable: Tunable,
+    tuning: Tuning,
+    ids: Int[Tensor, "batch pos"],
+    stream: Float[Tensor, "batch pos model"],
+    at: Int[Tensor, " place"],
+    rates: Mapping[str, float],
+    rate: float,
+) -> None:
+    """One step on a batch of fit text, its normed `stream` of the subject known, compared `at` places."""
+    model, names = tunable.model, list(tuning.tensors)
+    with torch.no_grad():
+        own = predictions(model, stream, at)
+    leaves = {name: tensor.detach().requires_grad_() for name, tensor in tuning.tensors.items()}
+    other = model.but(tunable.step_weights(leaves), tunable.graph)
+    said = predictions(other, other.run(ids, ("final",))["final"], at)
+    loss = (own.exp() * (own - said)).sum(-1).mean()
+    slopes = torch.autograd.grad(loss, [leaves[name] for name in names])
+    tuning.step += 1
+    for name, slope in zip(names, slopes, strict=True):
+        first = tuning.first[name].mul_(MOMENTUM).add_(slope, alpha=1 - MOMENTUM)
+        if slope.ndim == 2:
+            change = orthogonal(first) * math.sqrt(max(slope.shape))
+        else:
+            second = tuning.second[name].mul_(SQUARES).addcmul_(slope, slope, value=1 - SQUARES)
+            root = (second / (1 - SQUARES**tuning.step)).sqrt()
+            change = (first / (1 - MOMENTUM**tuning.step)) / (root + 1e-12)
+        tuning.tensors[name] = tuning.tensors[name] - rate * rates[name] * change
+
+
+def orthogonal(matrix: Float[Tensor, "row column"]) -> Float[Tensor, "row column"]:
+    """`matrix` with all its singular values made 1, but for those next to nothing; NaN where it is not finite."""
+    if matrix.shape[0] < matrix.shape[1]:
+        return orthogonal(matrix.T).T.contiguous()
+    wide = matrix.double()
+    if not wide.isfinite().all():
+        return torch.full_like(matrix, math.nan)
+    values, vectors = torch.linalg.eigh(wide.T @ wide)
+    scale = values.clamp(min=max(1e-12 * float(values[-1]), 1e-100)).rsqrt()
+    found: Tensor = wide @ ((vectors * scale) @ vectors.T)
+    return found.to(matrix)
+
+
+def _look(tunable: Tunable, tuning: Tuning, check: Tensor) -> None:
+    """Measure on tune text and keep what is best; back to it, at half the rate, after a divergence or no improvement.
+
+    Ends when that was of no use `TRIES` times.
+    """
+    kl = loss_on(tunable, tuning.tensors, check)
+    tuning.history.append((tuning.step, kl))
+    if math.isfinite(kl) and kl < tuning.best_kl:
+        tuning.best_kl, tuning.worse = kl, 0
+        tuning.best = {name: tensor.clone() for name, tensor in tuning.tensors.items()}
+        return
+    tuning.worse += 1
+    diverged = not math.isfinite(kl) or kl > DIVERGED * tuning.first_kl
+    if diverged or tuning.worse >= PATIENCE:
+        tuning.tries, tuning.worse = tuning.tries + 1, 0
+        _back(tuning)
+    if diverged:
+        said = f"at half the rate, from a KL of {tuning.best_kl:.2e}"
+        tell(f"tuning diverged at step {tuning.step} (KL {kl:.2e}); going on {said}")
+    tuning.done = tuning.tries >= TRIES
+
+
+def _back(tuning: Tuning) -> None:
+    """Return to the best state, with all running means forgotten."""
+    tuning.tensors = {name: tensor.clone() for name, tensor in tuning.best.items()}
+    for moments in (tuning.first, tuning.second):
+        for tensor in moments.values():
+            tensor.zero_()
+
+
+def loss_on(tunable: Tunable, tensors: Tensors, rows: Int[Tensor, "row pos"]) -> float:
+    """KL(subject ‖ subject with `tensors` folded in) in nats per token."""
+    model = tunable.model
+    with torch.no_grad():
+        other = model.but(tunable.weights(tensors), model.graph)
+    return mean_kl(model, other.logits, rows)

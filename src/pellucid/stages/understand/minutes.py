@@ -1,0 +1,95 @@
+"""From minutes to steps of training: by the sizes of the model alone, so that the same model always gets the same.
+
+No clock is read. The speed is that of one core of a common machine; elsewhere the same steps take more time or less.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pellucid.family.gpt2 import GPT2Config
+from pellucid.stages.understand.plan import MOST_BRISK, Plan, plan_of, readable, step_tokens
+from pellucid.stages.understand.student import SHIFTS, features, reach
+
+DEFAULT = 3.0
+"""Minutes of one core that a decompilation trains for unless it is told otherwise."""
+QUICK = 1.5
+"""The same of a quick one."""
+SPEED = 2.2e10
+"""Multiplications that one core does in a second of training (measured with `zoo:village`, 0.34 s a step)."""
+BEGINNING = 120
+"""Finding first kinds, values and patterns takes as long as so many steps."""
+PRINTING = 1.4e-3
+"""Seconds that it takes to print a program and count its numbers, four times, for each of them."""
+ENTRY = 0.02
+"""Seconds that a step takes for every layer, however small."""
+WORTH = 100
+"""Fewer steps do worse than a table of trigrams: then nothing is trained."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """So many `steps` of training, which take about so many `seconds` of one core; and what they were turned from."""
+
+    steps: int
+    seconds: float
+    minutes: float
+
+    def __str__(self) -> str:
+        return f"{self.steps:,} steps of training, about {self.seconds / 60:.1f} min of one core"
+
+
+def minutes_by_default(*, quick: bool) -> float:
+    """For how long a decompilation trains where nothing is said."""
+    return QUICK if quick else DEFAULT
+
+
+def within(config: GPT2Config, numbers: int, minutes: float) -> Budget:
+    """As many steps as fit into so many minutes for sources of at most `numbers` numbers; none if they are too few."""
+    low, high = WORTH - 1, MOST_BRISK
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if seconds(config, numbers, middle) <= 60 * minutes else (low, middle - 1)
+    return Budget(low, seconds(config, numbers, low), minutes) if low >= WORTH else Budget(0, 0.0, minutes)
+
+
+def given(config: GPT2Config, numbers: int, steps: int) -> Budget:
+    """So many steps, and about how long they take."""
+    return Budget(steps, seconds(config, numbers, steps) if steps else 0.0, 0.0)
+
+
+def needed(config: GPT2Config, numbers: int) -> float:
+    """The fewest minutes that `within` turns into any steps."""
+    return seconds(config, numbers, WORTH) / 60
+
+
+def seconds(config: GPT2Config, numbers: int, steps: int) -> float:
+    """About how long so many steps take one core, with all that goes before and with printing."""
+    printed = PRINTING * min(numbers, readable(config, steps))
+    return (BEGINNING + steps) * step_seconds(config, steps) + printed
+
+
+def step_seconds(config: GPT2Config, steps: int) -> float:
+    """About how long each of so many steps takes one core."""
+    tokens, plan = step_tokens(config, steps), plan_of(config, steps, 1)
+    return tokens * multiplications(config, plan) / SPEED + ENTRY * config.n_layer
+
+
+def multiplications(config: GPT2Config, plan: Plan) -> int:
+    """Of a step, for each token: of the subject forward, and of the student and what it acts through both ways."""
+    width, inner, heads, last = config.n_embd, config.n_inner, config.n_head, config.n_layer - 1
+    student = 0
+    for layer in range(config.n_layer):
+        known, before = features(plan, heads, layer), len(reach(layer)) - 1
+        student += (known + before * inner) * plan.values + plan.values * inner
+        student += 2 * heads * plan.rank * plan.kinds * SHIFTS
+        if layer < last:
+            student += (known + (before + 1) * inner) * plan.late
+    engine = config.n_layer * (2 * width * width + inner * width) + config.vocab_size * width
+    return 3 * (student + engine) + weights(config)
+
+
+def weights(config: GPT2Config) -> int:
+    """About how many numbers the matrices of a subject hold."""
+    width, inner = config.n_embd, config.n_inner
+    return config.n_layer * (4 * width * width + 2 * width * inner) + config.vocab_size * width

@@ -1,0 +1,300 @@
+"""A decompiled program as the engine runs it: an exact model with the program's weights, and its sources in its graph.
+
+Means, constants and lifted parts are folded into the program's own copies of the weights; where sources run by
+themselves, the nodes of the graph call them. What comes out agrees with the program to 1e-4 of its logits (tested).
+Gradients do not pass through sources: estimates take what they say as given, exact runs do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import replace as altered
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from pellucid.base.axes import BATCH, KEY, POS, QUERY
+from pellucid.base.errors import ProjectError
+from pellucid.exact import ops
+from pellucid.exact.cache import Cache
+from pellucid.exact.graph import Edit, Graph, Node
+from pellucid.exact.model import Model
+from pellucid.exact.rows import Rows
+from pellucid.exact.rules import head_writes, product, refine
+from pellucid.listing.load import Program
+from pellucid.project.manifest import MANIFEST
+from pellucid.project.project import Project
+from pellucid.subject.load import load_subject
+from pellucid.verify.edited import edits, has_edits
+
+Ids = Int[Tensor, "batch pos"]
+Pads = Int[Tensor, " batch"] | None
+
+
+class Running:
+    """A program in the engine's terms: the model that it is."""
+
+    def __init__(self, model: Model, program: Program) -> None:
+        self.program = program
+        if program.model.plan.values.needed:
+            raise ProjectError(
+                f"{program.directory} has parts that read named values and run without residual; the engine does not "
+                "run those, `pellucid verify` and the program itself do"
+            )
+        weights, sources = _weights(model, program), _sources(program)
+        self.edited = bool(sources) or has_edits(program)
+        """Whether any source runs by itself, or anything was edited."""
+        self.model = model.but(weights, _graph(model.graph, sources, weights, model.config.n_layer))
+
+    def edits(self, ids: Ids) -> dict[str, Edit]:
+        """What the program's edits add, beside what the graph of `model` does by itself."""
+        return edits(self.program, ids)
+
+
+def _weights(model: Model, program: Program) -> dict[str, Tensor]:
+    """The model's weights with the program's own copies in their place, and the means of embeddings."""
+    weights = dict(model.weights)
+
+    def put(name: str, value: Any) -> None:
+        weights[name] = torch.from_numpy(np.array(value, np.float32)).to(model.device, model.dtype)
+
+    for layer, pieces in enumerate(program.model.layers):
+        for piece, block in zip(pieces, ("attn.c_attn attn.c_proj", "mlp.c_fc mlp.c_proj"), strict=True):
+            for side, name in zip(("in", "out"), block.split(), strict=True):
+                put(f"h.{layer}.{name}.weight", getattr(piece, f"w_{side}"))
+                put(f"h.{layer}.{name}.bias", getattr(piece, f"b_{side}"))
+    if getattr(program.model.plan, "wired", ()):  # programs that were written before there were wires have none
+        for name in weights.keys() - {name for name in weights if ".attn." in name or ".mlp." in name}:
+            put(name, program.model.plan.weights[name])
+    embedding = program.model.embed
+    for (_, name), mean in zip(embedding.ways, embedding.means, strict=True):
+        if mean is not None:
+            put(f"mean.{name}", mean)
+    return weights
+
+
+# --- sources in the graph ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Words:
+    """All tokens so far, and how many of them come before those that are computed."""
+
+    rows: Rows
+    past: int
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A source that runs by itself: its address, and which head or neuron it is."""
+
+    program: Program
+    key: str
+    member: int
+
+    def __call__(self, words: _Words, like: Tensor, shape: tuple[int, ...], **given: Tensor) -> Tensor:
+        """What it says about the positions behind `words.past`, on the device and in the kind of number of `like`."""
+        if words.rows.pads is None:
+            return self._say(words.rows.ids, words.past, like, shape, given)
+        axes = (BATCH, QUERY, KEY) if self.key.endswith("QK") else (BATCH, POS)
+        said = like.new_zeros(shape)
+        for group in words.rows.groups:
+            own = {name: group.cut(value, _GIVEN[name], words.past) for name, value in given.items()}
+            text, past = group.cut(words.rows.ids, (BATCH, POS)), max(0, words.past - group.pad)
+            part = self._say(text, past, like, tuple(group.cut(said, axes, words.past).shape), own)
+            said = group.put(said, axes, part, words.past)
+        return said
+
+    def _say(self, text: Ids, past: int, like: Tensor, shape: tuple[int, ...], given: Mapping[str, Tensor]) -> Tensor:
+        arrays = {name: value.detach().float().cpu().numpy() for name, value in given.items()}
+        return torch.from_numpy(self.program.sources.say(self.key, text.cpu().numpy(), past, shape, **arrays)).to(like)
+
+
+_GIVEN = {"pattern": (BATCH, QUERY, KEY), "fires": (BATCH, POS)}
+"""The axes of what sources are given."""
+
+
+def _sources(program: Program) -> dict[str, list[_Source]]:
+    """The sources that run by themselves, by the node that calls them."""
+    found: dict[str, list[_Source]] = {}
+
+    def add(node: str, key: str, member: int = 0) -> None:
+        found.setdefault(node, []).append(_Source(program, key, member))
+
+    for how, name in program.model.embed.ways:
+        if not isinstance(how, str):
+            add(name, name)
+    for layer, (attention, mlp) in enumerate(program.model.layers):
+        at = f"L{layer:02d}"
+        for node, letter, kind, held in (
+            ("scores", "H{:02d}", "QK", attention.looks),
+            ("head_writes", "H{:02d}", "OV", attention.moves),
+            ("pre", "N{:04d}", "IN", mlp.fires),
+            ("neuron_writes", "N{:04d}", "OUT", mlp.writes),
+        ):
+            for member, _ in held:
+                add(f"{at}.{node}", f"{at}.{letter.format(member)}.{kind}", member)
+    return found
+
+
+def _graph(graph: Graph, sources: dict[str, list[_Source]], weights: dict[str, Tensor], layers: int) -> Graph:
+    """`graph` with nodes that call `sources`, and means of embeddings where `weights` have them.
+
+    Where any head or neuron writes by a source, the writes of all layers stand in the graph in pieces.
+    """
+    pieces = {
+        f"L{layer:02d}.{kind}"
+        for kind in ("head_writes", "neuron_writes")
+        if any(name.endswith(kind) for name in sources)
+        for layer in range(layers)
+    }
+    nodes = []
+    for node in refine(graph, pieces).nodes:
+        if f"mean.{node.name}" in weights:
+            node = Node(node.name, _everywhere, ("ids",), (f"mean.{node.name}",))
+        elif own := sources.get(node.name):
+            options = {**node.options, "sources": tuple(own), "slot": f"{node.name}.text"}
+            read = () if node.op is ops.embed else node.inputs
+            read += (f"{node.name.partition('.')[0]}.pattern",) if node.op is head_writes else ()
+            node = altered(node, op=_CALLING[node.op], inputs=(*read, "ids", "cache", "pads"), options=options)
+        nodes.append(node)
+    return Graph(graph.inputs, nodes)
+
+
+def _text(ids: Ids, cache: Cache | None, pads: Pads, slot: str) -> _Words:
+    """All tokens so far, and how many of them come before `ids`."""
+    held = None if cache is None else cache.append(slot, ids[:, None, :, None].double())  # a cache holds floats
+    text = ids if held is None else held[:, 0, :, 0].long()
+    return _Words(Rows(text, pads), text.shape[1] - ids.shape[1])
+
+
+def _everywhere(ids: Ids, mean: Float[Tensor, " model"]) -> ops.Resid:
+    """The mean of an embedding at every position."""
+    return mean.expand(*ids.shape, -1)
+
+
+def _embed(
+    ids: Ids, cache: Cache | None, pads: Pads, table: Tensor, *, sources: Sequence[_Source], slot: str
+) -> ops.Resid:
+    """What a source of an embedding writes."""
+    (source,) = sources
+    return source(_text(ids, cache, pads, slot), table, (*ids.shape, table.shape[1]))
+
+
+def _scores(
+    queries: ops.PerHead,
+    keys: Float[Tensor, "batch head key dim"],
+    ids: Ids,
+    cache: Cache | None,
+    pads: Pads,
+    *,
+    scale: float,
+    sources: Sequence[_Source],
+    slot: str,
+) -> ops.Pairs:
+    """Scores, those of some heads by their sources."""
+    raw = ops.scores(queries, keys, scale=scale)
+    text = _text(ids, cache, pads, slot)
+    said = [source(text, raw, (raw.shape[0], *raw.shape[2:])) for source in sources]
+    return raw.index_copy(1, _members(sources, raw), torch.stack(said, 1))
+
+
+def _pre(
+    x: ops.Resid,
+    ids: Ids,
+    cache: Cache | None,
+    pads: Pads,
+    weight: Tensor,
+    bias: Tensor,
+    *,
+    sources: Sequence[_Source],
+    slot: str,
+) -> Float[Tensor, "batch pos neuron"]:
+    """Pre-activations, those of some neurons by their sources."""
+    raw = ops.linear(x, weight, bias)
+    text = _text(ids, cache, pads, slot)
+    said = [source(text, raw, tuple(raw.shape[:2])) for source in sources]
+    return raw.index_copy(2, _members(sources, raw), torch.stack(said, 2))
+
+
+def _head_writes(
+    z: ops.PerHead,
+    pattern: ops.Pairs,
+    ids: Ids,
+    cache: Cache | None,
+    pads: Pads,
+    weight: Tensor,
+    *,
+    sources: Sequence[_Source],
+    slot: str,
+) -> Float[Tensor, "batch pos head model"]:
+    """What each head writes, some by their sources."""
+    raw = head_writes(z, weight)
+    text = _text(ids, cache, pads, slot)
+    shape = (*raw.shape[:2], raw.shape[3])
+    said = [source(text, raw, shape, pattern=pattern[:, source.member]) for source in sources]
+    return raw.index_add(2, _members(sources, raw), torch.stack(said, 2))
+
+
+def _neuron_writes(
+    post: Float[Tensor, "batch pos neuron"],
+    ids: Ids,
+    cache: Cache | None,
+    pads: Pads,
+    weight: Tensor,
+    *,
+    sources: Sequence[_Source],
+    slot: str,
+) -> ops.Resid:
+    """What the neurons of a layer write together, some by their sources."""
+    total = product(post, weight)
+    text = _text(ids, cache, pads, slot)
+    for source in sources:
+        total = total + source(text, total, tuple(total.shape), fires=post[..., source.member])
+    return total
+
+
+def _members(sources: Sequence[_Source], like: Tensor) -> Int[Tensor, " source"]:
+    return torch.tensor([source.member for source in sources], device=like.device)
+
+
+_CALLING: dict[Callable[..., Tensor], Callable[..., Tensor]] = {
+    ops.embed: _embed,
+    ops.scores: _scores,
+    ops.linear: _pre,
+    head_writes: _head_writes,
+    product: _neuron_writes,
+}
+"""What takes the place of a node's operation where sources run: it gets the text beside what that got."""
+
+
+# --- opening ----------------------------------------------------------------------------------------------------------
+
+
+def running(model: Model, program: Program) -> Model | Running:
+    """`program` (of the subject `model`) for the engine; an exact model where none of its sources runs by itself."""
+    found = Running(model, program)
+    return found if found.edited else found.model
+
+
+def open_subject(
+    name: str, *, source_only: bool | Literal["code", "all"] = False, trust: bool = False
+) -> Model | Running:
+    """What the engine runs for a directory that `decompile` wrote, or for a subject as `pellucid.load` takes it.
+
+    `source_only` switches off the residuals of every QK and IN (True, "code"), or of all parts. Raises `PellucidError`
+    for what is neither, for a stranger's program that is not trusted, and where `source_only` is asked of what is no
+    program.
+    """
+    if (Path(name) / MANIFEST).is_file():
+        project = Project.open(name, trust=trust)
+        which: Literal["code", "all"] | None = "code" if source_only is True else source_only or None
+        return running(project.model, project.program(which))
+    if source_only:
+        raise ProjectError(f"{name} is no directory of a program, which alone can run without residuals")
+    return Model(load_subject(name))
