@@ -120,7 +120,7 @@ def _changes(model: Model, places: Sequence[Prompt], n: int, generator: torch.Ge
     """Questions about heads in random order: those that change some prompt, as long as there are such."""
     pool = places[: CHOICE * max(n, CHOICE)]
     own = said(model, pool)
-    heads = [(layer, head) for layer in range(model.config.n_layer) for head in range(model.config.n_head)]
+    heads = [(layer, head) for layer in range(model.decoder.layers) for head in range(model.decoder.sizes.head)]
     order = [heads[at] for at in torch.randperm(len(heads), generator=generator).tolist()]
     asked = 0
     changed: dict[str, list[bool]] = {}

@@ -62,7 +62,7 @@ class LogitDifference:
 
     def directions(self, model: Model) -> Float[Tensor, "row model"]:
         """What the final stream of each prompt is multiplied by."""
-        table = model.weights["wte.weight" if model.config.tied else "lm_head.weight"]
+        table = model.unembedding
         sides = [
             torch.stack([table[list(tokens)].mean(0) for tokens in side])
             for side in (self.answers, self.instead)

@@ -119,7 +119,7 @@ class _Path:
     def finals(self, subject: Subject, ids: Tensor, other: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The final streams of prompts of one length: with the path patched, of the base run, of the source run."""
         model = model_of(subject)
-        layers = range(model.config.n_layer)
+        layers = range(model.decoder.layers)
         outs = [f"L{layer:02d}.attn_out" for layer in layers] + [f"L{layer:02d}.mlp_out" for layer in layers]
         own, others = edits_of(subject, ids), edits_of(subject, other)
         found = model.run(other, (*self.said, "final"), edits=others)

@@ -108,7 +108,7 @@ class Single:
             return self.base[f"{at}.resid_mid"][row, position] + self.source[f"{at}.mlp_out"][row, position]
         if self.kind == "neuron":
             change = self.source[f"{at}.post"][row, position, member] - self.base[f"{at}.post"][row, position, member]
-            write = self.model.weights[f"h.{layer}.mlp.c_proj.weight"][member]
+            write = self.model.layer(layer).write[member]
             return self.base[f"{at}.resid_post"][row, position] + change[:, None] * write
         if self.kind == "resid_mid":
             middle = self.source[f"{at}.resid_mid"][row, position]
@@ -123,9 +123,7 @@ class Single:
         """The stream behind attention where one head carries something else."""
         at = f"L{layer:02d}"
         carried = self._carried(layer, member, position, row) - self.base[f"{at}.z"][row, position, member]
-        out = self.model.weights[f"h.{layer}.attn.c_proj.weight"].view(
-            self.model.config.n_head, -1, self.model.config.n_embd
-        )
+        out = self.model.layer(layer).out
         middle = self.base[f"{at}.resid_mid"][row, position]
         for head in member.unique().tolist():  # type: ignore[no-untyped-call]
             here = member == head

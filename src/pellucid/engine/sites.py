@@ -105,7 +105,7 @@ def hooks(model: Model) -> dict[str, str]:
     """Every hook name that is understood, and the activation it means."""
     blocks = {
         f"blocks.{layer}.{hook}": f"L{layer:02d}.{name}"
-        for layer in range(model.config.n_layer)
+        for layer in range(model.decoder.layers)
         for hook, name in _BLOCK_HOOKS.items()
     }
     return _HOOKS | blocks
@@ -128,7 +128,7 @@ def resolve(model: Model, where: str) -> list[Site]:
     if not re.fullmatch(r"[A-Z0-9.*]+", where):
         raise _unknown(model, where)
     try:
-        return of_addresses(model.config.shape.match(where))
+        return of_addresses(model.decoder.addresses.match(where))
     except PellucidError:
         raise _unknown(model, where) from None
 
@@ -149,7 +149,7 @@ def of_addresses(addresses: Iterable[Address]) -> list[Site]:
 
 def _unknown(model: Model, where: str) -> PellucidError:
     """The error for a name that means nothing here."""
-    shape = model.config.shape
+    shape = model.decoder.addresses
     layers = range(shape.layers)
     parts = [
         f"L{layer:02d}.H{head:02d}.{kind}" for layer in layers for head in range(shape.heads) for kind in ("QK", "OV")

@@ -229,7 +229,7 @@ class _Restarting:
         model = model_of(model)
         self.model, self.metric, self.plan = model, metric, plan
         self.graph = fuse(model.graph)
-        self.last, self.read = model.config.n_layer, ids.shape[1] - 1
+        self.last, self.read = model.decoder.layers, ids.shape[1] - 1
         names = [f"L{layer:02d}.{name}" for layer in range(self.last) for name in ("resid_pre", "q", "keys", "values")]
         end = model.last_resid
         own = needed(plan.kind, plan.layers)

@@ -160,7 +160,7 @@ def bilinear(
     model: Model, layer: int, head: int
 ) -> tuple[Float64[Tensor, "model_and_one dim"], Float64[Tensor, "model dim"]]:
     """A and B of a head: its scores before scaling are (x_q, 1)ᵀ A Bᵀ x_k, up to what is the same for all keys."""
-    size, width = model.config.d_head, model.config.n_embd
+    size, width = model.decoder.sizes.dim, model.decoder.sizes.model
     weight, bias = (model.weights[f"h.{layer}.attn.c_attn.{name}"].double().cpu() for name in ("weight", "bias"))
     query = slice(head * size, (head + 1) * size)
     key = slice(width + query.start, width + query.stop)

@@ -39,7 +39,7 @@ HEADS = 0.25
 def mean_forms(model: Model, means: Mapping[str, Tensor]) -> dict[Address, Looks | Fires]:
     """Mean ablation of every QK and IN: uniform patterns, and mean pre-activations from `means["L00.IN"]`, [neuron]."""
     forms: dict[Address, Looks | Fires] = {}
-    for address in model.config.shape.addresses():
+    for address in model.decoder.addresses.addresses():
         if address.kind == "QK":
             forms[address] = Looks(address)
         elif address.kind == "IN":

@@ -108,7 +108,7 @@ class _Channels:
 
 def head_out(model: Model, address: Address) -> Float[Tensor, "dim model"]:
     """The rows through which a head writes."""
-    size = model.config.d_head
+    size = model.decoder.sizes.dim
     rows = slice(address.index * size, (address.index + 1) * size)
     return model.weights[f"h.{address.layer}.attn.c_proj.weight"][rows]
 

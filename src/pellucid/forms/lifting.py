@@ -91,7 +91,7 @@ class Vectors:
         """
         found: dict[str, Tensor] = {}
         for layer, basis in enumerate(self.bases):
-            for head in range(model.config.n_head):
+            for head in range(model.decoder.sizes.head):
                 address = Address("OV", layer, head)
                 found |= self.moved(model, self.head(address, basis.read.shape[2]))
         for layer, (channels, comparisons) in enumerate(zip(self.channels, self.comparisons, strict=True)):
@@ -100,7 +100,7 @@ class Vectors:
 
     def moved(self, model: Model, form: Lifted) -> dict[str, Tensor]:
         """The vectors of what a head moves, as a program reads them."""
-        address, size, width = form.address, model.config.d_head, model.config.n_embd
+        address, size, width = form.address, model.decoder.sizes.dim, model.decoder.sizes.model
         block = f"h.{address.layer}.attn"
         rows = slice(address.index * size, (address.index + 1) * size)
         values = slice(2 * width + rows.start, 2 * width + rows.stop)
@@ -116,7 +116,7 @@ class Vectors:
 
 def fit_vectors(model: Model, averages: Mapping[str, Tensor], rows: Int[Tensor, "row pos"], seed: int = 0) -> Vectors:
     """The bases of all heads, fitted on `rows`; `averages` are mean activations (`L00.z`, `L00.post`)."""
-    layers = range(model.config.n_layer)
+    layers = range(model.decoder.layers)
     means = [averages[f"L{layer:02d}.z"] for layer in layers]
     spread = [torch.zeros(*mean.shape, mean.shape[1], dtype=torch.float64) for mean in means]
     slopes = [torch.zeros_like(total) for total in spread]
@@ -175,7 +175,7 @@ class Costs:
 
 def costs(model: Model, vectors: Vectors, rows: Int[Tensor, "row pos"], seed: int = 0) -> Costs:
     """What each head would cost alone, lifted to every rank, and each neuron, writing its mean; all in one pass."""
-    layers = range(model.config.n_layer)
+    layers = range(model.decoder.layers)
     names = [f"L{layer:02d}.{name}" for layer in layers for name in ("z", "post", "pattern")]
     wanted = [*names, *(f"L{layer:02d}.{name}" for layer in layers for name in ("LN1", "LN2"))]
     reads: list[Tensor] = [torch.zeros(())] * len(layers)
@@ -209,7 +209,7 @@ def _look_squares(model: Model, batch: Recording, layer: int, comparisons: Compa
     """The same for every head that compares all its directions."""
     at, rank = f"L{layer:02d}", comparisons.bias.shape[1]
     slopes = []
-    for head in range(model.config.n_head):
+    for head in range(model.decoder.sizes.head):
         form = comparisons.form(Address("QK", layer, head), rank)
         pattern = causal(form.twin(batch.values[f"{at}.LN1"], model.config.attention_scale(layer)))
         delta = (pattern - batch.values[f"{at}.pattern"][:, head]) * batch.gradients[0][f"{at}.pattern"][:, head]

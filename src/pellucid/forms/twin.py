@@ -123,7 +123,7 @@ def folded(model: Model, number: int, forms: Iterable[Form]) -> dict[str, Tensor
         weight[:, at], bias[at] = read @ write, biases
         found |= {f"{name}.weight": weight, f"{name}.bias": bias}
     if compares:
-        name, size, width = f"{block}.attn.c_attn", model.config.d_head, model.config.n_embd
+        name, size, width = f"{block}.attn.c_attn", model.decoder.sizes.dim, model.decoder.sizes.model
         weight, bias = (model.weights[f"{name}.{kind}"].clone() for kind in ("weight", "bias"))
         for form in compares:
             query, key = form.address.index * size, width + form.address.index * size

@@ -251,7 +251,7 @@ def _fill(subject: Subject, program: Path) -> Emission:
         hashes[name] = digest(text)
         if old != text:
             files[name] = text
-    for name in dict.fromkeys(page_name(key) for key in pages.keys(subject.config.shape)):
+    for name in dict.fromkeys(page_name(key) for key in pages.keys(subject.decoder.addresses)):
         if not (program / name).is_file():
             text = pages.page(name, subject.name, subject.config)
             page = read_page(program / name, {}, text)
@@ -260,7 +260,7 @@ def _fill(subject: Subject, program: Path) -> Emission:
             hashes[f"docstring {name}"] = digest(page.docstring)
     write_files(program, record, files, hashes, set())
     listing = read_listing(program)
-    gaps = {key: pages.raw(key) for key in pages.keys(subject.config.shape) if not listing.covers(key)}
+    gaps = {key: pages.raw(key) for key in pages.keys(subject.decoder.addresses) if not listing.covers(key)}
     if not gaps:
         return Emission(tuple(files), tuple(kept))
     second = _revise(listing, gaps)

@@ -51,7 +51,7 @@ class Taker:
 
 def takers(bench: Workbench, ids: Int[Tensor, "one pos"], says: int) -> list[Taker]:
     """Heads that take from one token, not the first, at the end of `ids`; those first that decide what is said."""
-    layers = range(bench.model.config.n_layer)
+    layers = range(bench.model.decoder.layers)
     names = [f"L{layer:02d}.{name}" for layer in layers for name in ("resid_pre", "z", "pattern")]
     run = bench.run(ids, (*names, "logits"))
     whole = _odds(run["logits"][:, -1], says)[0]

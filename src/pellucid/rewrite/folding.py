@@ -59,8 +59,8 @@ def folded(model: Model, program: Program, listing: Listing, steer: Mapping[str,
         _add_edits(program, layer, weights)
     for where, vector in steer.items():
         _add(weights, _bias_of(model, where), where, torch.as_tensor(vector, dtype=torch.float32))
-    tied = model.config.tied and torch.equal(weights["wte.weight"], written)
-    if model.config.tied and not tied:
+    tied = model.decoder.tied and torch.equal(weights["wte.weight"], written)
+    if model.decoder.tied and not tied:
         weights["lm_head.weight"] = written
     return Folded(weights, tied)
 

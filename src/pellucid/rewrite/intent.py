@@ -193,7 +193,7 @@ def _step(bench: Workbench, place: Place, said: list[int], token: int, old: int,
     else:  # in a part of its own, behind the neurons of the last layer
         whole = [[*without_opening(bench, row), *said] for row in (place.ids, *place.examples)]
         literal = [tuple((back, token_name(bench, t)) for back, t in enumerate(reversed(row))) for row in whole]
-        speech = Speech(f"L{bench.model.config.n_layer - 1:02d}.E{bench.next_part:02d}", *sides, tuple(literal))
+        speech = Speech(f"L{bench.model.decoder.layers - 1:02d}.E{bench.next_part:02d}", *sides, tuple(literal))
     rows = [[*row, *said] for row in (place.ids, *place.examples)]
     speech, margin = _tuned(bench, speech, rows, token, old)
     return _Step(speech, margin, (token, old) if says else (old,))

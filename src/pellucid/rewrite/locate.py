@@ -87,7 +87,7 @@ def locate(
 
     The heads in `also` are patched too, whatever gradients say of them.
     """
-    layers = range(model_of(bench.subject).config.n_layer)
+    layers = range(model_of(bench.subject).decoder.layers)
     names = [f"L{layer:02d}.{name}" for layer in layers for name in ("z", "post")]
     rows, places = torch.arange(len(ids)), torch.tensor(at)
     said = torch.tensor(says)

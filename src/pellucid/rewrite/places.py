@@ -70,7 +70,7 @@ def survey(bench: Workbench, layer: int, head: int) -> Asked | None:
     ]
     share, key = torch.cat([run[f"{at}.pattern"][:, head] for run in runs]).max(-1)
     takes = (share > TAKES) & (key > 0) & text.inside
-    total = torch.zeros(int(takes.sum()), bench.model.config.n_embd)
+    total = torch.zeros(int(takes.sum()), bench.model.decoder.sizes.model)
     for donor in own:
         finals = []
         for number, run in enumerate(runs):

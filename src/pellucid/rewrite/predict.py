@@ -14,7 +14,7 @@ text with the other token in its place.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -25,6 +25,8 @@ from torch import Tensor
 
 from pellucid.exact.model import Model
 from pellucid.exact.ops import ACTIVATION
+from pellucid.exact.views import LayerView
+from pellucid.family import seams
 from pellucid.listing.load import Program
 from pellucid.rewrite.source import Speech, function, page
 from pellucid.rewrite.workbench import BATCH, Text, Workbench
@@ -68,9 +70,9 @@ class Start:
 def needed(model: Model, start: Start) -> list[str]:
     """The activations, before the edit, that paths from `start` on need."""
     names = [*start.names, "logits"]
-    for layer in range(start.layer + 1, model.config.n_layer):
+    for layer in range(start.layer + 1, model.decoder.layers):
         names += [f"L{layer:02d}.{name}" for name in ("resid_pre", "pattern", "resid_mid", "pre")]
-    return [*names, f"L{model.config.n_layer - 1:02d}.resid_post"]
+    return [*names, model.last_resid]
 
 
 def carried(
@@ -81,41 +83,29 @@ def carried(
     With `bent` neurons answer as they do, and not along their slope.
     """
     change = write
-    for layer in range(start.layer, model.config.n_layer):
-        at, block = f"L{layer:02d}", f"h.{layer}"
+    for layer in range(start.layer, model.decoder.layers):
+        at, own = seams.at(layer), model.layer(layer)
         if layer > start.layer:
-            read = _normed(model, f"{block}.ln_1", before[f"{at}.resid_pre"], change)
-            change = change + _moved(model, block, before[f"{at}.pattern"], read)
+            change = change + _moved(own, before[at.pattern], own.norm1.changed(before[at.resid_pre], change))
         if layer > start.layer or start.before_neurons:
-            read = _normed(model, f"{block}.ln_2", before[f"{at}.resid_mid"], change)
-            driven = read @ model.weights[f"{block}.mlp.c_fc.weight"]
-            fired = _fired(model, before, f"{at}.pre", driven, bent=bent)
-            change = change + fired @ model.weights[f"{block}.mlp.c_proj.weight"]
-    last = before[f"L{model.config.n_layer - 1:02d}.resid_post"]
-    table = model.weights["wte.weight" if model.config.tied else "lm_head.weight"]
-    return _normed(model, "ln_f", last, change) @ table.T
+            driven = own.norm2.changed(before[at.resid_mid], change) @ own.read
+            fired = _fired(ACTIVATION[own.block.mlp.activation], before, at.pre, driven, bent=bent)
+            change = change + fired @ own.write
+    return model.final_norm.changed(before[model.last_resid], change) @ model.unembedding.T
 
 
-def _normed(model: Model, norm: str, x: Stream, change: Stream) -> Stream:
-    """The change behind a norm, whose scale is that of the changed stream."""
-    before, after = (y - y.mean(-1, keepdim=True) for y in (x, x + change))
-    epsilon = model.config.layer_norm_epsilon
-    scales = [torch.sqrt(y.square().mean(-1, keepdim=True) + epsilon) for y in (before, after)]
-    moved: Tensor = (after / scales[1] - before / scales[0]) * model.weights[f"{norm}.weight"]
-    return moved
-
-
-def _moved(model: Model, block: str, pattern: Float[Tensor, "batch head query key"], read: Stream) -> Stream:
+def _moved(own: LayerView, pattern: Float[Tensor, "batch head query key"], read: Stream) -> Stream:
     """What heads move of a change, looking where they looked before."""
-    width, heads = model.config.n_embd, model.config.n_head
-    values = (read @ model.weights[f"{block}.attn.c_attn.weight"][:, 2 * width :]).reshape(*read.shape[:2], heads, -1)
+    values = (read @ own.value.flatten(1)).reshape(*read.shape[:2], pattern.shape[1], -1)
     mixed = torch.einsum("bhqk,bkhd->bqhd", pattern, values).flatten(2)
-    return mixed @ model.weights[f"{block}.attn.c_proj.weight"]
+    return mixed @ own.out.flatten(0, 1)
 
 
-def _fired(model: Model, before: dict[str, Tensor], name: str, driven: Tensor, *, bent: bool) -> Tensor:
+def _fired(
+    act: Callable[[Tensor], Tensor], before: dict[str, Tensor], name: str, driven: Tensor, *, bent: bool
+) -> Tensor:
     """The change of what neurons fire; their slopes are kept in `before`."""
-    act, pre = ACTIVATION[model.config.activation], before[name]
+    pre = before[name]
     if bent:
         return act(pre + driven) - act(pre)
     if f"{name}.slope" not in before:

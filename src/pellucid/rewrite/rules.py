@@ -60,7 +60,7 @@ def suppress(bench: Workbench, words: Sequence[str]) -> Proposal:
         raise PellucidError("no token is named; give some, such as --suppress ' damn'")
     rows, ends = _places(bench, (), tokens)
     speeches, least = [], MARGIN
-    address = f"L{bench.model.config.n_layer - 1:02d}.MLP.B"
+    address = f"L{bench.model.decoder.layers - 1:02d}.MLP.B"
     text = rows_of(rows or [bench.fit.ids[0, :8].tolist()])
     places = list(enumerate(ends or [7]))
     for token in tokens:
@@ -81,7 +81,7 @@ def _address(bench: Workbench, located: Located) -> tuple[str, str]:
     if heads := located.heads():
         return heads[0].part, ""
     best = located.sites[0]
-    layer = bench.model.config.n_layer - 1
+    layer = bench.model.decoder.layers - 1
     why = f"no head carries enough of it (most: {best.part} with {best.share:.0%})"
     return f"L{layer:02d}.E{bench.next_part:02d}", why
 

@@ -70,7 +70,7 @@ def _estimated(
 ) -> Float[Tensor, "layer member position prompt"]:
     """The estimates for pairs of one length."""
     model, ids, other, metric = model_of(subject), pairs.base, pairs.source, pairs.metric
-    names = [f"L{layer:02d}.{'post' if kind == 'neuron' else kind}" for layer in range(model.config.n_layer)]
+    names = [f"L{layer:02d}.{'post' if kind == 'neuron' else kind}" for layer in range(model.decoder.layers)]
     with torch.no_grad():
         values = [model.run(rows, tuple(names), edits=edits_of(subject, rows)) for rows in (ids, other)]
     gradients = _mean_gradients(subject, ids, other, names, metric, method, steps)
@@ -205,7 +205,9 @@ def messages(subject: Subject, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "
     """What every writer says: the embedding, each head (without the layer's bias), each MLP (with its bias)."""
     model = model_of(subject)
     wiring = Wiring.of(model.config)
-    said = torch.empty(len(wiring.writers), *ids.shape, model.config.n_embd, dtype=model.dtype, device=model.device)
+    said = torch.empty(
+        len(wiring.writers), *ids.shape, model.decoder.sizes.model, dtype=model.dtype, device=model.device
+    )
     edits = dict(edits_of(subject, ids))
 
     def keep(name: str, at: int | slice, order: tuple[int, ...]) -> None:
@@ -232,7 +234,7 @@ def _edges(
     """Scores summed over some prompts, and the attribution of all that the embeddings say."""
     model = model_of(subject)
     wiring = Wiring.of(model.config)
-    layers = range(model.config.n_layer)
+    layers = range(model.decoder.layers)
     said = messages(subject, ids).sub_(messages(subject, other)).flatten(1)
     slopes = torch.zeros(len(wiring.writers), len(wiring.readers), device=model.device)
     names = [f"L{layer:02d}.{name}" for layer in layers for name in ("q", "k", "v", "LN2")] + ["final"]
@@ -246,40 +248,19 @@ def _edges(
         )
         attributed += float(said[0] @ gradients["L00.resid_pre"].flatten())
         for layer in layers:
-            at, block = f"L{layer:02d}", f"h.{layer}"
-            weight = model.weights[f"{block}.attn.c_attn.weight"].chunk(3, 1)
-            for part, own in zip("qkv", weight, strict=True):
-                per_head = own.view(len(own), model.config.n_head, -1)
+            at, own = f"L{layer:02d}", model.layer(layer)
+            for part, per_head in (("q", own.query), ("k", own.key), ("v", own.value)):
                 back = torch.einsum("bphd,mhd->hbpm", gradients[f"{at}.{part}"], per_head)
-                back = _through_norm(back, values[f"{at}.resid_pre"], model, f"{block}.ln_1", method == "relp")
+                back = own.norm1.pull_back(back, values[f"{at}.resid_pre"], frozen=method == "relp")
                 before = wiring.before(layer, part)
                 slopes[:before, wiring.reads_at(layer, part)] += said[:before] @ back.flatten(1).T
-            back = _through_norm(
-                gradients[f"{at}.LN2"], values[f"{at}.resid_mid"], model, f"{block}.ln_2", method == "relp"
-            )
+            behind, before_it = gradients[f"{at}.LN2"], values[f"{at}.resid_mid"]
+            back = own.norm2.pull_back(behind, before_it, frozen=method == "relp")
             before = wiring.before(layer, "mlp")
             slopes[:before, wiring.reads_at(layer, "mlp")] += said[:before] @ back.flatten()[:, None]
-        back = _through_norm(gradients["final"], values[model.last_resid], model, "ln_f", method == "relp")
+        back = model.final_norm.pull_back(gradients["final"], values[model.last_resid], frozen=method == "relp")
         slopes[:, -1:] += said @ back.flatten()[:, None]
     return slopes / len(points), attributed / len(points)
-
-
-def _through_norm(
-    gradient: Float[Tensor, "*reader batch pos model"],
-    x: Float[Tensor, "batch pos model"],
-    model: Model,
-    norm: str,
-    frozen: bool,
-) -> Float[Tensor, "*reader batch pos model"]:
-    """The gradient at a norm's input `x` given that at its output; `frozen`: as if the scale were constant."""
-    centred = x - x.mean(-1, keepdim=True)
-    scale = torch.sqrt(centred.square().mean(-1, keepdim=True) + model.config.layer_norm_epsilon)
-    gained = gradient * model.weights[f"{norm}.weight"]
-    back = gained - gained.mean(-1, keepdim=True)
-    if not frozen:
-        normed = centred / scale
-        back = back - normed * (gained * normed).mean(-1, keepdim=True)
-    return back / scale
 
 
 # --- gradients --------------------------------------------------------------------------------------------------------
@@ -350,7 +331,7 @@ def _gradients(
 def _rules(model: Model, edits: Mapping[str, Edit]) -> dict[str, Edit]:
     """Edits that change no value: scales of norms carry no gradient, activation functions that of post / pre."""
     changed: dict[str, Edit] = {"final.scale": torch.detach}
-    for layer in range(model.config.n_layer):
+    for layer in range(model.decoder.layers):
         at = f"L{layer:02d}"
         changed |= {f"{at}.LN1.scale": torch.detach, f"{at}.LN2.scale": torch.detach}
         changed |= _line(at, edits.get(f"{at}.pre"))

@@ -201,7 +201,7 @@ class Examiner:
 
     def _run(self, ids: Tensor, other: Tensor, edges: Edges) -> Tensor:
         model = model_of(self.subject)
-        layers = range(model.config.n_layer)
+        layers = range(model.decoder.layers)
         names = [f"L{layer:02d}.{name}" for layer in layers for name in ("resid_pre", "resid_mid", "resid_post")]
         streams = model.run(other, tuple(names), edits=edits_of(self.subject, other))
         streams["end"] = streams[names[-1]]

@@ -61,7 +61,7 @@ def head_scores(subject: Subject, rows: int = 8, seed: int = 0) -> HeadScores:
     """
     model = model_of(subject)
     ids, half = repeated(model, rows, seed)
-    names = [f"L{layer:02d}.pattern" for layer in range(model.config.n_layer)]
+    names = [f"L{layer:02d}.pattern" for layer in range(model.decoder.layers)]
     with torch.no_grad():
         patterns = torch.stack(list(trace(subject, ids, names, logits=False).activations.values())).float()
     second = torch.arange(ids.shape[1] - half, ids.shape[1], device=ids.device)
@@ -69,7 +69,7 @@ def head_scores(subject: Subject, rows: int = 8, seed: int = 0) -> HeadScores:
         "previous_token": patterns.diagonal(-1, 3, 4).mean((1, 3)),
         "duplicate_token": patterns[..., second, second - half].mean((1, 3)),
         "induction": patterns[..., second, second - half + 1].mean((1, 3)),
-        "copying": torch.stack([_copying(model, layer) for layer in range(model.config.n_layer)]),
+        "copying": torch.stack([_copying(model, layer) for layer in range(model.decoder.layers)]),
     }
     return HeadScores(found)
 
@@ -95,14 +95,12 @@ def _copying(model: Model, layer: int) -> Float[Tensor, " head"]:
 
     They are those of the small matrix W_O · gain · W_U · W_E · gain · W_V; embeddings are centred as the norm does.
     """
-    table = model.weights["wte.weight"].double()
-    unembedding = table if model.config.tied else model.weights["lm_head.weight"].double()
-    gain_in, gain_out = model.weights[f"h.{layer}.ln_1.weight"].double(), model.weights["ln_f.weight"].double()
-    read, said = (table - table.mean(-1, keepdim=True)) * gain_in, unembedding * gain_out
-    between = (said - said.mean(-1, keepdim=True)).T @ read
+    table, unembedding, before = model.embedding.double(), model.unembedding.double(), model.layer(layer).norm1
+    read, said = before.centred(table) * before.gain.double(), unembedding * model.final_norm.gain.double()
+    between = model.final_norm.centred(said).T @ read
     found = []
-    for head in range(model.config.n_head):
-        own = head_weights(model.weights, model.config.decoder, layer, head)
+    for head in range(model.decoder.sizes.head):
+        own = head_weights(model.weights, model.decoder, layer, head)
         values = torch.linalg.eigvals(own.out.double() @ between @ own.value.double())
         found.append(values.real.sum() / values.abs().sum().clamp(min=1e-30))
     return torch.stack(found).float()

@@ -83,7 +83,7 @@ class Lens:
 def logit_lens(subject: Subject, text: Text) -> Lens:
     """What each layer would say if it were the last, at every position; the last stream is the model's own."""
     model = model_of(subject)
-    streams = [f"L{layer:02d}.resid_pre" for layer in range(model.config.n_layer)] + [model.last_resid]
+    streams = [f"L{layer:02d}.resid_pre" for layer in range(model.decoder.layers)] + [model.last_resid]
     with torch.no_grad():
         run = trace(subject, text, streams, logits=False)
         found = [
@@ -133,7 +133,7 @@ def direct_effects(
     Raises `PellucidError` where `answer` or `instead` is not one token, or the position does not exist.
     """
     model = model_of(subject)
-    layers = range(model.config.n_layer)
+    layers = range(model.decoder.layers)
     each = [f"L{layer:02d}.{name}" for layer in layers for name in ("head_writes", "post", "neuron_writes")]
     with torch.no_grad():
         run = trace(subject, text, ["EMB.TOK", "EMB.POS", *each, "final.scale", model.last_resid], logits=False)
@@ -149,14 +149,16 @@ def direct_effects(
         parts = {name: _read(read_at(name), read) for name in ("EMB.TOK", "EMB.POS")}
         neurons = []
         for layer in layers:
-            at, block = f"L{layer:02d}", f"h.{layer}"
+            at, own = f"L{layer:02d}", model.layer(layer)
             writes = read_at(f"{at}.head_writes")
-            for head in range(model.config.n_head):
+            for head in range(model.decoder.sizes.head):
                 parts[f"{at}.H{head:02d}.OV"] = _read(writes[:, head], read)
-            parts[f"{at}.ATTN.B"] = _read(model.weights[f"{block}.attn.c_proj.bias"], read)
-            said = read_at(f"{at}.post") * (read @ model.weights[f"{block}.mlp.c_proj.weight"].T)
+            if own.out_bias is not None:
+                parts[f"{at}.ATTN.B"] = _read(own.out_bias, read)
+            said = read_at(f"{at}.post") * (read @ own.write.T)
             parts[f"{at}.N*.OUT"] = _read(read_at(f"{at}.neuron_writes"), read)
-            parts[f"{at}.MLP.B"] = _read(model.weights[f"{block}.mlp.c_proj.bias"], read)
+            if own.write_bias is not None:
+                parts[f"{at}.MLP.B"] = _read(own.write_bias, read)
             neurons.append(said)
         parts["LNF"] = constant.expand(len(read))
         total = _read(read_at(model.last_resid), read) + constant
@@ -170,12 +172,11 @@ def answer_direction(
 
     The norm's centring and gain are folded in: the difference of logits is stream · direction / scale + constant.
     """
-    table = model.weights["wte.weight" if model.config.tied else "lm_head.weight"]
+    table = model.unembedding
     row = table[token_id(model, answer) if isinstance(answer, str) else answer]
     if instead is not None:
         row = row - table[token_id(model, instead) if isinstance(instead, str) else instead]
-    gained = row * model.weights["ln_f.weight"]
-    return gained - gained.mean(), row @ model.weights["ln_f.bias"]
+    return model.final_norm.folded(row)
 
 
 def _read(write: Float[Tensor, "*batch model"], read: Float[Tensor, "batch model"]) -> Float[Tensor, " batch"]:

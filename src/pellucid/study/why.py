@@ -147,7 +147,7 @@ def why(
     Raises `PellucidError` for an `instead` that is not one token, or is what was said.
     """
     model = model_of(subject)
-    layers = range(model.config.n_layer)
+    layers = range(model.decoder.layers)
     names = [
         "EMB.TOK",
         *(f"L{layer:02d}.{name}" for layer in layers for name in (heads_write(model), "mlp_out", "post", "pattern")),
@@ -210,7 +210,7 @@ def _estimates(model: Model, run: Trace, slopes: Gradients, averages: Means) -> 
         return product[0].sum(-1).float()
 
     found: dict[Place, float] = {("EMB.TOK", at): value for at, value in enumerate(beyond("EMB.TOK").tolist())}
-    for layer in range(model.config.n_layer):
+    for layer in range(model.decoder.layers):
         for at, heads in enumerate(beyond(f"L{layer:02d}.{heads_write(model)}").tolist()):
             found |= {(f"L{layer:02d}.H{head:02d}.OV", at): value for head, value in enumerate(heads)}
         mlp = f"L{layer:02d}.mlp_out"

@@ -85,5 +85,5 @@ def plan_for(model: Model, programs: Mapping[str, Predictor | Contender], *, qui
             paces[name] = (
                 pace if name == FULL else Pace(pace.read * (share if name in PART else 1.0), pace.write * share)
             )
-    cache_bytes = 8 * model.config.n_layer * model.config.n_embd
+    cache_bytes = 8 * model.decoder.layers * model.decoder.sizes.model
     return plan(paces, "subject", model.n_ctx, model.n_vocab, cache_bytes, quick)

@@ -125,7 +125,7 @@ def similar(model: Model, addresses: Sequence[Address]) -> dict[str, tuple[tuple
 
 def neuron_cosines(model: Model, chosen: list[Address]) -> Float[Tensor, "chosen layer neuron"]:
     """Cosines of the reading columns of `chosen` with those of all neurons, a layer at a time."""
-    layers = range(model.config.n_layer)
+    layers = range(model.decoder.layers)
     columns = [model.weights[f"h.{layer}.mlp.c_fc.weight"] for layer in layers]
     own = torch.nn.functional.normalize(torch.stack([columns[a.layer][:, a.index] for a in chosen]), dim=1)
     return torch.stack([own @ torch.nn.functional.normalize(columns[layer], dim=0) for layer in layers], 1)

@@ -49,7 +49,7 @@ class Running:
         weights, sources = _weights(model, program), _sources(program)
         self.edited = bool(sources) or has_edits(program)
         """Whether any source runs by itself, or anything was edited."""
-        self.model = model.but(weights, _graph(model.graph, sources, weights, model.config.n_layer))
+        self.model = model.but(weights, _graph(model.graph, sources, weights, model.decoder.layers))
 
     def edits(self, ids: Ids) -> dict[str, Edit]:
         """What the program's edits add, beside what the graph of `model` does by itself."""

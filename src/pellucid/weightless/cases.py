@@ -138,7 +138,7 @@ class Crossing:
     @staticmethod
     def of(model: Model, sight: Sight, looks: Sequence[Look], kind: Answer) -> Crossing:
         """The scored places of `sight`, with what the looks of the model's last layer saw there."""
-        layer = model.config.n_layer - 1
+        layer = model.decoder.layers - 1
         places = np.argwhere(sight.read.scored)
         names = [f"L{layer:02d}.{part}" for part in ("resid_pre", "z")]
         resid, z = (value[places[:, 0], places[:, 1]] for value in sight.record(model, names).values())
@@ -249,7 +249,7 @@ def reset(
     was = sight.read.ids[places[:, 0], places[:, 1]] if name == "token" else places[:, 1]
     others = draw.choice(np.array(content), len(places)) if name == "token" else draw.permutation(was)
     table = model.weights["wte.weight" if name == "token" else "wpe.weight"]
-    names = [f"L{layer:02d}.z" for layer in range(model.config.n_layer)]
+    names = [f"L{layer:02d}.z" for layer in range(model.decoder.layers)]
     kept = {at: torch.from_numpy(z) for at, z in sight.record(model, ["L00.resid_pre", *names]).items()}
     kept["L00.resid_pre"][places[:, 0], places[:, 1]] += table[torch.from_numpy(others)] - table[torch.from_numpy(was)]
     after = logits(model, sight.read.ids, kept)[places[:, 0], places[:, 1]]

@@ -98,7 +98,7 @@ def decompiled(path: Path, seconds: float = SEARCH_SECONDS) -> Decompiled:
     rows = split(task)
     chosen = search.best(search.Search.of(model, task, rows), seconds)
     figures = measured(model, task, rows, chosen.program, start)
-    notes = describe.docstrings(chosen.program, figures.mechanism, model.config.n_layer)
+    notes = describe.docstrings(chosen.program, figures.mechanism, model.decoder.layers)
     notes[""] = f"\n{figures.verdict}: {figures.summary}."
     program = chosen.program.with_notes(notes)
     return Decompiled(files(program, program_text(program, _title(task))), figures)

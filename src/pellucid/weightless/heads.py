@@ -23,8 +23,8 @@ def needed(model: Model, read: Read, kind: Answer) -> tuple[list[Head], list[Hea
     Whole layers are tried before heads: a program of fewer layers is shorter. First the heads that are hardly needed
     included, then without these.
     """
-    layers = range(model.config.n_layer)
-    heads = [(layer, head) for layer in layers for head in range(model.config.n_head)]
+    layers = range(model.decoder.layers)
+    heads = [(layer, head) for layer in layers for head in range(model.decoder.sizes.head)]
     z = record(model, read.ids, [f"L{layer:02d}.z" for layer in layers])
     means = {name: torch.from_numpy(value[read.inside].mean(0)) for name, value in z.items()}
     silent: set[Head] = set()

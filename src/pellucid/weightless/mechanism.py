@@ -75,7 +75,7 @@ class _Bench:
     def __post_init__(self) -> None:
         rows = zip(self.read.ids, self.read.inside, strict=True)
         self.before = [self.runner.values(row[inside]) for row, inside in rows]
-        names = [f"L{layer:02d}.z" for layer in range(self.model.config.n_layer)]
+        names = [f"L{layer:02d}.z" for layer in range(self.model.decoder.layers)]
         self.z = {name: torch.from_numpy(value) for name, value in record(self.model, self.read.ids, names).items()}
 
     def count(self, swap: Callable[[], _Swap]) -> Share:
@@ -106,7 +106,7 @@ class _Bench:
 
     def swap_look(self, look: Look) -> _Swap:
         """What `look` saw at a place, from a place of another row; in the last layer at a scored place."""
-        last = look.layer == self.model.config.n_layer - 1
+        last = look.layer == self.model.decoder.layers - 1
         among = self.read.scored if last else self.read.inside
         places, rows = self._places(among), self.draw.permutation(len(among))
         sources = self._places(among)[rows]

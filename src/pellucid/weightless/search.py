@@ -167,7 +167,7 @@ def groupings(search: Search) -> list[tuple[Group, ...]]:
     found: dict[tuple[Group, ...], None] = {}
     for kept in (search.fewer, search.needed):
         layers = sorted({layer for layer, _ in kept})
-        found[tuple((layer, tuple(range(search.model.config.n_head))) for layer in layers)] = None
+        found[tuple((layer, tuple(range(search.model.decoder.sizes.head))) for layer in layers)] = None
         found[tuple((layer, (head,)) for layer, head in kept)] = None
     return list(found)
 
@@ -188,7 +188,7 @@ def build(search: Search, groups: Sequence[Group], effort: Effort, positions: bo
             if group not in search.matter:
                 search.matter[group] = importance(model, fits[0], group, task.answer, len(alphabet.texts))
             name = f"look_{len(looks) + len(new)}"
-            last = layer == model.config.n_layer - 1
+            last = layer == model.decoder.layers - 1
             new.append(fit_look(name, group, pairs, alphabet, earlier, last, effort, positions, search.matter[group]))
         for look in new:
             for sight in (*fits, *tunes):
@@ -220,7 +220,7 @@ def _weighted(
     moved = _moved(search, sights, looks, multiple, positions, seed)
     mixed: list[cases.States] = []
     longer: list[cases.States] = []
-    if any(look.layer == model.config.n_layer - 1 for look in looks):
+    if any(look.layer == model.decoder.layers - 1 for look in looks):
         crossing = cases.Crossing.of(model, sight, looks, kind)
         longer += [found for found in [crossing.longer(CROSSED, seed)] if len(found)]
         mixed += crossing.cases(CROSSED, seed) if len(content(search.task)) <= MOST_HANDICAPS else ()

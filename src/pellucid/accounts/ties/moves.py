@@ -38,7 +38,7 @@ class States:
 def states(model: Model, prompts: Sequence[Sequence[int]]) -> States:
     """The states at the ends of prompts of any lengths."""
     written = heads_write(model)
-    layers = [f"L{layer:02d}" for layer in range(model.config.n_layer)]
+    layers = [f"L{layer:02d}" for layer in range(model.decoder.layers)]
     names = [*(f"{at}.{written}" for at in layers), *(stream(layer) for layer in range(len(layers)))]
     order = sorted(range(len(prompts)), key=lambda at: len(prompts[at]))
     heads, streams, says = list[Tensor](), list[Tensor](), list[Tensor]()

@@ -80,7 +80,7 @@ def propose_looks(
     asked = [Asked.of(sampled(rows, pairs), model.n_vocab, terms, seed, pairs) for rows in (fit, tune)]
     for layer, sides in enumerate(zip(*(patterns(model, side.rows) for side in asked), strict=True)):
         samples = [side.answered(said) for side, said in zip(asked, sides, strict=True)]
-        for head in range(model.config.n_head):
+        for head in range(model.decoder.sizes.head):
             found[Address("QK", layer, head)] = propose(Address("QK", layer, head), terms, *samples)
     return found
 
@@ -102,7 +102,7 @@ def patterns(model: Model, rows: Int[Tensor, "row pos"]) -> Iterator[Iterator[Te
             streams[number] = ids, {after: values[after]}
             yield values[pattern]
 
-    for layer in range(model.config.n_layer):
+    for layer in range(model.decoder.layers):
         yield run(layer)
 
 

@@ -133,14 +133,14 @@ def propose_fires(
 
     None holds more numbers than the neuron's raw part (d_model + 1), nor than `max_numbers`.
     """
-    limit = min(model.config.n_embd + 1, MOST_NUMBERS, max_numbers or max(BUDGETS))
+    limit = min(model.decoder.sizes.model + 1, MOST_NUMBERS, max_numbers or max(BUDGETS))
     text = token_texts(model.tokenizer)
     words = Words.of(fit, model.n_vocab, text)
     act = ACTIVATION[model.config.activation]
-    together = max(1, BYTES // (2 * 4 * (fit.numel() + tune.numel()) * model.config.n_embd))
+    together = max(1, BYTES // (2 * 4 * (fit.numel() + tune.numel()) * model.decoder.sizes.model))
     found: dict[Address, FiresProposal] = {}
-    for start in range(0, model.config.n_layer, together):
-        layers = range(start, min(start + together, model.config.n_layer))
+    for start in range(0, model.decoder.layers, together):
+        layers = range(start, min(start + together, model.decoder.layers))
         fitted, tuned = _met(model, fit, layers, words, seed), _met(model, tune, layers, words, seed + 1)
         for layer in layers:
             layer_fit = LayerFit(layer, act, words, limit)
@@ -181,7 +181,7 @@ class _Met:
 def _met(model: Model, rows: Int[Tensor, "row pos"], layers: Iterable[int], words: Words, seed: int) -> dict[int, _Met]:
     """What the neurons of `layers` meet, by layer."""
     pairs: list[tuple[Tensor, Tensor]] = []
-    room = (rows.numel(), model.config.n_embd)  # taken at once: many small pieces would leave memory in shreds
+    room = (rows.numel(), model.decoder.sizes.model)  # taken at once: many small pieces would leave memory in shreds
     found = {
         layer: _Met(torch.empty(room, device=model.device), torch.empty(room, device=model.device), pairs)
         for layer in layers
@@ -211,7 +211,7 @@ def _moments(model: Model, layer: int, met: _Met) -> Iterator[Moments]:
 
 def _kept(model: Model, layer: int, met: _Met) -> list[Moments]:
     """A layer's moments on all rows, or none where they would take too much memory."""
-    room = 2 * 4 * len(met.read) * model.config.n_inner
+    room = 2 * 4 * len(met.read) * model.decoder.sizes.neuron
     return list(_moments(model, layer, met)) if room <= KEPT_BYTES else []
 
 

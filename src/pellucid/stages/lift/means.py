@@ -65,7 +65,7 @@ def named(model: Model, average: Mapping[str, Tensor]) -> dict[str, Float[Tensor
     `L00.OUT` [neuron, model]: mean writes.
     """
     found = {name: average[name] for name in ("EMB.TOK", "EMB.POS")}
-    for layer in range(model.config.n_layer):
+    for layer in range(model.decoder.layers):
         at, block = f"L{layer:02d}", f"h.{layer}"
         heads = model.weights[f"{block}.attn.c_proj.weight"].float().reshape(*average[f"{at}.z"].shape, -1)
         found[f"{at}.IN"] = average[f"{at}.pre"]

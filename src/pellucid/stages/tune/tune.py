@@ -107,7 +107,7 @@ class Tunable:
     @cached_property
     def whole(self) -> list[int]:
         """The layers all of whose neurons read channels."""
-        every = tuple(range(self.model.config.n_inner))
+        every = tuple(range(self.model.decoder.sizes.neuron))
         return [layer for layer, neurons in self.channels.items() if neurons == every]
 
     @property
@@ -139,7 +139,7 @@ class Tunable:
 
     def _projection(self, layer: int, tensors: Tensors) -> Tensors:
         """The joint projection of a layer's heads to queries, keys and values, with their `tensors` in it."""
-        name, size, heads = f"h.{layer}.attn.c_attn", self.model.config.d_head, self.model.config.n_head
+        name, size, heads = f"h.{layer}.attn.c_attn", self.model.decoder.sizes.dim, self.model.decoder.sizes.head
         weights = list(torch.split(self.model.weights[f"{name}.weight"], size, 1))  # queries, keys, values
         biases = list(torch.split(self.model.weights[f"{name}.bias"], size))
         for head in (address for address in self.compares if address.layer == layer):

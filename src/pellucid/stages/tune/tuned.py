@@ -130,7 +130,7 @@ def named_tuned(model: Model, vectors: Vectors, tuned: Tuned | None) -> dict[str
     for layer, neurons in tuned.channels.items():
         at = f"L{layer:02d}.IN"
         read, write, bias = (tuned.tensors[f"{at}.{name}"] for name in ("read", "write", "bias"))
-        width, where = model.config.n_inner, torch.tensor(neurons)
+        width, where = model.decoder.sizes.neuron, torch.tensor(neurons)
         nothing = torch.full((len(write), width), math.nan)
         found |= {f"{at}.read": read, f"{at}.write": nothing.index_copy(1, where, write)}
         found |= {f"{at}.centre": torch.zeros(len(write))}

@@ -40,11 +40,11 @@ def found_axes(model: Model, rows: Rows, plan: Plan, seed: int) -> dict[str, Axe
 
     By the names of the norms.
     """
-    layers = range(model.config.n_layer)
+    layers = range(model.decoder.layers)
     counts = {f"L{layer:02d}.LN1": plan.late for layer in layers if layer}
     counts |= {f"L{layer:02d}.LN2": plan.values for layer in layers}
     readers = {name: _readers(model, name) for name in counts}
-    width, names = model.config.n_embd, list(counts)
+    width, names = model.decoder.sizes.model, list(counts)
     total = {name: torch.zeros(width, dtype=torch.float64) for name in names}
     outer, slopes = ({name: torch.zeros(width, width, dtype=torch.float64) for name in names} for _ in range(2))
     for batch in record(model, rows, names, gradients=names, seed=seed):

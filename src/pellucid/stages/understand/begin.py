@@ -43,7 +43,7 @@ def first_sources(student: Student, rows: Rows, steps: int, tokens: int, seed: i
     model, few = student.model, rows[: max(2, tokens // rows.shape[1])]
     axes = found_axes(model, few, student.plan, seed)
     wanted, sweep = along(model, few, axes), Sweep(student, few)
-    for layer in track(range(model.config.n_layer), "first sources that understand"):
+    for layer in track(range(model.decoder.layers), "first sources that understand"):
         if layer:
             late = axes[f"L{layer:02d}.LN1"]
             compare(student, layer, late.write, late.mean, (late.mean - shift(model, f"L{layer:02d}.LN1")) @ late.read)
@@ -179,7 +179,7 @@ def guesses(
         chosen = terms[:, few]
         squares.addmm_(chosen.T, chosen)
         products.addmm_(chosen.T, left)
-    most = SPARSE * student.plan.budget / (2 * student.model.config.n_layer - 1)
+    most = SPARSE * student.plan.budget / (2 * student.model.decoder.layers - 1)
     found[few] = sparse_guesses(squares, products, axes.worth, price[few], most)
     return found
 

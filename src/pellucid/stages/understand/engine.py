@@ -24,7 +24,7 @@ def engine(model: Model) -> Model:
 
 def _without(node: Node, model: Model) -> Iterator[Node]:
     layer, _, name = node.name.partition(".")
-    heads = {"heads": model.config.n_head}
+    heads = {"heads": model.decoder.sizes.head}
     match name:
         case "qkv":
             return
@@ -36,7 +36,7 @@ def _without(node: Node, model: Model) -> Iterator[Node]:
         case "scores":
             yield Node(node.name, _blank_scores, node.inputs)
         case "pre":
-            yield Node(node.name, _blank_pre, node.inputs, (), {"neurons": model.config.n_inner})
+            yield Node(node.name, _blank_pre, node.inputs, (), {"neurons": model.decoder.sizes.neuron})
         case _:
             yield fast_node(node)
 

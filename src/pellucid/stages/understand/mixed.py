@@ -24,7 +24,7 @@ _MADE_FOR_IT = ("avx512_bf16", "amx_bf16", "bf16")
 def mixed(model: Model) -> AbstractContextManager[object]:
     """Within it, products of float32 are taken in bfloat16, if `model` is wide and its device is made for that."""
     kind = model.device.type
-    worth = model.config.n_embd >= WIDE and model.dtype == torch.float32
+    worth = model.decoder.sizes.model >= WIDE and model.dtype == torch.float32
     return torch.autocast(kind, torch.bfloat16) if worth and multiplies_bfloat16(kind) else nullcontext()
 
 

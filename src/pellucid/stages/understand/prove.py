@@ -51,7 +51,7 @@ def prove(student: Student, rows: Rows, seed: int = 0) -> Proof:
     pattern and the uniform one that the source removes. Costs are second-order estimates (see `forms/effect.py`); what
     heads see is taken from the subject's own patterns, since each part is judged alone.
     """
-    model, layers = student.model, range(student.model.config.n_layer)
+    model, layers = student.model, range(student.model.decoder.layers)
     names = [f"L{layer:02d}.{name}" for layer in layers for name in (*STREAM, "pattern", "pre", "post")]
     slopes = [name for name in names if name.endswith((".pattern", ".post"))]
     sums = [_zeros(student) for _ in layers]
@@ -115,7 +115,7 @@ def worst_contexts(student: Student, rows: Rows, chosen: Collection[Address]) ->
     The tokens marked are those that a head itself looks at; of a neuron, the place itself.
     """
     model, found = student.model, dict[Address, list[dict[str, Any]]]()
-    for layer in range(model.config.n_layer):
+    for layer in range(model.decoder.layers):
         at, pres, saids, heads = f"L{layer:02d}", [], [], []
         own_names = [f"L{n:02d}.{name}" for n in range(layer + 1) for name in (*STREAM, "pattern", "post")]
         for batch in record(model, rows, [*own_names, f"{at}.pre"]):

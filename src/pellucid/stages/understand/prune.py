@@ -59,7 +59,7 @@ def term_prices(student: Student, layer: int, fired: int) -> Float[Tensor, " fea
 
 def seen_rows(student: Student, layer: int) -> tuple[int, int]:
     """From where to where the terms of a layer's values are what heads see."""
-    plan, heads = student.plan, student.model.config.n_head
+    plan, heads = student.plan, student.model.decoder.sizes.head
     start = 1 + PLACES + SHIFTS * plan.kinds
     return start, features(plan, heads, layer) - plan.late * len(reach(layer)[:-1])
 

@@ -34,7 +34,7 @@ class Spread:
     @classmethod
     def even(cls, student: Student) -> Spread:
         """As if everything varied alike, and nothing went with anything."""
-        plan, layers = student.plan, range(student.model.config.n_layer)
+        plan, layers = student.plan, range(student.model.decoder.layers)
         sizes = [max(len(student.tensors.get(f"L{n:02d}.{name}", ())) for name in ("values", "late")) for n in layers]
         one = torch.ones
         values, late = (tuple(one(count) for _ in layers) for count in (plan.values, plan.late))
@@ -44,7 +44,7 @@ class Spread:
 @torch.no_grad()
 def spread(student: Student, rows: Int[Tensor, "row pos"]) -> Spread:
     """Measured on `rows`, in the program as it is."""
-    layers = range(student.model.config.n_layer)
+    layers = range(student.model.decoder.layers)
     sums: dict[_Key, Tensor] = {}
     products: dict[_Key, Tensor] = {}
     for ids in batches(rows, student.model.n_vocab):
@@ -71,7 +71,7 @@ def spread(student: Student, rows: Int[Tensor, "row pos"]) -> Spread:
 
 def _read(student: Student, ids: Int[Tensor, "batch pos"]) -> dict[_Key, tuple[Tensor, Tensor | None]]:
     """What varies, by name and layer; for values, with what they may sum but for what neurons fire."""
-    reading, last = Reading(student, ids), student.model.config.n_layer - 1
+    reading, last = Reading(student, ids), student.model.decoder.layers - 1
     student.engine.run(ids, (f"L{last:02d}.post",), edits=edits(reading, range(last + 1)))
     found: dict[_Key, tuple[Tensor, Tensor | None]] = {("kinds", 0): (reading.levels[:, :, 0], None)}
     for layer in range(last + 1):

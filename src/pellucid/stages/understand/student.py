@@ -78,7 +78,7 @@ class Student:
 
     def edits(self, ids: Int[Tensor, "batch pos"]) -> dict[str, Edit]:
         """What to put in place of the subject's scores and pre-activations for the rows `ids`."""
-        return edits(Reading(self, ids), range(self.model.config.n_layer))
+        return edits(Reading(self, ids), range(self.model.decoder.layers))
 
     def logits(self, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos vocab"]:
         """The logits of the program in which every QK and IN is the student's."""

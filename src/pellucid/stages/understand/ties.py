@@ -54,7 +54,7 @@ def tie(
         layer, _, what = name.partition(".")
         if what in ("values", "late", "neurons") and name in squares:
             held = student[name].detach()
-            several = cells(student.plan, student.model.config.n_head, int(layer[1:]), len(held), what)
+            several = cells(student.plan, student.model.decoder.sizes.head, int(layer[1:]), len(held), what)
             ties[name], tied[name] = tie_tensor(held, squares[name], several.to(tensor.device), bound)
     return ties, tied
 

@@ -34,7 +34,7 @@ def told(student: Student, spread: Spread) -> Student:
             tensors[name][0] = constant
         elif what == "neurons":
             tensors[name] = largest(tensor, spread.values[int(layer[1:])])
-    for number in range(student.model.config.n_layer):
+    for number in range(student.model.decoder.layers):
         _tell_heads(tensors, number, spread)
     return replace(student, tensors=tensors, masks={})
 

@@ -137,7 +137,7 @@ def begin(model: Model, plan: Plan, fit: Rows, seed: int) -> Training:
     """A student whose patterns and values are fitted layer by layer."""
     kinds = first_kinds(model.weights["wte.weight"], fit, plan.kinds)
     student = new_student(model, plan, kinds, seed)
-    terms = features(plan, model.config.n_head, model.config.n_layer - 1)
+    terms = features(plan, model.decoder.sizes.head, model.decoder.layers - 1)
     tokens = max(VALUE_TOKENS, ROWS_A_TERM * min(terms, MOST_TERMS))
     first_sources(student, fit, max(1, int(PATTERN_SHARE * plan.steps)), tokens, seed)
     return Training(student, optimiser(student))
@@ -262,7 +262,7 @@ def loss_of(student: Student, ids: Int[Tensor, "batch pos"], seed: int) -> Float
     vocabulary the predictions at a sample of places are compared, drawn from `seed`.
     """
     at = compared_places(student.model, ids, seed)
-    names = [f"L{layer:02d}.pattern" for layer in range(student.model.config.n_layer)]
+    names = [f"L{layer:02d}.pattern" for layer in range(student.model.decoder.layers)]
     reading = Reading(student, ids)
     with mixed(student.model):
         with torch.no_grad():

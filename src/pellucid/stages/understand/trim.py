@@ -27,17 +27,17 @@ def printed(student: Student) -> Student:
             tensors[name] = _rounded(tensor / limits.to(tensor)) * limits.to(tensor)
     small = replace(student, tensors=tensors, masks={})
     _drop_empty(small)
-    for layer in reversed(range(student.model.config.n_layer)):
+    for layer in reversed(range(student.model.decoder.layers)):
         _drop_unread(small, layer)
     return small
 
 
 def _drop_empty(student: Student) -> None:
     """Leave out what reads kinds that no token is of, or late values that sum nothing."""
-    held, heads = student.tensors, student.model.config.n_head
+    held, heads = student.tensors, student.model.decoder.sizes.head
     kinds = (student.kinds() != 0).any(0)
     late: list[Tensor] = []
-    for layer in range(student.model.config.n_layer):
+    for layer in range(student.model.decoder.layers):
         at = f"L{layer:02d}"
         for name in (f"{at}.offers", f"{at}.seeks.query", f"{at}.seeks.key"):
             held[name] *= kinds[:, None]
@@ -74,12 +74,12 @@ def _any(table: Tensor) -> Tensor:
 
 def late_read(student: Student, layer: int) -> Tensor:
     """Which late values of a layer something reads: heads of the next, or values of later layers."""
-    held, plan, heads = student.tensors, student.plan, student.model.config.n_head
+    held, plan, heads = student.tensors, student.plan, student.model.decoder.sizes.head
     following = f"L{layer + 1:02d}"
     found = torch.zeros(plan.late, dtype=torch.bool, device=held[f"{following}.offers.late"].device)
     for name in ("offers.late", "seeks.query.late", "seeks.key.late"):
         found |= (held[f"{following}.{name}"] != 0).flatten(0, -2).any(0)
-    for later in range(layer + 1, student.model.config.n_layer):
+    for later in range(layer + 1, student.model.decoder.layers):
         for name in (f"L{later:02d}.values", f"L{later:02d}.late"):
             if name in held:
                 reads = (held[name] != 0).any(1)

@@ -49,7 +49,7 @@ def write_up(student: Student, token_text: TokenText, found: Spread | None = Non
     kinds = kind_names(student, token_text)
     late: list[list[str]] = []
     values, statements, names = [], {}, {}
-    for layer in range(student.model.config.n_layer):
+    for layer in range(student.model.decoder.layers):
         writer = _LayerWriter(student, layer, kinds, tuple(late), found)
         values.append(writer.values())
         late.append(writer.late_names)
@@ -199,7 +199,7 @@ class _LayerWriter:
                 yield _Code(f"{kind}(here.{_PLACES[shift]})", f"{_WHERE[shift]} {kind}")
         for layer in reach(self.layer):
             late = self.late[layer - 1] if layer else ()
-            for head in range(self.student.model.config.n_head):
+            for head in range(self.student.model.decoder.sizes.head):
                 sees = f"where L{layer:02d}.H{head:02d} sees"
                 for kind in self.kinds:
                     yield _Code(kind, f"{sees} {kind}", seen=(layer, head))
@@ -209,7 +209,7 @@ class _LayerWriter:
             for name in self.late[layer]:
                 yield _Code(name, f"with {name}", late=name, carried=layer)
         for layer in reach(self.layer):
-            for neuron in range(self.student.model.config.n_inner):
+            for neuron in range(self.student.model.decoder.sizes.neuron):
                 yield _Code("fired", f"as L{layer:02d}.N{neuron:04d} fires", fired=(layer, neuron))
 
     def _value_terms(self, what: str, number: int) -> list[_Term]:
@@ -275,7 +275,7 @@ class _LayerWriter:
 
     def heads(self) -> Iterator[tuple[Address, tuple[str, str, str]]]:
         """Every head: its name, its sentence, its function."""
-        for head in range(self.student.model.config.n_head):
+        for head in range(self.student.model.decoder.sizes.head):
             address = Address("QK", self.layer, head)
             yield address, self._head(address, head)
 

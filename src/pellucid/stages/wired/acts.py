@@ -26,14 +26,14 @@ LEAST = 0.25
 def clauses(model: Model, rows: Int[Tensor, "row pos"], token_text: TokenText) -> dict[Address, str]:
     """A clause for every neuron and head that mostly acts on few tokens."""
     found: dict[Address, str] = {}
-    for layer in range(model.config.n_layer):
+    for layer in range(model.decoder.layers):
         at = f"L{layer:02d}"
-        mass = torch.zeros(model.n_vocab, model.config.n_inner)
-        looked: list[dict[tuple[int, int], float]] = [{} for _ in range(model.config.n_head)]
+        mass = torch.zeros(model.n_vocab, model.decoder.sizes.neuron)
+        looked: list[dict[tuple[int, int], float]] = [{} for _ in range(model.decoder.sizes.head)]
         for batch in record(model, rows, [f"{at}.post", f"{at}.pattern"]):
             mass.index_add_(0, batch.ids.flatten(), batch.values[f"{at}.post"].flatten(0, 1).clamp(min=0))
             _add_looks(looked, batch.ids, batch.values[f"{at}.pattern"])
-        for neuron in range(model.config.n_inner):
+        for neuron in range(model.decoder.sizes.neuron):
             if clause := _fires(mass[:, neuron], token_text):
                 found[Address("IN", layer, neuron)] = clause
         for head, pairs in enumerate(looked):

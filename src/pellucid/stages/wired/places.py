@@ -18,7 +18,7 @@ from pellucid.measure.record import record
 def strongest(model: Model, rows: Int[Tensor, "row pos"]) -> dict[str, list[dict[str, Any]]]:
     """For each neuron that fires and each head its strongest places on `rows`, none like another, by address."""
     found: dict[str, list[dict[str, Any]]] = {}
-    for layer in range(model.config.n_layer):
+    for layer in range(model.decoder.layers):
         at = f"L{layer:02d}"
         recorded = list(record(model, rows, [f"{at}.post", f"{at}.pattern"]))
         posts = torch.cat([batch.values[f"{at}.post"] for batch in recorded])

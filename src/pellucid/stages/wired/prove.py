@@ -60,7 +60,7 @@ def prove(
 ) -> Proof:
     """Compare `program`, the model that the text is, and the rules of its sentences with the subject `model`."""
     table = table_scores(model, fit, heldout)
-    layers = [_Layer() for _ in range(model.config.n_layer)]
+    layers = [_Layer() for _ in range(model.decoder.layers)]
     kl = 0.0
     wanted = [f"L{n:02d}.{what}" for n in range(len(layers)) for what in ("LN1", "LN2", "scores", "pre", "pattern")]
     for ids in batches(heldout, model.n_vocab):
@@ -123,7 +123,7 @@ class Rules:
     def __init__(self, model: Model, told: Mapping[Address, Wires], names: Sequence[str], signs: Sequence[int]) -> None:
         self.model, self.told = model, told
         self.at = {name: (number, sign) for number, (name, sign) in enumerate(zip(names, signs, strict=True))}
-        self._all = torch.eye(model.config.n_embd)
+        self._all = torch.eye(model.decoder.sizes.model)
 
     @cached_property
     def channels(self) -> dict[Address, Channel]:
@@ -137,7 +137,7 @@ class Rules:
 
     def row(self, terms: Terms) -> Float[Tensor, " model"]:
         """Coefficients of all coordinates."""
-        row = torch.zeros(self.model.config.n_embd)
+        row = torch.zeros(self.model.decoder.sizes.model)
         for name, coefficient in terms.items():
             if name != ONE:
                 at, sign = self.at[name]
@@ -164,12 +164,14 @@ class Rules:
     def scores(self, layer: int, x: Float[Tensor, "batch pos model"]) -> Float[Tensor, "batch head query key"]:
         """What the rules of heads say."""
         scale = self.model.config.attention_scale(layer)
-        heads = range(self.model.config.n_head)
+        heads = range(self.model.decoder.sizes.head)
         return torch.stack([self.looks[Address("QK", layer, head)].twin(x, scale) for head in heads], 1)
 
     def pre(self, layer: int, x: Float[Tensor, "batch pos model"]) -> Float[Tensor, "batch pos neuron"]:
         """What the rules of neurons say."""
-        _, write, bias = stacked([self.channels[Address("IN", layer, n)] for n in range(self.model.config.n_inner)])
+        _, write, bias = stacked(
+            [self.channels[Address("IN", layer, n)] for n in range(self.model.decoder.sizes.neuron)]
+        )
         return x @ write + bias
 
     def moved(
@@ -177,10 +179,10 @@ class Rules:
     ) -> tuple[Float64[Tensor, " head"], Float64[Tensor, " head"]]:
         """For each head the squares of what its rule does not move, and of all that it moves."""
         lost, whole = [], []
-        weights, size = self.model.weights, self.model.config.d_head
-        joint = weights[f"h.{layer}.attn.c_attn.weight"][:, 2 * self.model.config.n_embd :]
+        weights, size = self.model.weights, self.model.decoder.sizes.dim
+        joint = weights[f"h.{layer}.attn.c_attn.weight"][:, 2 * self.model.decoder.sizes.model :]
         rows = weights[f"h.{layer}.attn.c_proj.weight"]
-        for head in range(self.model.config.n_head):
+        for head in range(self.model.decoder.sizes.head):
             where = slice(head * size, (head + 1) * size)
             exact = (pattern[:, head] @ (x @ joint[:, where])) @ rows[where]
             pairs = self.told[Address("OV", layer, head)].pairs
@@ -195,7 +197,7 @@ class Rules:
 
     def kept(self, layer: int) -> Iterator[float | None]:
         """For each neuron the share of the squares of what it writes that its sentence names."""
-        for neuron in range(self.model.config.n_inner):
+        for neuron in range(self.model.decoder.sizes.neuron):
             row = self.model.weights[f"h.{layer}.mlp.c_proj.weight"][neuron]
             told, whole = self.row(self.told[Address("OUT", layer, neuron)].terms), float(row.square().sum())
             yield 1 - float((row - told).square().sum()) / whole if whole else None

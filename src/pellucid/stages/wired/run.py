@@ -56,7 +56,7 @@ def wire(project: Project, text: Written) -> frozenset[Address]:
         tell(f"kept as you wrote them: {', '.join(emission.kept)}")
     held, parameters = count_whole(project.listing()) or 0, project.subject.parameters
     tell(f"wired throughout: {held:,} numbers, {held / parameters:.1%} of the weights' {parameters:,}")
-    return frozenset(project.subject.config.shape.addresses())
+    return frozenset(project.subject.decoder.addresses.addresses())
 
 
 def proved(project: Project, text: Written, extras: Extras, *, quick: bool) -> list[Measurement]:
@@ -75,7 +75,7 @@ def _effects(project: Project, extras: Extras, *, quick: bool) -> Iterator[Measu
     model, seed = project.model, project.manifest.settings.seed
     tune = rows_for(project, "tune", TUNE_TOKENS[quick]["tune"])
     means = mean_forms(model, extras.means)
-    shape = list(model.config.shape.addresses())
+    shape = list(model.decoder.addresses.addresses())
     data = [extras.vectors.head(address, 0) for address in shape if address.kind == "OV"]
     writes = [extras.vectors.neuron(address) for address in shape if address.kind == "OUT"]
     about = (project.manifest.subject.weights_sha256, "tune", project.texts.tune.sha256, "overall")
