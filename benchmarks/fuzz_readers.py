@@ -227,7 +227,7 @@ def _evidence(folder: Path, data: bytes) -> None:
 
 
 def _of_circuits(model: Model, folder: Path) -> list[Reader]:
-    config, wiring = model.config, Wiring.of(model.config)
+    config, wiring = model.decoder, Wiring.of(model.decoder)
     edges = wiring.real & (torch.rand(wiring.real.shape, generator=torch.Generator().manual_seed(0)) < 0.3)
     circuit = Circuit(wiring, edges, torch.where(edges, 0.5, 0.0), "task")
     save_mib(circuit, config, folder / "mib.json")

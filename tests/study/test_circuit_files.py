@@ -30,19 +30,19 @@ def model() -> Model:
 
 @pytest.fixture(scope="module")
 def circuit(model: Model) -> Circuit:
-    wiring = Wiring.of(model.config)
+    wiring = Wiring.of(model.decoder)
     drawn = torch.randn(wiring.real.shape, generator=torch.Generator().manual_seed(0)) * wiring.real
     return largest(EdgeScores(wiring, drawn, "drawn"), 30, task="t")
 
 
 def test_mib_files_round_trip(model: Model, circuit: Circuit, tmp_path: Path) -> None:
-    save_mib(circuit, model.config, tmp_path / "c.json")
+    save_mib(circuit, model.decoder, tmp_path / "c.json")
     data = json.loads((tmp_path / "c.json").read_text())
     assert data["cfg"] == {"n_layers": 2, "n_heads": 3, "parallel_attn_mlp": False, "d_model": 15}
     assert len(data["edges"]) == int(circuit.wiring.real.sum())
     assert set(data["edges"]["input->a0.h0<q>"]) == {"score", "in_graph"}
     assert data["nodes"]["logits"] == {"in_graph": True}
-    found = read_mib(tmp_path / "c.json", model.config, "t")
+    found = read_mib(tmp_path / "c.json", model.decoder, "t")
     assert torch.equal(found.edges, circuit.edges)
     torch.testing.assert_close(found.scores, circuit.scores)
 
@@ -57,7 +57,7 @@ def test_graphs_of_circuit_tracer_round_trip(model: Model, circuit: Circuit, tmp
     assert {node["feature_type"] for node in data["nodes"]} == {"embedding", "cross layer transcoder", "logit"}
     found = read_attribution_graph(tmp_path / "g.json")
     assert found == graph
-    assert torch.equal(found.circuit(model.config).edges, circuit.edges)
+    assert torch.equal(found.circuit(model.decoder).edges, circuit.edges)
     total = sum(float(link["weight"]) for link in found.links)
     assert total == pytest.approx(float(circuit.scores[circuit.edges].sum()), rel=1e-4)
 
@@ -71,7 +71,7 @@ def test_graphs_of_features_are_read_but_are_no_circuits(model: Model, tmp_path:
     found = read_attribution_graph(path)
     assert len(found.nodes) == 2
     with pytest.raises(PellucidError, match="s joins features"):
-        found.circuit(model.config)
+        found.circuit(model.decoder)
     path.write_text(json.dumps({"metadata": metadata, "nodes": nodes[:1], "links": links}))
     with pytest.raises(PellucidError, match="link to 'E_5_3'"):
         read_attribution_graph(path)
@@ -93,22 +93,22 @@ def test_graphs_of_features_are_read_but_are_no_circuits(model: Model, tmp_path:
 def test_broken_files_are_named(model: Model, circuit: Circuit, tmp_path: Path) -> None:
     path = tmp_path / "c.json"
     with pytest.raises(PellucidError, match="is not there"):
-        read_mib(path, model.config)
+        read_mib(path, model.decoder)
     for text, message in (("[", "not JSON"), ("{}", "cfg is missing (and 2 more)"), ("[1]", "expected an object")):
         path.write_text(text)
         with pytest.raises(PellucidError, match=re.escape(message)):
-            read_mib(path, model.config)
-    save_mib(circuit, model.config, path)
+            read_mib(path, model.decoder)
+    save_mib(circuit, model.decoder, path)
     data = json.loads(path.read_text())
     path.write_text(json.dumps(data | {"cfg": data["cfg"] | {"n_layers": 12}}))
     with pytest.raises(PellucidError, match="12 layers of 3 heads; this model has 2 of 3"):
-        read_mib(path, model.config)
+        read_mib(path, model.decoder)
     path.write_text(json.dumps(data | {"edges": {"m1->m0": {"score": 1e39, "in_graph": True}}}))
     with pytest.raises(PellucidError, match=r"score is 1e\+39, expected less than or equal to"):
-        read_mib(path, model.config)
+        read_mib(path, model.decoder)
     path.write_text(json.dumps(data | {"edges": {"m1->m0": {"score": None, "in_graph": True}}}))
     with pytest.raises(PellucidError, match=r"edges\.m1->m0\.score is None, expected a valid number"):
-        read_mib(path, model.config)
+        read_mib(path, model.decoder)
     path.write_text(json.dumps(data | {"edges": {"m1->m0": {"score": 0, "in_graph": True}}}))
     with pytest.raises(PellucidError, match="'m1->m0' is no edge"):
-        read_mib(path, model.config)
+        read_mib(path, model.decoder)

@@ -78,15 +78,15 @@ def test_edges_without_a_path_are_dropped() -> None:
 
 def test_all_edges_are_the_clean_run_and_none_the_corrupted(model: Model, task: Task) -> None:
     examiner = Examiner(model, task, prompts=2)
-    assert examiner.value(Wiring.of(model.config).real) == pytest.approx(examiner.clean, rel=1e-9)
-    none = torch.zeros_like(Wiring.of(model.config).real)
+    assert examiner.value(Wiring.of(model.decoder).real) == pytest.approx(examiner.clean, rel=1e-9)
+    none = torch.zeros_like(Wiring.of(model.decoder).real)
     assert examiner.value(none) == pytest.approx(examiner.corrupted, rel=1e-9)
     assert examiner.faithfulness(none) == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize("edge", ["a0.h1->a1.h2<k>", "input->a0.h0<v>", "m0->m1", "a1.h0->logits"])
 def test_a_missing_edge_is_another_input_of_one_reader(model: Model, task: Task, edge: str) -> None:
-    wiring = Wiring.of(model.config)
+    wiring = Wiring.of(model.decoder)
     edges = wiring.real.clone()
     edges[wiring.edge(edge)] = False
     (batch, *_) = task.batches(model)
@@ -239,7 +239,7 @@ def test_a_found_circuit_is_measured_and_pruned(model: Model, task: Task) -> Non
 
 
 def test_a_budget_is_a_number_of_edges_or_a_share(model: Model, task: Task) -> None:
-    wiring = Wiring.of(model.config)
+    wiring = Wiring.of(model.decoder)
     scores = torch.zeros(wiring.real.shape)
     scores[wiring.edge("input->logits")], scores[wiring.edge("input->m0")] = 2.0, 1.0
     ranked = EdgeScores(wiring, scores, "gradient")

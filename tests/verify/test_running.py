@@ -134,7 +134,7 @@ def test_sources_of_every_kind_run_as_in_the_program(workshop: Workshop, source_
         assert float((neurons_swept.values[1, 3] - neurons_swept.base).abs().max()) > 1e-6
         silenced = trace(found, IDS, changes=[ablate("L01.H01.OV")]).logits
         assert not torch.allclose(silenced, wanted, atol=1e-5)
-        everything = Wiring.of(model.config).real
+        everything = Wiring.of(model.decoder).real
         said, streams = messages(found, other), {}
         with torch.no_grad():
             names = [f"L{layer:02d}.{name}" for layer in (0, 1) for name in ("resid_pre", "resid_mid", "resid_post")]

@@ -141,7 +141,7 @@ class Single:
         else:
             query = self.source[f"{at}.q"][row, position, member]
             scores = torch.einsum("nd,nkd->nk", query, self.base[f"{at}.keys"][row, member])
-            scores = scores * self.model.config.attention_scale(layer)
+            scores = scores * self.model.decoder.blocks[layer].attention.scale
             later = torch.arange(scores.shape[1]) > position[:, None]
             pattern = scores.masked_fill(later.to(scores.device), -torch.inf).softmax(-1)
         return torch.einsum("nk,nkd->nd", pattern, values)

@@ -139,10 +139,10 @@ def sweep(
     if kind not in KINDS:
         raise PellucidError(f"{kind!r} cannot be swept{closest(kind, list(KINDS)) or f'; expected {KINDS}'}")
     groups = paired(model, base, source, metric)
-    config = model.config
-    count = 1 if kind in STREAMS else config.n_inner if kind == "neuron" else config.n_head
+    sizes, layers_there = model.decoder.sizes, model.decoder.layers
+    count = 1 if kind in STREAMS else sizes.neuron if kind == "neuron" else sizes.head
     pieces = (
-        tuple(place(at, config.n_layer, "layer") for at in (range(config.n_layer) if layers is None else layers)),
+        tuple(place(at, layers_there, "layer") for at in (range(layers_there) if layers is None else layers)),
         tuple(place(at, count, "head or neuron") for at in (range(count) if members is None else members)),
     )
     shown = _labels(groups, positions)

@@ -173,7 +173,7 @@ def edge_attribution(
 def _edge_scores(subject: Subject, pairs: Pairs, method: str, steps: int, prompts: int) -> EdgeScores:
     """The scores of pairs of one length, `prompts` at a time."""
     model = model_of(subject)
-    wiring = Wiring.of(model.config)
+    wiring = Wiring.of(model.decoder)
     total = torch.zeros(len(wiring.writers), len(wiring.readers), device=model.device)
     attributed = difference = 0.0
     for start in range(0, len(pairs), prompts):
@@ -204,7 +204,7 @@ def pooled(parts: Sequence[tuple[EdgeScores, int]]) -> EdgeScores:
 def messages(subject: Subject, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "writer batch pos model"]:
     """What every writer says: the embedding, each head (without the layer's bias), each MLP (with its bias)."""
     model = model_of(subject)
-    wiring = Wiring.of(model.config)
+    wiring = Wiring.of(model.decoder)
     said = torch.empty(
         len(wiring.writers), *ids.shape, model.decoder.sizes.model, dtype=model.dtype, device=model.device
     )
@@ -233,7 +233,7 @@ def _edges(
 ) -> tuple[Float[Tensor, "writer reader"], float]:
     """Scores summed over some prompts, and the attribution of all that the embeddings say."""
     model = model_of(subject)
-    wiring = Wiring.of(model.config)
+    wiring = Wiring.of(model.decoder)
     layers = range(model.decoder.layers)
     said = messages(subject, ids).sub_(messages(subject, other)).flatten(1)
     slopes = torch.zeros(len(wiring.writers), len(wiring.readers), device=model.device)

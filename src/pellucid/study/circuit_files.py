@@ -21,7 +21,7 @@ from annotated_types import Ge, Le
 from pellucid.base.errors import PellucidError
 from pellucid.base.files import write_text
 from pellucid.base.schema import OPEN, content, parsed, plain_json, read_json, shown
-from pellucid.family.gpt2 import GPT2Config
+from pellucid.family.blocks import Decoder
 from pellucid.study.circuits import Circuit
 from pellucid.study.wiring import Wiring
 
@@ -66,7 +66,7 @@ class _Mib:
     edges: dict[str, _Edge]
 
 
-def save_mib(circuit: Circuit, config: GPT2Config, path: Path | str) -> None:
+def save_mib(circuit: Circuit, decoder: Decoder, path: Path | str) -> None:
     """Write a circuit as the MIB circuit track reads it: every edge of the model, with its score."""
     wiring = circuit.wiring
     used = set(circuit.nodes)
@@ -79,7 +79,7 @@ def save_mib(circuit: Circuit, config: GPT2Config, path: Path | str) -> None:
             "n_layers": wiring.layers,
             "n_heads": wiring.heads,
             "parallel_attn_mlp": False,
-            "d_model": config.n_embd,
+            "d_model": decoder.sizes.model,
         },
         "nodes": {name: {"in_graph": name in used} for name in wiring.writers} | {"logits": {"in_graph": True}},
         "edges": edges,
@@ -87,10 +87,10 @@ def save_mib(circuit: Circuit, config: GPT2Config, path: Path | str) -> None:
     _write(path, data)
 
 
-def read_mib(path: Path | str, config: GPT2Config, task: str = "") -> Circuit:
+def read_mib(path: Path | str, decoder: Decoder, task: str = "") -> Circuit:
     """The circuit in a file of the MIB track. Raises `PellucidError` for one that is broken or of another model."""
     data = read_json(_Mib, Path(path))
-    wiring, cfg = Wiring.of(config), data.cfg
+    wiring, cfg = Wiring.of(decoder), data.cfg
     if (cfg.n_layers, cfg.n_heads) != (wiring.layers, wiring.heads) or cfg.parallel_attn_mlp:
         raise PellucidError(
             f"{path} is a circuit of {shown(cfg.n_layers)} layers of {shown(cfg.n_heads)} heads"
@@ -176,9 +176,9 @@ class AttributionGraph:
         nodes, links = list(self.nodes), list(self.links)
         _write(path, {"metadata": metadata, "qParams": parameters, "nodes": nodes, "links": links})
 
-    def circuit(self, config: GPT2Config, task: str = "") -> Circuit:
+    def circuit(self, decoder: Decoder, task: str = "") -> Circuit:
         """The circuit that was written as this graph. Raises `PellucidError` for a graph of features, not of heads."""
-        wiring = Wiring.of(config)
+        wiring = Wiring.of(decoder)
         edges, scores = torch.zeros_like(wiring.real), torch.zeros(wiring.real.shape)
         for link in self.links:
             if not isinstance(link.get("edges"), dict):

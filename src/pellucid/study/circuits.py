@@ -97,7 +97,7 @@ def circuit_final(
     `streams` are the corrupted run's inputs of readers (`L00.resid_pre`, `L00.resid_mid`, … and the last stream).
     """
     model = model_of(subject)
-    wiring = Wiring.of(model.config)
+    wiring = Wiring.of(model.decoder)
     change = torch.zeros_like(corrupted)
     kept = edges.to(corrupted)
     edits: dict[str, Edit] = dict(edits_of(subject, ids))

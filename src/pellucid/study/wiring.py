@@ -15,7 +15,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from pellucid.base.errors import PellucidError, closest
-from pellucid.family.gpt2 import GPT2Config
+from pellucid.family.blocks import Decoder
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Wiring:
     heads: int
 
     @staticmethod
-    def of(config: GPT2Config) -> Wiring:
+    def of(decoder: Decoder) -> Wiring:
         """The wiring of a subject."""
-        return Wiring(config.n_layer, config.n_head)
+        return Wiring(decoder.layers, decoder.sizes.head)
 
     @cached_property
     def writers(self) -> tuple[str, ...]:

@@ -39,8 +39,8 @@ class Sizes:
     @staticmethod
     def of(model: Model) -> Sizes:
         """Those of `model`."""
-        config = model.config
-        return Sizes(config.n_layer, config.n_head, config.n_embd // config.n_head, config.n_embd)
+        sizes = model.decoder.sizes
+        return Sizes(model.decoder.layers, sizes.head, sizes.dim, sizes.model)
 
     @property
     def heads(self) -> list[Head]:

@@ -135,7 +135,7 @@ class Moves:
         cache = Cache().grown(batch.first.shape[1])
         if batch.first.shape[1]:
             self._model.run(batch.first, ("final",), cache=cache, pads=batch.pads)
-        size = 2 * batch.first.numel() * self._model.config.n_layer * self._sources.streams.shape[-1]
+        size = 2 * batch.first.numel() * self._model.decoder.layers * self._sources.streams.shape[-1]
         if size <= self._room:
             self._room -= size
             self._kept[number] = cache
