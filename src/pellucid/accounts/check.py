@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pellucid.accounts.language import (
     BUILTINS,
@@ -25,9 +26,10 @@ from pellucid.accounts.language import (
     slot_files,
 )
 from pellucid.base.errors import PellucidError
-from pellucid.engine.sites import resolve
-from pellucid.exact.model import Model
 from pellucid.listing.language import Wrong, is_docstring, refuse
+
+if TYPE_CHECKING:
+    from pellucid.exact.model import Model
 
 ACCOUNT = "next_token"
 METHODS = frozenset(name for name in vars(Text) if not name.startswith("_"))
@@ -157,6 +159,8 @@ class _Checker:
 
     def _missing(self, address: str) -> str:
         """Why an address is none of the model; empty where it is one."""
+        from pellucid.engine.sites import resolve
+
         try:
             resolve(self.model, address)
         except PellucidError as error:

@@ -19,6 +19,8 @@ from pellucid.base.files import read_text, require_regular, sha256_files, sha256
 from pellucid.base.lock import alone
 
 MANIFEST = "pellucid.toml"
+WEIGHTLESS = "weightless.json"
+"""The file of figures that tells the directory of a program without weights."""
 PROGRAM = "program"
 _CACHE = "__pycache__"
 _PASSED = frozenset({_CACHE, ".emitted"})

@@ -17,9 +17,10 @@ def report(directory: Directory, json_: AsJson = False) -> None:
         from pellucid.project.project import Project
         from pellucid.view.scoreboard import show as show_scoreboard
         from pellucid.weightless.saved import read_figures
-        from pellucid.weightless.show import show as show_weightless
 
         if is_weightless(directory):
+            from pellucid.weightless.show import show as show_weightless
+
             print_json(read_figures(directory)) if json_ else show_weightless(directory)
             return
         data = Project.open(directory).report()
@@ -45,10 +46,11 @@ def show(
         from pellucid.project.project import Project
         from pellucid.rewrite.edit import edited_lines
         from pellucid.view.parts_text import describe, print_parts
-        from pellucid.weightless.functions import functions
-        from pellucid.weightless.show import show_functions
 
         if is_weightless(directory):
+            from pellucid.weightless.functions import functions
+            from pellucid.weightless.show import show_functions
+
             found = functions(directory, address)
             print_json([function.to_dict() for function in found]) if json_ else show_functions(directory, address)
             return

@@ -42,10 +42,10 @@ def run(
         from pellucid.project.manifest import is_weightless
         from pellucid.project.project import Project
         from pellucid.rewrite.idle import warning
-        from pellucid.subject.tokenizer import ids_in
-        from pellucid.weightless.said import print_said, refuse, said, said_dict
 
         if is_weightless(directory):
+            from pellucid.weightless.said import print_said, refuse, said, said_dict
+
             given = {"--tokens": tokens != TOKENS, "--source-only": source_only, "--temperature": temperature != 0}
             given |= {"--top-p": top_p != 1, "--seed": seed != 0, "--stop": bool(stop), "--ids": ids}
             refuse([name for name, is_given in given.items() if is_given])
@@ -55,6 +55,8 @@ def run(
         project = Project.open(directory, trust=trust)
         how: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "seed": seed, "stop": stop or ()}
         if ids:
+            from pellucid.subject.tokenizer import ids_in
+
             listed = ids_in(prompt, project.listing().n_vocab, project.manifest.subject.name)
             text = " ".join(map(str, project.next_ids(listed, tokens, source_only=source_only, **how)))
             prompt = f"{' '.join(map(str, listed))} "

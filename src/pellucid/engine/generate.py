@@ -18,9 +18,10 @@ from pellucid.engine.sites import axes, is_constant, listed, resolve
 from pellucid.engine.subjects import Subject, Text, model_of
 from pellucid.engine.trace import Trace, traced
 from pellucid.engine.whole import Whole
+from pellucid.exact.changed import Changed
 from pellucid.exact.model import Model
 from pellucid.exact.rows import Rows, Stretch
-from pellucid.exact.writing import Changed, Choice, Ended, Until, Written, write
+from pellucid.exact.writing import Choice, Ended, Until, Written, write
 
 
 @dataclass(frozen=True)

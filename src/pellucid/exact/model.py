@@ -17,13 +17,14 @@ from torch import Tensor
 from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError
 from pellucid.exact.cache import Cache
+from pellucid.exact.changed import Changed, Changes
 from pellucid.exact.graph import Edit, Graph
 from pellucid.exact.lift import last_resid, lift
 from pellucid.exact.norms import NormView
 from pellucid.exact.rows import Rows
 from pellucid.exact.rules import refine, refined_names
 from pellucid.exact.views import LayerView
-from pellucid.exact.writing import Changed, Changes, Choice, Until, write
+from pellucid.exact.writing import Choice, Until, write
 from pellucid.family.blocks import Decoder
 from pellucid.family.gpt2 import GPT2Config
 from pellucid.subject.load import Subject

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
 from jaxtyping import Float32
-from torch import Tensor
 
-Rates = Float32[Tensor, " pair"]
+if TYPE_CHECKING:  # a config is read without PyTorch
+    from torch import Tensor
+
+    Rates = Float32[Tensor, " pair"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Llama3:
 
     def rates(self, rates: Rates) -> Rates:
         """The stretched rates."""
+        import torch
+
         lengths = 2 * math.pi / rates
         slowed = torch.where(lengths > self.trained / self.low, rates / self.factor, rates)
         share = (self.trained / lengths - self.low) / (self.high - self.low)
@@ -59,6 +63,8 @@ class Yarn:
 
     def rates(self, base: float, dims: int) -> Rates:
         """The stretched rates of `dims` coordinates that turn with `base`."""
+        import torch
+
         powers = base ** (torch.arange(0, dims, 2).to(dtype=torch.float) / dims)
         kept = 1 - self._ramp(*self._range(base, dims), dims // 2)
         return 1.0 / (self.factor * powers) * (1 - kept) + 1.0 / powers * kept
@@ -75,6 +81,8 @@ class Yarn:
 
     @staticmethod
     def _ramp(low: float, high: float, pairs: int) -> Rates:
+        import torch
+
         high = high + 0.001 if low == high else high
         return torch.clamp((torch.arange(pairs, dtype=torch.float32) - low) / (high - low), 0, 1)
 
@@ -94,6 +102,8 @@ class Rotary:
 
     def rates(self) -> Rates:
         """Radians by which each pair turns from one position to the next."""
+        import torch
+
         if isinstance(self.stretch, Yarn):
             return self.stretch.rates(self.base, self.dims)
         plain = 1.0 / (self.base ** (torch.arange(0, self.dims, 2, dtype=torch.float) / self.dims))

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from pellucid.base.address import Address
 from pellucid.listing.count import literal
-from pellucid.listing.rows import Levels, row
-from pellucid.listing.wrap import shown_token, wrap
+from pellucid.listing.rows import SHOWN_TOKENS, Levels, described_row, row
+from pellucid.listing.wrap import wrap
 from pellucid.subject.tokenizer import Tokenizer
 
 Which = Literal["token", "previous"]
@@ -29,7 +29,6 @@ TokenText = Callable[[int], str | int]
 DIGITS = 3
 WIDTH = 116
 NAMED_TOKENS = 3
-SHOWN_TOKENS = 6
 
 
 def rounded(value: float, digits: int = DIGITS) -> float:
@@ -290,19 +289,6 @@ class Fires:
         for which, members, weight in sorted(self.sets, key=lambda entry: -entry[2]):
             sides[which][weight] = tuple(token_text(token) for token in members)
         return sides["token"], sides["previous"]
-
-
-def described_row(bias: float, here: Levels, before: Levels) -> str:
-    """What a neuron's row says, as one plain sentence, what adds most first."""
-    if not (here or before):
-        return f"Its pre-activation is a constant, {bias:g}."
-    sides = [("on", *entry) for entry in here.items()] + [("after", *entry) for entry in before.items()]
-    clauses = []
-    for where, added, tokens in sorted(sides, key=lambda entry: -entry[1]):
-        more = f" and {len(tokens) - SHOWN_TOKENS} more" if len(tokens) > SHOWN_TOKENS else ""
-        listed = ", ".join(map(shown_token, tokens[:SHOWN_TOKENS]))
-        clauses.append(f"{'more' if added > 0 else 'less'} {where} {listed}{more} ({added:+g})")
-    return f"Fires {'; '.join(clauses)}; {bias:g} otherwise."
 
 
 @dataclass(frozen=True)

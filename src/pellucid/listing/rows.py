@@ -14,6 +14,8 @@ Levels = dict[float, tuple[str | int, ...]]
 
 ROWS = ("fires(", "linear(")
 """What begins a row: a statement about one neuron, one of many below each other."""
+SHOWN_TOKENS = 6
+"""Tokens that a sentence lists."""
 _EXAMPLE = 'fires("L01.N0012.IN", -0.31, {0.8: (" he", " she")}, before={1.2: (" at",)})'
 
 
@@ -82,3 +84,16 @@ def as_function(decorator: str, name: str, bias: float, here: Levels, before: Le
     sides = [("token", *entry) for entry in here.items()] + [("previous", *entry) for entry in before.items()]
     summands = [f"{a!r} * here.{which}.one_of({', '.join(map(shown_token, texts))})" for which, a, texts in sides]
     return f"{decorator}\ndef {name}(here):\n    return {' + '.join([repr(bias), *summands])}"
+
+
+def described_row(bias: float, here: Levels, before: Levels) -> str:
+    """What a neuron's row says, as one plain sentence, what adds most first."""
+    if not (here or before):
+        return f"Its pre-activation is a constant, {bias:g}."
+    sides = [("on", *entry) for entry in here.items()] + [("after", *entry) for entry in before.items()]
+    clauses = []
+    for where, added, tokens in sorted(sides, key=lambda entry: -entry[1]):
+        more = f" and {len(tokens) - SHOWN_TOKENS} more" if len(tokens) > SHOWN_TOKENS else ""
+        listed = ", ".join(map(shown_token, tokens[:SHOWN_TOKENS]))
+        clauses.append(f"{'more' if added > 0 else 'less'} {where} {listed}{more} ({added:+g})")
+    return f"Fires {'; '.join(clauses)}; {bias:g} otherwise."

@@ -10,12 +10,13 @@ from typing import Any
 
 from pellucid.base.address import Address
 from pellucid.base.files import sha256_text
+from pellucid.family.gpt2 import GPT2Config
 from pellucid.family.partition import count
-from pellucid.forms.forms import described_row
 from pellucid.listing.about import About, whole
 from pellucid.listing.content import Value
 from pellucid.listing.count import count_program
 from pellucid.listing.parse import STORED, Listing, Statement
+from pellucid.listing.rows import described_row
 from pellucid.program.prelude import BESIDE
 from pellucid.project.descriptions import told_before
 from pellucid.project.evidence import Measurement
@@ -145,7 +146,7 @@ def inventory(project: Project) -> list[Entry]:
         values = tuple(listing.values[v] for v in listing.values_of(statement)) if statement.reads else ()
         found = standing(listing, address, dropped)
         entry = _entry(
-            project, address, statement, found, symbols.get(name), dict(measured[name]), numbers.get(address, 0)
+            listing.config, address, statement, found, symbols.get(name), dict(measured[name]), numbers.get(address, 0)
         )
         told = _told(listing, known, whole(address))
         entries.append(replace(entry, values=values, lifted=listing.lifted(address), about=told))
@@ -172,7 +173,7 @@ def _fresh(row: Measurement | None, statement: Statement) -> Measurement | None:
 
 
 def _entry(
-    project: Project,
+    config: GPT2Config,
     address: Address,
     statement: Statement,
     found: Standing,
@@ -197,7 +198,7 @@ def _entry(
         address,
         found.form,
         found.residual,
-        count(address, project.subject.config),
+        count(address, config),
         effect.value if effect else None,
         score.value if score else None,
         passed=bool(score and score.value is not None and score.value >= PASSING),

@@ -14,8 +14,7 @@ from pellucid.base.defaults import LARGEST_SEED
 from pellucid.base.errors import ProjectError
 from pellucid.base.schema import CLOSED, Count, fitting, shown, text_of, toml_of
 from pellucid.base.trusted import MANIFEST as MANIFEST
-from pellucid.base.trusted import write_own
-from pellucid.subject.locate import WEIGHTLESS
+from pellucid.base.trusted import WEIGHTLESS, write_own
 
 _HEADER = "Written by pellucid. The directory belongs to this subject; the text is what it is measured on."
 NEEDS = (

@@ -1,4 +1,7 @@
-"""A project directory from Python: the subject it belongs to, its text, its program, and what was measured."""
+"""A project directory from Python: the subject it belongs to, its text, its program, and what was measured.
+
+What needs the subject is imported when it is asked for: a program is read and run without PyTorch.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,16 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 import numpy as np
 from jaxtyping import Int
-from torch import Tensor
 
 from pellucid.base.address import Address
 from pellucid.base.errors import ProjectError
 from pellucid.base.files import sha256_files, sha256_text, write_text
 from pellucid.base.nulls import nulled
 from pellucid.base.shell import quoted
-from pellucid.corpus.corpus import Splits
-from pellucid.exact.model import Model
 from pellucid.exact.writing import Choice, Until, Written, write
 from pellucid.listing.load import Program, load_program
 from pellucid.listing.parse import Listing, read_program
@@ -29,10 +29,14 @@ from pellucid.project.manifest import MANIFEST, Manifest
 from pellucid.project.parts_file import PARTS, read_dropped
 from pellucid.project.report_file import read_report
 from pellucid.project.symbols import Symbol, read_symbols
-from pellucid.project.texts import open_texts
 from pellucid.project.trust import is_trusted, require_trust
-from pellucid.subject.hub import without_hub
-from pellucid.subject.load import Subject, load_subject
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pellucid.corpus.corpus import Splits
+    from pellucid.exact.model import Model
+    from pellucid.subject.load import Subject
 
 REPORT = "report.json"
 EVIDENCE = "evidence.sqlite"
@@ -85,7 +89,7 @@ class Project:
         manifest = Manifest.read(directory)
         if trust:
             require_trust(directory, granted=True)
-        moved = None if subject is None else Model(belonging(load_subject(subject), manifest, directory))
+        moved = None if subject is None else loaded(subject, manifest, directory)
         return Project(directory, manifest, moved, granted=trust)
 
     def __repr__(self) -> str:
@@ -101,8 +105,10 @@ class Project:
 
         A hub is asked for it only where the directory is trusted: its name may be a stranger's.
         """
+        from pellucid.subject.hub import without_hub
+
         with nullcontext() if self.granted or is_trusted(self.directory) else without_hub():
-            return Model(belonging(load_subject(self.manifest.subject.name), self.manifest, self.directory))
+            return loaded(self.manifest.subject.name, self.manifest, self.directory)
 
     @property
     def subject(self) -> Subject:
@@ -112,6 +118,8 @@ class Project:
     @cached_property
     def texts(self) -> Splits:
         """The text that the manifest names, split. Raises `ProjectError` if it is no longer the same text."""
+        from pellucid.project.texts import open_texts
+
         splits = open_texts(self.manifest.corpus, self.model, self.manifest.settings.seed)
         for name, recorded in self.manifest.corpus.hashes.items():
             found = splits.named[name].sha256
@@ -225,6 +233,14 @@ class Project:
     def save_report(self, data: dict[str, Any]) -> None:
         """Write `report.json`, atomically."""
         write_text(self.directory / REPORT, json.dumps(nulled(data), indent=1, ensure_ascii=False) + "\n")
+
+
+def loaded(name: str, manifest: Manifest, directory: Path) -> Model:
+    """The exact model of the subject `name` if it is the one of the project. Raises `ProjectError` otherwise."""
+    from pellucid.exact.model import Model
+    from pellucid.subject.load import load_subject
+
+    return Model(belonging(load_subject(name), manifest, directory))
 
 
 def belonging(subject: Subject, manifest: Manifest, directory: Path) -> Subject:

@@ -7,14 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pellucid.base.errors import SubjectError, closest
+from pellucid.base.trusted import MANIFEST, WEIGHTLESS
 from pellucid.subject.checkpoint import PICKLES, WEIGHTS, refuse_pickle
 from pellucid.subject.hub import ALIASES, from_hub, hub_name, pinned
 from pellucid.zoo import registry
-
-WEIGHTLESS = "weightless.json"
-"""The file of figures that tells the directory of a program without weights."""
-PROJECT = "pellucid.toml"
-"""The file that tells a directory that `decompile` wrote."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,7 @@ def _is_hiding(path: Path) -> bool:
     """Whether a directory that is called as a hub model may be is no checkpoint, but something else of that name."""
     if (path / "config.json").is_file():
         return False
-    ours = any((path / name).is_file() for name in (PROJECT, WEIGHTLESS))
+    ours = any((path / name).is_file() for name in (MANIFEST, WEIGHTLESS))
     return ours or path.parent == Path() or not any(path.iterdir())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.syntax import Syntax
@@ -12,8 +12,10 @@ from rich.text import Text
 from pellucid.base.terminal import terminal
 from pellucid.project.inventory import Entry, inventory
 from pellucid.project.project import Project
-from pellucid.verify.examine import Figures
 from pellucid.verify.figures import figure
+
+if TYPE_CHECKING:
+    from pellucid.verify.examine import Figures
 
 MOST = 40
 """Parts that are shown in full; more are listed."""

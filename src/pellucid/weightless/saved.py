@@ -8,7 +8,7 @@ from typing import Any
 
 from pellucid.base.errors import ProjectError
 from pellucid.base.schema import OPEN, Count, read_json
-from pellucid.subject.locate import WEIGHTLESS
+from pellucid.base.trusted import WEIGHTLESS
 
 REPORT = WEIGHTLESS
 

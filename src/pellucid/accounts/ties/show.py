@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pellucid.accounts.ties.find import RULES
-
 
 def line(label: str, tie: Mapping[str, Any]) -> str:
     """What was measured of a variable."""
+    from pellucid.accounts.ties.find import RULES
+
     if tie["tie"] is None:
         return f"{label}: no tie, {tie['why']}"
     own, from_ = tie["agreement"], "" if tie["sources"] == RULES else ", taken from any rule"
