@@ -12,7 +12,7 @@ from unittest.mock import Mock
 import pytest
 
 from pellucid.base.errors import ProjectError
-from pellucid.base.files import atomic_path, passing_folder, read_text, remove_passing, write_text
+from pellucid.base.files import atomic_path, passing_folder, read_text, remove_passing, stamps_of, write_text
 from pellucid.base.lock import writing
 
 
@@ -81,3 +81,17 @@ def test_what_a_killed_process_was_writing_is_removed_by_the_next_writer(tmp_pat
             assert len(list(tmp_path.rglob("*.partial"))) == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["deep", "text"]
     assert not list((tmp_path / "deep").iterdir())
+
+
+def test_stamps_tell_what_changed(tmp_path: Path) -> None:
+    file, folder = tmp_path / "one", tmp_path / "folder"
+    folder.mkdir()
+    (folder / "two").write_text("two")
+    before = stamps_of(file, folder)
+    assert [Path(name).name for name, *_ in before] == ["two"]
+    assert stamps_of(file, folder) == before
+    write_text(folder / "two", "owt")
+    changed = stamps_of(file, folder)
+    assert changed != before
+    write_text(file, "one")
+    assert stamps_of(file, folder) == (stamps_of(file)[0], *changed)

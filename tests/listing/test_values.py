@@ -300,6 +300,7 @@ def test_values_and_kinds_are_shared_by_those_that_use_them(project: Project) ->
     # names: 2 levels and 3 tokens; verbs: 2 levels, 3 tokens; both neurons use both; who is used by both
     assert held[OTHER] == 3 + 9  # 8 / 2 + 5 / 2 + 5 / 2
     assert held[NEURON] == 5 + 9 + 9
+    assert {address: count_program(listing, {address})[address] for address in held} == held  # counted alone
 
 
 def test_what_nobody_uses_is_nobodys_and_sums_are_never_below(project: Project) -> None:

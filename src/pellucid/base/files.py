@@ -13,7 +13,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pellucid.base.errors import ProjectError
@@ -151,6 +151,20 @@ def _runs(process: int) -> bool:
 
 
 # --- hashes -----------------------------------------------------------------------------------------------------------
+
+
+def stamps_of(*paths: Path) -> tuple[tuple[str, int, int, int], ...]:
+    """What tells whether files, or those directly in folders, have changed: names, inodes, times, sizes.
+
+    Cheaper than reading them; what is not there has no stamp.
+    """
+    found: list[tuple[str, int, int, int]] = []
+    for path in paths:
+        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+            with suppress(OSError):
+                told = file.stat()
+                found.append((str(file), told.st_ino, told.st_mtime_ns, told.st_size))
+    return tuple(found)
 
 
 def sha256_text(text: str) -> str:

@@ -39,10 +39,18 @@ BITS = 16
 FREE_NODES = 256
 
 
-def count_program(listing: Listing) -> dict[Address, int]:
-    """The numbers in every source of a program, and those of every lifted part, by address; raw parts are not in it."""
-    found = {address: held for page in listing.pages.values() for address, held in count_page(page).items()}
-    for address, held in count_shares(listing).items():
+def count_program(listing: Listing, wanted: Collection[Address] | None = None) -> dict[Address, int]:
+    """The numbers in every source of a program, and those of every lifted part, by address; raw parts are not in it.
+
+    With `wanted` only pages are counted that hold one of these addresses, or what it uses.
+    """
+    uses = list(_uses(listing))
+    asked = uses if wanted is None else [use for use in uses if use[0] in wanted]
+    needed = {name for _, values, _ in asked for name in values}
+    counted = _counted(listing, uses, needed, wanted)
+    found = {address: held for sources, _ in counted for address, held in sources.items()}
+    values_held = {name: held for _, values in counted for name, held in values.items()}
+    for address, held in _shares(listing, uses, values_held, asked):
         found[address] += held
     for page in listing.pages.values():
         for address, statement in page.explained():
@@ -64,6 +72,8 @@ def numbers_lifted(address: Address, statement: Statement, config: GPT2Config) -
 
 Named = tuple[str, str]
 """A value, kind or token: which of these, and its name."""
+Use = tuple[Address, Collection[str], frozenset[str]]
+"""An address with the named values and the kinds that it uses."""
 
 
 def count_page(page: Page) -> dict[Address, int]:
@@ -80,7 +90,29 @@ def count_values(listing: Listing) -> dict[str, int]:
 def count_shares(listing: Listing) -> dict[Address, int]:
     """What every address holds of the named values and kinds that it uses, each shared equally among its users."""
     uses = list(_uses(listing))
-    held: dict[Named, int] = {("value", name): n for name, n in count_values(listing).items()}
+    return dict(_shares(listing, uses, count_values(listing), uses))
+
+
+def _counted(
+    listing: Listing, uses: Iterable[Use], needed: Collection[str], wanted: Collection[Address] | None
+) -> list[tuple[dict[Address, int], dict[str, int]]]:
+    """What `_count` finds on every page, or on those that hold one of `wanted` or a value that is `needed`."""
+    used = {name for _, values, _ in uses for name in values}
+    pages = [
+        page
+        for page in listing.pages.values()
+        if wanted is None
+        or any(value.name in needed for value in page.values)
+        or any(address in wanted for address, _ in page.sources())
+    ]
+    return [_count(page, used) for page in pages]
+
+
+def _shares(
+    listing: Listing, uses: Iterable[Use], values_held: Mapping[str, int], asked: Iterable[Use]
+) -> Iterator[tuple[Address, int]]:
+    """What every address of `asked` holds of the named values and kinds that it uses; all `uses` share them."""
+    held: dict[Named, int] = {("value", name): n for name, n in values_held.items()}
     held |= {("kind", name): numbers(kind.node) for name, kind in listing.kinds.items()}
     held |= {("token", name): literal(text) for name, text in (listing.words.tokens if listing.words else {}).items()}
     called: dict[frozenset[str], frozenset[str]] = {}
@@ -93,7 +125,8 @@ def count_shares(listing: Listing) -> dict[Address, int]:
             yield from ((what, name) for name in names)
 
     users = Counter(used for _, values, kinds in uses for used in named(values, kinds))
-    return {address: _shared(held, users, named(values, kinds)) for address, values, kinds in uses}
+    for address, values, kinds in asked:
+        yield address, _shared(held, users, named(values, kinds))
 
 
 def _shared(held: Mapping[Named, int], users: Mapping[Named, int], used: Iterable[Named]) -> int:
@@ -104,7 +137,7 @@ def _shared(held: Mapping[Named, int], users: Mapping[Named, int], used: Iterabl
     return math.ceil(sum((Fraction(total, count) for count, total in by_users.items()), Fraction(0)))
 
 
-def _uses(listing: Listing) -> Iterator[tuple[Address, Collection[str], frozenset[str]]]:
+def _uses(listing: Listing) -> Iterator[Use]:
     """Every address that uses named values or kinds, with all that it uses."""
     for page in listing.pages.values():
         defined, imported = definitions(page.tree), imported_kinds(page.tree)

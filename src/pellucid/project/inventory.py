@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -132,15 +132,17 @@ def lifted_state(rank: int) -> str:
     return sha256_text(f"lifted to rank {rank}")[:16]
 
 
-def inventory(project: Project) -> list[Entry]:
-    """Every address of the subject, in order of execution."""
+def inventory(project: Project, wanted: Collection[Address] | None = None) -> list[Entry]:
+    """Every address of the subject, or those that are `wanted`, in order of execution."""
     listing, dropped, symbols = project.listing(), project.dropped(), project.symbols()
-    numbers, known = count_program(listing), told_before(project.evidence)
+    numbers, known = count_program(listing, wanted), told_before(project.evidence)
     measured: dict[str, dict[str, dict[str, Measurement]]] = defaultdict(lambda: defaultdict(dict))
     for _, row in project.evidence.find(domain="overall"):
         measured[row.part][row.kind][row.metric] = row
     entries = []
     for address in listing.config.shape.addresses():
+        if wanted is not None and address not in wanted:
+            continue
         name = str(address)
         statement = listing[address]
         values = tuple(listing.values[v] for v in listing.values_of(statement)) if statement.reads else ()

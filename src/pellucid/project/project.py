@@ -6,20 +6,21 @@ What needs the subject is imported when it is asked for: a program is read and r
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack
 
 import numpy as np
 from jaxtyping import Int
 
 from pellucid.base.address import Address
 from pellucid.base.errors import ProjectError
-from pellucid.base.files import sha256_files, sha256_text, write_text
+from pellucid.base.files import sha256_files, sha256_text, stamps_of, write_text
 from pellucid.base.nulls import nulled
 from pellucid.base.shell import quoted
+from pellucid.base.trusted import PROGRAM
 from pellucid.exact.writing import Choice, Until, Written, write
 from pellucid.listing.load import Program, load_program
 from pellucid.listing.parse import Listing, read_program
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from pellucid.exact.model import Model
     from pellucid.subject.load import Subject
 
+Made = TypeVar("Made")
 REPORT = "report.json"
 EVIDENCE = "evidence.sqlite"
 SIZES = {"small": 0.01, "medium": 0.05, "large": 0.2}
@@ -71,6 +73,7 @@ class Project:
         granted: bool = False,
     ) -> None:
         self.directory, self.manifest = directory, manifest
+        self._held: dict[str, tuple[object, Any]] = {}
         self.granted = granted
         """Whether the user has said that what lies there may run, also when it changes while this object lives."""
         if model is not None:
@@ -150,17 +153,26 @@ class Project:
         return Evidence(self.directory / EVIDENCE)
 
     def listing(self) -> Listing:
-        """The program as it stands on disk, read but not run."""
-        return read_program(self.directory)
+        """The program as it stands on disk, read but not run; read again where a file has changed."""
+        return self._unchanged("listing", lambda: read_program(self.directory))
 
     def dropped(self) -> frozenset[Address]:
         """The addresses whose residual is dropped, according to `parts.toml`."""
-        return read_dropped(self.directory / PARTS, self.listing().config.shape)
+        listing = self.listing()
+        return self._unchanged("dropped", lambda: read_dropped(self.directory / PARTS, listing.config.shape))
+
+    def _unchanged(self, what: str, read: Callable[[], Made]) -> Made:
+        """What `read` gave when the files of the program were last as they are now."""
+        stamps = stamps_of(self.directory / PARTS, self.directory / PROGRAM)
+        if what not in self._held or self._held[what][0] != stamps:
+            self._held[what] = stamps, read()
+        made: Made = self._held[what][1]
+        return made
 
     def state(self) -> str:
         """A hash of all that the program computes from: its files, which residuals are dropped, and the weights."""
         files = sorted((self.directory / "program").glob("*.py"))
-        dropped = " ".join(map(str, sorted(read_dropped(self.directory / PARTS, self.listing().config.shape))))
+        dropped = " ".join(map(str, sorted(self.dropped())))
         return sha256_text(f"{sha256_files(files)} {dropped} {self.manifest.subject.weights_sha256}")
 
     @property

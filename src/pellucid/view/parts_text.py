@@ -27,8 +27,7 @@ def describe(project: Project, pattern: str) -> list[dict[str, Any]]:
 
 
 def _chosen(project: Project, pattern: str) -> list[Entry]:
-    wanted = set(project.listing().config.shape.match(pattern))
-    return [entry for entry in inventory(project) if entry.address in wanted]
+    return inventory(project, set(project.listing().config.shape.match(pattern)))
 
 
 def _facts(entry: Entry) -> dict[str, Any]:
