@@ -10,7 +10,6 @@ from typing import Any
 
 from pellucid.base.address import Address
 from pellucid.base.files import sha256_text
-from pellucid.family.gpt2 import GPT2Config
 from pellucid.family.partition import count
 from pellucid.listing.about import About, whole
 from pellucid.listing.content import Value
@@ -147,8 +146,9 @@ def inventory(project: Project, wanted: Collection[Address] | None = None) -> li
         statement = listing[address]
         values = tuple(listing.values[v] for v in listing.values_of(statement)) if statement.reads else ()
         found = standing(listing, address, dropped)
+        held = count(address, listing.config)
         entry = _entry(
-            listing.config, address, statement, found, symbols.get(name), dict(measured[name]), numbers.get(address, 0)
+            address, statement, found, symbols.get(name), dict(measured[name]), numbers.get(address, 0), held
         )
         told = _told(listing, known, whole(address))
         entries.append(replace(entry, values=values, lifted=listing.lifted(address), about=told))
@@ -175,13 +175,13 @@ def _fresh(row: Measurement | None, statement: Statement) -> Measurement | None:
 
 
 def _entry(
-    config: GPT2Config,
     address: Address,
     statement: Statement,
     found: Standing,
     symbol: Symbol | None,
     measured: dict[str, dict[str, Measurement]],
     numbers: int,
+    parameters: int,
 ) -> Entry:
     runs, explained = found.runs, found.runs.form != "raw"
     effect = measured.get("effect", {}).get("kl")
@@ -200,7 +200,7 @@ def _entry(
         address,
         found.form,
         found.residual,
-        count(address, config),
+        parameters,
         effect.value if effect else None,
         score.value if score else None,
         passed=bool(score and score.value is not None and score.value >= PASSING),
