@@ -306,5 +306,5 @@ def vocabulary(tokenizer: Tokenizer) -> str:
 
 
 def verbatim(name: str) -> str:
-    """A file of this folder as it is."""
+    """A file of `pellucid.program` as it is."""
     return (_HERE / name).read_text(encoding="utf-8")
