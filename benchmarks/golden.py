@@ -30,7 +30,8 @@ from typing import Any
 import numpy as np
 import torch
 
-HASHES = Path(__file__).resolve().parents[1] / "tests" / "golden"
+ROOT = Path(__file__).resolve().parents[1]
+HASHES = ROOT / "tests" / "golden"
 STORIES = 300
 """So many stories are the text of a brief decompilation."""
 COMMON = ("--quick", "--seed", "0", "--no-accounts")
@@ -62,12 +63,16 @@ def made(name: str, how: str, root: Path) -> Path:
     if how == "brief":
         arguments += BRIEF[name]
     run = [sys.executable, __file__, "--child", how, *arguments]
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    environment = os.environ | threads | {"XDG_STATE_HOME": str(root / "state"), "HF_HUB_OFFLINE": "1"}
-    ended = subprocess.run(run, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    ended = subprocess.run(run, cwd=root, env=surroundings(root / "state"), capture_output=True, text=True, check=False)
     if ended.returncode not in (0, 3):
         raise RuntimeError(f"{name}: decompile ended with {ended.returncode}: {ended.stderr[-2000:]}")
     return directory
+
+
+def surroundings(state: Path) -> dict[str, str]:
+    """What a process is started with: this checkout's package, one thread, no hub, and a `state` of its own."""
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    return os.environ | threads | {"PYTHONPATH": str(ROOT / "src"), "XDG_STATE_HOME": str(state), "HF_HUB_OFFLINE": "1"}
 
 
 def child(how: str, arguments: list[str]) -> None:

@@ -120,8 +120,7 @@ def openings() -> dict[str, int]:
     """How often a brief decompilation of `zoo:village` opens each page of its program to read it."""
     with tempfile.TemporaryDirectory() as root:
         run = [sys.executable, __file__, "--child"]
-        environment = os.environ | {"XDG_STATE_HOME": root, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-        subprocess.run(run, cwd=root, env=environment, check=True, capture_output=True)
+        subprocess.run(run, cwd=root, env=golden.surroundings(Path(root)), check=True, capture_output=True)
         found: dict[str, int] = json.loads((Path(root) / "opened.json").read_text(encoding="utf-8"))
     return found
 
@@ -145,10 +144,11 @@ def child() -> None:
 
 def starting() -> float:
     """Processor seconds of `pellucid --version`, the least of five."""
-    seconds = []
+    seconds, environment = [], golden.surroundings(Path())
     for _ in range(5):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-m", "pellucid", "--version"], check=True, capture_output=True)
+        run = [sys.executable, "-m", "pellucid", "--version"]
+        subprocess.run(run, env=environment, check=True, capture_output=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     return min(seconds)
