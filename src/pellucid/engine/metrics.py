@@ -72,8 +72,18 @@ class LogitDifference:
 
     def __call__(self, model: Model, final: Final, rows: Rows) -> Float[Tensor, " n"]:
         """The difference for each prompt."""
+        if model.decoder.logit_cap is not None:  # logits are no projections of the stream
+            logits = model.unembed(final[:, None])[:, 0]
+            sides = [self._means(logits, rows, side) for side in (self.answers, self.instead) if side]
+            return sides[0] if len(sides) == 1 else sides[0] - sides[1]
         directions = self.directions(model)
         return (final * (directions if len(directions) == 1 else directions[rows])).sum(-1)
+
+    @staticmethod
+    def _means(logits: Float[Tensor, "n vocab"], rows: Rows, side: tuple[tuple[int, ...], ...]) -> Tensor:
+        """For each prompt the mean logit of the tokens that `side` has for it."""
+        own = [side[0] if len(side) == 1 else side[row] for row in rows.tolist()]
+        return torch.stack([line[list(tokens)].mean() for line, tokens in zip(logits, own, strict=True)])
 
 
 @dataclass(frozen=True)

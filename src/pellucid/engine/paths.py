@@ -21,9 +21,10 @@ from pellucid.engine.intervene import Change, compile_edits, patch
 from pellucid.engine.metrics import Metric, require_answers
 from pellucid.engine.pairs import place, require_match
 from pellucid.engine.shares import divides
-from pellucid.engine.sites import resolve
+from pellucid.engine.sites import embeddings, resolve
 from pellucid.engine.subjects import Subject, Text, edits_of, model_of
 from pellucid.exact.graph import Edit
+from pellucid.family import needs
 
 _ATTENTION = (
     "q",
@@ -86,6 +87,8 @@ def path_patch(
     path leads from one to the other.
     """
     model = model_of(subject)
+    if receiver.endswith((".OV", ".k", ".v")):
+        needs.refuse(model.decoder, f"a path to {receiver}", "groups")
     said, write = _sender(subject, sender)
     heard = [site.activation for site in resolve(model, _heard(receiver))]
     if _order(write) >= min(map(_order, heard)):
@@ -123,7 +126,7 @@ class _Path:
         outs = [f"L{layer:02d}.attn_out" for layer in layers] + [f"L{layer:02d}.mlp_out" for layer in layers]
         own, others = edits_of(subject, ids), edits_of(subject, other)
         found = model.run(other, (*self.said, "final"), edits=others)
-        plain = model.run(ids, ("final", "EMB.TOK", "EMB.POS", *outs), edits=own)
+        plain = model.run(ids, ("final", *embeddings(model.decoder), *outs), edits=own)
         changes = [patch(self.sender, _Held({name: found[name] for name in self.said}), **self.selection)]
         wrote = model.run(ids, (self.write,), edits=compile_edits(model, changes, ids, own))[self.write]
         frozen = [n for n in outs if n != self.write and not (self.through_mlps and n.endswith("mlp_out"))]

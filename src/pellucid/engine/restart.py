@@ -16,6 +16,9 @@ from torch import Tensor
 
 from pellucid.exact.graph import Graph
 from pellucid.exact.model import Model
+from pellucid.exact.ops import capped
+from pellucid.family import needs
+from pellucid.family.blocks import Decoder
 
 Kind = Literal["resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "q", "k", "v", "pattern", "neuron"]
 Numbers = Int[Tensor, " n"]
@@ -29,6 +32,11 @@ _BASE: dict[str, tuple[str, ...]] = {
     "neuron": ("post", "resid_post"),
 }
 """What is read of the base run beside each layer's input, queries, keys and values."""
+
+
+def restarts(decoder: Decoder) -> bool:
+    """Whether a piece can be followed from its own place: layers add what they write, one after another."""
+    return not needs.found(decoder, "norms behind", "parallel")
 
 
 @dataclass(frozen=True)
@@ -79,18 +87,27 @@ class Single:
         at, here = f"L{layer:02d}", torch.arange(len(row))
         streams, queries = (self.base[f"{at}.{name}"][:, first:][row] for name in ("resid_pre", "q"))
         if self.kind in ("k", "v"):
-            held = keys if self.kind == "k" else values
-            held[here, member, position] = self.source[f"{at}.{self.kind}"][row, position, member]
+            held, said = keys if self.kind == "k" else values, self.source[f"{at}.{self.kind}"]
+            for head in range(self.shared):
+                held[here, member * self.shared + head, position] = said[row, position, member]
             return streams, queries
         stream = self.stream(own, member, position, row)
-        read = self.graph.run(
-            self.model.weights, {f"{at}.resid_pre": stream[:, None]}, (f"{at}.q", f"{at}.k", f"{at}.v")
-        )
+        given = {f"{at}.resid_pre": stream[:, None], "positions": position[:, None].to(stream.device)}
+        read = self.graph.run(self.model.weights, given, (f"{at}.q", f"{at}.k", f"{at}.v"))
         streams[here, position - first] = stream
         queries[here, position - first] = read[f"{at}.q"][:, 0]
-        keys[here, :, position] = read[f"{at}.k"][:, 0]
-        values[here, :, position] = read[f"{at}.v"][:, 0]
+        keys[here, :, position] = self.for_heads(read[f"{at}.k"])[:, 0]
+        values[here, :, position] = self.for_heads(read[f"{at}.v"])[:, 0]
         return streams, queries
+
+    @property
+    def shared(self) -> int:
+        """How many heads share a key and a value."""
+        return self.model.decoder.sizes.head // self.model.decoder.sizes.group
+
+    def for_heads(self, own: Float[Tensor, "n new group dim"]) -> Float[Tensor, "n new head dim"]:
+        """Keys or values, once for each head."""
+        return own if self.shared == 1 else own.repeat_interleave(self.shared, dim=2)
 
     def stream(self, layer: Numbers, member: Numbers, position: Numbers, row: Numbers) -> Float[Tensor, "n model"]:
         """The stream at its own position that each piece leaves behind its layer; they are sorted by layer."""
@@ -141,7 +158,10 @@ class Single:
         else:
             query = self.source[f"{at}.q"][row, position, member]
             scores = torch.einsum("nd,nkd->nk", query, self.base[f"{at}.keys"][row, member])
-            scores = scores * self.model.decoder.blocks[layer].attention.scale
-            later = torch.arange(scores.shape[1]) > position[:, None]
-            pattern = scores.masked_fill(later.to(scores.device), -torch.inf).softmax(-1)
+            attention, key = self.model.decoder.blocks[layer].attention, torch.arange(scores.shape[1])
+            scores = capped(scores * attention.scale, attention.cap)
+            hidden = key > position[:, None]
+            if attention.window is not None:
+                hidden |= key <= position[:, None] - attention.window
+            pattern = scores.masked_fill(hidden.to(scores.device), -torch.inf).softmax(-1)
         return torch.einsum("nk,nkd->nd", pattern, values)

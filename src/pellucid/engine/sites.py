@@ -13,8 +13,8 @@
 | `ln_final.hook_scale`, `ln_final.hook_normalized` | `final.scale`, `final` |
 
 Weights are never folded here: `hook_normalized` is what a norm puts out, gain and bias included, and scores are those
-before the causal mask. Of addresses, QK means scores, OV the head's write, IN the pre-activation and OUT the
-activation, with which a neuron's vector is written.
+before the causal mask. Of addresses, QK means scores, OV the head's write, IN the pre-activation (a gated neuron's:
+its gate's) and OUT the activation, with which a neuron's vector is written; K and V the keys and values of a group.
 """
 
 from __future__ import annotations
@@ -28,17 +28,19 @@ from pellucid.base.address import Address
 from pellucid.base.axes import BATCH, DIM, HEAD, KEY, MODEL, NEURON, POS, QUERY, VOCAB
 from pellucid.base.errors import PellucidError, closest
 from pellucid.exact.model import Model
+from pellucid.family import seams
+from pellucid.family.blocks import Decoder
 
 _STREAM = (BATCH, POS, MODEL)
 _PER_HEAD = (BATCH, POS, HEAD, DIM)
 _READS = (BATCH, POS, HEAD, MODEL)
 _PAIRS = (BATCH, HEAD, QUERY, KEY)
 _AXES: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("q", "k", "v", "z"), _PER_HEAD),
+    **dict.fromkeys(("q", "k", "v", "z", "q_raw", "k_raw", "q_normed", "k_normed"), _PER_HEAD),
     **dict.fromkeys(("q_in", "k_in", "v_in", "head_writes"), _READS),
     **dict.fromkeys(("keys", "values"), (BATCH, HEAD, KEY, DIM)),
     **dict.fromkeys(("scores", "pattern"), _PAIRS),
-    **dict.fromkeys(("pre", "post"), (BATCH, POS, NEURON)),
+    **dict.fromkeys(("pre", "up", "post"), (BATCH, POS, NEURON)),
     "logits": (BATCH, POS, VOCAB),
 }
 """The axes of an activation by the end of its name; of all others those of the residual stream."""
@@ -60,7 +62,8 @@ _BLOCK_HOOKS = {
     "attn.hook_attn_scores": "scores",
     "attn.hook_result": "head_writes",
 }
-_PARTS = {"QK": "scores", "OV": "head_writes", "IN": "pre", "OUT": "post"}
+_PARTS = {"QK": "scores", "OV": "head_writes", "IN": "pre", "OUT": "post", "K": "k", "V": "v"}
+_NORMS = {"QN": "q_normed", "KN": "k_normed", "ATTN.LN": "attn_out", "MLP.LN": "mlp_out"}
 _WHOLE = {"LNF": "final", "UNEMB": "logits", "EMB.TOK": "EMB.TOK", "EMB.POS": "EMB.POS"}
 
 
@@ -89,6 +92,11 @@ def axes(activation: str) -> tuple[str, ...]:
 def is_constant(activation: str) -> bool:
     """Whether an activation is the same in all rows and at all positions: a bias."""
     return activation.endswith((".ATTN.B", ".MLP.B"))
+
+
+def embeddings(decoder: Decoder) -> tuple[str, ...]:
+    """The activations that the stream begins with."""
+    return (seams.TOKENS,) if decoder.positions is None else (seams.TOKENS, seams.POSITIONS)
 
 
 def listed(where: str | Iterable[str]) -> list[str]:
@@ -143,7 +151,9 @@ def of_addresses(addresses: Iterable[Address]) -> list[Site]:
             assert held is not None
             held.append(address.index)
         else:
-            members[_WHOLE.get(address.kind, str(address))] = None
+            norm = _NORMS.get(address.kind)
+            own = str(address) if norm is None else f"L{address.layer:02d}.{norm}"
+            members[_WHOLE.get(address.kind, own)] = None
     return [Site(name, None if held is None else tuple(held), len(chosen) == 1) for name, held in members.items()]
 
 

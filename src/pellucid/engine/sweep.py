@@ -23,7 +23,7 @@ from pellucid.base.progress import track
 from pellucid.engine.batches import in_batches
 from pellucid.engine.metrics import Metric
 from pellucid.engine.pairs import Pairs, paired, place
-from pellucid.engine.restart import Kind, Single, needed
+from pellucid.engine.restart import Kind, Single, needed, restarts
 from pellucid.engine.shares import divides, finite
 from pellucid.engine.sites import heads_write
 from pellucid.engine.subjects import Subject, Text, edits_of, model_of, token_texts
@@ -128,9 +128,9 @@ def sweep(
 
     `kind` says what a piece is: the stream at one layer and position (`resid_pre`, `resid_mid`, `resid_post`), what a
     layer writes there (`attn_out`, `mlp_out`), a head's `z`, `q`, `k`, `v` or `pattern` (by its query) there, or a
-    `neuron`. `layers`, `members` (heads or neurons) and `positions` restrict the sweep; positions behind the one that
-    the metric reads change nothing and are left out. About `tokens` tokens are computed at a time. A decompiled program
-    runs whole from the patched layer on.
+    `neuron`. `layers`, `members` (heads or neurons; of `k` and `v` groups, where heads share them) and `positions`
+    restrict the sweep; positions behind the one that the metric reads change nothing and are left out. About `tokens`
+    tokens are computed at a time. A decompiled program runs whole from the patched layer on.
 
     Prompts may differ in length, the two of a pair may not. Positions count from each prompt's start, negative ones
     from its end.
@@ -140,7 +140,8 @@ def sweep(
         raise PellucidError(f"{kind!r} cannot be swept{closest(kind, list(KINDS)) or f'; expected {KINDS}'}")
     groups = paired(model, base, source, metric)
     sizes, layers_there = model.decoder.sizes, model.decoder.layers
-    count = 1 if kind in STREAMS else sizes.neuron if kind == "neuron" else sizes.head
+    counts = {"neuron": sizes.neuron, "k": sizes.group, "v": sizes.group} | dict.fromkeys(STREAMS, 1)
+    count = counts.get(kind, sizes.head)
     pieces = (
         tuple(place(at, layers_there, "layer") for at in (range(layers_there) if layers is None else layers)),
         tuple(place(at, count, "head or neuron") for at in (range(count) if members is None else members)),
@@ -153,7 +154,7 @@ def sweep(
     for group in groups:
         own = {n: at for n, label in enumerate(shown) if (at := _own(label, group, positions is None)) is not None}
         plan = _Plan(kind, *pieces, tuple(own.values()))
-        run = _Restarting if isinstance(subject, Model) else _Whole
+        run = _Restarting if isinstance(subject, Model) and restarts(model.decoder) else _Whole
         runner = run(subject, group.base, group.source, group.metric, plan)
         with torch.no_grad():
             values[:, :, torch.tensor(list(own))[:, None], group.numbers] = runner.run(tokens)
@@ -303,9 +304,11 @@ class _Restarting:
         given = {name: self.base[f"{at}.{name}"][rows] for name in ("keys", "values")}
         streams, queries = [], []
         if stream is not None and len(old):
-            found = self.graph.run(weights, {f"{at}.resid_pre": stream}, (f"{at}.q", f"{at}.k", f"{at}.v"))
+            positions = torch.arange(first, self.read + 1, device=stream.device)[None]
+            read = {f"{at}.resid_pre": stream, "positions": positions}
+            found = self.graph.run(weights, read, (f"{at}.q", f"{at}.k", f"{at}.v"))
             for name, own in (("keys", "k"), ("values", "v")):
-                given[name][: len(old), :, first:] = found[f"{at}.{own}"].transpose(1, 2)
+                given[name][: len(old), :, first:] = self.single.for_heads(found[f"{at}.{own}"]).transpose(1, 2)
             streams.append(stream)
             queries.append(found[f"{at}.q"])
         if len(new):

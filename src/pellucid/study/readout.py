@@ -15,9 +15,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pellucid.engine.pairs import place
+from pellucid.engine.sites import embeddings
 from pellucid.engine.subjects import Subject, Text, model_of, token_id
 from pellucid.engine.trace import trace
 from pellucid.exact.model import Model
+from pellucid.family import needs
 from pellucid.subject.spelling import spelled_next
 
 
@@ -130,13 +132,15 @@ def direct_effects(
 ) -> DirectEffects:
     """What each part adds directly to the logit of `answer` (minus that of `instead`) at `position` of each row.
 
-    Raises `PellucidError` where `answer` or `instead` is not one token, or the position does not exist.
+    Raises `PellucidError` where `answer` or `instead` is not one token, the position does not exist, or what is written
+    is normed before it is added.
     """
     model = model_of(subject)
-    layers = range(model.decoder.layers)
+    needs.refuse(model.decoder, "the reading of direct effects", "norms behind", "logit cap")
+    layers, starts = range(model.decoder.layers), embeddings(model.decoder)
     each = [f"L{layer:02d}.{name}" for layer in layers for name in ("head_writes", "post", "neuron_writes")]
     with torch.no_grad():
-        run = trace(subject, text, ["EMB.TOK", "EMB.POS", *each, "final.scale", model.last_resid], logits=False)
+        run = trace(subject, text, [*starts, *each, "final.scale", model.last_resid], logits=False)
         rows, longest = torch.arange(len(run.ids)), run.ids.shape[1]
         at_end = [place(position, length, "position") + longest - length for length in run.rows.lengths]
 
@@ -146,7 +150,7 @@ def direct_effects(
 
         direction, constant = answer_direction(model, answer, instead)
         read = direction / read_at("final.scale")
-        parts = {name: _read(read_at(name), read) for name in ("EMB.TOK", "EMB.POS")}
+        parts = {name: _read(read_at(name), read) for name in starts}
         neurons = []
         for layer in layers:
             at, own = f"L{layer:02d}", model.layer(layer)

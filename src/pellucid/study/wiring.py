@@ -15,6 +15,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from pellucid.base.errors import PellucidError, closest
+from pellucid.family import needs
 from pellucid.family.blocks import Decoder
 
 
@@ -27,7 +28,8 @@ class Wiring:
 
     @staticmethod
     def of(decoder: Decoder) -> Wiring:
-        """The wiring of a subject."""
+        """The wiring of a subject. Raises `PellucidError` for one whose heads do not each read for themselves."""
+        needs.refuse(decoder, "a graph of edges", "groups", "rotary", "head norms", "norms behind", "parallel")
         return Wiring(decoder.layers, decoder.sizes.head)
 
     @cached_property

@@ -1,0 +1,32 @@
+"""What of a decoder a piece of work does not understand yet: it says so by name, and the rest goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Literal
+
+from pellucid.base.errors import PellucidError
+from pellucid.family.blocks import Decoder
+
+Switch = Literal["groups", "rotary", "head norms", "norms behind", "parallel", "logit cap"]
+
+SWITCHES: Final[dict[Switch, tuple[str, Callable[[Decoder], object]]]] = {
+    "groups": ("several heads share keys and values", lambda d: d.grouped),
+    "rotary": ("positions turn queries and keys", lambda d: d.blocks[0].attention.rotary),
+    "head norms": ("queries and keys are normed", lambda d: d.blocks[0].attention.head_norms),
+    "norms behind": ("what layers write is normed", lambda d: d.blocks[0].attention.behind or d.blocks[0].mlp.behind),
+    "parallel": ("attention and MLP read the same stream", lambda d: d.blocks[0].parallel),
+    "logit cap": ("logits are held within a cap", lambda d: d.logit_cap),
+}
+"""What each switch means, and whether a decoder has it."""
+
+
+def found(decoder: Decoder, *switches: Switch) -> list[str]:
+    """What of `switches` the decoder has, in words."""
+    return [SWITCHES[switch][0] for switch in switches if SWITCHES[switch][1](decoder)]
+
+
+def refuse(decoder: Decoder, work: str, *switches: Switch) -> None:
+    """Raise `PellucidError` saying which of `switches` keeps `work` from this decoder."""
+    if there := found(decoder, *switches):
+        raise PellucidError(f"{work} cannot serve {decoder.family} yet: {'; '.join(there)}")
