@@ -4,7 +4,7 @@ VENV := .venv
 READY := $(VENV)/ready
 RUN := $(VENV)/bin
 
-.PHONY: demo test golden setup lint clean
+.PHONY: demo test golden pages setup lint clean
 
 demo: $(READY)
 	$(RUN)/pellucid decompile zoo:village -o demo/village
@@ -16,6 +16,11 @@ test: $(READY) lint
 golden: $(READY)
 	$(RUN)/python benchmarks/golden.py --brief --write
 	$(RUN)/python benchmarks/golden.py --write
+
+# Write anew the pages that are made of the source.
+pages: $(READY)
+	$(RUN)/python tools/architecture.py
+	$(RUN)/python tools/api.py
 
 lint: $(READY)
 	$(RUN)/ruff check .

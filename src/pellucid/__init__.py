@@ -61,8 +61,22 @@ def load(
     It runs on `device` in `dtype` (`float32`, `float16`, `bfloat16`, `float64`); float32 on the CPU gives Hugging
     Face's bits. `revision` is a branch, tag or commit of a hub model. With `ids` its tokenizer is not read: its text is
     token ids, such as `464 3139 286`, as it is for tokenizers of other kinds.
-    Raises `pellucid.base.errors.SubjectError` for what cannot be loaded, saying why, and `PellucidError` for a device
-    that is not there.
+
+    Args:
+        subject: A directory in Hugging Face layout, a hub name such as `gpt2` or `OWNER/NAME`, or `zoo:NAME`.
+        dtype: `float32`, `float16`, `bfloat16` or `float64`; float32 on the CPU gives Hugging Face's bits.
+        device: Where it runs: `cpu`, `cuda` or `cuda:1`.
+        revision: Branch, tag or commit of a hub model; its newest version without one.
+        ids: Leave the tokenizer unread: text is token ids, such as `464 3139 286`, as it is for tokenizers of other
+            kinds.
+
+    Returns:
+        The model, with `logits`, `forward`, `generate`, `ids` and `writes`.
+
+    Raises:
+        SubjectError: What cannot be loaded: no such directory or model, a pickle, a config, tensor or tokenizer that is
+            not understood.
+        PellucidError: Another dtype, or a device that is not there.
     """
     import torch
 
@@ -81,7 +95,15 @@ def load(
 def open(directory: str | Path, *, trust: bool = False) -> OpenedProject:
     """The project in `directory`, as `pellucid decompile` wrote it; `trust` lets a stranger's program run.
 
-    Raises `pellucid.base.errors.ProjectError` for what is no such directory.
+    Args:
+        directory: A directory that `pellucid decompile` wrote.
+        trust: Run its program although it was not made on this account, or has changed since.
+
+    Returns:
+        The project: its program, report, evidence, text and accounts.
+
+    Raises:
+        ProjectError: A directory that is none, is broken, or holds a program without weights.
     """
     from pellucid.opened import OpenedProject
     from pellucid.project.project import Project

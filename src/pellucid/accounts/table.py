@@ -117,7 +117,20 @@ def table(
 
     `subject` is a model, a program, what `pellucid.load` takes, or a directory that `decompile` wrote; `of` and
     `answers` are lists, or files with one a line. Without `answers` those that the model gives are chosen among, but
-    for what it gives to nearly all. Raises `PellucidError` quoting what cannot be asked, and why.
+    for what it gives to nearly all.
+
+    Args:
+        subject: A model, a program, what `load` takes, or a directory that `decompile` wrote.
+        asks: Wordings, in which `{}` is one of the subjects.
+        of: Those subjects: a list, or a file with one a line.
+        answers: What is chosen among: a list or a file; without it the answers that the model gives, but for what it
+            gives to nearly all.
+
+    Returns:
+        A line for each subject: answer, agreement of wordings from 0 to 1, margin in nats, and what is said plainly.
+
+    Raises:
+        PellucidError: What cannot be asked, and why: a wording without `{}`, an empty list, a text that is too long.
     """
     opened = open_subject(str(subject)) if isinstance(subject, str | Path) else subject
     model = model_of(opened)

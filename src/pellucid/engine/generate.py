@@ -59,7 +59,26 @@ def generate(
     The likeliest tokens at `temperature` 0, else drawn among the likeliest that hold `top_p` of the probability; row n
     draws from `seed` + n. Positions of `changes` are the prompt's: negative ones count from its end, and ranges without
     an end, or none, go on over what is said. What another run had is put into the prompt alone. `record` names what to
-    record. Raises `PellucidError` for names that do not exist, and for prompts that the subject cannot read.
+    record.
+
+    Args:
+        subject: A model or a running program: what `load` and `open_subject` give.
+        text: Prompts: one text, several of any lengths, or token ids [batch, pos].
+        tokens: How many tokens are said at most.
+        temperature: 0 for the likeliest tokens, above 0 for drawn ones.
+        top_p: Draw among the likeliest tokens that hold this share of the probability.
+        seed: Row n draws from this plus n.
+        stop: Texts before which it ends.
+        changes: Changes of the prompt's positions: negative ones count from its end; ranges without an end, or none, go
+            on over what is said. What another run had is put into the prompt alone.
+        record: What to record, by names or patterns.
+
+    Returns:
+        For each prompt the text and ids that were said, why it ended, and what was recorded.
+
+    Raises:
+        PellucidError: Names that no site has, a temperature below 0, a `top_p` that is no share; a prompt that the
+            subject cannot read: empty, longer than its context, or a word or id that it does not have.
     """
     model = model_of(subject)
     rows, made, names = model.rows(text), tuple(changes), listed(record)

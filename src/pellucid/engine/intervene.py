@@ -99,6 +99,19 @@ def replace(where: str, value: Tensor | float | Callable[[Tensor], Tensor], **se
 
     `selection` may name `positions`, `heads`, `neurons`, `keys` and `rows`; an axis selected by a single number is
     dropped, as in NumPy. Of rows of different lengths a function gets those of one length at a time.
+
+    Args:
+        where: An address, activation, hook name or pattern of them.
+        value: A number, a tensor that broadcasts to what is there, or a function of what was there.
+        selection: Of `where`: `positions`, `heads`, `neurons`, `keys`, `rows`, each a number, a slice or a list; all
+            without it.
+
+    Returns:
+        A change, for `trace` and `generate`.
+
+    Raises:
+        PellucidError: A value of another shape, or that is not finite; a name in `where` that no site has, near ones
+            named, or a selection that is not there; when the run is made.
     """
 
     def new(place: Place, x: Tensor) -> Tensor:
@@ -108,7 +121,22 @@ def replace(where: str, value: Tensor | float | Callable[[Tensor], Tensor], **se
 
 
 def steer(where: str, vector: Tensor | float, scale: float = 1.0, **selection: Any) -> Change:
-    """Add `scale` · `vector` (which broadcasts) to `where`."""
+    """Add `scale` · `vector` (which broadcasts) to `where`.
+
+    Args:
+        where: An address, activation, hook name or pattern of them.
+        vector: What is added: a number, or a tensor that broadcasts to what is there.
+        scale: What `vector` is multiplied by.
+        selection: Of `where`: `positions`, `heads`, `neurons`, `keys`, `rows`, each a number, a slice or a list; all
+            without it.
+
+    Returns:
+        A change, for `trace` and `generate`.
+
+    Raises:
+        PellucidError: A vector of another shape, or numbers that are no longer finite; a name in `where` that no site
+            has, near ones named, or a selection that is not there; when the run is made.
+    """
 
     def new(place: Place, x: Tensor) -> Tensor:
         return x + scale * _broadcast(place, torch.as_tensor(vector), x)
@@ -122,6 +150,19 @@ def patch(where: str, source: Recorded, **selection: Any) -> Change:
     Row by row; a source of one row is for all. Negative positions are counted from the end of each of the two runs, so
     `positions=-1` takes the last of the source to the last here, whatever their lengths; without positions the two must
     be of the same length.
+
+    Args:
+        where: An address, activation, hook name or pattern of them.
+        source: The run that recorded it: rows of the same number as here, or one row for all.
+        selection: Of `where`: `positions`, `heads`, `neurons`, `keys`, `rows`, each a number, a slice or a list; all
+            without it. Negative positions count from the end of each of the two runs.
+
+    Returns:
+        A change, for `trace` and `generate`.
+
+    Raises:
+        PellucidError: What `source` did not record, or another number of rows, or, without positions, another length; a
+            name in `where` that no site has, near ones named, or a selection that is not there; when the run is made.
     """
 
     def new(place: Place, x: Tensor) -> Tensor:
@@ -144,6 +185,21 @@ def ablate(
 
     `mean` is what `means` found; means by position are those of the positions here. The rows of `resample` are drawn
     from `seed`, the same for every site.
+
+    Args:
+        where: An address, activation, hook name or pattern of them, such as `L00.H01` or `L*.pattern`.
+        mean: What `means` found, to be put there; zero without it.
+        resample: A trace, a random row of which is put there.
+        seed: What its rows are drawn from, the same for every site.
+        selection: Of `where`: `positions`, `heads`, `neurons`, `keys`, `rows`, each a number, a slice or a list; all
+            without it.
+
+    Returns:
+        A change, for `trace` and `generate`.
+
+    Raises:
+        PellucidError: `mean` and `resample` at once; a name in `where` that no site has, near ones named, or a
+            selection that is not there; when the run is made.
     """
     if mean is not None and resample is not None:
         raise PellucidError(f"ablating {where} by its mean and by resampling at once; choose one")
@@ -177,6 +233,21 @@ def means(subject: Subject, texts: Text, where: Iterable[str], *, by_position: b
     Over rows and positions, or over rows alone where `by_position`; pairs of positions always keep theirs. Texts may
     differ in length: positions are counted from each one's start, and a position's mean is over the texts that have it.
     Memory does not grow with the number of rows.
+
+    Args:
+        subject: A model or a running program: what `load` and `open_subject` give.
+        texts: Prompts: one text, several of any lengths, or token ids [batch, pos].
+        where: The activations, by names or patterns.
+        by_position: Means over rows alone, by position; else over rows and positions. Pairs of positions always keep
+            theirs.
+        batch: Rows that are run at a time.
+
+    Returns:
+        The means by activation, each of the activation's shape without the axes that were averaged.
+
+    Raises:
+        PellucidError: A name that no site has; a prompt that the subject cannot read: empty, longer than its context,
+            or a word or id that it does not have.
     """
     model = model_of(subject)
     rows = model.rows(texts)

@@ -117,7 +117,20 @@ def require_answers(metric: Metric, prompts: int) -> None:
 def logit_difference(
     model: Model, answers: Answers, instead: Answers | None = None, position: int = -1
 ) -> LogitDifference:
-    """The metric for answers given as text or ids. Raises `PellucidError` for one that is not a single token."""
+    """The metric for answers given as text or ids.
+
+    Args:
+        model: The model whose tokens the answers are.
+        answers: What should be said: one token for all prompts, or one or several for each, as text or ids.
+        instead: What could be said in its place; 0 is subtracted without it.
+        position: The position that is read; negative ones count from the end.
+
+    Returns:
+        The metric, in logits.
+
+    Raises:
+        PellucidError: An answer that is not one token, none for a prompt, or numbers of answers that differ.
+    """
     return LogitDifference(_ids(model, answers), () if instead is None else _ids(model, instead), position)
 
 

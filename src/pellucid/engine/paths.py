@@ -83,8 +83,25 @@ def path_patch(
     """The metric of `base` when `receiver` hears from `sender` (at its selected positions) what it says in `source`.
 
     The sender is an embedding or anything inside a layer; the receiver is where a head looks (QK, or its `q` or `k`),
-    its value (OV), a neuron, or `logits`, in a later layer (or the MLP of the same). Raises `PellucidError` where no
-    path leads from one to the other.
+    its value (OV), a neuron, or `logits`, in a later layer (or the MLP of the same).
+
+    Args:
+        subject: A model or a running program: what `load` and `open_subject` give.
+        base: The prompts that are run.
+        source: What the sender says instead, of the same lengths.
+        metric: What is measured, a number a prompt, such as `logit_difference`.
+        sender: An embedding, or anything inside a layer.
+        receiver: Where a head looks (QK, or its `q` or `k`), its value (OV), a neuron, or `logits`, in a later layer,
+            or the MLP of the same.
+        through_mlps: Let the path lead through MLPs between the two.
+        selection: Of the sender: `positions`.
+
+    Returns:
+        The metric with and without it, a number a prompt.
+
+    Raises:
+        PellucidError: Two names that no path joins, or prompts that do not fit each other; a prompt that the subject
+            cannot read: empty, longer than its context, or a word or id that it does not have.
     """
     model = model_of(subject)
     if receiver.endswith((".OV", ".k", ".v")):

@@ -134,6 +134,26 @@ def sweep(
 
     Prompts may differ in length, the two of a pair may not. Positions count from each prompt's start, negative ones
     from its end.
+
+    Args:
+        subject: A model or a running program: what `load` and `open_subject` give.
+        base: The prompts that are run.
+        source: What pieces are taken from; a pair is of one length.
+        metric: What is measured, a number a prompt, such as `logit_difference`.
+        kind: What a piece is: `resid_pre`, `resid_mid`, `resid_post`, `attn_out`, `mlp_out`, `z`, `q`, `k`, `v`,
+            `pattern` or `neuron`.
+        layers: The layers; all without it.
+        members: The heads or neurons; all without it.
+        positions: The positions; all up to the one that is read without it.
+        tokens: About how many tokens are computed at a time.
+
+    Returns:
+        The metric by layer, member, position and prompt, with what it is in both runs.
+
+    Raises:
+        PellucidError: An unknown kind, a layer, member or position that is not there, or prompts that do not fit each
+            other; a prompt that the subject cannot read: empty, longer than its context, or a word or id that it does
+            not have.
     """
     model = model_of(subject)
     if kind not in KINDS:

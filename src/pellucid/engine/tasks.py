@@ -113,7 +113,18 @@ class Task:
 
 
 def read_task(path: Path | str, limit: int | None = None) -> Task:
-    """The task in a file of JSON lines. Raises `PellucidError` naming the first line that is no pair."""
+    """The task in a file of JSON lines.
+
+    Args:
+        path: A file of JSON lines with `clean`, `corrupted`, `answers` and `instead`.
+        limit: How many pairs to read at most.
+
+    Returns:
+        The task.
+
+    Raises:
+        PellucidError: What is no such file, naming the first line that is no pair.
+    """
     path = Path(path)
     if not path.is_file():
         raise PellucidError(f"{path} is not a file; a task is a file of JSON lines with {', '.join(_KEYS)}")

@@ -112,9 +112,23 @@ def trace(
 
     `record` and the `changes` that are made name addresses, activations, hooks, or patterns of them (see `sites`); with
     `gradients` those of any metric of the logits can be taken at whatever was recorded. Without `logits` only what
-    `record` needs is computed. Each row comes out as it would alone. Raises `PellucidError` for names that do not
-    exist, for changes that cannot reach what is computed, select nothing, or leave numbers that are no longer finite,
-    and for prompts that the subject cannot read.
+    `record` needs is computed. Each row comes out as it would alone.
+
+    Args:
+        subject: A model or a running program: what `load` and `open_subject` give.
+        text: Prompts: one text, several of any lengths, or token ids [batch, pos].
+        record: Sites to record, by names or patterns.
+        changes: What is put in the place of activations, one after the other.
+        gradients: Record so that gradients of any metric can be taken.
+        logits: Compute logits too; else only what `record` needs.
+
+    Returns:
+        The run: logits [batch, pos, vocab], and activations by name.
+
+    Raises:
+        PellucidError: Names that no site has, changes that cannot reach what is computed, select nothing, or leave
+            numbers that are not finite; a prompt that the subject cannot read: empty, longer than its context, or a
+            word or id that it does not have.
     """
     return traced(subject, Stretch(model_of(subject).rows(text)), record, changes, gradients=gradients, logits=logits)
 

@@ -147,6 +147,17 @@ class Model:
 
         Texts may differ in length, and so may rows of ids whose padding `mask` is 0 at. Logits are aligned at the end
         then, so that `[:, -1]` is what follows each row, and NaN where a row has no token.
+
+        Args:
+            text: A text, several of any lengths, token ids [batch, pos], or rows.
+            mask: Which of the ids are tokens (1) and which padding (0), [batch, pos].
+
+        Returns:
+            Logits after each token, [batch, pos, vocab].
+
+        Raises:
+            PellucidError: A prompt that the subject cannot read: empty, longer than its context, or a word or id that
+                it does not have.
         """
         rows = self.rows(text) if mask is None else Rows.masked(self.rows(text).ids, mask.to(self.device))
         found = self.run(rows.ids, ("logits",), pads=rows.pads)["logits"]
@@ -188,7 +199,17 @@ class Model:
     def forward(self, ids: Int[Tensor, "batch pos"], taps: Taps | None = None, cache: Cache | None = None) -> Run:
         """Run `ids` (behind what `cache` holds), recording and replacing what `taps` says.
 
-        Raises `PellucidError` for ids or lengths that the model cannot read, and for taps that do not exist.
+        Args:
+            ids: Token ids, [batch, pos].
+            taps: What is recorded, and what is put in the place of activations.
+            cache: What was run before these; it grows.
+
+        Returns:
+            Logits, and activations by name.
+
+        Raises:
+            PellucidError: Ids that are no tokens, more positions than the context has, or names that are no
+                activations.
         """
         taps = taps or Taps()
         record = [name for pattern in taps.record for name in self._names(pattern)]
@@ -263,7 +284,15 @@ class Model:
         """The tokens of `text`, begun as the subject expects it, as a batch of one row; an empty text is what texts
         begin with.
 
-        Raises `PellucidError` for an empty text where there is none.
+        Args:
+            text: A text.
+
+        Returns:
+            Token ids, [1, pos].
+
+        Raises:
+            PellucidError: An empty text where texts of the subject begin with nothing; a word that its tokenizer does
+                not have.
         """
         ids = self.tokenizer.opened(text) or list(self.tokenizer.start)
         if not ids:
@@ -287,6 +316,22 @@ class Model:
         probability. Of `changes` (`pellucid.steer`, `patch`, …) positions are the prompt's, negative ones count from
         its end, and ranges without an end go on over what is written. `pellucid.generate` also records. Raises
         `PellucidError` for a prompt that the model cannot read.
+
+        Args:
+            prompt: A text, or token ids.
+            tokens: How many tokens are said at most.
+            temperature: 0 for the likeliest tokens, above 0 for drawn ones.
+            top_p: Draw among the likeliest tokens that hold this share of the probability.
+            seed: What is drawn, is drawn from it.
+            stop: Texts before which it ends.
+            changes: Changes, as `replace` and others make them.
+
+        Returns:
+            The text that was said behind the prompt.
+
+        Raises:
+            PellucidError: A temperature below 0, a `top_p` that is no share, or changes that do not fit; a prompt that
+                the subject cannot read: empty, longer than its context, or a word or id that it does not have.
         """
         ids, changed = self.rows(prompt if isinstance(prompt, str) else [*prompt]).ids, tuple(changes)
         self._check(ids, ids.shape[1])
@@ -297,7 +342,17 @@ class Model:
         return written.text
 
     def writes(self, ids: Int[Tensor, "batch pos"]) -> Iterator[tuple[Address, Float[Tensor, "_ _ model"]]]:
-        """What each address writes to the residual stream, lazily; they add up to the final one."""
+        """What each address writes to the residual stream, lazily; they add up to the final one.
+
+        Args:
+            ids: Token ids, [batch, pos].
+
+        Returns:
+            Pairs of address and write, [batch, pos, model].
+
+        Raises:
+            PellucidError: Ids that are no tokens, or more positions than the context has.
+        """
         from pellucid.exact.writes import writes
 
         return writes(self, ids)

@@ -153,7 +153,15 @@ class Project:
         return Evidence(self.directory / EVIDENCE)
 
     def listing(self) -> Listing:
-        """The program as it stands on disk, read but not run; read again where a file has changed."""
+        """The program as it stands on disk, read but not run; read again where a file has changed.
+
+        Returns:
+            Pages and statements by address.
+
+        Raises:
+            SourceError: A page that is not in the language of sources, naming file and line.
+            ProjectError: A directory without a program.
+        """
         return self._unchanged("listing", lambda: read_program(self.directory))
 
     def dropped(self) -> frozenset[Address]:
@@ -187,7 +195,15 @@ class Project:
     def program(self, source_only: Literal["code", "all"] | None = None) -> Program:
         """The program, ready to run.
 
-        Raises `ProjectError` if it is a stranger's and not trusted, or if its `parts.toml` is broken.
+        Args:
+            source_only: Switch off the residuals of every QK and IN (`code`), or of all parts (`all`).
+
+        Returns:
+            The program in memory: `logits`, `extend` and `encode`.
+
+        Raises:
+            ProjectError: A stranger's program that is not trusted, or a broken `parts.toml`.
+            SourceError: A source that cannot be loaded or called, naming file, line and part.
         """
         self.require_trust()
         self.dropped()
@@ -197,6 +213,20 @@ class Project:
         """What the program says after `prompt` (text or token ids): the likeliest tokens, unless `how` says otherwise.
 
         Up to `tokens` tokens, the end of the text, a `stop` string or the context's end.
+
+        Args:
+            prompt: A text, or token ids.
+            tokens: How many tokens are said at most.
+            how: `source_only` (run the sources alone), `temperature`, `top_p`, `seed`, `stop`, as in
+                `pellucid.generate`.
+
+        Returns:
+            The text that was said behind the prompt.
+
+        Raises:
+            ProjectError: A prompt without tokens, with more than the context has, or with ids that are none; a program
+                that is not trusted.
+            PellucidError: A temperature below 0, or a `top_p` that is no share.
         """
         return self._written(prompt, tokens, **how).text
 
@@ -234,7 +264,14 @@ class Project:
         return written
 
     def report(self) -> dict[str, Any]:
-        """The figures of the last measurement. Raises `ProjectError` if there was none."""
+        """The figures of the last measurement.
+
+        Returns:
+            The figures, as `report.json` has them; what was not measured is None.
+
+        Raises:
+            ProjectError: A project that was not measured, or a report that is broken.
+        """
         path = self.directory / REPORT
         if not path.is_file():
             raise ProjectError(

@@ -50,6 +50,22 @@ def estimate(
 
     Positions behind the one that the metric reads are left out, as there. Prompts of different lengths are aligned at
     that one, with NaN where a prompt has no token.
+
+    Args:
+        subject: A model or a running program: what `load` and `open_subject` give.
+        base: The prompts that are patched.
+        source: What pieces are taken from, of the same lengths.
+        metric: What is measured, a number a prompt, such as `logit_difference`.
+        kind: What a piece is, as in `sweep`.
+        method: `gradient`, `ig` or `relp`.
+        steps: Points of the path, of `ig`.
+
+    Returns:
+        Estimated changes of the metric, [layer, member, position, prompt].
+
+    Raises:
+        PellucidError: An unknown kind or method, fewer than one step, or prompts that do not fit each other; a prompt
+            that the subject cannot read: empty, longer than its context, or a word or id that it does not have.
     """
     model = model_of(subject)
     if kind not in KINDS:
@@ -105,7 +121,23 @@ class Completeness:
 def completeness(
     subject: Subject, base: Text, source: Text, metric: Metric, method: str = "ig", steps: int = STEPS
 ) -> Completeness:
-    """By how much estimates of this `method` miss what they should add up to: mean over prompts, at the embeddings."""
+    """By how much estimates of this `method` miss what they should add up to: mean over prompts, at the embeddings.
+
+    Args:
+        subject: A model or a running program: what `load` and `open_subject` give.
+        base: The prompts that are explained: text, texts or ids.
+        source: What they are held against, of the same lengths.
+        metric: What is measured, a number a prompt, such as `logit_difference`.
+        method: `gradient`, `ig` (integrated gradients) or `relp`.
+        steps: Points of the path from source to base.
+
+    Returns:
+        What attributions add up to beside what the metric changes by, and the share that is missed.
+
+    Raises:
+        PellucidError: An unknown method, fewer than one step, or prompts that do not fit each other; a prompt that the
+            subject cannot read: empty, longer than its context, or a word or id that it does not have.
+    """
     attributed = difference = 0.0
     groups = paired(model_of(subject), base, source, metric)
     for group in groups:
@@ -165,6 +197,22 @@ def edge_attribution(
     """The score of every edge: (clean − corrupted message) · gradient of the metric at the reader's input.
 
     `gradient` is EAP, `ig` EAP-IG with `steps` points; `prompts` are worked on at a time.
+
+    Args:
+        subject: A model or a running program: what `load` and `open_subject` give.
+        clean: Prompts with the behaviour.
+        corrupted: The same prompts without it, of the same lengths.
+        metric: What is measured, a number a prompt, such as `logit_difference`.
+        method: `gradient` (EAP), `ig` (EAP-IG) or `relp`.
+        steps: Points of the path, of `ig`.
+        prompts: Prompts that are worked on at a time.
+
+    Returns:
+        A score for every edge and prompt, in the metric's unit.
+
+    Raises:
+        PellucidError: An unknown method, fewer than one step, or prompts that do not fit each other; a prompt that the
+            subject cannot read: empty, longer than its context, or a word or id that it does not have.
     """
     groups = paired(model_of(subject), clean, corrupted, metric)
     return pooled([(_edge_scores(subject, group, method, steps, prompts), len(group)) for group in groups])
@@ -379,7 +427,18 @@ class Agreement:
 
 
 def agreement(estimates: Tensor, exact: Tensor) -> Agreement:
-    """The correlation between estimated and exact effects of the same shape."""
+    """The correlation between estimated and exact effects of the same shape.
+
+    Args:
+        estimates: Estimated effects, of any shape.
+        exact: Exact effects of the same shape.
+
+    Returns:
+        Correlations of values and of ranks, from −1 to 1; None of fewer than three pieces, or of what is constant.
+
+    Raises:
+        PellucidError: Two shapes that differ.
+    """
     if estimates.shape != exact.shape:
         raise PellucidError(f"estimates have shape {list(estimates.shape)}, exact effects {list(exact.shape)}")
     pair = [side.detach().flatten().double().cpu() for side in (estimates, exact)]

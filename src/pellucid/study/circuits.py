@@ -212,7 +212,20 @@ class Examiner:
 
 
 def score_edges(subject: Subject, task: Task, method: str = "ig", steps: int = STEPS) -> EdgeScores:
-    """Edge attribution on all prompts of `task`: the mean over them."""
+    """Edge attribution on all prompts of `task`: the mean over them.
+
+    Args:
+        subject: A model or a running program: what `load` and `open_subject` give.
+        task: Pairs of prompts with their answers.
+        method: `gradient`, `ig` or `relp`.
+        steps: Points of the path, of `ig`.
+
+    Returns:
+        A score for every edge, in the task's metric.
+
+    Raises:
+        PellucidError: An unknown method, fewer than one step, or a task that the subject cannot read.
+    """
     model = model_of(subject)
     batches = track(task.batches(model), f"edges of {task.name}")
     return pooled(
@@ -240,6 +253,22 @@ def find_circuit(
     Edge attribution ranks the edges; the largest of them within the budget are run exactly. With `faithful`, edges are
     then taken out again, the least first, in halves down to single ones, for as long as the faithfulness stays at
     least that. The faithfulness that comes back is measured on `test`, which the search did not see, where given.
+
+    Args:
+        subject: A model or a running program: what `load` and `open_subject` give.
+        task: Pairs of prompts with their answers.
+        budget: How many edges at most: a whole number, or a share up to 1.0 of all.
+        faithful: Prune for as long as the faithfulness stays at least that; no pruning without it.
+        method: What ranks edges: `gradient`, `ig` or `relp`.
+        scores: Scores that are known already.
+        test: Other pairs to measure the faithfulness on.
+
+    Returns:
+        The circuit with its edges and its measured faithfulness.
+
+    Raises:
+        PellucidError: A budget that is no number of edges, a task whose metric is the same in both runs, or that the
+            subject cannot read.
     """
     scores = scores or score_edges(subject, task, method)
     total = int(scores.wiring.real.sum())
@@ -328,7 +357,21 @@ def _area(x: Sequence[float], y: Sequence[float]) -> float:
 def faithfulness_curve(
     subject: Subject, task: Task, scores: EdgeScores, sizes: Sequence[float] = SIZES, *, absolute: bool = True
 ) -> Curve:
-    """The faithfulness of the circuits of the largest edges at each share of `sizes`."""
+    """The faithfulness of the circuits of the largest edges at each share of `sizes`.
+
+    Args:
+        subject: A model or a running program: what `load` and `open_subject` give.
+        task: Pairs of prompts with their answers.
+        scores: The scores that edges are ranked by.
+        sizes: Shares of all edges, up to 1.
+        absolute: Rank by absolute scores; else the most helpful first.
+
+    Returns:
+        Faithfulness and number of edges at each size.
+
+    Raises:
+        PellucidError: A task whose metric is the same in both runs, or that the subject cannot read.
+    """
     examiner = Examiner(subject, task)
     total = int(scores.wiring.real.sum())
     circuits = [largest(scores, int(size * total), absolute=absolute) for size in sizes]
@@ -357,7 +400,21 @@ class Judgement:
 
 
 def judge(subject: Subject, task: Task, circuit: Circuit, sets: int = 8, seed: int = 0) -> Judgement:
-    """Judge a circuit as Wang et al. (2022, arXiv 2211.00593, section 4) do, with random sets, and by resampling."""
+    """Judge a circuit as Wang et al. (2022, arXiv 2211.00593, section 4) do, with random sets, and by resampling.
+
+    Args:
+        subject: A model or a running program: what `load` and `open_subject` give.
+        task: Pairs of prompts with their answers.
+        circuit: What `find_circuit` found.
+        sets: Random sets of nodes to try.
+        seed: What they are drawn from.
+
+    Returns:
+        Faithfulness, incompleteness, what it loses without each node, and its faithfulness under resampling.
+
+    Raises:
+        PellucidError: A task that the subject cannot read.
+    """
     examiner = Examiner(subject, task)
     whole = examiner.faithfulness(circuit.edges)
     names = [name for name in circuit.nodes if name != "input"]

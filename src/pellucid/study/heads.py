@@ -57,7 +57,16 @@ class HeadScores:
 def head_scores(subject: Subject, rows: int = 8, seed: int = 0) -> HeadScores:
     """The scores of every head of `subject`, on `rows` random sequences that are said twice.
 
-    Raises `PellucidError` for a context of fewer than four tokens.
+    Args:
+        subject: A model or a running program: what `load` and `open_subject` give.
+        rows: How many random sequences are said twice.
+        seed: What they are drawn from.
+
+    Returns:
+        By layer and head, shares of attention from 0 to 1, and the copying score.
+
+    Raises:
+        PellucidError: A context of fewer than four tokens.
     """
     model = model_of(subject)
     ids, half = repeated(model, rows, seed)

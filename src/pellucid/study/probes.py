@@ -65,8 +65,24 @@ def probe(
 
     `labels` has a number a row (read at `position`) or one a row and position (−1: does not count; rows of different
     lengths are aligned at their ends). Rows are dealt to fit and test whole, from `seed`. There is no control where
-    every example has a token type of its own, or all have the same. Raises `PellucidError` for labels that do not fit
-    the texts, or of one kind only.
+    every example has a token type of its own, or all have the same.
+
+    Args:
+        subject: A model or a running program: what `load` and `open_subject` give.
+        where: An activation [batch, pos, …].
+        texts: Prompts: one text, several of any lengths, or token ids [batch, pos].
+        labels: A number a row [batch], read at `position`, or one a row and position [batch, pos]; −1 does not count.
+        position: The position that is read; negative ones count from the end.
+        test: The share of rows to measure on.
+        seed: What rows are dealt by.
+        strength: How freely weights may grow: `C` of scikit-learn.
+
+    Returns:
+        The accuracy on test rows beside a control with shuffled labels, and the directions that were fitted.
+
+    Raises:
+        PellucidError: Labels that do not fit the texts, or are of one kind only, or another activation; a prompt that
+            the subject cannot read: empty, longer than its context, or a word or id that it does not have.
     """
     from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
     from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]

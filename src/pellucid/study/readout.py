@@ -83,7 +83,19 @@ class Lens:
 
 
 def logit_lens(subject: Subject, text: Text) -> Lens:
-    """What each layer would say if it were the last, at every position; the last stream is the model's own."""
+    """What each layer would say if it were the last, at every position; the last stream is the model's own.
+
+    Args:
+        subject: A model or a running program: what `load` and `open_subject` give.
+        text: Prompts: one text, several of any lengths, or token ids [batch, pos].
+
+    Returns:
+        The logits of each stream, [stream, batch, pos, vocab].
+
+    Raises:
+        PellucidError: A prompt that the subject cannot read: empty, longer than its context, or a word or id that it
+            does not have.
+    """
     model = model_of(subject)
     streams = [f"L{layer:02d}.resid_pre" for layer in range(model.decoder.layers)] + [model.last_resid]
     with torch.no_grad():
@@ -132,8 +144,20 @@ def direct_effects(
 ) -> DirectEffects:
     """What each part adds directly to the logit of `answer` (minus that of `instead`) at `position` of each row.
 
-    Raises `PellucidError` where `answer` or `instead` is not one token, the position does not exist, or what is written
-    is normed before it is added.
+    Args:
+        subject: A model or a running program: what `load` and `open_subject` give.
+        text: Prompts: one text, several of any lengths, or token ids [batch, pos].
+        answer: One token, as text or id.
+        instead: A token whose effects are taken off; none without it.
+        position: The position that is read; negative ones count from the end.
+
+    Returns:
+        The effects by part, in logits; with the scale of the final norm they add up to the difference.
+
+    Raises:
+        PellucidError: An `answer` or `instead` that is not one token, a position that is not there, or a model in which
+            what is written is normed before it is added; a prompt that the subject cannot read: empty, longer than its
+            context, or a word or id that it does not have.
     """
     model = model_of(subject)
     needs.refuse(model.decoder, "the reading of direct effects", "norms behind", "logit cap")

@@ -144,7 +144,21 @@ def why(
     """Explain what `subject` says next after `prompt` (text, or token ids), rather than `instead` (the runner-up).
 
     Means are over `texts` (rows of token ids), or over rows that the subject's model writes itself from `seed`.
-    Raises `PellucidError` for an `instead` that is not one token, or is what was said.
+
+    Args:
+        subject: A model or a running program: what `load` and `open_subject` give.
+        prompt: A text, or token ids.
+        instead: A token that could have been said; the runner-up without it.
+        texts: Rows of token ids that means are taken over; rows that the model writes itself without it.
+        top: How many parts to verify, the largest first.
+        seed: What these rows are drawn from.
+
+    Returns:
+        What was said and its probability; tokens and parts with their effects, as shares of the margin or in nats.
+
+    Raises:
+        PellucidError: An `instead` that is not one token, or is what was said; a prompt that the subject cannot read:
+            empty, longer than its context, or a word or id that it does not have.
     """
     model = model_of(subject)
     layers = range(model.decoder.layers)

@@ -287,9 +287,19 @@ def open_subject(
 ) -> Model | Running:
     """What the engine runs for a directory that `decompile` wrote, or for a subject as `pellucid.load` takes it.
 
-    `source_only` switches off the residuals of every QK and IN (True, "code"), or of all parts. Raises `PellucidError`
-    for what is neither, for a stranger's program that is not trusted, and where `source_only` is asked of what is no
-    program.
+    `source_only` switches off the residuals of every QK and IN (True, "code"), or of all parts.
+
+    Args:
+        name: A directory that `decompile` wrote, or what `load` takes.
+        source_only: Switch off the residuals of every QK and IN (True, `code`), or of all parts (`all`).
+        trust: Run a program although it was not made on this account, or has changed since.
+
+    Returns:
+        What the engine's functions take as `subject`.
+
+    Raises:
+        ProjectError: A program that is not trusted, or `source_only` of what is no program.
+        SubjectError: What is neither a program nor a subject.
     """
     if (Path(name) / MANIFEST).is_file():
         project = Project.open(name, trust=trust)

@@ -128,7 +128,15 @@ def _written(value: object) -> str:
 def picture(result: Any, title: str | None = None) -> Picture:
     """The picture of a sweep, direct effects, head scores, a lens, a circuit, a curve, or a `why`.
 
-    Raises `PellucidError` for anything else; `attention` draws the patterns of a trace.
+    Args:
+        result: A sweep, direct effects, head scores, a lens, a circuit, a curve, or a `why`.
+        title: What stands above it.
+
+    Returns:
+        A picture; `save(FILE)` writes .png, .svg or .html.
+
+    Raises:
+        PellucidError: Anything else; `attention` draws the patterns of a trace.
     """
     del title
     raise PellucidError(f"there is no picture of a {type(result).__name__}; attention() draws the patterns of a trace")
@@ -247,6 +255,16 @@ def graph(result: Why, title: str | None = None) -> Picture:
 
     Arrows show where heads look, with the share of their attention, and the way up at one position; boxes show what is
     lost without the part. Only what was verified is drawn.
+
+    Args:
+        result: What `why` found.
+        title: What stands above it.
+
+    Returns:
+        A picture; `save(FILE)` writes .png, .svg or .html.
+
+    Raises:
+        Nothing: All that `why` finds can be drawn.
     """
     last = len(result.tokens) - 1
     tokens = sorted({cause.position for cause in result.causes} | {last} | _looked(result))
@@ -303,7 +321,20 @@ def _graph_boxes(ax: Axes, result: Why, placed: Spots) -> None:
 
 
 def attention(run: Trace, layer: int, heads: Sequence[int] | None = None, row: int = 0) -> Picture:
-    """The attention patterns of some heads (all by default) of a layer that `run` recorded (`L00.pattern`)."""
+    """The attention patterns of some heads (all by default) of a layer that `run` recorded (`L00.pattern`).
+
+    Args:
+        run: A trace that recorded `L00.pattern`.
+        layer: The layer, from 0.
+        heads: The heads, from 0; all without it.
+        row: The row of the trace.
+
+    Returns:
+        A picture; `save(FILE)` writes .png, .svg or .html.
+
+    Raises:
+        PellucidError: A layer that was not recorded, or a head or row that is not there.
+    """
     whole = run[f"L{layer:02d}.pattern"]
     if not -len(whole) <= row < len(whole):
         raise PellucidError(f"row {row} is not among the {len(whole)} of the run")
