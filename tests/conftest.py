@@ -12,9 +12,9 @@ import pytest
 jaxtyping.install_import_hook("pellucid", "beartype.beartype")
 
 from cli_support import Workshop, copied, furnish, lean  # noqa: E402, as what is imported earlier is not checked
-from pellucid.base import progress  # noqa: E402
+from pellucid.base import shown  # noqa: E402
 
-progress.EVERY = 1e6  # tests on slow machines say what they say on fast ones
+shown.EVERY = 1e6  # tests on slow machines say what they say on fast ones
 
 SHARED = Path(os.environ.get("PELLUCID_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 

@@ -8,8 +8,9 @@ from threading import Event
 
 import pytest
 
-from pellucid.base import progress
-from pellucid.base.progress import Stage, spell, track, waiting, working
+from pellucid.base import events, shown
+from pellucid.base.events import Stage, spell
+from pellucid.base.progress import track, waiting, working
 
 
 class Lines:
@@ -37,10 +38,10 @@ class Lines:
 def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lines]:
     """Lines as often as can be."""
     found = Lines()
-    monkeypatch.setattr(progress, "EVERY", 0.001)
-    monkeypatch.setattr(progress, "tell", found.tell)
+    monkeypatch.setattr(shown, "EVERY", 0.001)
+    monkeypatch.setattr(shown, "complain", found.tell)
     yield found
-    assert progress._under_way == []
+    assert shown.DISPLAY.under_way == []
 
 
 def test_the_innermost_stage_speaks_and_counts(lines: Lines) -> None:
@@ -67,7 +68,7 @@ def test_nothing_is_said_while_somebody_is_waited_for(lines: Lines) -> None:
 
 
 def test_what_is_quick_says_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(progress, "EVERY", 1e6)
+    monkeypatch.setattr(shown, "EVERY", 1e6)
     assert list(track(range(3), "reading")) == [0, 1, 2]
     assert capsys.readouterr() == ("", "")
 
@@ -94,7 +95,7 @@ def test_errors_end_it(lines: Lines, leave: type[BaseException]) -> None:
 
 
 def test_a_stage_says_how_much_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "perf_counter", lambda: 400.0)
+    monkeypatch.setattr(events, "perf_counter", lambda: 400.0)
     assert str(Stage("steps", 2000, 500, start=100.0)) == "steps: 500 of 2,000, 5 min so far, about 15 min left"
     assert str(Stage("steps", start=360.0)) == "steps: 40 s so far"
     assert [spell(seconds) for seconds in (0.2, 89.0, 91.0, 5000.0, 9000.0)] == [

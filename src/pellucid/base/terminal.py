@@ -1,7 +1,8 @@
 """What is printed. Names, notes, tokens and texts may be a stranger's: nothing in them steers a terminal.
 
-Everything that a command prints goes through here: lines by `say` and `tell`, tables by `terminal`, JSON by
-`json_text`. Characters that would move the cursor, hide text or turn its direction are shown as escapes instead.
+Everything that a command prints goes through here: lines by `say` and `complain`, tables by `terminal`, JSON by
+`json_text`. What library code tells (`tell`) is an event, which a listener may print. Characters that would move the
+cursor, hide text or turn its direction are shown as escapes instead.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
+from pellucid.base.events import tell as tell
 from pellucid.base.nulls import nulled
 
 WIDTH = 116
@@ -46,8 +48,8 @@ def say(text: str = "") -> None:
     print(harmless(text), flush=False)
 
 
-def tell(text: str = "", end: str = "\n") -> None:
-    """Print a line on standard error."""
+def complain(text: str = "", end: str = "\n") -> None:
+    """Print a line on standard error: for the command line, questions and listeners; others `tell`."""
     print(harmless(text), end=end, file=sys.stderr, flush=True)
 
 

@@ -7,6 +7,7 @@ Commands import what they need when they run, so that help and completion come a
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +17,7 @@ from pellucid.base.output import print_anything
 from pellucid.base.signals import answer_signals
 from pellucid.base.terminal import say
 from pellucid.cli import accounts, change, decompile, measure, read, run, timeline, zoo
+from pellucid.cli.heard import hear
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "decompile": decompile.decompile,
@@ -49,9 +51,21 @@ def _version(wanted: bool) -> bool:
 
 
 def main_options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+    version: Annotated[  # noqa: ARG001
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="On standard error say nothing but what went wrong, and questions.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="On standard error also log what begins and ends, and when.")
+    ] = False,
+    log: Annotated[
+        Path | None, typer.Option("--log", metavar="FILE", help="Add what is said meanwhile to FILE, with the time.")
+    ] = None,
 ) -> None:
     """A decompiler for trained transformers."""
+    hear(quiet=quiet, verbose=verbose, log=log)
 
 
 def group(name: str, help_: str, commands: dict[str, Callable[..., None]], *, completion: bool = False) -> typer.Typer:

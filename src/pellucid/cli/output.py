@@ -10,7 +10,8 @@ import typer
 
 from pellucid.base.errors import PellucidError
 from pellucid.base.signals import Stopped, exit_code
-from pellucid.base.terminal import json_text, say, tell, terminal
+from pellucid.base.terminal import complain, json_text, say, terminal
+from pellucid.cli.heard import heard
 
 if TYPE_CHECKING:
     from pellucid.project.project import Project
@@ -25,19 +26,19 @@ def plain_errors() -> Iterator[None]:
     from pellucid.base.progress import working
 
     try:
-        with working("still at work"):
+        with heard(), working("still at work"):
             yield
     except PellucidError as error:
-        tell(f"pellucid: {' '.join(str(error).split())}")
+        complain(f"pellucid: {' '.join(str(error).split())}")
         raise typer.Exit(error.exit_code) from None
     except BrokenPipeError:
         raise
     except OSError as error:
-        tell(f"pellucid: {error.filename or 'the operating system'}: {error.strerror or error}")
+        complain(f"pellucid: {error.filename or 'the operating system'}: {error.strerror or error}")
         raise typer.Exit(PellucidError.exit_code) from None
     except KeyboardInterrupt as error:
         what = "stopped" if isinstance(error, Stopped) else "interrupted"
-        tell(f"pellucid: {what}; run the same command again to go on from here")
+        complain(f"pellucid: {what}; run the same command again to go on from here")
         raise typer.Exit(exit_code(error)) from None
 
 

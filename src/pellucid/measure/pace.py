@@ -9,7 +9,7 @@ from time import perf_counter
 
 import numpy as np
 
-from pellucid.base.progress import spell
+from pellucid.base.events import spell
 from pellucid.exact.predictor import Predictor
 from pellucid.measure.continue_words import room_for
 from pellucid.measure.fidelity import Settings

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pellucid.base.errors import ProjectError
-from pellucid.base.terminal import tell
+from pellucid.base.terminal import complain, tell
 from pellucid.base.trusted import contents, record, recorded
 
 NAMED = 4
@@ -53,7 +53,7 @@ def require_trust(directory: Path, *, granted: bool = False) -> None:
         return
     what = _reason(directory, changes)
     if not granted and sys.stdin.isatty() and sys.stderr.isatty():
-        tell(f"{what}. Run it? [y/N] ", end="")
+        complain(f"{what}. Run it? [y/N] ", end="")
         granted = sys.stdin.readline().strip().lower() in {"y", "yes"}
     if not granted:
         advice = "if that is your work, or you have read it," if changes else "read it first, then"

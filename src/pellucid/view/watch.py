@@ -9,7 +9,7 @@ from pathlib import Path
 from pellucid.base.errors import PellucidError
 from pellucid.base.progress import waiting
 from pellucid.base.signals import Stopped
-from pellucid.base.terminal import tell
+from pellucid.base.terminal import complain, tell
 
 INTERVAL = 0.2
 """Seconds between two looks at the files."""
@@ -38,7 +38,7 @@ def _try(action: Callable[[], None]) -> None:
     try:
         action()
     except PellucidError as error:
-        tell(f"pellucid: {' '.join(str(error).split())}")
+        complain(f"pellucid: {' '.join(str(error).split())}")
 
 
 def _stamps(paths: Sequence[Path]) -> list[tuple[int, int] | None]:
