@@ -14,7 +14,7 @@ from pellucid.exact.decode import greedy
 from pellucid.exact.model import Model, Taps
 from pellucid.exact.writes import totals, writes
 from pellucid.family import seams
-from pellucid.subject.load import load_subject
+from pellucid.subject.load import decompilable, load_subject
 
 
 def model_of(family: str, seed: int) -> tuple[families.Made, Model]:
@@ -96,3 +96,10 @@ def test_a_llama_directory_is_loaded_and_runs(shared: Path) -> None:
         )
     assert torch.equal(greedy(model, ids[:, :5], 40), said[:, 5:])
     assert model.subject.parameters == sum(p.numel() for p in theirs.parameters())
+
+
+def test_what_cannot_be_decompiled_yet_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    made = families.make("llama", 1)
+    made.model.save_pretrained(tmp_path / "llama")
+    with pytest.raises(SubjectError, match="of the family llama, which this does not work on yet"):
+        decompilable(load_subject(tmp_path / "llama", ids=True))

@@ -110,6 +110,13 @@ class Model:
         return self.weights[self.decoder.unembed or self.decoder.embed]
 
     @property
+    def position_table(self) -> Float[Tensor, "pos model"]:
+        """The rows that positions are read as. Raises `PellucidError` where positions have none."""
+        if self.decoder.positions is None:
+            raise PellucidError(f"{self.subject.name} has no table of positions: they turn queries and keys")
+        return self.weights[self.decoder.positions]
+
+    @property
     def final_norm(self) -> NormView:
         """What is said is read through."""
         return NormView.of(self.decoder.final, self.weights)

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from pellucid.base.address import Address
 from pellucid.exact.model import Model
+from pellucid.exact.rules import head_weights
 from pellucid.family.allowance import most_rank
 from pellucid.forms.stored import Channel, Compares
 from pellucid.measure.record import Recording
@@ -86,19 +87,19 @@ class Moments:
 
     def __init__(self, model: Model, layer: int) -> None:
         config = model.config
-        size, heads = config.n_embd, config.n_head
+        size, heads = config.decoder.sizes.model, config.decoder.sizes.head
         self.model, self.layer, self.count = model, layer, 0
         self.names = [f"L{layer:02d}.{name}" for name in ("q", "k", "LN2", "pattern", "pre")]
         self.gradients = [f"L{layer:02d}.{name}" for name in ("pattern", "pre")]
         self.stream = torch.zeros(size + 1, size + 1, dtype=torch.float64)
         self.slopes = torch.zeros(size, size, dtype=torch.float64)
-        self.queries = torch.zeros(heads, config.d_head, config.d_head, dtype=torch.float64)
+        self.queries = torch.zeros(heads, config.decoder.sizes.dim, config.decoder.sizes.dim, dtype=torch.float64)
         self.keys = torch.zeros_like(self.queries)
 
     def add(self, batch: Recording) -> None:
         """Take in a batch."""
         query, key, read, pattern = (batch.values[name] for name in self.names[:4])
-        weight = self.model.weights[f"h.{self.layer}.mlp.c_fc.weight"]
+        weight = self.model.layer(self.layer).read
         whole = _with_one(read.flatten(0, 1))
         self.stream += (whole.T @ whole).double().cpu()
         self.count += batch.ids.numel()
@@ -127,13 +128,14 @@ class Moments:
 
     def channels(self, rank: int | None = None) -> Channels:
         """The channels of the layer: as many as all its neurons may share, or `rank` of them."""
-        model, block = self.model, f"h.{self.layer}.mlp.c_fc"
+        model, own = self.model, self.model.layer(self.layer)
         config = model.config
-        weight, bias = (model.weights[f"{block}.{name}"].double().cpu() for name in ("weight", "bias"))
+        assert own.read_bias is not None
+        weight, bias = own.read.double().cpu(), own.read_bias.double().cpu()
         moment = self.stream / self.count
         mean = moment[:-1, -1]
         root, whiten = roots(moment[:-1, :-1] - mean[:, None] * mean)
-        most = most_rank(config, "IN", config.n_inner) if rank is None else rank
+        most = most_rank(config, "IN", config.decoder.sizes.neuron) if rank is None else rank
         best = torch.linalg.eigh(root @ (self.slopes / self.count) @ root).eigenvectors.flip(1)[:, :most]
         return Channels(
             mean.float(), (whiten @ best).float(), (best.T @ root @ weight).float(), (bias + mean @ weight).float()
@@ -144,7 +146,7 @@ class Moments:
         model, config = self.model, self.model.config
         most = most_rank(config, "QK") if rank is None else rank
         found: list[tuple[Tensor, Tensor, Tensor]] = []
-        for head in range(config.n_head):
+        for head in range(config.decoder.sizes.head):
             asked, offered = bilinear(model, self.layer, head)
             left, unleft = roots(self.queries[head] / self.count, _FLAT_HEAD)
             right, unright = roots(self.keys[head] / self.count, _FLAT_HEAD)
@@ -160,11 +162,9 @@ def bilinear(
     model: Model, layer: int, head: int
 ) -> tuple[Float64[Tensor, "model_and_one dim"], Float64[Tensor, "model dim"]]:
     """A and B of a head: its scores before scaling are (x_q, 1)ᵀ A Bᵀ x_k, up to what is the same for all keys."""
-    size, width = model.decoder.sizes.dim, model.decoder.sizes.model
-    weight, bias = (model.weights[f"h.{layer}.attn.c_attn.{name}"].double().cpu() for name in ("weight", "bias"))
-    query = slice(head * size, (head + 1) * size)
-    key = slice(width + query.start, width + query.stop)
-    return torch.cat([weight[:, query], bias[query][None]]), weight[:, key]
+    own = head_weights(model.weights, model.decoder, layer, head)
+    query, bias, key = (part.double().cpu() for part in (own.query, own.query_bias, own.key))
+    return torch.cat([query, bias[None]]), key
 
 
 def score_slopes(

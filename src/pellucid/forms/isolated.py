@@ -108,9 +108,7 @@ class _Channels:
 
 def head_out(model: Model, address: Address) -> Float[Tensor, "dim model"]:
     """The rows through which a head writes."""
-    size = model.decoder.sizes.dim
-    rows = slice(address.index * size, (address.index + 1) * size)
-    return model.weights[f"h.{address.layer}.attn.c_proj.weight"][rows]
+    return model.layer(address.layer).out[address.index]
 
 
 def _closeness(model: Model, layer: int, looks: Sequence[Looks], rows: Int[Tensor, "row pos"]) -> dict[Address, float]:

@@ -22,6 +22,7 @@ from pellucid.base.address import Address
 from pellucid.base.progress import track
 from pellucid.exact.model import Model
 from pellucid.exact.ops import ACTIVATION
+from pellucid.exact.rules import head_weights
 from pellucid.family.allowance import most_rank
 from pellucid.forms.channels import Channels, Comparisons, Moments, roots
 from pellucid.forms.effect import causal
@@ -100,13 +101,9 @@ class Vectors:
 
     def moved(self, model: Model, form: Lifted) -> dict[str, Tensor]:
         """The vectors of what a head moves, as a program reads them."""
-        address, size, width = form.address, model.decoder.sizes.dim, model.decoder.sizes.model
-        block = f"h.{address.layer}.attn"
-        rows = slice(address.index * size, (address.index + 1) * size)
-        values = slice(2 * width + rows.start, 2 * width + rows.stop)
-        into = model.weights[f"{block}.c_attn.weight"][:, values].float()
-        bias = model.weights[f"{block}.c_attn.bias"][values].float()
-        out = model.weights[f"{block}.c_proj.weight"][rows].float()
+        address = form.address
+        own = head_weights(model.weights, model.decoder, address.layer, address.index)
+        into, bias, out = own.value.float(), own.value_bias.float(), own.out.float()
         return {
             f"{address}.read": into @ form.read,
             f"{address}.write": form.write @ out,

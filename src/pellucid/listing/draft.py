@@ -99,7 +99,7 @@ class Draft:
         """The program as it is to be."""
         order = sorted(self.pages, key=lambda name: (*_at(name), is_described(name)))
         held = {name: self.pages[name] for name in order}
-        said = collect(held, self.listing.config.shape)
+        said = collect(held, self.listing.config.decoder.addresses)
         return replace(self.listing, pages=held, statements=said, words=self.words, stream=self.stream)
 
     # --- pages
@@ -152,7 +152,7 @@ class Draft:
         """
         for name in [name for name in self.pages if name.startswith("layer_")]:
             page, layer = self.pages[name], _at(name)[1]
-            self.put(name, _heads(page, layer, self.listing.config.n_head))
+            self.put(name, _heads(page, layer, self.listing.config.decoder.sizes.head))
             page = self.pages[name]
             for kind in ("IN", "OUT"):
                 key = f"L{layer:02d}.N*.{kind}"

@@ -57,7 +57,7 @@ from pellucid.stages.understand.run import (
     write_understanding,
 )
 from pellucid.stages.wired.run import proved, strongest_places, wire, wired_names, written
-from pellucid.subject.load import Subject, load_subject
+from pellucid.subject.load import Subject, decompilable, load_subject
 from pellucid.verify.measure import measure_full
 from pellucid.verify.verify import verify
 
@@ -108,7 +108,7 @@ def decompile(request: Request) -> Project:
 def _decompile(request: Request) -> Project:
     """The same, alone in its directory."""
     device = device_of(request.device)
-    subject = load_subject(request.subject)
+    subject = decompilable(load_subject(request.subject))
     project = begin(request, subject)
     announce(project)
     extras = write_program(project, quick=request.quick)
@@ -121,9 +121,9 @@ def _decompile(request: Request) -> Project:
 
 def announce(project: Project) -> None:
     """Say on standard error what is being decompiled and what it will take on disk: weights, means and vectors."""
-    config, parameters = project.subject.config, project.subject.parameters
-    head = config.n_embd + most_rank(config) * (2 * config.n_embd + 1)
-    extras = config.n_layer * (config.n_inner * (config.n_embd + 1) + config.n_head * head)
+    subject, parameters, sizes = project.subject, project.subject.parameters, project.subject.decoder.sizes
+    head = sizes.model + most_rank(subject.config) * (2 * sizes.model + 1)
+    extras = subject.decoder.layers * (sizes.neuron * (sizes.model + 1) + sizes.head * head)
     size = 4 * (parameters + extras) / 1e6
     tell(f"decompiling {project.subject.name}: {parameters:,} parameters, {size:,.0f} MB on disk")
     for note in project.subject.notes:
@@ -260,7 +260,7 @@ def write_parts_of(project: Project, dropped: frozenset[Address]) -> None:
 def write_names(project: Project, found: dict[str, Symbol]) -> None:
     """Write `symbols.tsv`: `found` names where no higher rung stands, and a line for every part but raw neurons."""
     listing = project.listing()
-    shape = listing.config.shape
+    shape = listing.config.decoder.addresses
     listed = [a for a in shape.addresses() if a.kind not in ("IN", "OUT") or listing.form(a) != "raw"]
     default = {str(address): Symbol(str(address), "", address.kind) for address in listed}
     symbols = merge(merge(default, project.symbols()), found)

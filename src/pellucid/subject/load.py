@@ -50,10 +50,7 @@ class Subject:
     def config(self) -> GPT2Config:
         """A GPT-2's config. Raises `SubjectError` for another family, whose passes are not there yet."""
         if isinstance(self.architecture, Decoder):
-            raise SubjectError(
-                f"{self.name} is of the family {self.decoder.family}, which this does not work on yet; it can be run, "
-                "recorded and replaced in (pellucid.load), and what can be decompiled is GPT-2"
-            )
+            raise _not_yet(self)
         return self.architecture
 
     @property
@@ -88,6 +85,20 @@ def load_subject(name: str | Path, *, revision: str | None = None, ids: bool = F
         place=place.name,
         config_json=config_json,
         notes=(*notes, *tokens.notes, *_remarks(config_json, decoder, tokens.tokenizer)),
+    )
+
+
+def decompilable(subject: Subject) -> Subject:
+    """The subject itself. Raises `SubjectError` for one of a family that can be run and not decompiled yet."""
+    if isinstance(subject.architecture, Decoder):
+        raise _not_yet(subject)
+    return subject
+
+
+def _not_yet(subject: Subject) -> SubjectError:
+    return SubjectError(
+        f"{subject.name} is of the family {subject.decoder.family}, which this does not work on yet; it can be run, "
+        "recorded and replaced in (pellucid.load), and what can be decompiled is GPT-2"
     )
 
 

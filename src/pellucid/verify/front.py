@@ -88,7 +88,7 @@ def programs(project: Project) -> Iterator[Point]:
     dropped, parameters = project.dropped(), project.subject.parameters
     sources, lifted = count_program(listing), count_lifted(listing)
     full, understood = parameters, parameters
-    for address in listing.config.shape.addresses():
+    for address in listing.config.decoder.addresses.addresses():
         if address in dropped:
             full += lifted.get(address, sources.get(address, 0)) - count(address, config)
         if address.kind in ("QK", "IN"):
@@ -120,8 +120,8 @@ def bounds(project: Project, rows: Int[Tensor, "row pos"], *, quick: bool) -> It
 def curves(project: Project, rows: Int[Tensor, "row pos"], *, quick: bool) -> Iterator[Point]:
     """All IN through k channels a layer, and all QK at rank r, at several k and r."""
     model, seed = project.model, project.manifest.settings.seed
-    config, parameters = model.config, model.subject.parameters
-    moments = [Moments(model, layer) for layer in range(config.n_layer)]
+    config, sizes, parameters = model.config, model.decoder.sizes, model.subject.parameters
+    moments = [Moments(model, layer) for layer in range(model.decoder.layers)]
     fit = first_tokens(rows_for(project, "fit", LIFT_TOKENS[quick]), LIFT_TOKENS[quick])
     names = [name for moment in moments for name in moment.names]
     slopes = [name for moment in moments for name in moment.gradients]
@@ -129,15 +129,15 @@ def curves(project: Project, rows: Int[Tensor, "row pos"], *, quick: bool) -> It
     for batch in track(record(model, fit, names, gradients=slopes, seed=seed), "moments", groups):
         for moment in moments:
             moment.add(batch)
-    channels = [moment.channels(config.n_embd) for moment in moments]
-    looks = [moment.comparisons(config.d_head) for moment in moments]
-    for k in ranks(config.n_embd, most_rank(config, "IN", config.n_inner)):
-        neurons = [Address("IN", layer, n) for layer in range(config.n_layer) for n in range(config.n_inner)]
+    channels = [moment.channels(sizes.model) for moment in moments]
+    looks = [moment.comparisons(sizes.dim) for moment in moments]
+    for k in ranks(sizes.model, most_rank(config, "IN", sizes.neuron)):
+        neurons = [Address("IN", layer, n) for layer in range(model.decoder.layers) for n in range(sizes.neuron)]
         forms: list[Stored] = [channels[a.layer].form(a, k) for a in neurons]
-        held = lifted_numbers("IN", config, rank=k, sharing=config.n_inner)
+        held = lifted_numbers("IN", config, rank=k, sharing=sizes.neuron)
         yield _point(model, f"IN, {k} channels", "channels", forms, parameters, held, k, rows)
-    for r in ranks(config.d_head, most_rank(config, "QK")):
-        heads = [Address("QK", layer, h) for layer in range(config.n_layer) for h in range(config.n_head)]
+    for r in ranks(sizes.dim, most_rank(config, "QK")):
+        heads = [Address("QK", layer, h) for layer in range(model.decoder.layers) for h in range(sizes.head)]
         forms = [looks[a.layer].form(a, r) for a in heads]
         yield _point(model, f"QK, rank {r}", "heads", forms, parameters, lifted_numbers("QK", config, rank=r), r, rows)
 

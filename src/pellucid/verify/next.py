@@ -126,7 +126,7 @@ def similar(model: Model, addresses: Sequence[Address]) -> dict[str, tuple[tuple
 def neuron_cosines(model: Model, chosen: list[Address]) -> Float[Tensor, "chosen layer neuron"]:
     """Cosines of the reading columns of `chosen` with those of all neurons, a layer at a time."""
     layers = range(model.decoder.layers)
-    columns = [model.weights[f"h.{layer}.mlp.c_fc.weight"] for layer in layers]
+    columns = [model.layer(layer).read for layer in layers]
     own = torch.nn.functional.normalize(torch.stack([columns[a.layer][:, a.index] for a in chosen]), dim=1)
     return torch.stack([own @ torch.nn.functional.normalize(columns[layer], dim=0) for layer in layers], 1)
 
@@ -137,16 +137,16 @@ def head_cosines(model: Model, chosen: list[Address]) -> Float[Tensor, "chosen l
     ⟨A Bᵀ, C Dᵀ⟩ is the sum of the elements of (Aᵀ C) ∘ (Bᵀ D), so that no [model, model] matrix is formed.
     """
     config = model.config
-    size = (config.n_embd, 3, config.n_head, config.d_head)
-    joint = [model.weights[f"h.{layer}.attn.c_attn.weight"].reshape(size) for layer in range(config.n_layer)]
-    q, k = (torch.stack([part[:, n] for part in joint], 0).permute(0, 2, 1, 3).flatten(0, 1) for n in (0, 1))
+    layers = [model.layer(layer) for layer in range(model.decoder.layers)]
+    reads = [own.query for own in layers], [own.key for own in layers]
+    q, k = (torch.stack(part, 0).permute(0, 2, 1, 3).flatten(0, 1) for part in reads)
     norms = _products(q, q, k, k).clamp(min=0).sqrt()  # [layer x head]
     rows = []
     for address in chosen:
-        at = address.layer * config.n_head + address.index
+        at = address.layer * config.decoder.sizes.head + address.index
         products = _products(q[at].expand_as(q), q, k[at].expand_as(k), k)
         rows.append(products / (norms * norms[at]).clamp(min=1e-30))
-    return torch.stack(rows).view(-1, config.n_layer, config.n_head)
+    return torch.stack(rows).view(-1, config.decoder.layers, config.decoder.sizes.head)
 
 
 def _products(

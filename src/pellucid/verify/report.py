@@ -91,12 +91,12 @@ def _subject(project: Project) -> dict[str, Any]:
     return {
         "name": project.manifest.subject.name,
         "parameters": subject.parameters,
-        "layers": config.n_layer,
-        "heads": config.n_head,
-        "neurons": config.n_inner,
-        "d_model": config.n_embd,
-        "vocab": config.vocab_size,
-        "context": config.n_positions,
+        "layers": config.decoder.layers,
+        "heads": config.decoder.sizes.head,
+        "neurons": config.decoder.sizes.neuron,
+        "d_model": config.decoder.sizes.model,
+        "vocab": config.decoder.sizes.vocab,
+        "context": config.decoder.sizes.pos,
         "weights_sha256": subject.weights_sha256,
         "tokenizer_sha256": subject.tokenizer_sha256,
     }

@@ -248,7 +248,7 @@ def reset(
     places = places[draw.permutation(len(places))[: RESETS * len(sight.rows)]]
     was = sight.read.ids[places[:, 0], places[:, 1]] if name == "token" else places[:, 1]
     others = draw.choice(np.array(content), len(places)) if name == "token" else draw.permutation(was)
-    table = model.weights["wte.weight" if name == "token" else "wpe.weight"]
+    table = model.embedding if name == "token" else model.position_table
     names = [f"L{layer:02d}.z" for layer in range(model.decoder.layers)]
     kept = {at: torch.from_numpy(z) for at, z in sight.record(model, ["L00.resid_pre", *names]).items()}
     kept["L00.resid_pre"][places[:, 0], places[:, 1]] += table[torch.from_numpy(others)] - table[torch.from_numpy(was)]

@@ -71,7 +71,7 @@ def without_positions(model: Model, read: Read, kind: Answer) -> float:
     Either every place is given the mean position embedding, or that of some random place behind the first: the mean is
     shorter than any embedding, which norms may notice where no position does.
     """
-    used = model.weights["wpe.weight"][: read.ids.shape[1]]
+    used = model.position_table[: read.ids.shape[1]]
     draw = torch.Generator().manual_seed(0)
 
     def mean(value: Tensor) -> Tensor:

@@ -127,17 +127,17 @@ class _Bench:
     def swap_token(self) -> _Swap:
         """The content token that the answer at a place is given, by another one; what is seen stays."""
         others, places = np.array(content(self.task)), self._content_places()
-        return self._swap_input("token", places, self.draw.choice(others, len(places)), "wte.weight")
+        return self._swap_input("token", places, self.draw.choice(others, len(places)), self.model.embedding)
 
     def swap_position(self) -> _Swap:
         """The position that the answer at a place is given, by that of another such place; what is seen stays."""
         places = self._content_places()
-        return self._swap_input("position", places, self.draw.permutation(places), "wpe.weight")
+        return self._swap_input("position", places, self.draw.permutation(places), self.model.position_table)
 
-    def _swap_input(self, name: str, places: np.ndarray, others: np.ndarray, table: str) -> _Swap:
+    def _swap_input(self, name: str, places: np.ndarray, others: np.ndarray, table: Tensor) -> _Swap:
         rows = np.arange(len(places))
         was = self.read.ids[rows, places] if name == "token" else places
-        change = self.model.weights[table][torch.from_numpy(others)] - self.model.weights[table][torch.from_numpy(was)]
+        change = table[torch.from_numpy(others)] - table[torch.from_numpy(was)]
 
         def shift(value: Tensor) -> Tensor:
             value = value.clone()

@@ -199,14 +199,14 @@ def _met(model: Model, rows: Int[Tensor, "row pos"], layers: Iterable[int], word
 
 def _moments(model: Model, layer: int, met: _Met) -> Iterator[Moments]:
     """A layer's moments on every batch of rows."""
-    act = ACTIVATION[model.config.activation]
-    into, out = (f"h.{layer}.mlp.{name}" for name in ("c_fc", "c_proj"))
-    weights, places = model.weights, 2 * len(met.read)
+    own, places = model.layer(layer), 2 * len(met.read)
+    act, bias = ACTIVATION[own.block.mlp.activation], own.read_bias
+    assert bias is not None
     sizes = [held.numel() for held, _ in met.pairs]
     reads, slopes = torch.split(met.read, sizes), torch.split(met.slope, sizes)
     for read, slope, (here, before) in zip(reads, slopes, met.pairs, strict=True):
-        post = act(read @ weights[f"{into}.weight"] + weights[f"{into}.bias"])
-        yield Moments(here, before, (slope @ weights[f"{out}.weight"].T).square() / places, post)
+        post = act(read @ own.read + bias)
+        yield Moments(here, before, (slope @ own.write.T).square() / places, post)
 
 
 def _kept(model: Model, layer: int, met: _Met) -> list[Moments]:

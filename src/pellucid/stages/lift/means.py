@@ -66,9 +66,8 @@ def named(model: Model, average: Mapping[str, Tensor]) -> dict[str, Float[Tensor
     """
     found = {name: average[name] for name in ("EMB.TOK", "EMB.POS")}
     for layer in range(model.decoder.layers):
-        at, block = f"L{layer:02d}", f"h.{layer}"
-        heads = model.weights[f"{block}.attn.c_proj.weight"].float().reshape(*average[f"{at}.z"].shape, -1)
+        at, own = f"L{layer:02d}", model.layer(layer)
         found[f"{at}.IN"] = average[f"{at}.pre"]
-        found[f"{at}.OV"] = torch.einsum("hd,hdm->hm", average[f"{at}.z"], heads)
-        found[f"{at}.OUT"] = average[f"{at}.post"][:, None] * model.weights[f"{block}.mlp.c_proj.weight"].float()
+        found[f"{at}.OV"] = torch.einsum("hd,hdm->hm", average[f"{at}.z"], own.out.float())
+        found[f"{at}.OUT"] = average[f"{at}.post"][:, None] * own.write.float()
     return found

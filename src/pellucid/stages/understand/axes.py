@@ -64,10 +64,10 @@ def found_axes(model: Model, rows: Rows, plan: Plan, seed: int) -> dict[str, Axe
 
 def _readers(model: Model, norm: str) -> Float[Tensor, "model reader"]:
     """What reads behind a norm: the columns of heads, or of neurons, each as long as what it writes."""
-    block = f"h.{int(norm[1:3])}"
+    own = model.layer(int(norm[1:3]))
     if norm.endswith("LN1"):
-        return model.weights[f"{block}.attn.c_attn.weight"]
-    reads: Tensor = model.weights[f"{block}.mlp.c_fc.weight"] * model.weights[f"{block}.mlp.c_proj.weight"].norm(dim=1)
+        return torch.cat([part.flatten(1) for part in (own.query, own.key, own.value)], 1)
+    reads: Tensor = own.read * own.write.norm(dim=1)
     return reads
 
 

@@ -76,9 +76,9 @@ def prove(student: Student, rows: Rows, seed: int = 0) -> Proof:
 
 
 def _zeros(student: Student) -> _Sums:
-    config = student.model.config
-    neurons, heads = (torch.zeros(n, dtype=torch.float64) for n in (config.n_inner, config.n_head))
-    return _Sums(torch.zeros(5, config.n_inner, dtype=torch.float64), neurons, heads, heads.clone(), heads.clone())
+    sizes = student.model.decoder.sizes
+    neurons, heads = (torch.zeros(n, dtype=torch.float64) for n in (sizes.neuron, sizes.head))
+    return _Sums(torch.zeros(5, sizes.neuron, dtype=torch.float64), neurons, heads, heads.clone(), heads.clone())
 
 
 def _add(sums: _Sums, reading: Reading, batch: Recording, layer: int) -> None:

@@ -135,7 +135,7 @@ def train(
 @keeping()
 def begin(model: Model, plan: Plan, fit: Rows, seed: int) -> Training:
     """A student whose patterns and values are fitted layer by layer."""
-    kinds = first_kinds(model.weights["wte.weight"], fit, plan.kinds)
+    kinds = first_kinds(model.embedding, fit, plan.kinds)
     student = new_student(model, plan, kinds, seed)
     terms = features(plan, model.decoder.sizes.head, model.decoder.layers - 1)
     tokens = max(VALUE_TOKENS, ROWS_A_TERM * min(terms, MOST_TERMS))

@@ -179,12 +179,9 @@ class Rules:
     ) -> tuple[Float64[Tensor, " head"], Float64[Tensor, " head"]]:
         """For each head the squares of what its rule does not move, and of all that it moves."""
         lost, whole = [], []
-        weights, size = self.model.weights, self.model.decoder.sizes.dim
-        joint = weights[f"h.{layer}.attn.c_attn.weight"][:, 2 * self.model.decoder.sizes.model :]
-        rows = weights[f"h.{layer}.attn.c_proj.weight"]
+        own = self.model.layer(layer)
         for head in range(self.model.decoder.sizes.head):
-            where = slice(head * size, (head + 1) * size)
-            exact = (pattern[:, head] @ (x @ joint[:, where])) @ rows[where]
+            exact = (pattern[:, head] @ (x @ own.value[:, head])) @ own.out[head]
             pairs = self.told[Address("OV", layer, head)].pairs
             if pairs:
                 takes, gives = (torch.stack([self.row(pair[side]) for pair in pairs]) for side in (0, 1))
@@ -198,6 +195,6 @@ class Rules:
     def kept(self, layer: int) -> Iterator[float | None]:
         """For each neuron the share of the squares of what it writes that its sentence names."""
         for neuron in range(self.model.decoder.sizes.neuron):
-            row = self.model.weights[f"h.{layer}.mlp.c_proj.weight"][neuron]
+            row = self.model.layer(layer).write[neuron]
             told, whole = self.row(self.told[Address("OUT", layer, neuron)].terms), float(row.square().sum())
             yield 1 - float((row - told).square().sum()) / whole if whole else None
