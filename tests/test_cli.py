@@ -115,10 +115,11 @@ SUBJECTS: list[tuple[Callable[[Workshop], None], str]] = [
     (broken_config, "config.json is not valid JSON: Expecting value: line 2"),
     (lambda at: at.config(activation_function="snake"), "activation_function 'snake', which is not supported"),
     (lambda at: at.config(add_cross_attention=True), "not supported: add_cross_attention = True"),
-    (lambda at: at.config(model_type="llama"), "asks for model_type 'llama'; supported is 'gpt2'"),
+    (lambda at: at.config(model_type="mamba"), "asks for model_type 'mamba'"),
+    (lambda at: at.config(model_type="llama"), "config.json lacks 'hidden_size'"),
     (lambda at: at.config(n_head=3), "n_embd 8 is not a multiple of n_head 3"),
     (lambda at: at.config(n_layer=0), "n_layer is 0, expected an integer from 1"),
-    (lambda at: at.config(n_layer=3), "missing h.2.ln_1.weight"),
+    (lambda at: at.config(n_layer=3), "missing h.2.attn.c_attn.weight"),
 ]
 
 

@@ -233,22 +233,29 @@ class _Checker:
 
     def _tree(self, node: ast.AST, local: set[str]) -> Iterator[Wrong]:
         """Check a statement or expression and all that is in it."""
-        line = getattr(node, "lineno", 0)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in self.asked | self.told:
-            if reason := self._asked(node.func.id, node, local):
+        left = [node]
+        while left:
+            node = left.pop()
+            line, asked = getattr(node, "lineno", 0), self._asks(node)
+            if asked and isinstance(node, ast.Call):
+                if reason := self._asked(asked, node, local):
+                    yield line, reason
+            elif reason := self._node(node, local):
                 yield line, reason
-            return
-        reason = self._node(node, local)
-        if reason:
-            yield line, reason
-            return
-        for child in ast.iter_child_nodes(node):
-            yield from self._tree(child, local)
+            else:
+                left.extend(reversed([*ast.iter_child_nodes(node)]))
+
+    def _asks(self, node: ast.AST) -> str:
+        """The value or question that a node calls; empty where it calls none."""
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            name = node.func.id
+            return name if name in self.asked or name in self.told else ""
+        return ""
 
     def _node(self, node: ast.AST, local: set[str]) -> str:
         """Why a node is not in the language; empty where it is."""
         if isinstance(node, ast.Name):
-            if isinstance(node.ctx, ast.Store) or node.id in local | self.known:
+            if isinstance(node.ctx, ast.Store) or node.id in local or node.id in self.known:
                 return ""
             if node.id in self.told:
                 return f"{node.id} is a named value: ask for it at a place, {node.id}(query) or {node.id}(key)"
