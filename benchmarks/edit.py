@@ -170,6 +170,12 @@ def generate(bench: Workbench, case: Case, logits: Logits, score: Score) -> None
         score.hits.setdefault("generated", []).append(said.strip().startswith(case.answer) and case.was not in said)
 
 
+def book(bench: Workbench, case: Case, asked: dict[str, Asked], logits: Logits, before: Before, score: Score) -> None:
+    """Book what is said now, asked and freely."""
+    ask(asked, logits, before, score)
+    generate(bench, case, logits, score)
+
+
 def ask(asked: dict[str, Asked], logits: Logits, before: Before, score: Score) -> None:
     """Book what is said now; what is to stay is held against what was said `before`."""
     whole = Asked(
@@ -230,8 +236,7 @@ def by_pellucid(bench: Workbench, chosen: Sequence[Case], asked: Prompts, storie
         before = kept(prompts, logits)
         if not _edited(bench, case, score):
             continue
-        ask(prompts, logits, before, score)
-        generate(bench, case, logits, score)
+        book(bench, case, prompts, logits, before, score)
         if n < CE_EDITS:
             score.ce.append(stories.change(logits, [case]))
         undo_all(bench)
@@ -247,8 +252,7 @@ def together_by_pellucid(bench: Workbench, chosen: Sequence[Case], asked: Prompt
     for case in chosen:
         _edited(bench, case, score)
     for case, prompts, said in zip(chosen, asked, before, strict=True):
-        ask(prompts, logits, said, score)
-        generate(bench, case, logits, score)
+        book(bench, case, prompts, logits, said, score)
     score.ce.append(stories.change(logits, chosen))
     undo_all(bench)
     return score
@@ -285,9 +289,7 @@ def undo_all(bench: Workbench) -> None:
     """Take back all edits, in the program and in the one that runs."""
     directory = bench.program.directory
     undo(directory, [path.stem for path in sorted((directory / "edits").glob("*.json"))])
-    for path in (directory / "edits").glob("*.json"):
-        path.unlink()
-    bench.program.edited()
+    _forget(bench)
 
 
 # --- pellucid, by lines of tables -------------------------------------------------------------------------------------
@@ -297,9 +299,7 @@ def by_lines(bench: Workbench, chosen: Sequence[Case], asked: Prompts, stories: 
     """Facts changed as lines, `group` of them at once: written, predicted, made, measured, and undone."""
     score, logits = Score(), bench.measured
     tables = read_tables(Folder(bench.project))
-    held = [
-        (case, prompts, table) for case, prompts in zip(chosen, asked, strict=True) for table in held_in(tables, case)
-    ]
+    held = _held(tables, chosen, asked)
     score.left_out = len(chosen) - len(held)
     for at in range(0, len(held), group):
         some = held[at : at + group]
@@ -315,9 +315,7 @@ def by_lines(bench: Workbench, chosen: Sequence[Case], asked: Prompts, stories: 
 def lines_in_turn(bench: Workbench, chosen: Sequence[Case], asked: Prompts, stories: Stories) -> Score:
     """Facts changed as lines, one after the other, each on what the others left; all are asked at the end."""
     score, tables = Score(), read_tables(Folder(bench.project))
-    held = [
-        (case, prompts, table) for case, prompts in zip(chosen, asked, strict=True) for table in held_in(tables, case)
-    ]
+    held = _held(tables, chosen, asked)
     score.left_out = len(chosen) - len(held)
     before = [kept(prompts, bench.measured) for _, prompts, _ in held]
     made = [
@@ -335,15 +333,25 @@ def _ask_all(
     bench: Workbench, held: Sequence[tuple[Case, dict[str, Asked], str]], before: Sequence[Before], score: Score
 ) -> None:
     for (case, prompts, _), said in zip(held, before, strict=True):
-        ask(prompts, bench.measured, said, score)
-        generate(bench, case, bench.measured, score)
+        book(bench, case, prompts, bench.measured, said, score)
 
 
 def _take_back(bench: Workbench, made: Sequence[str]) -> None:
     undone(bench.project, made)
+    _forget(bench)
+
+
+def _forget(bench: Workbench) -> None:
+    """Delete what was noted of edits that are undone, and let the program follow."""
     for path in (bench.program.directory / "edits").glob("*.json"):
         path.unlink()
     bench.program.edited()
+
+
+def _held(tables: Tables, chosen: Sequence[Case], asked: Prompts) -> list[tuple[Case, dict[str, Asked], str]]:
+    """The cases that a table holds, each with its prompts and that table."""
+    pairs = zip(chosen, asked, strict=True)
+    return [(case, prompts, table) for case, prompts in pairs for table in held_in(tables, case)]
 
 
 def held_in(tables: Tables, case: Case) -> list[str]:
@@ -422,8 +430,7 @@ class Others:
             edited = self.taught(edited, case, method)
             score.seconds.append(time.perf_counter() - begin)
         for case, prompts in zip(chosen, asked, strict=True):
-            ask(prompts, _plain(edited), self._before(prompts), score)
-            generate(self.bench, case, _plain(edited), score)
+            book(self.bench, case, prompts, _plain(edited), self._before(prompts), score)
         score.ce.append(stories.change(_plain(edited), chosen))
         return score
 

@@ -526,9 +526,8 @@ class Text:
     def ends(self, *texts: str) -> bool:
         """Whether it ends in one of the patterns `texts`; a blank that one begins with may be missing at the start."""
         row, to = self._row, self._to
-        asked = row.slots.known.get(texts) or row.slots.patterns(texts)
-        may = asked.behind.get(self.last_token)
-        if may is False or (may is None and not asked.may_end(self.last_token)):
+        asked = row.slots.compiled(texts)
+        if not asked.may_end(self.last_token):
             return False
         if found := self._ends(asked, to):
             fits = (words for words, parts in asked.by_words if self._left(parts, len(parts), to))
@@ -549,7 +548,7 @@ class Text:
     def begins(self, *texts: str) -> bool:
         """Whether it begins with one of the patterns `texts`; a blank before it, or before them, is left out."""
         row = self._row
-        asked = row.slots.known.get(texts) or row.slots.patterns(texts)
+        asked = row.slots.compiled(texts)
         at = self._from + row.whole.startswith(" ", self._from, self._to)
         if not row.whole.startswith(asked.heads, at, self._to):
             return False
@@ -562,7 +561,7 @@ class Text:
 
     def has(self, *texts: str) -> bool:
         """Whether one of the patterns `texts` stands in it; words at its ends are whole ones."""
-        asked = self._row.slots.known.get(texts) or self._row.slots.patterns(texts)
+        asked = self._row.slots.compiled(texts)
         return any(self._holds(parts) for parts in asked.parts)
 
     def _holds(self, parts: Parts) -> bool:

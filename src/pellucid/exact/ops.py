@@ -92,15 +92,7 @@ def _rates(rotary: Rotary, device: torch.device) -> Float[Tensor, " pair"]:
         return rotary.rates().to(device)
 
 
-def rotate(
-    x: PerHead,
-    turns: Float[
-        Tensor,
-        (
-            two  # batch pos turned
-        ),
-    ],
-) -> PerHead:
+def rotate(x: PerHead, turns: Float[Tensor, "two _batch pos turned"]) -> PerHead:
     """`x` with its first coordinates turned by angles that grow with the position (arXiv 2104.09864)."""
     cosines, sines = turns.to(x.dtype)[:, :, :, None]
     width = turns.shape[-1]

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pellucid.exact import ops
 from pellucid.exact.graph import Graph, Node
+from pellucid.exact.views import LayerView
 from pellucid.family.blocks import Decoder
 
 
@@ -224,18 +225,21 @@ def head_weights(weights: Mapping[str, Tensor], decoder: Decoder, layer: int, he
 
     A head that shares keys and values has those of its group.
     """
-    at, sizes = decoder.blocks[layer].attention, decoder.sizes
+    own, sizes = LayerView(weights, decoder, layer), decoder.sizes
     group = head * sizes.group // sizes.head
-    found = []
-    for slot in (at.q, at.k, at.v):
-        axis = slot.heads_axis
-        own = group if axis == "group" else head
-        found.append(slot.view(weights, layer, sizes, f"{axis} model dim")[own])
-        bias = slot.bias_view(weights, layer, sizes, f"{axis} dim")
-        found.append(found[-1].new_zeros(sizes.dim) if bias is None else bias[own])
-    query, query_bias, key, key_bias, value, value_bias = found
-    out = at.o.view(weights, layer, sizes, "head dim model")[head]
-    return HeadWeights(query, query_bias, key, key_bias, value, value_bias, out)
+
+    def bias(stored: Tensor | None, at: int) -> Tensor:
+        return own.out.new_zeros(sizes.dim) if stored is None else stored[at]
+
+    return HeadWeights(
+        own.query[:, head],
+        bias(own.query_bias, head),
+        own.key[:, group],
+        bias(own.key_bias, group),
+        own.value[:, group],
+        bias(own.value_bias, group),
+        own.out[head],
+    )
 
 
 def fold_norm(

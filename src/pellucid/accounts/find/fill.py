@@ -17,6 +17,7 @@ from pellucid.accounts.answers import whole_answers
 from pellucid.accounts.asked import NEVER, PLACE
 from pellucid.accounts.find.choose import Board, Rule
 from pellucid.accounts.find.relations import is_about_all
+from pellucid.accounts.find.spelling import is_cell
 from pellucid.accounts.find.stream import Places, Stream
 from pellucid.accounts.find.tables import Lookup
 from pellucid.base.progress import track
@@ -124,7 +125,7 @@ def _asked(board: Board, rules: Sequence[Rule], asks: Sequence[str], model: Mode
         if learned is not None and learned >= 0 and not answer.startswith(words.texts[learned]):
             alike = [one.bare for one in said if one.bare.startswith(words.texts[learned])]
             answer, hits = (alike[0], alike.count(alike[0])) if alike else (words.texts[learned], 0)
-        if not answer or answer != answer.strip() or not answer.isprintable() or answer[:1] == '"':
+        if not answer or not is_cell(answer):
             continue
         first = answer.split(" ")[0]
         status = YES if first in told.get(member, ()) else OTHERWISE if told.get(member) else NEVER

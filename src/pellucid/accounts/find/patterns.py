@@ -188,8 +188,8 @@ class _Level:
         of = pairs >> _BITS
         sides = [np.bincount(pair, weight * (half == side), minlength=len(pairs)) for side in (0, 1)]
         node_of = keys // (len(self.stream.words) + 1)
-        tried = sum(other[at] * (one[at] > 0) for one, other in (sides, sides[::-1]) for at in (_most(of, one),))
-        right = (sides[0] + sides[1])[_most(of, sides[0] + sides[1])]
+        tried = sum(other[at] * (one[at] > 0) for one, other in (sides, sides[::-1]) for at in (highest(of, one),))
+        right = (sides[0] + sides[1])[highest(of, sides[0] + sides[1])]
         return (
             np.bincount(node_of, tried, minlength=self.count) - LINE * np.bincount(node_of, minlength=self.count),
             np.bincount(node_of, right, minlength=self.count),
@@ -211,7 +211,7 @@ def halves(stream: Stream) -> Places:
     return texts % 2
 
 
-def _most(of: Places, counts: Float[np.ndarray, " _pair"]) -> Places:
+def highest(of: Places, counts: Float[np.ndarray, " _pair"] | Places) -> Places:
     """For each group of pairs (`of`, in order and without gaps) the pair with the highest count."""
     order = np.lexsort((counts, of))
     found: Places = order[np.append(np.flatnonzero(np.diff(of[order])), len(order) - 1)]

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pellucid.accounts.find.spelling import Names
-from pellucid.accounts.find.stream import NONE, Places, Stream, Words
+from pellucid.accounts.find.patterns import highest
+from pellucid.accounts.find.spelling import Names, is_cell
+from pellucid.accounts.find.stream import NONE, Places, Stream
 from pellucid.accounts.find.write import Written
 from pellucid.accounts.language import COLUMNS
 
@@ -47,8 +48,8 @@ def rests(stream: Stream, rule: Places, word: Places, price: float) -> Rests:
     if not words.spelling.grows or not len(places):
         return Rests({}, {})
     keys, total, answer, most = _commonest(stream.word[places], stream.own[places])
-    cost = np.array([len(_spelled(words, int(key))) + 1 for key in keys])
-    plain = [_is_cell(words.texts[key]) and _is_cell(pieces[said]) for key, said in zip(keys, answer, strict=True)]
+    cost = np.array([max(1, len(words.said(int(key)))) + 1 for key in keys])
+    plain = [is_cell(words.texts[key]) and is_cell(pieces[said]) for key, said in zip(keys, answer, strict=True)]
     worth = goes_on[answer] & np.array(plain) & (most > price * cost)
     tables = list[dict[str, str]]()
     for chosen in (worth & (most >= SURE * total), worth & (most < SURE * total)):
@@ -62,18 +63,10 @@ def _commonest(key: Places, own: Places) -> tuple[Places, Places, Places, Places
     """All keys, how often each stands, what the model says most there, and how often; of equal counts the lowest id."""
     pairs, seen = np.unique(key * (1 << _BITS) + own, return_counts=True)
     keys, of = np.unique(pairs >> _BITS, return_inverse=True)
-    order = np.lexsort((-pairs, seen, of))
-    best = order[np.append(np.flatnonzero(np.diff(of[order])), len(order) - 1)]
+    said = pairs & ((1 << _BITS) - 1)
+    best = highest(of, (seen << _BITS) - said)
     total = np.bincount(of, seen).astype(np.int64)
-    return keys, total, pairs[best] & ((1 << _BITS) - 1), seen[best]
-
-
-def _spelled(words: Words, number: int) -> list[int]:
-    return words.said(number) or [number]
-
-
-def _is_cell(text: str) -> bool:
-    return text.isprintable() and text == text.strip() and text[:1] != '"'
+    return keys, total, said[best], seen[best]
 
 
 def write_rests(written: Written, found: Rests, names: Names) -> None:

@@ -54,6 +54,11 @@ class Names:
         return chosen
 
 
+def is_cell(text: str) -> bool:
+    """Whether a table can hold a text in one way alone."""
+    return text.isprintable() and text == text.strip() and text[:1] != '"'
+
+
 @dataclass(frozen=True)
 class Spelled:
     """The spelling of patterns and answers of one stream."""
@@ -124,8 +129,7 @@ class Spelled:
     def cell(self, label: int) -> str | None:
         """A label as a cell of a table; None where a cell cannot say it."""
         text = self._text(label)
-        is_plain = text == text.strip() and text.isprintable() and text[:1] != '"'
-        return text if is_plain and self._says(text, label) else None
+        return text if is_cell(text) and self._says(text, label) else None
 
     def answer(self, label: int) -> str | None:
         """A label as an expression; None where an account cannot say it."""
