@@ -211,7 +211,7 @@ def by_tuning(
     met = met_by(bug, sample, tokenizer)
     known = listen(plain(model), met).right(met)
     tried = []
-    for method in settings("tuning", model.config.n_layer):
+    for method in settings("tuning", model.decoder.layers):
         begin = time.perf_counter()
         edited = method.edit(model, taught, {})
         seconds = time.perf_counter() - begin

@@ -441,7 +441,7 @@ class Others:
     def tuned(self, name: str, chosen: Sequence[Case], asked: Prompts) -> Method:
         """The settings with the best harmonic mean of efficacy, paraphrases and neighbourhood on facts set apart."""
         best, most = None, -1.0
-        for method in settings(name, self.model.config.n_layer):
+        for method in settings(name, self.model.decoder.layers):
             found = self.singly(method, chosen, asked, None).to_dict()
             shares = [found[kind] or 0.0 for kind in ("told", "paraphrases", "neighbours")]
             mean = statistics.harmonic_mean(shares) if all(shares) else 0.0

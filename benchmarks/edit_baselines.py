@@ -146,8 +146,8 @@ def settings(method: str, layers: int) -> Iterator[Method]:
 def covariances(model: Model, ids: Tensor, inside: Tensor) -> dict[int, Tensor]:
     """The uncentred covariance of what neurons fire over text, by layer, [neuron, neuron]."""
     found = {}
-    for layer in range(model.config.n_layer):
-        total = torch.zeros(model.config.n_inner, model.config.n_inner)
+    for layer in range(model.decoder.layers):
+        total = torch.zeros(model.decoder.sizes.neuron, model.decoder.sizes.neuron)
         for at in range(0, len(ids), 32):
             with torch.no_grad():
                 fired = model.run(ids[at : at + 32], (f"L{layer:02d}.post",))[f"L{layer:02d}.post"]

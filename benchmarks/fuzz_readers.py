@@ -84,7 +84,7 @@ def put(path: Path, data: bytes) -> Path:
 
 
 def _of_projects(project: Project, folder: Path) -> list[Reader]:
-    directory, shape = project.directory, project.listing().config.shape
+    directory, shape = project.directory, project.listing().decoder.addresses
     write_symbols(folder / "symbols.tsv", project.symbols() | {"L00.H00.QK": Symbol("L00.H00.QK", "a", "QK", "user")})
     located = [{"part": "L00.H00.QK", "estimate": 0.5, "effect": 0.4}]
     record = Record(1, "rule", "what", "why", "2026-11-30", ("L00.MLP.B",), text="x", located=located, measurement={})

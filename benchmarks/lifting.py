@@ -75,7 +75,7 @@ def main() -> None:
 
 def lifted(model: Model, vectors: Vectors, order: Costs, kind: str) -> list[Stored]:
     """All parts of a kind, lifted as far as the number bound allows; of what neurons write, half of each layer."""
-    config = model.config
+    config = model.decoder
     if kind == "OUT":
         half = max(fewest_means(config), config.n_inner // 2)
         chosen = [(layer, n) for layer, cost in enumerate(order.neurons) for n in cost.argsort()[:half].tolist()]
@@ -88,7 +88,7 @@ def lifted(model: Model, vectors: Vectors, order: Costs, kind: str) -> list[Stor
 
 def mean_scales(model: Model, rows: Tensor) -> dict[str, Tensor]:
     """The mean over `rows` of what the norms of all layers divide by."""
-    names = [f"L{layer:02d}.{norm}.scale" for layer in range(model.config.n_layer) for norm in ("LN1", "LN2")]
+    names = [f"L{layer:02d}.{norm}.scale" for layer in range(model.decoder.layers) for norm in ("LN1", "LN2")]
     totals = dict.fromkeys(names, torch.zeros(()))
     for ids in batches(rows, model.n_vocab):
         with torch.inference_mode():
@@ -118,7 +118,7 @@ def layers(
 ) -> dict[str, dict[str, float]]:
     """One kind of one layer at a time."""
     found: dict[str, dict[str, float]] = {}
-    for layer in range(model.config.n_layer):
+    for layer in range(model.decoder.layers):
         for kind, some in forms.items():
             own = [form for form in some if form.address.layer == layer]
             found[f"L{layer:02d} {kind}"] = measured(model, Twin(model, own).logits, rows)
@@ -135,8 +135,8 @@ def cheapest(model: Model, forms: Sequence[Stored], order: Costs, rows: Tensor, 
         middle = (low + high + 1) // 2
         fits = measured(model, Twin(model, ordered[:middle]).logits, rows)["kl"] <= nats
         low, high = (middle, high) if fits else (low, middle - 1)
-    each = model.config.n_inner if forms[0].address.kind == "OUT" else model.config.n_head
-    return low, model.config.n_layer * each
+    each = model.decoder.sizes.neuron if forms[0].address.kind == "OUT" else model.decoder.sizes.head
+    return low, model.decoder.layers * each
 
 
 def cost_of(order: Costs, form: Stored) -> float:

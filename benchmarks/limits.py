@@ -86,15 +86,15 @@ def tables(project: Project, rows: torch.Tensor, tokens: int) -> Iterator[tuple[
 def layers(project: Project) -> Iterator[tuple[str, Program]]:
     """Programs in which one layer's QK, or IN, alone run their sources; lifted forms beside sources are left out."""
     listing = project.listing()
-    for layer in range(listing.config.n_layer):
+    for layer in range(listing.decoder.layers):
         for kind in ("QK", "IN"):
-            chosen = frozenset(a for a in listing.config.shape.addresses() if (a.layer, a.kind) == (layer, kind))
+            chosen = frozenset(a for a in listing.decoder.addresses.addresses() if (a.layer, a.kind) == (layer, kind))
             with tempfile.TemporaryDirectory() as name:
                 directory = Path(name)
                 shutil.copytree(project.directory / "program", directory / "program")
                 (directory / "weights.safetensors").symlink_to((project.directory / "weights.safetensors").resolve())
                 unlifted(directory, chosen)
-                write_parts(directory / PARTS, partition(listing, chosen), listing.config)
+                write_parts(directory / PARTS, partition(listing, chosen), listing.decoder)
                 yield f"L{layer:02d} {kind}", load_program(directory)
 
 

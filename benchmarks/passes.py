@@ -219,7 +219,7 @@ def tune_all(project: Project, lifted: LiftedParts, steps: int) -> None:
 def first_values(project: Project, tokens: int) -> Training:
     """Where training of 200 steps begins, in as many numbers as so little text is enough for."""
     fit = rows_for(project, "fit", tokens)
-    plan = plan_for(project.model.config, fit.numel() // 2, STEPS, fit.numel())
+    plan = plan_for(project.model.decoder, fit.numel() // 2, STEPS, fit.numel())
     return training.begin(project.model, plan, fit, 0)
 
 

@@ -47,8 +47,8 @@ def losses(project: Project, cases: list[Example]) -> list[dict[str, object]]:
     model, listing, symbols = project.model, project.listing(), project.symbols()
     whole = scores(cases, model)
     rows: list[dict[str, object]] = []
-    for layer in range(model.config.n_layer):
-        for head in range(model.config.n_head):
+    for layer in range(model.decoder.layers):
+        for head in range(model.decoder.sizes.head):
             address = Address("QK", layer, head)
             without = scores(cases, Twin(model, [Looks(address)]))
             lost = {name: round(whole[name] - without[name], 1) for name in whole}

@@ -113,7 +113,7 @@ def attributions(
     ablated: Mapping[Address, Looks | Fires],
 ) -> dict[Address, float]:
     """What each part's difference from its mean adds to the log-likelihood of what is determined, to first order."""
-    config = model.config
+    config = model.decoder
     names = [f"L{layer:02d}.{what}" for layer in range(config.n_layer) for what in ("pre", "scores")]
 
     def leaf(value: Tensor) -> Tensor:

@@ -40,10 +40,10 @@ def tensors(model: GPT2LMHeadModel) -> dict[str, torch.Tensor]:
 
 def in_memory(model: GPT2LMHeadModel) -> Subject:
     """The subject that `model` is, without files; its tokens are the words w0, w1, …"""
-    config = gpt2.GPT2Config.from_json(model.config.to_dict(), "config.json")
+    decoder = gpt2.gpt2(model.config.to_dict(), "config.json")
     weights = {name.removeprefix("transformer."): tensor for name, tensor in tensors(model).items()}
-    words = WordTokenizer([f"w{at}" for at in range(config.vocab_size)], 0, "random")
-    return Subject("random", Path(), config, weights, words, "", "", model.config.to_dict())
+    words = WordTokenizer([f"w{at}" for at in range(decoder.sizes.vocab)], 0, "random")
+    return Subject("random", Path(), decoder, weights, words, "", "", model.config.to_dict())
 
 
 def random_switches(seed: int) -> dict[str, Any]:

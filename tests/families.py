@@ -14,7 +14,7 @@ import transformers as hf
 from safetensors.torch import load_file
 
 from pellucid.family.blocks import Decoder
-from pellucid.family.known import architecture_of, decoder_of
+from pellucid.family.known import decoder_of
 from pellucid.subject.load import Subject
 from pellucid.subject.tokenizer import WordTokenizer
 
@@ -181,6 +181,5 @@ def make(family: str, seed: int) -> Made:
 
 def in_memory(made: Made) -> Subject:
     """The subject that a model is, without files; its tokens are the words w0, w1, …"""
-    architecture = architecture_of(made.fields, "config.json")
     words = WordTokenizer([f"w{at}" for at in range(made.decoder.sizes.vocab)], 0, "random")
-    return Subject("random", Path(), architecture, made.weights, words, "", "", made.fields)
+    return Subject("random", Path(), made.decoder, made.weights, words, "", "", made.fields)

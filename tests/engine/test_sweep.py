@@ -41,22 +41,22 @@ class Alike:
 
 def by_hand(subject: Model | Alike, base: Tensor, source: Tensor, kind: str, read: int) -> Tensor:
     """The same from whole runs: the logit of 3 minus that of 5 at `read`, [layer, member, position, prompt]."""
-    config = (subject if isinstance(subject, Model) else subject.model).config
+    decoder = (subject if isinstance(subject, Model) else subject.model).decoder
     name = "post" if kind == "neuron" else kind
     held = trace(subject, source, [f"L*.{name}"])
     members: list[int | None] = [None]
     if kind not in ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out"):
-        members = list(range(config.n_inner if kind == "neuron" else config.n_head))
+        members = list(range(decoder.sizes.neuron if kind == "neuron" else decoder.sizes.head))
     axis = "neurons" if kind == "neuron" else "heads"
     found = []
-    for layer in range(config.n_layer):
+    for layer in range(decoder.layers):
         for member in members:
             chosen = {} if member is None else {axis: member}
             for at in range(read + 1):
                 change = patch(f"L{layer:02d}.{name}", held, positions=at, **chosen)
                 found.append(trace(subject, base, changes=[change]).logits[:, read])
     stacked = torch.stack(found)
-    return (stacked[..., 3] - stacked[..., 5]).view(config.n_layer, len(members), read + 1, len(base))
+    return (stacked[..., 3] - stacked[..., 5]).view(decoder.layers, len(members), read + 1, len(base))
 
 
 @pytest.mark.parametrize("kind", KINDS)

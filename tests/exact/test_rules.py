@@ -33,12 +33,12 @@ def test_only_what_is_asked_for_is_refined() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_a_head_alone_looks_and_moves_as_in_its_layer(seed: int) -> None:
     model, ids = checkpoints.random_model(seed, **checkpoints.random_switches(seed))
-    layer, head = model.config.n_layer - 1, model.config.n_head - 1
+    layer, head = model.decoder.layers - 1, model.decoder.sizes.head - 1
     at = f"L{layer:02d}"
     run = model.forward(ids, Taps(record=[f"{at}.LN1", f"{at}.scores", f"{at}.pattern", f"{at}.head_writes"]))
-    x, own = run.activations[f"{at}.LN1"], head_weights(model.weights, model.config.decoder, layer, head)
+    x, own = run.activations[f"{at}.LN1"], head_weights(model.weights, model.decoder, layer, head)
     queries, keys = x @ own.query + own.query_bias, x @ own.key + own.key_bias
-    scores = queries @ keys.transpose(-1, -2) * model.config.attention_scale(layer)
+    scores = queries @ keys.transpose(-1, -2) * model.decoder.blocks[layer].attention.scale
     torch.testing.assert_close(scores, run.activations[f"{at}.scores"][:, head], rtol=1e-4, atol=1e-4)
     moved = run.activations[f"{at}.pattern"][:, head] @ (x @ own.value + own.value_bias) @ own.out
     torch.testing.assert_close(moved, run.activations[f"{at}.head_writes"][:, :, head], rtol=1e-4, atol=1e-4)

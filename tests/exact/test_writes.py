@@ -36,12 +36,12 @@ def test_every_address_that_writes_does_so_once_in_order() -> None:
     model, ids = checkpoints.random_model(n_inner=5, n_layer=2)
     writers = [address for address, _ in model.writes(ids)]
     kinds = {"EMB.TOK", "EMB.POS", "OV", "ATTN.B", "OUT", "MLP.B"}
-    assert writers == sorted(a for a in model.config.shape.addresses() if a.kind in kinds)
+    assert writers == sorted(a for a in model.decoder.addresses.addresses() if a.kind in kinds)
 
 
 def test_totals_are_named_by_patterns_of_addresses() -> None:
     model, ids = checkpoints.random_model(n_inner=5, n_layer=2)
-    named = [address for pattern, _ in totals(model, ids) for address in model.config.shape.match(pattern)]
+    named = [address for pattern, _ in totals(model, ids) for address in model.decoder.addresses.match(pattern)]
     assert named == [address for address, _ in model.writes(ids)]
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
-import checkpoints
 from pellucid.base.address import Address
 from pellucid.family.allowance import LIFTED_SHARE, fewest_means, lifted_numbers, most_rank
+from pellucid.family.blocks import Decoder
 from pellucid.family.gpt2 import GPT2Config
 from pellucid.family.partition import count
 
 
-def config(**sizes: int) -> GPT2Config:
+def config(**sizes: int) -> Decoder:
     """A GPT-2 of the given sizes."""
-    return replace(checkpoints.random_model(0)[0].config, **sizes)
+    whole = {"n_layer": 2, "n_head": 2, "n_embd": 8, "n_inner": 32, "n_positions": 16, "vocab_size": 11} | sizes
+    return GPT2Config(**whole).decoder
 
 
 @pytest.mark.parametrize(

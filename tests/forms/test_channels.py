@@ -85,7 +85,7 @@ def fitted() -> Fitted:
 
 def test_no_other_channels_cost_less(fitted: Fitted) -> None:
     moments, model = Moments(fitted.model, 1), fitted.model
-    slopes = torch.zeros(model.config.n_inner, model.config.n_inner, dtype=torch.float64)
+    slopes = torch.zeros(model.decoder.sizes.neuron, model.decoder.sizes.neuron, dtype=torch.float64)
     for batch in record(model, fitted.rows, moments.names, gradients=moments.gradients):
         moments.add(batch)
         slope = batch.gradients[0]["L01.pre"].flatten(0, 1).double()
@@ -120,8 +120,8 @@ def test_all_directions_of_a_head_are_its_scores_up_to_what_is_the_same_for_all_
     form = moments.comparisons(8).form(Address("QK", 0, 1), 8)
     one = torch.cat([batch.values["L00.LN1"], torch.ones(*batch.ids.shape, 1)], 2).double()
     asked, offered = bilinear(model, 0, 1)
-    wanted = one @ asked @ offered.T @ one[..., :-1].transpose(1, 2) * model.config.attention_scale(0)
-    said = form.twin(batch.values["L00.LN1"], model.config.attention_scale(0)).double()
+    wanted = one @ asked @ offered.T @ one[..., :-1].transpose(1, 2) * model.decoder.blocks[0].attention.scale
+    said = form.twin(batch.values["L00.LN1"], model.decoder.blocks[0].attention.scale).double()
     error = (said - wanted) * torch.ones_like(wanted).tril()
     error = error - error.sum(2, keepdim=True) / torch.arange(1, error.shape[1] + 1)[:, None]
     assert float((error * torch.ones_like(error).tril()).abs().max()) < 1e-4 * float(wanted.abs().max())
@@ -156,17 +156,17 @@ def test_fewer_directions_of_a_head_cost_as_little_as_any(fitted: Fitted) -> Non
 
 def test_numbers_are_counted_with_their_share() -> None:
     model, _ = checkpoints.random_model(2, n_head=4, n_embd=32)
-    config = model.config
+    decoder = model.decoder
     for sharing in (128, 60, 20):
-        rank = most_rank(config, "IN", sharing)
-        allowed_numbers = 0.45 * count(Address("IN", 0, 0), config)
-        assert lifted_numbers("IN", config, rank=rank, sharing=sharing) <= allowed_numbers
-        assert lifted_numbers("IN", config, rank=rank + 1, sharing=sharing) > allowed_numbers
-        assert fewest_readers(config, rank) <= sharing
-    assert most_rank(config, "IN", 1) == 0
-    assert fewest_readers(config, 32) > config.n_inner
-    assert lifted_numbers("QK", config, rank=3) == 3 * 65
-    assert most_rank(config, "QK") == 3  # 0.45 · 528 / 65
+        rank = most_rank(decoder, "IN", sharing)
+        allowed_numbers = 0.45 * count(Address("IN", 0, 0), decoder)
+        assert lifted_numbers("IN", decoder, rank=rank, sharing=sharing) <= allowed_numbers
+        assert lifted_numbers("IN", decoder, rank=rank + 1, sharing=sharing) > allowed_numbers
+        assert fewest_readers(decoder, rank) <= sharing
+    assert most_rank(decoder, "IN", 1) == 0
+    assert fewest_readers(decoder, 32) > decoder.sizes.neuron
+    assert lifted_numbers("QK", decoder, rank=3) == 3 * 65
+    assert most_rank(decoder, "QK") == 3  # 0.45 · 528 / 65
 
 
 # --- what it costs, and what runs -------------------------------------------------------------------------------------
@@ -194,8 +194,8 @@ def test_the_program_runs_what_its_twin_does(fitted: Fitted, tmp_path: Path) -> 
     emit(model.subject, tmp_path, average, named_tuned(model, fitted.vectors, None))
     ranks = {address: form.rank for address, form in forms.items() if address.kind != "IN"}
     readers = [address.index for address in forms if address.kind == "IN"]
-    write_lifted(tmp_path, ranks, [], {1: (most_rank(model.config, "IN", 100), readers)})
-    rank = most_rank(model.config, "IN", 100)
+    write_lifted(tmp_path, ranks, [], {1: (most_rank(model.decoder, "IN", 100), readers)})
+    rank = most_rank(model.decoder, "IN", 100)
     forms |= {a: fitted.vectors.form(a, rank) for a in forms if a.kind == "IN"}
     addresses = json.dumps([str(address) for address in forms])
     (tmp_path / "parts.toml").write_text(
@@ -208,28 +208,28 @@ def test_the_program_runs_what_its_twin_does(fitted: Fitted, tmp_path: Path) -> 
 
 
 def test_neurons_of_a_layer_that_read_its_channels_are_linked_together(fitted: Fitted) -> None:
-    forms, config = fitted.forms(), fitted.model.config
+    forms, decoder = fitted.forms(), fitted.model.decoder
     lifted = LiftedParts(forms, {}, dict.fromkeys(forms, 1e-6))
     (unit,) = reading_units(lifted)
     assert [address.index for address in unit] == list(range(128))
-    enough = fewest_readers(config, fitted.vectors.most(Address("IN", 1, 0)))
-    assert set(allowed([unit[:enough]], forms, config)) == set(unit[:enough])
-    assert allowed([unit[: enough - 1]], forms, config) == []
-    assert sum(worth([unit[:enough], unit[enough:]], dict.fromkeys(forms, 1e-3), config)) == pytest.approx(2)
+    enough = fewest_readers(decoder, fitted.vectors.most(Address("IN", 1, 0)))
+    assert set(allowed([unit[:enough]], forms, decoder)) == set(unit[:enough])
+    assert allowed([unit[: enough - 1]], forms, decoder) == []
+    assert sum(worth([unit[:enough], unit[enough:]], dict.fromkeys(forms, 1e-3), decoder)) == pytest.approx(2)
 
 
 def test_the_neurons_that_are_left_read_as_many_channels_as_they_may_share(fitted: Fitted) -> None:
-    config, forms = fitted.model.config, fitted.forms()
+    decoder, forms = fitted.model.decoder, fitted.forms()
     few = {address: form for address, form in forms.items() if address.kind != "IN" or address.index < 40}
     parts = LiftedParts(few, {}, dict.fromkeys(few, 1.0))
-    left = as_many_channels(parts, fitted.vectors, config)
+    left = as_many_channels(parts, fitted.vectors, decoder)
     readers = [form for address, form in left.forms.items() if address.kind == "IN"]
-    assert {form.rank for form in readers} == {most_rank(config, "IN", 40)}
-    assert allowed(list(reading_units(left)), left.forms, config) == [form.address for form in readers]
-    assert allowed(list(reading_units(parts)), parts.forms, config) == []
+    assert {form.rank for form in readers} == {most_rank(decoder, "IN", 40)}
+    assert allowed(list(reading_units(left)), left.forms, decoder) == [form.address for form in readers]
+    assert allowed(list(reading_units(parts)), parts.forms, decoder) == []
     assert {a: f for a, f in left.forms.items() if a.kind != "IN"} == {a: f for a, f in few.items() if a.kind != "IN"}
     one = {Address("IN", 1, 0): forms[Address("IN", 1, 0)]}
-    assert not as_many_channels(LiftedParts(one, {}, {}), fitted.vectors, config).forms
+    assert not as_many_channels(LiftedParts(one, {}, {}), fitted.vectors, decoder).forms
 
 
 def test_a_source_that_costs_as_little_goes_before_what_is_lifted(fitted: Fitted) -> None:
@@ -285,7 +285,7 @@ def test_steps_run_what_is_folded_into_the_weights(fitted: Fitted, neurons: int)
     steps = model.but(tunable.step_weights(tunable.start), tunable.graph)
     folded = model.but(tunable.weights(tunable.start), model.graph)
     torch.testing.assert_close(steps.logits(fitted.rows[:4]), folded.logits(fitted.rows[:4]), atol=1e-4, rtol=1e-4)
-    assert tunable.whole == ([1] if neurons == model.config.n_inner else [])
+    assert tunable.whole == ([1] if neurons == model.decoder.sizes.neuron else [])
 
 
 def test_units_that_cost_too_much_are_passed_over() -> None:

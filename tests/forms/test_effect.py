@@ -94,7 +94,7 @@ def test_the_estimate_is_the_limit_of_small_replacements(subject: tuple[Model, T
     model, rows = subject
     pre = mean_pre(model, rows)["L00.IN"]
     forms = list(mean_forms(model, mean_pre(model, rows)).values())
-    assert len(forms) == 2 * (model.config.n_head + len(pre))
+    assert len(forms) == 2 * (model.decoder.sizes.head + len(pre))
     result = calibrate(model, rows, forms, count=40, draws=100)
     assert result.n == len(result.pairs) <= 40
     assert result.pearson > 0.95

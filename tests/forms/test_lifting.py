@@ -72,7 +72,7 @@ def test_no_other_map_of_the_same_rank_costs_less(fitted: Fitted) -> None:
     spread, slopes = moments(fitted, 3)
     axes = torch.linalg.eigh(spread).eigenvectors.flip(1)
     generator = torch.Generator().manual_seed(0)
-    for rank in range(1, most_rank(fitted.model.config) + 1):
+    for rank in range(1, most_rank(fitted.model.decoder) + 1):
         form = fitted.vectors.head(Address("OV", 1, 3), rank)
         ours = form.read.double() @ form.write.double()
         assert torch.linalg.matrix_rank(ours) == rank
@@ -87,7 +87,7 @@ def test_no_other_map_of_the_same_rank_costs_less(fitted: Fitted) -> None:
 
 def test_costs_of_all_ranks_are_the_estimates_of_their_forms(fitted: Fitted) -> None:
     found = costs(fitted.model, fitted.vectors, fitted.rows, seed=3)
-    most = most_rank(fitted.model.config)
+    most = most_rank(fitted.model.decoder)
     assert most == 3
     assert found.heads[0].shape == (4, most + 1)
     heads = [Address("OV", layer, head) for layer in range(2) for head in range(4)]
@@ -124,7 +124,7 @@ def test_an_exact_cost_is_that_of_the_whole_model_with_the_part_replaced(fitted:
 def narrowed(model: Model, head: int, rank: int) -> Model:
     """`model` with a head of layer 0 that carries values of a low rank, and a second one that carries none."""
     weights = {name: tensor.clone() for name, tensor in model.weights.items()}
-    joint, width, size = weights["h.0.attn.c_attn.weight"], model.config.n_embd, model.config.d_head
+    joint, width, size = weights["h.0.attn.c_attn.weight"], model.decoder.sizes.model, model.decoder.sizes.dim
     values = slice(2 * width + head * size, 2 * width + (head + 1) * size)
     left, sizes, right = torch.linalg.svd(joint[:, values], full_matrices=False)
     joint[:, values] = left[:, :rank] * sizes[:rank] @ right[:rank]

@@ -52,7 +52,7 @@ class Lab:
         write_lifted(directory, {f.address: f.rank for f in forms if isinstance(f, Lifted)}, still)
         listing = read_program(directory)
         dropped = frozenset(form.address for form in forms)
-        write_parts(directory / "parts.toml", partition(listing, dropped), listing.config)
+        write_parts(directory / "parts.toml", partition(listing, dropped), listing.decoder)
         return load_program(directory, **how)
 
 
@@ -105,7 +105,7 @@ def test_a_lifted_program_reads_with_a_cache(lab: Lab, tmp_path: Path) -> None:
 def test_a_lifted_part_whose_residual_is_on_runs_raw(lab: Lab, tmp_path: Path) -> None:
     lab.program(tmp_path, list(lab.stored()))
     listing = read_program(tmp_path)
-    write_parts(tmp_path / "parts.toml", partition(listing, frozenset()), listing.config)
+    write_parts(tmp_path / "parts.toml", partition(listing, frozenset()), listing.decoder)
     assert largest(load_program(tmp_path), Twin(lab.model, []), lab.rows[:5]) <= 1e-5
 
 

@@ -262,7 +262,7 @@ def test_the_front_of_a_program_says_what_runs(project: Project) -> None:
     write_statements(project.directory, {QK: LOOKS, neuron(3): fires(3), neuron(5): fires(5)})
     drop(project, neuron(5))
     front = project.read("__init__.py")
-    whole = len(list(project.subject.config.shape.addresses()))
+    whole = len(list(project.subject.decoder.addresses.addresses()))
     assert re.search(r"from text +1 +\d\.\d %   layer_00\.py\n", front)
     assert re.search(r"lifted: few directions, or a mean +0 +0\.0 %\n", front)
     assert re.search(rf"from the weights +{whole - 1} +9\d\.\d %\n", front)

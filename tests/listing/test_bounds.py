@@ -89,7 +89,7 @@ def test_values_that_read_each_other_in_a_long_row_are_refused(project: Project)
 
 
 def test_patterns_of_one_file_are_few(project: Project) -> None:
-    shape = project.subject.config.shape
+    shape = project.subject.decoder.addresses
     path = project.directory / "parts.toml"
     entry = '[[part]]\naddresses = ["{}"]\nform = "raw"\nresidual = "on"\n'
     path.write_text("".join(entry.format(f"L*.{'*' * (number % 7)}N*.IN") for number in range(4)))

@@ -143,7 +143,7 @@ def test_channels_and_comparisons_are_what_runs_beside_a_source(project: Project
     found = model.run(torch.from_numpy(ids), ("L01.LN1", "L01.scores"))
     q, k = found["L01.LN1"] @ held["L01.H01.QK.read_q"] + held["L01.H01.QK.bias"], found["L01.LN1"]
     scores = found["L01.scores"].clone()
-    scores[:, 1] = q @ (k @ held["L01.H01.QK.read_k"]).transpose(1, 2) * model.config.attention_scale(1)
+    scores[:, 1] = q @ (k @ held["L01.H01.QK.read_k"]).transpose(1, 2) * model.decoder.blocks[1].attention.scale
     seen: dict[str, torch.Tensor] = {}
 
     def reads(pre: torch.Tensor) -> torch.Tensor:

@@ -12,11 +12,11 @@ from pellucid.listing.parse import read_program
 
 def test_every_address_has_a_statement(project: Project) -> None:
     listing = read_program(project.directory)
-    assert all(listing.form(address) == "raw" for address in listing.config.shape.addresses())
+    assert all(listing.form(address) == "raw" for address in listing.decoder.addresses.addresses())
     statement = listing[Address.parse("L01.H01.OV")]
     assert project.read("layer_01.py").splitlines()[statement.line - 1] == statement.text == 'raw("L01.H01.OV")'
     assert listing[Address.parse("L01.N0031.OUT")].key == "L01.N*.OUT"
-    assert listing.config == project.subject.config
+    assert listing.decoder == project.subject.decoder
 
 
 def test_a_source_is_found_with_its_docstring(project: Project) -> None:

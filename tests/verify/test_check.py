@@ -135,7 +135,7 @@ def test_an_estimate_of_the_source_as_it_stands_beats_an_older_measurement(works
 def test_residual_free_shares(workshop: Workshop) -> None:
     workshop.source(HEAD, POINTED)
     project = Project.open(workshop.made)
-    write_parts(project.directory / PARTS, partition(project.listing(), project.dropped()), project.subject.config)
+    write_parts(project.directory / PARTS, partition(project.listing(), project.dropped()), project.subject.decoder)
     settle(workshop)
     share = {"parameters": 0.01, "effect": None}
     rewrite(

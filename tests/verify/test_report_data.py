@@ -58,7 +58,7 @@ def test_progress_of_an_all_raw_program(workshop: Workshop) -> None:
 def test_page_data_has_every_part_once_with_all_parameters(workshop: Workshop) -> None:
     project = pellucid.open(workshop.made)
     parts = page_data(project)["parts"]
-    addresses = [str(address) for address in project.subject.config.shape.addresses()]
+    addresses = [str(address) for address in project.subject.decoder.addresses.addresses()]
     assert parts["address"] == addresses
     assert {len(column) for column in parts.values()} == {len(addresses)}
     assert sum(parts["parameters"]) == project.subject.parameters
@@ -84,7 +84,7 @@ def test_page_data_shows_a_source_by_hand(workshop: Workshop, argument: str) -> 
     assert data["parts"]["detail"][at] == 0
     assert (detail["address"], detail["description"]) == (argument, "By hand.")
     assert detail["numbers"] == (2 if is_head else 1)
-    assert detail["numbers"] <= count(project.listing().config.shape.match(argument)[0], project.subject.config)
+    assert detail["numbers"] <= count(project.listing().decoder.addresses.match(argument)[0], project.subject.decoder)
     assert set(detail["measured"]) == {"isolated", "swapped_in", "joint"}
     assert detail["measured"]["swapped_in"]["kl"]["value"] > 0
     assert detail["source"].startswith(f'@source("{argument}")')

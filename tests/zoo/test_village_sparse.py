@@ -56,6 +56,6 @@ def test_it_is_hardly_worse_than_the_dense_model(scores: dict[str, Score], pheno
 
 
 def test_its_program_is_all_of_it(model: Model) -> None:
-    text = write_up(model.config, model.weights, token_texts(model.tokenizer))
+    text = write_up(model.decoder, model.weights, token_texts(model.tokenizer))
     assert text is not None
-    assert set(text.statements) == set(model.config.shape.addresses())
+    assert set(text.statements) == set(model.decoder.addresses.addresses())

@@ -214,7 +214,7 @@ def cards(project: Project, wanted: str, edited: Mapping[tuple[str, str], str] |
 
 def _is_part(project: Project, wanted: str) -> bool:
     try:
-        project.listing().config.shape.match(wanted)
+        project.listing().decoder.addresses.match(wanted)
     except ProjectError:
         raise
     except PellucidError:

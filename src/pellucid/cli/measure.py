@@ -38,7 +38,7 @@ def verify(
 
         project = Project.open(directory, trust=trust, subject=subject)
         if address is not None:
-            found = project.listing().config.shape.match(address)
+            found = project.listing().decoder.addresses.match(address)
             repeated(project, found, lambda: examine_all(project, found, quick, json_), watching)
             return
         if watching:
@@ -112,7 +112,7 @@ def scratch(
             found = tried(project, address)
             print_json(found.to_dict()) if json_ else print_scratch(found)
 
-        repeated(project, project.listing().config.shape.match(address), once, watching)
+        repeated(project, project.listing().decoder.addresses.match(address), once, watching)
 
 
 def check(

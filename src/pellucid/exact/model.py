@@ -26,7 +26,6 @@ from pellucid.exact.rules import refine, refined_names
 from pellucid.exact.views import LayerView
 from pellucid.exact.writing import Choice, Until, write
 from pellucid.family.blocks import Decoder
-from pellucid.family.gpt2 import GPT2Config
 from pellucid.subject.load import Subject
 from pellucid.subject.tokenizer import Tokenizer
 
@@ -75,10 +74,6 @@ class Model:
         size = f"{layers} layers, {s.head} heads, {s.neuron} neurons, d {s.model}, vocabulary {s.vocab}"
         said = f"{self.subject.parameters:,} parameters, {self.precision} on {self.device}"
         return f"<Model {self.subject.name}: {size}, context {s.pos}; {said}>"
-
-    @property
-    def config(self) -> GPT2Config:
-        return self.subject.config
 
     @property
     def decoder(self) -> Decoder:

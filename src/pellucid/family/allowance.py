@@ -11,45 +11,45 @@ from __future__ import annotations
 import math
 
 from pellucid.base.address import Address, Kind
-from pellucid.family.gpt2 import GPT2Config
+from pellucid.family.blocks import Decoder
 from pellucid.family.partition import count
 
 LIFTED_SHARE = 0.45
 """The most numbers that a lifted part may hold, as a share of the raw part's."""
 
 
-def lifted_numbers(kind: Kind, config: GPT2Config, *, rank: int = 0, sharing: int = 1) -> int:
+def lifted_numbers(kind: Kind, decoder: Decoder, *, rank: int = 0, sharing: int = 1) -> int:
     """The numbers of a lifted part of `kind` at `rank` (0: its mean); of neurons, those of one that `sharing` share.
 
     A head that looks at all keys alike (QK, rank 0) holds none.
     """
     if kind == "QK":
-        return (2 * config.n_embd + 1) * rank
+        return (2 * decoder.sizes.model + 1) * rank
     if kind == "IN":
-        return math.ceil(config.n_embd * rank / sharing) + rank + 1
-    return math.ceil((2 * rank + 1) * config.n_embd / sharing)
+        return math.ceil(decoder.sizes.model * rank / sharing) + rank + 1
+    return math.ceil((2 * rank + 1) * decoder.sizes.model / sharing)
 
 
-def most_rank(config: GPT2Config, kind: Kind = "OV", sharing: int = 1) -> int:
+def most_rank(decoder: Decoder, kind: Kind = "OV", sharing: int = 1) -> int:
     """The highest rank that a head's OV or QK may be lifted to, or that `sharing` neurons may read; 0 if none."""
-    allowed = LIFTED_SHARE * count(Address(kind, 0, 0), config)
+    allowed = LIFTED_SHARE * count(Address(kind, 0, 0), decoder)
     if kind == "QK":
-        return int(allowed / (2 * config.n_embd + 1))
+        return int(allowed / (2 * decoder.sizes.model + 1))
     if kind == "IN":
-        most = int((allowed - 1) / (1 + config.n_embd / sharing)) if sharing else 0
-        fits = (r for r in (most, most - 1) if lifted_numbers("IN", config, rank=r, sharing=sharing) <= allowed)
+        most = int((allowed - 1) / (1 + decoder.sizes.model / sharing)) if sharing else 0
+        fits = (r for r in (most, most - 1) if lifted_numbers("IN", decoder, rank=r, sharing=sharing) <= allowed)
         return max(0, next(fits, 0)) if sharing else 0
-    return max(0, int((allowed / config.n_embd - 1) / 2))
+    return max(0, int((allowed / decoder.sizes.model - 1) / 2))
 
 
-def fewest_readers(config: GPT2Config, rank: int) -> int:
+def fewest_readers(decoder: Decoder, rank: int) -> int:
     """How many neurons of a layer must share `rank` channels; more than there are if no number is enough."""
-    enough = (n for n in range(1, config.n_inner + 1) if most_rank(config, "IN", n) >= rank)
-    return next(enough, config.n_inner + 1)
+    enough = (n for n in range(1, decoder.sizes.neuron + 1) if most_rank(decoder, "IN", n) >= rank)
+    return next(enough, decoder.sizes.neuron + 1)
 
 
-def fewest_means(config: GPT2Config) -> int:
+def fewest_means(decoder: Decoder) -> int:
     """How many neurons of a layer must share the vector of their mean writes; more than there are if none may."""
-    allowed = LIFTED_SHARE * config.n_embd
-    enough = (n for n in range(1, config.n_inner + 1) if lifted_numbers("OUT", config, sharing=n) <= allowed)
-    return next(enough, config.n_inner + 1)
+    allowed = LIFTED_SHARE * decoder.sizes.model
+    enough = (n for n in range(1, decoder.sizes.neuron + 1) if lifted_numbers("OUT", decoder, sharing=n) <= allowed)
+    return next(enough, decoder.sizes.neuron + 1)

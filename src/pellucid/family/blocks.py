@@ -114,6 +114,11 @@ class Decoder:
         return len(self.blocks)
 
     @property
+    def activation(self) -> str:
+        """The name of the activation function of its neurons."""
+        return self.blocks[0].mlp.activation
+
+    @property
     def tied(self) -> bool:
         """Whether the embedding also says the logits."""
         return self.unembed is None

@@ -19,11 +19,6 @@ FAMILIES: Final[dict[str, Callable[[Mapping[str, Any], object], Decoder]]] = {
 """What reads the config of each `model_type`."""
 
 
-def architecture_of(fields: Mapping[str, Any], path: object) -> gpt2.GPT2Config | Decoder:
-    """The config of a GPT-2, and the decoder of any other family. Raises as `decoder_of` does."""
-    return gpt2.GPT2Config.from_json(fields, path) if gpt2.is_gpt2(fields) else decoder_of(fields, path)
-
-
 def decoder_of(fields: Mapping[str, Any], path: object) -> Decoder:
     """The decoder that the contents of the `config.json` at `path` describe.
 

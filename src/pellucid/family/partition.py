@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pellucid.base.address import Address
-from pellucid.family.gpt2 import GPT2Config
+from pellucid.family.blocks import Decoder
 from pellucid.family.owners import owned
 from pellucid.family.slots import Rectangle
 
@@ -28,11 +28,11 @@ class Part:
     described: str | None = None
 
 
-def parameters(address: Address, config: GPT2Config) -> list[Rectangle]:
+def parameters(address: Address, decoder: Decoder) -> list[Rectangle]:
     """The parameters that `address` owns. Raises `PellucidError` for an address that the subject does not have."""
-    return owned(config.decoder, address)
+    return owned(decoder, address)
 
 
-def count(address: Address, config: GPT2Config) -> int:
+def count(address: Address, decoder: Decoder) -> int:
     """How many parameters `address` owns."""
-    return sum(piece.size for piece in parameters(address, config))
+    return sum(piece.size for piece in parameters(address, decoder))

@@ -86,14 +86,14 @@ class Moments:
     """Second moments of what a layer reads and of the gradients there, gathered batch by batch."""
 
     def __init__(self, model: Model, layer: int) -> None:
-        config = model.config
-        size, heads = config.decoder.sizes.model, config.decoder.sizes.head
+        decoder = model.decoder
+        size, heads = decoder.sizes.model, decoder.sizes.head
         self.model, self.layer, self.count = model, layer, 0
         self.names = [f"L{layer:02d}.{name}" for name in ("q", "k", "LN2", "pattern", "pre")]
         self.gradients = [f"L{layer:02d}.{name}" for name in ("pattern", "pre")]
         self.stream = torch.zeros(size + 1, size + 1, dtype=torch.float64)
         self.slopes = torch.zeros(size, size, dtype=torch.float64)
-        self.queries = torch.zeros(heads, config.decoder.sizes.dim, config.decoder.sizes.dim, dtype=torch.float64)
+        self.queries = torch.zeros(heads, decoder.sizes.dim, decoder.sizes.dim, dtype=torch.float64)
         self.keys = torch.zeros_like(self.queries)
 
     def add(self, batch: Recording) -> None:
@@ -129,13 +129,13 @@ class Moments:
     def channels(self, rank: int | None = None) -> Channels:
         """The channels of the layer: as many as all its neurons may share, or `rank` of them."""
         model, own = self.model, self.model.layer(self.layer)
-        config = model.config
+        decoder = model.decoder
         assert own.read_bias is not None
         weight, bias = own.read.double().cpu(), own.read_bias.double().cpu()
         moment = self.stream / self.count
         mean = moment[:-1, -1]
         root, whiten = roots(moment[:-1, :-1] - mean[:, None] * mean)
-        most = most_rank(config, "IN", config.decoder.sizes.neuron) if rank is None else rank
+        most = most_rank(decoder, "IN", decoder.sizes.neuron) if rank is None else rank
         best = torch.linalg.eigh(root @ (self.slopes / self.count) @ root).eigenvectors.flip(1)[:, :most]
         return Channels(
             mean.float(), (whiten @ best).float(), (best.T @ root @ weight).float(), (bias + mean @ weight).float()
@@ -143,10 +143,10 @@ class Moments:
 
     def comparisons(self, rank: int | None = None) -> Comparisons:
         """The directions of all heads of the layer, of the highest rank that a head may have, or of `rank`."""
-        model, config = self.model, self.model.config
-        most = most_rank(config, "QK") if rank is None else rank
+        model, decoder = self.model, self.model.decoder
+        most = most_rank(decoder, "QK") if rank is None else rank
         found: list[tuple[Tensor, Tensor, Tensor]] = []
-        for head in range(config.decoder.sizes.head):
+        for head in range(decoder.sizes.head):
             asked, offered = bilinear(model, self.layer, head)
             left, unleft = roots(self.queries[head] / self.count, _FLAT_HEAD)
             right, unright = roots(self.keys[head] / self.count, _FLAT_HEAD)

@@ -181,8 +181,8 @@ def _layer(model: Model, number: int, forms: Sequence[Form]) -> _Layer:
     tables = Tables.of(fires, model.n_vocab, model.device)
     compares = tuple(form for form in forms if isinstance(form, Compares))
     channels = tuple(form for form in forms if isinstance(form, Channel))
-    scale = model.config.attention_scale(number)
-    return _Layer(number, model.config.activation, looks, fires, tables, lifted, still, compares, channels, scale)
+    scale = model.decoder.blocks[number].attention.scale
+    return _Layer(number, model.decoder.activation, looks, fires, tables, lifted, still, compares, channels, scale)
 
 
 def look(form: Looks, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch query key"]:
@@ -248,7 +248,7 @@ def _replaced(
         value[..., form.address.index] = form.post
     elif isinstance(form, Compares):
         normed = given[f"L{form.address.layer:02d}.LN1"]
-        value[:, form.address.index] = form.twin(normed, model.config.attention_scale(form.address.layer))
+        value[:, form.address.index] = form.twin(normed, model.decoder.blocks[form.address.layer].attention.scale)
     elif isinstance(form, Channel):
         value[..., form.address.index] = form.twin(given[f"L{form.address.layer:02d}.LN2"])
     else:

@@ -73,7 +73,7 @@ def _scores(model: Model, form: Compares, batch: Recording) -> tuple[Tensor, Ten
     """The same of a head's scores, less their mean over keys; a key counts as much as the head sees of it."""
     at = f"L{form.address.layer:02d}"
     own, weight = (batch.values[f"{at}.{name}"][:, form.address.index] for name in ("scores", "pattern"))
-    said = form.twin(batch.values[f"{at}.LN1"], model.config.attention_scale(form.address.layer))
+    said = form.twin(batch.values[f"{at}.LN1"], model.decoder.blocks[form.address.layer].attention.scale)
     left, whole = (
         (weight * (x - (weight * x).sum(-1, keepdim=True)).square()).double().sum() for x in (said - own, own)
     )

@@ -128,7 +128,7 @@ def fit_vectors(model: Model, averages: Mapping[str, Tensor], rows: Int[Tensor, 
         for layer, name in enumerate(names):
             spread[layer] += _second_moment(batch.values[name] - means[layer])
             slopes[layer] += _second_moment(batch.gradients[0][name])
-    most, count = most_rank(model.config), rows.numel()
+    most, count = most_rank(model.decoder), rows.numel()
     bases = tuple(_basis(mean, c / count, g / count, most) for mean, c, g in zip(means, spread, slopes, strict=True))
     posts = tuple(averages[f"L{layer:02d}.post"] for layer in layers)
     channels, comparisons = ([getattr(m, name)() for m in moments] for name in ("channels", "comparisons"))
@@ -197,7 +197,7 @@ def _read_squares(model: Model, batch: Recording, layer: int, channels: Channels
     """Σ over rows of (Σ_t g_t · δ_t)² for every neuron that reads all channels."""
     at, rank = f"L{layer:02d}", channels.read.shape[1]
     said = (batch.values[f"{at}.LN2"] @ channels.read) @ channels.write + channels.bias(rank)
-    posts = ACTIVATION[model.config.activation](said)
+    posts = ACTIVATION[model.decoder.activation](said)
     slopes = ((posts - batch.values[f"{at}.post"]) * batch.gradients[0][f"{at}.post"]).sum(1)
     return slopes.double().square().sum(0)
 
@@ -208,7 +208,7 @@ def _look_squares(model: Model, batch: Recording, layer: int, comparisons: Compa
     slopes = []
     for head in range(model.decoder.sizes.head):
         form = comparisons.form(Address("QK", layer, head), rank)
-        pattern = causal(form.twin(batch.values[f"{at}.LN1"], model.config.attention_scale(layer)))
+        pattern = causal(form.twin(batch.values[f"{at}.LN1"], model.decoder.blocks[layer].attention.scale))
         delta = (pattern - batch.values[f"{at}.pattern"][:, head]) * batch.gradients[0][f"{at}.pattern"][:, head]
         slopes.append(delta.sum((1, 2)))
     return torch.stack(slopes, 1).double().square().sum(0)

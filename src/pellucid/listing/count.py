@@ -28,7 +28,7 @@ from types import EllipsisType
 
 from pellucid.base.address import Address
 from pellucid.family.allowance import lifted_numbers
-from pellucid.family.gpt2 import GPT2Config
+from pellucid.family.blocks import Decoder
 from pellucid.listing.bare import bare
 from pellucid.listing.content import imported_kinds, kinds_of
 from pellucid.listing.language import contents, definitions, reachable
@@ -55,19 +55,19 @@ def count_program(listing: Listing, wanted: Collection[Address] | None = None) -
     for page in listing.pages.values():
         for address, statement in page.explained():
             if address not in found and statement.form in STORED:
-                found[address] = numbers_lifted(address, statement, listing.config)
+                found[address] = numbers_lifted(address, statement, listing.decoder)
     return found
 
 
 def count_lifted(listing: Listing) -> dict[Address, int]:
     """The numbers in every lifted part of a program, those beside a source too, by address."""
     explained = (found for page in listing.pages.values() for found in page.explained())
-    return {a: numbers_lifted(a, said, listing.config) for a, said in explained if said.form in STORED}
+    return {a: numbers_lifted(a, said, listing.decoder) for a, said in explained if said.form in STORED}
 
 
-def numbers_lifted(address: Address, statement: Statement, config: GPT2Config) -> int:
+def numbers_lifted(address: Address, statement: Statement, decoder: Decoder) -> int:
     """The numbers in a lifted part, with its share of those that neurons of its layer hold together."""
-    return lifted_numbers(address.kind, config, rank=statement.rank, sharing=max(1, len(statement.neurons)))
+    return lifted_numbers(address.kind, decoder, rank=statement.rank, sharing=max(1, len(statement.neurons)))
 
 
 Named = tuple[str, str]
@@ -199,7 +199,7 @@ def _wired(wires: Wires) -> int:
 
 def count_whole(listing: Listing) -> int | None:
     """All numbers of a program that is source throughout, names of coordinates included; None where it is not."""
-    runs = (listing.runs(address) for address in listing.config.shape.addresses())
+    runs = (listing.runs(address) for address in listing.decoder.addresses.addresses())
     if any(statement.part_form != "source" or statement.described for statement in runs):
         return None
     return sum(count_program(listing).values()) + count_stream(listing)

@@ -99,7 +99,7 @@ class Draft:
         """The program as it is to be."""
         order = sorted(self.pages, key=lambda name: (*_at(name), is_described(name)))
         held = {name: self.pages[name] for name in order}
-        said = collect(held, self.listing.config.decoder.addresses)
+        said = collect(held, self.listing.decoder.addresses)
         return replace(self.listing, pages=held, statements=said, words=self.words, stream=self.stream)
 
     # --- pages
@@ -152,7 +152,7 @@ class Draft:
         """
         for name in [name for name in self.pages if name.startswith("layer_")]:
             page, layer = self.pages[name], _at(name)[1]
-            self.put(name, _heads(page, layer, self.listing.config.decoder.sizes.head))
+            self.put(name, _heads(page, layer, self.listing.decoder.sizes.head))
             page = self.pages[name]
             for kind in ("IN", "OUT"):
                 key = f"L{layer:02d}.N*.{kind}"
@@ -198,17 +198,17 @@ class Draft:
                 for at, page in enumerate((name, described_name(name))):
                     numbers[at] += numbers_of(self.pages[page]) if page in self.pages else 0
         if dropped is not None:
-            said = table(held, self.listing.config)
+            said = table(held, self.listing.decoder)
             self.front = pages.package(self.listing.subject, said, (numbers[0], numbers[1]))
 
     def _entitle(self, name: str, dropped: Collection[Address] | None) -> Held:
         page, beside = self.pages[name], self.pages.get(described_name(name))
-        subject, config = self.listing.subject, self.listing.config
+        subject, decoder = self.listing.subject, self.listing.decoder
         held = Held.of(page, beside, dropped)
         forms: Counter[tuple[Kind, PartForm]] = Counter((address.kind, "lifted") for address in held.lifted)
         forms += Counter((address.kind, "source") for address in held.sources)
         described: Counter[Kind] = Counter(address.kind for address in held.idle)
-        self._head(name, pages.docstring(name, subject, config, forms, numbers_of(page), described))
+        self._head(name, pages.docstring(name, subject, decoder, forms, numbers_of(page), described))
         if beside:
             kinds = Counter(address.kind for address in held.told)
             about = {"heads": kinds["QK"] + kinds["OV"], "neurons": kinds["IN"] + kinds["OUT"]}

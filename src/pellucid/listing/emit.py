@@ -186,7 +186,7 @@ def write_lifted(
         changes[f"{key}{BESIDE}"] = pages.channels(key, readers, rank)
     for layer in sorted({address.layer for address in neurons}):
         of_layer = [a.index for a in neurons if a.layer == layer and str(a) not in listing.statements]
-        if len(of_layer) >= fewest_means(listing.config):
+        if len(of_layer) >= fewest_means(listing.decoder):
             changes[f"L{layer:02d}.OUT"] = pages.means(f"L{layer:02d}.OUT", of_layer)
     return _revise(listing, changes)
 
@@ -238,7 +238,7 @@ def _fill(subject: Subject, program: Path) -> Emission:
     hashes: dict[str, str] = {}
     kept: list[str] = []
     fixed = {theirs: pages.verbatim(ours) for ours, theirs in pages.VERBATIM.items()}
-    fixed |= {PACKAGE: pages.package(subject.name), "model.py": pages.model(subject.name, subject.config)}
+    fixed |= {PACKAGE: pages.package(subject.name), "model.py": pages.model(subject.name, subject.decoder)}
     fixed |= {"vocabulary.json": pages.vocabulary(subject.tokenizer)}
     for name, text in fixed.items():
         path = program / name
@@ -253,7 +253,7 @@ def _fill(subject: Subject, program: Path) -> Emission:
             files[name] = text
     for name in dict.fromkeys(page_name(key) for key in pages.keys(subject.decoder.addresses)):
         if not (program / name).is_file():
-            text = pages.page(name, subject.name, subject.config)
+            text = pages.page(name, subject.name, subject.decoder)
             page = read_page(program / name, {}, text)
             files[name] = text
             hashes |= {statement.key: digest(statement.text) for statement in page.statements}

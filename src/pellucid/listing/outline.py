@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from pellucid.family.gpt2 import GPT2Config
+from pellucid.family.blocks import Decoder
 from pellucid.listing.content import PAGE as WORDS
 from pellucid.listing.content import read_words
 from pellucid.listing.parse import Listing as Program
@@ -19,7 +19,7 @@ _FUNCTION = re.compile(r"(?m)^def \w+\(")
 
 
 def outline(
-    config: GPT2Config, words: str, values: Sequence[Iterable[str]], statements: Mapping[str, str], subject: str = ""
+    decoder: Decoder, words: str, values: Sequence[Iterable[str]], statements: Mapping[str, str], subject: str = ""
 ) -> Program:
     """The program of the text `words` of `words.py`, the `values` of each layer, and `statements` by address.
 
@@ -35,4 +35,4 @@ def outline(
         pieces = [f"from .words import {', '.join(kinds.kinds)}"] if kinds.kinds else []
         held[name] = read_page(Path(name), {}, "\n\n\n".join([*pieces, *of_layer, *own[layer]]) + "\n")
     said: dict[str, Statement] = {found.key: found for page in held.values() for found in page.statements}
-    return Program(Path(), subject, config, held, said, kinds)
+    return Program(Path(), subject, decoder, held, said, kinds)

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from pellucid import program
 from pellucid.base.address import Kind, Shape
-from pellucid.family.gpt2 import GPT2Config
+from pellucid.family.blocks import Decoder
 from pellucid.family.partition import Form as PartForm
 from pellucid.family.partition import count
-from pellucid.listing.parse import CONFIG_FIELDS, described_name, page_name
+from pellucid.family.printed import printed
+from pellucid.listing.parse import described_name, page_name
 from pellucid.program.prelude import DESCRIBED
 from pellucid.subject.tokenizer import Tokenizer
 
@@ -137,10 +138,10 @@ def means(key: str, neurons: Iterable[int]) -> str:
     return f'means(\n    "{key}",\n{body}\n)  # fmt: skip'
 
 
-def page(name: str, subject: str, config: GPT2Config) -> str:
+def page(name: str, subject: str, decoder: Decoder) -> str:
     """An all-raw `embedding.py` or `layer_NN.py`."""
-    lines = [docstring(name, subject, config, Counter(), 0, Counter()), "", "from .prelude import raw"]
-    for key in (key for key in keys(config.shape) if page_name(key) == name):
+    lines = [docstring(name, subject, decoder, Counter(), 0, Counter()), "", "from .prelude import raw"]
+    for key in (key for key in keys(decoder.addresses) if page_name(key) == name):
         kind = key.partition(".")[2] if page_name(key) != "embedding.py" else key
         if kind in _SECTIONS:
             lines += ["", f"# --- {_SECTIONS[kind]} ---", ""]
@@ -153,7 +154,7 @@ def page(name: str, subject: str, config: GPT2Config) -> str:
 def docstring(
     name: str,
     subject: str,
-    config: GPT2Config,
+    decoder: Decoder,
     forms: Counter[tuple[Kind, PartForm]],
     numbers: int,
     described: Counter[Kind],
@@ -164,14 +165,13 @@ def docstring(
     run; `numbers` are those in the sources of this page.
     """
     layer = int(name[6:-3]) if name != "embedding.py" else -1
-    own = [address for address in config.shape.addresses() if address.layer == layer]
-    title = f"Layer {layer} of {title_of(subject)}: {config.n_head} heads of {config.d_head} coordinates, then "
-    title += f"{config.n_inner} neurons." if layer >= 0 else ""
+    own = [address for address in decoder.addresses.addresses() if address.layer == layer]
+    sizes = decoder.sizes
+    title = f"Layer {layer} of {title_of(subject)}: {sizes.head} heads of {sizes.dim} coordinates, then "
+    title += f"{sizes.neuron} neurons." if layer >= 0 else ""
     if layer < 0:
-        title = (
-            f"The two ends of {title_of(subject)}: {config.vocab_size:,} tokens and {config.n_positions:,} positions "
-        )
-        title += f"in, {config.n_embd} coordinates, logits out."
+        title = f"The two ends of {title_of(subject)}: {sizes.vocab:,} tokens and {sizes.pos:,} positions "
+        title += f"in, {sizes.model} coordinates, logits out."
     lines = [
         f'"""{title}',
         "",
@@ -180,7 +180,7 @@ def docstring(
     for label, kinds in _PARTS.items():
         if parts := [address for address in own if address.kind in kinds]:
             lifted, sources = (sum(forms[kind, form] for kind in kinds) for form in ("lifted", "source"))
-            parameters = sum(count(part, config) for part in parts)
+            parameters = sum(count(part, decoder) for part in parts)
             left = len(parts) - lifted - sources
             told = sum(described[kind] for kind in kinds)
             lines.append(f"    {label:24}{left:8,}{lifted:8,}{sources:8,}{told:11,}{parameters:13,}")
@@ -246,9 +246,9 @@ def described_page(name: str, subject: str) -> str:
     return f"{described(name, subject, {}, 0)}\n"
 
 
-def model(subject: str, config: GPT2Config) -> str:
+def model(subject: str, decoder: Decoder) -> str:
     """`model.py`: the forward pass with this subject's name and shape."""
-    fields = "".join(f"    {ours}={_literal(getattr(config, theirs))},\n" for ours, theirs in CONFIG_FIELDS.items())
+    fields = "".join(f"    {name}={_literal(value)},\n" for name, value in printed(decoder).items())
     text = (_HERE / "model.py").read_text(encoding="utf-8")
     text = text.replace('SUBJECT = "a model"', f'SUBJECT = "{plain(subject)}"')
     return re.sub(r"(?ms)^CONFIG = Config\(\n.*?^\)", lambda _: f"CONFIG = Config(\n{fields})", text)

@@ -21,10 +21,10 @@ from pellucid.base.address import Address, Shape
 from pellucid.base.errors import PellucidError, ProjectError, SourceError, closest
 from pellucid.base.files import MOST_OF_PAGE, read_text, sha256_text
 from pellucid.base.memory import kept_until_release
-from pellucid.base.schema import fitting
 from pellucid.base.shell import quoted
+from pellucid.family import printed
 from pellucid.family.allowance import LIFTED_SHARE, fewest_means, fewest_readers, lifted_numbers, most_rank
-from pellucid.family.gpt2 import GPT2Config, require_possible
+from pellucid.family.blocks import Decoder
 from pellucid.family.partition import Form as PartForm
 from pellucid.family.partition import count
 from pellucid.listing import content
@@ -185,7 +185,7 @@ class Listing:
 
     program: Path
     subject: str
-    config: GPT2Config
+    decoder: Decoder
     pages: dict[str, Page]
     statements: dict[str, Statement]
     words: Words | None = None
@@ -198,7 +198,7 @@ class Listing:
     @property
     def n_vocab(self) -> int:
         """How many tokens its subject has."""
-        return self.config.vocab_size
+        return self.decoder.sizes.vocab
 
     @property
     def kinds(self) -> dict[str, Kind]:
@@ -208,7 +208,7 @@ class Listing:
     @cached_property
     def abouts(self) -> dict[str, About]:
         """What it says of whole heads and neurons, by `L02.H00` or `L02.N0417`."""
-        return collect_abouts((about for page in self.pages.values() for about in page.abouts), self.config.shape)
+        return collect_abouts((about for page in self.pages.values() for about in page.abouts), self.decoder.addresses)
 
     @cached_property
     def values(self) -> dict[str, Value]:
@@ -306,7 +306,7 @@ def rest_is_idle(page: Page, key: str, listing: Listing) -> bool:
     start, kind = key.split("*")
     named = sum(own.key.startswith(start) and own.key.endswith(kind) and own.key != key for own in page.statements)
     several = (own.neurons for own in page.statements if own.key == f"{start.removesuffix('.N')}{kind}")
-    return named + sum(map(len, several)) >= listing.config.n_inner
+    return named + sum(map(len, several)) >= listing.decoder.sizes.neuron
 
 
 def page_name(key: str) -> str:
@@ -364,12 +364,12 @@ def read_program(directory: Path) -> Listing:
     """
     listing = read_listing(directory / "program")
     check_listing(listing)
-    for address in listing.config.shape.addresses():
+    for address in listing.decoder.addresses.addresses():
         _ = listing[address]
     _ = listing.abouts
     for statement in listing.statements.values():
         if statement.form in STORED:
-            require_small(statement, listing.config)
+            require_small(statement, listing.decoder)
     return listing
 
 
@@ -384,7 +384,7 @@ def check_listing(listing: Listing) -> None:
     kinds = frozenset(listing.kinds)
     for name, page in listing.pages.items():
         _check(page.text, name, kinds)
-    content.check_values((v for page in listing.pages.values() for v in page.values), kinds, listing.config.shape)
+    content.check_values((v for page in listing.pages.values() for v in page.values), kinds, listing.decoder.addresses)
     wired = {key: (s.place, s.wires) for key, s in listing.statements.items() if s.wires}
     check_wires(wired, listing.stream, kinds)
     late = {name for name, value in listing.values.items() if content.is_late(value, listing.values)}
@@ -423,27 +423,30 @@ def read_listing(program: Path) -> Listing:
         directory = program.parent
         again = f"pellucid decompile SUBJECT -o {quoted(directory)}"
         raise ProjectError(f"{directory} holds no program; make one with: {again}")
-    subject, config = read_config(program / "model.py")
+    subject, decoder = read_config(program / "model.py")
     hashes = read_record(program)
-    pages = _read_pages(program, config, hashes)
-    said = collect(pages, config.shape), read_words(program, hashes), read_edits(program), read_names(program, hashes)
-    listing = Listing(program, subject, config, pages, *said)
+    pages = _read_pages(program, decoder, hashes)
+    words, names = read_words(program, hashes), read_names(program, hashes)
+    said = collect(pages, decoder.addresses), words, read_edits(program), names
+    listing = Listing(program, subject, decoder, pages, *said)
     _require_shallow(listing.values.values())
     return replace(listing, statements=_with_uses(listing)) if listing.words or listing.values else listing
 
 
-def _read_pages(program: Path, config: GPT2Config, hashes: Mapping[str, set[str]]) -> dict[str, Page]:
+def _read_pages(program: Path, decoder: Decoder, hashes: Mapping[str, set[str]]) -> dict[str, Page]:
     """The pages of a program by name. Raises `SourceError` where together they are more than a program can be."""
     pages: dict[str, Page] = {}
     size = 0
-    for name in _page_names(program, config.n_layer):
+    for name in _page_names(program, decoder.layers):
         pages[name] = page = read_page(program / name, hashes)
         size += len(page.text)
         if size > _MOST_OF_PAGES:
             raise SourceError(f"{program} holds more than {_MOST_OF_PAGES:,} characters; no more are read")
         named = sum(len(statement.neurons) for statement in page.statements)
-        if named > _TIMES_NAMED * config.n_inner:
-            raise SourceError(f"{name}:1: its statements name {named:,} neurons; the layer has {config.n_inner:,}")
+        if named > _TIMES_NAMED * decoder.sizes.neuron:
+            raise SourceError(
+                f"{name}:1: its statements name {named:,} neurons; the layer has {decoder.sizes.neuron:,}"
+            )
     return pages
 
 
@@ -696,29 +699,29 @@ def _kind(key: str, file: str, line: int) -> str:
         raise SourceError(f"{file}:{line}: {error}") from None
 
 
-def require_small(statement: Statement, config: GPT2Config) -> None:
+def require_small(statement: Statement, decoder: Decoder) -> None:
     """Raise `SourceError` unless a lifted part holds at most its share of the raw part's numbers."""
     address = _meant(statement)[0]
-    holds = lifted_numbers(address.kind, config, rank=statement.rank, sharing=max(1, len(statement.neurons)))
-    raw = count(address, config)
+    holds = lifted_numbers(address.kind, decoder, rank=statement.rank, sharing=max(1, len(statement.neurons)))
+    raw = count(address, decoder)
     if holds <= LIFTED_SHARE * raw:
         return
-    advice = _advice(statement, address, config)
+    advice = _advice(statement, address, decoder)
     raise SourceError(
         f"{statement.place}: {address} would hold {holds:,} numbers where the raw part has {raw:,}; a lifted part may "
         f"hold {LIFTED_SHARE:.0%} of them: {advice}"
     )
 
 
-def _advice(statement: Statement, address: Address, config: GPT2Config) -> str:
+def _advice(statement: Statement, address: Address, decoder: Decoder) -> str:
     """What may be written in the place of a statement that holds too many numbers."""
     if statement.form == "channels":
-        sharing, enough = len(statement.neurons), fewest_readers(config, statement.rank)
-        most = f"the most for {sharing} neurons is rank {most_rank(config, 'IN', sharing)}"
-        return f"{most}, or name at least {enough} neurons" if enough <= config.n_inner else most
+        sharing, enough = len(statement.neurons), fewest_readers(decoder, statement.rank)
+        most = f"the most for {sharing} neurons is rank {most_rank(decoder, 'IN', sharing)}"
+        return f"{most}, or name at least {enough} neurons" if enough <= decoder.sizes.neuron else most
     if statement.neurons:
-        return f"name at least {fewest_means(config)} neurons"
-    most_of_head = most_rank(config, address.kind)
+        return f"name at least {fewest_means(decoder)} neurons"
+    most_of_head = most_rank(decoder, address.kind)
     return f"the most is {f'rank {most_of_head}' if most_of_head else 'its mean'}"
 
 
@@ -785,33 +788,15 @@ def _sum(call: ast.Call, file: str) -> tuple[str, float, dict[str, float], dict[
     )
 
 
-CONFIG_FIELDS = {
-    "layers": "n_layer",
-    "heads": "n_head",
-    "model": "n_embd",
-    "neurons": "n_inner",
-    "positions": "n_positions",
-    "vocabulary": "vocab_size",
-    "activation": "activation",
-    "layer_norm_epsilon": "layer_norm_epsilon",
-    "scale_attn_weights": "scale_attn_weights",
-    "scale_attn_by_inverse_layer_idx": "scale_attn_by_inverse_layer_idx",
-    "tied": "tied",
-}
-"""The fields of `CONFIG` in a program's `model.py`, with their names in `GPT2Config`."""
-
-
-def read_config(path: Path) -> tuple[str, GPT2Config]:
-    """The subject's name and shape from `SUBJECT` and `CONFIG` of `model.py`, read without running it."""
+def read_config(path: Path) -> tuple[str, Decoder]:
+    """The subject's name and what it is made of, from `SUBJECT` and `CONFIG` of `model.py`, read without running it."""
     try:
         nodes = [node for node in ast.parse(read_text(path, MOST_OF_PAGE)).body if isinstance(node, ast.Assign)]
         values = {ast.unparse(node.targets[0]): node.value for node in nodes}
         call = values["CONFIG"]
         words = call.keywords if isinstance(call, ast.Call) else []
-        fields = {CONFIG_FIELDS[str(word.arg)]: ast.literal_eval(word.value) for word in words}
-        config = fitting(GPT2Config, fields, str(path), SourceError)
-        require_possible(config)
-        return str(ast.literal_eval(values["SUBJECT"])), config
+        decoder = printed.read({str(word.arg): ast.literal_eval(word.value) for word in words}, path)
+        return str(ast.literal_eval(values["SUBJECT"])), decoder
     except (SyntaxError, ValueError, KeyError, TypeError, RecursionError, MemoryError) as error:
         raise SourceError(f"{path}: SUBJECT and CONFIG cannot be read: {type(error).__name__}: {error}") from None
 

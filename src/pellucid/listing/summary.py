@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from pellucid.base.address import Address
-from pellucid.family.gpt2 import GPT2Config
+from pellucid.family.blocks import Decoder
 from pellucid.family.partition import count
 from pellucid.listing.parse import Page
 
@@ -37,12 +37,12 @@ class Held:
         return Held(written - idle, lifted, told, idle)
 
 
-def table(held: Mapping[str, tuple[Held, str]], config: GPT2Config) -> list[str]:
+def table(held: Mapping[str, tuple[Held, str]], decoder: Decoder) -> list[str]:
     """A line for each way in which parts run, with how many, their share of all parameters, and where that is said.
 
     `held` has the parts of a page and the file that describes them, by the page's name.
     """
-    whole = {address: count(address, config) for address in config.shape.addresses()}
+    whole = {address: count(address, decoder) for address in decoder.addresses.addresses()}
     rows: list[tuple[str, set[Address], list[str]]] = []
     for label, which in (("from text", "sources"), ("lifted: few directions, or a mean", "lifted")):
         found = {name: getattr(one, which) for name, (one, _) in held.items()}

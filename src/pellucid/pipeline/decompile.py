@@ -122,7 +122,7 @@ def _decompile(request: Request) -> Project:
 def announce(project: Project) -> None:
     """Say on standard error what is being decompiled and what it will take on disk: weights, means and vectors."""
     subject, parameters, sizes = project.subject, project.subject.parameters, project.subject.decoder.sizes
-    head = sizes.model + most_rank(subject.config) * (2 * sizes.model + 1)
+    head = sizes.model + most_rank(subject.decoder) * (2 * sizes.model + 1)
     extras = subject.decoder.layers * (sizes.neuron * (sizes.model + 1) + sizes.head * head)
     size = 4 * (parameters + extras) / 1e6
     tell(f"decompiling {project.subject.name}: {parameters:,} parameters, {size:,.0f} MB on disk")
@@ -197,13 +197,13 @@ def trained(request: Request, before: Settings | None, subject: Subject) -> Budg
     """
     numbers = numbers_for(subject, request.size)
     if request.understand is not None:
-        return given(subject.config, numbers, request.understand)
+        return given(subject.decoder, numbers, request.understand)
     if request.minutes is None and before is not None:
-        return replace(given(subject.config, numbers, before.understand), minutes=before.minutes)
+        return replace(given(subject.decoder, numbers, before.understand), minutes=before.minutes)
     minutes = request.minutes if request.minutes is not None else minutes_by_default(quick=request.quick)
     if not 0 <= minutes < math.inf:
         raise ProjectError(f"--minutes {minutes:g}: expected 0 or more")
-    return within(subject.config, numbers, minutes)
+    return within(subject.decoder, numbers, minutes)
 
 
 def enough_to_train(project: Project, training: Budget) -> None:
@@ -225,7 +225,7 @@ def enough_to_train(project: Project, training: Budget) -> None:
         said = f"{asked}: " if training.minutes else ""
         tell(f"{said}{training}, for all sources together; --minutes 0 leaves that out")
     elif training.minutes:
-        least = math.ceil(needed(project.subject.config, project.budget))
+        least = math.ceil(needed(project.subject.decoder, project.budget))
         tell(
             f"{asked}: too few to train all sources of a model of this size together, so every source is found by "
             f"itself; from --minutes {least} on it is worth it"
@@ -254,13 +254,13 @@ def write_program(project: Project, *, quick: bool) -> Extras:
 def write_parts_of(project: Project, dropped: frozenset[Address]) -> None:
     """Bring what runs without residual to its place in the program, and write `parts.toml` for it as it stands."""
     arrange(project.directory, dropped, stored_effects(project))
-    write_parts(project.directory / PARTS, partition(project.listing(), dropped), project.subject.config)
+    write_parts(project.directory / PARTS, partition(project.listing(), dropped), project.subject.decoder)
 
 
 def write_names(project: Project, found: dict[str, Symbol]) -> None:
     """Write `symbols.tsv`: `found` names where no higher rung stands, and a line for every part but raw neurons."""
     listing = project.listing()
-    shape = listing.config.decoder.addresses
+    shape = listing.decoder.addresses
     listed = [a for a in shape.addresses() if a.kind not in ("IN", "OUT") or listing.form(a) != "raw"]
     default = {str(address): Symbol(str(address), "", address.kind) for address in listed}
     symbols = merge(merge(default, project.symbols()), found)
@@ -326,7 +326,7 @@ def explain_program(project: Project, extras: Extras, trainer: Model, tune: floa
     standing_sources = sources.only(standing(project, sources))
     losses = {address: sources.losses[address] for address in standing_sources.forms}
     lifted = before_sources(lifted.only(liftable(project, lifted)), losses, promised)
-    lifted = as_many_channels(lifted, extras.vectors, project.model.config)
+    lifted = as_many_channels(lifted, extras.vectors, project.model.decoder)
     found = Candidates(standing_sources, lifted)
     found = tune_program(project, found, extras, trainer, tune, quick=quick)
     linked = evidence.finished("link", link_state(project))
@@ -486,7 +486,7 @@ def back_off(project: Project, found: Candidates, *, quick: bool) -> None:
             evidence.finish("chosen", f"{state} {project.state()}", "")
             return
         half = half_of([address for address in linked if address in forms], found.lifted.together)
-        linked = allowed([half], forms, project.model.config)
+        linked = allowed([half], forms, project.model.decoder)
         tell(f"the full program fails the gate; {len(linked):,} parts stay without residual")
         said = [str(address) for address in linked]
         settle(project, found, said)

@@ -139,14 +139,14 @@ def inventory(project: Project, wanted: Collection[Address] | None = None) -> li
     for _, row in project.evidence.find(domain="overall"):
         measured[row.part][row.kind][row.metric] = row
     entries = []
-    for address in listing.config.shape.addresses():
+    for address in listing.decoder.addresses.addresses():
         if wanted is not None and address not in wanted:
             continue
         name = str(address)
         statement = listing[address]
         values = tuple(listing.values[v] for v in listing.values_of(statement)) if statement.reads else ()
         found = standing(listing, address, dropped)
-        held = count(address, listing.config)
+        held = count(address, listing.decoder)
         entry = _entry(
             address, statement, found, symbols.get(name), dict(measured[name]), numbers.get(address, 0), held
         )

@@ -19,7 +19,7 @@ from pellucid.base.address import Address, Shape
 from pellucid.base.errors import PellucidError, ProjectError
 from pellucid.base.files import write_text
 from pellucid.base.schema import CLOSED, Count, fitting, shown, text_of, toml_of
-from pellucid.family.gpt2 import GPT2Config
+from pellucid.family.blocks import Decoder
 from pellucid.family.partition import Form, Part, Residual, count
 from pellucid.listing.parse import Listing, Statement
 
@@ -119,7 +119,7 @@ def partition(listing: Listing, dropped: frozenset[Address]) -> list[Part]:
     """All parts of the program in order, those neurons of a layer that are raw and nothing else as one."""
     parts: list[Part] = []
     rest: dict[tuple[int, str], list[Address]] = {}
-    for address in listing.config.shape.addresses():
+    for address in listing.decoder.addresses.addresses():
         found = standing(listing, address, dropped)
         if found.form == "raw" and not found.described and address.kind in ("IN", "OUT"):
             group = rest.setdefault((address.layer, address.kind), [])
@@ -138,7 +138,7 @@ def partition(listing: Listing, dropped: frozenset[Address]) -> list[Part]:
     ]
 
 
-def write_parts(path: Path, parts: Iterable[Part], config: GPT2Config) -> None:
+def write_parts(path: Path, parts: Iterable[Part], decoder: Decoder) -> None:
     """Write `parts.toml`, atomically. `budget` is the most numbers that a source of the part may hold."""
     document = tomlkit.document()
     for line in _HEADER:
@@ -154,6 +154,6 @@ def write_parts(path: Path, parts: Iterable[Part], config: GPT2Config) -> None:
         }
         entry |= {"lifted" if part.form == "lifted" else "source": part.source} if part.source else {}
         entry |= {"described": part.described} if part.described else {}
-        tables.append(tomlkit.item(entry | {"budget": count(first, config)}))
+        tables.append(tomlkit.item(entry | {"budget": count(first, decoder)}))
     document["part"] = tables
     write_text(path, tomlkit.dumps(document))

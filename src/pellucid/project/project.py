@@ -167,7 +167,7 @@ class Project:
     def dropped(self) -> frozenset[Address]:
         """The addresses whose residual is dropped, according to `parts.toml`."""
         listing = self.listing()
-        return self._unchanged("dropped", lambda: read_dropped(self.directory / PARTS, listing.config.shape))
+        return self._unchanged("dropped", lambda: read_dropped(self.directory / PARTS, listing.decoder.addresses))
 
     def _unchanged(self, what: str, read: Callable[[], Made]) -> Made:
         """What `read` gave when the files of the program were last as they are now."""

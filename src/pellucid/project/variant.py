@@ -38,5 +38,5 @@ def variant(
             page = listing.pages[listing[address].file.name]
             write_text(page.path, revise(page, {str(address): None}).text)
             listing = read_program(copy)
-        write_parts(copy / PARTS, partition(listing, frozenset(dropped)), listing.config)
+        write_parts(copy / PARTS, partition(listing, frozenset(dropped)), listing.decoder)
         yield load_program(copy, source_only)

@@ -47,7 +47,7 @@ def commit(project: Project, part: str, against: Path | None = None) -> Record:
     be found; then nothing is written.
     """
     directory, listing = project.directory, project.listing()
-    address, *others = listing.config.shape.match(part)
+    address, *others = listing.decoder.addresses.match(part)
     if others:
         raise PellucidError(f"{part!r} names {1 + len(others):,} parts; an edit by hand is of one, such as {address}")
     statement = listing[address]

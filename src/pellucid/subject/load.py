@@ -12,8 +12,7 @@ from torch import Tensor
 from pellucid.base.errors import SubjectError
 from pellucid.base.files import sha256_files
 from pellucid.family.blocks import Decoder
-from pellucid.family.gpt2 import GPT2Config
-from pellucid.family.known import architecture_of
+from pellucid.family.known import decoder_of
 from pellucid.subject.checkpoint import read_json, read_weights, weight_files
 from pellucid.subject.locate import at_revision, locate
 from pellucid.subject.tokenizer import Tokenizer, byte_alphabet
@@ -24,14 +23,14 @@ from pellucid.subject.tokenizer_files import load_tokenizer
 class Subject:
     """A checkpoint and its tokenizer.
 
-    `weights` are float32 on the CPU by canonical name (`h.0.attn.c_attn.weight`); `notes` says what loading changed.
-    `tokenizer_formerly` is the hash of the vocabulary alone, where that alone gives the same ids. `place` is the name
-    by which the subject can be loaded again from anywhere on this machine, where it has one.
+    `decoder` is what it is made of. `weights` are float32 on the CPU by canonical name; `notes` says what loading
+    changed. `tokenizer_formerly` is the hash of the vocabulary alone, where that alone gives the same ids. `place` is
+    the name by which the subject can be loaded again from anywhere on this machine, where it has one.
     """
 
     name: str
     path: Path
-    architecture: GPT2Config | Decoder
+    decoder: Decoder
     weights: dict[str, Tensor] = field(repr=False)
     tokenizer: Tokenizer = field(repr=False)
     weights_sha256: str
@@ -40,18 +39,6 @@ class Subject:
     notes: tuple[str, ...] = ()
     tokenizer_formerly: str | None = None
     place: str = ""
-
-    @property
-    def decoder(self) -> Decoder:
-        """What it is made of, and where its numbers lie."""
-        return self.architecture if isinstance(self.architecture, Decoder) else self.architecture.decoder
-
-    @property
-    def config(self) -> GPT2Config:
-        """A GPT-2's config. Raises `SubjectError` for another family, whose passes are not there yet."""
-        if isinstance(self.architecture, Decoder):
-            raise _not_yet(self)
-        return self.architecture
 
     @property
     def parameters(self) -> int:
@@ -69,14 +56,13 @@ def load_subject(name: str | Path, *, revision: str | None = None, ids: bool = F
     path = place.path
     config_json = read_json(path / "config.json")
     files = weight_files(path)
-    architecture = architecture_of(config_json, path / "config.json")
-    decoder = architecture if isinstance(architecture, Decoder) else architecture.decoder
+    decoder = decoder_of(config_json, path / "config.json")
     tokens = load_tokenizer(path, config_json, decoder.sizes.vocab, ids=ids)
     weights, notes = read_weights(files, decoder)
     return Subject(
         name=str(name),
         path=path,
-        architecture=architecture,
+        decoder=decoder,
         weights=weights,
         tokenizer=tokens.tokenizer,
         weights_sha256=sha256_files(files),
@@ -90,7 +76,7 @@ def load_subject(name: str | Path, *, revision: str | None = None, ids: bool = F
 
 def decompilable(subject: Subject) -> Subject:
     """The subject itself. Raises `SubjectError` for one of a family that can be run and not decompiled yet."""
-    if isinstance(subject.architecture, Decoder):
+    if subject.decoder.family != "gpt2":
         raise _not_yet(subject)
     return subject
 

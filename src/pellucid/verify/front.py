@@ -84,16 +84,16 @@ def front(project: Project, *, quick: bool = False) -> Front:
 
 def programs(project: Project) -> Iterator[Point]:
     """The full program and the source-only one, as they were measured last. Raises `ProjectError` if never."""
-    report, listing, config = project.report(), project.listing(), project.model.config
+    report, listing, decoder = project.report(), project.listing(), project.model.decoder
     dropped, parameters = project.dropped(), project.subject.parameters
     sources, lifted = count_program(listing), count_lifted(listing)
     full, understood = parameters, parameters
-    for address in listing.config.decoder.addresses.addresses():
+    for address in listing.decoder.addresses.addresses():
         if address in dropped:
-            full += lifted.get(address, sources.get(address, 0)) - count(address, config)
+            full += lifted.get(address, sources.get(address, 0)) - count(address, decoder)
         if address.kind in ("QK", "IN"):
             held = sources.get(address, 0) if listing[address].part_form == "source" else 1
-            understood += held - count(address, config)
+            understood += held - count(address, decoder)
     for name, key, numbers in (("full program", "full", full), ("source-only", "source_only", understood)):
         found = (report.get(key) or {}).get("overall") or {}
         values = {metric: (found.get(metric) or {}).get("value") for metric in ("kl", "top1", "wer_next", "wer_16")}
@@ -120,7 +120,7 @@ def bounds(project: Project, rows: Int[Tensor, "row pos"], *, quick: bool) -> It
 def curves(project: Project, rows: Int[Tensor, "row pos"], *, quick: bool) -> Iterator[Point]:
     """All IN through k channels a layer, and all QK at rank r, at several k and r."""
     model, seed = project.model, project.manifest.settings.seed
-    config, sizes, parameters = model.config, model.decoder.sizes, model.subject.parameters
+    decoder, sizes, parameters = model.decoder, model.decoder.sizes, model.subject.parameters
     moments = [Moments(model, layer) for layer in range(model.decoder.layers)]
     fit = first_tokens(rows_for(project, "fit", LIFT_TOKENS[quick]), LIFT_TOKENS[quick])
     names = [name for moment in moments for name in moment.names]
@@ -131,15 +131,15 @@ def curves(project: Project, rows: Int[Tensor, "row pos"], *, quick: bool) -> It
             moment.add(batch)
     channels = [moment.channels(sizes.model) for moment in moments]
     looks = [moment.comparisons(sizes.dim) for moment in moments]
-    for k in ranks(sizes.model, most_rank(config, "IN", sizes.neuron)):
+    for k in ranks(sizes.model, most_rank(decoder, "IN", sizes.neuron)):
         neurons = [Address("IN", layer, n) for layer in range(model.decoder.layers) for n in range(sizes.neuron)]
         forms: list[Stored] = [channels[a.layer].form(a, k) for a in neurons]
-        held = lifted_numbers("IN", config, rank=k, sharing=sizes.neuron)
+        held = lifted_numbers("IN", decoder, rank=k, sharing=sizes.neuron)
         yield _point(model, f"IN, {k} channels", "channels", forms, parameters, held, k, rows)
-    for r in ranks(sizes.dim, most_rank(config, "QK")):
+    for r in ranks(sizes.dim, most_rank(decoder, "QK")):
         heads = [Address("QK", layer, h) for layer in range(model.decoder.layers) for h in range(sizes.head)]
         forms = [looks[a.layer].form(a, r) for a in heads]
-        yield _point(model, f"QK, rank {r}", "heads", forms, parameters, lifted_numbers("QK", config, rank=r), r, rows)
+        yield _point(model, f"QK, rank {r}", "heads", forms, parameters, lifted_numbers("QK", decoder, rank=r), r, rows)
 
 
 def ranks(whole: int, most: int) -> list[int]:
@@ -158,7 +158,7 @@ def _point(
     rank: int,
     rows: Int[Tensor, "row pos"],
 ) -> Point:
-    raw = count(forms[0].address, model.config)
+    raw = count(forms[0].address, model.decoder)
     numbers = parameters + len(forms) * (held - raw)
     allowed = held <= LIFTED_SHARE * raw
     return Point(name, curve, numbers, *distance(model, Twin(model, forms).logits, rows), rank=rank, allowed=allowed)

@@ -136,17 +136,17 @@ def head_cosines(model: Model, chosen: list[Address]) -> Float[Tensor, "chosen l
 
     ⟨A Bᵀ, C Dᵀ⟩ is the sum of the elements of (Aᵀ C) ∘ (Bᵀ D), so that no [model, model] matrix is formed.
     """
-    config = model.config
+    decoder = model.decoder
     layers = [model.layer(layer) for layer in range(model.decoder.layers)]
     reads = [own.query for own in layers], [own.key for own in layers]
     q, k = (torch.stack(part, 0).permute(0, 2, 1, 3).flatten(0, 1) for part in reads)
     norms = _products(q, q, k, k).clamp(min=0).sqrt()  # [layer x head]
     rows = []
     for address in chosen:
-        at = address.layer * config.decoder.sizes.head + address.index
+        at = address.layer * decoder.sizes.head + address.index
         products = _products(q[at].expand_as(q), q, k[at].expand_as(k), k)
         rows.append(products / (norms * norms[at]).clamp(min=1e-30))
-    return torch.stack(rows).view(-1, config.decoder.layers, config.decoder.sizes.head)
+    return torch.stack(rows).view(-1, decoder.layers, decoder.sizes.head)
 
 
 def _products(

@@ -87,16 +87,16 @@ def page_data(project: Project) -> dict[str, Any]:
 
 
 def _subject(project: Project) -> dict[str, Any]:
-    subject, config = project.subject, project.subject.config
+    subject, decoder = project.subject, project.subject.decoder
     return {
         "name": project.manifest.subject.name,
         "parameters": subject.parameters,
-        "layers": config.decoder.layers,
-        "heads": config.decoder.sizes.head,
-        "neurons": config.decoder.sizes.neuron,
-        "d_model": config.decoder.sizes.model,
-        "vocab": config.decoder.sizes.vocab,
-        "context": config.decoder.sizes.pos,
+        "layers": decoder.layers,
+        "heads": decoder.sizes.head,
+        "neurons": decoder.sizes.neuron,
+        "d_model": decoder.sizes.model,
+        "vocab": decoder.sizes.vocab,
+        "context": decoder.sizes.pos,
         "weights_sha256": subject.weights_sha256,
         "tokenizer_sha256": subject.tokenizer_sha256,
     }

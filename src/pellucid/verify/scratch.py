@@ -113,7 +113,7 @@ def scratch(project: Project, address: Address | str) -> Scratch:
 
 def one(listing: Listing, text: str) -> Address:
     """The one address that `text` names. Raises `PellucidError` if there is none, or several."""
-    found = listing.config.shape.match(text)
+    found = listing.decoder.addresses.match(text)
     if len(found) > 1:
         raise PellucidError(f"{text!r} names {len(found):,} parts; scratch takes one, for example {found[0]}")
     return found[0]

@@ -27,7 +27,7 @@ def describe(project: Project, pattern: str) -> list[dict[str, Any]]:
 
 
 def _chosen(project: Project, pattern: str) -> list[Entry]:
-    return inventory(project, set(project.listing().config.shape.match(pattern)))
+    return inventory(project, set(project.listing().decoder.addresses.match(pattern)))
 
 
 def _facts(entry: Entry) -> dict[str, Any]:

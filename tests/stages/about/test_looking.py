@@ -13,7 +13,7 @@ from pellucid.stages.about.places import Places
 def test_attention_is_weighed_by_the_effect_of_its_places() -> None:
     model, _ = random_model(6)
     rows = torch.randint(0, model.n_vocab, (4, 12), generator=torch.Generator().manual_seed(3))
-    heads = model.config.n_head
+    heads = model.decoder.sizes.head
     at = torch.tensor([17, 30])[:, None].expand(2, heads)
     effect = torch.tensor([3.0, 1.0])[:, None].expand(2, heads)
     found = where_heads_look(model, rows, {"L01.z": Places(effect, at, torch.ones(2, heads), effect.sum(0))})

@@ -96,7 +96,7 @@ def test_all_parts_of_a_model_are_told_by_layer_and_effect() -> None:
     model, _ = random_model(2)
     rows = torch.randint(0, model.n_vocab, (8, 16), generator=torch.Generator().manual_seed(0))
     told = tell(model, rows)
-    shape = model.config.shape
+    shape = model.decoder.addresses
     assert set(told) == {str(a).rpartition(".")[0] for a in shape.addresses() if a.kind in ("QK", "IN")}
     assert all(found.text for found in told.values())
     for kind in (".H", ".N"):

@@ -13,7 +13,7 @@ def test_no_part_that_carries_effect_is_a_blank(workshop: Workshop) -> None:
     project = Project.open(workshop.made)
     tell_parts(project, "a state", quick=True)
     abouts, told = project.listing().abouts, told_before(project.evidence)
-    heads = {str(a).rpartition(".")[0] for a in project.listing().config.shape.addresses() if a.kind == "QK"}
+    heads = {str(a).rpartition(".")[0] for a in project.listing().decoder.addresses.addresses() if a.kind == "QK"}
     assert heads <= abouts.keys() <= told.keys()
     assert any(".N" in part for part in abouts)
     assert all(about.said == told[part] and not about.by_person for part, about in abouts.items())

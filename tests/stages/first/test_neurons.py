@@ -85,8 +85,8 @@ def test_a_model_gets_a_proposal_for_every_neuron_and_the_same_one_each_time() -
     rows = torch.randint(model.n_vocab, (24, 16), generator=torch.Generator().manual_seed(0))
     first, again = (propose_fires(model, rows[:16], rows[16:], max_numbers=9) for _ in range(2))
     assert first == again
-    assert set(first) == {Address("IN", layer, n) for layer in range(2) for n in range(model.config.n_inner)}
-    limit = min(9, model.config.n_embd + 1)
+    assert set(first) == {Address("IN", layer, n) for layer in range(2) for n in range(model.decoder.sizes.neuron)}
+    limit = min(9, model.decoder.sizes.model + 1)
     assert max(proposal.chosen.numbers for proposal in first.values()) <= limit
     assert all(p.chosen.tune_loss <= p.candidates[0].tune_loss for p in first.values())
     before = sum(p.candidates[0].fit_loss for p in first.values())

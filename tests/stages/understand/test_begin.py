@@ -74,9 +74,9 @@ def test_a_sweep_reads_what_a_run_from_the_start_reads() -> None:
     for name, tensor in student.tensors.items():
         student.tensors[name] = tensor + 0.1 * torch.randn(tensor.shape, generator=generator)
     sweep, wanted = Sweep(student, rows), torch.randn(*rows.shape, 2, generator=generator)
-    for layer in range(model.config.n_layer):
+    for layer in range(model.decoder.layers):
         sweep.attend(layer)
-        if layer == model.config.n_layer - 1:
+        if layer == model.decoder.layers - 1:
             break
         sweep.fire(layer)
         terms, left = (torch.cat(pieces) for pieces in zip(*sweep.behind(layer, AFTER[layer], wanted), strict=True))

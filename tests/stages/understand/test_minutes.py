@@ -10,6 +10,7 @@ import pytest
 
 from cli_support import Workshop
 from pellucid.base.errors import CorpusError, ProjectError
+from pellucid.family.slots import Sizes
 from pellucid.pipeline import decompile
 from pellucid.pipeline.decompile import Request
 from pellucid.project.manifest import Settings
@@ -17,9 +18,9 @@ from pellucid.stages.understand.minutes import WORTH, Budget, given, needed, sec
 from pellucid.stages.understand.plan import MOST_BRISK, plan_of, step_tokens
 from pellucid.subject.load import load_subject
 
-VILLAGE = load_subject("zoo:village").config
+VILLAGE = load_subject("zoo:village").decoder
 NUMBERS = 47_040
-GPT2 = replace(VILLAGE, n_embd=768, n_layer=12, n_head=12, n_positions=1024, vocab_size=50257, n_inner=3072)
+GPT2 = replace(VILLAGE, blocks=VILLAGE.blocks[:1] * 12, sizes=Sizes(768, 12, 12, 64, 3072, 50257, 1024))
 
 
 @pytest.mark.parametrize(("minutes", "steps"), [(0.0, 0), (2.0, 0), (3.0, 191), (5.0, 518), (60.0, MOST_BRISK)])

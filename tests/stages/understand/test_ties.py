@@ -79,7 +79,7 @@ def test_cells_are_what_is_written_together(model: Model) -> None:
     assert len(late) == len(student.tensors["L01.values"])
     plain, heads = 1 + PLACES + SHIFTS * 6, [6, 6, 10, 10]
     assert [int(n) for n in late.unique_consecutive()] == [0, 1, 2, 3, 4, 0, 5]
-    assert late.unique_consecutive(return_counts=True)[1].tolist() == [plain, *heads, 4, model.config.n_inner]
+    assert late.unique_consecutive(return_counts=True)[1].tolist() == [plain, *heads, 4, model.decoder.sizes.neuron]
     assert len(reach(1)) == 2
     first = cells(plan, 2, 0, len(student.tensors["L00.late"]), "late")
     assert [int(n) for n in first.unique_consecutive()] == [0, 1, 2, 3]
@@ -115,7 +115,7 @@ def test_ties_of_all_that_is_summed(model: Model) -> None:
         tensor.normal_(generator=torch.Generator().manual_seed(0))
     ties, tied = tie(student, {name: torch.ones_like(tensor) for name, tensor in student.tensors.items()}, 1e9)
     assert set(ties) == set(tied) == {"L00.values", "L00.late", "L00.neurons", "L01.values", "L01.neurons"}
-    assert ties["L01.neurons"].numbers == model.config.n_inner
+    assert ties["L01.neurons"].numbers == model.decoder.sizes.neuron
 
 
 # --- beginning with what a larger budget found ------------------------------------------------------------------------

@@ -128,13 +128,13 @@ def test_every_head_and_neuron_is_written_within_the_budget(
     model: Model, student: Student, rows: torch.Tensor, tmp_path: Path
 ) -> None:
     listing = read_program(written(model, student, rows, tmp_path))
-    code = [address for address in model.config.shape.addresses() if address.kind in ("QK", "IN")]
+    code = [address for address in model.decoder.addresses.addresses() if address.kind in ("QK", "IN")]
     assert {listing.form(address) for address in code} == {"source"}
     counted = count_program(listing)
     assert 0.9 * BUDGET < sum(counted.values()) <= BUDGET
     texts = write_up(student, token_texts(model.tokenizer))
     said = {str(address): text for address, text in texts.statements.items()}
-    alone = outline(model.config, texts.words, [of_layer.values() for of_layer in texts.values], said)
+    alone = outline(model.decoder, texts.words, [of_layer.values() for of_layer in texts.values], said)
     assert count_program(alone) == counted  # as it is counted while training, without being written
 
 
@@ -285,7 +285,7 @@ def test_pruning_keeps_the_budget_and_what_matters(model: Model, plan: Plan, row
 
 def test_proof(model: Model, student: Student, rows: torch.Tensor) -> None:
     found = prove(student, rows[:20])
-    code = {address for address in model.config.shape.addresses() if address.kind in ("QK", "IN")}
+    code = {address for address in model.decoder.addresses.addresses() if address.kind in ("QK", "IN")}
     assert set(found.scores) == set(found.costs) == code
     assert all(-1 <= score <= 1 for score in found.scores.values())
     assert all(cost >= 0 for cost in found.costs.values())
@@ -307,7 +307,7 @@ def test_a_student_of_unpruned_weights_scores_well(model: Model, rows: torch.Ten
 def test_too_little_text_is_said(model: Model) -> None:
     said = "1,000 tokens of fit text are too few for sources of 600 numbers; give at least 1,200 tokens .* fewer steps"
     with pytest.raises(CorpusError, match=said):
-        plan_for(model.config, 600, 10, 1_000)
+        plan_for(model.decoder, 600, 10, 1_000)
 
 
 def test_sources_hold_no_more_numbers_than_text_stands_behind(model: Model) -> None:
@@ -315,17 +315,17 @@ def test_sources_hold_no_more_numbers_than_text_stands_behind(model: Model) -> N
     for steps, each in ((4, 1024), (MOST_BRISK, 1024), (MOST_BRISK + 1, 2048)):
         tokens = steps * each
         whole = tokens // 24 * 24
-        assert plan_for(model.config, 10**7, steps, tokens).budget == tokens // 2
-        assert plan_for(model.config, 10**7, steps, whole).budget == tokens // 2
-        assert plan_for(model.config, 600, steps, tokens).budget == 600
+        assert plan_for(model.decoder, 10**7, steps, tokens).budget == tokens // 2
+        assert plan_for(model.decoder, 10**7, steps, whole).budget == tokens // 2
+        assert plan_for(model.decoder, 600, steps, tokens).budget == 600
         said = f"{whole - 1:,} tokens of fit text are too few for sources of {tokens // 2:,} numbers"
         with pytest.raises(CorpusError, match=said):
-            plan_for(model.config, 10**7, steps, whole - 1)
+            plan_for(model.decoder, 10**7, steps, whole - 1)
 
 
 @pytest.mark.parametrize("steps", range(4, 12))
 def test_pruning_ends_before_levels_are_joined(model: Model, steps: int) -> None:
-    plan = plan_for(model.config, 600, steps, 10**6)
+    plan = plan_for(model.decoder, 600, steps, 10**6)
     assert plan.dense_until < plan.pruned_at < plan.levelled_at < steps
 
 
@@ -334,7 +334,7 @@ def test_few_words_make_fewer_kinds(words: int, tmp_path: Path) -> None:
     """Of a vocabulary no larger than the stream is wide: centred embeddings span fewer dimensions."""
     model = checkpoints.random_model(3, n_head=2, n_embd=16, n_positions=24, n_inner=12, vocab_size=words)[0]
     rows = torch.randint(words, (60, 24), generator=torch.Generator().manual_seed(0))
-    longer, brisk = (plan_for(model.config, 500, steps, 10**7) for steps in (MOST_BRISK + 1, MOST_BRISK))
+    longer, brisk = (plan_for(model.decoder, 500, steps, 10**7) for steps in (MOST_BRISK + 1, MOST_BRISK))
     assert longer.kinds == words - 1
     assert brisk.kinds == max(1, (words - 1) * 3 // 4)
     for name, plan in (("longer", longer), ("brisk", brisk)):
@@ -378,7 +378,7 @@ def test_names_follow_what_values_go_with(model: Model, plan: Plan, rows: torch.
     student = new_student(model, plan, torch.randn(40, plan.kinds, generator=torch.Generator().manual_seed(0)))
     student.tensors["L00.values"][1 + PLACES + plan.kinds + 2, 0] = 1.0  # the kind of the token before
     student.tensors["L00.neurons"][0, :2] = torch.tensor([3.0, 2.0])
-    student.tensors["L00.late"][-model.config.n_inner :][:2, 0] = torch.tensor([1.0, -0.2])
+    student.tensors["L00.late"][-model.decoder.sizes.neuron :][:2, 0] = torch.tensor([1.0, -0.2])
     student.tensors["L01.values"][1, 0] = 1.0  # at the start
     student.tensors["L01.neurons"][0, 0] = 1.0
     student.tensors["L01.offers.late"][0, 0] = 1.0
@@ -402,5 +402,5 @@ def test_spread(model: Model, student: Student, rows: torch.Tensor) -> None:
     known, late = torch.cat(reading.terms(0), -1).flatten(0, 1), reading.late(0).flatten(0, 1)
     expected = torch.corrcoef(torch.cat([known, late], -1).double().T)[: known.shape[1], known.shape[1] :]
     torch.testing.assert_close(found.late_with[0].double(), expected.nan_to_num(0.0), atol=1e-4, rtol=1e-3)
-    assert found.values_with[1].shape == (len(student.tensors["L01.values"]) - model.config.n_inner, 5)
-    assert len(found.terms[1]) == len(student.tensors["L01.values"]) + model.config.n_inner
+    assert found.values_with[1].shape == (len(student.tensors["L01.values"]) - model.decoder.sizes.neuron, 5)
+    assert len(found.terms[1]) == len(student.tensors["L01.values"]) + model.decoder.sizes.neuron

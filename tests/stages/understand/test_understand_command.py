@@ -50,7 +50,7 @@ def text_of(project: Project) -> dict[str, str]:
 def test_the_program_sums_named_values_within_its_budget(workshop: Workshop) -> None:
     project = pellucid.open(workshop.fresh)
     listing = project.listing()
-    code = [address for address in listing.config.shape.addresses() if address.kind in ("QK", "IN")]
+    code = [address for address in listing.decoder.addresses.addresses() if address.kind in ("QK", "IN")]
     held = count_program(listing)
     assert sum(held.get(address, 0) for address in code) <= project.budget
     assert listing.kinds

@@ -52,8 +52,8 @@ def test_everything_is_source_and_the_program_is_the_subject(decompiled: Path) -
     for program in ("full", "source_only", "source_only_all"):
         assert report[program]["overall"]["kl"]["value"] < 1e-6
     listing = pellucid.open(decompiled).listing()
-    assert {listing.form(address) for address in listing.config.shape.addresses()} == {"source"}
-    assert pellucid.open(decompiled).dropped() == frozenset(listing.config.shape.addresses())
+    assert {listing.form(address) for address in listing.decoder.addresses.addresses()} == {"source"}
+    assert pellucid.open(decompiled).dropped() == frozenset(listing.decoder.addresses.addresses())
 
 
 def test_every_part_has_evidence_and_few_have_names_that_failed(decompiled: Path) -> None:
@@ -65,7 +65,7 @@ def test_every_part_has_evidence_and_few_have_names_that_failed(decompiled: Path
             assert score is not None
             assert score >= 0.7
     swapped = [row.value for _, row in evidence.find(kind="swapped_in", metric="kl")]
-    assert len(swapped) == len(list(pellucid.open(decompiled).listing().config.shape.addresses()))
+    assert len(swapped) == len(list(pellucid.open(decompiled).listing().decoder.addresses.addresses()))
     assert max(value for value in swapped if value is not None) < 1e-6
 
 

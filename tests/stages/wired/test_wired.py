@@ -38,12 +38,12 @@ def wired(tmp_path: Path) -> Made:
         directory = tmp_path / "project"
         emit(subject, directory)
         model = Model(subject)
-        text = write_up(model.config, model.weights, token_texts(model.tokenizer))
+        text = write_up(model.decoder, model.weights, token_texts(model.tokenizer))
         assert text is not None
         write_content(directory, words=text.words, stream=text.stream, statements=dict(text.statements))
         listing = read_program(directory)
-        every = frozenset(listing.config.shape.addresses())
-        write_parts(directory / "parts.toml", partition(listing, every), listing.config)
+        every = frozenset(listing.decoder.addresses.addresses())
+        write_parts(directory / "parts.toml", partition(listing, every), listing.decoder)
         return directory, subject
 
     return made
@@ -83,13 +83,13 @@ def test_every_number_is_counted(wired: Made) -> None:
     assert held[Address("LN1", 0)] == 0
     entries = int((subject.weights["wte.weight"] != 0).sum())
     assert held[Address("EMB.TOK")] > entries  # each token in each kind, levels, and the tokens' own names
-    assert count_stream(listing) >= listing.config.n_embd
+    assert count_stream(listing) >= listing.decoder.sizes.model
 
 
 def test_all_is_source_and_nothing_has_a_residual(wired: Made) -> None:
     directory, _ = wired()
     listing = read_program(directory)
-    assert {listing.form(address) for address in listing.config.shape.addresses()} == {"source"}
+    assert {listing.form(address) for address in listing.decoder.addresses.addresses()} == {"source"}
     assert not any(statement.by_person for statement in listing.statements.values())
     assert "raw" not in (directory / "program" / "layer_00.py").read_text().split("import", 1)[1].split("\n")[0]
 
@@ -103,8 +103,8 @@ def test_with_its_residual_a_wired_part_follows_the_weights(wired: Made) -> None
         same(load_program(directory), subject)
     listing = read_program(directory)
     assert listing[Address("IN", 0, 3)].by_person
-    rest = frozenset(listing.config.shape.addresses()) - {Address("IN", 0, 3)}
-    write_parts(directory / "parts.toml", partition(listing, rest), listing.config)
+    rest = frozenset(listing.decoder.addresses.addresses()) - {Address("IN", 0, 3)}
+    write_parts(directory / "parts.toml", partition(listing, rest), listing.decoder)
     same(load_program(directory), subject)
 
 

@@ -136,7 +136,7 @@ def propose_fires(
     limit = min(model.decoder.sizes.model + 1, MOST_NUMBERS, max_numbers or max(BUDGETS))
     text = token_texts(model.tokenizer)
     words = Words.of(fit, model.n_vocab, text)
-    act = ACTIVATION[model.config.activation]
+    act = ACTIVATION[model.decoder.activation]
     together = max(1, BYTES // (2 * 4 * (fit.numel() + tune.numel()) * model.decoder.sizes.model))
     found: dict[Address, FiresProposal] = {}
     for start in range(0, model.decoder.layers, together):

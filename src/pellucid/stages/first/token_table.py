@@ -63,11 +63,11 @@ def token_tables(model: Model, fit: Int[Tensor, "fitted pos"]) -> Iterator[dict[
 
     As many layers at a time as there is memory for: each time text is read anew.
     """
-    config = model.config
-    together = max(1, BYTES // (4 * model.n_vocab * config.decoder.sizes.neuron))
-    for start in range(0, config.decoder.layers, together):
-        layers = range(start, min(start + together, config.decoder.layers))
-        sums = {layer: torch.zeros(model.n_vocab, config.decoder.sizes.neuron, device=model.device) for layer in layers}
+    decoder = model.decoder
+    together = max(1, BYTES // (4 * model.n_vocab * decoder.sizes.neuron))
+    for start in range(0, decoder.layers, together):
+        layers = range(start, min(start + together, decoder.layers))
+        sums = {layer: torch.zeros(model.n_vocab, decoder.sizes.neuron, device=model.device) for layer in layers}
         counts = torch.zeros(model.n_vocab, 1, device=model.device)
         for batch in record(model, fit, _names(layers)):
             counts.index_add_(0, batch.ids.flatten(), counts.new_ones(batch.ids.numel(), 1))

@@ -12,7 +12,7 @@ from pellucid.base.errors import ProjectError
 from pellucid.base.memory import keeping
 from pellucid.base.schema import Count, parsed
 from pellucid.family.allowance import most_rank
-from pellucid.family.gpt2 import GPT2Config
+from pellucid.family.blocks import Decoder
 from pellucid.forms.lifting import Costs, Vectors, costs
 from pellucid.forms.stored import Stored
 from pellucid.listing.emit import write_lifted
@@ -116,12 +116,12 @@ def before_sources(parts: LiftedParts, losses: Mapping[Address, float], promised
     return parts.only(set(better))
 
 
-def as_many_channels(parts: LiftedParts, vectors: Vectors, config: GPT2Config) -> LiftedParts:
+def as_many_channels(parts: LiftedParts, vectors: Vectors, decoder: Decoder) -> LiftedParts:
     """The candidates with the neurons of each layer reading as many channels as those that are left may share."""
     left = Counter(address.layer for address in parts.forms if address.kind == "IN")
     forms: dict[Address, Stored] = {}
     for address, form in parts.forms.items():
-        rank = min(form.rank, most_rank(config, "IN", left[address.layer])) if address.kind == "IN" else form.rank
+        rank = min(form.rank, most_rank(decoder, "IN", left[address.layer])) if address.kind == "IN" else form.rank
         if rank == form.rank:
             forms[address] = form
         elif rank:

@@ -17,7 +17,7 @@ from pellucid.base.terminal import tell
 from pellucid.corpus.cuts import SHORTEST
 from pellucid.exact.model import Model
 from pellucid.family.allowance import most_rank
-from pellucid.family.gpt2 import GPT2Config
+from pellucid.family.blocks import Decoder
 from pellucid.family.partition import count as parameters_of
 from pellucid.forms.forms import Fires
 from pellucid.forms.stored import Channel
@@ -56,7 +56,7 @@ def link_sources(project: Project, sources: Sources, lifted: LiftedParts, *, qui
     forms, costs = {**sources.forms, **lifted.forms}, units(sources, lifted)
 
     def passes(chosen: Sequence[Unit]) -> bool:
-        together = allowed(chosen, forms, model.config)
+        together = allowed(chosen, forms, model.decoder)
         twin = Twin(model, [forms[address] for address in together])
         found = slips(twin, spoken, hopeless=lambda so_far: excess(so_far, gate.limits) > 1)
         passed = excess(found, gate.limits) <= 1
@@ -67,7 +67,7 @@ def link_sources(project: Project, sources: Sources, lifted: LiftedParts, *, qui
         )
         return passed
 
-    sizes = dict(zip(costs, worth(list(costs), sources.effects | lifted.effects, model.config), strict=True))
+    sizes = dict(zip(costs, worth(list(costs), sources.effects | lifted.effects, model.decoder), strict=True))
     base = [unit for unit in costs if unit[0] in lifted.together]
     base = base if base and passes(base) else []
     rest = {unit: cost for unit, cost in costs.items() if unit not in base}
@@ -76,7 +76,7 @@ def link_sources(project: Project, sources: Sources, lifted: LiftedParts, *, qui
         return passes([*base, *chosen])
 
     found = link([*rest], [*rest.values()], PROMISED[gate.asks], joins, TRIALS[quick], [sizes[unit] for unit in rest])
-    return allowed([*base, *found.accepted], forms, model.config)
+    return allowed([*base, *found.accepted], forms, model.decoder)
 
 
 def units(sources: Sources, lifted: LiftedParts) -> dict[Unit, float]:
@@ -110,12 +110,12 @@ def reading_units(lifted: LiftedParts) -> Iterator[Unit]:
         yield tuple(of_layer)
 
 
-def allowed(units: Sequence[Unit], forms: Mapping[Address, Form], config: GPT2Config) -> list[Address]:
+def allowed(units: Sequence[Unit], forms: Mapping[Address, Form], decoder: Decoder) -> list[Address]:
     """The addresses of `units` that may run together: channels only where enough neurons of a layer share them."""
     chosen = [address for unit in units for address in unit]
     channels = [address for address in chosen if isinstance(forms[address], Channel)]
     readers = Counter(address.layer for address in channels)
-    few = {a for a in channels if most_rank(config, "IN", readers[a.layer]) < _rank(forms[a])}
+    few = {a for a in channels if most_rank(decoder, "IN", readers[a.layer]) < _rank(forms[a])}
     return [address for address in chosen if address not in few]
 
 
@@ -123,9 +123,9 @@ def _rank(form: Form) -> int:
     return form.rank if isinstance(form, Channel) else 0
 
 
-def worth(units: Sequence[Unit], effects: Mapping[Address, float], config: GPT2Config) -> list[float]:
+def worth(units: Sequence[Unit], effects: Mapping[Address, float], decoder: Decoder) -> list[float]:
     """What it is worth that each of `units` runs without residual: its share of all parameters, and of all effects."""
-    parameters = [sum(parameters_of(address, config) for address in unit) for unit in units]
+    parameters = [sum(parameters_of(address, decoder) for address in unit) for unit in units]
     felt = [math.fsum(effects.get(address, 0.0) for address in unit) for unit in units]
     whole, all_felt = sum(parameters) or 1, math.fsum(felt) or 1.0
     return [size / whole + effect / all_felt for size, effect in zip(parameters, felt, strict=True)]

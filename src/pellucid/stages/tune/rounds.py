@@ -64,7 +64,7 @@ class Choice:
             for unit, cost in units(sources, lifted).items()
             if all(tunes(lifted.forms.get(address)) for address in unit)
         }
-        worths = dict(zip(costs, worth(list(costs), sources.effects | lifted.effects, model.config), strict=True))
+        worths = dict(zip(costs, worth(list(costs), sources.effects | lifted.effects, model.decoder), strict=True))
         dear = Choice(model, worths, costs).cheapest()[-MEASURED:]
         return Choice(model, worths, costs | {u: joint_cost(model, forms_of([u], lifted.forms), rows) for u in dear})
 

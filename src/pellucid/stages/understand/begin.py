@@ -88,11 +88,11 @@ def compare(
     products are then the leading singular ones. What all queries alike seek is offered by the key. Where there are
     fewer directions than products, the other products are nothing.
     """
-    model, config, at, held = student.model, student.model.config, f"L{layer:02d}", student.tensors
-    block, size, rank = f"h.{layer}.attn.c_attn", config.decoder.sizes.dim, student.plan.rank
-    scale = config.attention_scale(layer)
-    for head in range(config.decoder.sizes.head):
-        columns = [slice(start + head * size, start + (head + 1) * size) for start in (0, config.decoder.sizes.model)]
+    model, decoder, at, held = student.model, student.model.decoder, f"L{layer:02d}", student.tensors
+    block, size, rank = f"h.{layer}.attn.c_attn", decoder.sizes.dim, student.plan.rank
+    scale = decoder.blocks[layer].attention.scale
+    for head in range(decoder.sizes.head):
+        columns = [slice(start + head * size, start + (head + 1) * size) for start in (0, decoder.sizes.model)]
         query, key = (write @ model.weights[f"{block}.weight"][:, each] for each in columns)
         always = mean @ model.weights[f"{block}.weight"][:, columns[0]] + model.weights[f"{block}.bias"][columns[0]]
         left, force, right = torch.linalg.svd(scale * query @ key.T)

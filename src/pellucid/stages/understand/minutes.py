@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pellucid.family.gpt2 import GPT2Config
+from pellucid.family.blocks import Decoder
 from pellucid.stages.understand.plan import MOST_BRISK, Plan, plan_of, readable, step_tokens
 from pellucid.stages.understand.student import SHIFTS, features, reach
 
@@ -44,52 +44,52 @@ def minutes_by_default(*, quick: bool) -> float:
     return QUICK if quick else DEFAULT
 
 
-def within(config: GPT2Config, numbers: int, minutes: float) -> Budget:
+def within(decoder: Decoder, numbers: int, minutes: float) -> Budget:
     """As many steps as fit into so many minutes for sources of at most `numbers` numbers; none if they are too few."""
     low, high = WORTH - 1, MOST_BRISK
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if seconds(config, numbers, middle) <= 60 * minutes else (low, middle - 1)
-    return Budget(low, seconds(config, numbers, low), minutes) if low >= WORTH else Budget(0, 0.0, minutes)
+        low, high = (middle, high) if seconds(decoder, numbers, middle) <= 60 * minutes else (low, middle - 1)
+    return Budget(low, seconds(decoder, numbers, low), minutes) if low >= WORTH else Budget(0, 0.0, minutes)
 
 
-def given(config: GPT2Config, numbers: int, steps: int) -> Budget:
+def given(decoder: Decoder, numbers: int, steps: int) -> Budget:
     """So many steps, and about how long they take."""
-    return Budget(steps, seconds(config, numbers, steps) if steps else 0.0, 0.0)
+    return Budget(steps, seconds(decoder, numbers, steps) if steps else 0.0, 0.0)
 
 
-def needed(config: GPT2Config, numbers: int) -> float:
+def needed(decoder: Decoder, numbers: int) -> float:
     """The fewest minutes that `within` turns into any steps."""
-    return seconds(config, numbers, WORTH) / 60
+    return seconds(decoder, numbers, WORTH) / 60
 
 
-def seconds(config: GPT2Config, numbers: int, steps: int) -> float:
+def seconds(decoder: Decoder, numbers: int, steps: int) -> float:
     """About how long so many steps take one core, with all that goes before and with printing."""
-    printed = PRINTING * min(numbers, readable(config, steps))
-    return (BEGINNING + steps) * step_seconds(config, steps) + printed
+    printed = PRINTING * min(numbers, readable(decoder, steps))
+    return (BEGINNING + steps) * step_seconds(decoder, steps) + printed
 
 
-def step_seconds(config: GPT2Config, steps: int) -> float:
+def step_seconds(decoder: Decoder, steps: int) -> float:
     """About how long each of so many steps takes one core."""
-    tokens, plan = step_tokens(config, steps), plan_of(config, steps, 1)
-    return tokens * multiplications(config, plan) / SPEED + ENTRY * config.n_layer
+    tokens, plan = step_tokens(decoder, steps), plan_of(decoder, steps, 1)
+    return tokens * multiplications(decoder, plan) / SPEED + ENTRY * decoder.layers
 
 
-def multiplications(config: GPT2Config, plan: Plan) -> int:
+def multiplications(decoder: Decoder, plan: Plan) -> int:
     """Of a step, for each token: of the subject forward, and of the student and what it acts through both ways."""
-    width, inner, heads, last = config.n_embd, config.n_inner, config.n_head, config.n_layer - 1
+    width, inner, heads, last = decoder.sizes.model, decoder.sizes.neuron, decoder.sizes.head, decoder.layers - 1
     student = 0
-    for layer in range(config.n_layer):
+    for layer in range(decoder.layers):
         known, before = features(plan, heads, layer), len(reach(layer)) - 1
         student += (known + before * inner) * plan.values + plan.values * inner
         student += 2 * heads * plan.rank * plan.kinds * SHIFTS
         if layer < last:
             student += (known + (before + 1) * inner) * plan.late
-    engine = config.n_layer * (2 * width * width + inner * width) + config.vocab_size * width
-    return 3 * (student + engine) + weights(config)
+    engine = decoder.layers * (2 * width * width + inner * width) + decoder.sizes.vocab * width
+    return 3 * (student + engine) + weights(decoder)
 
 
-def weights(config: GPT2Config) -> int:
+def weights(decoder: Decoder) -> int:
     """About how many numbers the matrices of a subject hold."""
-    width, inner = config.n_embd, config.n_inner
-    return config.n_layer * (4 * width * width + 2 * width * inner) + config.vocab_size * width
+    width, inner = decoder.sizes.model, decoder.sizes.neuron
+    return decoder.layers * (4 * width * width + 2 * width * inner) + decoder.sizes.vocab * width

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pellucid.base.errors import CorpusError
-from pellucid.family.gpt2 import GPT2Config
+from pellucid.family.blocks import Decoder
 
 STEP_TOKENS = 2048
 """Tokens of fit text that a step of training reads of a model as wide as `STEP_WIDTH` or less."""
@@ -92,36 +92,36 @@ class Plan:
         return max(self.pruned_at + 1, self.steps * 3 // (5 if self.brisk else 4))
 
 
-def step_tokens(config: GPT2Config, steps: int) -> int:
+def step_tokens(decoder: Decoder, steps: int) -> int:
     """Tokens of fit text that each of so many steps reads: fewer of a wide model, but at least one row."""
     tokens = STEP_TOKENS // 2 if steps <= MOST_BRISK else STEP_TOKENS
-    return max(config.n_positions, tokens * STEP_WIDTH // max(STEP_WIDTH, config.n_embd))
+    return max(decoder.sizes.pos, tokens * STEP_WIDTH // max(STEP_WIDTH, decoder.sizes.model))
 
 
-def readable(config: GPT2Config, steps: int) -> int:
+def readable(decoder: Decoder, steps: int) -> int:
     """How many numbers sources may hold at most, whatever their budget, when training reads text for so many steps."""
-    return steps * step_tokens(config, steps) // TOKENS_A_NUMBER
+    return steps * step_tokens(decoder, steps) // TOKENS_A_NUMBER
 
 
-def plan_for(config: GPT2Config, budget: int, steps: int, fit_tokens: int) -> Plan:
+def plan_for(decoder: Decoder, budget: int, steps: int, fit_tokens: int) -> Plan:
     """The plan for a subject within `budget` numbers, or as many as text stands behind that `steps` read.
 
     Raises `CorpusError` where fit text is too short for that.
     """
-    budget = min(budget, readable(config, steps))
+    budget = min(budget, readable(decoder, steps))
     needed = TOKENS_A_NUMBER * budget
-    if fit_tokens < needed // config.n_positions * config.n_positions:
+    if fit_tokens < needed // decoder.sizes.pos * decoder.sizes.pos:
         raise CorpusError(
             f"{fit_tokens:,} tokens of fit text are too few for sources of {budget:,} numbers; give at least "
             f"{needed:,} tokens (--fit-corpus), or a smaller --size, or fewer steps"
         )
-    return plan_of(config, steps, budget)
+    return plan_of(decoder, steps, budget)
 
 
-def plan_of(config: GPT2Config, steps: int, budget: int) -> Plan:
+def plan_of(decoder: Decoder, steps: int, budget: int) -> Plan:
     """The plan of so many steps for a subject, whatever the text."""
-    kinds = max(1, min(config.n_embd, 192, config.vocab_size - 1))  # centred embeddings span no more
-    values, late, rank = min(config.n_embd, 96), min(config.n_embd, 64), min(config.d_head, 16)
+    kinds = max(1, min(decoder.sizes.model, 192, decoder.sizes.vocab - 1))  # centred embeddings span no more
+    values, late, rank = min(decoder.sizes.model, 96), min(decoder.sizes.model, 64), min(decoder.sizes.dim, 16)
     brisk = steps <= MOST_BRISK
     if brisk:
         kinds, values, late = max(1, kinds * 3 // 4), max(1, values * 2 // 3), max(1, late * 3 // 4)

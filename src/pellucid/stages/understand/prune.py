@@ -48,12 +48,12 @@ def prices(student: Student, token_numbers: Float[Tensor, " vocab"]) -> dict[str
 
 def term_prices(student: Student, layer: int, fired: int) -> Float[Tensor, " feature"]:
     """What each term of a layer's values costs, those over the neurons of `fired` layers included."""
-    config = student.model.config
-    size = features(student.plan, config.decoder.sizes.head, layer) + fired * config.decoder.sizes.neuron
+    decoder = student.model.decoder
+    size = features(student.plan, decoder.sizes.head, layer) + fired * decoder.sizes.neuron
     found = torch.full((size,), SUMMAND, device=student.model.device)
     found[slice(*seen_rows(student, layer))] = COEFFICIENT + SEEN
     found[1 + PLACES - len(RAMPS) : 1 + PLACES] = RAMP
-    found[features(student.plan, config.decoder.sizes.head, layer) :] = COEFFICIENT + NUMBERED
+    found[features(student.plan, decoder.sizes.head, layer) :] = COEFFICIENT + NUMBERED
     return found
 
 

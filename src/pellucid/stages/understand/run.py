@@ -15,7 +15,7 @@ from pellucid.base.address import Address
 from pellucid.base.memory import release
 from pellucid.base.terminal import tell
 from pellucid.exact.model import Model
-from pellucid.family.gpt2 import GPT2Config
+from pellucid.family.blocks import Decoder
 from pellucid.forms.forms import token_texts
 from pellucid.listing.count import count_program, literal
 from pellucid.listing.emit import write_content
@@ -81,14 +81,14 @@ def understand(project: Project, trainer: Model, steps: int, taken: int) -> Unde
     tune = rows_for(project, "tune", TUNE_TOKENS)
     if plan.budget < bound(project, taken):
         tell(
-            f"{steps:,} steps read {steps * step_tokens(model.config, steps):,} tokens: sources may hold "
+            f"{steps:,} steps read {steps * step_tokens(model.decoder, steps):,} tokens: sources may hold "
             f"{plan.budget:,} numbers, of the {project.budget:,} that --size {project.manifest.settings.size} allows"
         )
     few = first_tokens(fit, SPREAD_TOKENS)
     fit = strayed(fit, model.n_vocab, project.manifest.settings.stray, seed)
 
     def count(found: Student) -> int:
-        return numbers_of(model.config, texts_of(printed(of_model(found, model)), few))
+        return numbers_of(model.decoder, texts_of(printed(of_model(found, model)), few))
 
     checkpoint, *others = checkpoints(project)
     texts = project.texts
@@ -103,10 +103,10 @@ def planned(project: Project, steps: int, taken: int = 0) -> tuple[Plan, Int[Ten
 
     Raises `CorpusError` where that is too short.
     """
-    config, most = project.model.config, bound(project, taken)
-    enough = TOKENS_A_NUMBER * min(most, readable(config, steps))
-    fit = rows_for(project, "fit", min(max(FIT_TOKENS, enough), steps * step_tokens(config, steps)))
-    return plan_for(config, most, steps, fit.numel()), fit
+    decoder, most = project.model.decoder, bound(project, taken)
+    enough = TOKENS_A_NUMBER * min(most, readable(decoder, steps))
+    fit = rows_for(project, "fit", min(max(FIT_TOKENS, enough), steps * step_tokens(decoder, steps)))
+    return plan_for(decoder, most, steps, fit.numel()), fit
 
 
 def bound(project: Project, taken: int) -> int:
@@ -127,11 +127,11 @@ def texts_of(student: Student, rows: Int[Tensor, "row pos"]) -> Printed:
     return write_up(student, token_texts(student.model.tokenizer), spread(student, rows))
 
 
-def numbers_of(config: GPT2Config, texts: Printed) -> int:
+def numbers_of(decoder: Decoder, texts: Printed) -> int:
     """How many numbers the sources hold that `texts` make of a program for a subject of this shape."""
     release()  # a program of a large model takes GiB to read
     statements = {str(address): text for address, text in texts.statements.items()}
-    counted = count_program(outline(config, texts.words, [values.values() for values in texts.values], statements))
+    counted = count_program(outline(decoder, texts.words, [values.values() for values in texts.values], statements))
     release()
     return sum(counted.values())
 

@@ -140,7 +140,7 @@ class Reading:
 
     def scale(self, norm: str, stream: Float[Tensor, "batch pos model"]) -> Float[Tensor, "batch pos model"]:
         """Note what a norm divides the `stream` in front of it by; `stream` itself is not changed."""
-        epsilon = self.student.model.config.layer_norm_epsilon
+        epsilon = self.student.model.decoder.blocks[0].attention.norm.epsilon
         self.scales[norm] = (stream.var(-1, unbiased=False, keepdim=True) + epsilon).sqrt()
         return stream
 
@@ -253,11 +253,11 @@ def primitives(ids: Int[Tensor, "batch pos"]) -> Bool[Tensor, "primitive batch q
 
 def new_student(model: Model, plan: Plan, kinds: Float[Tensor, "vocab kind"], seed: int = 0) -> Student:
     """A student that looks everywhere alike, and whose neurons do nothing yet."""
-    config = model.config
+    decoder = model.decoder
     generator = torch.Generator().manual_seed(seed)
-    heads, bend = config.decoder.sizes.head, len(bends(model.n_ctx))
+    heads, bend = decoder.sizes.head, len(bends(model.n_ctx))
     found: dict[str, Tensor] = {"kinds": kinds}
-    for layer in range(config.decoder.layers):
+    for layer in range(decoder.layers):
         at, known = f"L{layer:02d}", features(plan, heads, layer)
         found |= {
             f"{at}.curve": torch.zeros(heads, bend),
@@ -266,9 +266,9 @@ def new_student(model: Model, plan: Plan, kinds: Float[Tensor, "vocab kind"], se
             f"{at}.seeks.query": 0.1 * torch.randn(heads, plan.rank, plan.kinds, SHIFTS, generator=generator),
             f"{at}.seeks.key": 0.1 * torch.randn(heads, plan.rank, plan.kinds, SHIFTS, generator=generator),
             f"{at}.seeks.bias": torch.zeros(heads, plan.rank),
-            f"{at}.values": torch.zeros(known + len(reach(layer)[:-1]) * config.decoder.sizes.neuron, plan.values),
-            f"{at}.neurons": torch.zeros(plan.values, config.decoder.sizes.neuron),
-            f"{at}.bias": torch.zeros(config.decoder.sizes.neuron),
+            f"{at}.values": torch.zeros(known + len(reach(layer)[:-1]) * decoder.sizes.neuron, plan.values),
+            f"{at}.neurons": torch.zeros(plan.values, decoder.sizes.neuron),
+            f"{at}.bias": torch.zeros(decoder.sizes.neuron),
         }
         if layer:
             found |= {
@@ -276,8 +276,8 @@ def new_student(model: Model, plan: Plan, kinds: Float[Tensor, "vocab kind"], se
                 f"{at}.seeks.query.late": torch.zeros(heads, plan.rank, plan.late),
                 f"{at}.seeks.key.late": 0.1 * torch.randn(heads, plan.rank, plan.late, generator=generator),
             }
-        if layer < config.decoder.layers - 1:
-            found[f"{at}.late"] = torch.zeros(known + len(reach(layer)) * config.decoder.sizes.neuron, plan.late)
+        if layer < decoder.layers - 1:
+            found[f"{at}.late"] = torch.zeros(known + len(reach(layer)) * decoder.sizes.neuron, plan.late)
     tensors = {name: tensor.to(model.device, model.dtype) for name, tensor in found.items()}
     return Student(model, plan, tensors)
 

@@ -116,7 +116,7 @@ def train(
         training.whole = pruning.held(training.student, prices(training.student, token_numbers))
         save(training, checkpoint, about)
     training.seed, training.text = 1_000_003 * seed, text
-    batch, saved = max(1, step_tokens(model.config, plan.steps) // fit.shape[1]), time.monotonic()
+    batch, saved = max(1, step_tokens(model.decoder, plan.steps) // fit.shape[1]), time.monotonic()
     for _ in track(range(training.step, plan.steps), "understanding"):
         reshape(training, token_numbers, count)
         at = training.step * batch % max(1, len(fit) - batch + 1)

@@ -152,7 +152,7 @@ class Rules:
     def _compares(self, address: Address) -> Compares:
         """The rule of a head's QK; the scale of scores is in what it seeks."""
         pairs = self.told[address].pairs or (({}, {}),)
-        scale = self.model.config.attention_scale(address.layer)
+        scale = self.model.decoder.blocks[address.layer].attention.scale
         seeks, offers = (torch.stack([self.row(pair[side]) for pair in pairs], 1) for side in (0, 1))
         ones = torch.tensor([pair[0].get(ONE, 0.0) for pair in pairs])
         return Compares(address, seeks / scale, offers, ones / scale)
@@ -163,7 +163,7 @@ class Rules:
 
     def scores(self, layer: int, x: Float[Tensor, "batch pos model"]) -> Float[Tensor, "batch head query key"]:
         """What the rules of heads say."""
-        scale = self.model.config.attention_scale(layer)
+        scale = self.model.decoder.blocks[layer].attention.scale
         heads = range(self.model.decoder.sizes.head)
         return torch.stack([self.looks[Address("QK", layer, head)].twin(x, scale) for head in heads], 1)
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.base.address import Address
-from pellucid.family.gpt2 import GPT2Config
+from pellucid.family.blocks import Decoder
 from pellucid.listing.wiring import Terms, Wires
 from pellucid.program.wires import ONE, Wave
 
@@ -65,7 +65,7 @@ def shortest(value: float) -> float:
 class Reader:
     """Reads the wires of parts off the weights; coordinates are what their `names` say, times their `signs`."""
 
-    config: GPT2Config
+    decoder: Decoder
     weights: Weights
     names: Sequence[str]
     signs: Sequence[int]
@@ -73,7 +73,7 @@ class Reader:
 
     def parts(self) -> Iterator[tuple[Address, Wires]]:
         """Every part but the tables of tokens, in order of execution."""
-        for address in self.config.shape.addresses():
+        for address in self.decoder.addresses.addresses():
             if address.kind not in ("EMB.TOK", "UNEMB"):
                 yield address, self.wires(address)
 
@@ -106,17 +106,17 @@ class Reader:
 
     def _columns(self, address: Address, part: int) -> tuple[Tensor, Tensor]:
         """Weights and biases of a head's queries (0), keys (1) or values (2)."""
-        size = self.config.d_head
-        first = part * self.config.n_embd + address.index * size
+        size = self.decoder.sizes.dim
+        first = part * self.decoder.sizes.model + address.index * size
         joint = f"h.{address.layer}.attn.c_attn"
         where = slice(first, first + size)
         return self.weights[f"{joint}.weight"][:, where].float(), self.weights[f"{joint}.bias"][where].float()
 
     def _compared(self, address: Address) -> Iterator[tuple[Terms, Terms]]:
         """Pairs of what a head seeks and what a key offers; a key's bias moves all scores of a query alike."""
-        scale = self.config.attention_scale(address.layer)
+        scale = self.decoder.blocks[address.layer].attention.scale
         (queries, ones), (keys, _) = self._columns(address, 0), self._columns(address, 1)
-        for dim in range(self.config.d_head):
+        for dim in range(self.decoder.sizes.dim):
             seeks = self.terms(queries[:, dim] * scale, float(ones[dim] * scale))
             offers = self.terms(keys[:, dim])
             if seeks and offers:
@@ -126,9 +126,9 @@ class Reader:
         """Pairs of what a head takes and what it gives."""
         values, ones = self._columns(address, 2)
         rows = self.weights[f"h.{address.layer}.attn.c_proj.weight"].float()
-        for dim in range(self.config.d_head):
+        for dim in range(self.decoder.sizes.dim):
             takes = self.terms(values[:, dim], float(ones[dim]))
-            gives = self.terms(rows[address.index * self.config.d_head + dim])
+            gives = self.terms(rows[address.index * self.decoder.sizes.dim + dim])
             if takes and gives:
                 yield takes, gives
 

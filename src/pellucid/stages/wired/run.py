@@ -46,7 +46,7 @@ def written(project: Project) -> Written | None:
     if not few or not plain_norms(model.weights):
         return None
     text = token_texts(model.tokenizer)
-    return write_up(model.config, model.weights, text, clauses(model, rows_for(project, "fit", ACT_TOKENS), text))
+    return write_up(model.decoder, model.weights, text, clauses(model, rows_for(project, "fit", ACT_TOKENS), text))
 
 
 def wire(project: Project, text: Written) -> frozenset[Address]:
@@ -89,7 +89,7 @@ def _effects(project: Project, extras: Extras, *, quick: bool) -> Iterator[Measu
 def _rows(proof: Proof, project: Project, n: int) -> Iterator[Measurement]:
     """What held-out text says of every part."""
     listing, corpus = project.listing(), project.texts.heldout.sha256
-    for address in listing.config.shape.addresses():
+    for address in listing.decoder.addresses.addresses():
         state = statement_state(listing[address])
         found: list[tuple[str, str, float | None, str]] = [("swapped_in", "kl", max(0.0, proof.kl), TOGETHER)]
         for metric, values in (

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pellucid.base.address import Address
-from pellucid.family.gpt2 import GPT2Config
+from pellucid.family.blocks import Decoder
 from pellucid.forms.forms import WIDTH, TokenText
 from pellucid.listing.wiring import Terms, Wires
 from pellucid.listing.wrap import literals, prose, quoted, wrap
@@ -41,16 +41,16 @@ class Written:
 
 
 def write_up(
-    config: GPT2Config, weights: Weights, token_text: TokenText, clauses: Mapping[Address, str] | None = None
+    decoder: Decoder, weights: Weights, token_text: TokenText, clauses: Mapping[Address, str] | None = None
 ) -> Written | None:
     """The program of a model's weights, with `clauses` behind the sentences; None where its positions are no waves."""
     waves = find_waves(weights["wpe.weight"])
     if waves is None:
         return None
     kinds = kinds_of(weights["wte.weight"].float())
-    spoken = {} if config.tied else kinds_of(weights["lm_head.weight"].float())
-    names, signs = coordinate_names(config, weights, kinds, spoken, waves, token_text)
-    reader = Reader(config, weights, names, signs, waves)
+    spoken = {} if decoder.tied else kinds_of(weights["lm_head.weight"].float())
+    names, signs = coordinate_names(decoder, weights, kinds, spoken, waves, token_text)
+    reader = Reader(decoder, weights, names, signs, waves)
     statements, titles, told = {}, {}, {}
     for address, wires in reader.parts():
         named = shown(wires)
@@ -59,7 +59,7 @@ def write_up(
         statements[address] = statement(address, replace(wires, says=says))
         titles[address], told[address] = title, named
     tables = {Address("EMB.TOK"): ("tokens", "is", kinds)}
-    tables |= {} if config.tied else {Address("UNEMB"): ("says", "said", spoken)}
+    tables |= {} if decoder.tied else {Address("UNEMB"): ("says", "said", spoken)}
     pages: dict[str, Mapping[float, Sequence[int]]] = {}
     for address, (call, suffix, of_coordinate) in tables.items():
         called = {names[c]: f"{names[c]}_{suffix}" for c in of_coordinate}
@@ -86,7 +86,7 @@ _TABLES = {
 
 
 def coordinate_names(
-    config: GPT2Config,
+    decoder: Decoder,
     weights: Weights,
     kinds: Mapping[int, Mapping[float, Sequence[int]]],
     spoken: Mapping[int, Mapping[float, Sequence[int]]],
@@ -98,8 +98,8 @@ def coordinate_names(
     Where more tokens are said by it than write it, it is called after those. Also its sign: -1 where these tokens
     write it, or are said by it, with a minus, so that it is minus what its name says.
     """
-    names, signs = [], [1] * config.n_embd
-    for coordinate in range(config.n_embd):
+    names, signs = [], [1] * decoder.sizes.model
+    for coordinate in range(decoder.sizes.model):
         if coordinate in waves:
             form, period, _ = waves[coordinate]
             names.append(f"{form}_{period}")
@@ -109,7 +109,7 @@ def coordinate_names(
             names.append(f"{'' if written >= said else 'says_'}{_token_name(heard, token_text)}")
             signs[coordinate] = 1 if _strongest(heard) > 0 else -1
         else:
-            names.append(_writer_name(config, weights, coordinate))
+            names.append(_writer_name(decoder, weights, coordinate))
     good = [name if name.isidentifier() and not keyword.iskeyword(name) else f"the_{name}" for name in names]
     return unique(good), signs
 
@@ -133,11 +133,11 @@ def _strongest(levels: Mapping[float, Sequence[int]]) -> float:
     return max(levels, key=abs)
 
 
-def _writer_name(config: GPT2Config, weights: Weights, coordinate: int) -> str:
+def _writer_name(decoder: Decoder, weights: Weights, coordinate: int) -> str:
     """From the head or neuron that writes most of it."""
     best, name = 0.0, "unused"
-    for layer in range(config.n_layer):
-        for part, letter, size in (("attn", "h", config.d_head), ("mlp", "n", 1)):
+    for layer in range(decoder.layers):
+        for part, letter, size in (("attn", "h", decoder.sizes.dim), ("mlp", "n", 1)):
             column = weights[f"h.{layer}.{part}.c_proj.weight"][:, coordinate].abs()
             strongest = int(column.argmax())
             if float(column[strongest]) > best:
