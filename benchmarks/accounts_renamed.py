@@ -31,6 +31,7 @@ import torch
 from pellucid.accounts.folder import FOLDER, Folder
 from pellucid.accounts.measure import measure, read
 from pellucid.accounts.paired import Side, stated
+from pellucid.base.effort import Effort
 from pellucid.cli import main as pellucid
 from pellucid.corpus import blocks, rows
 from pellucid.pipeline.decompile import Request, begin, write_program
@@ -130,8 +131,11 @@ def renamed(project: Project, root: Path, seed: int) -> Renamed:
     corpus, fit = _texts(project, root, letters)
     own = {name: read(project, name).ids for name in ("fit", "check", "heldout")}
     with dealt_by(letters):
-        made = begin(Request(str(model), root / "renamed", (corpus,), (fit,), raw=True), load_subject(str(model)))
-        write_program(made, quick=True)
+        made = begin(
+            Request(subject=str(model), directory=root / "renamed", corpus=(corpus,), fit_corpus=(fit,), raw=True),
+            load_subject(str(model)),
+        )
+        write_program(made, Effort.quick())
         for name, ids in own.items():
             if not torch.equal(read(made, name).ids, ids):
                 raise SystemExit(f"the {name} text is cut into other tokens in other letters; take another --seed")

@@ -24,6 +24,7 @@ import torch
 from safetensors.torch import save_file
 
 from fuzz_readers import Reader, readers
+from pellucid.base.effort import Effort
 from pellucid.base.errors import PellucidError
 from pellucid.family.gpt2 import GPT2Config, tensor_shapes
 from pellucid.pipeline.decompile import Request, decompile
@@ -96,7 +97,9 @@ def make(root: Path) -> tuple[Path, Path]:
     (subject / "task.json").write_text(json.dumps({"vocab": [f"w{n}" for n in range(CONFIG["vocab_size"])]}))  # type: ignore[call-overload]
     documents = [" ".join(f"w{words.randrange(1, 11)}" for _ in range(30)) for _ in range(200)]
     (root / "text.txt").write_text("<|endoftext|>".join(documents))
-    decompile(Request(str(subject), made, (root / "text.txt",), quick=True, raw=True))
+    decompile(
+        Request(subject=str(subject), directory=made, corpus=(root / "text.txt",), effort=Effort.quick(), raw=True)
+    )
     return made, subject
 
 

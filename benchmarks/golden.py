@@ -23,6 +23,7 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -77,21 +78,26 @@ def surroundings(state: Path) -> dict[str, str]:
 
 def child(how: str, arguments: list[str]) -> None:
     """Run the command line, with little of everything if `how` is brief, and without asking a clock how much."""
+    from pellucid.base.effort import Effort
     from pellucid.measure import pace
-    from pellucid.stages import prove
-    from pellucid.stages.first import sources
-    from pellucid.stages.lift import lifted, means
     from pellucid.zoo.village import Village
 
     torch.set_num_threads(1)
     pace._time = lambda *_: pace.Pace(READ[how], 1e-6)
     if how == "brief":
-        pace.QUICK_CONTEXTS = 24
-        means.MEAN_TOKENS[True] = means.LIFT_TOKENS[True] = 1000
-        sources.TOKENS[True] = {"fit": 6000, "tune": 2000}
-        sources.LESS_TOKENS = 3000
-        lifted.TOKENS[True] = prove.TOKENS[True] = 1000
-        prove.CONTEXT_TOKENS = 512
+        few = replace(
+            Effort.quick(),
+            contexts=24,
+            mean_tokens=1000,
+            vector_tokens=1000,
+            fit_tokens=6000,
+            tune_tokens=2000,
+            linked_fit_tokens=3000,
+            lifted_tokens=1000,
+            proof_tokens=1000,
+            context_tokens=512,
+        )
+        Effort.quick = staticmethod(lambda: few)
         stories = (story.text for story in Village().stories("train", count=STORIES))
         Path("stories.txt").write_text("<|endoftext|>".join(stories), encoding="utf-8")
     from pellucid.cli import app

@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from pellucid.base.effort import Effort
 from pellucid.corpus.rows import Row, sample_rows
 from pellucid.exact.model import Model
 from pellucid.family.gpt2 import GPT2Config, tensor_shapes
@@ -123,10 +124,16 @@ def stages(root: Path, tokens: int) -> dict[str, Any]:
     with stage("lift it to the exact graph"):
         model = Model(subject)
     with stage("split the text"):
-        asked = Request(str(root / "model"), root / "made", (root / "heldout.txt",), (root / "fit.txt",), quick=True)
+        asked = Request(
+            subject=str(root / "model"),
+            directory=root / "made",
+            corpus=(root / "heldout.txt",),
+            fit_corpus=(root / "fit.txt",),
+            effort=Effort.quick(),
+        )
         project = begin(asked, subject)
     with stage("average and emit"):
-        write_program(project, quick=True)
+        write_program(project, Effort.quick())
     with stage("start the program"):
         program = project.program()
     rows = held_out(project, tokens)

@@ -3,9 +3,9 @@
     python benchmarks/house.py [--json] [--no-runs]
 
 Files and lines of every folder, the share of the largest, modules outside `family/` that name a family's tensors,
-config fields or classes, circles of imports between folders, `isinstance` tests over forms; and, unless `--no-runs` is
-given, how often a brief decompilation of `zoo:village` opens a page of its own program to read it (about a minute), and
-the processor seconds of `pellucid --version`, the least of five.
+config fields or classes, circles of imports between folders, `isinstance` tests over forms, functions that take a flag
+`quick`; and, unless `--no-runs` is given, how often a brief decompilation of `zoo:village` opens a page of its own
+program to read it (about a minute), and the processor seconds of `pellucid --version`, the least of five.
 """
 
 from __future__ import annotations
@@ -116,6 +116,14 @@ def tests_of_forms(texts: Mapping[str, str]) -> int:
     return sum(bool(names & FORMS) for names in named)
 
 
+def quick_parameters(texts: Mapping[str, str]) -> int:
+    """How many functions take a flag `quick`, those behind commands apart, whose option it is."""
+    inside = (text for module, text in texts.items() if not module.startswith("cli/"))
+    nodes = (node for text in inside for node in ast.walk(ast.parse(text)))
+    functions = (node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    return sum(any(arg.arg == "quick" for arg in (*f.args.args, *f.args.kwonlyargs)) for f in functions)
+
+
 def openings() -> dict[str, int]:
     """How often a brief decompilation of `zoo:village` opens each page of its program to read it."""
     with tempfile.TemporaryDirectory() as root:
@@ -172,6 +180,7 @@ def main() -> None:
         "naming a family": len(naming_a_family(texts)),
         "circles": len(circles(texts)),
         "isinstance over forms": tests_of_forms(texts),
+        "parameters `quick`": quick_parameters(texts),
         "reads of a page": max((count for page, count in pages.items() if page.startswith("layer")), default=None),
         "reads of all pages": sum(pages.values()) if pages else None,
         "seconds of --version": None if asked.no_runs else round(starting(), 2),

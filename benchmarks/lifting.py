@@ -20,6 +20,7 @@ from torch import Tensor
 
 import pellucid
 from pellucid.base.address import Address
+from pellucid.base.effort import Effort
 from pellucid.exact.model import Model, Taps
 from pellucid.family.allowance import fewest_means, most_rank
 from pellucid.forms.lifting import Costs, Vectors, costs
@@ -54,7 +55,7 @@ def main() -> None:
     project = pellucid.open(options.directory)
     model, seed = project.model, project.manifest.settings.seed
     rows = rows_for(project, "heldout", options.tokens)
-    vectors = fit_extras(project, quick=False).vectors
+    vectors = fit_extras(project, Effort.usual()).vectors
     order = costs(model, vectors, first_tokens(rows_for(project, "tune", COST_TOKENS), COST_TOKENS), seed)
     scales = mean_scales(model, rows_for(project, "fit", COST_TOKENS))
     forms = {kind: lifted(model, vectors, order, kind) for kind in KINDS}

@@ -32,6 +32,7 @@ import torch
 from torch import Tensor
 
 from gpt2_small import CONFIG, make_checkpoint, make_text
+from pellucid.base.effort import Effort
 from pellucid.base.memory import keeping
 from pellucid.corpus.packing import packed_rows
 from pellucid.forms.twin import Twin
@@ -123,7 +124,13 @@ def run(size: dict[str, Any]) -> list[dict[str, Any]]:
 def passes(root: Path, tokens: int, steps: int, *, explain: bool) -> Iterator[Pass]:
     """Every pass of a decompilation, in its order; those from first sources to tuning where they are to `explain`."""
     subject = load_subject(root / "model")
-    request = Request(str(root / "model"), root / "made", (root / "heldout.txt",), (root / "fit.txt",), quick=True)
+    request = Request(
+        subject=str(root / "model"),
+        directory=root / "made",
+        corpus=(root / "heldout.txt",),
+        fit_corpus=(root / "fit.txt",),
+        effort=Effort.quick(),
+    )
     project = begin(request, subject)
     held: dict[str, Any] = {}
 
@@ -137,13 +144,13 @@ def passes(root: Path, tokens: int, steps: int, *, explain: bool) -> Iterator[Pa
         return found
 
     yield timed("pack the text", lambda: pack(project, tokens))
-    yield timed("averages and vectors, emit", lambda: write_program(project, quick=True))
+    yield timed("averages and vectors, emit", lambda: write_program(project, Effort.quick()))
     if explain:
         extras: Extras = held["averages and vectors, emit"]
-        yield timed("first sources", lambda: find_sources(project, extras.means, quick=True))
+        yield timed("first sources", lambda: find_sources(project, extras.means, Effort.quick()))
         sources: Sources = held["first sources"]
         yield timed("write sources", lambda: write_sources(project, sources))
-        yield timed("lifted forms", lambda: find_lifted(project, extras.vectors, PROMISED["both"], quick=True))
+        yield timed("lifted forms", lambda: find_lifted(project, extras.vectors, PROMISED["both"], Effort.quick()))
         lifted: LiftedParts = held["lifted forms"]
         yield timed("one trial of linking", lambda: trial(project, sources, lifted))
         took = Clock(tuning, "_descend", "loss_on", 1 + STEPS // tuning.CHECK_STEPS)

@@ -7,7 +7,8 @@ import random
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,9 @@ import torch
 from typer.testing import CliRunner
 
 import checkpoints
+from pellucid.base.effort import Effort
 from pellucid.cli import app
-from pellucid.measure import pace
-from pellucid.pipeline import decompile
 from pellucid.project.trust import is_trusted, trust
-from pellucid.stages.lift import means
 
 CONTEXTS = 24
 """Contexts of a quick measurement in tests."""
@@ -61,6 +60,11 @@ def pellucid(*arguments: object) -> Answer:
     return Answer(result.exit_code, result.stdout, result.stderr)
 
 
+def limits(patch: pytest.MonkeyPatch, **fewer: Any) -> None:
+    """Let quick runs have other limits."""
+    patch.setattr(Effort, "quick", staticmethod(partial(replace, Effort.quick(), **fewer)))
+
+
 @contextmanager
 def lean(state: Path) -> Iterator[pytest.MonkeyPatch]:
     """Few contexts, one thread, and a state directory of the test's own."""
@@ -69,10 +73,9 @@ def lean(state: Path) -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(state))
         patch.setenv("HF_HUB_OFFLINE", "1")
-        patch.setattr(pace, "QUICK_CONTEXTS", CONTEXTS)
-        patch.setattr(decompile, "minutes_by_default", lambda **_: 0.0)
-        patch.setattr(means, "MEAN_TOKENS", {False: 1000, True: 1000})
-        patch.setattr(means, "LIFT_TOKENS", {False: 1000, True: 1000})
+        few = {"minutes": 0.0, "mean_tokens": 1000, "vector_tokens": 1000}
+        limits(patch, **few, contexts=CONTEXTS)
+        patch.setattr(Effort, "usual", staticmethod(partial(replace, Effort.usual(), **few)))
         yield patch
     torch.set_num_threads(threads)
 

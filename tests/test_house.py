@@ -41,15 +41,22 @@ def test_no_folder_grows_beyond_its_share(texts: dict[str, str]) -> None:
     assert share <= LARGEST, f"{folder} holds {share:.1f} % of the package"
 
 
+def test_how_much_is_done_is_one_value(texts: dict[str, str]) -> None:
+    """Functions take an `Effort`, not a flag whose limits stand in a table beside them."""
+    assert house.quick_parameters(texts) == 0
+
+
 def test_what_is_counted() -> None:
     texts = {
         "a/one.py": "from pellucid.b.two import there\nwidth = config.n_embd\n",
         "b/two.py": 'def there():\n    """A GPT2Config."""\n    from pellucid.a import b\n    isinstance(b, Looks)\n',
-        "b/three.py": "key = f'h.{layer}.c_attn'\nisinstance(key, str)\n# wte\n",
+        "cli/four.py": "def verify(quick): ...\n",
+        "b/three.py": "def five(*, quick): ...\nkey = f'h.{layer}.c_attn'\nisinstance(key, str)\n# wte\n",
         "family/gpt2.py": "name = 'wte'\n",
     }
     assert house.naming_a_family(texts) == ["a/one.py", "b/three.py"]
     assert house.circles(texts) == [("a", "b")]
     assert house.tests_of_forms(texts) == 1
-    assert house.folders(texts)["b"] == (2, 7)
-    assert house.largest_share(texts) == ("b", pytest.approx(70.0))
+    assert house.quick_parameters(texts) == 1
+    assert house.folders(texts)["b"] == (2, 8)
+    assert house.largest_share(texts) == ("b", pytest.approx(100 * 8 / 12))

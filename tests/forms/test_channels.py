@@ -17,6 +17,7 @@ from torch import Tensor
 import checkpoints
 from far import far_away
 from pellucid.base.address import Address
+from pellucid.base.effort import Effort
 from pellucid.base.errors import PellucidError
 from pellucid.exact.model import Model
 from pellucid.family.allowance import fewest_readers, lifted_numbers, most_rank
@@ -385,7 +386,7 @@ class Rounds:
             Sources({}, dict.fromkeys(lifted.forms, 1.0), {}, compare([])),
             self.trainer or self.fitted.model,
         )
-        return rounds.tune_parts(project, trainer, sources, lifted, self.fitted.vectors, 1.0, quick=True)
+        return rounds.tune_parts(project, trainer, sources, lifted, self.fitted.vectors, 1.0, Effort.quick())
 
     def judge(self, twin: Twin, _: object) -> Slips:
         self.judged.append(len(twin.forms))
@@ -482,7 +483,7 @@ def test_what_was_tuned_together_is_linked_first(fitted: Fitted, monkeypatch: py
     monkeypatch.setattr(linking, "rollouts", lambda *_: [])
     monkeypatch.setattr(linking, "slips", judge)
     sources = Sources({}, dict.fromkeys(lifted.forms, 1.0), {}, compare([]))
-    found = linking.link_sources(project, sources, replace(lifted, together=heads), quick=True)
+    found = linking.link_sources(project, sources, replace(lifted, together=heads), Effort.quick())
     assert judged[0] == heads
     assert (heads <= {*found}) != bad
     assert len(found) > len(heads) or bad
@@ -514,7 +515,7 @@ def test_what_fails_the_gate_is_put_back_half_by_half(fitted: Fitted, monkeypatc
     }.items():
         monkeypatch.setattr(decompile, name, put)
     found = Candidates(Sources({}, {}, {}, compare([])), replace(lifted, together=frozenset(readers)))
-    back_off(project, found, quick=True)
+    back_off(project, found, Effort.quick())
     assert settled == [len(readers) + 2, len(readers) + 1, len(readers), 0]  # fewer neurons may not share the channels
     assert stored["link"] == ""
 

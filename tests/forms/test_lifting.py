@@ -15,6 +15,7 @@ import checkpoints
 import pellucid
 from cli_support import Workshop, copied, lean, text_file
 from pellucid.base.address import Address
+from pellucid.base.effort import Effort
 from pellucid.base.errors import ProjectError, SourceError
 from pellucid.exact.model import Model
 from pellucid.family.allowance import most_rank
@@ -214,10 +215,12 @@ def narrow_subject(root: Path) -> Workshop:
 
 def begun(workshop: Workshop, directory: Path) -> Project:
     """A decompilation up to where it would be measured."""
-    request = Request(str(workshop.subject), directory, (workshop.text,), quick=True)
+    request = Request(
+        subject=str(workshop.subject), directory=directory, corpus=(workshop.text,), effort=Effort.quick()
+    )
     project = decompile.begin(request, load_subject(request.subject))
-    extras = decompile.write_program(project, quick=True)
-    decompile.explain_program(project, extras, project.model, quick=True)
+    extras = decompile.write_program(project, Effort.quick())
+    decompile.explain_program(project, extras, project.model, Effort.quick())
     return project
 
 
@@ -289,8 +292,8 @@ def test_a_person_may_choose_another_rank_or_none(lifted_copy: Workshop) -> None
     listing = project.listing()
     assert listing[HEAD].rank == 3
     assert listing[Address("OV", 0, 1)].form == "mean"
-    extras = means.fit_extras(project, quick=True)
-    found = find_lifted(project, extras.vectors, PROMISED["both"], quick=True)
+    extras = means.fit_extras(project, Effort.quick())
+    found = find_lifted(project, extras.vectors, PROMISED["both"], Effort.quick())
     assert HEAD in found.forms
     assert not {HEAD, Address("OV", 0, 1)} & liftable(project, found)
     assert Address("OV", 0, 1) not in project.dropped()
@@ -298,8 +301,8 @@ def test_a_person_may_choose_another_rank_or_none(lifted_copy: Workshop) -> None
 
 def test_what_is_no_longer_linked_is_raw_again(lifted_copy: Workshop) -> None:
     project = pellucid.open(lifted_copy.made)
-    extras = means.fit_extras(project, quick=True)
-    lifted = find_lifted(project, extras.vectors, PROMISED["both"], quick=True)
+    extras = means.fit_extras(project, Effort.quick())
+    lifted = find_lifted(project, extras.vectors, PROMISED["both"], Effort.quick())
     found = decompile.Candidates(Sources({}, {}, {}, compare([])), lifted)
     decompile.settle(project, found, [str(HEAD), *map(str, SILENT[:2])])
     listing = project.listing()
@@ -313,7 +316,7 @@ def test_what_is_no_longer_linked_is_raw_again(lifted_copy: Workshop) -> None:
 
 def test_a_lifted_part_is_examined(lifted_copy: Workshop) -> None:
     project = pellucid.open(lifted_copy.made)
-    head = examine(project, HEAD, quick=True)
+    head = examine(project, HEAD, Effort.quick())
     kept_of = head["isolated"]["variance_kept"]
     assert kept_of is not None
     assert kept_of.value == pytest.approx(1, abs=1e-6)
@@ -321,7 +324,7 @@ def test_a_lifted_part_is_examined(lifted_copy: Workshop) -> None:
         measured = head[kind][metric]
         assert measured is not None
         assert abs(measured.value) < 1e-6
-    neuron = examine(project, SILENT[3], quick=True)
+    neuron = examine(project, SILENT[3], Effort.quick())
     assert neuron["isolated"] == {}
     assert neuron["swapped_in"]["kl"] is not None
 

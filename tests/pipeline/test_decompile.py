@@ -16,6 +16,7 @@ import pellucid
 from cli_support import Workshop, copied, lean, leftovers, own_work
 from cli_support import pellucid as pellucid_command
 from pellucid.base import files
+from pellucid.base.effort import Effort
 from pellucid.base.errors import ProjectError
 from pellucid.listing import draft, emit
 from pellucid.pipeline import decompile
@@ -28,7 +29,9 @@ from pellucid.verify import verify
 
 def request(workshop: Workshop, directory: Path, *, raw: bool = True) -> Request:
     """A quick decompilation of the workshop's subject on its text."""
-    return Request(str(workshop.subject), directory, (workshop.text,), quick=True, raw=raw)
+    return Request(
+        subject=str(workshop.subject), directory=directory, corpus=(workshop.text,), effort=Effort.quick(), raw=raw
+    )
 
 
 def ask(workshop: Workshop, directory: Path, *, raw: bool = True, keep_weak: bool | None = None) -> Project:
@@ -252,7 +255,7 @@ def test_a_crash_while_a_file_is_put_in_place(workshop: Workshop, nth: int) -> N
             ask(workshop, workshop.fresh)
     assert leftovers(workshop.fresh) == []
     project = decompile.begin(request(workshop, workshop.fresh), load_subject(workshop.subject))
-    decompile.write_program(project, quick=True)
+    decompile.write_program(project, Effort.quick())
     fresh, made = workshop.files(workshop.fresh), workshop.files()
     same = [name for name in made if name.startswith("program/layer") or name in ("parts.toml", "symbols.tsv")]
     assert {name: fresh[name] for name in same} == {name: made[name] for name in same}

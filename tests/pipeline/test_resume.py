@@ -20,12 +20,13 @@ PROGRAM = """
 import sys, torch
 torch.set_num_threads(1)
 from pellucid.measure import pace
-from pellucid.pipeline import decompile
+from dataclasses import replace
+from pellucid.base.effort import Effort
 from pellucid.verify import measure
-decompile.minutes_by_default = lambda **_: 0.0
-pace.QUICK_CONTEXTS = 24
-measure.plan_for = lambda model, programs, quick: pace.plan(
-    dict.fromkeys(["subject", *programs], pace.Pace(1e-6, 1e-6)), "subject", model.n_ctx, model.n_vocab, 1024, quick
+few = replace(Effort.quick(), minutes=0.0, contexts=24)
+Effort.quick = staticmethod(lambda: few)
+measure.plan_for = lambda model, programs, effort: pace.plan(
+    dict.fromkeys(["subject", *programs], pace.Pace(1e-6, 1e-6)), "subject", model.n_ctx, model.n_vocab, 1024, effort
 )
 from pellucid.cli import main
 sys.argv = ["pellucid", *sys.argv[1:]]

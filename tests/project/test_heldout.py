@@ -10,6 +10,7 @@ import pytest
 import pellucid
 from cli_support import Workshop
 from cli_support import pellucid as command
+from pellucid.base.effort import Effort
 from pellucid.base.errors import ProjectError
 from pellucid.corpus.corpus import split_corpus, story_corpus
 from pellucid.exact.model import Model
@@ -112,7 +113,9 @@ def test_a_directory_from_before_check_text_opens_and_says_so(workshop: Workshop
     assert command("verify", workshop.made, "--quick", "--trust").code == 0
     held = pellucid.open(workshop.made).report()["heldout"]
     assert held == {"readings": 2, "at_least": True, "chosen_on": "heldout"}
-    made = decompile.decompile(Request(str(workshop.subject), workshop.made, quick=True, raw=True))
+    made = decompile.decompile(
+        Request(subject=str(workshop.subject), directory=workshop.made, effort=Effort.quick(), raw=True)
+    )
     assert made.texts.check is None
 
 
@@ -128,13 +131,13 @@ def test_it_is_chosen_on_check_text_with_care_and_without_it_on_held_out_text(
     noted = SimpleNamespace(anew=lambda: read.append("anew"))
     project.__dict__.update(directory=Path("DIR"), manifest=manifest, texts=texts, readings=noted)
 
-    def measured(_: Project, split: object, **__: bool) -> object:
+    def measured(_: Project, split: object, _effort: Effort) -> object:
         read.extend(name for name, other in texts.named.items() if other is split)
         entry = {"value": wer, "low": 0.0, "high": 2 * wer, "n": 10}
         return SimpleNamespace(to_dict=lambda: {"overall": {"wer_next": entry, "wer_16": entry}, "domains": {}})
 
     monkeypatch.setattr(decompile, "measure_full", measured)
-    assert keeps_within(project, quick=True) == kept
+    assert keeps_within(project, Effort.quick()) == kept
     assert read == (["check"] if check else ["anew", "heldout"])
     assert ("made without check text" in capsys.readouterr().err) != check
 

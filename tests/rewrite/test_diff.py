@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pellucid.measure import pace
+from cli_support import limits
 from pellucid.project.project import Project
 from pellucid.project.trust import trust
 from pellucid.rewrite import diff as module
@@ -23,7 +23,7 @@ from pellucid.rewrite.workbench import Workbench
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CHECK_ROWS", 240)  # as the bench has
     monkeypatch.setattr(module, "ROWS", 4)
-    monkeypatch.setattr(pace, "QUICK_CONTEXTS", 16)
+    limits(monkeypatch, contexts=16)
 
 
 def proposed(bench: Workbench) -> Proposal:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-
-import pytest
+from dataclasses import replace
 
 import pellucid
 from cli_support import Workshop
+from pellucid.base.effort import Effort
 from pellucid.verify import front as module
 from pellucid.verify.front import Front, Point, front, ranks
 from pellucid.view.front import drawn, table
@@ -18,11 +18,9 @@ def test_ranks_include_the_most_that_may_be_lifted() -> None:
     assert ranks(8, 0) == [1, 2, 3, 4, 5, 6, 7]
 
 
-def test_a_front_has_curves_references_and_programs(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "REFERENCE_ROWS", {True: 40})
-    monkeypatch.setattr(module, "TOKENS", {True: 400})
+def test_a_front_has_curves_references_and_programs(workshop: Workshop) -> None:
     project = pellucid.open(workshop.made)
-    found = front(project, quick=True)
+    found = front(project, replace(Effort.quick(), front_reference_rows=40, front_tokens=400))
     by_curve: dict[str, list[module.Point]] = {}
     for point in found.points:
         by_curve.setdefault(point.curve, []).append(point)

@@ -10,6 +10,7 @@ from rich.console import Console
 
 import pellucid
 from cli_support import Workshop
+from pellucid.base.effort import Effort
 from pellucid.measure import pace
 from pellucid.verify import measure
 from pellucid.view.scoreboard import fewer, fidelity_table
@@ -22,8 +23,7 @@ def counts(found: dict[str, object], metric: str) -> dict[str, int]:
 def test_all_but_the_full_program_is_continued_from_fewer_contexts(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(pace, "QUICK_CONTEXTS", 96)
-    monkeypatch.setattr(measure, "QUICK_CONTEXTS", 96)
+    effort = dataclasses.replace(Effort.quick(), contexts=96)
     project = pellucid.open(workshop.made)
     plan = measure.plan_for
 
@@ -33,13 +33,13 @@ def test_all_but_the_full_program_is_continued_from_fewer_contexts(
         return dataclasses.replace(found, rows=12, settings=dataclasses.replace(found.settings, contexts=96))
 
     monkeypatch.setattr(measure, "plan_for", planned)
-    whole = measure.measure(project, quick=True)
+    whole = measure.measure(project, effort)
     assert "continued from" not in capsys.readouterr().err
     said = counts(whole, "wer_16")
     assert said == {name: (0 if name == "source_only_all" else said["full"]) for name in whole}
     monkeypatch.setattr(pace, "BESIDE_CONTEXTS", 24)
     monkeypatch.setattr(measure, "BESIDE_CONTEXTS", 24)
-    found = measure.measure(project, quick=True)
+    found = measure.measure(project, effort)
     assert "; all but the full program continued from about 24\n" in capsys.readouterr().err
     assert found["full"] == whole["full"]
     read = counts(found, "top1")

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from pellucid.base.defaults import LARGEST_SEED
+from pellucid.base.effort import Effort
 from pellucid.base.terminal import say, tell
 from pellucid.cli.options import AsJson, Corpus, FitCorpus, Quick, Trust, finite
 from pellucid.cli.output import finish, plain_errors, print_json
@@ -133,23 +134,23 @@ def decompile(
             if found.figures.misses:
                 raise typer.Exit(EXIT_MISSED)
             return
-        texts = tuple(corpus or ()), tuple(fit_corpus or ())
         request = Request(
-            subject,
-            output,
-            *texts,
-            size,
-            quick,
-            seed,
-            raw,
-            trust,
-            understand,
-            stray,
-            tune,
-            gate,
-            device,
-            keep_weak,
-            minutes,
+            subject=subject,
+            directory=output,
+            corpus=tuple(corpus or ()),
+            fit_corpus=tuple(fit_corpus or ()),
+            size=size,
+            effort=Effort.of(quick),
+            seed=seed,
+            raw=raw,
+            trust=trust,
+            understand=understand,
+            stray=stray,
+            tune=tune,
+            gate=gate,
+            device=device,
+            keep_weak=keep_weak,
+            minutes=minutes,
         )
         project = decompiled(request)
         account = follow(project) if (accounts if accounts is not None else not (quick or raw)) else []

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pellucid.base.effort import Effort
 from pellucid.cli.options import AsJson, Corpus, Directory, FitCorpus, Quick, SubjectPath, Trust, Watch
 from pellucid.cli.output import finish, plain_errors, print_json
 
@@ -39,11 +40,11 @@ def verify(
         project = Project.open(directory, trust=trust, subject=subject)
         if address is not None:
             found = project.listing().decoder.addresses.match(address)
-            repeated(project, found, lambda: examine_all(project, found, quick, json_), watching)
+            repeated(project, found, lambda: examine_all(project, found, Effort.of(quick), json_), watching)
             return
         if watching:
             raise PellucidError("--watch repeats the measurement of a part; name one, such as L00.H01.QK")
-        verified(project, quick=quick)
+        verified(project, Effort.of(quick))
         finish(project, json_, "source_only" if source_only else "full")
 
 
@@ -70,7 +71,7 @@ def front(
         project = Project.open(directory, trust=trust, subject=subject)
         target = output or directory
         with nullcontext() if output else writing(directory):
-            found = measured(project, quick=quick)
+            found = measured(project, Effort.of(quick))
             write_text(target / "front.json", json.dumps(nulled(found.to_dict()), indent=1) + "\n")
             drawn(found).save_png(target / "front.png")
         print_json(found.to_dict()) if json_ else terminal().print(table(found))
@@ -143,14 +144,14 @@ def check(
             raise typer.Exit(1)
 
 
-def examine_all(project: Project, addresses: list[Address], quick: bool, as_json: bool) -> None:
+def examine_all(project: Project, addresses: list[Address], effort: Effort, as_json: bool) -> None:
     """Measure the parts among `addresses` that have a source, and print their figures: by address if several may."""
     from pellucid.verify.examine import examine
     from pellucid.view.parts_text import figures_dict, print_figures
 
     listing = project.listing()
     sources = [address for address in addresses if listing.form(address) != "raw"] or addresses[:1]
-    found = {str(address): examine(project, address, quick=quick) for address in sources}
+    found = {str(address): examine(project, address, effort) for address in sources}
     if as_json:
         figures = {address: figures_dict(of_part) for address, of_part in found.items()}
         print_json(figures if len(addresses) > 1 else figures[str(addresses[0])])

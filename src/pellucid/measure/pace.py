@@ -9,18 +9,16 @@ from time import perf_counter
 
 import numpy as np
 
+from pellucid.base.effort import Effort
 from pellucid.base.events import spell
 from pellucid.exact.predictor import Predictor
 from pellucid.measure.continue_words import room_for
 from pellucid.measure.fidelity import Settings
 
-CONTEXTS, QUICK_CONTEXTS = 5000, 500
 BESIDE_CONTEXTS = 1000
 """Contexts from which is continued what stands beside a full program, and is not held to the gate."""
 PER_ROW = 8
 """Contexts continued from each row of text."""
-QUICK_SECONDS = 90.0
-"""What a quick measurement is planned to take, of the five minutes that a quick run has in all."""
 REFERENCE_SECONDS = 120.0
 """What averaging the subject's predictions may take in a full measurement."""
 _WRITTEN = 40
@@ -99,35 +97,34 @@ def plan(
     n_ctx: int,
     n_vocab: int,
     cache_bytes: int,
-    quick: bool = False,
+    effort: Effort,
     seconds: float | None = None,
 ) -> Plan:
     """How much of `paces` (those of the `subject` and of all that is measured against it) fits into `seconds`.
 
     `cache_bytes` is what one position of one row takes in a cache (for GPT-2: layers × 2 × d_model × 4). Without
-    `seconds` a full measurement has 5,000 contexts however long they take; a quick one 500 contexts, of rows of at most
-    256 tokens, in 90 seconds: fewer if they take longer. A fifth of the time goes to the references (in a full one, at
-    most two minutes).
+    `seconds`, what the `effort` says: usually 5,000 contexts however long they take; in a quick run 500
+    contexts, of rows of at most 256 tokens, in 90 seconds: fewer if they take longer. A fifth of the time goes to the
+    references (in a full one, at most two minutes).
     """
-    budget = seconds if seconds is not None else QUICK_SECONDS if quick else None
-    length = min(n_ctx, 256) if quick else n_ctx
+    budget = seconds if seconds is not None else effort.seconds
+    length = min(n_ctx, effort.longest_row or n_ctx)
     read, write = (sum(getattr(pace, kind) for pace in paces.values()) for kind in ("read", "write"))
     each = read * length / PER_ROW + write * min(_WRITTEN, room_for(16, n_ctx))
-    contexts = QUICK_CONTEXTS if quick else CONTEXTS
+    contexts = effort.contexts
     if budget is not None:
         contexts = max(PER_ROW, min(contexts, int(0.8 * budget / each)))
     own = paces[subject].read
     seconds_left = REFERENCE_SECONDS if budget is None else 0.2 * budget
-    tokens = max(n_ctx, min(50_000 if quick else 500_000, int(seconds_left / own)))
+    tokens = max(n_ctx, min(effort.reference_tokens, int(seconds_left / own)))
     rows = ceil(contexts / PER_ROW)
     batch = max(1, min(MOST_ROWS, rows, _MEMORY // (length * cache_bytes)))
-    tables = min(1 << (28 if quick else 30), 4 * n_vocab * tokens)
+    tables = min(effort.reference_bytes, 4 * n_vocab * tokens)
     memory = tables + len(paces) * (2 * batch * length * cache_bytes + (1 << 26))
     settings = Settings(contexts=contexts, batch=batch)
     return Plan(settings, rows, length, tokens, tables, contexts * each + tokens * own, memory)
 
 
-def sampling_tokens(pace: Pace, quick: bool = False) -> int:
-    """How many tokens the subject is to write for want of a corpus: what takes five minutes, or one if `quick`."""
-    seconds, most = (60.0, 100_000) if quick else (300.0, 400_000)
-    return max(20_000, min(most, int(seconds / pace.write)))
+def sampling_tokens(pace: Pace, effort: Effort) -> int:
+    """How many tokens the subject is to write for want of a corpus: what takes five minutes, or one in a quick run."""
+    return max(20_000, min(effort.sampled_tokens, int(effort.sampling_seconds / pace.write)))

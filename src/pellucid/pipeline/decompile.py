@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ import torch
 from pellucid import __version__
 from pellucid.base.address import Address
 from pellucid.base.defaults import LARGEST_SEED
+from pellucid.base.effort import Effort
 from pellucid.base.errors import CorpusError, ProjectError
 from pellucid.base.files import sha256_text
 from pellucid.base.lock import LOCK, writing
@@ -47,7 +48,7 @@ from pellucid.stages.link.linking import PROMISED, allowed, link_sources
 from pellucid.stages.prove import contexts, names, prove, prove_lifted
 from pellucid.stages.tune.rounds import tune_parts
 from pellucid.stages.tune.tuned import describe, named_tuned, read_tuned, tuned_hash, with_tuned
-from pellucid.stages.understand.minutes import Budget, given, minutes_by_default, needed, within
+from pellucid.stages.understand.minutes import Budget, given, needed, within
 from pellucid.stages.understand.plan import LEAST_STEPS
 from pellucid.stages.understand.run import (
     planned,
@@ -65,7 +66,7 @@ CAREFUL = 0.8
 """On check text the full program is held to this share of the gate's limits: held-out text will differ by chance."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """What a user asks for; `corpus` and `fit_corpus` are files or folders of text, none for the subject's own.
 
@@ -82,7 +83,7 @@ class Request:
     corpus: tuple[Path, ...] = ()
     fit_corpus: tuple[Path, ...] = ()
     size: Size = "medium"
-    quick: bool = False
+    effort: Effort = field(default_factory=Effort.usual)
     seed: int = 0
     raw: bool = False
     trust: bool = False
@@ -111,11 +112,11 @@ def _decompile(request: Request) -> Project:
     subject = decompilable(load_subject(request.subject))
     project = begin(request, subject)
     announce(project)
-    extras = write_program(project, quick=request.quick)
+    extras = write_program(project, request.effort)
     if not request.raw:
         trainer = project.model if device.type == "cpu" else Model(subject, device=device)
-        explain_program(project, extras, trainer, request.tune, quick=request.quick)
-    verify(project, quick=request.quick, known=True)
+        explain_program(project, extras, trainer, request.effort, request.tune)
+    verify(project, request.effort, known=True)
     return project
 
 
@@ -168,7 +169,7 @@ def begin(request: Request, subject: Subject) -> Project:
     if 0 < steps < LEAST_STEPS:
         raise ProjectError(f"--understand {steps}: expected 0, or at least {LEAST_STEPS} steps of training")
     model = Model(subject)
-    corpus = with_tokens(corpus, model, quick=request.quick)
+    corpus = with_tokens(corpus, model, request.effort)
     texts = open_texts(corpus, model, request.seed)
     require_enough(texts, model, request.seed)
     if corpus.heldout_sha256 != texts.heldout.sha256:
@@ -178,7 +179,7 @@ def begin(request: Request, subject: Subject) -> Project:
         SubjectEntry(subject.place or subject.name, subject.weights_sha256, subject.tokenizer_sha256),
         corpus.about(texts.heldout.corpus.origin, {name: split.sha256 for name, split in texts.named.items()}),
         replace(gate, asks=request.gate or gate.asks),
-        Settings(request.seed, request.size, request.quick, *versions, steps, stray, weak, training.minutes),
+        Settings(request.seed, request.size, request.effort.is_quick, *versions, steps, stray, weak, training.minutes),
     )
     project = Project(directory, manifest, model, texts, granted=True)
     if not request.raw and not (steps and understood_before(project)):
@@ -200,7 +201,7 @@ def trained(request: Request, before: Settings | None, subject: Subject) -> Budg
         return given(subject.decoder, numbers, request.understand)
     if request.minutes is None and before is not None:
         return replace(given(subject.decoder, numbers, before.understand), minutes=before.minutes)
-    minutes = request.minutes if request.minutes is not None else minutes_by_default(quick=request.quick)
+    minutes = request.minutes if request.minutes is not None else request.effort.minutes
     if not 0 <= minutes < math.inf:
         raise ProjectError(f"--minutes {minutes:g}: expected 0 or more")
     return within(subject.decoder, numbers, minutes)
@@ -236,12 +237,12 @@ def _resolved(paths: tuple[Path, ...]) -> tuple[str, ...]:
     return tuple(str(path.resolve()) for path in paths)
 
 
-def write_program(project: Project, *, quick: bool) -> Extras:
+def write_program(project: Project, effort: Effort) -> Extras:
     """Write or complete `program/`, `weights.safetensors`, `parts.toml` and `symbols.tsv`; people's work is kept.
 
     Returns the means over fit text that stand in for parts without a source, and the vectors of lifted parts.
     """
-    extras = fit_extras(project, quick=quick)
+    extras = fit_extras(project, effort)
     vectors = named_tuned(project.model, extras.vectors, read_tuned(project))
     emission = emit(project.subject, project.directory, extras.means, vectors)
     if emission.kept:
@@ -280,7 +281,7 @@ class Candidates:
         return {*self.sources.forms, *self.lifted.forms}
 
 
-def wire_program(project: Project, extras: Extras, *, quick: bool) -> bool:
+def wire_program(project: Project, extras: Extras, effort: Effort) -> bool:
     """Whether the subject has so few weights that its program is wired throughout; if so, write and prove that."""
     text = written(project)
     if text is None:
@@ -288,28 +289,28 @@ def wire_program(project: Project, extras: Extras, *, quick: bool) -> bool:
     if project.manifest.settings.understand:
         tell("every part is wired: there is nothing left for --understand to train")
     write_parts_of(project, wire(project, text))
-    tell_all(project, quick=quick)
+    tell_all(project, effort)
     evidence, state = project.evidence, sha256_text(f"{stage_state(project)} {project.state()}")
     project.readings.anew(resumes=True)
     if evidence.finished("wired", state) is None:
         evidence.finish("strongest", state, strongest_places(project))
-        evidence.finish("wired", state, "", proved(project, text, extras, quick=quick))
+        evidence.finish("wired", state, "", proved(project, text, extras, effort))
     write_names(project, wired_names(project, text))
     return True
 
 
-def explain_program(project: Project, extras: Extras, trainer: Model, tune: float = 0.0, *, quick: bool) -> None:
+def explain_program(project: Project, extras: Extras, trainer: Model, effort: Effort, tune: float = 0.0) -> None:
     """Find sources and lifted forms, tune the latter for `tune` minutes, link them, write and prove them.
 
     `trainer` is the subject where training and tuning run. A stage that ended in an earlier run is kept. A subject with
     few weights is wired instead. Held-out text is read once all is chosen, to prove it.
     """
-    if wire_program(project, extras, quick=quick):
+    if wire_program(project, extras, effort):
         return
     evidence, state, promised = project.evidence, stage_state(project), PROMISED[project.manifest.gate.asks]
     text = evidence.finished("sources", state)
     if text is None:
-        text = dump(find_sources(project, extras.means, quick=quick, less=reads_less(project)))
+        text = dump(find_sources(project, extras.means, effort, less=reads_less(project)))
         evidence.finish("sources", state, text)
     with evidence.understood("sources"):
         sources = load(text)
@@ -319,7 +320,7 @@ def explain_program(project: Project, extras: Extras, trainer: Model, tune: floa
     write_sources(project, sources.without(understood))
     text = evidence.finished("lifted", state)
     if text is None:
-        text = dump_lifted(find_lifted(project, extras.vectors, promised, quick=quick))
+        text = dump_lifted(find_lifted(project, extras.vectors, promised, effort))
         evidence.finish("lifted", state, text)
     with evidence.understood("lifted"):
         lifted = load_lifted(text, extras.vectors)
@@ -328,40 +329,40 @@ def explain_program(project: Project, extras: Extras, trainer: Model, tune: floa
     lifted = before_sources(lifted.only(liftable(project, lifted)), losses, promised)
     lifted = as_many_channels(lifted, extras.vectors, project.model.decoder)
     found = Candidates(standing_sources, lifted)
-    found = tune_program(project, found, extras, trainer, tune, quick=quick)
+    found = tune_program(project, found, extras, trainer, tune, effort)
     linked = evidence.finished("link", link_state(project))
     if linked is None:
         first = found.sources.without(understood)  # others no longer stand in the program
-        linked = " ".join(map(str, link_sources(project, first, found.lifted, quick=quick)))
+        linked = " ".join(map(str, link_sources(project, first, found.lifted, effort)))
         evidence.finish("link", link_state(project), linked)
     settle(project, found, linked.split())
-    back_off(project, found, quick=quick)
-    tell_all(project, quick=quick)
+    back_off(project, found, effort)
+    tell_all(project, effort)
     project.readings.anew(resumes=True)
     if not understood and project.manifest.settings.understand:
-        understood = understand_program(project, found, trainer, quick=quick)
+        understood = understand_program(project, found, trainer, effort)
     found = replace(found, sources=found.sources.without(understood))
-    prove_all(project, found, quick=quick)
-    prove_together(project, found, quick=quick)
+    prove_all(project, found, effort)
+    prove_together(project, found, effort)
     write_names(project, names(project, found.sources))
 
 
-def tell_all(project: Project, *, quick: bool) -> None:
+def tell_all(project: Project, effort: Effort) -> None:
     """Put into words what parts do, before anything is proved: the program that is proved is then the one that stays.
 
     Texts move the lines that `parts.toml` names, and rows bring theirs along to where their effects put them.
     """
-    tell_parts(project, stage_state(project), quick=quick)
+    tell_parts(project, stage_state(project), effort)
     write_parts_of(project, project.dropped())
 
 
 def tune_program(
-    project: Project, found: Candidates, extras: Extras, trainer: Model, minutes: float, *, quick: bool
+    project: Project, found: Candidates, extras: Extras, trainer: Model, minutes: float, effort: Effort
 ) -> Candidates:
     """The candidates with their vectors tuned together for `minutes`, or as they were tuned before."""
     tuned = read_tuned(project)
     if tuned is None and minutes:
-        tuned = tune_parts(project, trainer, found.sources, found.lifted, extras.vectors, minutes, quick=quick)
+        tuned = tune_parts(project, trainer, found.sources, found.lifted, extras.vectors, minutes, effort)
         said = describe(tuned) if tuned else "nothing that can be lifted costs little enough to be tuned"
         tell(said)
         if tuned:
@@ -385,7 +386,7 @@ def understood_before(project: Project) -> set[Address]:
     return {Address.parse(address) for address in found.split()}
 
 
-def understand_program(project: Project, found: Candidates, trainer: Model, *, quick: bool) -> set[Address]:
+def understand_program(project: Project, found: Candidates, trainer: Model, effort: Effort) -> set[Address]:
     """Let sources over kinds and values take the place of first sources that run nowhere alone; those addresses."""
     listing, dropped = project.listing(), project.dropped()
     chosen = {address for address in found.sources.forms if address not in dropped or listing.lifted(address)}
@@ -394,7 +395,7 @@ def understand_program(project: Project, found: Candidates, trainer: Model, *, q
     understanding = understand(project, trainer, project.manifest.settings.understand, rest)
     write_understanding(project, understanding, chosen)
     write_parts_of(project, project.dropped())
-    rows, worst = prove_understanding(project, understanding, chosen, quick=quick)
+    rows, worst = prove_understanding(project, understanding, chosen, effort)
     project.evidence.add(rows)
     write_names(project, understood_names(project, understanding, chosen))
     state = understanding_state(project)
@@ -422,17 +423,17 @@ def settle(project: Project, found: Candidates, linked: Sequence[str]) -> None:
     write_parts_of(project, frozenset(by_hand | chosen))
 
 
-def prove_all(project: Project, found: Candidates, *, quick: bool) -> None:
+def prove_all(project: Project, found: Candidates, effort: Effort) -> None:
     """Store the evidence about everything that was found, each kind once."""
     evidence, state = project.evidence, link_state(project)
     weak = " and weak ones" * project.manifest.settings.keep_weak
     proved = sha256_text(" ".join([state, *map(str, sorted(found.sources.forms))]) + weak)
     if evidence.finished("proof", proved) is None:
-        evidence.finish("contexts", proved, contexts(project, found.sources))
-        evidence.finish("proof", proved, "", prove(project, found.sources, quick=quick))
+        evidence.finish("contexts", proved, contexts(project, found.sources, effort))
+        evidence.finish("proof", proved, "", prove(project, found.sources, effort))
     proved = sha256_text(" ".join([state, *map(str, sorted(found.lifted.forms))]))
     if evidence.finished("lifted proof", proved) is None:
-        evidence.finish("lifted proof", proved, "", prove_lifted(project, found.lifted, quick=quick))
+        evidence.finish("lifted proof", proved, "", prove_lifted(project, found.lifted, effort))
 
 
 def stage_state(project: Project) -> str:
@@ -463,7 +464,7 @@ def standing(project: Project, sources: Sources) -> set[Address]:
     return {address for address in sources.forms if not listing[address].by_person}
 
 
-def prove_together(project: Project, found: Candidates, *, quick: bool) -> None:
+def prove_together(project: Project, found: Candidates, effort: Effort) -> None:
     """Store what each part that was linked costs in the full program, as it stands after all backing off."""
     evidence, dropped = project.evidence, project.dropped()
     forms = {**found.sources.forms, **found.lifted.forms}
@@ -471,10 +472,10 @@ def prove_together(project: Project, found: Candidates, *, quick: bool) -> None:
     proved = sha256_text(" ".join([link_state(project), *map(str, sorted(linked))]))
     if evidence.finished("joint proof", proved) is None:
         effects = found.sources.effects | found.lifted.effects
-        evidence.finish("joint proof", proved, "", measure_joint(project, linked, effects, quick=quick))
+        evidence.finish("joint proof", proved, "", measure_joint(project, linked, effects, effort))
 
 
-def back_off(project: Project, found: Candidates, *, quick: bool) -> None:
+def back_off(project: Project, found: Candidates, effort: Effort) -> None:
     """Put residuals back, the costliest half each time, until the full program keeps within the gate on check text.
 
     What was tuned together comes last. Without check text held-out text is consulted, which is said and counted.
@@ -482,7 +483,7 @@ def back_off(project: Project, found: Candidates, *, quick: bool) -> None:
     evidence, state, forms = project.evidence, link_state(project), {**found.sources.forms, **found.lifted.forms}
     linked = [Address.parse(address) for address in (evidence.finished("link", state) or "").split()]
     while linked and evidence.finished("chosen", f"{state} {project.state()}") is None:
-        if keeps_within(project, quick=quick):
+        if keeps_within(project, effort):
             evidence.finish("chosen", f"{state} {project.state()}", "")
             return
         half = half_of([address for address in linked if address in forms], found.lifted.together)
@@ -493,7 +494,7 @@ def back_off(project: Project, found: Candidates, *, quick: bool) -> None:
         evidence.finish("link", state, " ".join(said))
 
 
-def keeps_within(project: Project, *, quick: bool) -> bool:
+def keeps_within(project: Project, effort: Effort) -> bool:
     """Whether the full program does not fail the gate on check text, at `CAREFUL` of its limits.
 
     Where there is no check text, on held-out text, by the limits themselves.
@@ -508,7 +509,7 @@ def keeps_within(project: Project, *, quick: bool) -> bool:
             f"{project.directory} was made without check text: what runs without residual is chosen on held-out text, "
             "and what is measured there leans on it; decompile into a new directory to have some"
         )
-    return judge(measure_full(project, split, quick=quick).to_dict(), gate, quick=quick)["passed"] is not False
+    return judge(measure_full(project, split, effort).to_dict(), gate, effort)["passed"] is not False
 
 
 def half_of(linked: Sequence[Address], together: Collection[Address]) -> tuple[Address, ...]:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+from pellucid.base.effort import Effort
 from pellucid.measure.ledger import Report
 from pellucid.project.manifest import Gate
 
 
-def judge(full: Report, gate: Gate, *, quick: bool) -> dict[str, Any]:
+def judge(full: Report, gate: Gate, effort: Effort) -> dict[str, Any]:
     """Whether the figures `full` of a program pass `gate`.
 
     Returns `{passed, both, next_word, limits, reasons}`. `passed` is about what the gate asks for, `both` about both
     word error rates, `next_word` about that of next words alone. Each is None where something needed was not measured,
-    or where fewer contexts were measured than the gate asks for (always so with `quick`) and nothing failed: a wide
+    or where fewer contexts were measured than the gate asks for (always so in a quick run) and nothing failed: a wide
     interval fails only where there were enough of them to narrow it, and so does a domain that may be within its limit.
     A limit that is not asked for is None.
     """
     whole = {"wer_next": gate.wer_next, "wer_16": gate.wer_16}
     findings = {metric: _findings(full, metric, limit, gate) for metric, limit in whole.items()}
-    quickly = ["This was a quick run."] if quick else []
+    quickly = ["This was a quick run."] if effort.is_quick else []
 
     def reasons(metrics: list[str]) -> tuple[list[str], list[str]]:
         failed, missing = ([reason for metric in metrics for reason in findings[metric][at]] for at in (0, 1))

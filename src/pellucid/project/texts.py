@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 
+from pellucid.base.effort import Effort
 from pellucid.base.errors import CorpusError
 from pellucid.base.terminal import tell
 from pellucid.corpus.blocks import FOLDS
@@ -87,11 +88,11 @@ def has_stories(model: Model) -> bool:
     return model.subject.name.startswith("zoo:village")
 
 
-def with_tokens(entry: CorpusEntry, model: Model, *, quick: bool) -> CorpusEntry:
+def with_tokens(entry: CorpusEntry, model: Model, effort: Effort) -> CorpusEntry:
     """`entry` with the number of tokens that the subject is to write where it must write its text itself."""
     if entry.paths or entry.tokens or has_stories(model):
         return entry
-    return replace(entry, tokens=sampling_tokens(probe(model), quick))
+    return replace(entry, tokens=sampling_tokens(probe(model), effort))
 
 
 @cache

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.accounts.differ import Difference, difference
+from pellucid.base.effort import Effort
 from pellucid.base.errors import ProjectError
 from pellucid.corpus.corpus import ALL, CUTS, Split, read_corpus
 from pellucid.corpus.rows import Row, padded, sample_rows
@@ -21,7 +22,6 @@ from pellucid.exact.predictor import Predictor
 from pellucid.listing.edits import Edits
 from pellucid.listing.load import Program
 from pellucid.listing.parse import Listing
-from pellucid.measure import pace
 from pellucid.measure.fidelity import Settings, evaluate
 from pellucid.measure.ledger import Report
 from pellucid.project.manifest import MANIFEST
@@ -129,7 +129,7 @@ def diff(project: Project, against: str | None = None, corpus: tuple[Path, ...] 
         edits |= _differing(before, theirs.edits, mine.edits)
     many = sample_rows(split, model.tokenizer, length, CHECK_ROWS, seed) if edits else []
     spoken = [_spoken(after, edits[key], many, before, after) for key in sorted(edits)]
-    settings = Settings(contexts=pace.QUICK_CONTEXTS, seed=seed)
+    settings = Settings(contexts=Effort.quick().contexts, seed=seed)
     totals = evaluate(before, {"after": after}, rows, model.tokenizer, settings)["after"].to_dict()
     every = [move for found in (*moves, *(found for _, found in spoken)) for move in found]
     where = tuple(found for found, _ in spoken)

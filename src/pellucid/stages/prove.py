@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 
 from pellucid.base.address import Address
+from pellucid.base.effort import Effort
 from pellucid.forms.effect import Calibration, estimate
 from pellucid.forms.forms import Fires, token_texts
 from pellucid.forms.isolated import kept, scores
@@ -16,17 +17,13 @@ from pellucid.project.inventory import PASSING, lifted_state, statement_state
 from pellucid.project.project import Project
 from pellucid.project.rows import first_tokens, rows_for
 from pellucid.project.symbols import Symbol
-from pellucid.stages.first.sources import TOKENS as TUNE_TOKENS
 from pellucid.stages.first.sources import Sources
-from pellucid.stages.lift.lifted import TOKENS as LIFTED_TOKENS
 from pellucid.stages.lift.lifted import LiftedParts
 
-TOKENS = {False: 30_000, True: 10_000}
-CONTEXT_TOKENS = 4_096
 ESTIMATED = "second-order estimate"
 
 
-def prove(project: Project, sources: Sources, *, quick: bool) -> list[Measurement]:
+def prove(project: Project, sources: Sources, effort: Effort) -> list[Measurement]:
     """Evidence about every source of `sources` that still stands in the program as it was written.
 
     `effect`: what the mean in the part's place costs on tune text; `isolated`: the held-out score, and
@@ -34,13 +31,13 @@ def prove(project: Project, sources: Sources, *, quick: bool) -> list[Measuremen
     the source alone costs on held-out text. Effect and swapped-in are second-order estimates, and say so.
     """
     effects, sources = sources.effects, standing(project, sources)
-    listing, heldout = project.listing(), rows_for(project, "heldout", TOKENS[quick])
+    listing, heldout = project.listing(), rows_for(project, "heldout", effort.proof_tokens)
     found = scores(project.model, sources.forms, heldout)
     shorter = {a: form.told() for a, form in sources.forms.items() if isinstance(form, Fires) and form.told() != form}
     told = found | scores(project.model, shorter, heldout)
     costs = estimate(project.model, heldout, sources.forms.values(), seed=project.manifest.settings.seed)[0]
     hashes = {name: getattr(project.texts, name).sha256 for name in ("tune", "heldout")}
-    weights, tuned = project.manifest.subject.weights_sha256, TUNE_TOKENS[quick]["tune"]
+    weights, tuned = project.manifest.subject.weights_sha256, effort.tune_tokens
     rows = [
         _row(address, ("effect", "kl", weights, "tune", hashes["tune"]), value, tuned, ESTIMATED)
         for address, value in effects.items()
@@ -61,14 +58,14 @@ def prove(project: Project, sources: Sources, *, quick: bool) -> list[Measuremen
     return [*rows, calibrated(sources.calibration, weights, hashes["tune"])]
 
 
-def prove_lifted(project: Project, lifted: LiftedParts, *, quick: bool) -> list[Measurement]:
+def prove_lifted(project: Project, lifted: LiftedParts, effort: Effort) -> list[Measurement]:
     """Evidence about lifted parts: the `effect` of every OV and OUT, and what the candidates come to on held-out text.
 
     `isolated`: the share of variance that is kept, of a head's write in the directions that it writes along, of a
     neuron's pre-activation, or of a head's scores around their mean over the keys of a query.
     """
-    heldout = first_tokens(rows_for(project, "heldout", TOKENS[quick]), LIFTED_TOKENS[quick])
-    model, tuned = project.model, LIFTED_TOKENS[quick]
+    heldout = first_tokens(rows_for(project, "heldout", effort.proof_tokens), effort.lifted_tokens)
+    model, tuned = project.model, effort.lifted_tokens
     found = kept(model, [form for form in lifted.forms.values() if not isinstance(form, Still)], heldout)
     costs = estimate(model, heldout, lifted.forms.values(), seed=project.manifest.settings.seed)[0]
     hashes = {name: getattr(project.texts, name).sha256 for name in ("tune", "heldout")}
@@ -100,9 +97,9 @@ def _row(address: Address, about: tuple[str, str, str, str, str], value: float, 
     return Measurement(str(address), *about, "overall", value, None, None, n, note)
 
 
-def contexts(project: Project, sources: Sources) -> str:
+def contexts(project: Project, sources: Sources, effort: Effort) -> str:
     """The worst places of every source on held-out text, as JSON."""
-    rows = rows_for(project, "heldout", CONTEXT_TOKENS)
+    rows = rows_for(project, "heldout", effort.context_tokens)
     found = worst_contexts(project.model, standing(project, sources).forms, rows)
     return json.dumps({str(address): entries for address, entries in found.items()})
 

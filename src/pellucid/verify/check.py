@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from pellucid.base.effort import Effort
 from pellucid.base.errors import ProjectError
 from pellucid.project.gate import judge
 from pellucid.project.inventory import Entry, inventory
@@ -70,7 +71,7 @@ def check(project: Project, against: Path | None = None, *, measured: bool = Tru
     except ProjectError as error:  # the only reason: hashes that differ from those of the manifest
         return Check((Failure("hash", "subject and text", str(error)),), ("subject and text",))
     with snapshot(project, weights=measured) as copy:
-        new = figures(copy, quick=not full) if measured else last
+        new = figures(copy, Effort.of(not full)) if measured else last
         entries = inventory(copy)
         failures = [
             *hashes(project, last, old),
@@ -93,10 +94,10 @@ def moved(project: Project, subject: str | None, corpus: Sequence[Path], fit_cor
     return Project(project.directory, manifest, granted=project.granted)
 
 
-def figures(copy: Snapshot, *, quick: bool) -> dict[str, Any]:
+def figures(copy: Snapshot, effort: Effort) -> dict[str, Any]:
     """The figures of the full and the source-only programs, measured now, as a report holds them."""
-    found = {name: fidelity.to_dict() for name, fidelity in measure(copy, quick=quick, beside=False).items()}
-    return {**found, "quick": quick, "gate": judge(found["full"], copy.manifest.gate, quick=quick)}
+    found = {name: fidelity.to_dict() for name, fidelity in measure(copy, effort, beside=False).items()}
+    return {**found, "quick": effort.is_quick, "gate": judge(found["full"], copy.manifest.gate, effort)}
 
 
 # --- what can get worse -----------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float32, Integer
 
 from pellucid.base.address import Address
+from pellucid.base.effort import Effort
 from pellucid.base.errors import ProjectError
 from pellucid.base.lock import writing
 from pellucid.corpus.rows import Row, sample_rows
@@ -27,13 +28,10 @@ from pellucid.project.rows import rows_for
 from pellucid.project.variant import variant
 from pellucid.verify.freeze import raw_outputs
 
-ROWS = {False: 64, True: 16}
-"""Rows of held-out text that one part is measured on."""
-
 Figures = dict[str, dict[str, Estimate | None]]
 
 
-def examine(project: Project, address: Address, *, quick: bool = False) -> Figures:
+def examine(project: Project, address: Address, effort: Effort) -> Figures:
     """Measure the source of `address`, or what it is lifted to, on held-out text, and store the result.
 
     `isolated`: how its output compares with the raw part's on the subject's own activations: `score` is the correlation
@@ -47,23 +45,23 @@ def examine(project: Project, address: Address, *, quick: bool = False) -> Figur
     """
     project.require_trust()
     with writing(project.directory):
-        return _examine(project, address, quick=quick)
+        return _examine(project, address, effort)
 
 
-def _examine(project: Project, address: Address, *, quick: bool) -> Figures:
+def _examine(project: Project, address: Address, effort: Effort) -> Figures:
     """The same, alone in its directory."""
     listing = project.listing()
     source, statement = listing[address], listing.runs(address)
     if statement.form == "raw":
         raise ProjectError(f"{address} runs raw: there is no source to verify. Write one in {statement.place}")
     model, seed = project.model, project.manifest.settings.seed
-    rows = sample_rows(project.texts.heldout, model.tokenizer, model.n_ctx, ROWS[quick], seed)
+    rows = sample_rows(project.texts.heldout, model.tokenizer, model.n_ctx, effort.part_rows, seed)
     figures: Figures = {"isolated": {}}
     with variant(project, dropped=[address]) as swapped:
         if statement.form == "lifted" and address.kind == "OV":
             figures["isolated"]["variance_kept"] = variance_kept(model, swapped, statement, rows)
         elif listing.lifted(address):
-            figures["isolated"]["variance_kept"] = read_kept(project, swapped, address, quick=quick)
+            figures["isolated"]["variance_kept"] = read_kept(project, swapped, address, effort)
         if source.part_form == "source" and (score := isolated(model, swapped, listing, address, rows)):
             figures["isolated"]["score"] = score
         figures["swapped_in"] = _against(project, {"it": swapped}, rows)["it"].overall
@@ -145,7 +143,7 @@ def variance_kept(model: Model, program: Program, statement: Statement, rows: li
     return Estimate(1 - left / whole if whole else 0.0, None, None, n)
 
 
-def read_kept(project: Project, program: Program, address: Address, *, quick: bool) -> Estimate:
+def read_kept(project: Project, program: Program, address: Address, effort: Effort) -> Estimate:
     """The same of a neuron's pre-activation or a head's scores, by the vectors that `program` runs; see `kept`."""
     runs = program.reading(str(address))
     form: Channel | Compares
@@ -154,7 +152,7 @@ def read_kept(project: Project, program: Program, address: Address, *, quick: bo
         form = Compares(address, read_q, read_k, bias)
     else:
         form = Channel(address, torch.tensor(runs.weight)[:, None], torch.ones(1), runs.bias)
-    rows = rows_for(project, "heldout", ROWS[quick] * project.model.n_ctx)
+    rows = rows_for(project, "heldout", effort.part_rows * project.model.n_ctx)
     return Estimate(kept(project.model, [form], rows)[address], None, None, rows.numel())
 
 

@@ -16,6 +16,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from pellucid.base.address import Address
+from pellucid.base.effort import Effort
 from pellucid.base.progress import track
 from pellucid.corpus.rows import sample_rows
 from pellucid.exact.model import Model
@@ -30,12 +31,7 @@ from pellucid.measure.record import batches, record
 from pellucid.measure.references import references
 from pellucid.project.project import Project
 from pellucid.project.rows import first_tokens, rows_for
-from pellucid.stages.lift.means import LIFT_TOKENS
 
-TOKENS = {False: 16_000, True: 4_000}
-"""Tokens of held-out text that every point is measured on."""
-REFERENCE_ROWS = {False: 1_000, True: 200}
-"""Rows of fit text that the tables are averaged over."""
 SHARES = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875)
 """Ranks that are drawn, as shares of the whole."""
 
@@ -74,12 +70,12 @@ class Front:
         return asdict(self) | {"split": "heldout", "points": [asdict(point) for point in self.points]}
 
 
-def front(project: Project, *, quick: bool = False) -> Front:
+def front(project: Project, effort: Effort) -> Front:
     """Measure the curves, the references and the noise floor, and take the programs' figures from the last report."""
     model = project.model
-    rows = first_tokens(rows_for(project, "heldout", TOKENS[quick]), TOKENS[quick])
-    points = [*programs(project), *bounds(project, rows, quick=quick), *curves(project, rows, quick=quick)]
-    return Front(model.subject.name, model.subject.parameters, rows.numel(), quick, tuple(points))
+    rows = first_tokens(rows_for(project, "heldout", effort.front_tokens), effort.front_tokens)
+    points = [*programs(project), *bounds(project, rows, effort), *curves(project, rows, effort)]
+    return Front(model.subject.name, model.subject.parameters, rows.numel(), effort.is_quick, tuple(points))
 
 
 def programs(project: Project) -> Iterator[Point]:
@@ -100,7 +96,7 @@ def programs(project: Project) -> Iterator[Point]:
         yield Point(name, "program", numbers, **values)
 
 
-def bounds(project: Project, rows: Int[Tensor, "row pos"], *, quick: bool) -> Iterator[Point]:
+def bounds(project: Project, rows: Int[Tensor, "row pos"], effort: Effort) -> Iterator[Point]:
     """The subject in bfloat16, and the bigram and trigram tables of its own predictions."""
     model, seed = project.model, project.manifest.settings.seed
     rounded = Model(project.subject, dtype=torch.bfloat16)
@@ -108,7 +104,7 @@ def bounds(project: Project, rows: Int[Tensor, "row pos"], *, quick: bool) -> It
     texts = project.texts
     fit, tune, heldout = (
         sample_rows(split, model.tokenizer, model.n_ctx, n, seed)
-        for split, n in ((texts.fit, REFERENCE_ROWS[quick]), (texts.tune, 16), (texts.heldout, len(rows)))
+        for split, n in ((texts.fit, effort.front_reference_rows), (texts.tune, 16), (texts.heldout, len(rows)))
     )
     for name, table in references(model, fit, tune, heldout).items():
         predictor: Any = table.predictor
@@ -117,12 +113,12 @@ def bounds(project: Project, rows: Int[Tensor, "row pos"], *, quick: bool) -> It
         yield Point(name, "reference", numbers, *distance(model, logits_of(predictor), rows))
 
 
-def curves(project: Project, rows: Int[Tensor, "row pos"], *, quick: bool) -> Iterator[Point]:
+def curves(project: Project, rows: Int[Tensor, "row pos"], effort: Effort) -> Iterator[Point]:
     """All IN through k channels a layer, and all QK at rank r, at several k and r."""
     model, seed = project.model, project.manifest.settings.seed
     decoder, sizes, parameters = model.decoder, model.decoder.sizes, model.subject.parameters
     moments = [Moments(model, layer) for layer in range(model.decoder.layers)]
-    fit = first_tokens(rows_for(project, "fit", LIFT_TOKENS[quick]), LIFT_TOKENS[quick])
+    fit = first_tokens(rows_for(project, "fit", effort.vector_tokens), effort.vector_tokens)
     names = [name for moment in moments for name in moment.names]
     slopes = [name for moment in moments for name in moment.gradients]
     groups = sum(1 for _ in batches(fit, model.n_vocab))

@@ -8,6 +8,7 @@ from math import ceil
 
 import torch
 
+from pellucid.base.effort import Effort
 from pellucid.base.terminal import tell
 from pellucid.corpus.corpus import Split
 from pellucid.corpus.rows import sample_rows
@@ -15,7 +16,7 @@ from pellucid.exact.model import Model
 from pellucid.exact.predictor import Predictor
 from pellucid.measure.fidelity import SILENT, Contender, contexts_on, evaluate
 from pellucid.measure.ledger import Fidelity
-from pellucid.measure.pace import BESIDE_CONTEXTS, CONTEXTS, QUICK_CONTEXTS, Pace, Plan, plan, probe
+from pellucid.measure.pace import BESIDE_CONTEXTS, Pace, Plan, plan, probe
 from pellucid.measure.pace import beside as share_beside
 from pellucid.measure.references import references
 from pellucid.project.project import Project
@@ -28,7 +29,7 @@ TUNE_ROWS = 64
 """Rows that the smoothing of the references is chosen on."""
 
 
-def measure(project: Project, *, quick: bool, beside: bool = True) -> dict[str, Fidelity]:
+def measure(project: Project, effort: Effort, *, beside: bool = True) -> dict[str, Fidelity]:
     """Measure the full program and the source-only ones, and `beside` them the noise floor and the references.
 
     All are compared on the same rows of held-out text, in one pass of the subject, the noise floor and the program
@@ -43,7 +44,7 @@ def measure(project: Project, *, quick: bool, beside: bool = True) -> dict[str, 
     }
     if beside:
         programs["noise_floor"] = Model(project.subject, dtype=torch.bfloat16)
-    how = plan_for(model, programs, quick=quick)
+    how = plan_for(model, programs, effort)
     texts, counts = project.texts, (how.reference_tokens // how.length, TUNE_ROWS, how.rows)
     fit, tune, heldout = (
         sample_rows(split, model.tokenizer, how.length, count, seed)
@@ -66,18 +67,18 @@ def fewer(contexts: int) -> str:
     return f"; all but the full program continued from about {BESIDE_CONTEXTS:,}" * (contexts > BESIDE_CONTEXTS)
 
 
-def measure_full(project: Project, split: Split, *, quick: bool) -> Fidelity:
+def measure_full(project: Project, split: Split, effort: Effort) -> Fidelity:
     """Measure the full program alone on `split`. Says on standard error how long it will take."""
     model, program, seed = project.model, project.program(), project.manifest.settings.seed
-    how = plan_for(model, {FULL: program}, quick=quick)
+    how = plan_for(model, {FULL: program}, effort)
     tell(f"the full program alone: measuring {how}")
     rows = sample_rows(split, model.tokenizer, how.length, how.rows, seed)
     return evaluate(model, {FULL: program}, rows, model.tokenizer, replace(how.settings, seed=seed))[FULL]
 
 
-def plan_for(model: Model, programs: Mapping[str, Predictor | Contender], *, quick: bool) -> Plan:
+def plan_for(model: Model, programs: Mapping[str, Predictor | Contender], effort: Effort) -> Plan:
     """How much to measure, from how fast the subject and the programs run here."""
-    share = share_beside(QUICK_CONTEXTS if quick else CONTEXTS)
+    share = share_beside(effort.contexts)
     paces = {"subject": probe(model)}
     for name, program in programs.items():
         if not isinstance(program, Contender):
@@ -86,4 +87,4 @@ def plan_for(model: Model, programs: Mapping[str, Predictor | Contender], *, qui
                 pace if name == FULL else Pace(pace.read * (share if name in PART else 1.0), pace.write * share)
             )
     cache_bytes = 8 * model.decoder.layers * model.decoder.sizes.model
-    return plan(paces, "subject", model.n_ctx, model.n_vocab, cache_bytes, quick)
+    return plan(paces, "subject", model.n_ctx, model.n_vocab, cache_bytes, effort)

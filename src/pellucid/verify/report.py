@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pellucid import __version__
+from pellucid.base.effort import Effort
 from pellucid.base.shell import quoted
 from pellucid.forms.worst_places import load_contexts
 from pellucid.listing.count import count_lifted, count_whole
@@ -26,7 +27,7 @@ MEASURED: tuple[Verdict, ...] = ("exact", "within", "over")
 
 
 def build_report(
-    project: Project, blocks: Mapping[str, Report], worst: Sequence[Mapping[str, Any]], *, quick: bool
+    project: Project, blocks: Mapping[str, Report], worst: Sequence[Mapping[str, Any]], effort: Effort
 ) -> dict[str, Any]:
     """Everything but the parts: `{full|source_only|…: {overall: {METRIC: …}, domains: {DOMAIN: …}}, …}`."""
     state = project.state()
@@ -34,15 +35,15 @@ def build_report(
         "format": FORMAT,
         "pellucid": __version__,
         "created": datetime.now(UTC).date().isoformat(),
-        "command": f"pellucid verify {quoted(project.directory.name)}{' --quick' if quick else ''}",
-        "quick": quick,
+        "command": f"pellucid verify {quoted(project.directory.name)}{' --quick' if effort.is_quick else ''}",
+        "quick": effort.is_quick,
         "state": state,
         "subject": _subject(project),
         "corpus": _corpus(project),
         "heldout": _heldout(project),
     }
     report |= {name: blocks.get(name) for name in BLOCKS}
-    report["gate"] = judge(blocks["full"], project.manifest.gate, quick=quick)
+    report["gate"] = judge(blocks["full"], project.manifest.gate, effort)
     report["standing"] = standing(report)
     entries = inventory(project)
     report["progress"] = progress(

@@ -10,6 +10,7 @@ from typing import Literal
 
 import safetensors
 
+from pellucid.base.effort import Effort
 from pellucid.base.files import passing_folder, require_regular
 from pellucid.base.tensors import open_tensors
 from pellucid.base.trusted import copy_program
@@ -65,5 +66,5 @@ def held_subject(project: Project) -> str | None:
 
 def _write_weights(copy: Project) -> None:
     """Write what `decompile` would: the weights, and the means and vectors over the same text."""
-    extras = fit_extras(copy, quick=copy.manifest.settings.quick)
+    extras = fit_extras(copy, Effort.of(copy.manifest.settings.quick))
     write_weights(copy.subject, copy.directory, extras.means, extras.vectors.named(copy.model))

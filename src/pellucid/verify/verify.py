@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from pellucid.base.effort import Effort
 from pellucid.base.errors import ProjectError
 from pellucid.base.lock import writing
 from pellucid.measure.ledger import Fidelity, Report
@@ -14,7 +15,7 @@ from pellucid.verify.measure import measure
 from pellucid.verify.report import BLOCKS, build_report, splits
 
 
-def verify(project: Project, *, quick: bool, known: bool = False) -> None:
+def verify(project: Project, effort: Effort, *, known: bool = False) -> None:
     """Measure the program on held-out text, store what came out, and write `report.json`.
 
     What stands beside it (noise floor, references) belongs to the subject and its text, and is measured once for each
@@ -23,32 +24,32 @@ def verify(project: Project, *, quick: bool, known: bool = False) -> None:
     """
     project.require_trust()
     with writing(project.directory):
-        _verify(project, quick=quick, known=known)
+        _verify(project, effort, known=known)
 
 
-def _verify(project: Project, *, quick: bool, known: bool) -> None:
+def _verify(project: Project, effort: Effort, *, known: bool) -> None:
     """The same, alone in its directory."""
-    last = _last(project, quick=quick)
+    last = _last(project, effort)
     if known and last.get("state") == project.state() and (blocks := _measured(last, BLOCKS)):
-        project.save_report(build_report(project, blocks, last["worst"], quick=quick))
+        project.save_report(build_report(project, blocks, last["worst"], effort))
         return
     beside = _measured(last, ("noise_floor", "bigram", "trigram"))
     with project.readings.unless_it_fails():
-        measured = measure(project, quick=quick, beside=not beside)
+        measured = measure(project, effort, beside=not beside)
     store(project, measured)
     blocks = beside | {name: fidelity.to_dict() for name, fidelity in measured.items()}
     worst = [divergence.to_dict() for divergence in measured["full"].worst]
-    project.save_report(build_report(project, blocks, worst, quick=quick))
+    project.save_report(build_report(project, blocks, worst, effort))
     project.readings.end()
 
 
-def _last(project: Project, *, quick: bool) -> dict[str, Any]:
+def _last(project: Project, effort: Effort) -> dict[str, Any]:
     """The last report, if it was measured in the same way on the same text; else an empty one."""
     try:
         last = project.report()
     except ProjectError:
         return {}
-    same = last.get("quick") is quick and last.get("corpus", {}).get("splits") == splits(project)
+    same = last.get("quick") is effort.is_quick and last.get("corpus", {}).get("splits") == splits(project)
     return last if same and "worst" in last else {}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cli_support import Workshop
+from pellucid.base.effort import Effort
 from pellucid.project.descriptions import told_before
 from pellucid.project.inventory import inventory
 from pellucid.project.project import Project
@@ -11,7 +12,7 @@ from pellucid.stages.about.write import tell_parts
 
 def test_no_part_that_carries_effect_is_a_blank(workshop: Workshop) -> None:
     project = Project.open(workshop.made)
-    tell_parts(project, "a state", quick=True)
+    tell_parts(project, "a state", Effort.quick())
     abouts, told = project.listing().abouts, told_before(project.evidence)
     heads = {str(a).rpartition(".")[0] for a in project.listing().decoder.addresses.addresses() if a.kind == "QK"}
     assert heads <= abouts.keys() <= told.keys()
@@ -26,12 +27,12 @@ def test_no_part_that_carries_effect_is_a_blank(workshop: Workshop) -> None:
 
 def test_what_a_person_wrote_stays_and_an_ended_stage_is_not_repeated(workshop: Workshop) -> None:
     project = Project.open(workshop.made)
-    tell_parts(project, "a state", quick=True)
+    tell_parts(project, "a state", Effort.quick())
     about = project.listing().abouts["L00.H00"]
     path = project.directory / "program" / about.file.name
     page = path.read_text(encoding="utf-8")
     path.write_text(page.replace(about.text, 'about("L00.H00", "Mine.")'), encoding="utf-8")
     project.evidence.finish("what parts do", "a state", '{"L00.H00": ["Another.", 1.0], "L01.H00": ["Its own.", 1.0]}')
-    tell_parts(project, "a state", quick=True)
+    tell_parts(project, "a state", Effort.quick())
     found = {part: (about.said, about.by_person) for part, about in project.listing().abouts.items()}
     assert found == {"L00.H00": ("Mine.", True), "L01.H00": ("Its own.", False)}

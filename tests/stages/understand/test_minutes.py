@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from cli_support import Workshop
+from cli_support import Workshop, limits
+from pellucid.base.effort import Effort
 from pellucid.base.errors import CorpusError, ProjectError
 from pellucid.family.slots import Sizes
 from pellucid.pipeline import decompile
@@ -54,14 +55,21 @@ def test_few_steps_are_brisk() -> None:
 
 def begun(workshop: Workshop, directory: Path, **asked: Any) -> Settings:
     """The settings of a decompilation that has begun."""
-    request = Request(str(workshop.subject), directory, (workshop.text,), quick=True, trust=True, **asked)
+    request = Request(
+        subject=str(workshop.subject),
+        directory=directory,
+        corpus=(workshop.text,),
+        effort=Effort.quick(),
+        trust=True,
+        **asked,
+    )
     return decompile.begin(request, load_subject(str(workshop.subject))).manifest.settings
 
 
 def test_minutes_become_steps_once_and_are_stored(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(decompile, "minutes_by_default", lambda **_: 2.0)
+    limits(monkeypatch, minutes=2.0)
     monkeypatch.setattr(decompile, "within", lambda *_: Budget(20, 90.0, 2.0))
     found = begun(workshop, workshop.fresh)
     assert (found.understand, found.minutes) == (20, 2.0)

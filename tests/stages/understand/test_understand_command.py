@@ -16,6 +16,7 @@ from cli_support import Answer, Workshop, furnish, lean, own_work
 from cli_support import pellucid as command
 from far import far_away
 from pellucid.base.address import Address
+from pellucid.base.effort import Effort
 from pellucid.exact.model import Model
 from pellucid.listing.count import count_program
 from pellucid.pipeline import decompile
@@ -101,7 +102,9 @@ def test_sizes_follow_each_other_in_one_directory(
     for after in ("tell_parts", "verify"):  # change no source
         monkeypatch.setattr(decompile, after, lambda *_, **__: None)
     subject = checkpoints.write(tmp_path / "subject", checkpoints.hugging_face(n_inner=10))
-    asked = Request(str(subject), tmp_path / "sizes", (workshop.text.resolve(),), quick=True)
+    asked = Request(
+        subject=str(subject), directory=tmp_path / "sizes", corpus=(workshop.text.resolve(),), effort=Effort.quick()
+    )
     held = []
     runs = (("medium", 30, False), ("large", 30, False), ("medium", 28, True), ("large", 30, False))
     for size, steps, begins in runs:
@@ -130,7 +133,9 @@ def test_fit_text_is_read_again_only_where_training_is_due(
     read: list[int] = []
     monkeypatch.setattr(decompile, "planned", lambda _project, steps: read.append(steps))
     text = (workshop.text.resolve(),)
-    asked = Request(str(workshop.subject), workshop.fresh, text, size="large", quick=True)
+    asked = Request(
+        subject=str(workshop.subject), directory=workshop.fresh, corpus=text, size="large", effort=Effort.quick()
+    )
     subject = load_subject(asked.subject)
     shutil.copytree(workshop.fresh, tmp_path / "made")
     steps = pellucid.open(workshop.fresh).manifest.settings.understand
@@ -186,7 +191,14 @@ def test_training_reads_text_that_strays(workshop: Workshop, tmp_path: Path, mon
         raise KeyboardInterrupt
 
     monkeypatch.setattr(run, "train", train)
-    asked = Request(str(workshop.subject), tmp_path / "x", (workshop.text,), size="large", quick=True, understand=40)
+    asked = Request(
+        subject=str(workshop.subject),
+        directory=tmp_path / "x",
+        corpus=(workshop.text,),
+        size="large",
+        effort=Effort.quick(),
+        understand=40,
+    )
     projects = [begin(replace(asked, stray=share), load_subject(asked.subject)) for share in (0.0, 1.0)]
     for project in projects:
         with pytest.raises(KeyboardInterrupt):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pellucid.base.effort import Effort
 from pellucid.listing.emit import write_content
 from pellucid.project.descriptions import STAGE, Told, dump, load
 from pellucid.project.project import Project
@@ -11,13 +12,11 @@ from pellucid.project.rows import rows_for
 from pellucid.stages.about.run import tell
 from pellucid.stages.about.tell import ranked
 
-TOKENS = {False: 24_000, True: 8_000}
-"""Tokens of fit text on which parts are watched."""
 WRITTEN, KEPT = 0.9, 0.999
 """The share of the neurons' effect whose neurons the program tells of, and of which the evidence keeps what they do."""
 
 
-def tell_parts(project: Project, state: str, *, quick: bool) -> None:
+def tell_parts(project: Project, state: str, effort: Effort) -> None:
     """Watch every head and neuron, and write what they do; `state` is what the stages of the run depend on.
 
     What a person wrote about a part stays. A stage that ended in an earlier run is not repeated.
@@ -25,7 +24,7 @@ def tell_parts(project: Project, state: str, *, quick: bool) -> None:
     evidence = project.evidence
     text = evidence.finished(STAGE, state)
     if text is None:
-        rows = rows_for(project, "fit", TOKENS[quick])
+        rows = rows_for(project, "fit", effort.about_tokens)
         text = dump(_strongest(tell(project.model, rows, project.manifest.settings.seed), KEPT))
         evidence.finish(STAGE, state, text)
     told = load(text)

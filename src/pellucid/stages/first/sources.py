@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from pellucid.base.address import Address
+from pellucid.base.effort import Effort
 from pellucid.base.errors import ProjectError
 from pellucid.base.memory import release
 from pellucid.base.schema import Count, parsed
@@ -26,16 +27,10 @@ from pellucid.stages.first.neurons import FiresProposal, propose_fires
 
 Form = Looks | Fires
 
-TOKENS = {False: {"fit": 120_000, "tune": 30_000}, True: {"fit": 40_000, "tune": 10_000}}
-"""Tokens of text that sources are fitted and chosen on, by whether the run is a quick one."""
-LESS_TOKENS = 40_000
-"""The same of fit text, where sources are only there to be linked: all that run nowhere are trained afterwards."""
 STORED_SOURCES = "evidence.sqlite, stage `sources`"
 CALIBRATION_TOKENS = 1_500
 WEAK = 0.2
 """A source that removes a smaller share of what its mean costs is not written."""
-CALIBRATED = {False: 100, True: 50}
-"""Exact ablations that effect estimates are compared with."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +56,14 @@ class Sources:
         return self.only(self.forms.keys() - addresses)
 
 
-def find_sources(project: Project, means: Mapping[str, Tensor], *, quick: bool, less: bool = False) -> Sources:
+def find_sources(project: Project, means: Mapping[str, Tensor], effort: Effort, *, less: bool = False) -> Sources:
     """Propose sources for every QK and IN, and choose among them within the project's budget.
 
     From `less` fit text, and fewer pairs of tokens, where most of them will be replaced.
     """
     model, seed = project.model, project.manifest.settings.seed
-    fit, tune = (rows_for(project, split, TOKENS[quick][split]) for split in ("fit", "tune"))
-    fit = first_tokens(fit, LESS_TOKENS) if less else fit
+    fit, tune = rows_for(project, "fit", effort.fit_tokens), rows_for(project, "tune", effort.tune_tokens)
+    fit = first_tokens(fit, effort.linked_fit_tokens) if less else fit
     looks = propose_looks(model, fit, tune, seed=seed, pairs=PAIRS // 4 if less else PAIRS)
     release()
     fires = propose_fires(model, fit, tune, seed=seed)
@@ -79,15 +74,15 @@ def find_sources(project: Project, means: Mapping[str, Tensor], *, quick: bool, 
     forms = {address: option.form for address, option in chosen.items()}
     losses = estimate(model, tune, forms.values(), seed=seed)[0]
     release()
-    found = Sources(forms, effects, losses, calibration(model, tune, ablated, quick=quick, seed=seed))
+    found = Sources(forms, effects, losses, calibration(model, tune, ablated, effort, seed=seed))
     release()
     return found
 
 
-def calibration(model: Model, tune: Rows, ablated: Mapping[Address, Form], *, quick: bool, seed: int) -> Calibration:
+def calibration(model: Model, tune: Rows, ablated: Mapping[Address, Form], effort: Effort, *, seed: int) -> Calibration:
     """How well the effect estimates agree with exact mean ablations."""
     rows = tune[: max(1, CALIBRATION_TOKENS // tune.shape[1])]
-    return calibrate(model, rows, ablated.values(), count=CALIBRATED[quick], seed=seed)
+    return calibrate(model, rows, ablated.values(), count=effort.calibrated, seed=seed)
 
 
 def offers(

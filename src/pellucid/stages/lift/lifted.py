@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from pellucid.base.address import Address
+from pellucid.base.effort import Effort
 from pellucid.base.errors import ProjectError
 from pellucid.base.memory import keeping
 from pellucid.base.schema import Count, parsed
@@ -20,10 +21,7 @@ from pellucid.listing.parse import STORED
 from pellucid.program.prelude import BESIDE
 from pellucid.project.project import Project
 from pellucid.project.rows import first_tokens, rows_for
-from pellucid.stages.first.sources import TOKENS as SOURCE_TOKENS
 
-TOKENS = {False: 20_000, True: 8_000}
-"""Tokens of tune text that lifted forms are chosen on, and of held-out text that they are measured on."""
 STORED_LIFTED = "evidence.sqlite, stage `lifted`"
 SHARE = 0.1
 """What a single neuron's mean may cost, as a share of what all parts without residual may cost together."""
@@ -49,12 +47,12 @@ class LiftedParts:
 
 
 @keeping()
-def find_lifted(project: Project, vectors: Vectors, promised: float, *, quick: bool) -> LiftedParts:
+def find_lifted(project: Project, vectors: Vectors, promised: float, effort: Effort) -> LiftedParts:
     """Every part that can be lifted if linking accepts about `promised` nats per token in all.
 
     A head has the lowest rank that costs less than its share of that, or, where none does, the highest it may have.
     """
-    tune = first_tokens(rows_for(project, "tune", SOURCE_TOKENS[quick]["tune"]), TOKENS[quick])
+    tune = first_tokens(rows_for(project, "tune", effort.tune_tokens), effort.lifted_tokens)
     return choose(costs(project.model, vectors, tune, project.manifest.settings.seed), vectors, promised)
 
 

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from pellucid.base.effort import Effort
 from pellucid.base.memory import keeping
 from pellucid.base.progress import track
 from pellucid.exact.model import Model
@@ -19,11 +20,6 @@ from pellucid.forms.lifting import Vectors, fit_vectors
 from pellucid.measure.record import batches
 from pellucid.project.project import Project
 from pellucid.project.rows import first_tokens, rows_for
-
-MEAN_TOKENS = {False: 100_000, True: 20_000}
-"""Tokens of fit text that means are taken over."""
-LIFT_TOKENS = {False: 24_000, True: 6_000}
-"""Tokens of fit text that the vectors of lifted parts are fitted on."""
 
 TAPS = ("EMB.TOK", "EMB.POS", "L*.pre", "L*.post", "L*.z")
 
@@ -37,11 +33,11 @@ class Extras:
 
 
 @keeping()
-def fit_extras(project: Project, *, quick: bool) -> Extras:
+def fit_extras(project: Project, effort: Effort) -> Extras:
     """The means and vectors of a project's subject over its fit text."""
     model = project.model
-    rows = rows_for(project, "fit", MEAN_TOKENS[quick])
-    average, some = averages(model, rows), first_tokens(rows, LIFT_TOKENS[quick])
+    rows = rows_for(project, "fit", effort.mean_tokens)
+    average, some = averages(model, rows), first_tokens(rows, effort.vector_tokens)
     return Extras(named(model, average), fit_vectors(model, average, some, project.manifest.settings.seed))
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pellucid.base.address import Address
+from pellucid.base.effort import Effort
 from pellucid.base.progress import track
 from pellucid.forms.twin import Form, Twin
 from pellucid.measure.distance import divergence
@@ -17,23 +18,20 @@ from pellucid.project.evidence import Measurement
 from pellucid.project.inventory import statement_state
 from pellucid.project.project import Project
 from pellucid.project.rows import first_tokens, rows_for
-from pellucid.stages.prove import TOKENS as PROVED
 
-TOKENS = {False: 4_000, True: 2_000}
-"""Tokens of held-out text that each part is measured on."""
 NEURONS = 40
 """Neurons of either side (IN, OUT) that are measured, those with the largest effects; heads all are."""
 
 
 def measure_joint(
-    project: Project, forms: Mapping[Address, Form], effects: Mapping[Address, float], *, quick: bool
+    project: Project, forms: Mapping[Address, Form], effects: Mapping[Address, float], effort: Effort
 ) -> list[Measurement]:
     """The `joint` cost (`kl_cost`) on held-out text of the parts whose residual is dropped, of which `forms` are all.
 
     The KL of the full program to the subject, less that with this one part raw, in nats per token. Measured in the
     twin; small values can be negative, where the part's errors make up for those of others.
     """
-    rows = first_tokens(rows_for(project, "heldout", PROVED[quick]), TOKENS[quick])
+    rows = first_tokens(rows_for(project, "heldout", effort.proof_tokens), effort.joint_tokens)
     found = joint_costs(Twin(project.model, forms), chosen(forms, effects), rows)
     listing, corpus = project.listing(), project.texts.heldout.sha256
     return [

@@ -12,6 +12,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from pellucid.base.address import Address
+from pellucid.base.effort import Effort
 from pellucid.base.memory import keeping
 from pellucid.base.terminal import tell
 from pellucid.corpus.cuts import SHORTEST
@@ -29,8 +30,6 @@ from pellucid.stages.lift.lifted import LiftedParts
 from pellucid.stages.link.link import link
 from pellucid.stages.link.rollouts import Rollouts, Slips, roll, slips
 
-CONTEXTS = {False: 2_000, True: 240}
-TRIALS = {False: 6, True: 5}
 PROMISED = {"both": 1e-5, "next": 5e-4}
 """Nats per token that 16 words, or next words alone, within 1 % are expected to allow; the first block costs that."""
 MARGIN = 0.6
@@ -46,13 +45,13 @@ Unit = tuple[Address, ...]
 
 
 @keeping()
-def link_sources(project: Project, sources: Sources, lifted: LiftedParts, *, quick: bool) -> list[Address]:
+def link_sources(project: Project, sources: Sources, lifted: LiftedParts, effort: Effort) -> list[Address]:
     """The addresses whose residuals can go, cheapest for their size first; says on standard error how trials ended.
 
     What was tuned together is tried first, all at once, since its parts make up for each other.
     """
     model, gate = project.model, project.manifest.gate
-    spoken, on = rollouts(project, CONTEXTS[quick]), chosen_on(project)
+    spoken, on = rollouts(project, effort.link_contexts), chosen_on(project)
     forms, costs = {**sources.forms, **lifted.forms}, units(sources, lifted)
 
     def passes(chosen: Sequence[Unit]) -> bool:
@@ -75,7 +74,9 @@ def link_sources(project: Project, sources: Sources, lifted: LiftedParts, *, qui
     def joins(chosen: Sequence[Unit]) -> bool:
         return passes([*base, *chosen])
 
-    found = link([*rest], [*rest.values()], PROMISED[gate.asks], joins, TRIALS[quick], [sizes[unit] for unit in rest])
+    found = link(
+        [*rest], [*rest.values()], PROMISED[gate.asks], joins, effort.link_trials, [sizes[unit] for unit in rest]
+    )
     return allowed([*base, *found.accepted], forms, model.decoder)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from pellucid.base.address import Address
+from pellucid.base.effort import Effort
 from pellucid.base.files import sha256_text
 from pellucid.base.terminal import tell
 from pellucid.exact.model import Model
@@ -23,7 +24,7 @@ from pellucid.project.project import Project
 from pellucid.project.rows import Rows, first_tokens, rows_for
 from pellucid.stages.first.sources import Sources
 from pellucid.stages.lift.lifted import LiftedParts
-from pellucid.stages.link.linking import CONTEXTS, PROMISED, Unit, chosen_on, excess, rollouts, units, worth
+from pellucid.stages.link.linking import PROMISED, Unit, chosen_on, excess, rollouts, units, worth
 from pellucid.stages.link.rollouts import Slips, slips
 from pellucid.stages.tune.tune import TOKENS_PER_NUMBER, Tunable, tune
 from pellucid.stages.tune.tuned import TUNED, Tuned, tuned_state
@@ -33,8 +34,6 @@ SHARES = (0.5, 0.5, 1.0)
 """How much of the time that is left each round takes."""
 FIT_TOKENS = 1_000_000
 """The least tokens of fit text that are asked for, where there are as many: numbers fit less to ones met once."""
-CHECK_TOKENS = {False: 8_000, True: 4_000}
-"""Tokens of tune text that tuning is stopped by."""
 START = {"both": 2e-3, "next": 0.05}
 """Nats per token that what is tuned together may cost before it is tuned, by what the gate asks for."""
 START_TOKENS = 2_000
@@ -80,8 +79,7 @@ def tune_parts(
     lifted: LiftedParts,
     vectors: Vectors,
     minutes: float,
-    *,
-    quick: bool,
+    effort: Effort,
 ) -> Tuned | None:
     """Tune what of `lifted` can be tuned together, for `minutes` at most, and store it; None where nothing can be.
 
@@ -90,9 +88,9 @@ def tune_parts(
     less. A killed run goes on.
     """
     model, gate = project.model, project.manifest.gate
-    check = first_tokens(rows_for(project, "tune", 4 * CHECK_TOKENS[quick]), CHECK_TOKENS[quick])
+    check = first_tokens(rows_for(project, "tune", 4 * effort.tuned_by_tokens), effort.tuned_by_tokens)
     choice = Choice.of(model, sources, lifted, first_tokens(check, START_TOKENS))
-    spoken = rollouts(project, CONTEXTS[quick])
+    spoken = rollouts(project, effort.link_contexts)
     forms = starting(choice, lifted, check, gate.asks)
     tuned, left, steps = None, 60 * minutes, 0
     for number, share in enumerate(SHARES):

@@ -11,10 +11,6 @@ from pellucid.family.blocks import Decoder
 from pellucid.stages.understand.plan import MOST_BRISK, Plan, plan_of, readable, step_tokens
 from pellucid.stages.understand.student import SHIFTS, features, reach
 
-DEFAULT = 3.0
-"""Minutes of one core that a decompilation trains for unless it is told otherwise."""
-QUICK = 1.5
-"""The same of a quick one."""
 SPEED = 2.2e10
 """Multiplications that one core does in a second of training (measured with `zoo:village`, 0.34 s a step)."""
 BEGINNING = 120
@@ -37,11 +33,6 @@ class Budget:
 
     def __str__(self) -> str:
         return f"{self.steps:,} steps of training, about {self.seconds / 60:.1f} min of one core"
-
-
-def minutes_by_default(*, quick: bool) -> float:
-    """For how long a decompilation trains where nothing is said."""
-    return QUICK if quick else DEFAULT
 
 
 def within(decoder: Decoder, numbers: int, minutes: float) -> Budget:

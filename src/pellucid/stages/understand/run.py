@@ -12,6 +12,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from pellucid.base.address import Address
+from pellucid.base.effort import Effort
 from pellucid.base.memory import release
 from pellucid.base.terminal import tell
 from pellucid.exact.model import Model
@@ -44,10 +45,8 @@ FIT_TOKENS = 3_000_000
 TUNE_TOKENS = 20_000
 TABLE_TOKENS = 100_000
 """Tokens of fit text behind the tables of means by token, the baseline of every neuron's score."""
-HELDOUT_TOKENS = {False: 30_000, True: 10_000}
 SENTENCE_TOKENS = 8_192
 """Tokens of held-out text that sentences are tested on by themselves."""
-CONTEXT_TOKENS = 4_096
 SPREAD_TOKENS = 4_096
 """Tokens of fit text over which it is measured how much terms vary."""
 ESTIMATED = "second-order estimate"
@@ -158,17 +157,17 @@ def say(directory: Path, texts: Printed, chosen: Collection[Address]) -> None:
 
 
 def prove_understanding(
-    project: Project, found: Understanding, chosen: Collection[Address], *, quick: bool
+    project: Project, found: Understanding, chosen: Collection[Address], effort: Effort
 ) -> tuple[list[Measurement], str]:
     """Evidence about the `chosen` statements on held-out text, and the worst places of each as JSON."""
-    heldout = rows_for(project, "heldout", HELDOUT_TOKENS[quick])
+    heldout = rows_for(project, "heldout", effort.proof_tokens)
     proof = prove(found.student, heldout, project.manifest.settings.seed)
     fit = rows_for(project, "fit", TABLE_TOKENS)
     table = table_scores(project.model, fit, heldout)
     short = told(found.student, spread(found.student, first_tokens(fit, SPREAD_TOKENS)))
     sentences = first_tokens(heldout, SENTENCE_TOKENS)
     said = prove(short, sentences, project.manifest.settings.seed).scores
-    worst = worst_contexts(found.student, rows_for(project, "heldout", CONTEXT_TOKENS), chosen)
+    worst = worst_contexts(found.student, rows_for(project, "heldout", effort.context_tokens), chosen)
     rows = evidence(project, proof, table, chosen, heldout.numel())
     rows += told_rows(project, said, chosen, sentences.numel())
     return rows, json.dumps({str(address): said for address, said in worst.items()})

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import torch
 
 from pellucid.base.address import Address
+from pellucid.base.effort import Effort
 from pellucid.base.terminal import tell
 from pellucid.exact.model import Model
 from pellucid.forms.effect import estimate, mean_forms
@@ -19,7 +20,6 @@ from pellucid.project.inventory import statement_state
 from pellucid.project.project import SIZES, Project
 from pellucid.project.rows import rows_for
 from pellucid.project.symbols import Symbol
-from pellucid.stages.first.sources import TOKENS as TUNE_TOKENS
 from pellucid.stages.first.sources import calibration
 from pellucid.stages.lift.means import Extras
 from pellucid.stages.prove import calibrated, tested
@@ -29,8 +29,6 @@ from pellucid.stages.wired.prove import Proof, Rules, prove
 from pellucid.stages.wired.read import plain_norms, weights_left
 from pellucid.stages.wired.write import Written, write_up
 
-TOKENS = {False: 30_000, True: 10_000}
-"""Tokens of held-out text that wired parts are proved on."""
 CONTEXT_TOKENS = 8_192
 ACT_TOKENS = 24_000
 """Tokens of fit text on which parts are watched, for the clauses of their sentences."""
@@ -59,21 +57,21 @@ def wire(project: Project, text: Written) -> frozenset[Address]:
     return frozenset(project.subject.decoder.addresses.addresses())
 
 
-def proved(project: Project, text: Written, extras: Extras, *, quick: bool) -> list[Measurement]:
+def proved(project: Project, text: Written, extras: Extras, effort: Effort) -> list[Measurement]:
     """Evidence about every part: what its mean costs, what its source costs, and how far its sentence carries."""
     model, seed, listing = project.model, project.manifest.settings.seed, project.listing()
     stream = listing.stream
     rules = Rules(model, text.told, stream.names if stream else (), stream.signs if stream else ())
-    fit = rows_for(project, "fit", TUNE_TOKENS[quick]["fit"])
-    heldout = rows_for(project, "heldout", TOKENS[quick])
+    fit = rows_for(project, "fit", effort.fit_tokens)
+    heldout = rows_for(project, "heldout", effort.proof_tokens)
     proof = prove(model, as_model(project), rules, fit, heldout, seed)
-    return [*_effects(project, extras, quick=quick), *_rows(proof, project, heldout.numel())]
+    return [*_effects(project, extras, effort), *_rows(proof, project, heldout.numel())]
 
 
-def _effects(project: Project, extras: Extras, *, quick: bool) -> Iterator[Measurement]:
+def _effects(project: Project, extras: Extras, effort: Effort) -> Iterator[Measurement]:
     """What the mean in the place of each part costs, and how well these estimates agree with exact ablations."""
     model, seed = project.model, project.manifest.settings.seed
-    tune = rows_for(project, "tune", TUNE_TOKENS[quick]["tune"])
+    tune = rows_for(project, "tune", effort.tune_tokens)
     means = mean_forms(model, extras.means)
     shape = list(model.decoder.addresses.addresses())
     data = [extras.vectors.head(address, 0) for address in shape if address.kind == "OV"]
@@ -83,7 +81,7 @@ def _effects(project: Project, extras: Extras, *, quick: bool) -> Iterator[Measu
     for address, value in (code | rest).items():
         yield Measurement(str(address), "effect", "kl", *about, value, None, None, tune.numel(), ESTIMATED)
     state, corpus = about[0], about[2]
-    yield calibrated(calibration(model, tune, means, quick=quick, seed=seed), state, corpus)
+    yield calibrated(calibration(model, tune, means, effort, seed=seed), state, corpus)
 
 
 def _rows(proof: Proof, project: Project, n: int) -> Iterator[Measurement]:
