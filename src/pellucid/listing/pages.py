@@ -8,6 +8,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pellucid import program
 from pellucid.base.address import Kind, Shape
@@ -17,7 +18,9 @@ from pellucid.family.partition import count
 from pellucid.family.printed import printed
 from pellucid.listing.parse import described_name, page_name
 from pellucid.program.prelude import DESCRIBED
-from pellucid.subject.tokenizer import Tokenizer
+from pellucid.subject.patterns import ranges_of
+from pellucid.subject.steps import Steps
+from pellucid.subject.tokenizer import Added, Tokenizer
 
 VERBATIM = {
     name: name
@@ -29,6 +32,7 @@ VERBATIM = {
         "wires.py",
         "changes.py",
         "idle.py",
+        "cutting.py",
         "vocabulary.py",
     )
 } | {"main.py": "__main__.py"}
@@ -302,7 +306,26 @@ def vocabulary(tokenizer: Tokenizer) -> str:
         "pieces": pieces,
         "merges": [" ".join(pair) for pair in tables.merges],
     }
+    if tables.steps is not None:
+        data |= _steps(tables.steps, tables.added)
     return json.dumps(data, ensure_ascii=False, indent=0) + "\n"
+
+
+def _steps(steps: Steps, added: Sequence[Added]) -> dict[str, Any]:
+    """What is done to text, for tokenizers that do not cut as GPT-2 does; see `program/cutting.py`."""
+    return {
+        "changes": steps.changes,
+        "cuts": steps.cuts,
+        "classes": [ranges_of(atom) for atom in steps.classes],
+        "blank": steps.blank,
+        "taken": steps.taken,
+        "bytewise": steps.bytewise,
+        "fallback": steps.fallback,
+        "whole": steps.whole,
+        "unknown": steps.unknown,
+        "fused": steps.fused,
+        "seen": {token.text: token.seen for token in added if token.seen},
+    }
 
 
 def verbatim(name: str) -> str:

@@ -1,11 +1,14 @@
-"""Text to token ids and back, from `vocabulary.json`: GPT-2's byte-level BPE, or a list of words.
+"""Text to token ids and back, from `vocabulary.json`: BPE of bytes or of characters, or a list of words.
 
 Byte-level BPE (Radford et al. 2019): text is cut into words with their leading space, a word's UTF-8 bytes are written
-in 256 printable characters, and neighbouring pieces are merged, the pair learned first before all others.
+in 256 printable characters, and neighbouring pieces are merged, the pair learned first before all others. Where
+`vocabulary.json` lists `cuts`, it is cut by these (`cutting.py`); BPE of characters (SentencePiece, Kudo and Richardson
+2018) writes blanks as a character of their own, and characters that are no token as bytes, `<0xE2>`.
 """
 
 from __future__ import annotations
 
+import heapq
 import json
 import re
 import unicodedata
@@ -17,12 +20,14 @@ from typing import Any
 
 import numpy as np
 
+from .cutting import Cutter
 from .prelude import Booleans, Floats, Integers, Kind, ProgramError, level_rows
 
 # White_Space of Unicode without the plain space. Python's own \s also has U+001C to U+001F.
 _SPACES = "\t\n\v\f\r\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
 _SPACES += "\u2028\u2029\u202f\u205f\u3000"
 _WHITE = " " + _SPACES
+_BYTE = re.compile("<0x([0-9A-Fa-f]{2})>")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # GPT-2's pattern, for text whose characters were replaced by their class: L letter, N number, _ white space, . other.
 # The letters of 's 't 're 've 'm 'll 'd, the apostrophe and the plain space stand for themselves.
@@ -67,6 +72,27 @@ def words(text: str) -> list[str]:
 def longest_first(texts: Iterable[str]) -> re.Pattern[str]:
     """Finds any of `texts`, the longest where several begin."""
     return re.compile("|".join(map(re.escape, sorted(texts, key=len, reverse=True))))
+
+
+def merged(pieces: list[str], ranks: dict[tuple[str, str], int]) -> list[str]:
+    """Neighbours of `pieces` put together while any pair has a rank: the lowest first, of equal ones the leftmost."""
+    behind = [*range(1, len(pieces)), -1]
+    ahead = list(range(-1, len(pieces) - 1))
+    queue = [(ranks[pair], at, *pair) for at, pair in enumerate(pairwise(pieces)) if pair in ranks]
+    heapq.heapify(queue)
+    while queue:
+        _, at, left, right = heapq.heappop(queue)
+        next = behind[at]
+        if next < 0 or pieces[at] != left or pieces[next] != right:
+            continue
+        pieces[at], pieces[next] = left + right, ""
+        behind[at], behind[next] = behind[next], -1
+        if behind[at] >= 0:
+            ahead[behind[at]] = at
+        for first in (ahead[at], at):
+            if first >= 0 and behind[first] >= 0 and (pair := (pieces[first], pieces[behind[first]])) in ranks:
+                heapq.heappush(queue, (ranks[pair], first, *pair))
+    return [piece for piece in pieces if piece]
 
 
 def byte_alphabet() -> list[str]:
@@ -114,7 +140,16 @@ _ENTRIES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "spaced": ("true or false", _is(bool)),
     "strips": ("texts with two of true or false", _dict_of(lambda v: _list_of(_is(bool))(v) and len(v) == 2)),
     "late": ("texts", _list_of(_is(str))),
+    "changes": ("steps", _list_of(_is(list))),
+    "cuts": ("steps, or null", lambda value: value is None or _list_of(_is(list))(value)),
+    "classes": ("ranges of code points", _list_of(_is(str))),
+    "seen": ("texts by text", _dict_of(_is(str))),
+    "blank": ("a text", _is(str)),
+    "unknown": ("a text or null", _is(str, type(None))),
+    **dict.fromkeys(("taken", "bytewise", "fallback", "whole", "fused"), ("true or false", _is(bool))),
 }
+_USUAL: dict[str, Any] = {"changes": [], "cuts": None, "classes": [], "seen": {}, "blank": "", "unknown": None}
+_USUAL |= {"taken": False, "bytewise": True, "fallback": False, "whole": False, "fused": False}
 
 
 def _checked(data: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -142,7 +177,7 @@ class Vocabulary:
             raise ProgramError(f"{path} holds no object")
         end = [] if data.get("end") is None else [data["end"]]
         usual = {"ends": end, "opening": end if data.get("opens") else [], "spaced": False, "strips": {}, "late": []}
-        return _checked({"end": None, "opens": False, "merges": [], "special": []} | usual | data, path)
+        return _checked({"end": None, "opens": False, "merges": [], "special": []} | _USUAL | usual | data, path)
 
     @cached_property
     def _ids(self) -> dict[str, int]:
@@ -155,11 +190,24 @@ class Vocabulary:
         return dict(self._data["special"])
 
     @cached_property
-    def _rounds(self) -> list[re.Pattern[str]]:
-        """What finds special tokens: first most of them, then the late ones between those."""
-        late = set(self._data["late"])
-        rounds = [[text for text in self._special if (text in late) == is_late] for is_late in (False, True)]
-        return [longest_first(texts) for texts in rounds if texts]
+    def _rounds(self) -> list[dict[str, str]]:
+        """Special tokens by what they are found as: first most of them, then the late ones between those."""
+        late, seen = set(self._data["late"]), self._data["seen"]
+        early = {text: text for text in self._special if text not in late}
+        return [early, {seen.get(text, text): text for text in self._special if text in late}]
+
+    @cached_property
+    def _finders(self) -> list[re.Pattern[str] | None]:
+        """What finds the tokens of each round."""
+        return [longest_first(texts) if texts else None for texts in self._rounds]
+
+    @cached_property
+    def _cutter(self) -> Cutter | None:
+        """What is done to text where it is not cut as GPT-2 does."""
+        data = self._data
+        if data["cuts"] is None:
+            return None
+        return Cutter(data["changes"], data["cuts"], data["classes"], self._alphabet)
 
     @cached_property
     def _ranks(self) -> dict[tuple[str, str], int]:
@@ -194,27 +242,36 @@ class Vocabulary:
             raise ProgramError(f"{text[:60]!r} is not UTF-8 text")
         if self.is_words:
             return [self.id_of(word) for word in text.split()]
-        pieces: list[str | int] = [text]
-        for pattern in self._rounds:
-            pieces = [part for piece in pieces for part in self._split(piece, pattern)]
         ids: list[int] = []
-        for piece in pieces:
-            if isinstance(piece, int):
-                ids.append(piece)
+        for at, part in enumerate(self._split(text, 0)):
+            if isinstance(part, int):
+                ids.append(part)
                 continue
-            gap = " " if piece and self._data["spaced"] and piece[0] != " " else ""
-            for word in words(gap + piece):
-                ids += self._merge(word)
+            part = self._cutter.changed(part) if self._cutter else part
+            for n, piece in enumerate(self._split(part, 1)):
+                if isinstance(piece, int):
+                    ids.append(piece)
+                    continue
+                for word in self._words(piece, begins=at == n == 0):
+                    ids += self._merge(word)
         return ids
 
-    def _split(self, piece: str | int, pattern: re.Pattern[str]) -> Iterator[str | int]:
-        """What is between the special tokens of a piece of text, and the ids of these."""
-        if isinstance(piece, int):
+    def _words(self, piece: str, *, begins: bool) -> list[str]:
+        """What is merged apart in a piece of text, with which the whole text `begins` or not."""
+        if self._cutter:
+            return self._cutter.cut(piece, begins)
+        gap = " " if piece and self._data["spaced"] and piece[0] != " " else ""
+        return words(gap + piece)
+
+    def _split(self, piece: str, number: int) -> Iterator[str | int]:
+        """What is between the special tokens of a round in a piece of text, and the ids of these."""
+        pattern, texts = self._finders[number], self._rounds[number]
+        if pattern is None:
             yield piece
             return
         done = 0
         for found in pattern.finditer(piece):
-            left, right = self._data["strips"].get(found[0], (False, False))
+            left, right = self._data["strips"].get(texts[found[0]], (False, False))
             start, end = found.span()
             if left:
                 start = max(done, len(piece[:start].rstrip(_WHITE)))
@@ -223,7 +280,7 @@ class Vocabulary:
             if piece[done:start]:
                 yield piece[done:start]
             if start < end:  # else it is white space that the token before has taken
-                yield self._known(found[0])
+                yield self._known(texts[found[0]])
             done = end
         if piece[done:]:
             yield piece[done:]
@@ -235,8 +292,13 @@ class Vocabulary:
             raise ProgramError(f"the model has no embedding of the token {special!r}; leave it out")
         return id
 
+    def text(self, ids: Sequence[int]) -> str:
+        """The whole text of token ids, without the blank that some tokenizers put before every text."""
+        text = self.decode(ids)
+        return text[1:] if self._data["taken"] and text[:1] == " " else text
+
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of token ids; bytes that are not UTF-8 become U+FFFD."""
+        """The text of token ids, as it stands among others; bytes that are not UTF-8 become U+FFFD."""
         texts = [self._bytes[id] if 0 <= id < len(self._bytes) else b"" for id in ids]
         return (b" " if self.is_words else b"").join(texts).decode("utf-8", errors="replace")
 
@@ -262,17 +324,29 @@ class Vocabulary:
     @lru_cache(maxsize=1 << 16)  # noqa: B019
     def _merge(self, word: str) -> list[int]:
         """The tokens of one word."""
-        pieces = [piece for byte in word.encode("utf-8") if (piece := self._alphabet[byte]) in self._ids]
-        while len(pieces) > 1:
-            ranks = [self._ranks.get(pair, len(self._ranks)) for pair in pairwise(pieces)]
-            best = min(ranks)
-            if best == len(self._ranks):
-                break
-            at = ranks.index(best)
-            pieces[at : at + 2] = [pieces[at] + pieces[at + 1]]
+        if self._data["whole"] and word in self._ids:
+            return [self._ids[word]]
+        pieces = merged(list(self._smallest(word)), self._ranks)
         if lost := [piece for piece in pieces if piece not in self._ids]:
             raise ProgramError(f"the model has no embedding of the token {lost[0][:60]!r}; leave it out")
         return [self._ids[piece] for piece in pieces]
+
+    def _smallest(self, word: str) -> Iterator[str]:
+        """What a word is merged from: bytes, or characters. What is no token is spelled otherwise, or left out."""
+        if self._cutter is None:
+            yield from (piece for byte in word.encode("utf-8") if (piece := self._alphabet[byte]) in self._ids)
+            return
+        unknown, before = self._data["unknown"], False
+        for character in word:
+            in_bytes = [f"<0x{byte:02X}>" for byte in character.encode("utf-8")] if self._data["fallback"] else []
+            is_known = character in self._ids
+            if is_known or (in_bytes and all(byte in self._ids for byte in in_bytes)):
+                yield from [character] if is_known else in_bytes
+                before = False
+            elif unknown is not None:
+                if not (before and self._data["fused"]):
+                    yield unknown
+                before = True
 
     @cached_property
     def _alphabet(self) -> list[str]:
@@ -282,13 +356,18 @@ class Vocabulary:
     def _bytes(self) -> list[bytes]:
         """The bytes that each token stands for."""
         values = {character: byte for byte, character in enumerate(self._alphabet)}
-        special = {id: text for text, id in self._special.items() if text}
+        special = {id: self._data["seen"].get(text, text) for text, id in self._special.items() if text}
+        bytewise, blank = not self.is_words and self._data["bytewise"], self._data["blank"]
         table = []
         for id, piece in enumerate(self._data["pieces"]):
-            if id in special or self.is_words or not set(piece or "") <= set(values):
-                table.append(special.get(id, piece or "").encode("utf-8", "surrogatepass"))
+            text = special.get(id, piece or "")
+            byte = _BYTE.fullmatch(text) if self._data["fallback"] and id not in special else None
+            if byte:
+                table.append(bytes([int(byte[1], 16)]))
+            elif id in special or not bytewise or not set(text) <= values.keys():
+                table.append((text.replace(blank, " ") if blank else text).encode("utf-8", "surrogatepass"))
             else:
-                table.append(bytes(values[character] for character in piece or ""))
+                table.append(bytes(values[character] for character in text))
         return table
 
     @cached_property

@@ -1,8 +1,9 @@
-"""GPT-2's byte-level BPE from tokenizer.json, or from vocab.json and merges.txt, as Hugging Face's classes read them.
+"""BPE from tokenizer.json, or from vocab.json and merges.txt, as Hugging Face's classes read them.
 
 `GPT2Tokenizer`, which is meant where nothing else is asked for, takes vocabulary, merges, added tokens and
 post-processor from tokenizer.json and `add_prefix_space` from tokenizer_config.json; a plain
-`PreTrainedTokenizerFast` runs tokenizer.json as it stands.
+`PreTrainedTokenizerFast` runs tokenizer.json as it stands. What tokenizer.json does otherwise than GPT-2 (other cuts,
+normal forms, blanks, bytes as a last resort) is read as it stands: see `steps.py`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from tokenizers import pre_tokenizers
 from pellucid.base.errors import SubjectError
 from pellucid.subject.checkpoint import read_json
 from pellucid.subject.declared import SETTINGS, Declared, declared_tokens
+from pellucid.subject.steps import StepError, Steps, steps_of
 from pellucid.subject.tokenizer import END_OF_TEXT, Added, BytePairTokenizer, Pieces, byte_alphabet
 
 WHOLE, HALVES = "tokenizer.json", ("vocab.json", "merges.txt")
@@ -47,20 +49,21 @@ def read_byte_pairs(files: list[Path], settings: Mapping[str, Any], config: Mapp
     fields = _whole(files[0]) if files[0].name == WHOLE else _halves(*files)
     _refuse_other_kinds(fields, settings, files[0])
     notes = []
-    if kind not in (*_AS_GPT2, *_AS_STORED):
-        if files[0].name != WHOLE:
-            raise OtherKindError(f"{directory} asks for the tokenizer {asked!r} and has no {WHOLE}")
-        notes.append(f"{directory} asks for the tokenizer {asked!r}; its {WHOLE} is read as it stands")
-    as_gpt2 = kind in _AS_GPT2
+    if kind not in (*_AS_GPT2, *_AS_STORED) and files[0].name != WHOLE:
+        raise OtherKindError(f"{directory} asks for the tokenizer {asked!r} and has no {WHOLE}")
+    steps = _steps(fields, files[0])
+    as_gpt2 = steps is None and kind in _AS_GPT2
     roles = dict.fromkeys(("bos_token", "eos_token", "unk_token"), END_OF_TEXT) if as_gpt2 else {}
     declared = declared_tokens(directory, fields["added_tokens"], roles, stored_first=not as_gpt2)
-    inner = _inner(fields, files)
+    if asked and (kind not in (*_AS_GPT2, *_AS_STORED) if steps is None else kind in _AS_GPT2):
+        notes.append(f"{directory} asks for the tokenizer {asked!r}; its {WHOLE} is read as it stands")
+    inner = _inner(fields, files, steps)
     if as_gpt2:
         spaced = _switch(settings, "add_prefix_space", directory)
         inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=spaced)
     inner.add_tokens(list(declared.tokens))
     _check_ids(inner, declared, files[0])
-    tokenizer = BytePairTokenizer(inner, _pieces(inner, fields["model"], files[-1]), None, known)
+    tokenizer = BytePairTokenizer(inner, _pieces(inner, fields["model"], files[-1], steps), None, known)
     opening, closing = _around(inner, files[0])
     if not opening and _switch(settings, "add_bos_token", directory):
         opening = _role(inner, declared, "bos_token")
@@ -126,38 +129,42 @@ def _switch(settings: Mapping[str, Any], key: str, directory: Path) -> bool:
 
 
 def _refuse_other_kinds(fields: dict[str, Any], settings: Mapping[str, Any], path: Path) -> None:
-    """Raise for everything that is not GPT-2's byte-level BPE, whose text a program must be able to tokenise itself."""
-    model, split = fields["model"], fields.get("pre_tokenizer") or {}
+    """Raise for everything that is not BPE whose text a program is able to tokenise itself."""
+    model = fields["model"]
     wrong = []
     if model.get("type", "BPE") != "BPE" or not {"vocab", "merges"} <= set(model):
         wrong.append(f"model {model.get('type')!r}")
-    if not isinstance(split, dict) or split.get("type") != "ByteLevel" or not split.get("use_regex", True):
-        wrong.append(f"pre_tokenizer {split!r:.200}")
-    if fields.get("normalizer"):
-        wrong.append(f"normalizer {fields['normalizer']!r:.200}")
-    options = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "ignore_merges")
+    options = ("dropout", "continuing_subword_prefix", "end_of_word_suffix")
     wrong += [f"{option} = {model[option]!r}" for option in options if model.get(option)]
     wrong += [f"{key} = {settings[key]!r:.200}" for key in ("split_special_tokens",) if settings.get(key)]
     if set(settings.get("fast_tokenizer_files") or ()) - {WHOLE}:
         wrong.append(f"fast_tokenizer_files = {settings['fast_tokenizer_files']!r:.200}")
-    if (
-        not wrong
-        and model.get("unk_token")
-        and isinstance(model["vocab"], dict)
-        and byte_alphabet().keys() - set(model["vocab"])
-    ):
-        wrong.append(f"unk_token {model['unk_token']!r} in the place of bytes")
     if wrong:
-        raise OtherKindError(f"{path} is not GPT-2's byte-level BPE (not supported: {', '.join(wrong)})")
+        raise OtherKindError(f"{path} is no BPE that a program can run (not supported: {', '.join(wrong)})")
+
+
+def _steps(fields: dict[str, Any], path: Path) -> Steps | None:
+    """What the tokenizer does to text; None where it cuts as GPT-2 does and nothing else."""
+    model, split = fields["model"], fields.get("pre_tokenizer") or {}
+    as_gpt2 = isinstance(split, dict) and split.get("type") == "ByteLevel" and split.get("use_regex", True)
+    as_gpt2 = as_gpt2 and not fields.get("normalizer") and not model.get("byte_fallback")
+    unknown = model.get("unk_token") and isinstance(model["vocab"], dict)
+    if as_gpt2 and not model.get("ignore_merges") and not (unknown and byte_alphabet().keys() - set(model["vocab"])):
+        return None
+    try:
+        return steps_of(fields)
+    except StepError as error:
+        raise OtherKindError(f"{path} is no BPE that a program can run (not supported: {error})") from error
 
 
 # --- the tokenizer ----------------------------------------------------------------------------------------------------
 
 
-def _inner(fields: dict[str, Any], files: list[Path]) -> tokenizers.Tokenizer:
+def _inner(fields: dict[str, Any], files: list[Path], steps: Steps | None) -> tokenizers.Tokenizer:
     """The tokenizer of `fields` without its added tokens."""
     bare = fields | {"added_tokens": [], "truncation": None, "padding": None}
-    bare["model"] = bare["model"] | {"unk_token": None}
+    if steps is None:
+        bare["model"] = bare["model"] | {"unk_token": None}
     try:
         return tokenizers.Tokenizer.from_str(json.dumps(bare))
     except Exception as error:  # the package raises bare Exception for what it cannot use
@@ -173,11 +180,11 @@ def _check_ids(inner: tokenizers.Tokenizer, declared: Declared, path: Path) -> N
             raise OtherKindError(f"{path.parent} says that {text!r} is token {at}, but beside {path.name} it is {own}")
 
 
-def _pieces(inner: tokenizers.Tokenizer, model: Mapping[str, Any], path: Path) -> Pieces:
+def _pieces(inner: tokenizers.Tokenizer, model: Mapping[str, Any], path: Path, steps: Steps | None) -> Pieces:
     """The tables behind `inner`, whose vocabulary and merges stand in `path`."""
     vocab = {str(text): int(at) for text, at in model["vocab"].items()}
-    spaced = bool(json.loads(inner.pre_tokenizer.__getstate__())["add_prefix_space"])
-    return Pieces("bpe", vocab, tuple(_pair(merge, path) for merge in model["merges"]), _added(inner), spaced)
+    spaced = steps is None and bool(json.loads(inner.pre_tokenizer.__getstate__())["add_prefix_space"])
+    return Pieces("bpe", vocab, tuple(_pair(merge, path) for merge in model["merges"]), _added(inner), spaced, steps)
 
 
 def _added(inner: tokenizers.Tokenizer) -> tuple[Added, ...]:
@@ -185,7 +192,11 @@ def _added(inner: tokenizers.Tokenizer) -> tuple[Added, ...]:
     found = sorted(inner.get_added_tokens_decoder().items())
     if alone := [token.content for _, token in found if token.single_word]:
         raise OtherKindError(f"the token {alone[0]!r} is to be found as a word of its own (single_word) alone")
-    return tuple(Added(t.content, at, t.lstrip, t.rstrip, t.normalized) for at, t in found)
+    seen = {at: inner.normalizer.normalize_str(t.content) for at, t in found if t.normalized and inner.normalizer}
+    return tuple(
+        Added(t.content, at, t.lstrip, t.rstrip, t.normalized, "" if seen.get(at, t.content) == t.content else seen[at])
+        for at, t in found
+    )
 
 
 def _around(inner: tokenizers.Tokenizer, path: Path) -> tuple[tuple[int, ...], tuple[int, ...]]:

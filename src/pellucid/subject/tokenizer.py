@@ -1,12 +1,14 @@
-"""Text to token ids and back: GPT-2's byte-level BPE, a list of words for small algorithmic models, or bare ids.
+"""Text to token ids and back: BPE of bytes or characters, a list of words for small algorithmic models, or bare ids.
 
-Byte-level BPE is that of Radford et al. (2019); `tokenizer_files.py` reads ids, merges and added tokens.
+Byte-level BPE is that of Radford et al. (2019), that of characters SentencePiece's (Kudo and Richardson, 2018);
+`tokenizer_files.py` reads ids, merges and added tokens.
 """
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -14,15 +16,19 @@ from typing import Literal
 import tokenizers
 
 from pellucid.base.errors import PellucidError, closest
+from pellucid.subject.steps import Steps
 
 END_OF_TEXT = "<|endoftext|>"
+BYTE = re.compile("<0x([0-9A-Fa-f]{2})>")
+"""A token that is one byte."""
 
 
 @dataclass(frozen=True)
 class Added:
     """A token that is found in text before that is cut into words.
 
-    `left` and `right` say that white space beside it belongs to it; a `late` one is looked for between the others.
+    `left` and `right` say that white space beside it belongs to it; a `late` one is looked for between the others, in
+    changed text, where it may be `seen` as another text.
     """
 
     text: str
@@ -30,6 +36,7 @@ class Added:
     left: bool = False
     right: bool = False
     late: bool = False
+    seen: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,7 @@ class Pieces:
 
     `vocab` maps tokens to ids (byte-level tokens in GPT-2's printable alphabet), `added` has those found before any
     split, in the order of their ids. `spaced` says that a space is put before text that does not begin with one.
+    `steps` are what is done to text; None: it is cut as GPT-2 does.
     """
 
     kind: Literal["bpe", "words"]
@@ -45,6 +53,7 @@ class Pieces:
     merges: tuple[tuple[str, str], ...]
     added: tuple[Added, ...] = ()
     spaced: bool = False
+    steps: Steps | None = None
 
     @property
     def ids(self) -> dict[str, int]:
@@ -96,7 +105,7 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of `ids`; bytes that are no UTF-8 become U+FFFD."""
+        """The text of `ids` as it stands among others; bytes that are no UTF-8 become U+FFFD."""
 
     @abstractmethod
     def pieces(self) -> Pieces:
@@ -108,7 +117,7 @@ class Tokenizer(ABC):
 
 
 class BytePairTokenizer(Tokenizer):
-    """GPT-2's byte-level BPE, run by the `tokenizers` package, for a model that has `known` tokens."""
+    """BPE, run by the `tokenizers` package, for a model that has `known` tokens."""
 
     kind: Literal["bpe", "words"] = "bpe"
 
@@ -157,15 +166,35 @@ class BytePairTokenizer(Tokenizer):
     @cached_property
     def _bytes(self) -> list[bytes]:
         """The bytes of each id."""
-        values = byte_alphabet()
+        spelled = _in_bytes() if self._pieces.steps is None or self._pieces.steps.bytewise else self._in_characters
         table = [b""] * self.vocab_size
         for token, at in self._pieces.vocab.items():
-            known = all(character in values for character in token)
-            table[at] = bytes(values[character] for character in token) if known else token.encode("utf-8")
+            table[at] = spelled(token)
         for added in self._pieces.added:
             if added.id < len(table):
-                table[added.id] = added.text.encode("utf-8")
+                table[added.id] = self._plain(added.seen or added.text)
         return table
+
+    def _in_characters(self, token: str) -> bytes:
+        """What a token of characters stands for; `<0xE2>` may be a byte."""
+        steps = self._pieces.steps
+        byte = BYTE.fullmatch(token) if steps is not None and steps.fallback else None
+        return bytes([int(byte[1], 16)]) if byte else self._plain(token)
+
+    def _plain(self, token: str) -> bytes:
+        blank = self._pieces.steps.blank if self._pieces.steps else ""
+        return (token.replace(blank, " ") if blank else token).encode("utf-8")
+
+
+def _in_bytes() -> Callable[[str], bytes]:
+    """What reads tokens that are bytes in printable characters; others stand for themselves."""
+    values = byte_alphabet()
+
+    def read(token: str) -> bytes:
+        known = all(character in values for character in token)
+        return bytes(values[character] for character in token) if known else token.encode("utf-8")
+
+    return read
 
 
 class WordTokenizer(Tokenizer):

@@ -1,7 +1,7 @@
 """From the files of a checkpoint to its tokenizer: whatever declares tokens, opens texts or ends them is read.
 
-The ids are those that Hugging Face's `AutoTokenizer` gives (tested). What neither GPT-2's byte-level BPE nor a list of
-words can say is named, and the subject's text is then its bare token ids.
+The ids are those that Hugging Face's `AutoTokenizer` gives (tested). What neither BPE nor a list of words can say is
+named, and the subject's text is then its bare token ids.
 """
 
 from __future__ import annotations
@@ -81,6 +81,8 @@ def _read(directory: Path, config: Mapping[str, Any], vocab_size: int) -> Readin
     if files[0].name != TASK:
         tokenizer.eos_id = _end(config, ids.get(named.get("eos_token", "")), ids)
     tokenizer.bos_id = _begin(config, ids.get(named.get("bos_token", "")), tokenizer.eos_id, set(ids.values()))
+    if not tokenizer.opening and settings.get("add_bos_token") is not True and _parts(tokenizer):
+        tokenizer.bos_id = ids[END_OF_TEXT]
     if settings.get("add_bos_token") is True:
         tokenizer.opening = tokenizer.opening or tokenizer.start
     tokenizer.stops = _stops(directory, config, set(ids.values()))
@@ -142,6 +144,15 @@ def _begin(config: Mapping[str, Any], named: int | None, end: int | None, known:
     return None if found == end else found
 
 
+def _parts(tokenizer: Tokenizer) -> bool:
+    """Whether `<|endoftext|>` parted the texts that the model was trained on, though another token has the role.
+
+    That other one, which nothing puts before texts, opens turns of a conversation.
+    """
+    apart = [added.id for added in tokenizer.pieces().added if added.text == END_OF_TEXT]
+    return bool(apart) and None not in (tokenizer.bos_id, tokenizer.eos_id) and apart[0] != tokenizer.eos_id
+
+
 def _stops(directory: Path, config: Mapping[str, Any], known: Collection[int]) -> tuple[int, ...]:
     """The tokens at which talking stops, as generation_config.json says, else config.json; none where neither does."""
     settings = read_if_there(directory / GENERATION)
@@ -154,7 +165,7 @@ def _stops(directory: Path, config: Mapping[str, Any], known: Collection[int]) -
 def _decisions(tokenizer: Tokenizer, known: int) -> dict[str, Any]:
     """All that decides ids beside the files of the vocabulary."""
     pieces = tokenizer.pieces()
-    added = [list(astuple(token)[:-1]) for token in pieces.added if token.id < known]
+    added = [list(astuple(token)[:4]) for token in pieces.added if token.id < known]
     marks = {"opening": list(tokenizer.opening), "start": list(tokenizer.start), "end": tokenizer.eos_id}
     return {"added": added, "spaced": pieces.spaced} | marks
 
