@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
-import cutting
 import tokenizers
 
+import cutting
 import pellucid.program.vocabulary as emitted
 from pellucid.listing import pages
 from pellucid.subject.tokenizer_files import load_tokenizer

@@ -15,7 +15,7 @@ from pellucid.family.blocks import Decoder
 from pellucid.family.known import decoder_of
 from pellucid.subject.checkpoint import read_json, read_weights, weight_files
 from pellucid.subject.locate import at_revision, locate
-from pellucid.subject.tokenizer import Tokenizer, byte_alphabet
+from pellucid.subject.tokenizer import Pieces, Tokenizer, byte_alphabet
 from pellucid.subject.tokenizer_files import load_tokenizer
 
 
@@ -88,6 +88,14 @@ def _not_yet(subject: Subject) -> SubjectError:
     )
 
 
+def _bytes_lost(pieces: Pieces) -> int:
+    """How many bytes have no token, where text is merged from bytes or falls back on them."""
+    steps = pieces.steps
+    if steps is None or steps.bytewise:
+        return len(byte_alphabet().keys() - pieces.vocab.keys())
+    return len({f"<0x{byte:02X}>" for byte in range(256)} - pieces.vocab.keys()) if steps.fallback else 0
+
+
 def _remarks(config_json: dict[str, Any], decoder: Decoder, tokenizer: Tokenizer) -> Iterator[str]:
     """What is unusual about a subject, but no reason to refuse it."""
     if decoder.family == "gpt2" and (kind := config_json.get("model_type", "gpt2")) != "gpt2":
@@ -96,5 +104,5 @@ def _remarks(config_json: dict[str, Any], decoder: Decoder, tokenizer: Tokenizer
         yield "reorder_and_upcast_attn changes nothing in float32 but the last bits; the usual order is computed"
     if unused := decoder.sizes.vocab - tokenizer.vocab_size:
         yield f"the last {unused} ids of the model's vocabulary have no token"
-    if tokenizer.kind == "bpe" and (lost := len(byte_alphabet().keys() - tokenizer.pieces().vocab.keys())):
+    if tokenizer.kind == "bpe" and (lost := _bytes_lost(tokenizer.pieces())):
         yield f"the tokenizer has no token for {lost} of the 256 bytes; text with such bytes loses them"
