@@ -3,9 +3,9 @@
     python benchmarks/text_ids.py [--texts 10000] [--json] [KIND ...]
 
 Sixteen kinds of tokenizers (pre-tokenizers of Llama 3, Qwen, GPT-NeoX, SmolLM2, Falcon, Mistral's Tekken, DeepSeek;
-SentencePiece-like ones of Llama 2 and Gemma), each trained on a little text, with tokens added at random. The texts are
-random, of all scripts, with much of what is odd. Of each kind it prints how many texts get other ids, or other text back,
-and how many texts a second the program's tokenizer reads.
+SentencePiece-like ones of Llama 2 and Gemma), each trained on a little text, with tokens added at random. The texts
+are random, of all scripts, with much of what is odd. Of each kind it prints how many texts get other ids, or other text
+back, and how many texts a second the program's tokenizer reads.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,43 +11,12 @@ import pytest
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
+from cutting import strings
 from pellucid.listing import pages
 from pellucid.program.prelude import ProgramError
 from pellucid.program.vocabulary import Vocabulary, words
 from pellucid.subject.tokenizer import IdTokenizer, Tokenizer, WordTokenizer
 from pellucid.subject.tokenizer_files import load_tokenizer
-
-SCRIPTS = [
-    *((0x20, 0x7E), (0xA0, 0x17F), (0x370, 0x3FF), (0x400, 0x45F), (0x5D0, 0x5EA), (0x600, 0x6FF), (0x900, 0x97F)),
-    *((0xE00, 0xE5B), (0x1100, 0x11FF), (0x3041, 0x30FF), (0x4E00, 0x4F00), (0xAC00, 0xAD00), (0x300, 0x36F)),
-    *((0x1F300, 0x1F64F), (0x1F1E6, 0x1F1FF), (0x2460, 0x24FF), (0x2150, 0x218B), (0x660, 0x669), (0xFF10, 0xFF19)),
-    *((0x0, 0x1F), (0x7F, 0x9F), (0x2000, 0x206F), (0xFE00, 0xFE0F), (0xE000, 0xE010), (0x1D400, 0x1D4FF)),
-]
-ODD = [
-    *("\x85", "\xa0", "\u3000", "\u180e", "\u200b", "\u200d", "\ufeff", "\u1680", "\u2028", "\u2029", "\x1c", "\x1f"),
-    *("'", "''", "'s", "'S", "'ll", "'re", "'d", " '", "'t", "’s", "  ", "   ", "\t", "\n", "\r\n", " \n ", "\v", "\f"),
-    *("<|endoftext|>", "<|endoftext", "|>", "<|", "👩‍👩‍👧‍👦", "🏳️‍🌈", "e\u0301", "ﬁ", "Ǆ", "ß", "İ", "½", "Ⅷ", "x²"),
-    *("१२", "٣", "Ġ", "Ċ", " the", "The", "don't", "I'm", "we'll", " 1984", "3.14", "a1b2", "hello world"),
-    *("\U0001f600", "\U00031350", "\U0010ffff"),
-]  # fmt: skip
-
-
-def strings(count: int) -> list[str]:
-    """Random texts of all scripts, with much of what is odd about white space, apostrophes and combining marks."""
-    draw = random.Random(20)
-    found = []
-    for _ in range(count):
-        parts = []
-        scripts = draw.sample(SCRIPTS, draw.randint(1, 3))
-        for _ in range(draw.randint(0, 12)):
-            if draw.random() < 0.4:
-                parts.append(draw.choice(ODD))
-            else:
-                first, last = draw.choice(scripts)
-                parts.append("".join(chr(draw.randint(first, last)) for _ in range(draw.randint(1, 6))))
-            parts.append(draw.choice(["", "", " ", "  ", "\n"]))
-        found.append("".join(parts))
-    return found
 
 
 def emitted(tokenizer: Tokenizer, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Vocabulary:
