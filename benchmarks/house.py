@@ -37,8 +37,8 @@ FAMILY = re.compile(
 """A family's tensors, the fields of its config and its classes."""
 NOT_COUNTED = ("family/", "zoo/")
 """Where families may be named: in their own folder, and where models are made."""
-FORMS = {"Looks", "Fires", "_Fires", "Lifted", "Still", "Compares", "Channel"}
-"""The classes of what a part can run as."""
+FORMS = {"Form", "Written", "Stored", "Looks", "Fires", "Lifted", "Still", "Compares", "Channel"}
+"""The classes of what a part can run as, and those that they are made of."""
 
 
 def modules() -> dict[str, str]:

@@ -23,8 +23,8 @@ from pellucid.base.address import Address
 from pellucid.base.effort import Effort
 from pellucid.exact.model import Model, Taps
 from pellucid.family.allowance import fewest_means, most_rank
+from pellucid.forms.form import Stored
 from pellucid.forms.lifting import Costs, Vectors, costs
-from pellucid.forms.stored import Stored
 from pellucid.forms.twin import Twin
 from pellucid.measure.distance import distance
 from pellucid.measure.record import batches

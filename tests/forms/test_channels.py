@@ -24,9 +24,9 @@ from pellucid.family.allowance import fewest_readers, lifted_numbers, most_rank
 from pellucid.family.partition import count
 from pellucid.forms.channels import Moments, bilinear, roots, score_slopes
 from pellucid.forms.effect import compare, estimate, exact
+from pellucid.forms.form import Stored
 from pellucid.forms.isolated import kept
 from pellucid.forms.lifting import Vectors, costs, fit_vectors
-from pellucid.forms.stored import Stored
 from pellucid.forms.twin import Twin
 from pellucid.listing.emit import emit, write_lifted
 from pellucid.listing.load import load_program
@@ -267,12 +267,12 @@ def test_what_is_tuned_starts_as_the_twin_and_costs_less_on_tune_text(
     found = tuned(fitted, long_rows, tmp_path / "tuning", 60)
     assert found.first_kl == pytest.approx(before, rel=1e-3)
     assert found.best_kl < 0.8 * before
-    whole = Tuned(found.best, dict(tunable.channels), found.first_kl, found.best_kl, found.step)
+    whole = Tuned(found.best, tunable.sharing, found.first_kl, found.best_kl, found.step)
     assert joint_cost(fitted.model, whole.forms(fitted.vectors), check) == pytest.approx(found.best_kl, rel=1e-3)
     whole.write(tmp_path / "tuned", "state")
     again = Tuned.read(tmp_path / "tuned", "state")
     assert again is not None
-    assert again.channels == whole.channels
+    assert again.sharing == whole.sharing
     assert Tuned.read(tmp_path / "tuned", "another") is None
     parts = LiftedParts(forms, {}, dict.fromkeys(forms, 1.0))
     after = with_tuned(parts, fitted.vectors, again)
@@ -286,7 +286,7 @@ def test_steps_run_what_is_folded_into_the_weights(fitted: Fitted, neurons: int)
     steps = model.but(tunable.step_weights(tunable.start), tunable.graph)
     folded = model.but(tunable.weights(tunable.start), model.graph)
     torch.testing.assert_close(steps.logits(fitted.rows[:4]), folded.logits(fitted.rows[:4]), atol=1e-4, rtol=1e-4)
-    assert tunable.whole == ([1] if neurons == model.decoder.sizes.neuron else [])
+    assert [group.layer for group in tunable.whole] == ([1] if neurons == model.decoder.sizes.neuron else [])
 
 
 def test_units_that_cost_too_much_are_passed_over() -> None:
@@ -599,7 +599,7 @@ def test_too_little_text_says_how_much_is_needed(fitted: Fitted, tmp_path: Path)
 def test_neurons_that_were_not_tuned_with_their_layer_are_no_candidates(fitted: Fitted) -> None:
     forms = fitted.forms(100)
     tunable = Tunable.of(fitted.model, forms)
-    whole = Tuned(dict(tunable.start), dict(tunable.channels), 1.0, 1.0, 0)
+    whole = Tuned(dict(tunable.start), tunable.sharing, 1.0, 1.0, 0)
     every = fitted.forms() | {Address("IN", 0, 3): fitted.vectors.form(Address("IN", 0, 3), 2)}
     left = with_tuned(LiftedParts(every, {}, dict.fromkeys(every, 1.0)), fitted.vectors, whole)
     assert {a.index for a in left.forms if a.kind == "IN" and a.layer == 1} == set(range(100))

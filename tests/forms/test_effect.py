@@ -18,11 +18,11 @@ from pellucid.forms.effect import (
     effect_share,
     estimate,
     exact,
-    look,
     mean_forms,
     stratified,
 )
 from pellucid.forms.forms import Fires, First, Looks
+from pellucid.forms.outputs import causal
 from pellucid.measure import record as recording
 from pellucid.measure.record import compared_places, record
 from pellucid.subject.load import load_subject
@@ -48,7 +48,7 @@ def test_exact_ablation_equals_a_full_forward_pass(subject: tuple[Model, Tensor]
 
     def head(pattern: Tensor) -> Tensor:
         pattern = pattern.clone()
-        pattern[:, 1] = look(looks, rows)
+        pattern[:, 1] = causal(looks.twin(rows))
         return pattern
 
     def neuron(pre: Tensor) -> Tensor:
@@ -77,7 +77,8 @@ def test_of_a_large_vocabulary_a_sample_of_places_tells(
     at = compared_places(model, rows, 0)
     assert len(at) == 60 < rows.numel()
     clean = model.logits(rows).flatten(0, 1)[at].double().log_softmax(-1)
-    other = model.run(rows, ("logits",), edits={"L00.pattern": lambda own: put(own, 0, look(forms[0], rows))})["logits"]
+    edits = {"L00.pattern": lambda own: put(own, 0, causal(forms[0].twin(rows)))}
+    other = model.run(rows, ("logits",), edits=edits)["logits"]
     away = other.flatten(0, 1)[at].double().log_softmax(-1)
     assert forms[0].address == Address("QK", 0, 0)
     assert exact(model, rows, forms[:1])[forms[0].address] == pytest.approx(

@@ -63,9 +63,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def printed(form: Looks | Fires, evidence: Sequence[str] = ()) -> str:
     """The statement of a form: a row, or a function under its automatic name and description."""
-    if isinstance(form, Fires):
-        return form.row(TEXT)
-    return form.statement(TEXT, form.name(TEXT), form.describe(TEXT), evidence)
+    return form.statement(TEXT, evidence)
 
 
 @pytest.mark.parametrize("form", [*LOOKS, *FIRES], ids=lambda form: form.name(TEXT))
@@ -97,7 +95,7 @@ def test_a_docstring_breaks_no_token_and_reads_back() -> None:
 
 def test_rows_are_broken_between_tokens() -> None:
     words = [f"word {n}, (" for n in range(80)]
-    text = Fires(NEURON, 1.0, (("token", tuple(range(80)), 2.0),)).row(lambda token: words[token])
+    text = Fires(NEURON, 1.0, (("token", tuple(range(80)), 2.0),)).statement(lambda token: words[token])
     assert max(map(len, text.removesuffix("  # fmt: skip").split("\n"))) <= 116
     assert all(line.count('"') % 2 == 0 for line in text.split("\n"))
     said: list[object] = []

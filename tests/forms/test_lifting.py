@@ -20,10 +20,11 @@ from pellucid.base.errors import ProjectError, SourceError
 from pellucid.exact.model import Model
 from pellucid.family.allowance import most_rank
 from pellucid.forms.effect import calibrate, compare, estimate, exact
+from pellucid.forms.form import Stored
 from pellucid.forms.forms import Fires
 from pellucid.forms.isolated import kept
 from pellucid.forms.lifting import Costs, Vectors, costs, fit_vectors
-from pellucid.forms.stored import Lifted, Still, Stored
+from pellucid.forms.stored import Lifted, Still
 from pellucid.forms.twin import Twin
 from pellucid.measure.record import record
 from pellucid.pipeline import decompile

@@ -13,10 +13,11 @@ import torch
 import checkpoints
 from pellucid.base.address import Address
 from pellucid.exact.model import Model
+from pellucid.forms.form import Form, Stored
 from pellucid.forms.forms import Fires, First, Looks, token_texts
 from pellucid.forms.lifting import Vectors, fit_vectors
-from pellucid.forms.stored import Lifted, Still, Stored
-from pellucid.forms.twin import Form, Twin
+from pellucid.forms.stored import Lifted, Still
+from pellucid.forms.twin import Twin
 from pellucid.listing.emit import emit, write_constants, write_lifted, write_statements
 from pellucid.listing.load import load_program
 from pellucid.listing.parse import read_program
@@ -44,7 +45,7 @@ class Lab:
         emit(self.model.subject, directory, self.means, self.vectors.named(self.model))
         text = token_texts(self.model.tokenizer)
         sources = [form for form in forms if isinstance(form, Looks)]
-        write_statements(directory, {f.address: f.statement(text, f.name(text), f.describe(text)) for f in sources})
+        write_statements(directory, {f.address: f.statement(text) for f in sources})
         constants = {form.address: form.bias for form in forms if isinstance(form, Fires)}
         if constants:
             write_constants(directory, constants)

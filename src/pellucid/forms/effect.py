@@ -15,30 +15,31 @@ are nats per token.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Float64, Int
 from torch import Tensor
 
 from pellucid.base.address import Address
 from pellucid.exact.model import Model
-from pellucid.exact.ops import ACTIVATION
-from pellucid.forms.forms import Fires, Looks, Tables
-from pellucid.forms.stored import Channel, Compares, Lifted, Still, Stored, stacked
+from pellucid.family import seams
+from pellucid.forms.form import Form, Together, Written, grouped
+from pellucid.forms.forms import Fires, Looks
+from pellucid.forms.outputs import OUTPUTS
 from pellucid.measure.correlation import pearson, spearman
 from pellucid.measure.distance import divergence
 from pellucid.measure.record import Recording, batches, compared_places, logits_at, record
 
-Form = Looks | Fires | Stored
 HEADS = 0.25
 """The share of a calibration's parts that may be heads."""
 
 
-def mean_forms(model: Model, means: Mapping[str, Tensor]) -> dict[Address, Looks | Fires]:
+def mean_forms(model: Model, means: Mapping[str, Tensor]) -> dict[Address, Written]:
     """Mean ablation of every QK and IN: uniform patterns, and mean pre-activations from `means["L00.IN"]`, [neuron]."""
-    forms: dict[Address, Looks | Fires] = {}
+    forms: dict[Address, Written] = {}
     for address in model.decoder.addresses.addresses():
         if address.kind == "QK":
             forms[address] = Looks(address)
@@ -69,131 +70,36 @@ def estimate(
     """
     if not len(rows):
         raise ValueError("an effect is estimated on at least one row of tokens")
-    replaced = [_by_layer(model, variant) for variant in variants]
-    names = sorted({name for variant in replaced for layer in variant for name in layer.names})
+    replaced = [grouped(model, variant) for variant in variants]
+    felt = sorted({group.felt for variant in replaced for group in variant})
+    names = sorted({*felt, *(name for variant in replaced for group in variant for name in group.reads)})
     if not names:
         return [{} for _ in variants]
-    sums = [[torch.zeros(len(layer), dtype=torch.float64) for layer in variant] for variant in replaced]
-    for batch in record(model, rows, names, gradients=names, draws=draws, seed=seed):
+    sums = [[torch.zeros(len(group.forms), dtype=torch.float64) for group in variant] for variant in replaced]
+    for batch in record(model, rows, names, gradients=felt, draws=draws, seed=seed):
         for variant, totals in zip(replaced, sums, strict=True):
-            for layer, total in zip(variant, totals, strict=True):
-                total += layer.squares(batch)
+            for group, total in zip(variant, totals, strict=True):
+                total += _squares(group, batch)
     scale = 2 * draws * rows.numel()
     return [
         {
             address: float(value) / scale
-            for layer, total in zip(variant, totals, strict=True)
-            for address, value in zip(layer.addresses, total, strict=True)
+            for group, total in zip(variant, totals, strict=True)
+            for address, value in zip(group.addresses, total, strict=True)
         }
         for variant, totals in zip(replaced, sums, strict=True)
     ]
 
 
-@dataclass(frozen=True)
-class _Layer:
-    """The replacements in one layer."""
-
-    layer: int
-    activation: str
-    looks: tuple[Looks, ...]
-    fires: tuple[Fires, ...]
-    tables: Tables
-    lifted: tuple[Lifted, ...]
-    still: tuple[Still, ...]
-    compares: tuple[Compares, ...]
-    channels: tuple[Channel, ...]
-    scale: float
-
-    def __len__(self) -> int:
-        return len(self.addresses)
-
-    @property
-    def addresses(self) -> list[Address]:
-        forms: tuple[Form, ...] = (
-            *self.looks, *self.fires, *self.lifted, *self.still, *self.compares, *self.channels,
-        )  # fmt: skip
-        return [form.address for form in forms]
-
-    @property
-    def names(self) -> list[str]:
-        """The activations that the estimate reads."""
-        posts: tuple[Form, ...] = (*self.fires, *self.still, *self.channels)
-        wanted: dict[str, tuple[Form, ...]] = {"pattern": (*self.looks, *self.compares), "post": posts}
-        wanted |= {"z": self.lifted, "LN1": self.compares, "LN2": self.channels}
-        return [f"L{self.layer:02d}.{name}" for name, forms in wanted.items() if forms]
-
-    def squares(self, batch: Recording) -> Float64[Tensor, " form"]:
-        """Σ over draws and rows of (Σ_t g_t · δ_t)², for every form."""
-        parts: list[Tensor] = []
-        for form in self.looks:
-            parts.append(self._head(batch, "pattern", (slice(None), form.address.index), _put(look(form, batch.ids))))
-        if self.fires:
-            parts.append(self._neurons(batch, self.fires, ACTIVATION[self.activation](self.tables(batch.ids))))
-        for lifted in self.lifted:
-            parts.append(self._head(batch, "z", (slice(None), slice(None), lifted.address.index), lifted.twin))
-        if self.still:
-            parts.append(self._neurons(batch, self.still, torch.tensor([form.post for form in self.still])))
-        for compared in self.compares:
-            pattern = causal(compared.twin(batch.values[f"L{self.layer:02d}.LN1"], self.scale))
-            parts.append(self._head(batch, "pattern", (slice(None), compared.address.index), _put(pattern)))
-        if self.channels:
-            read, write, bias = stacked(self.channels)
-            said = (batch.values[f"L{self.layer:02d}.LN2"] @ read) @ write + bias
-            parts.append(self._neurons(batch, self.channels, ACTIVATION[self.activation](said)))
-        return torch.cat(parts)
-
-    def _head(
-        self, batch: Recording, name: str, where: tuple[slice | int, ...], replace: Callable[[Tensor], Tensor]
-    ) -> Float64[Tensor, " one"]:
-        """The same for one head, whose output is a slice of an activation."""
-        name = f"L{self.layer:02d}.{name}"
-        own = batch.values[name][where]
-        delta = replace(own) - own
-        slopes = [(draw[name][where] * delta).sum((1, 2)) for draw in batch.gradients]
-        return torch.stack(slopes).double().square().sum()[None]
-
-    def _neurons(
-        self, batch: Recording, forms: Sequence[Fires | Still | Channel], posts: Float[Tensor, "*batch neuron"]
-    ) -> Float64[Tensor, " neuron"]:
-        """The same for neurons with `posts` in the place of their post-activations."""
-        name, neurons = f"L{self.layer:02d}.post", [form.address.index for form in forms]
-        delta = posts.to(batch.values[name]) - batch.values[name][..., neurons]
-        slopes = [(draw[name][..., neurons] * delta).sum(1) for draw in batch.gradients]
-        return torch.stack(slopes).double().square().sum((0, 1))
-
-
-def _put(value: Tensor) -> Callable[[Tensor], Tensor]:
-    """What puts `value` in the place of anything."""
-    return lambda _: value
-
-
-def _by_layer(model: Model, forms: Iterable[Form]) -> list[_Layer]:
-    chosen = list(forms)
-    layers = sorted({form.address.layer for form in chosen})
-    return [_layer(model, n, [form for form in chosen if form.address.layer == n]) for n in layers]
-
-
-def _layer(model: Model, number: int, forms: Sequence[Form]) -> _Layer:
-    looks = tuple(form for form in forms if isinstance(form, Looks))
-    fires = tuple(form for form in forms if isinstance(form, Fires))
-    lifted = tuple(form for form in forms if isinstance(form, Lifted))
-    still = tuple(form for form in forms if isinstance(form, Still))
-    tables = Tables.of(fires, model.n_vocab, model.device)
-    compares = tuple(form for form in forms if isinstance(form, Compares))
-    channels = tuple(form for form in forms if isinstance(form, Channel))
-    scale = model.decoder.blocks[number].attention.scale
-    return _Layer(number, model.decoder.activation, looks, fires, tables, lifted, still, compares, channels, scale)
-
-
-def look(form: Looks, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch query key"]:
-    """The pattern of a form: softmax of its scores over keys that are not later than the query."""
-    return causal(form.twin(ids))
-
-
-def causal(scores: Float[Tensor, "*batch query key"]) -> Float[Tensor, "*batch query key"]:
-    """The pattern that scores give where no query sees a later key."""
-    later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
-    return scores.masked_fill(later, -torch.inf).softmax(-1)
+def _squares(group: Together[Any], batch: Recording) -> Float64[Tensor, " form"]:
+    """Σ over draws and rows of (Σ_t g_t · δ_t)², for every form of a group."""
+    found: list[Tensor] = []
+    for where, value in group.pieces(group.seen(batch.ids, batch.values)):
+        own = batch.values[group.felt][where]
+        delta = group.output.feel(value, group.model, group.layer).to(own) - own
+        slopes = [(draw[group.felt][where] * delta).sum(group.inner) for draw in batch.gradients]
+        found.append(torch.stack(slopes).double().square().sum((0, 1)).reshape(-1))
+    return torch.cat(found)
 
 
 # --- exact ablations --------------------------------------------------------------------------------------------------
@@ -222,39 +128,17 @@ def exact(model: Model, rows: Int[Tensor, "row pos"], forms: Iterable[Form]) -> 
 
 def _restart(form: Form) -> tuple[str, ...]:
     """The activations from which the rest of a forward pass follows, the replaced one last."""
-    at = f"L{form.address.layer:02d}"
-    if isinstance(form, Looks):
-        return f"{at}.resid_pre", f"{at}.values", f"{at}.scores"
-    if isinstance(form, Compares):
-        return f"{at}.resid_pre", f"{at}.values", f"{at}.LN1", f"{at}.scores"
-    if isinstance(form, Channel):
-        return f"{at}.resid_mid", f"{at}.LN2", f"{at}.pre"
-    if isinstance(form, Lifted):
-        return f"{at}.resid_pre", f"{at}.z"
-    return f"{at}.resid_mid", f"{at}.post" if isinstance(form, Still) else f"{at}.pre"
+    output, at = OUTPUTS[form.address.kind], seams.at(form.address.layer)
+    reads = [name for name in form.reads if name != output.name]
+    return tuple(at.named(name) for name in (*output.restart, *reads, output.name))
 
 
 def _replaced(
     model: Model, form: Form, ids: Int[Tensor, "batch pos"], given: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """`given` with the output of the form's part replaced."""
-    name = _restart(form)[-1]
-    value = given[name].clone()
-    if isinstance(form, Looks):
-        value[:, form.address.index] = form.twin(ids).to(value)
-    elif isinstance(form, Lifted):
-        value[:, :, form.address.index] = form.twin(value[:, :, form.address.index])
-    elif isinstance(form, Still):
-        value[..., form.address.index] = form.post
-    elif isinstance(form, Compares):
-        normed = given[f"L{form.address.layer:02d}.LN1"]
-        value[:, form.address.index] = form.twin(normed, model.decoder.blocks[form.address.layer].attention.scale)
-    elif isinstance(form, Channel):
-        value[..., form.address.index] = form.twin(given[f"L{form.address.layer:02d}.LN2"])
-    else:
-        tables = Tables.of([form], model.n_vocab, model.device)
-        value[..., form.address.index] = tables(ids)[..., 0].to(value)
-    return {**given, name: value}
+    (group,) = grouped(model, [form])
+    return {**given, group.name: group.put(given[group.name], group.seen(ids, given))}
 
 
 # --- calibration ------------------------------------------------------------------------------------------------------

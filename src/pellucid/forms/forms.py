@@ -8,23 +8,25 @@ is printed when it is made, so that whatever is measured of a form holds for its
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from pellucid.base.address import Address
+from pellucid.base.errors import ProjectError
+from pellucid.base.schema import CLOSED, Count, shown
+from pellucid.exact.model import Model
+from pellucid.forms.form import Neurons, Seen, Together, TokenText, Written
 from pellucid.listing.count import literal
 from pellucid.listing.rows import SHOWN_TOKENS, Levels, described_row, row
 from pellucid.listing.wrap import wrap
 from pellucid.subject.tokenizer import Tokenizer
 
 Which = Literal["token", "previous"]
-TokenText = Callable[[int], str | int]
-"""How a token is written in a source: as its text, or as its id where it has no text of its own."""
 
 DIGITS = 3
 WIDTH = 116
@@ -152,9 +154,37 @@ def _previous(ids: Int[Tensor, "batch pos"], start: int) -> Int[Tensor, "batch p
 
 
 @dataclass(frozen=True)
-class Looks:
+class KeptLooks:
+    """`Looks` as it is kept: terms by name, what they take, and their weights."""
+
+    __pydantic_config__ = CLOSED
+    terms: tuple[tuple[str, tuple[Count, ...], float], ...]
+
+    def form(self, address: Address, place: str) -> Looks:
+        """The form. Raises `ProjectError` naming `place` for terms that there are not."""
+        return Looks(address, tuple((_term(name, taken, place), weight) for name, taken, weight in self.terms))
+
+
+_TERMS: dict[str, type[Any]] = {kind.__name__: kind for kind in (Offset, First, SameToken, AfterSame, Distance)}
+
+
+def _arguments(term: Term) -> tuple[int, ...]:
+    return tuple(getattr(term, field.name) for field in fields(term))
+
+
+def _term(name: str, arguments: tuple[int, ...], place: str) -> Term:
+    kind = _TERMS.get(name)
+    if kind is None or len(fields(kind)) != len(arguments):
+        raise ProjectError(f"{place}: there is no term {shown(name)} of {len(arguments)} numbers")
+    term: Term = kind(*arguments)
+    return term
+
+
+@dataclass(frozen=True)
+class Looks(Written):
     """Where a head looks: pre-softmax score = Σ weight · term(query, key). Without terms it looks everywhere alike."""
 
+    kept_as: ClassVar = KeptLooks
     address: Address
     terms: tuple[tuple[Term, float], ...] = ()
 
@@ -168,6 +198,10 @@ class Looks:
         for term, weight in self.terms:
             scores += weight * term.twin(ids)
         return scores
+
+    def run(self, seen: Seen) -> Float[Tensor, "batch query key"]:
+        """The scores, from the tokens alone."""
+        return self.twin(seen.ids)
 
     def numbers(self, token_text: TokenText | None = None) -> int:  # noqa: ARG002 (as of `Fires`)
         """How many numbers the statement holds."""
@@ -207,11 +241,15 @@ class Looks:
         parts = [(term.limit, weight) for term, weight in self.terms if isinstance(term, Distance)]
         return [(bend, sum(weight * min(bend, limit) for limit, weight in parts)) for bend in bends]
 
-    def statement(self, token_text: TokenText, name: str, description: str, evidence_lines: Sequence[str] = ()) -> str:
+    def statement(self, token_text: TokenText, evidence_lines: Sequence[str] = ()) -> str:
         """The source of this head as it stands in a layer file."""
-        del token_text
         summands = [f"{_number(weight)} * {term.code}" for term, weight in _strongest(self.terms)]
-        return _function(self.address, name, "query, key", description, evidence_lines, summands or ["0.0"])
+        name, description = self.name(token_text), self.describe(token_text)
+        return function(self.address, name, "query, key", description, evidence_lines, summands or ["0.0"])
+
+    def kept(self) -> KeptLooks:
+        """Terms by name, with what they take."""
+        return KeptLooks(tuple((type(term).__name__, _arguments(term), weight) for term, weight in self.terms))
 
 
 def _strongest(terms: Iterable[tuple[Term, float]]) -> list[tuple[Term, float]]:
@@ -232,13 +270,28 @@ def _curve_words(curve: list[tuple[int, float]]) -> str:
 
 
 @dataclass(frozen=True)
-class Fires:
+class KeptFires:
+    """`Fires` as it is kept."""
+
+    __pydantic_config__ = CLOSED
+    bias: float
+    sets: tuple[tuple[Which, tuple[Count, ...], float], ...]
+
+    def form(self, address: Address, place: str) -> Fires:
+        """The form."""
+        del place
+        return Fires(address, self.bias, self.sets)
+
+
+@dataclass(frozen=True)
+class Fires(Written):
     """When a neuron fires: pre-activation = bias + Σ weight · [token in set]. Without sets it is a constant.
 
     A set is (which, ids, weight): which token it is about (`token` here, or the `previous` one), its members, and what
     it adds. Sets about the same token are disjoint.
     """
 
+    kept_as: ClassVar = KeptFires
     address: Address
     bias: float
     sets: tuple[tuple[Which, tuple[int, ...], float], ...] = ()
@@ -255,6 +308,24 @@ class Fires:
         """The pre-activation at every position."""
         vocab = 1 + max([int(ids.max()), *(max(members) for _, members, _ in self.sets)])
         return Tables.of([self], vocab, ids.device)(ids)[..., 0]
+
+    def run(self, seen: Seen) -> Float[Tensor, "batch pos"]:
+        """The pre-activation, from the tokens alone."""
+        return self.twin(seen.ids)
+
+    def together(self) -> type[Together[Any]]:
+        """Two gathers for all."""
+        return _Tabled
+
+    @property
+    def constant(self) -> float | None:
+        """Its bias, where no token adds to it."""
+        return None if self.sets else self.bias
+
+    @property
+    def tokens(self) -> Collection[int]:
+        """Those in its sets."""
+        return {token for _, members, _ in self.sets for token in members}
 
     def numbers(self, token_text: TokenText) -> int:
         """How many numbers the statement holds."""
@@ -279,8 +350,11 @@ class Fires:
         """What the sentence says by itself: of every set, the tokens that it names."""
         return replace(self, sets=tuple((which, members[:SHOWN_TOKENS], w) for which, members, w in self.sets))
 
-    def row(self, token_text: TokenText) -> str:
-        """The source of this neuron as it stands in a file of its layer: a row, what adds most first."""
+    def statement(self, token_text: TokenText, evidence_lines: Sequence[str] = ()) -> str:
+        """The source of this neuron as it stands in a file of its layer: a row, what adds most first; it has no room
+        for evidence.
+        """
+        del evidence_lines
         return row(str(self.address), self.bias, *self._sides(token_text))
 
     def _sides(self, token_text: TokenText) -> tuple[Levels, Levels]:
@@ -289,6 +363,10 @@ class Fires:
         for which, members, weight in sorted(self.sets, key=lambda entry: -entry[2]):
             sides[which][weight] = tuple(token_text(token) for token in members)
         return sides["token"], sides["previous"]
+
+    def kept(self) -> KeptFires:
+        """Bias and sets."""
+        return KeptFires(self.bias, self.sets)
 
 
 @dataclass(frozen=True)
@@ -322,6 +400,18 @@ class Tables:
         return self.here[self.row[ids]] + self.before[self.row[_previous(ids, len(self.row) - 1)]]
 
 
+class _Tabled(Neurons[Fires]):
+    """Neurons of a layer that fire on tokens."""
+
+    def __init__(self, model: Model, forms: Sequence[Fires]) -> None:
+        super().__init__(model, forms)
+        self.tables = Tables.of(self.forms, model.n_vocab, model.device)
+
+    def all(self, seen: Seen) -> Float[Tensor, "batch pos neuron"]:
+        """The pre-activation of each of them."""
+        return self.tables(seen.ids)
+
+
 # --- printing ---------------------------------------------------------------------------------------------------------
 
 
@@ -338,7 +428,7 @@ def _listed(items: Sequence[str]) -> str:
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
-def _function(
+def function(
     address: Address, name: str, arguments: str, description: str, evidence: Sequence[str], summands: Sequence[str]
 ) -> str:
     """A decorated function that returns the sum of `summands`, which are a number each or a number times something."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Any
 
 import torch
 from jaxtyping import Float, Float64, Int
@@ -10,100 +13,70 @@ from torch import Tensor
 
 from pellucid.base.address import Address
 from pellucid.exact.model import Model
-from pellucid.forms.effect import look
-from pellucid.forms.forms import Fires, Looks, Tables
-from pellucid.forms.stored import Channel, Compares, Lifted, stacked
+from pellucid.forms.form import Stored, Together, Written, grouped
+from pellucid.forms.outputs import causal
 from pellucid.measure.record import Recording, record
 
 
-def scores(model: Model, forms: Mapping[Address, Looks | Fires], rows: Int[Tensor, "row pos"]) -> dict[Address, float]:
+class Score(ABC):
+    """Sums over text about forms of one class in one layer, and the scores that follow from them."""
+
+    watched: tuple[str, ...] = ()
+    """The activations that are compared, by their short names."""
+
+    def __init__(self, group: Together[Any]) -> None:
+        self.group = group
+        self.names = [*map(group.at.named, self.watched), *group.reads]
+
+    def own(self, batch: Recording, name: str) -> Tensor:
+        """What the layer itself does there."""
+        return batch.values[self.group.at.named(name)]
+
+    def said(self, batch: Recording) -> list[Tensor]:
+        """What the forms say, in pieces."""
+        return [piece for _, piece in self.group.pieces(self.group.seen(batch.ids, batch.values))]
+
+    @abstractmethod
+    def add(self, batch: Recording) -> None:
+        """Take in a batch."""
+
+    @abstractmethod
+    def scores(self) -> Sequence[float]:
+        """One a form."""
+
+
+def scores(model: Model, forms: Mapping[Address, Written], rows: Int[Tensor, "row pos"]) -> dict[Address, float]:
     """For a neuron the correlation of its source's pre-activations with its own, over all positions of `rows`.
 
     For a head the share that its source removes of the total variation between its own pattern and the uniform one.
     """
     found: dict[Address, float] = {}
-    for layer in sorted({address.layer for address in forms}):
-        looks = [form for form in forms.values() if isinstance(form, Looks) and form.address.layer == layer]
-        fires = [form for form in forms.values() if isinstance(form, Fires) and form.address.layer == layer]
-        found |= _closeness(model, layer, looks, rows)
-        found |= _correlations(model, layer, fires, rows)
+    for _, groups in groupby(grouped(model, forms.values()), key=lambda group: group.layer):  # memory holds a layer's
+        asked = [_Closeness(group) if group.output.name == "scores" else _Correlation(group) for group in groups]
+        found |= measured(asked, rows)
     return found
 
 
-def kept(
-    model: Model, forms: Sequence[Lifted | Channel | Compares], rows: Int[Tensor, "row pos"]
-) -> dict[Address, float]:
+def kept(model: Model, forms: Iterable[Stored], rows: Int[Tensor, "row pos"]) -> dict[Address, float]:
     """The share of variance that each lifted form keeps of what its part computes, over all positions of `rows`.
 
     Of a head's write (OV), of a neuron's pre-activation (IN), and of a head's scores around their mean over the keys
-    as it sees them (QK). 0 is what the mean keeps, and a part that never varies.
+    as it sees them (QK). 0 is what the mean keeps, and a part that never varies. What a neuron writes is no matter of
+    directions; it has no share.
     """
-    neurons = [form for form in forms if isinstance(form, Channel)]
-    layers = sorted({form.address.layer for form in neurons})
-    channels = [_Channels([form for form in neurons if form.address.layer == layer]) for layer in layers]
-    heads = [form for form in forms if not isinstance(form, Channel)]
-    sums = {form.address: [0.0, 0.0] for form in heads}
-    names = {name for form in heads for name in _asked(form)} | {name for of in channels for name in of.names}
-    for batch in record(model, rows, sorted(names)) if forms else ():
-        for of_layer in channels:
-            of_layer.add(batch)
-        for form in heads:
-            error, own = _write(model, form, batch) if isinstance(form, Lifted) else _scores(model, form, batch)
-            for n, part in enumerate((error, own)):
-                sums[form.address][n] += float(part)
-    found = {address: 1 - left / whole if whole else 0.0 for address, (left, whole) in sums.items()}
-    return found | {address: share for of_layer in channels for address, share in of_layer.shares().items()}
+    by_kind: dict[str, type[Score]] = {"z": _Moved, "pre": _Read, "scores": _Compared}
+    groups = [group for group in grouped(model, forms) if group.output.name in by_kind]
+    return measured([by_kind[group.output.name](group) for group in groups], rows)
 
 
-def _asked(form: Lifted | Compares) -> list[str]:
-    """The activations that are compared."""
-    at = f"L{form.address.layer:02d}"
-    return [f"{at}.z"] if isinstance(form, Lifted) else [f"{at}.{name}" for name in ("LN1", "scores", "pattern")]
-
-
-def _write(model: Model, form: Lifted, batch: Recording) -> tuple[Tensor, Tensor]:
-    """Σ |said − own|² and Σ |own − mean|² of a head's write."""
-    z = batch.values[f"L{form.address.layer:02d}.z"][:, :, form.address.index]
-    out = head_out(model, form.address)
-    left, whole = (form.twin(z) - z) @ out, (z - form.mean) @ out
-    return left.double().square().sum(), whole.double().square().sum()
-
-
-def _scores(model: Model, form: Compares, batch: Recording) -> tuple[Tensor, Tensor]:
-    """The same of a head's scores, less their mean over keys; a key counts as much as the head sees of it."""
-    at = f"L{form.address.layer:02d}"
-    own, weight = (batch.values[f"{at}.{name}"][:, form.address.index] for name in ("scores", "pattern"))
-    said = form.twin(batch.values[f"{at}.LN1"], model.decoder.blocks[form.address.layer].attention.scale)
-    left, whole = (
-        (weight * (x - (weight * x).sum(-1, keepdim=True)).square()).double().sum() for x in (said - own, own)
-    )
-    return left, whole
-
-
-class _Channels:
-    """Sums over text about neurons of a layer that read channels."""
-
-    def __init__(self, forms: Sequence[Channel]) -> None:
-        at = f"L{forms[0].address.layer:02d}"
-        self.names = [f"{at}.LN2", f"{at}.pre"]
-        self.addresses, self.vectors = [form.address for form in forms], stacked(forms)
-        self.sums, self.count = torch.zeros(3, len(forms), dtype=torch.float64), 0
-
-    def add(self, batch: Recording) -> None:
-        """Take in a batch."""
-        x, pre = (batch.values[name].flatten(0, 1) for name in self.names)
-        read, write, bias = self.vectors
-        own = pre[:, [address.index for address in self.addresses]].double()
-        left = (x @ read) @ write + bias - own
-        self.sums += torch.stack([left.square().sum(0), own.sum(0), own.square().sum(0)])
-        self.count += len(x)
-
-    def shares(self) -> dict[Address, float]:
-        """1 − Σ |said − own|² / Σ |own − mean|² of each neuron."""
-        left, total, square = self.sums
-        whole = square - total.square() / max(1, self.count)
-        found = torch.where(whole > 1e-12 * square, 1 - left / whole.clamp(min=1e-30), 0.0)
-        return dict(zip(self.addresses, found.tolist(), strict=True))
+def measured(asked: Sequence[Score], rows: Int[Tensor, "row pos"]) -> dict[Address, float]:
+    """What `asked` come to on `rows`."""
+    names = sorted({name for score in asked for name in score.names})
+    for batch in record(asked[0].group.model, rows, names) if asked else ():
+        for score in asked:
+            score.add(batch)
+    pairs = (zip(score.group.addresses, score.scores(), strict=True) for score in asked)
+    return {address: value for of_group in pairs for address, value in of_group}
 
 
 def head_out(model: Model, address: Address) -> Float[Tensor, "dim model"]:
@@ -111,30 +84,63 @@ def head_out(model: Model, address: Address) -> Float[Tensor, "dim model"]:
     return model.layer(address.layer).out[address.index]
 
 
-def _closeness(model: Model, layer: int, looks: Sequence[Looks], rows: Int[Tensor, "row pos"]) -> dict[Address, float]:
-    left, whole = [0.0] * len(looks), [0.0] * len(looks)
-    name = f"L{layer:02d}.pattern"
-    for batch in record(model, rows, [name]) if looks else ():
-        for n, form in enumerate(looks):
-            own = batch.values[name][:, form.address.index]
-            left[n] += float((look(form, batch.ids) - own).abs().sum())
-            whole[n] += float((look(Looks(form.address), batch.ids) - own).abs().sum())
-    return {form.address: 1 - left[n] / whole[n] if whole[n] else 0.0 for n, form in enumerate(looks)}
+# --- sources ----------------------------------------------------------------------------------------------------------
 
 
-def _correlations(
-    model: Model, layer: int, fires: Sequence[Fires], rows: Int[Tensor, "row pos"]
-) -> dict[Address, float]:
-    if not fires:
-        return {}
-    name = f"L{layer:02d}.pre"
-    neurons = torch.tensor([form.address.index for form in fires])
-    tables = Tables.of(fires, model.n_vocab, model.device)
-    sums = torch.zeros(5, len(fires), dtype=torch.float64)
-    for batch in record(model, rows, [name]):
-        own, said = (x.flatten(0, 1).double() for x in (batch.values[name][..., neurons], tables(batch.ids)))
-        sums += torch.stack([x.sum(0) for x in (own, said, own * own, said * said, own * said)])
-    return dict(zip((form.address for form in fires), pearson(sums, rows.numel()).tolist(), strict=True))
+class _Shares(Score):
+    """What is left of a whole, part by part: the score is the share that is not."""
+
+    def __init__(self, group: Together[Any]) -> None:
+        super().__init__(group)
+        self.sums = [[0.0, 0.0] for _ in group.forms]
+
+    def add(self, batch: Recording) -> None:
+        """Take in a batch."""
+        for sums, part, said in zip(self.sums, self.group.parts, self.said(batch), strict=True):
+            for n, value in enumerate(self.compare(batch, part, said)):
+                sums[n] += float(value)
+
+    @abstractmethod
+    def compare(self, batch: Recording, part: int, said: Tensor) -> tuple[Tensor, Tensor]:
+        """What is left, and the whole, of one part of which a form says so much."""
+
+    def scores(self) -> list[float]:
+        """One a form; 0 where there is nothing to remove."""
+        return [1 - left / whole if whole else 0.0 for left, whole in self.sums]
+
+
+class _Closeness(_Shares):
+    """How near patterns are, beside the uniform one."""
+
+    watched = ("pattern",)
+
+    def compare(self, batch: Recording, part: int, said: Tensor) -> tuple[Tensor, Tensor]:
+        """Total variation of both, twice."""
+        own = self.own(batch, "pattern")[:, part]
+        left, whole = (causal(scores) - own for scores in (said, torch.zeros_like(said)))
+        return left.abs().sum(), whole.abs().sum()
+
+
+class _Correlation(Score):
+    """How pre-activations go with each other."""
+
+    watched = ("pre",)
+
+    def __init__(self, group: Together[Any]) -> None:
+        super().__init__(group)
+        self.sums, self.count = torch.zeros(5, len(group.forms), dtype=torch.float64), 0
+
+    def add(self, batch: Recording) -> None:
+        """Take in a batch."""
+        (piece,) = self.said(batch)
+        own, said = (x.flatten(0, 1).double() for x in (self.own(batch, "pre")[..., self.group.parts], piece))
+        self.sums += torch.stack([x.sum(0) for x in (own, said, own * own, said * said, own * said)])
+        self.count += batch.ids.numel()
+
+    def scores(self) -> list[float]:
+        """One a neuron."""
+        found: list[float] = pearson(self.sums, self.count).tolist()
+        return found
 
 
 def pearson(sums: Float64[Tensor, "5 neuron"], n: int) -> Float64[Tensor, " neuron"]:
@@ -142,3 +148,58 @@ def pearson(sums: Float64[Tensor, "5 neuron"], n: int) -> Float64[Tensor, " neur
     a, b, aa, bb, ab = sums / n
     spread = ((aa - a * a).clamp(min=0) * (bb - b * b).clamp(min=0)).sqrt()
     return torch.where(spread > 1e-12, (ab - a * b) / spread.clamp(min=1e-12), 0.0)
+
+
+# --- lifted parts -----------------------------------------------------------------------------------------------------
+
+
+class _Moved(_Shares):
+    """What is kept of the variance of a head's write; its forms know their part's `mean`."""
+
+    watched = ("z",)
+
+    def compare(self, batch: Recording, part: int, said: Tensor) -> tuple[Tensor, Tensor]:
+        """Σ |said − own|² and Σ |own − mean|²."""
+        z, form = self.own(batch, "z")[:, :, part], self.group.forms[self.group.parts.index(part)]
+        out = head_out(self.group.model, form.address)
+        left, whole = (said - z) @ out, (z - form.mean) @ out
+        return left.double().square().sum(), whole.double().square().sum()
+
+
+class _Compared(_Shares):
+    """The same of a head's scores, less their mean over keys; a key counts as much as the head sees of it."""
+
+    watched = ("scores", "pattern")
+
+    def compare(self, batch: Recording, part: int, said: Tensor) -> tuple[Tensor, Tensor]:
+        """Σ |said − own|² and Σ |own|², around their means."""
+        own, weight = (self.own(batch, name)[:, part] for name in ("scores", "pattern"))
+        left, whole = (
+            (weight * (x - (weight * x).sum(-1, keepdim=True)).square()).double().sum() for x in (said - own, own)
+        )
+        return left, whole
+
+
+class _Read(Score):
+    """The same of the pre-activations of neurons."""
+
+    watched = ("pre",)
+
+    def __init__(self, group: Together[Any]) -> None:
+        super().__init__(group)
+        self.sums, self.count = torch.zeros(3, len(group.forms), dtype=torch.float64), 0
+
+    def add(self, batch: Recording) -> None:
+        """Take in a batch."""
+        (said,) = self.said(batch)
+        own = self.own(batch, "pre").flatten(0, 1)[:, self.group.parts].double()
+        left = said.flatten(0, 1) - own
+        self.sums += torch.stack([left.square().sum(0), own.sum(0), own.square().sum(0)])
+        self.count += len(own)
+
+    def scores(self) -> list[float]:
+        """1 − Σ |said − own|² / Σ |own − mean|² of each neuron."""
+        left, total, square = self.sums
+        whole = square - total.square() / max(1, self.count)
+        found: list[float] = torch.where(whole > 1e-12 * square, 1 - left / whole.clamp(min=1e-30), 0.0).tolist()
+        return found

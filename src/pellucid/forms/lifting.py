@@ -22,11 +22,11 @@ from pellucid.base.address import Address
 from pellucid.base.progress import track
 from pellucid.exact.model import Model
 from pellucid.exact.ops import ACTIVATION
-from pellucid.exact.rules import head_weights
 from pellucid.family.allowance import most_rank
 from pellucid.forms.channels import Channels, Comparisons, Moments, roots
-from pellucid.forms.effect import causal
-from pellucid.forms.stored import Lifted, Still, Stored
+from pellucid.forms.form import Stored
+from pellucid.forms.outputs import causal
+from pellucid.forms.stored import Lifted, Still
 from pellucid.measure.record import Recording, batches, record
 
 
@@ -77,6 +77,10 @@ class Vectors:
         """What a neuron writes, on average."""
         return Still(address, float(self.posts[address.layer][address.index]))
 
+    def mean(self, address: Address) -> Float[Tensor, " dim"]:
+        """What a head mixes, on average."""
+        return self.bases[address.layer].mean[address.index]
+
     def most(self, address: Address) -> int:
         """The highest rank that a neuron reads or a head looks with; 0 if it may not be lifted."""
         if address.kind == "IN":
@@ -94,21 +98,10 @@ class Vectors:
         for layer, basis in enumerate(self.bases):
             for head in range(model.decoder.sizes.head):
                 address = Address("OV", layer, head)
-                found |= self.moved(model, self.head(address, basis.read.shape[2]))
+                found |= self.head(address, basis.read.shape[2]).named(model)
         for layer, (channels, comparisons) in enumerate(zip(self.channels, self.comparisons, strict=True)):
             found |= channels.named(layer) | comparisons.named(layer)
         return found
-
-    def moved(self, model: Model, form: Lifted) -> dict[str, Tensor]:
-        """The vectors of what a head moves, as a program reads them."""
-        address = form.address
-        own = head_weights(model.weights, model.decoder, address.layer, address.index)
-        into, bias, out = own.value.float(), own.value_bias.float(), own.out.float()
-        return {
-            f"{address}.read": into @ form.read,
-            f"{address}.write": form.write @ out,
-            f"{address}.centre": (form.mean - bias) @ form.read,
-        }
 
 
 def fit_vectors(model: Model, averages: Mapping[str, Tensor], rows: Int[Tensor, "row pos"], seed: int = 0) -> Vectors:

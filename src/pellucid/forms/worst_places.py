@@ -14,8 +14,8 @@ from pellucid.base.address import Address
 from pellucid.base.errors import ProjectError
 from pellucid.base.schema import OPEN, Count, parsed, plain_json
 from pellucid.exact.model import Model
-from pellucid.forms.effect import look
-from pellucid.forms.forms import Fires, Looks, Tables
+from pellucid.forms.form import Together, Written, grouped
+from pellucid.forms.outputs import causal
 from pellucid.measure.record import record
 from pellucid.subject.spelling import spelled
 
@@ -29,7 +29,7 @@ BEFORE = 24
 
 
 def worst_contexts(
-    model: Model, forms: Mapping[Address, Looks | Fires], rows: Int[Tensor, "row pos"]
+    model: Model, forms: Mapping[Address, Written], rows: Int[Tensor, "row pos"]
 ) -> dict[Address, list[dict[str, Any]]]:
     """For every form its worst places on `rows`, as reports show them: at most one a row, and none like another.
 
@@ -37,30 +37,24 @@ def worst_contexts(
     is the total variation between the patterns, and the tokens are marked by how much the head itself looks at them.
     """
     found: dict[Address, list[dict[str, Any]]] = {}
-    for layer in sorted({address.layer for address in forms}):
-        looks = [form for form in forms.values() if isinstance(form, Looks) and form.address.layer == layer]
-        fires = [form for form in forms.values() if isinstance(form, Fires) and form.address.layer == layer]
-        found |= _heads(model, layer, looks, rows)
-        found |= _neurons(model, layer, fires, rows)
+    for group in grouped(model, forms.values()):
+        found |= _heads(group, rows) if group.output.name == "scores" else _neurons(group, rows)
     return found
 
 
-def _neurons(
-    model: Model, layer: int, fires: Sequence[Fires], rows: Int[Tensor, "row pos"]
-) -> dict[Address, list[dict[str, Any]]]:
-    if not fires:
-        return {}
-    name, tables = f"L{layer:02d}.pre", Tables.of(fires, model.n_vocab, model.device)
-    neurons = torch.tensor([form.address.index for form in fires])
-    own = torch.cat([batch.values[name][..., neurons] for batch in record(model, rows, [name])])
-    said = torch.cat([tables(batch.ids) for batch in record(model, rows, [])])
+def _neurons(group: Together[Any], rows: Int[Tensor, "row pos"]) -> dict[Address, list[dict[str, Any]]]:
+    model, both = group.model, list[tuple[Tensor, Tensor]]()
+    for batch in record(model, rows, [group.name, *group.reads]):
+        ((where, piece),) = group.pieces(group.seen(batch.ids, batch.values))
+        both.append((batch.values[group.name][where], piece))
+    own, said = map(torch.cat, zip(*both, strict=True))
     worst = worst_places((own - said).abs(), rows)
     return {
         form.address: [
             context(model, rows[row], at, _spoken(form, rows[row]), float(own[row, at, n]), float(said[row, at, n]))
             for row, at in worst[n]
         ]
-        for n, form in enumerate(fires)
+        for n, form in enumerate(group.forms)
     }
 
 
@@ -90,24 +84,22 @@ def _unlike(found: Sequence[Found], ends: Sequence[Hashable]) -> list[Found]:
     return chosen[:WORST]
 
 
-def _spoken(form: Fires, ids: Int[Tensor, " pos"]) -> list[float]:
+def _spoken(form: Written, ids: Int[Tensor, " pos"]) -> list[float]:
     """1 at the tokens of `ids` that the rule of `form` speaks of."""
-    tokens = {token for _, members, _ in form.sets for token in members}
+    tokens = set(form.tokens)
     return [float(token in tokens) for token in ids.tolist()]
 
 
-def _heads(
-    model: Model, layer: int, looks: Sequence[Looks], rows: Int[Tensor, "row pos"]
-) -> dict[Address, list[dict[str, Any]]]:
-    name = f"L{layer:02d}.pattern"
-    found: dict[Address, list[dict[str, Any]]] = {form.address: [] for form in looks}
-    for batch in record(model, rows, [name]) if looks else ():
-        for form in looks:
-            own = batch.values[name][:, form.address.index]
-            variation = (own - look(form, batch.ids)).abs().sum(-1) / 2
+def _heads(group: Together[Any], rows: Int[Tensor, "row pos"]) -> dict[Address, list[dict[str, Any]]]:
+    model, found = group.model, dict[Address, list[dict[str, Any]]]()
+    for batch in record(model, rows, [group.felt, *group.reads]):
+        pieces = group.pieces(group.seen(batch.ids, batch.values))
+        for address, (where, scores) in zip(group.addresses, pieces, strict=True):
+            own = batch.values[group.felt][where]
+            variation = (own - causal(scores)).abs().sum(-1) / 2
             for n, at in enumerate(variation.argmax(1).tolist()):
                 entry = context(model, batch.ids[n], at, own[n, at].tolist(), 1.0, 1 - float(variation[n, at]))
-                found[form.address].append(entry)
+                found.setdefault(address, []).append(entry)
     for address, entries in found.items():
         entries.sort(key=lambda entry: -abs(entry["difference"]))
         found[address] = _unlike(entries, [tuple(entry["tokens"][-2:]) for entry in entries])

@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from pellucid.base.address import Address
 from pellucid.base.effort import Effort
 from pellucid.forms.effect import Calibration, estimate
-from pellucid.forms.forms import Fires, token_texts
+from pellucid.forms.forms import token_texts
 from pellucid.forms.isolated import kept, scores
-from pellucid.forms.stored import Still
 from pellucid.forms.worst_places import worst_contexts
 from pellucid.project.evidence import Measurement
 from pellucid.project.inventory import PASSING, lifted_state, statement_state
@@ -33,7 +32,7 @@ def prove(project: Project, sources: Sources, effort: Effort) -> list[Measuremen
     effects, sources = sources.effects, standing(project, sources)
     listing, heldout = project.listing(), rows_for(project, "heldout", effort.proof_tokens)
     found = scores(project.model, sources.forms, heldout)
-    shorter = {a: form.told() for a, form in sources.forms.items() if isinstance(form, Fires) and form.told() != form}
+    shorter = {a: said for a, form in sources.forms.items() if (said := form.told()) != form}
     told = found | scores(project.model, shorter, heldout)
     costs = estimate(project.model, heldout, sources.forms.values(), seed=project.manifest.settings.seed)[0]
     hashes = {name: getattr(project.texts, name).sha256 for name in ("tune", "heldout")}
@@ -66,7 +65,7 @@ def prove_lifted(project: Project, lifted: LiftedParts, effort: Effort) -> list[
     """
     heldout = first_tokens(rows_for(project, "heldout", effort.proof_tokens), effort.lifted_tokens)
     model, tuned = project.model, effort.lifted_tokens
-    found = kept(model, [form for form in lifted.forms.values() if not isinstance(form, Still)], heldout)
+    found = kept(model, lifted.forms.values(), heldout)
     costs = estimate(model, heldout, lifted.forms.values(), seed=project.manifest.settings.seed)[0]
     hashes = {name: getattr(project.texts, name).sha256 for name in ("tune", "heldout")}
     weights = project.manifest.subject.weights_sha256

@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain, count
 
 from pellucid.forms import forms
-from pellucid.forms.forms import WIDTH, TokenText
+from pellucid.forms.form import TokenText
+from pellucid.forms.forms import WIDTH
 from pellucid.listing.language import ASKED, BUILTINS, STATEMENTS, WORDS
 from pellucid.listing.wrap import shown_token
 

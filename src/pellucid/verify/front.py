@@ -23,7 +23,7 @@ from pellucid.exact.model import Model
 from pellucid.family.allowance import LIFTED_SHARE, lifted_numbers, most_rank
 from pellucid.family.partition import count
 from pellucid.forms.channels import Moments
-from pellucid.forms.stored import Stored
+from pellucid.forms.form import Stored
 from pellucid.forms.twin import Twin
 from pellucid.listing.count import count_lifted, count_program
 from pellucid.measure.distance import distance, logits_of

@@ -8,9 +8,10 @@ import torch
 import checkpoints
 from pellucid.base.address import Address
 from pellucid.exact.model import Model
+from pellucid.forms.form import Form
 from pellucid.forms.forms import Fires, First, Looks
 from pellucid.forms.lifting import fit_vectors
-from pellucid.forms.twin import Form, Twin
+from pellucid.forms.twin import Twin
 from pellucid.measure.distance import divergence
 from pellucid.stages.lift.means import averages
 from pellucid.stages.link.joint import NEURONS, chosen, joint_costs

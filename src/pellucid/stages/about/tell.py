@@ -9,7 +9,7 @@ from typing import TypeVar
 from jaxtyping import Int
 from torch import Tensor
 
-from pellucid.forms.forms import TokenText
+from pellucid.forms.form import TokenText
 from pellucid.listing.wrap import quoted, shown_token
 from pellucid.stages.about.looking import NOWHERE, Looking, strongest
 from pellucid.stages.about.places import Places

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pellucid.base.address import Address
-from pellucid.forms.forms import Fires, Looks
+from pellucid.forms.form import Written
 
 
 @dataclass(frozen=True)
 class Option:
     """A candidate source of a part: how many numbers it holds, and the nats per token that it leaves."""
 
-    form: Looks | Fires
+    form: Written
     numbers: int
     loss: float
 

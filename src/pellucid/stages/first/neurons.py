@@ -25,7 +25,8 @@ from torch import Tensor
 from pellucid.base.address import Address
 from pellucid.exact.model import Model
 from pellucid.exact.ops import ACTIVATION
-from pellucid.forms.forms import Fires, TokenText, Which, token_texts
+from pellucid.forms.form import TokenText
+from pellucid.forms.forms import Fires, Which, token_texts
 from pellucid.listing.count import literal
 from pellucid.measure.record import record
 from pellucid.stages.first.levels import Act, Cells, Inverse, clusters, gauss_newton, loss

@@ -17,15 +17,14 @@ from pellucid.engine.shares import finite
 from pellucid.exact.model import Model
 from pellucid.forms.codec import dump_forms, load_forms
 from pellucid.forms.effect import Calibration, calibrate, estimate, mean_forms
-from pellucid.forms.forms import Fires, Looks, TokenText, token_texts
+from pellucid.forms.form import TokenText, Written
+from pellucid.forms.forms import token_texts
 from pellucid.listing.emit import says, write_constants, write_statements
 from pellucid.project.project import EVIDENCE, Project
 from pellucid.project.rows import Rows, first_tokens, rows_for
 from pellucid.stages.first.attention import PAIRS, LooksProposal, propose_looks
 from pellucid.stages.first.budget import Option, spend
 from pellucid.stages.first.neurons import FiresProposal, propose_fires
-
-Form = Looks | Fires
 
 STORED_SOURCES = "evidence.sqlite, stage `sources`"
 CALIBRATION_TOKENS = 1_500
@@ -41,7 +40,7 @@ class Sources:
     second-order estimates on tune text.
     """
 
-    forms: dict[Address, Form]
+    forms: dict[Address, Written]
     effects: dict[Address, float]
     losses: dict[Address, float]
     calibration: Calibration
@@ -79,7 +78,9 @@ def find_sources(project: Project, means: Mapping[str, Tensor], effort: Effort, 
     return found
 
 
-def calibration(model: Model, tune: Rows, ablated: Mapping[Address, Form], effort: Effort, *, seed: int) -> Calibration:
+def calibration(
+    model: Model, tune: Rows, ablated: Mapping[Address, Written], effort: Effort, *, seed: int
+) -> Calibration:
     """How well the effect estimates agree with exact mean ablations."""
     rows = tune[: max(1, CALIBRATION_TOKENS // tune.shape[1])]
     return calibrate(model, rows, ablated.values(), count=effort.calibrated, seed=seed)
@@ -110,7 +111,7 @@ def offers(
 def is_weak(sources: Sources, address: Address) -> bool:
     """Whether a source says next to nothing: it removes less than a fifth of what its mean costs, or is the mean."""
     form, effect = sources.forms[address], sources.effects[address]
-    return _is_constant(form) or effect - sources.losses[address] < WEAK * effect or effect <= 0
+    return form.constant is not None or effect - sources.losses[address] < WEAK * effect or effect <= 0
 
 
 def write_sources(project: Project, sources: Sources) -> None:
@@ -141,9 +142,9 @@ def _write(project: Project, sources: Sources, wanted: Mapping[Address, bool]) -
     statements: dict[Address, str | None] = {}
     constants: dict[Address, float] = {}
     for address in sorted(wanted, key=lambda a: (-sources.effects[a], a)):
-        form = sources.forms[address]
-        if wanted[address] and isinstance(form, Fires) and not form.sets:
-            constants[address] = form.bias
+        constant = sources.forms[address].constant
+        if wanted[address] and constant is not None:
+            constants[address] = constant
         else:
             statements[address] = _statement(sources, address, text) if wanted[address] else None
     if statements:
@@ -152,16 +153,9 @@ def _write(project: Project, sources: Sources, wanted: Mapping[Address, bool]) -
         write_constants(project.directory, constants)
 
 
-def _is_constant(form: Form) -> bool:
-    return isinstance(form, Fires) and not form.sets
-
-
 def _statement(sources: Sources, address: Address, text: TokenText) -> str:
     """A source as it is printed."""
-    form = sources.forms[address]
-    if isinstance(form, Fires):
-        return form.row(text)
-    return form.statement(text, form.name(text), form.describe(text), evidence_lines(sources, address))
+    return sources.forms[address].statement(text, evidence_lines(sources, address))
 
 
 def evidence_lines(sources: Sources, address: Address) -> list[str]:

@@ -14,8 +14,8 @@ from pellucid.base.memory import keeping
 from pellucid.base.schema import Count, parsed
 from pellucid.family.allowance import most_rank
 from pellucid.family.blocks import Decoder
+from pellucid.forms.form import Stored
 from pellucid.forms.lifting import Costs, Vectors, costs
-from pellucid.forms.stored import Stored
 from pellucid.listing.emit import write_lifted
 from pellucid.listing.parse import STORED
 from pellucid.program.prelude import BESIDE

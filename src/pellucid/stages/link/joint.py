@@ -11,7 +11,8 @@ from torch import Tensor
 from pellucid.base.address import Address
 from pellucid.base.effort import Effort
 from pellucid.base.progress import track
-from pellucid.forms.twin import Form, Twin
+from pellucid.forms.form import Form
+from pellucid.forms.twin import Twin
 from pellucid.measure.distance import divergence
 from pellucid.measure.record import batches
 from pellucid.project.evidence import Measurement

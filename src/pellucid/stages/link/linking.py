@@ -20,9 +20,8 @@ from pellucid.exact.model import Model
 from pellucid.family.allowance import most_rank
 from pellucid.family.blocks import Decoder
 from pellucid.family.partition import count as parameters_of
-from pellucid.forms.forms import Fires
-from pellucid.forms.stored import Channel
-from pellucid.forms.twin import Form, Twin
+from pellucid.forms.form import Form
+from pellucid.forms.twin import Twin
 from pellucid.project.project import Project
 from pellucid.project.rows import rows_for
 from pellucid.stages.first.sources import Sources
@@ -93,7 +92,7 @@ def units(sources: Sources, lifted: LiftedParts) -> dict[Unit, float]:
         if address in lifted.forms or sources.losses[address] >= sources.effects[address]:
             continue
         out = Address("OUT", address.layer, address.index)
-        if isinstance(form, Fires) and not form.sets and out in lifted.forms:
+        if form.constant is not None and out in lifted.forms:
             found[address, out] = lifted.losses[out]
             paired.add(out)
         else:
@@ -114,14 +113,8 @@ def reading_units(lifted: LiftedParts) -> Iterator[Unit]:
 def allowed(units: Sequence[Unit], forms: Mapping[Address, Form], decoder: Decoder) -> list[Address]:
     """The addresses of `units` that may run together: channels only where enough neurons of a layer share them."""
     chosen = [address for unit in units for address in unit]
-    channels = [address for address in chosen if isinstance(forms[address], Channel)]
-    readers = Counter(address.layer for address in channels)
-    few = {a for a in channels if most_rank(decoder, "IN", readers[a.layer]) < _rank(forms[a])}
-    return [address for address in chosen if address not in few]
-
-
-def _rank(form: Form) -> int:
-    return form.rank if isinstance(form, Channel) else 0
+    readers = Counter(address.layer for address in chosen if forms[address].shared)
+    return [a for a in chosen if forms[a].shared <= most_rank(decoder, "IN", readers[a.layer])]
 
 
 def worth(units: Sequence[Unit], effects: Mapping[Address, float], decoder: Decoder) -> list[float]:

@@ -16,8 +16,8 @@ from pellucid.base.effort import Effort
 from pellucid.base.files import sha256_text
 from pellucid.base.terminal import tell
 from pellucid.exact.model import Model
+from pellucid.forms.form import Stored
 from pellucid.forms.lifting import Vectors
-from pellucid.forms.stored import Channel, Compares, Lifted, Stored
 from pellucid.forms.twin import Twin
 from pellucid.measure.distance import mean_kl
 from pellucid.project.project import Project
@@ -110,7 +110,7 @@ def tune_parts(
     if tuned is None:
         return None
     before = joint_cost(model, {address: lifted.forms[address] for address in parts}, check)
-    tuned = Tuned(tuned.tensors, tuned.channels, before, tuned.after, steps)
+    tuned = Tuned(tuned.tensors, tuned.sharing, before, tuned.after, steps)
     tuned.write(project.directory / TUNED, tuned_state(project))
     for number in range(len(SHARES)):
         (project.directory / CHECKPOINT.format(number)).unlink(missing_ok=True)
@@ -135,7 +135,7 @@ def tune_round(
     path, seed = project.directory / CHECKPOINT.format(number), len(SHARES) * settings.seed + number
     tuning = tune(tunable, fit, check, seconds, path, about, seed)
     best = {name: tensor.cpu() for name, tensor in tuning.best.items()}
-    return Tuned(best, dict(tunable.channels), tuning.first_kl, tuning.best_kl, tuning.step)
+    return Tuned(best, dict(tunable.sharing), tuning.first_kl, tuning.best_kl, tuning.step)
 
 
 def say(parts: int, tuned: Tuned, found: Slips, on: str) -> None:
@@ -209,7 +209,7 @@ def worth_most(shares: Sequence[float], worths: Sequence[float], most: float) ->
 
 def tunes(form: Stored | None) -> bool:
     """Whether a form has vectors that can be tuned."""
-    return isinstance(form, Channel | Compares) or (isinstance(form, Lifted) and form.rank > 0)
+    return form is not None and form.is_tuned
 
 
 def forms_of(chosen: Sequence[Unit], forms: Mapping[Address, Stored]) -> dict[Address, Stored]:

@@ -16,11 +16,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -31,10 +31,9 @@ from pellucid.base.progress import track
 from pellucid.base.schema import Count, parsed
 from pellucid.base.tensors import open_tensors, save_tensors
 from pellucid.base.terminal import tell
-from pellucid.exact.graph import Graph, Node
+from pellucid.exact.graph import Graph
 from pellucid.exact.model import Model
-from pellucid.exact.ops import linear
-from pellucid.forms.stored import Channel, Compares, Lifted, Stored, stacked
+from pellucid.forms.form import Form, Sharing, Together, folded, grouped
 from pellucid.measure.distance import mean_kl
 from pellucid.measure.record import batches, compared_places, predictions
 from pellucid.stages.tune.fast import fast
@@ -62,53 +61,39 @@ Tensors = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Tunable:
-    """The lifted parts that are tuned together, by kind; their vectors are tensors by name."""
+    """The lifted parts that are tuned together; their vectors are tensors by name."""
 
     model: Model
-    channels: Mapping[int, tuple[int, ...]]
-    """Neurons that read channels, by layer."""
-    compares: tuple[Address, ...]
-    moves: Mapping[Address, Float[Tensor, " dim"]]
-    """Heads that move along few directions, with their means."""
+    groups: tuple[Together[Any], ...]
     start: Tensors
 
     @staticmethod
-    def of(model: Model, forms: Mapping[Address, Stored]) -> Tunable:
+    def of(model: Model, forms: Mapping[Address, Form]) -> Tunable:
         """What of `forms` can be tuned: means cannot."""
+        groups = grouped(model, [forms[address] for address in sorted(forms) if forms[address].is_tuned])
         start: Tensors = {}
-        channels: dict[int, tuple[int, ...]] = {}
-        readers = [form for form in forms.values() if isinstance(form, Channel)]
-        for layer in sorted({form.address.layer for form in readers}):
-            own = sorted((f for f in readers if f.address.layer == layer), key=lambda form: form.address)
-            channels[layer] = tuple(form.address.index for form in own)
-            named = dict(zip(("read", "write", "bias"), stacked(own), strict=True))
-            start |= {f"L{layer:02d}.IN.{name}": tensor for name, tensor in named.items()}
-        compares = [form for form in forms.values() if isinstance(form, Compares)]
-        for look in compares:
-            named = {"read_q": look.read_q, "read_k": look.read_k, "bias": look.bias}
-            start |= {f"{look.address}.{name}": tensor for name, tensor in named.items()}
-        moves = [form for form in forms.values() if isinstance(form, Lifted) and form.rank]
-        for move in moves:
-            start |= {f"{move.address}.read": move.read, f"{move.address}.write": move.write}
-        for name, tensor in start.items():  # laid out as they are stored, so that a run that goes on ends the same
+        for name, tensor in ((name, tensor) for group in groups for name, tensor in group.vectors.items()):
+            # laid out as they are stored, so that a run that goes on ends the same
             here = tensor.detach().to(model.device, torch.float32)
             start[name] = here.clone(memory_format=torch.contiguous_format)
-        heads = {move.address: move.mean.to(model.device) for move in moves}
-        return Tunable(model, channels, tuple(look.address for look in compares), heads, start)
+        return Tunable(model, tuple(groups), start)
 
     @cached_property
     def graph(self) -> Graph:
         """What steps run with `step_weights`: made once, since a graph keeps its plans."""
         graph = fast(self.model.graph)
-        along = {f"L{layer:02d}.pre": f"L{layer:02d}.IN" for layer in self.whole}
-        nodes = [_along(node, along[node.name]) if node.name in along else node for node in graph.nodes]
-        return Graph(graph.inputs, nodes)
+        shorter = {node.name: node for group in self.groups for node in map(group.shorter, graph.nodes) if node}
+        return Graph(graph.inputs, [shorter.get(node.name, node) for node in graph.nodes])
 
     @cached_property
-    def whole(self) -> list[int]:
-        """The layers all of whose neurons read channels."""
-        every = tuple(range(self.model.decoder.sizes.neuron))
-        return [layer for layer, neurons in self.channels.items() if neurons == every]
+    def whole(self) -> list[Together[Any]]:
+        """Those that steps run from their vectors: that is less to do than to fold them into weights."""
+        return [group for group in self.groups if any(map(group.shorter, self.model.graph.nodes))]
+
+    @property
+    def sharing(self) -> Sharing:
+        """Which parts share vectors, by the name of these."""
+        return {name: parts for group in self.groups for name, parts in group.sharing.items()}
 
     @property
     def numbers(self) -> int:
@@ -117,57 +102,12 @@ class Tunable:
 
     def weights(self, tensors: Tensors) -> Tensors:
         """The subject's weights with `tensors` folded in; gradients flow to them."""
-        return self._folded(tensors, self.channels)
+        return self.model.weights | folded(self.model, self.groups, tensors)
 
     def step_weights(self, tensors: Tensors) -> Tensors:
-        """The same for `graph`, where `whole` layers read their channels one after the other: that is less to do."""
-        rest = {layer: neurons for layer, neurons in self.channels.items() if layer not in self.whole}
-        return self._folded(tensors, rest) | tensors
-
-    def _folded(self, tensors: Tensors, channels: Mapping[int, tuple[int, ...]]) -> Tensors:
-        """The subject's weights with heads and these `channels` folded in."""
-        model, found = self.model, dict(self.model.weights)
-        for layer, neurons in channels.items():
-            name, at = f"h.{layer}.mlp.c_fc", f"L{layer:02d}.IN"
-            where = torch.tensor(neurons, device=model.device)
-            weight = tensors[f"{at}.read"] @ tensors[f"{at}.write"]
-            found[f"{name}.weight"] = found[f"{name}.weight"].index_copy(1, where, weight)
-            found[f"{name}.bias"] = found[f"{name}.bias"].index_copy(0, where, tensors[f"{at}.bias"])
-        for layer in sorted({address.layer for address in (*self.compares, *self.moves)}):
-            found |= self._projection(layer, tensors)
-        return found
-
-    def _projection(self, layer: int, tensors: Tensors) -> Tensors:
-        """The joint projection of a layer's heads to queries, keys and values, with their `tensors` in it."""
-        name, size, heads = f"h.{layer}.attn.c_attn", self.model.decoder.sizes.dim, self.model.decoder.sizes.head
-        weights = list(torch.split(self.model.weights[f"{name}.weight"], size, 1))  # queries, keys, values
-        biases = list(torch.split(self.model.weights[f"{name}.bias"], size))
-        for head in (address for address in self.compares if address.layer == layer):
-            asked, bias, offered = (tensors[f"{head}.{part}"] for part in ("read_q", "bias", "read_k"))
-            at = (head.index, heads + head.index)
-            for where, read, own in zip(at, (asked, offered), (bias, torch.zeros_like(bias)), strict=True):
-                left = (0, size - read.shape[1])  # what a head compares no longer
-                weights[where], biases[where] = F.pad(read, left), F.pad(own, left)
-        for head, mean in self.moves.items():
-            if head.layer == layer:  # mean + (z − mean) · through in the place of z
-                through, where = tensors[f"{head}.read"] @ tensors[f"{head}.write"], 2 * heads + head.index
-                weights[where] = weights[where] @ through
-                biases[where] = (biases[where] - mean) @ through + mean
-        return {f"{name}.weight": torch.cat(weights, 1), f"{name}.bias": torch.cat(biases)}
-
-
-def _along(node: Node, name: str) -> Node:
-    """The node of a layer's pre-activations that reads its channels."""
-    return Node(node.name, _read, node.inputs, tuple(f"{name}.{part}" for part in ("read", "write", "bias")))
-
-
-def _read(
-    x: Float[Tensor, "batch pos model"],
-    read: Float[Tensor, "model channel"],
-    write: Float[Tensor, "channel neuron"],
-    bias: Float[Tensor, " neuron"],
-) -> Float[Tensor, "batch pos neuron"]:
-    return linear(x @ read, write, bias)
+        """The same for `graph`, beside the `tensors` that it runs with instead."""
+        rest = [group for group in self.groups if group not in self.whole]
+        return self.model.weights | folded(self.model, rest, tensors) | tensors
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 
 from pellucid.base.progress import track
 from pellucid.exact.model import Model
-from pellucid.forms.effect import causal
+from pellucid.forms.outputs import causal
 from pellucid.measure.record import batches
 from pellucid.stages.understand.axes import Axes, along, found_axes, shift
 from pellucid.stages.understand.mixed import mixed

@@ -13,8 +13,8 @@ from torch import Tensor
 from pellucid.base.address import Address
 from pellucid.base.progress import track
 from pellucid.exact.ops import ACTIVATION
-from pellucid.forms.effect import causal
 from pellucid.forms.isolated import pearson
+from pellucid.forms.outputs import causal
 from pellucid.forms.worst_places import context, worst_places
 from pellucid.measure.record import Recording, batches, record
 from pellucid.stages.understand.student import Reading, Student

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from pellucid.base.address import Address
-from pellucid.forms.forms import WIDTH, TokenText, docstring, rounded
+from pellucid.forms.form import TokenText
+from pellucid.forms.forms import WIDTH, docstring, rounded
 from pellucid.listing.pages import linear
 from pellucid.stages.understand.spread import Spread
 from pellucid.stages.understand.student import RAMPS, SHIFTS, Student, bends, reach

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pellucid.base.address import Address
 from pellucid.exact.model import Model
-from pellucid.forms.forms import TokenText
+from pellucid.forms.form import TokenText
 from pellucid.listing.wrap import shown_token
 from pellucid.measure.record import record
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from pellucid.base.address import Address
 from pellucid.family.blocks import Decoder
-from pellucid.forms.forms import WIDTH, TokenText
+from pellucid.forms.form import TokenText
+from pellucid.forms.forms import WIDTH
 from pellucid.listing.wiring import Terms, Wires
 from pellucid.listing.wrap import literals, prose, quoted, wrap
 from pellucid.program.wires import ONE
