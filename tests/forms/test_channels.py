@@ -28,7 +28,7 @@ from pellucid.forms.form import Stored
 from pellucid.forms.isolated import kept
 from pellucid.forms.lifting import Vectors, costs, fit_vectors
 from pellucid.forms.twin import Twin
-from pellucid.listing.emit import emit, write_lifted
+from pellucid.listing.emit import emit
 from pellucid.listing.load import load_program
 from pellucid.measure.record import record
 from pellucid.pipeline import decompile
@@ -56,6 +56,7 @@ from pellucid.stages.tune.rounds import (
 )
 from pellucid.stages.tune.tune import Tunable, Tuning
 from pellucid.stages.tune.tuned import TUNED, Tuned, named_tuned, with_tuned
+from printed import write_lifted
 
 
 @dataclass(frozen=True)

@@ -26,13 +26,14 @@ from pellucid.forms.known import KINDS, register
 from pellucid.forms.twin import Twin
 from pellucid.forms.worst_places import worst_contexts
 from pellucid.listing.count import count_program
-from pellucid.listing.emit import emit, write_statements
+from pellucid.listing.emit import emit
 from pellucid.listing.load import load_program, load_sources
 from pellucid.listing.parse import read_program
 from pellucid.project.parts_file import partition, write_parts
 from pellucid.stages.first.sources import Sources, is_weak
 from pellucid.stages.lift.lifted import LiftedParts
 from pellucid.stages.link.linking import allowed, units
+from printed import write_statements
 
 
 @dataclass(frozen=True)

@@ -28,11 +28,12 @@ from pellucid.forms.forms import (
     token_texts,
 )
 from pellucid.listing.count import count_program
-from pellucid.listing.emit import emit, write_statements
+from pellucid.listing.emit import emit
 from pellucid.listing.load import load_sources
 from pellucid.listing.parse import read_program
 from pellucid.listing.wrap import quoted
 from pellucid.subject.tokenizer import WordTokenizer
+from printed import write_statements
 
 WORDS = ["it's", 'a"b', "back\\slash", '"""', "é", "w5", "x\u202ey", "{}", "#", "neighbourhood", "\\n"]
 IDS = torch.from_numpy(np.random.default_rng(0).integers(0, len(WORDS), (3, 14)))

@@ -18,11 +18,12 @@ from pellucid.forms.forms import Fires, First, Looks, token_texts
 from pellucid.forms.lifting import Vectors, fit_vectors
 from pellucid.forms.stored import Lifted, Still
 from pellucid.forms.twin import Twin
-from pellucid.listing.emit import emit, write_constants, write_lifted, write_statements
+from pellucid.listing.emit import emit
 from pellucid.listing.load import load_program
 from pellucid.listing.parse import read_program
 from pellucid.project.parts_file import partition, write_parts
 from pellucid.stages.lift.means import averages, named
+from printed import write_constants, write_lifted, write_statements
 
 
 @dataclass(frozen=True)

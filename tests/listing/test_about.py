@@ -11,11 +11,10 @@ from emitted import Project, some_ids
 from pellucid.base.address import Address
 from pellucid.base.errors import SourceError
 from pellucid.listing.about import line_of
-from pellucid.listing.arrange import arrange
 from pellucid.listing.count import count_program
-from pellucid.listing.emit import write_content, write_statements
 from pellucid.listing.parse import read_program
 from pellucid.listing.rows import row
+from printed import arrange, write_content, write_statements
 
 LOOKS = '@source("L00.H01.QK")\ndef looks(query, key):\n    return 3.0 * (key.position == query.position - 1)'
 HEAD = "Looks at the token before, and speaks for what it was."

@@ -14,11 +14,11 @@ from emitted import Project, some_ids
 from pellucid.base.address import Address
 from pellucid.base.errors import SourceError
 from pellucid.listing import pages
-from pellucid.listing.arrange import arrange
 from pellucid.listing.count import numbers_of
-from pellucid.listing.emit import emit, write_constants, write_content, write_lifted, write_statements
+from pellucid.listing.emit import emit
 from pellucid.listing.parse import digest, read_program
 from pellucid.listing.rows import row
+from printed import arrange, write_constants, write_content, write_lifted, write_statements
 
 QK = Address.parse("L00.H01.QK")
 LOOKS = '@source("L00.H01.QK")\ndef looks(query, key):\n    return 3.0 * (key.position == query.position - 1)'

@@ -18,9 +18,10 @@ from safetensors import safe_open
 import checkpoints
 from pellucid.base.address import Address
 from pellucid.base.errors import SourceError
-from pellucid.listing import draft as module
-from pellucid.listing.emit import emit, write_constants, write_statements
+from pellucid.listing import printing as module
+from pellucid.listing.emit import emit
 from pellucid.listing.parse import read_program
+from printed import write_constants, write_statements
 
 QK = Address.parse("L00.H01.QK")
 LOOKS = '''@source("L00.H01.QK")

@@ -11,12 +11,12 @@ from emitted import Project, some_ids
 
 from pellucid.base.address import Address
 from pellucid.base.errors import SourceError
-from pellucid.listing.arrange import arrange
 from pellucid.listing.count import count_lifted, count_program
-from pellucid.listing.emit import emit, write_lifted, write_statements
+from pellucid.listing.emit import emit
 from pellucid.listing.load import load_program
 from pellucid.listing.pages import means
 from pellucid.listing.parse import digest, read_page, read_program
+from printed import arrange, write_lifted, write_statements
 
 HEAD = Address("OV", 0, 1)
 NEURONS = [Address("OUT", 0, n) for n in (3, 9, 11, 30)]

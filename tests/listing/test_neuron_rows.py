@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from pellucid.base.address import Address
 from pellucid.base.errors import SourceError
 from pellucid.listing.count import count_program
-from pellucid.listing.emit import emit, write_statements
+from pellucid.listing.emit import emit
 from pellucid.listing.parse import read_page, read_program
 from pellucid.listing.rows import as_function, row
+from printed import write_statements
 
 NEURON = Address("IN", 1, 7)
 ROW = 'fires("L01.N0007.IN", -0.84, {2.31: ("w1", "w2"), -0.5: (4,)}, before={1.5: ("w3",)})'

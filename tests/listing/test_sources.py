@@ -12,8 +12,9 @@ from emitted import Project, some_ids
 from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError, SourceError
 from pellucid.exact.model import Model, Taps
-from pellucid.listing.emit import emit, write_constants, write_statements
+from pellucid.listing.emit import emit
 from pellucid.listing.load import load_sources
+from printed import write_constants, write_statements
 
 IDS = some_ids(11, 3, 13)
 

@@ -14,8 +14,8 @@ from pellucid.base.errors import SourceError
 from pellucid.exact.model import Taps
 from pellucid.listing import pages
 from pellucid.listing.count import count_program, count_shares, count_values
-from pellucid.listing.emit import write_content, write_statements, write_values, write_words
 from pellucid.listing.parse import read_program
+from printed import write_content, write_statements, write_values, write_words
 
 IDS = some_ids(11, 3, 13)
 WORDS = '''"""Kinds of tokens."""

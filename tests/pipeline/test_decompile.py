@@ -18,9 +18,10 @@ from cli_support import pellucid as pellucid_command
 from pellucid.base import files
 from pellucid.base.effort import Effort
 from pellucid.base.errors import ProjectError
-from pellucid.listing import draft, emit
+from pellucid.listing import emit, printing
 from pellucid.pipeline import decompile
 from pellucid.pipeline.decompile import Request
+from pellucid.project import project as project_module
 from pellucid.project.project import Project
 from pellucid.project.symbols import read_symbols
 from pellucid.subject.load import load_subject
@@ -54,7 +55,7 @@ def test_a_project_directory_holds_what_is_documented(workshop: Workshop) -> Non
     layers = {f"program/layer_{layer:02d}.py" for layer in range(2)}
     files = {"pellucid.toml", "parts.toml", "symbols.tsv", "weights.safetensors", "evidence.sqlite"}
     program = {"__init__", "__main__", "model", "embedding", "vocabulary", "parts", "values", "runtime", "prelude"}
-    program |= {"changes", "idle", "wires"}
+    program |= {"changes", "cutting", "idle", "wires"}
     files |= {"report.json", "report.html", ".gitignore", "program/.emitted", "program/vocabulary.json"}
     assert found - {"evidence.sqlite-wal"} == files | layers | {f"program/{name}.py" for name in program}
     assert "weights.safetensors" in (workshop.made / ".gitignore").read_text().split()
@@ -187,8 +188,8 @@ RAW: list[tuple[Any, str]] = [
     (decompile, "fit_extras"),
     (emit.safetensors.torch, "save_file"),
     (emit, "_fill"),
-    (draft, "_write_record"),
-    (decompile, "write_parts"),
+    (printing, "_write_record"),
+    (project_module, "write_parts"),
     (decompile, "write_symbols"),
     (verify, "measure"),
     (Project, "save_report"),

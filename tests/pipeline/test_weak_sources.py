@@ -10,7 +10,7 @@ from cli_support import Workshop
 from pellucid.base.address import Address
 from pellucid.forms.effect import Calibration
 from pellucid.forms.forms import Fires, First, Looks
-from pellucid.listing.arrange import arrange
+from pellucid.listing.arrange import arranged
 from pellucid.project.manifest import Manifest, Settings
 from pellucid.project.parts_file import standing
 from pellucid.project.project import Project
@@ -57,17 +57,17 @@ def test_weak_ones_are_written_where_they_run(workshop: Workshop) -> None:
     assert list(told(project))[1:] == [str(NEURONS[1]), str(NEURONS[0])]  # by effect
     linked = {HEADS[1], NEURONS[3], NEURONS[0]}
     write_linked(project, SOURCES, linked)
-    arrange(workshop.made, linked)
+    project.take(arranged(project.listing(), linked))
     assert told(project) == strong | {
         str(HEADS[1]): "layer_00.py",
         str(NEURONS[3]): "layer_01.py",
         str(NEURONS[0]): "layer_01.py",
     }
     write_linked(project, SOURCES, {NEURONS[3]})
-    arrange(workshop.made, {NEURONS[3]})
+    project.take(arranged(project.listing(), {NEURONS[3]}))
     assert told(project) == strong | {str(NEURONS[3]): "layer_01.py"}
     write_linked(project, SOURCES, set())
-    arrange(workshop.made, set())
+    project.take(arranged(project.listing(), set()))
     assert told(project) == strong
     assert not any(statement.by_person for statement in project.listing().statements.values())
 
@@ -80,6 +80,7 @@ def test_they_are_kept_where_that_is_asked_for(workshop: Workshop) -> None:
     assert set(told(kept)) == set(map(str, SOURCES.forms))
     write_linked(kept, SOURCES, set())
     assert set(told(kept)) == set(map(str, SOURCES.forms))
+    kept.print_program()
     write_sources(project, SOURCES)
     assert set(told(project)) == {str(HEADS[0]), str(NEURONS[0]), str(NEURONS[1])}
 
@@ -109,7 +110,7 @@ def test_parts_say_what_runs_and_what_describes(workshop: Workshop, dropped: boo
     project = Project.open(workshop.made)
     write_sources(project, SOURCES)
     chosen = frozenset({NEURONS[0]} if dropped else set())
-    arrange(workshop.made, chosen)
+    project.take(arranged(project.listing(), chosen))
     listing = project.listing()
     found = standing(listing, NEURONS[0], chosen)
     assert (found.form, found.residual) == (("source", "dropped") if dropped else ("raw", "on"))

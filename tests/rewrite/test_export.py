@@ -15,13 +15,14 @@ from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError
 from pellucid.corpus.corpus import split_corpus, story_corpus
 from pellucid.exact.model import Model
-from pellucid.listing.emit import emit, write_constants, write_lifted
+from pellucid.listing.emit import emit
 from pellucid.project.manifest import CorpusEntry, Manifest, SubjectEntry
 from pellucid.project.project import Project
 from pellucid.project.trust import trust
 from pellucid.rewrite import export as module
 from pellucid.subject.load import load_subject
 from pellucid.verify.running import Running
+from printed import write_constants, write_lifted
 
 IDS = torch.randint(1, 11, (3, 12), generator=torch.Generator().manual_seed(2))
 EDITS = """from .prelude import edit, where

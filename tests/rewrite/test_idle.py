@@ -12,11 +12,11 @@ import torch
 
 from cli_support import Workshop, pellucid
 from pellucid.base.address import Address
-from pellucid.listing.arrange import arrange
-from pellucid.listing.emit import emit, write_lifted, write_statements
+from pellucid.listing.emit import emit
 from pellucid.project.project import Project
 from pellucid.rewrite.idle import warning
 from pellucid.verify.running import Running
+from printed import arrange, write_lifted, write_statements
 
 IDS = torch.randint(1, 11, (3, 12), generator=torch.Generator().manual_seed(2))
 ADDRESS = "L00.H01.QK"

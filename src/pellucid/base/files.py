@@ -153,7 +153,10 @@ def _runs(process: int) -> bool:
 # --- hashes -----------------------------------------------------------------------------------------------------------
 
 
-def stamps_of(*paths: Path) -> tuple[tuple[str, int, int, int], ...]:
+Stamps = tuple[tuple[str, int, int, int], ...]
+
+
+def stamps_of(*paths: Path) -> Stamps:
     """What tells whether files, or those directly in folders, have changed: names, inodes, times, sizes.
 
     Cheaper than reading them; what is not there has no stamp.

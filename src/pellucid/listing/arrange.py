@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 from pellucid.base.address import Address
 from pellucid.listing import pages
 from pellucid.listing.about import sides
-from pellucid.listing.draft import Draft, Emission, staying
+from pellucid.listing.draft import Draft, Revision, staying
 from pellucid.listing.parse import (
     STORED,
     Listing,
@@ -22,25 +21,25 @@ from pellucid.listing.parse import (
     described_name,
     page_name,
     read_page,
-    read_program,
 )
 from pellucid.listing.rows import ROWS
 from pellucid.program.prelude import APART
 
 
-def arrange(directory: Path, dropped: Collection[Address], effects: Mapping[Address, float] | None = None) -> Emission:
-    """Arrange the program in `directory`, of which the residuals in `dropped` are dropped.
+def arranged(
+    listing: Listing, dropped: Collection[Address], effects: Mapping[Address, float] | None = None
+) -> Revision:
+    """The program arranged, where the residuals in `dropped` are dropped.
 
     Rows of neurons are sorted by what the parts' means cost, `effects`, the largest first, where those are known.
     """
-    listing = read_program(directory)
     draft = Draft(listing)
     _move(draft, {*dropped})
     if effects:
         for name, page in list(draft.pages.items()):
             if (text := _sorted(page, effects)) != page.text:
                 draft.pages[name] = read_page(page.path, draft.hashes, text)
-    return draft.commit(dropped)
+    return draft.revised(dropped)
 
 
 # --- places -----------------------------------------------------------------------------------------------------------

@@ -1,25 +1,18 @@
-"""What emission is about to write: pages in memory, until they are committed to disk all at once.
-
-The record of what emission wrote (`program/.emitted`) is first extended by what is about to be written and only then
-cut down to it, so that a crash leaves nothing that looks like a person's work.
-"""
+"""A program while it is changed: pages in memory, which become a program again when they fit together."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from pellucid.base.address import Address, Kind
-from pellucid.base.files import write_text
-from pellucid.base.trusted import PROGRAM, expect
 from pellucid.family.partition import Form as PartForm
 from pellucid.listing import content, pages
 from pellucid.listing.content import PAGE as WORDS
 from pellucid.listing.count import numbers_of
 from pellucid.listing.parse import (
-    RECORD,
+    FRONT,
     VALUE,
     Listing,
     Page,
@@ -29,52 +22,41 @@ from pellucid.listing.parse import (
     digest,
     is_described,
     read_page,
-    read_record,
     rest_is_idle,
+    with_uses,
 )
 from pellucid.listing.revalue import revalue
 from pellucid.listing.revise import revise
 from pellucid.listing.summary import Held, table
 from pellucid.listing.wiring import PAGE as STREAM
 from pellucid.listing.wiring import read_stream
-from pellucid.listing.written import keep
 from pellucid.program.prelude import BESIDE
-
-PACKAGE = "__init__.py"
 
 
 @dataclass(frozen=True)
-class Emission:
-    """What a call wrote, and what it left because a person had written it (statement keys and file names)."""
+class Revision:
+    """A program as it is to be, in memory: `print_program` brings it to disk.
 
-    written: tuple[str, ...]
-    kept: tuple[str, ...]
-
-
-def write_files(
-    program: Path, record: Mapping[str, set[str]], files: Mapping[str, str], hashes: Mapping[str, str], gone: set[str]
-) -> None:
-    """Write `files` (an empty text removes one) into `program`, with the record around them.
-
-    `record` is what stands there, `hashes` are new entries, and those in `gone` are no longer needed.
+    `written` are the files that differ from before, `kept` what stays because a person had written it (statement keys
+    and file names).
     """
-    both = {**record, **{key: record.get(key, set()) | {new} for key, new in hashes.items()}}
-    only = {key: held for key, held in record.items() if key not in gone} | {k: {new} for k, new in hashes.items()}
-    if not files and only == record:
-        return
-    _write_record(program, both)
-    expect(program.parent, {f"{PROGRAM}/{name}": text for name, text in files.items() if text})
-    for name, text in files.items():
-        if text:
-            write_text(program / name, text)
-        else:
-            (program / name).unlink(missing_ok=True)
-    _write_record(program, only)
-    keep(program, files, only)
+
+    listing: Listing
+    written: tuple[str, ...]
+    kept: tuple[str, ...] = ()
 
 
-def _write_record(program: Path, record: Mapping[str, set[str]]) -> None:
-    write_text(program / RECORD, "".join(f"{key}\t{' '.join(sorted(record[key]))}\n" for key in sorted(record)))
+def differing(old: Listing, new: Listing) -> dict[str, str]:
+    """The files of `new` whose text is other than in `old`, by name; an empty text where a file is to go."""
+    files = {name: page.text for name, page in new.pages.items() if name not in old.pages}
+    texts = ((name, new.pages[name].text if name in new.pages else "") for name in old.pages)
+    files |= {name: text for name, text in texts if text != old.pages[name].text}
+    for name, mine, theirs in ((WORDS, new.words, old.words), (STREAM, new.stream, old.stream)):
+        if mine is not None and (theirs is None or mine.text != theirs.text):
+            files[name] = mine.text
+    if new.front is not None and new.front != old.front:
+        files[FRONT] = new.front
+    return files
 
 
 class Draft:
@@ -82,8 +64,7 @@ class Draft:
 
     def __init__(self, listing: Listing) -> None:
         self.listing = listing
-        self.record = read_record(listing.program)
-        self.hashes = dict(self.record)
+        self.hashes = dict(listing.record)
         self.pages = dict(listing.pages)
         self.words, self.stream = listing.words, listing.stream
         self.kept: list[str] = []
@@ -224,43 +205,38 @@ class Draft:
             self.hashes[f"docstring {name}"] = {digest(said)}
             self.pages[name] = self._owned(page.with_docstring(said))
 
-    # --- to disk
+    # --- whole again
 
-    def commit(self, dropped: Collection[Address] | None = None) -> Emission:
-        """Write everything that changed. Raises `SourceError` where it does not fit together, and writes nothing."""
+    def revised(self, dropped: Collection[Address] | None = None) -> Revision:
+        """The program with everything that changed; see `title` for `dropped`.
+
+        Raises `SourceError` where it does not fit together.
+        """
         self.place_values()
         self.complete()
         self.title(dropped)
         for name in [name for name, page in self.pages.items() if is_described(name) and _is_empty(page)]:
             if digest(self.pages[name].docstring) in self.hashes.get(f"docstring {name}", set()):
                 del self.pages[name]
-        files = {n: page.text for n, page in self.pages.items() if n not in self.listing.pages}
-        files |= {n: self._text(n) for n, old in self.listing.pages.items() if self._text(n) != old.text}
         self._keep_kinds()
-        for name, new, old in ((WORDS, self.words, self.listing.words), (STREAM, self.stream, self.listing.stream)):
-            if new is not None and (old is None or new.text != old.text):
-                files[name] = new.text
-        self._check()
-        self._put_front(files)
-        gone = set(_keys(self.listing.pages)) - set(_keys(self.pages))
-        fresh = {key: held for key, held in self.hashes.items() if held != self.record.get(key) and key not in gone}
-        hashes = {key: next(iter(held)) for key, held in fresh.items()}
-        write_files(self.listing.program, self.record, files, hashes, gone)
-        return Emission(tuple(files), tuple(self.kept))
+        listing, old = self.now(), self.listing
+        self._check(listing)
+        front = self._front()
+        gone = set(_keys(old.pages)) - set(_keys(self.pages))
+        fresh = {key: held for key, held in self.hashes.items() if held != old.record.get(key) and key not in gone}
+        record = {key: held for key, held in old.record.items() if key not in gone} | fresh
+        listing = with_uses(replace(listing, front=front, record=record))
+        return Revision(listing, tuple(differing(old, listing)), tuple(self.kept))
 
-    def _put_front(self, files: dict[str, str]) -> None:
-        """Let the front of the program say what it is, unless a person wrote it."""
-        path = self.listing.program / PACKAGE
-        old = path.read_text(encoding="utf-8") if path.is_file() else None
+    def _front(self) -> str | None:
+        """What says at the front what the program is: made anew where that is known, unless a person wrote it."""
+        old = self.listing.front
         if self.front is None or old == self.front:
-            return
-        if old is None or digest(old) in self.record.get(PACKAGE, set()):
-            files[PACKAGE] = self.front
-            self.hashes[PACKAGE] = {digest(self.front)}
-
-    def _text(self, name: str) -> str:
-        """The text of a page; empty where it is to go."""
-        return self.pages[name].text if name in self.pages else ""
+            return old
+        if old is not None and digest(old) not in self.listing.record.get(FRONT, set()):
+            return old
+        self.hashes[FRONT] = {digest(self.front)}
+        return self.front
 
     def _keep_kinds(self) -> None:
         """Let new `words.py` keep the old kinds that pages use."""
@@ -270,12 +246,11 @@ class Draft:
         used = {kind for page in self.pages.values() for kind in content.imported_kinds(page.tree)}
         left = [kind.text for name, kind in self.listing.kinds.items() if name in used and name not in words.kinds]
         text = "\n".join([words.text.rstrip("\n"), *left]) + "\n"
-        self.words = content.read_words(words.path, text)
+        self.words = replace(content.read_words(words.path, text), by_person=False)
         self.hashes[WORDS] = {digest(text)}
 
-    def _check(self) -> None:
+    def _check(self, listing: Listing) -> None:
         """Raise `SourceError` for pages that do not fit together."""
-        listing = self.now()
         _ = listing.abouts
         if listing.words or listing.values or any(s.reads or s.wires for s in listing.statements.values()):
             check_listing(listing)
@@ -294,7 +269,7 @@ class Draft:
         if self.stream is not None and self.stream.by_person:
             self.kept.append(STREAM)
         else:
-            self.stream = read_stream(self.listing.program / STREAM, text)
+            self.stream = replace(read_stream(self.listing.program / STREAM, text), by_person=False)
             self.hashes[STREAM] = {digest(text)}
 
 

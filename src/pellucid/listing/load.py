@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -21,9 +21,10 @@ from jaxtyping import Float32, Integer
 
 from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError, ProjectError, SourceError, closest
+from pellucid.base.memory import kept_until_release
 from pellucid.listing.edits import PAGE as EDITS
 from pellucid.listing.edits import parse_edits, read_edits
-from pellucid.listing.parse import read_program
+from pellucid.listing.parse import Listing, read_program
 
 _NUMBERS = count()
 _LOCK = RLock()
@@ -228,14 +229,17 @@ class Program:
         return np.asarray(mlp.pre_activations(mlp.norm(stream, view), view)[..., address.index])
 
 
-def load_program(directory: Path, source_only: Literal["code", "all"] | None = None) -> Program:
+def load_program(
+    directory: Path, source_only: Literal["code", "all"] | None = None, listing: Listing | None = None
+) -> Program:
     """Import the program in `directory`, check its statements and call every source once.
 
-    This runs the program's code: ask first whether it may. Raises `SourceError` naming file, line and part.
+    Where its `listing` was read already, its pages are not read again. This runs the program's code: ask first whether
+    it may. Raises `SourceError` naming file, line and part.
     """
     directory = directory.resolve()
-    read_program(directory)
-    with _errors(directory), _package(directory / "program") as package:
+    listing = listing or read_program(directory)
+    with _errors(directory), _package(directory / "program", listing.texts) as package:
         model = importlib.import_module(".model", package.__name__).Model(source_only)
         program = Program(directory, model, Sources(directory, package))
         program.modules = {
@@ -251,8 +255,8 @@ def load_sources(directory: Path, page: str) -> Sources:
     This runs the page's code: ask first whether it may. Raises `SourceError` naming file, line and part.
     """
     directory = directory.resolve()
-    read_program(directory)
-    with _errors(directory), _package(directory / "program") as package:
+    texts = read_program(directory).texts
+    with _errors(directory), _package(directory / "program", texts) as package:
         importlib.import_module(f".{page.removesuffix('.py')}", package.__name__)
         return Sources(directory, package)
 
@@ -279,16 +283,26 @@ def _errors(directory: Path) -> Iterator[None]:
 class _Loader(SourceFileLoader):
     """Compiles a module from its text; neither reads nor writes bytecode, which may be older than an edit."""
 
+    def __init__(self, fullname: str, path: str, text: str | None) -> None:
+        super().__init__(fullname, path)
+        self.text = text
+
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
-        return compile(self.get_data(path), path, "exec", dont_inherit=True)
+        return _compiled(self.get_data(path) if self.text is None else self.text, path)
+
+
+@kept_until_release(256)
+def _compiled(text: bytes | str, path: str) -> CodeType:
+    """The code of a module; kept, since a program that is measured is imported several times."""
+    return compile(text, path, "exec", dont_inherit=True)
 
 
 class _Finder(MetaPathFinder):
-    """Finds the modules of one program."""
+    """Finds the modules of one program; those whose `texts` are known by the names of their files are not read."""
 
-    def __init__(self, name: str, program: Path) -> None:
-        self.name, self.program = name, program
+    def __init__(self, name: str, program: Path, texts: Mapping[str, str]) -> None:
+        self.name, self.program, self.texts = name, program, texts
 
     def find_spec(
         self,
@@ -303,7 +317,7 @@ class _Finder(MetaPathFinder):
         whole = fullname == self.name
         file = self.program / ("__init__.py" if whole else f"{module}.py")
         locations = [str(self.program)] if whole else None
-        loader = _Loader(fullname, str(file))
+        loader = _Loader(fullname, str(file), self.texts.get(file.name))
         return importlib.util.spec_from_file_location(
             fullname, file, loader=loader, submodule_search_locations=locations
         )
@@ -312,7 +326,7 @@ class _Finder(MetaPathFinder):
 @contextmanager
 def _installed(name: str, program: Path, modules: dict[str, ModuleType]) -> Iterator[None]:
     """Let the modules of a program that was loaded earlier be found again for a while, all but its edits."""
-    finder = _Finder(name, program)
+    finder = _Finder(name, program, {})
     with _LOCK:
         sys.meta_path.insert(0, finder)
         sys.modules.update({key: module for key, module in modules.items() if key != f"{name}.edits"})
@@ -325,10 +339,10 @@ def _installed(name: str, program: Path, modules: dict[str, ModuleType]) -> Iter
 
 
 @contextmanager
-def _package(program: Path) -> Iterator[ModuleType]:
+def _package(program: Path, texts: Mapping[str, str]) -> Iterator[ModuleType]:
     """Import `program` under a name of its own, and forget its modules afterwards; what they made lives on."""
     name = f"_pellucid_program_{next(_NUMBERS)}"
-    finder = _Finder(name, program)
+    finder = _Finder(name, program, texts)
     with _LOCK:
         sys.meta_path.insert(0, finder)
         try:

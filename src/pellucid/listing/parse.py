@@ -43,6 +43,8 @@ STORED: tuple[Form, ...] = ("lifted", "channels", "mean", "means")
 """What a lifted part says: its vectors are data."""
 
 RECORD = ".emitted"
+FRONT = "__init__.py"
+"""The file that says at the front what a program is."""
 VALUE = "value "
 """Begins the keys of named values in the record."""
 _SEVERAL = re.compile(r"L(\d{2,9})\.(IN|OUT)", re.ASCII)
@@ -194,11 +196,22 @@ class Listing:
     """`edits.py`, None where there is none."""
     stream: Stream | None = None
     """`stream.py`, None where there is none."""
+    front: str | None = None
+    """The text of `__init__.py`, None where there is none."""
+    record: Mapping[str, set[str]] = field(default_factory=dict)
+    """What emission wrote of it, see `read_record`."""
 
     @property
     def n_vocab(self) -> int:
         """How many tokens its subject has."""
         return self.decoder.sizes.vocab
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """Its text by the names of its files: all that can be changed by emission or by people."""
+        beside = (part for part in (self.words, self.edits, self.stream) if part is not None)
+        found = {page.name: page.text for page in self.pages.values()} | {part.path.name: part.text for part in beside}
+        return found if self.front is None else found | {FRONT: self.front}
 
     @property
     def kinds(self) -> dict[str, Kind]:
@@ -363,6 +376,12 @@ def read_program(directory: Path) -> Listing:
     are missing, doubled, in the wrong file or about a part that the subject does not have.
     """
     listing = read_listing(directory / "program")
+    check_whole(listing)
+    return listing
+
+
+def check_whole(listing: Listing) -> None:
+    """Raise `SourceError` as `read_program` does: for what is not in the language, missing, doubled or misplaced."""
     check_listing(listing)
     for address in listing.decoder.addresses.addresses():
         _ = listing[address]
@@ -370,7 +389,6 @@ def read_program(directory: Path) -> Listing:
     for statement in listing.statements.values():
         if statement.form in STORED:
             require_small(statement, listing.decoder)
-    return listing
 
 
 @kept_until_release(1024)
@@ -428,9 +446,11 @@ def read_listing(program: Path) -> Listing:
     pages = _read_pages(program, decoder, hashes)
     words, names = read_words(program, hashes), read_names(program, hashes)
     said = collect(pages, decoder.addresses), words, read_edits(program), names
-    listing = Listing(program, subject, decoder, pages, *said)
+    front = program / FRONT
+    own = read_text(front, MOST_OF_PAGE, lenient=True) if front.is_file() else None, hashes
+    listing = Listing(program, subject, decoder, pages, *said, *own)
     _require_shallow(listing.values.values())
-    return replace(listing, statements=_with_uses(listing)) if listing.words or listing.values else listing
+    return with_uses(listing)
 
 
 def _read_pages(program: Path, decoder: Decoder, hashes: Mapping[str, set[str]]) -> dict[str, Page]:
@@ -476,8 +496,12 @@ def _require_shallow(values: Iterable[Value]) -> None:
 _DEEPEST = 300
 
 
+def with_uses(listing: Listing) -> Listing:
+    """The program, its statements with hashes of the values and kinds that they use, directly or through others."""
+    return replace(listing, statements=_with_uses(listing)) if listing.words or listing.values else listing
+
+
 def _with_uses(listing: Listing) -> dict[str, Statement]:
-    """The statements of a program with hashes of the values and kinds that they use, directly or through others."""
     kinds_held = {name: digest(kind.text) for name, kind in listing.kinds.items()}
     held: dict[str, str] = {}
 

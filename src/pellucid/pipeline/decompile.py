@@ -20,12 +20,11 @@ from pellucid.base.terminal import tell
 from pellucid.exact.device import device_of
 from pellucid.exact.model import Model
 from pellucid.family.allowance import most_rank
-from pellucid.listing.arrange import arrange
+from pellucid.listing.arrange import arranged
 from pellucid.listing.count import count_program
 from pellucid.listing.emit import emit
 from pellucid.project.gate import judge
 from pellucid.project.manifest import MANIFEST, CorpusEntry, Gate, Manifest, Settings, Size, SubjectEntry
-from pellucid.project.parts_file import PARTS, partition, write_parts
 from pellucid.project.project import EVIDENCE, Project, belonging, numbers_for
 from pellucid.project.symbols import Symbol, merge, write_symbols
 from pellucid.project.texts import compared, open_texts, require_enough, with_tokens
@@ -253,9 +252,9 @@ def write_program(project: Project, effort: Effort) -> Extras:
 
 
 def write_parts_of(project: Project, dropped: frozenset[Address]) -> None:
-    """Bring what runs without residual to its place in the program, and write `parts.toml` for it as it stands."""
-    arrange(project.directory, dropped, stored_effects(project))
-    write_parts(project.directory / PARTS, partition(project.listing(), dropped), project.subject.decoder)
+    """Bring what runs without residual to its place in the program, and print it, with `parts.toml` as it stands."""
+    project.take(arranged(project.listing(), dropped, stored_effects(project)), dropped)
+    project.print_program()
 
 
 def write_names(project: Project, found: dict[str, Symbol]) -> None:
@@ -318,6 +317,7 @@ def explain_program(project: Project, extras: Extras, trainer: Model, effort: Ef
     if not understood:
         evidence.finish("understanding", "", "")  # what other settings understood is about to be written over
     write_sources(project, sources.without(understood))
+    project.print_program()
     text = evidence.finished("lifted", state)
     if text is None:
         text = dump_lifted(find_lifted(project, extras.vectors, promised, effort))

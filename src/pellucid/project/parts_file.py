@@ -115,6 +115,11 @@ def standing(listing: Listing, address: Address, dropped: frozenset[Address]) ->
     return Standing(form, residual, runs, own if idle else None)
 
 
+def without_residual(listing: Listing, dropped: Iterable[Address]) -> frozenset[Address]:
+    """Those of `dropped` that have something else to run than their weights: what `parts.toml` says of them."""
+    return frozenset(address for address in dropped if listing.runs(address).form != "raw")
+
+
 def partition(listing: Listing, dropped: frozenset[Address]) -> list[Part]:
     """All parts of the program in order, those neurons of a layer that are raw and nothing else as one."""
     parts: list[Part] = []

@@ -6,8 +6,10 @@ What needs the subject is imported when it is asked for: a program is read and r
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack
@@ -17,17 +19,19 @@ from jaxtyping import Int
 
 from pellucid.base.address import Address
 from pellucid.base.errors import ProjectError
-from pellucid.base.files import sha256_files, sha256_text, stamps_of, write_text
+from pellucid.base.files import Stamps, sha256_files, sha256_text, stamps_of, write_text
 from pellucid.base.nulls import nulled
 from pellucid.base.shell import quoted
 from pellucid.base.trusted import PROGRAM
 from pellucid.exact.writing import Choice, Until, Written, write
+from pellucid.listing.draft import Revision
 from pellucid.listing.load import Program, load_program
-from pellucid.listing.parse import Listing, read_program
+from pellucid.listing.parse import Listing, check_whole, read_program
+from pellucid.listing.printing import print_program
 from pellucid.project.evidence import Evidence
 from pellucid.project.heldout import Readings
 from pellucid.project.manifest import MANIFEST, Manifest
-from pellucid.project.parts_file import PARTS, read_dropped
+from pellucid.project.parts_file import PARTS, partition, read_dropped, without_residual, write_parts
 from pellucid.project.report_file import read_report
 from pellucid.project.symbols import Symbol, read_symbols
 from pellucid.project.trust import is_trusted, require_trust
@@ -60,6 +64,20 @@ class How(TypedDict, total=False):
     stop: Sequence[str]
 
 
+@dataclass(frozen=True)
+class _Ahead:
+    """A program in memory that is ahead of the one on disk.
+
+    `read` is what stands there, by whose `stamps` it is told whether somebody changes it meanwhile; `dropped` the
+    addresses whose residual is dropped, None where `parts.toml` stays.
+    """
+
+    read: Listing
+    stamps: Stamps
+    listing: Listing
+    dropped: frozenset[Address] | None
+
+
 class Project:
     """What `decompile` wrote to `directory`. Reading needs no trust; running its program does."""
 
@@ -74,6 +92,7 @@ class Project:
     ) -> None:
         self.directory, self.manifest = directory, manifest
         self._held: dict[str, tuple[object, Any]] = {}
+        self._ahead: _Ahead | None = None
         self.granted = granted
         """Whether the user has said that what lies there may run, also when it changes while this object lives."""
         if model is not None:
@@ -153,7 +172,7 @@ class Project:
         return Evidence(self.directory / EVIDENCE)
 
     def listing(self) -> Listing:
-        """The program as it stands on disk, read but not run; read again where a file has changed.
+        """The program as it stands, read but not run: what was taken over, or what is on disk, read where it changed.
 
         Returns:
             Pages and statements by address.
@@ -162,16 +181,62 @@ class Project:
             SourceError: A page that is not in the language of sources, naming file and line.
             ProjectError: A directory without a program.
         """
+        return self._ahead.listing if self._ahead else self._on_disk()
+
+    def _on_disk(self) -> Listing:
+        """The program as it stands on disk."""
         return self._unchanged("listing", lambda: read_program(self.directory))
 
     def dropped(self) -> frozenset[Address]:
-        """The addresses whose residual is dropped, according to `parts.toml`."""
+        """The addresses whose residual is dropped: as was taken over, or according to `parts.toml`."""
+        if self._ahead and self._ahead.dropped is not None:
+            return without_residual(self._ahead.listing, self._ahead.dropped)
         listing = self.listing()
         return self._unchanged("dropped", lambda: read_dropped(self.directory / PARTS, listing.decoder.addresses))
 
+    def take(self, revision: Revision, dropped: frozenset[Address] | None = None) -> Revision:
+        """Let the program be as `revision` has it, in memory until it is printed; and `dropped` what runs alone there.
+
+        Returns:
+            The revision, of which somebody may want to say what was kept.
+        """
+        if self._ahead is None:
+            self._ahead = _Ahead(self._on_disk(), self._stamps(), revision.listing, dropped)
+        else:
+            known = self._ahead.dropped if dropped is None else dropped
+            self._ahead = replace(self._ahead, listing=revision.listing, dropped=known)
+        return revision
+
+    def print_program(self) -> None:
+        """Bring to disk what was taken over, if anything was: pages, and `parts.toml` where it is known what it says.
+
+        Raises:
+            ProjectError: A file that somebody changed since it was read.
+            SourceError: What was taken over is not a whole program; then nothing is written.
+        """
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            return
+        if ahead.stamps != self._stamps():
+            changed = {name for name, *_ in set(ahead.stamps) ^ set(self._stamps())}
+            said = ", ".join(sorted(os.path.relpath(name, self.directory) for name in changed))
+            raise ProjectError(
+                f"{self.directory}: {said} changed while the program was being written; run the same command again"
+            )
+        check_whole(ahead.listing)
+        print_program(ahead.read, ahead.listing)
+        if ahead.dropped is not None:
+            write_parts(self.directory / PARTS, partition(ahead.listing, ahead.dropped), ahead.listing.decoder)
+            self._held["dropped"] = self._stamps(), without_residual(ahead.listing, ahead.dropped)
+        self._held["listing"] = self._stamps(), ahead.listing
+
+    def _stamps(self) -> Stamps:
+        """What tells whether the files of the program have changed."""
+        return stamps_of(self.directory / PARTS, self.directory / PROGRAM)
+
     def _unchanged(self, what: str, read: Callable[[], Made]) -> Made:
         """What `read` gave when the files of the program were last as they are now."""
-        stamps = stamps_of(self.directory / PARTS, self.directory / PROGRAM)
+        stamps = self._stamps()
         if what not in self._held or self._held[what][0] != stamps:
             self._held[what] = stamps, read()
         made: Made = self._held[what][1]
@@ -179,9 +244,13 @@ class Project:
 
     def state(self) -> str:
         """A hash of all that the program computes from: its files, which residuals are dropped, and the weights."""
-        files = sorted((self.directory / "program").glob("*.py"))
+        self.print_program()
         dropped = " ".join(map(str, sorted(self.dropped())))
-        return sha256_text(f"{sha256_files(files)} {dropped} {self.manifest.subject.weights_sha256}")
+
+        def files() -> str:
+            return sha256_files(sorted((self.directory / PROGRAM).glob("*.py")))
+
+        return sha256_text(f"{self._unchanged('files', files)} {dropped} {self.manifest.subject.weights_sha256}")
 
     @property
     def budget(self) -> int:
@@ -205,9 +274,10 @@ class Project:
             ProjectError: A stranger's program that is not trusted, or a broken `parts.toml`.
             SourceError: A source that cannot be loaded or called, naming file, line and part.
         """
+        self.print_program()
         self.require_trust()
         self.dropped()
-        return load_program(self.directory, source_only)
+        return load_program(self.directory, source_only, self.listing())
 
     def generate(self, prompt: str | Sequence[int], tokens: int = 20, **how: Unpack[How]) -> str:
         """What the program says after `prompt` (text or token ids): the likeliest tokens, unless `how` says otherwise.

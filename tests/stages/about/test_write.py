@@ -28,6 +28,7 @@ def test_no_part_that_carries_effect_is_a_blank(workshop: Workshop) -> None:
 def test_what_a_person_wrote_stays_and_an_ended_stage_is_not_repeated(workshop: Workshop) -> None:
     project = Project.open(workshop.made)
     tell_parts(project, "a state", Effort.quick())
+    project.print_program()
     about = project.listing().abouts["L00.H00"]
     path = project.directory / "program" / about.file.name
     page = path.read_text(encoding="utf-8")

@@ -23,7 +23,7 @@ from pellucid.base.errors import CorpusError
 from pellucid.exact.model import Model
 from pellucid.forms.forms import token_texts
 from pellucid.listing.count import count_program, literal
-from pellucid.listing.emit import emit, write_content
+from pellucid.listing.emit import emit
 from pellucid.listing.load import load_program
 from pellucid.listing.outline import outline
 from pellucid.listing.parse import read_program
@@ -40,6 +40,7 @@ from pellucid.stages.understand.train import kl_of, train
 from pellucid.stages.understand.trim import printed
 from pellucid.stages.understand.write import write_up
 from pellucid.stages.words_page import unique, word
+from printed import write_content
 
 BUDGET = 900
 

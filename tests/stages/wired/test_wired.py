@@ -15,7 +15,7 @@ from pellucid.base.errors import SourceError
 from pellucid.exact.model import Model
 from pellucid.forms.forms import token_texts
 from pellucid.listing.count import count_program, count_stream
-from pellucid.listing.emit import emit, write_content
+from pellucid.listing.emit import emit
 from pellucid.listing.load import Program, load_program
 from pellucid.listing.parse import read_program
 from pellucid.listing.wiring import Wires
@@ -24,6 +24,7 @@ from pellucid.project.parts_file import partition, write_parts
 from pellucid.stages.wired.read import find_waves, plain_norms, shortest, weights_left
 from pellucid.stages.wired.write import describe, share, shown, write_up
 from pellucid.subject.load import Subject
+from printed import write_content
 
 Made = Callable[..., tuple[Path, Subject]]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pellucid.base.effort import Effort
-from pellucid.listing.emit import write_content
+from pellucid.listing.change import with_content
 from pellucid.project.descriptions import STAGE, Told, dump, load
 from pellucid.project.project import Project
 from pellucid.project.rows import rows_for
@@ -30,7 +30,7 @@ def tell_parts(project: Project, state: str, effort: Effort) -> None:
     told = load(text)
     written = {part: found.text for part, found in _strongest(told, WRITTEN).items()}
     gone = {part: "" for part, about in project.listing().abouts.items() if part not in written and not about.by_person}
-    write_content(project.directory, about=gone | written)
+    project.take(with_content(project.listing(), about=gone | written))
 
 
 def _strongest(told: Mapping[str, Told], share: float) -> dict[str, Told]:

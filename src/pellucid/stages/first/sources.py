@@ -19,7 +19,7 @@ from pellucid.forms.codec import dump_forms, load_forms
 from pellucid.forms.effect import Calibration, calibrate, estimate, mean_forms
 from pellucid.forms.form import TokenText, Written
 from pellucid.forms.forms import token_texts
-from pellucid.listing.emit import says, write_constants, write_statements
+from pellucid.listing.change import says, with_constants, with_statements
 from pellucid.project.project import EVIDENCE, Project
 from pellucid.project.rows import Rows, first_tokens, rows_for
 from pellucid.stages.first.attention import PAIRS, LooksProposal, propose_looks
@@ -148,9 +148,9 @@ def _write(project: Project, sources: Sources, wanted: Mapping[Address, bool]) -
         else:
             statements[address] = _statement(sources, address, text) if wanted[address] else None
     if statements:
-        write_statements(project.directory, statements)
+        project.take(with_statements(project.listing(), statements))
     if constants:
-        write_constants(project.directory, constants)
+        project.take(with_constants(project.listing(), constants))
 
 
 def _statement(sources: Sources, address: Address, text: TokenText) -> str:

@@ -16,7 +16,7 @@ from pellucid.family.allowance import most_rank
 from pellucid.family.blocks import Decoder
 from pellucid.forms.form import Stored
 from pellucid.forms.lifting import Costs, Vectors, costs
-from pellucid.listing.emit import write_lifted
+from pellucid.listing.change import with_lifted
 from pellucid.listing.parse import STORED
 from pellucid.program.prelude import BESIDE
 from pellucid.project.project import Project
@@ -153,7 +153,8 @@ def write_lifted_parts(project: Project, parts: LiftedParts, linked: Collection[
     for address in chosen:
         if address.kind == "IN":
             channels.setdefault(address.layer, (parts.forms[address].rank, []))[1].append(address.index)
-    write_lifted(project.directory, ranks, [address for address in chosen if address.kind == "OUT"], channels)
+    neurons = [address for address in chosen if address.kind == "OUT"]
+    project.take(with_lifted(project.listing(), ranks, neurons, channels))
 
 
 def dump_lifted(parts: LiftedParts) -> str:

@@ -18,9 +18,11 @@ from pellucid.base.terminal import tell
 from pellucid.exact.model import Model
 from pellucid.family.blocks import Decoder
 from pellucid.forms.forms import token_texts
+from pellucid.listing.change import with_content
 from pellucid.listing.count import count_program, literal
-from pellucid.listing.emit import write_content
+from pellucid.listing.draft import Revision
 from pellucid.listing.outline import outline
+from pellucid.listing.parse import Listing
 from pellucid.project.evidence import Measurement
 from pellucid.project.inventory import statement_state
 from pellucid.project.project import SIZES, Project
@@ -143,13 +145,13 @@ def token_numbers(project: Project) -> torch.Tensor:
 
 def write_understanding(project: Project, found: Understanding, chosen: Collection[Address]) -> None:
     """Let the program say what was found about the `chosen` addresses; what a person wrote stays."""
-    say(project.directory, found.texts, chosen)
+    project.take(with_understanding(project.listing(), found.texts, chosen))
 
 
-def say(directory: Path, texts: Printed, chosen: Collection[Address]) -> None:
-    """Write what `texts` say about the `chosen` addresses into the program in `directory`."""
-    write_content(
-        directory,
+def with_understanding(listing: Listing, texts: Printed, chosen: Collection[Address]) -> Revision:
+    """The program with what `texts` say about the `chosen` addresses."""
+    return with_content(
+        listing,
         words=texts.words,
         values={layer: list(values.values()) for layer, values in enumerate(texts.values)},
         statements={address: text for address, text in texts.statements.items() if address in chosen},

@@ -13,8 +13,8 @@ from pellucid.base.terminal import tell
 from pellucid.exact.model import Model
 from pellucid.forms.effect import estimate, mean_forms
 from pellucid.forms.forms import token_texts
+from pellucid.listing.change import with_content
 from pellucid.listing.count import count_whole
-from pellucid.listing.emit import write_content
 from pellucid.project.evidence import Measurement
 from pellucid.project.inventory import statement_state
 from pellucid.project.project import SIZES, Project
@@ -49,9 +49,9 @@ def written(project: Project) -> Written | None:
 
 def wire(project: Project, text: Written) -> frozenset[Address]:
     """Write the wired program, and say how many numbers it holds; every address, none of which has a residual."""
-    emission = write_content(project.directory, words=text.words, stream=text.stream, statements=dict(text.statements))
-    if emission.kept:
-        tell(f"kept as you wrote them: {', '.join(emission.kept)}")
+    wired = with_content(project.listing(), words=text.words, stream=text.stream, statements=dict(text.statements))
+    if kept := project.take(wired).kept:
+        tell(f"kept as you wrote them: {', '.join(kept)}")
     held, parameters = count_whole(project.listing()) or 0, project.subject.parameters
     tell(f"wired throughout: {held:,} numbers, {held / parameters:.1%} of the weights' {parameters:,}")
     return frozenset(project.subject.decoder.addresses.addresses())
