@@ -56,14 +56,15 @@ def load(
     revision: str | None = None,
     ids: bool = False,
 ) -> Model:
-    """The exact model of a subject: a directory in Hugging Face layout, a hub name such as `gpt2`, or `zoo:NAME`.
+    """The exact model of a subject: a directory in Hugging Face layout, a GGUF file, a hub name, or `zoo:NAME`.
 
     It runs on `device` in `dtype` (`float32`, `float16`, `bfloat16`, `float64`); float32 on the CPU gives Hugging
     Face's bits. `revision` is a branch, tag or commit of a hub model. With `ids` its tokenizer is not read: its text is
     token ids, such as `464 3139 286`, as it is for tokenizers of other kinds.
 
     Args:
-        subject: A directory in Hugging Face layout, a hub name such as `gpt2` or `OWNER/NAME`, or `zoo:NAME`.
+        subject: A directory in Hugging Face layout, a file such as `model.gguf`, a hub name such as `gpt2` or
+            `OWNER/NAME`, or `zoo:NAME`.
         dtype: `float32`, `float16`, `bfloat16` or `float64`; float32 on the CPU gives Hugging Face's bits.
         device: Where it runs: `cpu`, `cuda` or `cuda:1`.
         revision: Branch, tag or commit of a hub model; its newest version without one.

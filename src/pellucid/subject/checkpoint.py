@@ -113,12 +113,11 @@ def read_weights(files: list[Path], decoder: Decoder) -> tuple[dict[str, Tensor]
     tied_copy = stored.pop(decoder.names.unembed, None) if decoder.tied else None
     if tied_copy is not None and table not in stored:
         stored[table], tied_copy = tied_copy, None  # the one table, kept under its other name
-    _check_shapes(stored, expected, files)
+    check_shapes(stored, expected, files)
     weights = dict(_load(stored))
     if tied_copy is not None:
         _check_tied(tied_copy, table, weights[table])
-    if broken := [name for name, tensor in weights.items() if not _finite(tensor)]:
-        raise SubjectError(f"{_where(files)}: NaN or infinite numbers in {_listing(broken)}")
+    refuse_not_finite(weights, _where(files))
     kinds = sorted({_FLOATS[entry.kind] for entry in stored.values()} - {"float32"})
     notes = [f"the checkpoint's {' and '.join(kinds)} weights were converted to float32"] if kinds else []
     notes += [f"heads beside the one that says the next token are ignored: {_listing(heads)}"] if heads else []
@@ -146,7 +145,8 @@ def _without_heads(stored: dict[str, Stored]) -> tuple[dict[str, Stored], list[s
     return {name: entry for name, entry in stored.items() if name not in heads}, [stored[name].name for name in heads]
 
 
-def _check_shapes(stored: dict[str, Stored], expected: dict[str, tuple[int, ...]], files: list[Path]) -> None:
+def check_shapes(stored: dict[str, Stored], expected: dict[str, tuple[int, ...]], files: list[Path]) -> None:
+    """Raise `SubjectError` for all tensors at once that are missing, unexpected, or of another shape or kind."""
     wrong = []
     if missing := [name for name in expected if name not in stored]:
         wrong.append(f"missing {_listing(missing)}")
@@ -160,7 +160,13 @@ def _check_shapes(stored: dict[str, Stored], expected: dict[str, tuple[int, ...]
     if kinds := [f"{name} {entry.kind}" for name, entry in both if entry.kind not in _FLOATS]:
         wrong.append(f"not floating-point: {_listing(kinds)}")
     if wrong:
-        raise SubjectError(f"{_where(files)} does not fit its config.json: {'; '.join(wrong)}")
+        raise SubjectError(f"{_where(files)} does not fit its config: {'; '.join(wrong)}")
+
+
+def refuse_not_finite(weights: dict[str, Tensor], where: str) -> None:
+    """Raise `SubjectError` naming the tensors with NaN or infinity."""
+    if broken := [name for name, tensor in weights.items() if not _finite(tensor)]:
+        raise SubjectError(f"{where}: NaN or infinite numbers in {_listing(broken)}")
 
 
 def _check_tied(copy: Stored, name: str, table: Tensor) -> None:

@@ -13,10 +13,12 @@ from pellucid.base.errors import SubjectError
 from pellucid.base.files import sha256_files
 from pellucid.family.blocks import Decoder
 from pellucid.family.known import decoder_of
+from pellucid.family.shapes import shapes
 from pellucid.subject.checkpoint import read_json, read_weights, weight_files
+from pellucid.subject.gguf_weights import gguf_config, gguf_tokenizer, gguf_weights, read_gguf
 from pellucid.subject.locate import at_revision, locate
 from pellucid.subject.tokenizer import Pieces, Tokenizer, byte_alphabet
-from pellucid.subject.tokenizer_files import load_tokenizer
+from pellucid.subject.tokenizer_files import Reading, load_tokenizer
 
 
 @dataclass(frozen=True)
@@ -47,31 +49,65 @@ class Subject:
 
 
 def load_subject(name: str | Path, *, revision: str | None = None, ids: bool = False) -> Subject:
-    """Load a subject: a directory in Hugging Face layout, a hub name (`gpt2`, `OWNER/NAME`) or `zoo:NAME`.
+    """Load a subject: a directory in Hugging Face layout, a GGUF file, a hub name (`gpt2`, `OWNER/NAME`) or `zoo:NAME`.
 
     `revision` is a branch, tag or commit of a hub model; with `ids` the subject's text is token ids. Raises
     `SubjectError` with one line for everything that makes it unusable.
     """
     place = locate(at_revision(name, revision))
-    path = place.path
+    parts = _of_file(place.path, ids) if place.path.is_file() else _of_directory(place.path, ids)
+    return made_of(parts, str(name), place.path, place.name)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a subject is made of, wherever that comes from."""
+
+    config_json: dict[str, Any]
+    decoder: Decoder
+    weights: dict[str, Tensor]
+    weights_sha256: str
+    tokens: Reading
+    notes: tuple[str, ...] = ()
+
+
+def made_of(parts: Parts, name: str, path: Path, place: str) -> Subject:
+    """The subject of these parts, with all that is unusual about it."""
+    tokens = parts.tokens
+    return Subject(
+        name=name,
+        path=path,
+        decoder=parts.decoder,
+        weights=parts.weights,
+        tokenizer=tokens.tokenizer,
+        weights_sha256=parts.weights_sha256,
+        tokenizer_sha256=tokens.sha256,
+        tokenizer_formerly=tokens.formerly,
+        place=place,
+        config_json=parts.config_json,
+        notes=(*parts.notes, *tokens.notes, *_remarks(parts.config_json, parts.decoder, tokens.tokenizer)),
+    )
+
+
+def _of_directory(path: Path, ids: bool) -> Parts:
+    """A directory in Hugging Face layout."""
     config_json = read_json(path / "config.json")
     files = weight_files(path)
     decoder = decoder_of(config_json, path / "config.json")
     tokens = load_tokenizer(path, config_json, decoder.sizes.vocab, ids=ids)
     weights, notes = read_weights(files, decoder)
-    return Subject(
-        name=str(name),
-        path=path,
-        decoder=decoder,
-        weights=weights,
-        tokenizer=tokens.tokenizer,
-        weights_sha256=sha256_files(files),
-        tokenizer_sha256=tokens.sha256,
-        tokenizer_formerly=tokens.formerly,
-        place=place.name,
-        config_json=config_json,
-        notes=(*notes, *tokens.notes, *_remarks(config_json, decoder, tokens.tokenizer)),
-    )
+    return Parts(config_json, decoder, weights, sha256_files(files), tokens, tuple(notes))
+
+
+def _of_file(path: Path, ids: bool) -> Parts:
+    """A GGUF file."""
+    file = read_gguf(path)
+    config_json = gguf_config(file)
+    decoder = decoder_of(config_json, path)
+    tokens = gguf_tokenizer(file, config_json, decoder.sizes.vocab, ids=ids)
+    note = f"the numbers of {path.name}, packed as {', '.join(file.kinds())}, were unpacked into float32"
+    weights = gguf_weights(file, decoder, shapes(decoder))
+    return Parts(config_json, decoder, weights, sha256_files([path]), tokens, (note,))
 
 
 def decompilable(subject: Subject) -> Subject:

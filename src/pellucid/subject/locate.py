@@ -9,6 +9,7 @@ from pathlib import Path
 from pellucid.base.errors import SubjectError, closest
 from pellucid.base.trusted import MANIFEST, WEIGHTLESS
 from pellucid.subject.checkpoint import PICKLES, WEIGHTS, refuse_pickle
+from pellucid.subject.gguf_file import SUFFIX as GGUF_SUFFIX
 from pellucid.subject.hub import ALIASES, from_hub, hub_name, pinned
 from pellucid.zoo import registry
 
@@ -40,6 +41,8 @@ def locate(name: str | Path) -> Place:
         raise SubjectError(f"{text[:80]!r} is no path: {getattr(error, 'strerror', error)}") from error
     if is_directory and (hub is None or not _is_hiding(path)):
         _refuse_program(path)
+        return Place(path, str(path.resolve()))
+    if is_file and path.suffix.lower() == GGUF_SUFFIX:
         return Place(path, str(path.resolve()))
     if is_file:
         _refuse_file(path)
@@ -91,7 +94,10 @@ def _refuse_program(path: Path) -> None:
 def _refuse_file(path: Path) -> None:
     if path.suffix in PICKLES:
         refuse_pickle(path)
-    raise SubjectError(f"{path} is a file; name the directory that holds config.json and {WEIGHTS}")
+    raise SubjectError(
+        f"{path} is a file; name the directory that holds config.json and {WEIGHTS}, or a file that ends in "
+        f"{GGUF_SUFFIX}"
+    )
 
 
 def _near(path: Path) -> str:
