@@ -13,7 +13,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from pellucid.exact.model import Model
 from pellucid.family import gpt2
-from pellucid.family.settings import ACTIVATIONS
+from pellucid.family.activations import ACTIVATIONS
 from pellucid.program.wires import Wave
 from pellucid.subject.load import Subject
 from pellucid.subject.tokenizer import WordTokenizer
@@ -57,7 +57,7 @@ def random_switches(seed: int) -> dict[str, Any]:
         "n_inner": draw.choice([None, 7, 33, 64]),
         "n_positions": draw.choice([13, 24, 33]),
         "vocab_size": draw.choice([11, 97, 130]),
-        "activation_function": draw.choice(ACTIVATIONS),
+        "activation_function": draw.choice([*ACTIVATIONS]),
         "layer_norm_epsilon": draw.choice([1e-5, 1e-6, 1e-2]),
         "scale_attn_weights": draw.choice([True, False]),
         "scale_attn_by_inverse_layer_idx": draw.choice([True, False]),

@@ -8,15 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from emitted import Project, some_ids
 
 import checkpoints
 from pellucid.exact.model import Model
-from pellucid.family import settings
 from pellucid.listing.emit import emit
 from pellucid.listing.load import load_program
-from pellucid.program.runtime import ACTIVATIONS
 from pellucid.subject.load import load_subject
 
 BLOCKED = "torch", "tokenizers", "transformers", "safetensors", "pellucid", "regex", "tomlkit", "jaxtyping"
@@ -55,17 +52,6 @@ def test_models_of_one_or_two_neurons(tmp_path: Path, neurons: int) -> None:
     emit(model.subject, tmp_path)
     wanted = model.logits(ids).numpy()
     assert np.abs(load_program(tmp_path).logits(ids.numpy()) - wanted).max() <= 1e-5 * np.abs(wanted).max()
-
-
-@pytest.mark.parametrize("name", settings.ACTIVATIONS)
-def test_activations_are_those_of_the_subject(name: str) -> None:
-    from pellucid.exact.ops import ACTIVATION
-
-    x = torch.cat([torch.linspace(-30, 30, 100_001), torch.linspace(-100, 100, 1001)])
-    got = x.numpy().copy()
-    ACTIVATIONS[name](got)
-    wanted = ACTIVATION[name](x.double()).numpy()
-    assert np.abs(got - wanted).max() <= 1e-6 + 1e-6 * np.abs(wanted).max()
 
 
 def test_agrees_on_real_text(novelist: Path, shared: Path, tmp_path: Path) -> None:

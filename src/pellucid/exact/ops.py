@@ -5,10 +5,8 @@ Their order of arithmetic is that of Hugging Face's eager models, so that float3
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pellucid.exact.cache import Cache
+from pellucid.family.activations import activation
 from pellucid.family.rotary import Rotary
 
 Resid = Float[Tensor, "batch pos model"]
@@ -209,53 +208,14 @@ def unembed(
 
 def activate(x: Float[Tensor, "batch pos neuron"], *, function: str) -> Float[Tensor, "batch pos neuron"]:
     """The MLP's activation function, by its name in the config."""
-    return ACTIVATION[function](x)
+    return activation(function).torch(x)
 
 
 def gated(
     x: Float[Tensor, "batch pos neuron"], up: Float[Tensor, "batch pos neuron"], *, function: str
 ) -> Float[Tensor, "batch pos neuron"]:
     """The activation function of the gate, times what the neuron reads (arXiv 2002.05202)."""
-    return ACTIVATION[function](x) * up
-
-
-def _gelu_new(x: Tensor) -> Tensor:
-    """Gaussian error linear units, tanh form (Hendrycks & Gimpel, 2016, section 2)."""
-    return 0.5 * x * (1.0 + torch.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * torch.pow(x, 3.0))))
-
-
-def _gelu_python_tanh(x: Tensor) -> Tensor:
-    return x * 0.5 * (1.0 + torch.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * torch.pow(x, 3.0))))
-
-
-def _gelu_fast(x: Tensor) -> Tensor:
-    return 0.5 * x * (1.0 + torch.tanh(x * 0.7978845608 * (1.0 + 0.044715 * x * x)))
-
-
-def _gelu_accurate(x: Tensor) -> Tensor:
-    return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * torch.pow(x, 3))))
-
-
-ACTIVATION: Final[dict[str, Callable[[Tensor], Tensor]]] = {
-    "gelu_new": _gelu_new,
-    "gelu": F.gelu,
-    "gelu_python": lambda x: x * 0.5 * (1.0 + torch.erf(x / math.sqrt(2.0))),
-    "gelu_fast": _gelu_fast,
-    "gelu_accurate": _gelu_accurate,
-    "gelu_pytorch_tanh": lambda x: F.gelu(x, approximate="tanh"),
-    "gelu_python_tanh": _gelu_python_tanh,
-    "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
-    "relu": F.relu,
-    "relu2": lambda x: torch.square(F.relu(x)),
-    "relu6": F.relu6,
-    "leaky_relu": F.leaky_relu,
-    "silu": F.silu,
-    "swish": F.silu,
-    "mish": F.mish,
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-    "linear": same,
-}
+    return activation(function).torch(x) * up
 
 
 def leaf(value: Tensor) -> Tensor:

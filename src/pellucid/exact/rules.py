@@ -17,6 +17,7 @@ from torch import Tensor
 from pellucid.exact import ops
 from pellucid.exact.graph import Graph, Node
 from pellucid.exact.views import LayerView
+from pellucid.family.activations import activation
 from pellucid.family.blocks import Decoder
 
 
@@ -101,16 +102,15 @@ def refined_names(graph: Graph) -> list[str]:
     return [piece.name for node in graph.nodes for piece in finer(node, graph)[:-1]]
 
 
-_FUSED = frozenset({"gelu_new", "gelu_fast", "gelu_accurate", "gelu_python_tanh"})
-
-
 def fuse(graph: Graph) -> Graph:
     """`graph` with activation functions in one step where the library has one; results agree to rounding."""
-    nodes = []
-    for node in graph.nodes:
-        tanh_form = node.op is ops.activate and node.options["function"] in _FUSED
-        nodes.append(replace(node, options={"function": "gelu_pytorch_tanh"}) if tanh_form else node)
-    return Graph(graph.inputs, nodes)
+    return Graph(graph.inputs, [fused(node) for node in graph.nodes])
+
+
+def fused(node: Node) -> Node:
+    """One node of such a graph."""
+    alike = activation(node.options["function"]).alike if node.op is ops.activate else ""
+    return replace(node, options={"function": alike}) if alike else node
 
 
 def centered(x: ops.Resid) -> ops.Resid:

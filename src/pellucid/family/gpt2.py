@@ -13,9 +13,10 @@ from typing import Any
 
 from pellucid.base.address import Shape
 from pellucid.base.errors import SubjectError
+from pellucid.family.activations import is_known, unknown
 from pellucid.family.blocks import MLP, Attention, Block, Decoder, Norm
 from pellucid.family.names import Names
-from pellucid.family.settings import ACTIVATIONS, LARGEST, Settings
+from pellucid.family.settings import LARGEST, Settings
 from pellucid.family.shapes import shapes
 from pellucid.family.slots import Sizes, Slot
 
@@ -129,8 +130,8 @@ def require_possible(config: GPT2Config) -> None:
             raise ValueError(f"{key} is {value}, expected an integer from 1 to {largest:,}")
     if not 0 <= config.layer_norm_epsilon < math.inf:
         raise ValueError(f"layer_norm_epsilon is {config.layer_norm_epsilon}, expected a number of at least 0")
-    if config.activation not in ACTIVATIONS:
-        raise ValueError(f"activation is {config.activation!r:.40}, expected one of {', '.join(ACTIVATIONS)}")
+    if not is_known(config.activation):
+        raise ValueError(f"activation is {config.activation!r:.40}, which is not supported{unknown(config.activation)}")
     if config.n_embd % config.n_head:
         raise ValueError(f"n_embd {config.n_embd} is not a multiple of n_head {config.n_head}")
     pieces = 2 * config.n_layer * (config.n_head + config.n_inner)

@@ -7,13 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pellucid.base.errors import SubjectError, closest
-
-ACTIVATIONS = (
-    *("gelu_new", "gelu", "gelu_python", "gelu_fast", "gelu_accurate", "gelu_pytorch_tanh", "gelu_python_tanh"),
-    *("quick_gelu", "relu", "relu2", "relu6", "leaky_relu", "silu", "swish", "mish", "tanh", "sigmoid", "linear"),
-)
-"""The activation functions that are understood: those of Hugging Face that have no parameters to learn."""
+from pellucid.base.errors import SubjectError
+from pellucid.family.activations import is_known, unknown
 
 LARGEST = 1 << 24
 """The largest size that is read."""
@@ -85,9 +80,8 @@ class Settings:
     def activation(self, key: str, default: str) -> str:
         """The name of an activation function that is understood."""
         name = self.fields.get(key, default)
-        if name not in ACTIVATIONS:
-            near = closest(str(name), list(ACTIVATIONS)) or f"; supported are {', '.join(ACTIVATIONS)}"
-            raise SubjectError(f"{self.path} asks for {key} {name!r}, which is not supported{near}")
+        if not is_known(name):
+            raise SubjectError(f"{self.path} asks for {key} {name!r}, which is not supported{unknown(name)}")
         return str(name)
 
     def table(self, key: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from torch import Tensor
 from pellucid.base.address import Address
 from pellucid.base.progress import track
 from pellucid.exact.model import Model
-from pellucid.exact.ops import ACTIVATION
+from pellucid.family.activations import activation
 from pellucid.family.allowance import most_rank
 from pellucid.forms.channels import Channels, Comparisons, Moments, roots
 from pellucid.forms.form import Stored
@@ -190,7 +190,7 @@ def _read_squares(model: Model, batch: Recording, layer: int, channels: Channels
     """Σ over rows of (Σ_t g_t · δ_t)² for every neuron that reads all channels."""
     at, rank = f"L{layer:02d}", channels.read.shape[1]
     said = (batch.values[f"{at}.LN2"] @ channels.read) @ channels.write + channels.bias(rank)
-    posts = ACTIVATION[model.decoder.activation](said)
+    posts = activation(model.decoder.activation).torch(said)
     slopes = ((posts - batch.values[f"{at}.post"]) * batch.gradients[0][f"{at}.post"]).sum(1)
     return slopes.double().square().sum(0)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pellucid.base.address import Kind
 from pellucid.exact.model import Model
-from pellucid.exact.ops import ACTIVATION
+from pellucid.family.activations import activation
 
 Feel = Callable[[Tensor, Model, int], Tensor]
 """Of what parts put out, of a model and a layer: what is weighed."""
@@ -52,7 +52,7 @@ def _pattern(scores: Tensor, _model: Model, _layer: int) -> Tensor:
 
 
 def _activation(pre: Tensor, model: Model, layer: int) -> Tensor:
-    return ACTIVATION[model.decoder.blocks[layer].mlp.activation](pre)
+    return activation(model.decoder.blocks[layer].mlp.activation).torch(pre)
 
 
 def _itself(value: Tensor, _model: Model, _layer: int) -> Tensor:

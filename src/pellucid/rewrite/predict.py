@@ -24,9 +24,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pellucid.exact.model import Model
-from pellucid.exact.ops import ACTIVATION
 from pellucid.exact.views import LayerView
 from pellucid.family import seams
+from pellucid.family.activations import activation
 from pellucid.listing.load import Program
 from pellucid.rewrite.source import Speech, function, page
 from pellucid.rewrite.workbench import BATCH, Text, Workbench
@@ -89,7 +89,7 @@ def carried(
             change = change + _moved(own, before[at.pattern], own.norm1.changed(before[at.resid_pre], change))
         if layer > start.layer or start.before_neurons:
             driven = own.norm2.changed(before[at.resid_mid], change) @ own.read
-            fired = _fired(ACTIVATION[own.block.mlp.activation], before, at.pre, driven, bent=bent)
+            fired = _fired(activation(own.block.mlp.activation).torch, before, at.pre, driven, bent=bent)
             change = change + fired @ own.write
     return model.final_norm.changed(before[model.last_resid], change) @ model.unembedding.T
 

@@ -7,7 +7,7 @@ import torch
 
 import checkpoints
 from pellucid.base.address import Address
-from pellucid.exact.ops import ACTIVATION
+from pellucid.family.activations import activation
 from pellucid.forms.forms import Fires, Tables
 from pellucid.stages.first import neurons
 from pellucid.stages.first.levels import Inverse, clusters, gauss_newton, loss
@@ -34,14 +34,14 @@ def moments(seed: int, words: Words, ids: torch.Tensor, noise: float = 0.0) -> M
     pre = Tables.of(PLANTED, VOCAB)(ids)
     pre = pre + noise * torch.randn(pre.shape, generator=generator)
     weight = torch.rand(pre.shape, generator=generator) / ids.numel()
-    return Moments(*words.pairs(ids), weight.flatten(0, 1), ACTIVATION["gelu_new"](pre).flatten(0, 1))
+    return Moments(*words.pairs(ids), weight.flatten(0, 1), activation("gelu_new").torch(pre).flatten(0, 1))
 
 
 def fitted(limit: int, noise: float = 0.0) -> dict[Address, object]:
     """The proposals for the planted neurons."""
     ids = torch.randint(VOCAB, (300, 64), generator=torch.Generator().manual_seed(0))
     words = Words.of(ids, VOCAB, text)
-    layer = LayerFit(0, ACTIVATION["gelu_new"], words, limit)
+    layer = LayerFit(0, activation("gelu_new").torch, words, limit)
     for step in range(3):
         for batch in ids.split(100):
             layer.add(step, moments(int(batch[0, 0]), words, batch, noise))
@@ -74,7 +74,7 @@ def test_the_loss_of_a_candidate_is_that_of_its_form() -> None:
     m = moments(99, Words.of(ids, VOCAB, text), ids, 0.3)
     for address, proposal in fitted(limit=12, noise=0.3).items():
         for candidate in proposal.candidates:  # type: ignore[attr-defined]
-            post = ACTIVATION["gelu_new"](candidate.form.twin(ids)).flatten()
+            post = activation("gelu_new").torch(candidate.form.twin(ids)).flatten()
             at = address.index
             exact = float((m.weight[:, at] * (post - m.post[:, at]).square()).sum())
             assert candidate.tune_loss == pytest.approx(exact, rel=1e-3, abs=1e-6)
@@ -109,9 +109,9 @@ def test_numbers_must_pay_for_themselves() -> None:
     assert len(choose([constant, FiresCandidate(PLANTED[0], 1, 1.0, 1.0)]).candidates) == 1
 
 
-@pytest.mark.parametrize("activation", ["gelu_new", "relu", "silu", "tanh", "linear", "gelu", "quick_gelu"])
-def test_activations_are_inverted_on_their_rising_branch(activation: str) -> None:
-    act = ACTIVATION[activation]
+@pytest.mark.parametrize("function", ["gelu_new", "relu", "silu", "tanh", "linear", "gelu", "quick_gelu"])
+def test_activations_are_inverted_on_their_rising_branch(function: str) -> None:
+    act = activation(function).torch
     x = torch.linspace(0.01, 3, 50)
     torch.testing.assert_close(Inverse(act)(act(x)), x, atol=2e-3, rtol=0)
 
@@ -148,7 +148,7 @@ def test_many_items_are_joined_almost_as_well(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_constants_minimise_the_pooled_loss() -> None:
-    act = ACTIVATION["gelu_new"]
+    act = activation("gelu_new").torch
     target = torch.tensor([[0.3], [1.7]])
     cells = torch.stack([torch.ones(2, 1), act(target), act(target).square()])
     used = torch.ones(2, 1, dtype=torch.bool)

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from pellucid.base.address import Address
 from pellucid.exact.model import Model
-from pellucid.exact.ops import ACTIVATION
+from pellucid.family.activations import activation
 from pellucid.forms.form import TokenText
 from pellucid.forms.forms import Fires, Which, token_texts
 from pellucid.listing.count import literal
@@ -137,7 +137,7 @@ def propose_fires(
     limit = min(model.decoder.sizes.model + 1, MOST_NUMBERS, max_numbers or max(BUDGETS))
     text = token_texts(model.tokenizer)
     words = Words.of(fit, model.n_vocab, text)
-    act = ACTIVATION[model.decoder.activation]
+    act = activation(model.decoder.activation).torch
     together = max(1, BYTES // (2 * 4 * (fit.numel() + tune.numel()) * model.decoder.sizes.model))
     found: dict[Address, FiresProposal] = {}
     for start in range(0, model.decoder.layers, together):
@@ -201,7 +201,7 @@ def _met(model: Model, rows: Int[Tensor, "row pos"], layers: Iterable[int], word
 def _moments(model: Model, layer: int, met: _Met) -> Iterator[Moments]:
     """A layer's moments on every batch of rows."""
     own, places = model.layer(layer), 2 * len(met.read)
-    act, bias = ACTIVATION[own.block.mlp.activation], own.read_bias
+    act, bias = activation(own.block.mlp.activation).torch, own.read_bias
     assert bias is not None
     sizes = [held.numel() for held, _ in met.pairs]
     reads, slopes = torch.split(met.read, sizes), torch.split(met.slope, sizes)

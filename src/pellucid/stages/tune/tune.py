@@ -33,10 +33,10 @@ from pellucid.base.tensors import open_tensors, save_tensors
 from pellucid.base.terminal import tell
 from pellucid.exact.graph import Graph
 from pellucid.exact.model import Model
+from pellucid.exact.rules import fuse
 from pellucid.forms.form import Form, Sharing, Together, folded, grouped
 from pellucid.measure.distance import mean_kl
 from pellucid.measure.record import batches, compared_places, predictions
-from pellucid.stages.tune.fast import fast
 
 RATE = 4e-3
 """The learning rate of a tensor whose root mean square is 1, at first; it falls to nothing."""
@@ -81,7 +81,7 @@ class Tunable:
     @cached_property
     def graph(self) -> Graph:
         """What steps run with `step_weights`: made once, since a graph keeps its plans."""
-        graph = fast(self.model.graph)
+        graph = fuse(self.model.graph)
         shorter = {node.name: node for group in self.groups for node in map(group.shorter, graph.nodes) if node}
         return Graph(graph.inputs, [shorter.get(node.name, node) for node in graph.nodes])
 

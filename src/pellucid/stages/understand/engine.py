@@ -13,7 +13,7 @@ from torch import Tensor
 from pellucid.exact import ops
 from pellucid.exact.graph import Graph, Node
 from pellucid.exact.model import Model
-from pellucid.stages.tune.fast import fast_node
+from pellucid.exact.rules import fused
 
 
 def engine(model: Model) -> Model:
@@ -38,7 +38,7 @@ def _without(node: Node, model: Model) -> Iterator[Node]:
         case "pre":
             yield Node(node.name, _blank_pre, node.inputs, (), {"neurons": model.decoder.sizes.neuron})
         case _:
-            yield fast_node(node)
+            yield fused(node)
 
 
 def _in_heads(x: Float[Tensor, "batch pos model"], *, heads: int) -> ops.PerHead:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pellucid.base.address import Address
 from pellucid.base.progress import track
-from pellucid.exact.ops import ACTIVATION
+from pellucid.family.activations import activation
 from pellucid.forms.isolated import pearson
 from pellucid.forms.outputs import causal
 from pellucid.forms.worst_places import context, worst_places
@@ -91,7 +91,7 @@ def _add(sums: _Sums, reading: Reading, batch: Recording, layer: int) -> None:
     reading.saw(layer, own)
     pre = reading.pre(layer)
     reading.fire(layer, batch.values[f"{at}.post"])
-    post = ACTIVATION[reading.student.model.decoder.activation](pre)
+    post = activation(reading.student.model.decoder.activation).torch(pre)
     a, b = (x.flatten(0, 1).double().cpu() for x in (batch.values[f"{at}.pre"], pre))
     sums.moments += torch.stack([x.sum(0) for x in (a, b, a * a, b * b, a * b)])
     changed = ((post - batch.values[f"{at}.post"]) * slopes[f"{at}.post"]).sum(1)
