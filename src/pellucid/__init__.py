@@ -49,14 +49,15 @@ except PackageNotFoundError:
 
 
 def load(
-    subject: str | Path,
+    subject: str | Path | Any,
+    tokenizer: Any = None,
     *,
     dtype: str = "float32",
     device: str = "cpu",
     revision: str | None = None,
     ids: bool = False,
 ) -> Model:
-    """The exact model of a subject: a directory in Hugging Face layout, a GGUF file, a hub name, or `zoo:NAME`.
+    """The exact model of a subject: a directory in Hugging Face layout, a GGUF file, a hub name, `zoo:NAME`, an object.
 
     It runs on `device` in `dtype` (`float32`, `float16`, `bfloat16`, `float64`); float32 on the CPU gives Hugging
     Face's bits. `revision` is a branch, tag or commit of a hub model. With `ids` its tokenizer is not read: its text is
@@ -64,7 +65,9 @@ def load(
 
     Args:
         subject: A directory in Hugging Face layout, a file such as `model.gguf`, a hub name such as `gpt2` or
-            `OWNER/NAME`, or `zoo:NAME`.
+            `OWNER/NAME`, `zoo:NAME`, or a model of Transformers that is in memory. Of that the parameters are copied as
+            they are now.
+        tokenizer: The tokenizer of a model in memory; without it, its text is token ids.
         dtype: `float32`, `float16`, `bfloat16` or `float64`; float32 on the CPU gives Hugging Face's bits.
         device: Where it runs: `cpu`, `cuda` or `cuda:1`.
         revision: Branch, tag or commit of a hub model; its newest version without one.
@@ -76,7 +79,7 @@ def load(
 
     Raises:
         SubjectError: What cannot be loaded: no such directory or model, a pickle, a config, tensor or tokenizer that is
-            not understood.
+            not understood; a model in memory with adapters, hooks or modules that Transformers does not have.
         PellucidError: Another dtype, or a device that is not there.
     """
     import torch
@@ -84,13 +87,19 @@ def load(
     from pellucid.base.errors import PellucidError
     from pellucid.exact.device import device_of
     from pellucid.exact.model import Model
+    from pellucid.subject.live import is_live, live_subject
     from pellucid.subject.load import load_subject
     from pellucid.subject.locate import named
 
     known = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "float64": torch.float64}
     if dtype not in known:
         raise PellucidError(f"dtype is {dtype!r}, expected {', '.join(known)}")
-    return Model(load_subject(named(subject), revision=revision, ids=ids), known[dtype], device_of(device))
+    place = device_of(device)
+    if is_live(subject):
+        return Model(live_subject(subject, tokenizer, ids=ids), known[dtype], place)
+    if tokenizer is not None:
+        raise PellucidError("a tokenizer is given with a model that is in memory; of others it is read with the model")
+    return Model(load_subject(named(subject), revision=revision, ids=ids), known[dtype], place)
 
 
 def open(directory: str | Path, *, trust: bool = False) -> OpenedProject:

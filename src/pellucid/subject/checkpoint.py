@@ -99,7 +99,7 @@ def _shards(index: Path) -> list[Path]:
     if foreign := [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]:
         raise SubjectError(f"{index} names {foreign[0]!r}, expected safetensors files beside it")
     if missing := [name for name in names if not (index.parent / name).is_file()]:
-        raise SubjectError(f"{index} names shards that are not there: {_listing(missing)}")
+        raise SubjectError(f"{index} names shards that are not there: {listing(missing)}")
     return [index.parent / name for name in names]
 
 
@@ -120,7 +120,7 @@ def read_weights(files: list[Path], decoder: Decoder) -> tuple[dict[str, Tensor]
     refuse_not_finite(weights, _where(files))
     kinds = sorted({_FLOATS[entry.kind] for entry in stored.values()} - {"float32"})
     notes = [f"the checkpoint's {' and '.join(kinds)} weights were converted to float32"] if kinds else []
-    notes += [f"heads beside the one that says the next token are ignored: {_listing(heads)}"] if heads else []
+    notes += [f"heads beside the one that says the next token are ignored: {listing(heads)}"] if heads else []
     return {name: weights[name] for name in expected}, notes
 
 
@@ -149,16 +149,16 @@ def check_shapes(stored: dict[str, Stored], expected: dict[str, tuple[int, ...]]
     """Raise `SubjectError` for all tensors at once that are missing, unexpected, or of another shape or kind."""
     wrong = []
     if missing := [name for name in expected if name not in stored]:
-        wrong.append(f"missing {_listing(missing)}")
+        wrong.append(f"missing {listing(missing)}")
     if unexpected := [entry.name for name, entry in stored.items() if name not in expected]:
-        wrong.append(f"unexpected {_listing(unexpected)}")
+        wrong.append(f"unexpected {listing(unexpected)}")
     both = [(name, stored[name]) for name in expected if name in stored]
     if shapes := [
         f"{name} {list(e.shape)} not {list(expected[name])}" for name, e in both if e.shape != expected[name]
     ]:
         wrong.append(f"wrong shapes: {', '.join(shapes)}")
     if kinds := [f"{name} {entry.kind}" for name, entry in both if entry.kind not in _FLOATS]:
-        wrong.append(f"not floating-point: {_listing(kinds)}")
+        wrong.append(f"not floating-point: {listing(kinds)}")
     if wrong:
         raise SubjectError(f"{_where(files)} does not fit its config: {'; '.join(wrong)}")
 
@@ -166,7 +166,7 @@ def check_shapes(stored: dict[str, Stored], expected: dict[str, tuple[int, ...]]
 def refuse_not_finite(weights: dict[str, Tensor], where: str) -> None:
     """Raise `SubjectError` naming the tensors with NaN or infinity."""
     if broken := [name for name, tensor in weights.items() if not _finite(tensor)]:
-        raise SubjectError(f"{where}: NaN or infinite numbers in {_listing(broken)}")
+        raise SubjectError(f"{where}: NaN or infinite numbers in {listing(broken)}")
 
 
 def _check_tied(copy: Stored, name: str, table: Tensor) -> None:
@@ -206,6 +206,6 @@ def _where(files: list[Path]) -> str:
     return str(files[0]) if len(files) == 1 else f"{files[0].parent} ({len(files)} shards)"
 
 
-def _listing(names: list[str]) -> str:
+def listing(names: list[str]) -> str:
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return ", ".join(names[:_LISTED]) + more

@@ -57,8 +57,9 @@ def named(subject: object) -> str | Path:
     if isinstance(subject, str | Path):
         return subject
     raise SubjectError(
-        f"expected a directory, a hub name or zoo:NAME, not an object of {type(subject).__name__}; save a model that "
-        "is in memory, model.save_pretrained('DIR') and tokenizer.save_pretrained('DIR'), and load 'DIR'"
+        f"expected a directory, a hub name, zoo:NAME or a model of Transformers, not an object of "
+        f"{type(subject).__name__}; save a model that is in memory, model.save_pretrained('DIR') and "
+        "tokenizer.save_pretrained('DIR'), and load 'DIR'"
     )
 
 
