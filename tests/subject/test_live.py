@@ -156,9 +156,7 @@ def test_tables_that_a_config_ties_must_be_one(made: Any) -> None:
 
 def test_other_families_are_named() -> None:
     config = OPTConfig(vocab_size=23, hidden_size=8, num_hidden_layers=1, ffn_dim=8, num_attention_heads=2)
-    with pytest.raises(
-        SubjectError, match=r"OPTForCausalLM in memory asks for model_type 'opt'.*supported are"
-    ):
+    with pytest.raises(SubjectError, match=r"OPTForCausalLM in memory asks for model_type 'opt'.*supported are"):
         pellucid.load(AutoModelForCausalLM.from_config(config))
     with pytest.raises(SubjectError, match="or a model of Transformers, not an object of Linear"):
         pellucid.load(nn.Linear(2, 2))
