@@ -18,10 +18,11 @@ from pellucid.base.errors import SubjectError
 from pellucid.family.blocks import Decoder
 from pellucid.family.known import decoder_of
 from pellucid.family.shapes import shapes
+from pellucid.subject.byte_pairs import WHOLE
 from pellucid.subject.checkpoint import listing, refuse_not_finite
 from pellucid.subject.given import Save, given_tokenizer
 from pellucid.subject.load import Parts, Subject, made_of
-from pellucid.subject.tokenizer_files import GENERATION, WHOLE
+from pellucid.subject.tokenizer_files import GENERATION
 
 _ADAPTED = ("lora_", ".base_layer.", ".original_module", "modules_to_save", "prompt_encoder", "adapter")
 """What parameters of adapters are called."""
