@@ -10,8 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from tokenizers import Regex, pre_tokenizers
+if TYPE_CHECKING:  # a program is read and run without the package
+    from tokenizers import pre_tokenizers
 
 LONGEST = 4000
 """The longest pattern that is read."""
@@ -152,12 +154,6 @@ _STANDS_FOR = {0xE000: 0xF8FE, 0x3FFFE: 0xDFFFF, 0xE0FFF: 0xEFFFF, 0xF0000: 0x10
 """Private use and what is not assigned: the first of each range, and the last."""
 
 
-_APART = {
-    "Digits": pre_tokenizers.Digits(individual_digits=True),
-    "Punctuation": pre_tokenizers.Punctuation(behavior="isolated"),
-}
-
-
 @lru_cache(maxsize=1)
 def _asked() -> str:
     return "".join(map(chr, _ASKED))
@@ -166,8 +162,12 @@ def _asked() -> str:
 @lru_cache(maxsize=256)
 def ranges_of(atom: str) -> str:
     """The code points that `atom` stands for, as `program/cutting.py` reads them."""
-    if atom in _APART:
-        return _apart(_APART[atom])
+    from tokenizers import Regex, pre_tokenizers
+
+    if atom == "Digits":
+        return _apart(pre_tokenizers.Digits(individual_digits=True))
+    if atom == "Punctuation":
+        return _apart(pre_tokenizers.Punctuation(behavior="isolated"))
     text = _asked() if not atom.startswith("(?i:") or len(atom) != 6 else "".join(_cases()[atom[4].casefold()])
     kept = [stretch for stretch, _ in pre_tokenizers.Split(Regex(atom), "removed").pre_tokenize_str(text)]
     return _written(set(map(ord, text)) - {ord(character) for stretch in kept for character in stretch})

@@ -11,12 +11,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
-
-import tokenizers
+from typing import TYPE_CHECKING, Literal
 
 from pellucid.base.errors import PellucidError, closest
 from pellucid.subject.steps import Steps
+
+if TYPE_CHECKING:  # a program is read and run without the package
+    import tokenizers
 
 END_OF_TEXT = "<|endoftext|>"
 BYTE = re.compile("<0x([0-9A-Fa-f]{2})>")
