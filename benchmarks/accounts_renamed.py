@@ -34,7 +34,8 @@ from pellucid.accounts.paired import Side, stated
 from pellucid.base.effort import Effort
 from pellucid.cli import main as pellucid
 from pellucid.corpus import blocks, rows
-from pellucid.pipeline.decompile import Request, begin, write_program
+from pellucid.pipeline.program import write_program
+from pellucid.pipeline.request import Request, begin
 from pellucid.project.project import EVIDENCE, Project
 from pellucid.subject.load import load_subject
 

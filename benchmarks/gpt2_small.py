@@ -35,7 +35,8 @@ from pellucid.exact.model import Model
 from pellucid.family.gpt2 import GPT2Config, tensor_shapes
 from pellucid.listing.load import Program
 from pellucid.measure.fidelity import Settings, evaluate
-from pellucid.pipeline.decompile import Request, begin, write_program
+from pellucid.pipeline.program import write_program
+from pellucid.pipeline.request import Request, begin
 from pellucid.project.project import Project
 from pellucid.subject.load import load_subject
 from pellucid.subject.tokenizer import byte_alphabet

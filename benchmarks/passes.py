@@ -36,7 +36,8 @@ from pellucid.base.effort import Effort
 from pellucid.base.memory import keeping
 from pellucid.corpus.packing import packed_rows
 from pellucid.forms.twin import Twin
-from pellucid.pipeline.decompile import Request, begin, write_program
+from pellucid.pipeline.program import write_program
+from pellucid.pipeline.request import Request, begin
 from pellucid.project.project import Project
 from pellucid.project.rows import rows_for
 from pellucid.stages.first.sources import Sources, find_sources, write_sources
@@ -149,7 +150,7 @@ def passes(root: Path, tokens: int, steps: int, *, explain: bool) -> Iterator[Pa
         extras: Extras = held["averages and vectors, emit"]
         yield timed("first sources", lambda: find_sources(project, extras.means, Effort.quick()))
         sources: Sources = held["first sources"]
-        yield timed("write sources", lambda: write_sources(project, sources))
+        yield timed("write sources", lambda: (write_sources(project, sources), project.print_program()))
         yield timed("lifted forms", lambda: find_lifted(project, extras.vectors, PROMISED["both"], Effort.quick()))
         lifted: LiftedParts = held["lifted forms"]
         yield timed("one trial of linking", lambda: trial(project, sources, lifted))

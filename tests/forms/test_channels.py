@@ -31,8 +31,10 @@ from pellucid.forms.twin import Twin
 from pellucid.listing.emit import emit
 from pellucid.listing.load import load_program
 from pellucid.measure.record import record
-from pellucid.pipeline import decompile
-from pellucid.pipeline.decompile import Candidates, back_off, half_of
+from pellucid.pipeline import find, link, states
+from pellucid.pipeline.find import Candidates
+from pellucid.pipeline.link import LINK, back_off, half_of
+from pellucid.pipeline.stage import Run
 from pellucid.project.manifest import Gate, Manifest
 from pellucid.project.project import Project
 from pellucid.project.rows import first_tokens
@@ -502,21 +504,22 @@ def test_what_fails_the_gate_is_put_back_half_by_half(fitted: Fitted, monkeypatc
     choice, lifted = all_of(fitted)
     (readers,) = (unit for unit in choice.costs if unit[0].kind == "IN")
     heads = [address for address in lifted.forms if address.kind == "QK"]
-    stored = {"link": " ".join(map(str, [*readers, *heads]))}
+    stored = dict[str, str]()
     project, verdicts, settled = object.__new__(Project), [False, False, False, False, True], list[int]()
     evidence = SimpleNamespace(
         finished=lambda name, _: stored.get(name), finish=lambda n, _, said: stored.update({n: said})
     )
     project.__dict__.update(model=fitted.model, evidence=evidence)
     monkeypatch.setattr(Project, "state", lambda _: "program")
+    monkeypatch.setattr(states, "link_state", lambda _: "state")
     for name, put in {
-        "link_state": lambda _: "state",
         "keeps_within": lambda *_, **__: verdicts.pop(0),
         "settle": lambda _, __, linked: settled.append(len(linked)),
     }.items():
-        monkeypatch.setattr(decompile, name, put)
+        monkeypatch.setattr(link, name, put)
     found = Candidates(Sources({}, {}, {}, compare([])), replace(lifted, together=frozenset(readers)))
-    back_off(project, found, Effort.quick())
+    run = Run(project, Effort.quick(), results={find.TUNED.name: found, LINK.name: (*readers, *heads)})
+    assert back_off(run) == ()
     assert settled == [len(readers) + 2, len(readers) + 1, len(readers), 0]  # fewer neurons may not share the channels
     assert stored["link"] == ""
 

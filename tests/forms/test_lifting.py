@@ -27,8 +27,9 @@ from pellucid.forms.lifting import Costs, Vectors, costs, fit_vectors
 from pellucid.forms.stored import Lifted, Still
 from pellucid.forms.twin import Twin
 from pellucid.measure.record import record
-from pellucid.pipeline import decompile
-from pellucid.pipeline.decompile import Request
+from pellucid.pipeline import find, link, routes
+from pellucid.pipeline.request import Request, begin
+from pellucid.pipeline.stage import Run
 from pellucid.project.inventory import inventory
 from pellucid.project.progress import residual_free
 from pellucid.project.project import Project
@@ -219,9 +220,10 @@ def begun(workshop: Workshop, directory: Path) -> Project:
     request = Request(
         subject=str(workshop.subject), directory=directory, corpus=(workshop.text,), effort=Effort.quick()
     )
-    project = decompile.begin(request, load_subject(request.subject))
-    extras = decompile.write_program(project, Effort.quick())
-    decompile.explain_program(project, extras, project.model, Effort.quick())
+    project = begin(request, load_subject(request.subject))
+    route = routes.SEPARATE
+    assert route.stages[-1] is routes.VERIFIED
+    replace(route, stages=route.stages[:-1]).follow(Run(project, Effort.quick()))
     return project
 
 
@@ -304,14 +306,14 @@ def test_what_is_no_longer_linked_is_raw_again(lifted_copy: Workshop) -> None:
     project = pellucid.open(lifted_copy.made)
     extras = means.fit_extras(project, Effort.quick())
     lifted = find_lifted(project, extras.vectors, PROMISED["both"], Effort.quick())
-    found = decompile.Candidates(Sources({}, {}, {}, compare([])), lifted)
-    decompile.settle(project, found, [str(HEAD), *map(str, SILENT[:2])])
+    found = find.Candidates(Sources({}, {}, {}, compare([])), lifted)
+    link.settle(project, found, [HEAD, *SILENT[:2]])
     listing = project.listing()
     assert listing.form(HEAD) == "lifted"
     assert {listing.form(address) for address in SILENT} == {"raw"}
     assert HEAD in project.dropped()
     assert not set(SILENT) & project.dropped()
-    decompile.settle(project, found, [])
+    link.settle(project, found, [])
     assert "lifted(" not in (lifted_copy.made / "program" / "layer_01.py").read_text()
 
 

@@ -19,8 +19,9 @@ from pellucid.base import files
 from pellucid.base.effort import Effort
 from pellucid.base.errors import ProjectError
 from pellucid.listing import emit, printing
-from pellucid.pipeline import decompile
-from pellucid.pipeline.decompile import Request
+from pellucid.pipeline import find, link, program, proofs
+from pellucid.pipeline.decompile import Request, decompile
+from pellucid.pipeline.request import begin
 from pellucid.project import project as project_module
 from pellucid.project.project import Project
 from pellucid.project.symbols import read_symbols
@@ -37,7 +38,7 @@ def request(workshop: Workshop, directory: Path, *, raw: bool = True) -> Request
 
 def ask(workshop: Workshop, directory: Path, *, raw: bool = True, keep_weak: bool | None = None) -> Project:
     """Decompile from Python."""
-    return decompile.decompile(replace(request(workshop, directory, raw=raw), keep_weak=keep_weak))
+    return decompile(replace(request(workshop, directory, raw=raw), keep_weak=keep_weak))
 
 
 # --- day one ----------------------------------------------------------------------------------------------------------
@@ -162,10 +163,21 @@ def test_a_source_that_is_given_up_is_found_again(workshop: Workshop) -> None:
     assert made.symbols()["L00.H01.QK"].score
 
 
+STAGES: list[tuple[Any, str]] = [
+    (find, "find_sources"),
+    (find, "find_lifted"),
+    (link, "link_sources"),
+    (proofs, "contexts"),
+    (proofs, "prove"),
+    (proofs, "prove_lifted"),
+    (proofs, "measure_joint"),
+]
+
+
 def test_a_finished_stage_is_not_repeated(sourced: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     before = sourced.files()
-    for stage in ("find_sources", "find_lifted", "link_sources", "prove", "prove_lifted"):
-        monkeypatch.setattr(decompile, stage, None)
+    for module, stage in STAGES:
+        monkeypatch.setattr(module, stage, None)
     with lean(sourced.root.parent / "state"):
         ask(sourced, sourced.made, raw=False)
     after = sourced.files()
@@ -185,26 +197,20 @@ def crash(*_: Any, **__: Any) -> None:
 
 
 RAW: list[tuple[Any, str]] = [
-    (decompile, "fit_extras"),
+    (program, "fit_extras"),
     (emit.safetensors.torch, "save_file"),
     (emit, "_fill"),
     (printing, "_write_record"),
     (project_module, "write_parts"),
-    (decompile, "write_symbols"),
+    (program, "write_symbols"),
     (verify, "measure"),
     (Project, "save_report"),
 ]
 SOURCED: list[tuple[Any, str]] = [
-    (decompile, name)
-    for name in (
-        "find_sources",
-        "write_sources",
-        "find_lifted",
-        "link_sources",
-        "write_lifted_parts",
-        "prove",
-        "prove_lifted",
-    )
+    *STAGES,
+    (find, "write_sources"),
+    (link, "write_lifted_parts"),
+    (proofs, "names"),
 ]
 
 
@@ -255,8 +261,8 @@ def test_a_crash_while_a_file_is_put_in_place(workshop: Workshop, nth: int) -> N
         with pytest.raises(CrashError):
             ask(workshop, workshop.fresh)
     assert leftovers(workshop.fresh) == []
-    project = decompile.begin(request(workshop, workshop.fresh), load_subject(workshop.subject))
-    decompile.write_program(project, Effort.quick())
+    project = begin(request(workshop, workshop.fresh), load_subject(workshop.subject))
+    program.write_program(project, Effort.quick())
     fresh, made = workshop.files(workshop.fresh), workshop.files()
     same = [name for name in made if name.startswith("program/layer") or name in ("parts.toml", "symbols.tsv")]
     assert {name: fresh[name] for name in same} == {name: made[name] for name in same}

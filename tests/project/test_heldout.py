@@ -14,8 +14,9 @@ from pellucid.base.effort import Effort
 from pellucid.base.errors import ProjectError
 from pellucid.corpus.corpus import split_corpus, story_corpus
 from pellucid.exact.model import Model
-from pellucid.pipeline import decompile
-from pellucid.pipeline.decompile import CAREFUL, Request, keeps_within
+from pellucid.pipeline import link
+from pellucid.pipeline.decompile import Request, decompile
+from pellucid.pipeline.link import CAREFUL, keeps_within
 from pellucid.project.evidence import Evidence, Measurement
 from pellucid.project.heldout import Readings
 from pellucid.project.manifest import Gate, Manifest
@@ -113,9 +114,7 @@ def test_a_directory_from_before_check_text_opens_and_says_so(workshop: Workshop
     assert command("verify", workshop.made, "--quick", "--trust").code == 0
     held = pellucid.open(workshop.made).report()["heldout"]
     assert held == {"readings": 2, "at_least": True, "chosen_on": "heldout"}
-    made = decompile.decompile(
-        Request(subject=str(workshop.subject), directory=workshop.made, effort=Effort.quick(), raw=True)
-    )
+    made = decompile(Request(subject=str(workshop.subject), directory=workshop.made, effort=Effort.quick(), raw=True))
     assert made.texts.check is None
 
 
@@ -136,7 +135,7 @@ def test_it_is_chosen_on_check_text_with_care_and_without_it_on_held_out_text(
         entry = {"value": wer, "low": 0.0, "high": 2 * wer, "n": 10}
         return SimpleNamespace(to_dict=lambda: {"overall": {"wer_next": entry, "wer_16": entry}, "domains": {}})
 
-    monkeypatch.setattr(decompile, "measure_full", measured)
+    monkeypatch.setattr(link, "measure_full", measured)
     assert keeps_within(project, Effort.quick()) == kept
     assert read == (["check"] if check else ["anew", "heldout"])
     assert ("made without check text" in capsys.readouterr().err) != check

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pellucid.base.errors import ProjectError
 from pellucid.base.schema import parsed
 from pellucid.project.evidence import Evidence
-
-STAGE = "what parts do"
+from pellucid.project.stage_names import ABOUT
 
 
 @dataclass(frozen=True)
@@ -28,11 +27,11 @@ def dump(told: Mapping[str, Told]) -> str:
 
 def load(text: str) -> dict[str, Told]:
     """What `dump` wrote. Raises `ProjectError` for anything else."""
-    kept = parsed(dict[str, tuple[str, float]], text, "evidence.sqlite, what parts do", ProjectError)
+    kept = parsed(dict[str, tuple[str, float]], text, f"evidence.sqlite, {ABOUT}", ProjectError)
     return {part: Told(said, share) for part, (said, share) in kept.items()}
 
 
 def told_before(evidence: Evidence) -> dict[str, str]:
     """What the last run found out about whole heads and neurons, by `L02.H00` or `L02.N0417`; empty before one."""
-    text = evidence.latest(STAGE)
+    text = evidence.latest(ABOUT)
     return {part: found.text for part, found in load(text).items()} if text else {}

@@ -17,6 +17,7 @@ from pellucid.project.inventory import Entry, inventory
 from pellucid.project.progress import progress
 from pellucid.project.project import Project
 from pellucid.project.report_file import FORMAT
+from pellucid.project.stage_names import WORST
 from pellucid.project.told import account_figures
 from pellucid.project.verdict import Verdict
 from pellucid.verify.standing import standing
@@ -75,7 +76,7 @@ def page_data(project: Project) -> dict[str, Any]:
         "detail": [at.get(entry.address, -1) for entry in entries],
     }
     worst: dict[str, Any] = {}
-    for stage in ("contexts", "worst of understanding", "strongest"):
+    for stage in WORST:
         worst |= load_contexts(project.evidence.latest(stage) or "{}", stage)
     shown = [entry.detail(worst.get(str(entry.address), ())) for entry in details]
     used = {value.name for entry in details for value in entry.values}

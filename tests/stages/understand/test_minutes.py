@@ -12,8 +12,8 @@ from cli_support import Workshop, limits
 from pellucid.base.effort import Effort
 from pellucid.base.errors import CorpusError, ProjectError
 from pellucid.family.slots import Sizes
-from pellucid.pipeline import decompile
-from pellucid.pipeline.decompile import Request
+from pellucid.pipeline import request as asking
+from pellucid.pipeline.request import Request
 from pellucid.project.manifest import Settings
 from pellucid.stages.understand.minutes import WORTH, Budget, given, needed, seconds, within
 from pellucid.stages.understand.plan import MOST_BRISK, plan_of, step_tokens
@@ -63,18 +63,18 @@ def begun(workshop: Workshop, directory: Path, **asked: Any) -> Settings:
         trust=True,
         **asked,
     )
-    return decompile.begin(request, load_subject(str(workshop.subject))).manifest.settings
+    return asking.begin(request, load_subject(str(workshop.subject))).manifest.settings
 
 
 def test_minutes_become_steps_once_and_are_stored(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     limits(monkeypatch, minutes=2.0)
-    monkeypatch.setattr(decompile, "within", lambda *_: Budget(20, 90.0, 2.0))
+    monkeypatch.setattr(asking, "within", lambda *_: Budget(20, 90.0, 2.0))
     found = begun(workshop, workshop.fresh)
     assert (found.understand, found.minutes) == (20, 2.0)
     assert "--minutes 2: 20 steps of training, about 1.5 min of one core, for all sources" in capsys.readouterr().err
-    monkeypatch.setattr(decompile, "within", None)
+    monkeypatch.setattr(asking, "within", None)
     assert begun(workshop, workshop.fresh) == found
     given = begun(workshop, workshop.fresh, understand=0)
     assert (given.understand, given.minutes) == (0, 0.0)
@@ -84,15 +84,15 @@ def test_minutes_become_steps_once_and_are_stored(
 def test_too_few_minutes_and_too_little_text_are_said(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(decompile, "within", lambda *_: Budget(0, 0.0, 0.5))
+    monkeypatch.setattr(asking, "within", lambda *_: Budget(0, 0.0, 0.5))
     assert begun(workshop, workshop.fresh, minutes=0.5).understand == 0
     assert "--minutes 0.5: too few to train all sources of a model of this size" in capsys.readouterr().err
-    monkeypatch.setattr(decompile, "within", lambda *_: Budget(900, 60.0, 1.0))
+    monkeypatch.setattr(asking, "within", lambda *_: Budget(900, 60.0, 1.0))
 
     def short(*_: object) -> None:
         raise CorpusError("9 tokens of fit text are too few")
 
-    monkeypatch.setattr(decompile, "planned", short)
+    monkeypatch.setattr(asking, "planned", short)
     assert begun(workshop, workshop.fresh, minutes=1.0).understand == 0
     assert "every source is found by itself, not trained with the others: 9 tokens" in capsys.readouterr().err
     with pytest.raises(CorpusError, match="9 tokens"):

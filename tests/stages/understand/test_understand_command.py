@@ -19,8 +19,9 @@ from pellucid.base.address import Address
 from pellucid.base.effort import Effort
 from pellucid.exact.model import Model
 from pellucid.listing.count import count_program
-from pellucid.pipeline import decompile
-from pellucid.pipeline.decompile import Request, begin
+from pellucid.pipeline import explain, link, request, routes, states
+from pellucid.pipeline.decompile import Request, decompile
+from pellucid.pipeline.request import begin
 from pellucid.project.project import Project
 from pellucid.project.rows import rows_for
 from pellucid.stages.first.sources import Sources
@@ -80,16 +81,16 @@ def test_linking_again_leaves_understood_parts_alone(
     """Their first sources are not what the program says any more."""
     directory, judged = tmp_path / "again", []
 
-    def link(_project: Project, sources: Sources, *_: object, **__: object) -> list[Address]:
+    def linked(_project: Project, sources: Sources, *_: object, **__: object) -> list[Address]:
         judged.append(set(sources.forms))
         return []
 
     shutil.copytree(workshop.fresh, directory)
-    monkeypatch.setattr(decompile, "link_sources", link)
-    monkeypatch.setattr(decompile, "link_state", lambda _: "something was tuned")
+    monkeypatch.setattr(link, "link_sources", linked)
+    monkeypatch.setattr(states, "link_state", lambda _: "something was tuned")
     how = ("--corpus", workshop.text, "--quick", "--size", "large", "--trust")
     assert command("decompile", workshop.subject, "-o", directory, *how).code == 0
-    understood = decompile.understood_before(pellucid.open(directory))
+    understood = states.understood_before(pellucid.open(directory))
     assert understood
     assert judged
     assert not judged[0] & understood
@@ -99,8 +100,8 @@ def test_sizes_follow_each_other_in_one_directory(
     workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A smaller size begins with what the larger one found; what other settings found is not taken for its own."""
-    for after in ("tell_parts", "verify"):  # change no source
-        monkeypatch.setattr(decompile, after, lambda *_, **__: None)
+    for module, after in ((explain, "tell_parts"), (routes, "verify")):  # change no source
+        monkeypatch.setattr(module, after, lambda *_, **__: None)
     subject = checkpoints.write(tmp_path / "subject", checkpoints.hugging_face(n_inner=10))
     asked = Request(
         subject=str(subject), directory=tmp_path / "sizes", corpus=(workshop.text.resolve(),), effort=Effort.quick()
@@ -108,7 +109,7 @@ def test_sizes_follow_each_other_in_one_directory(
     held = []
     runs = (("medium", 30, False), ("large", 30, False), ("medium", 28, True), ("large", 30, False))
     for size, steps, begins in runs:
-        decompile.decompile(replace(asked, size=size, understand=steps))
+        decompile(replace(asked, size=size, understand=steps))
         assert ("begins with sources of" in capsys.readouterr().err) == begins
         project = pellucid.open(tmp_path / "sizes")
         count = count_program(project.listing())
@@ -131,7 +132,7 @@ def test_fit_text_is_read_again_only_where_training_is_due(
     workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[int] = []
-    monkeypatch.setattr(decompile, "planned", lambda _project, steps: read.append(steps))
+    monkeypatch.setattr(request, "planned", lambda _project, steps: read.append(steps))
     text = (workshop.text.resolve(),)
     asked = Request(
         subject=str(workshop.subject), directory=workshop.fresh, corpus=text, size="large", effort=Effort.quick()

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from pellucid.base.effort import Effort
 from pellucid.listing.change import with_content
-from pellucid.project.descriptions import STAGE, Told, dump, load
+from pellucid.project.descriptions import Told, dump, load
 from pellucid.project.project import Project
 from pellucid.project.rows import rows_for
+from pellucid.project.stage_names import ABOUT
 from pellucid.stages.about.run import tell
 from pellucid.stages.about.tell import ranked
 
@@ -22,11 +23,11 @@ def tell_parts(project: Project, state: str, effort: Effort) -> None:
     What a person wrote about a part stays. A stage that ended in an earlier run is not repeated.
     """
     evidence = project.evidence
-    text = evidence.finished(STAGE, state)
+    text = evidence.finished(ABOUT, state)
     if text is None:
         rows = rows_for(project, "fit", effort.about_tokens)
         text = dump(_strongest(tell(project.model, rows, project.manifest.settings.seed), KEPT))
-        evidence.finish(STAGE, state, text)
+        evidence.finish(ABOUT, state, text)
     told = load(text)
     written = {part: found.text for part, found in _strongest(told, WRITTEN).items()}
     gone = {part: "" for part, about in project.listing().abouts.items() if part not in written and not about.by_person}

@@ -22,11 +22,12 @@ from pellucid.forms.forms import token_texts
 from pellucid.listing.change import says, with_constants, with_statements
 from pellucid.project.project import EVIDENCE, Project
 from pellucid.project.rows import Rows, first_tokens, rows_for
+from pellucid.project.stage_names import SOURCES
 from pellucid.stages.first.attention import PAIRS, LooksProposal, propose_looks
 from pellucid.stages.first.budget import Option, spend
 from pellucid.stages.first.neurons import FiresProposal, propose_fires
 
-STORED_SOURCES = "evidence.sqlite, stage `sources`"
+STORED_SOURCES = f"evidence.sqlite, stage `{SOURCES}`"
 CALIBRATION_TOKENS = 1_500
 WEAK = 0.2
 """A source that removes a smaller share of what its mean costs is not written."""
@@ -173,7 +174,7 @@ def stored_effects(project: Project) -> dict[Address, float]:
 
     Asking makes no store of evidence where there is none.
     """
-    text = project.evidence.latest("sources") if (project.directory / EVIDENCE).is_file() else None
+    text = project.evidence.latest(SOURCES) if (project.directory / EVIDENCE).is_file() else None
     return load(text).effects if text else {}
 
 

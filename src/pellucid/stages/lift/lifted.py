@@ -21,8 +21,9 @@ from pellucid.listing.parse import STORED
 from pellucid.program.prelude import BESIDE
 from pellucid.project.project import Project
 from pellucid.project.rows import first_tokens, rows_for
+from pellucid.project.stage_names import LIFTED
 
-STORED_LIFTED = "evidence.sqlite, stage `lifted`"
+STORED_LIFTED = f"evidence.sqlite, stage `{LIFTED}`"
 SHARE = 0.1
 """What a single neuron's mean may cost, as a share of what all parts without residual may cost together."""
 

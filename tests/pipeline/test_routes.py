@@ -1,0 +1,120 @@
+"""Routes are tables of stages: each stage behind those that it needs, kept by its name, and refused by its name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import families
+from pellucid.base.effort import Effort
+from pellucid.base.errors import PellucidError, ProjectError
+from pellucid.pipeline import routes
+from pellucid.pipeline.find import SOURCES, UNDERSTOOD
+from pellucid.pipeline.routes import RAW, ROUTES, SEPARATE, TOGETHER, WIRED_THROUGHOUT
+from pellucid.pipeline.stage import Kept, Route, Run, Stage, measured
+from pellucid.project import stage_names
+from pellucid.project.evidence import Evidence, Measurement
+from pellucid.project.project import Project
+
+ROW = Measurement("L00.H00.QK", "isolated", "score", "s", "heldout", "h", "overall", 0.5, None, None, 10)
+
+
+def run_of(tmp_path: Path) -> tuple[Run, list[str]]:
+    """A run over a project with nothing but evidence, and how often its program was printed."""
+    printed: list[str] = []
+    evidence = Evidence(tmp_path / "evidence.sqlite")
+    project = object.__new__(Project)
+    project.__dict__.update(evidence=evidence, print_program=lambda: printed.append("printed"))
+    return Run(project, Effort.quick()), printed
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=[route.name for route in ROUTES])
+def test_what_a_stage_needs_comes_before_it(route: Route) -> None:
+    for number, stage in enumerate(route.stages):
+        assert {other.name for other in stage.needs} <= {other.name for other in route.stages[:number]}, stage.name
+
+
+def test_a_name_is_one_stage_s() -> None:
+    stages = {id(stage): stage for route in ROUTES for stage in route.stages}.values()
+    assert len({stage.name for stage in stages}) == len(stages)
+    names = {getattr(stage_names, name) for name in dir(stage_names) if name.isupper() and name != "WORST"}
+    assert {stage.name for stage in stages if stage.kept} < names
+    assert names - {stage.name for stage in stages} == {stage_names.WORST_UNDERSTOOD}
+    assert all(stage.does for stage in stages)
+
+
+def test_routes_end_with_a_measurement_and_differ_by_what_they_say() -> None:
+    assert [stage.name for stage in RAW.stages] == ["program", "verified"]
+    assert all(route.stages[-1] is routes.VERIFIED for route in ROUTES)
+    there = {stage.name for stage in SEPARATE.stages}
+    assert [stage.name for stage in TOGETHER.stages if stage.name not in there] == ["understanding"]
+
+
+def test_what_is_kept_is_not_made_again(tmp_path: Path) -> None:
+    run, printed = run_of(tmp_path)
+    done: list[str] = []
+    kept = Kept[int](lambda _: "state", str, lambda _, text: int(text))
+
+    def make(_: Run) -> int:
+        done.append("made")
+        return 7
+
+    stage = Stage("counted", "counts", make, kept=kept, then=lambda _, found: done.append(f"then {found}"))
+    stage.carry_out(run)
+    assert (run.of(stage), done, printed) == (7, ["made", "then 7"], ["printed"])
+    again, _ = run_of(tmp_path)
+    stage.carry_out(again)
+    assert (again.of(stage), done[2:]) == (7, ["then 7"])
+    replace(stage, kept=replace(kept, state=lambda _: "another state")).carry_out(again)
+    assert done[3:] == ["made", "then 7"]
+
+
+def test_measurements_are_kept_as_rows(tmp_path: Path) -> None:
+    run, _ = run_of(tmp_path)
+    stage = Stage("proved", "proves", lambda _: [ROW], kept=measured(lambda _: "state"))
+    stage.carry_out(run)
+    stage.carry_out(run)
+    assert [row for _, row in run.project.evidence.find(part="L00.H00.QK")] == [ROW]
+
+
+def test_what_others_write_over_counts_while_it_is_the_last(tmp_path: Path) -> None:
+    run, _ = run_of(tmp_path)
+    made: list[str] = []
+
+    def kept(state: str) -> Stage[str]:
+        def make(_: Run) -> str:
+            made.append(state)
+            return state
+
+        return Stage("written", "writes", make, kept=Kept(lambda _: state, str, lambda _, text: text, last=True))
+
+    for state in ("a", "a", "b", "a"):
+        kept(state).carry_out(run)
+    assert made == ["a", "b", "a"]
+
+
+def test_what_is_kept_as_something_else_is_said(tmp_path: Path) -> None:
+    run, _ = run_of(tmp_path)
+    run.project.evidence.finish("counted", "state", "many")
+    kept = Kept[int](lambda _: "state", str, lambda _, text: int(text))
+    with pytest.raises(ProjectError, match="the stage 'counted' is stored as something else"):
+        Stage("counted", "counts", lambda _: 7, kept=kept).carry_out(run)
+
+
+def test_a_stage_without_what_it_needs_is_a_mistake_in_a_route(tmp_path: Path) -> None:
+    run, _ = run_of(tmp_path)
+    with pytest.raises(LookupError, match="the stage 'sources' has not run"):
+        Stage("after", "does nothing", lambda _: None, needs=(SOURCES, UNDERSTOOD)).carry_out(run)
+
+
+def test_stages_refuse_what_they_do_not_understand_by_their_name() -> None:
+    decoder = families.make("llama", 0).decoder
+    RAW.require(decoder)
+    with pytest.raises(PellucidError, match=r"the stage 'sources' of decompiling cannot serve llama yet: .*positions"):
+        SEPARATE.require(decoder)
+    with pytest.raises(PellucidError, match="the stage 'wires' of decompiling"):
+        WIRED_THROUGHOUT.require(decoder)
+    for route in ROUTES:
+        route.require(families.make("gpt2", 0).decoder)
