@@ -12,7 +12,7 @@ from typing import Literal
 from pellucid.base.address import Kind, Shape
 from pellucid.family.names import Names
 from pellucid.family.rotary import Rotary
-from pellucid.family.slots import Sizes, Slot
+from pellucid.family.slots import STORED, Sizes, Slot, named
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,12 @@ class Norm:
     tensor: str
     epsilon: float
     plus_one: bool = False
+    stored: tuple[str, str] = STORED
 
     def names(self, layer: int = 0) -> tuple[str, ...]:
         """The names of its gain and, if it centres, its bias."""
-        name = self.tensor.format(layer=layer)
-        return (f"{name}.weight", f"{name}.bias") if self.kind == "layer" else (f"{name}.weight",)
+        gain, bias = named(self.tensor, self.stored, layer)
+        return (gain, bias) if self.kind == "layer" else (gain,)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PART = "part"
+STORED = ("{}.weight", "{}.bias")
+"""What a matrix and its bias are called in a checkpoint."""
+
+
+def named(tensor: str, stored: tuple[str, str], layer: int) -> tuple[str, str]:
+    """The names of a matrix and its bias in `layer`."""
+    name = tensor.format(layer=layer)
+    weight, bias = (pattern.format(name, layer=layer) for pattern in stored)
+    return weight, bias
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,7 @@ class Slot:
     part: int | None = None
     bias: bool = True
     parts: int = 3
+    stored: tuple[str, str] = STORED
 
     @cached_property
     def _sides(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -89,17 +99,22 @@ class Slot:
         return self._sides[1 if self.reads_rows else 0]
 
     @property
+    def axes(self) -> tuple[str, ...]:
+        """The axes of the stored matrix, rows first."""
+        return self._sides[0] + self._sides[1]
+
+    @property
     def heads_axis(self) -> str:
         """The axis that counts its heads: of a joint projection as many keys as queries, else of keys one a group."""
         return "group" if "group" in self.outputs else "head"
 
     def weight(self, layer: int) -> str:
         """The name of the stored matrix in `layer`."""
-        return f"{self.tensor.format(layer=layer)}.weight"
+        return named(self.tensor, self.stored, layer)[0]
 
     def bias_name(self, layer: int) -> str:
         """The name of its bias, if it has one."""
-        return f"{self.tensor.format(layer=layer)}.bias"
+        return named(self.tensor, self.stored, layer)[1]
 
     def names(self, layer: int) -> tuple[str, ...]:
         """The names of all that it multiplies with and adds."""
@@ -119,7 +134,7 @@ class Slot:
 
     def view(self, weights: Mapping[str, Tensor], layer: int, sizes: Sizes, order: str) -> Tensor:
         """The matrix with its axes in `order` (`"model head dim"`): a view; what is written to it is in `weights`."""
-        return self._ordered(weights[self.weight(layer)], self._sides[0] + self._sides[1], sizes, order)
+        return self._ordered(weights[self.weight(layer)], self.axes, sizes, order)
 
     def bias_view(self, weights: Mapping[str, Tensor], layer: int, sizes: Sizes, order: str) -> Tensor | None:
         """The bias with the axes of the outputs in `order`, a view; None where there is none."""
