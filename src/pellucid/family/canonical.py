@@ -110,7 +110,7 @@ def checkpoint(decoder: Decoder, held: Mapping[str, Tensor]) -> dict[str, Tensor
 def _views(decoder: Decoder, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor, float]]:
     """Every name of format 2 with what of `weights` it stores, a view in its axes, and what is added to that."""
     own, sizes = canonical(decoder), decoder.sizes
-    ends = zip((own.embed, own.positions, own.unembed), (decoder.embed, decoder.positions, decoder.unembed), strict=True)
+    ends = ((own.embed, decoder.embed), (own.positions, decoder.positions), (own.unembed, decoder.unembed))
     yield from ((name, weights[theirs], 0.0) for name, theirs in ends if name is not None and theirs is not None)
     for layer, (block, named) in enumerate(zip(decoder.blocks, own.blocks, strict=True)):
         for slot, other in zip(block.slots, named.slots, strict=True):

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from pellucid.base.files import passing_folder, write_text
 from pellucid.base.tensors import open_tensors, save_tensors
+from pellucid.family.canonical import canonical, stored
+from pellucid.family.shapes import shapes
 from pellucid.listing import pages
 from pellucid.listing.change import with_gaps_filled
 from pellucid.listing.parse import FRONT, digest, page_name, read_listing, read_page, read_record
@@ -82,7 +84,8 @@ def write_weights(
         if given is not None:
             extra = {name: tensor for name, tensor in extra.items() if not name.startswith(f"{prefix}.")}
             extra |= {f"{prefix}.{name}": tensor for name, tensor in given.items()}
-    tensors = {name: tensor.float().contiguous() for name, tensor in {**subject.weights, **extra}.items()}
+    weights = stored(subject.decoder, subject.weights)
+    tensors = {name: tensor.float().contiguous() for name, tensor in {**weights, **extra}.items()}
     save_tensors(path, tensors, {"subject": subject.weights_sha256})
 
 
@@ -90,8 +93,8 @@ def _held(path: Path, subject: Subject) -> dict[str, Tensor] | None:
     """What the weights file holds beside the weights, None where it is not whole or not this subject's."""
     try:
         with open_tensors(path, "pt") as file:
-            names = set(file.keys())
-            if (file.metadata() or {}).get("subject") != subject.weights_sha256 or not set(subject.weights) <= names:
+            names, wanted = set(file.keys()), set(shapes(canonical(subject.decoder)))
+            if (file.metadata() or {}).get("subject") != subject.weights_sha256 or not wanted <= names:
                 return None
             return {name: file.get_tensor(name) for name in names if name.startswith(("mean.", "lifted."))}
     except (OSError, safetensors.SafetensorError):
@@ -112,8 +115,7 @@ def _fill(subject: Subject, program: Path) -> Emission:
     files: dict[str, str] = {}
     hashes: dict[str, str] = {}
     kept: list[str] = []
-    fixed = {theirs: pages.verbatim(ours) for ours, theirs in pages.VERBATIM.items()}
-    fixed |= {FRONT: pages.package(subject.name), "model.py": pages.model(subject.name, subject.decoder)}
+    fixed = pages.fixed(subject.name, subject.decoder) | {FRONT: pages.package(subject.name)}
     fixed |= {"vocabulary.json": pages.vocabulary(subject.tokenizer)}
     for name, text in fixed.items():
         path = program / name

@@ -7,16 +7,15 @@ import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from pellucid import program
 from pellucid.base.address import Kind, Shape
 from pellucid.family.blocks import Decoder
 from pellucid.family.partition import Form as PartForm
 from pellucid.family.partition import count
-from pellucid.family.printed import printed
+from pellucid.family.printed import PLAIN, Turns, features, fields_of
 from pellucid.listing.parse import described_name, page_name
+from pellucid.listing.templates import printed
 from pellucid.program.prelude import DESCRIBED
 from pellucid.subject.patterns import ranges_of
 from pellucid.subject.steps import Steps
@@ -27,6 +26,7 @@ VERBATIM = {
     for name in (
         "prelude.py",
         "runtime.py",
+        "rotary.py",
         "parts.py",
         "values.py",
         "wires.py",
@@ -38,7 +38,8 @@ VERBATIM = {
 } | {"main.py": "__main__.py"}
 """Files of `pellucid.program` that every program has, and what they are called there."""
 
-_HERE = Path(program.__file__).parent
+_ONLY = {"rotary.py": "rotary", "wires.py": "plain"}
+"""The files that not every program has, and what they are for."""
 _RUN = 6
 """Consecutive neurons from which on a range is shorter to read than a list."""
 _SECTIONS: dict[str, str] = {
@@ -250,16 +251,47 @@ def described_page(name: str, subject: str) -> str:
     return f"{described(name, subject, {}, 0)}\n"
 
 
+def switches(decoder: Decoder) -> frozenset[str]:
+    """What the files of a program are printed by: the features of a decoder, and what follows from them."""
+    found = {*features(decoder)}
+    follows = {
+        "plain": found <= PLAIN and PLAIN - {"untied", "scales"} <= found,
+        "alone": "read bias" in found and not found & {"grouped", "rotary", "head norms"},
+        "stretched": found & {"linear", "llama3", "yarn"},
+        "trained": found & {"llama3", "yarn"},
+        "mixed": found & {"llama3", "yarn"},
+        "capped": found & {"score cap", "logit cap"},
+    }
+    return frozenset(found | {name for name, there in follows.items() if there})
+
+
+def fixed(subject: str, decoder: Decoder) -> dict[str, str]:
+    """The files of a program that follow from what its model is made of, by name."""
+    by = switches(decoder)
+    files = {theirs: ours for ours, theirs in VERBATIM.items() if ours not in _ONLY or _ONLY[ours] in by}
+    return {name: printed(ours, by) for name, ours in files.items()} | {"model.py": model(subject, decoder)}
+
+
 def model(subject: str, decoder: Decoder) -> str:
     """`model.py`: the forward pass with this subject's name and shape."""
-    fields = "".join(f"    {name}={_literal(value)},\n" for name, value in printed(decoder).items())
-    text = (_HERE / "model.py").read_text(encoding="utf-8")
+    fields = "".join(f"    {name}={_literal(value)},\n" for name, value in fields_of(decoder).said.items())
+    text = printed("model.py", switches(decoder))
     text = text.replace('SUBJECT = "a model"', f'SUBJECT = "{plain(subject)}"')
+    text = text.replace("MADE_OF: tuple[str, ...] = ()", _made_of(features(decoder)))
     return re.sub(r"(?ms)^CONFIG = Config\(\n.*?^\)", lambda _: f"CONFIG = Config(\n{fields})", text)
 
 
 def _literal(value: object) -> str:
+    if isinstance(value, Turns):
+        return f"Rotary({', '.join(f'{name}={_literal(number)}' for name, number in value.said.items())})"
     return f'"{plain(value)}"' if isinstance(value, str) else repr(value)
+
+
+def _made_of(names: Sequence[str]) -> str:
+    """What of all that a model may have this one has, several to a line."""
+    quoted = [f'"{name}"' for name in names]
+    one = f"MADE_OF = ({', '.join(quoted)}{',' * (len(names) == 1)})"
+    return one if len(one) <= 120 else "\n".join(["MADE_OF = (", *(f"    {name}," for name in quoted), ")"])
 
 
 def package(subject: str, table: Sequence[str] = (), numbers: tuple[int, int] = (0, 0)) -> str:
@@ -326,8 +358,3 @@ def _steps(steps: Steps, added: Sequence[Added]) -> dict[str, Any]:
         "fused": steps.fused,
         "seen": {token.text: token.seen for token in added if token.seen},
     }
-
-
-def verbatim(name: str) -> str:
-    """A file of `pellucid.program` as it is."""
-    return (_HERE / name).read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pellucid.base.address import Address, Shape
 from pellucid.base.errors import PellucidError, ProjectError, SourceError, closest
@@ -817,12 +817,18 @@ def read_config(path: Path) -> tuple[str, Decoder]:
     try:
         nodes = [node for node in ast.parse(read_text(path, MOST_OF_PAGE)).body if isinstance(node, ast.Assign)]
         values = {ast.unparse(node.targets[0]): node.value for node in nodes}
-        call = values["CONFIG"]
-        words = call.keywords if isinstance(call, ast.Call) else []
-        decoder = printed.read({str(word.arg): ast.literal_eval(word.value) for word in words}, path)
+        made_of = ast.literal_eval(values["MADE_OF"]) if "MADE_OF" in values else None
+        decoder = printed.read(made_of, _said(values["CONFIG"]), path)
         return str(ast.literal_eval(values["SUBJECT"])), decoder
     except (SyntaxError, ValueError, KeyError, TypeError, RecursionError, MemoryError) as error:
         raise SourceError(f"{path}: SUBJECT and CONFIG cannot be read: {type(error).__name__}: {error}") from None
+
+
+def _said(call: ast.expr) -> dict[str, Any]:
+    """What is given to `Config` or `Rotary` by name."""
+    words = call.keywords if isinstance(call, ast.Call) else []
+    calls = {str(word.arg): _said(word.value) for word in words if isinstance(word.value, ast.Call)}
+    return {str(word.arg): ast.literal_eval(word.value) for word in words if str(word.arg) not in calls} | calls
 
 
 def digest(text: str) -> str:

@@ -40,15 +40,16 @@ class Directions:
 
     def __init__(self, config: Config, weights: dict[str, Floats]):
         self.config, self.weights = config, weights
-        self.written = weights["wte.weight"]  # [vocab, model]
-        self.table = weights["wte.weight"] if config.tied else weights["lm_head.weight"]  # [vocab, model]
+        self.written = weights["EMB.TOK"]  # [vocab, model]
+        self.table = weights["EMB.TOK"]  # [vocab, model]  # for: not untied
+        self.table = weights["UNEMB"]  # [vocab, model]  # for: untied
         self.mean = self.table.mean(0)
         self._free: dict[tuple[int, bool], Floats] = {}
 
     def reads(self, ids: Integers) -> Floats:
         """What the final norm and the unembedding read for tokens, less what they read for all, [token, model]."""
-        rows: Floats = (self.table[ids] - self.mean) * self.weights["ln_f.weight"]
-        rows -= rows.mean(-1, keepdims=True)
+        rows: Floats = (self.table[ids] - self.mean) * self.weights["LNF"]
+        rows -= rows.mean(-1, keepdims=True)  # for: layer norm
         return rows
 
     def __call__(self, layer: int, before_neurons: bool, says: Integers, over: Integers) -> Floats:
@@ -68,7 +69,9 @@ class Directions:
 
     def instead(self, says: Integers, over: Integers) -> Floats:
         """What tokens write first, less what others do, [model]."""
-        return np.asarray(self.written[says].mean(0) - self.written[over].mean(0), np.float32)
+        found = self.written[says].mean(0) - self.written[over].mean(0)
+        found = found * self.config.embed_scale  # for: scaled embedding
+        return np.asarray(found, np.float32)
 
     def free(self, layer: int, before_neurons: bool) -> Floats:
         """The inverse of how much is heard of every direction from there on, [model, model]."""
@@ -88,30 +91,39 @@ class Directions:
         """What neurons hear, each weighed by what it does to the logits, [model, model]."""
         total: Floats = np.zeros((self.config.model, self.config.model), np.float32)
         for n in layers:
-            read = self._centred(f"h.{n}.mlp.c_fc.weight", f"h.{n}.ln_2.weight")
-            write = self.weights[f"h.{n}.mlp.c_proj.weight"]
+            at = f"L{n:02d}"
+            write = self.weights[f"{at}.N*.OUT"]
+            write = write * self.weights[f"{at}.MLP.LN"]  # for: norms behind
             effect = np.einsum("nm,mk,nk->n", write, self._spread, write, optimize=True)
-            total += (read * effect) @ read.T
+            for name in ("GATE", "UP"):  # for: gated
+                read = self._heard(f"{at}.N*.{name}", f"{at}.LN2")
+                total += (read * effect) @ read.T
+            read = self._heard(f"{at}.N*.IN", f"{at}.LN2")  # for: not gated
+            total += (read * effect) @ read.T  # for: not gated
         return total
 
     def _heads(self, layers: range) -> Floats:
         """What queries, keys and values read, all alike, [model, model]; the trace is one a layer."""
         total: Floats = np.zeros((self.config.model, self.config.model), np.float32)
         for n in layers:
-            for read in np.split(self._centred(f"h.{n}.attn.c_attn.weight", f"h.{n}.ln_1.weight"), 3, 1):
+            for name in ("H*.Q", "H*.K", "H*.V"):  # for: not grouped
+                read = self._heard(f"L{n:02d}.{name}", f"L{n:02d}.LN1")
+                total += read @ read.T / np.square(read).sum() / 3
+            for name in ("H*.Q", "G*.K", "G*.V"):  # for: grouped
+                read = self._heard(f"L{n:02d}.{name}", f"L{n:02d}.LN1")
                 total += read @ read.T / np.square(read).sum() / 3
         return total
 
-    def _centred(self, weight: str, gain: str) -> Floats:
+    def _heard(self, weight: str, gain: str) -> Floats:
         """What is read of the stream before its norm, [model, reader]."""
-        read: Floats = self.weights[weight] * self.weights[gain][:, None]
-        read -= read.mean(0)
+        read: Floats = self.weights[weight].reshape(self.config.model, -1) * self.weights[gain][:, None]
+        read -= read.mean(0)  # for: layer norm
         return read
 
     @cached_property
     def _spread(self) -> Floats:
         """How far a write along every direction moves the logits, [model, model]."""
-        gain = self.weights["ln_f.weight"]
+        gain = self.weights["LNF"]
         gram = self.table.T @ self.table / len(self.table) - np.outer(self.mean, self.mean)
         return np.asarray(gram * np.outer(gain, gain), np.float32)
 

@@ -34,11 +34,23 @@ from .prelude import (
     TokenSets,
     View,
 )
-from .runtime import ACTIVATIONS, Config, Function, in_blocks, layer_norm, matmul, softmax_sums
+from .rotary import rotate  # for: rotary
+from .runtime import (
+    ACTIVATIONS,
+    Config,
+    Function,
+    in_blocks,
+    layer_norm,
+    matmul,
+    rms_norm,
+    soft_cap,
+    softmax_sums,
+)
 from .values import Sum, Sums, Told, Values, check_asked, check_sum, layer_of
 from .vocabulary import Vocabulary
-from .wires import woven
+from .wires import woven  # for: plain
 
+APART_FROM_WEIGHTS = "its queries, keys or values are shared, turned or normed"  # for: not alone
 QUERIES = 64  # queries whose scores are computed at a time: no more keys than they can see, and they stay in the cache
 
 ARGUMENTS = {
@@ -136,19 +148,22 @@ class Plan:
             import_module(".edits", __package__)
         for statement in STATEMENTS.values():
             self._check(statement)
-        self.wired = [key for key, found in STATEMENTS.items() if found.form == "wired" and self._is_alone(key)]
-        given = {} if len(self.wired) == self._addresses else weights()
-        self.weights = woven(config, given, self.wired, Vocabulary)
+        wired = [key for key, found in STATEMENTS.items() if found.form == "wired"]  # for: plain
+        self.wired = [key for key in wired if self._is_alone(key)]  # for: plain
+        given = {} if len(self.wired) == self._addresses else weights()  # for: plain
+        self.weights = woven(config, given, self.wired, Vocabulary)  # for: plain
+        self.weights = weights()  # for: not plain
         self.changes = Changes(config, self.weights)
         self.rebase()
 
-    @property
+    @property  # for: plain
     def _addresses(self) -> int:
         """How many addresses the model has."""
-        config = self.config
-        return config.layers * (4 + 2 * config.heads + 2 * config.neurons) + 3 + (not config.tied)
+        config, ends = self.config, 3
+        ends += 1  # for: untied
+        return config.layers * (4 + 2 * config.heads + 2 * config.neurons) + ends
 
-    def _is_alone(self, address: str) -> bool:
+    def _is_alone(self, address: str) -> bool:  # for: plain
         """Whether a part runs without its residual."""
         return address.rpartition(".")[2] in self.off or self._is_dropped(address)
 
@@ -221,6 +236,25 @@ class Plan:
         for layer in range(self.config.layers):
             self.changes.move(layer, np.zeros(shape, np.float32), pattern, whole.query(0, length), whole.key(length))
             self.changes.write(layer, np.zeros(shape, np.float32), whole.here)
+
+    def raw(self, address: str) -> Floats:  # for: head norms
+        """The weights at an address that always runs from them."""
+        self.runs(address)
+        return self.weights[address]
+
+    def columns(self, name: str) -> Floats:
+        """What heads read by, [model, head · dim], of weights [model, head, dim]."""
+        stored = self.weights[name]
+        return stored.reshape(len(stored), -1)
+
+    def biases(self, name: str) -> Floats:  # for: read bias
+        """What is added to that, [head · dim]."""
+        return self.weights[f"{name}.bias"].reshape(-1)
+
+    def rows(self, name: str) -> Floats:
+        """What heads write through, [head · dim, model], of weights [head, dim, model]."""
+        stored = self.weights[name]
+        return stored.reshape(-1, stored.shape[-1])
 
     def mean(self, name: str) -> Floats:
         """A mean over text, for a part that has neither its weights nor a source."""
@@ -301,7 +335,7 @@ class Plan:
         """Raw, lifted, mean, constant or function, by form and residual."""
         kind = address.rpartition(".")[2]
         source = Source(statement) if statement.function else None
-        if statement.form == "wired":
+        if statement.form == "wired":  # for: plain
             return "raw"  # from weights that are as it says where its residual is off
         if statement.form == "raw" or (self.off and statement.form in ("lifted", "mean", "means")):
             return "mean" if kind in self.off else "raw"
@@ -331,11 +365,13 @@ class Plan:
 
     def _check(self, statement: Statement) -> None:
         """Raise `ProgramError` for a statement in the wrong file, or about a part that the model does not have."""
-        config, names = self.config, re.findall(r"\b([LHN])(\d+)", statement.key)
+        config, names = self.config, re.findall(r"\b([LHGN])(\d+)", statement.key)
         sizes = {"L": config.layers, "H": config.heads, "N": config.neurons}
+        sizes["G"] = config.groups  # for: grouped
         neurons = max(statement.neurons, default=0)
         stranger = any(int(number) >= sizes[letter] for letter, number in names) or neurons >= config.neurons
-        if stranger or (statement.key == "UNEMB" and config.tied):
+        stranger = stranger or statement.key == "UNEMB"  # for: not untied
+        if stranger:
             raise ProgramError(f"{statement}: this model has no such part")
         if statement.file not in (_file(statement.key), _described(_file(statement.key))):
             raise ProgramError(f"{statement} belongs into {_file(statement.key)}")
@@ -371,37 +407,44 @@ def dropped_residuals(path: Path) -> tuple[set[str], list[re.Pattern[str]]]:
 
 
 class Norm:
-    """A layer norm; it always runs raw."""
+    """A norm of the residual stream; it always runs raw."""
 
-    def __init__(self, plan: Plan, address: str, tensor: str):
+    def __init__(self, plan: Plan, address: str):
         _only_raw(plan, address)
         layer, _, which = address.lower().partition(".")
         self.name = f"l{int(layer[1:])}_{which}" if which else ""
         self.asked = self.name in plan.values.norms
-        self.gain, self.bias = plan.weights[f"{tensor}.weight"], plan.weights[f"{tensor}.bias"]
-        self.epsilon = plan.config.layer_norm_epsilon
+        self.gain, self.epsilon = plan.weights[address], plan.config.epsilon
+        self.bias = plan.weights[f"{address}.bias"]  # for: layer norm
 
     def __call__(self, stream: Floats, view: View) -> Floats:
-        normed, scale = layer_norm(stream, self.gain, self.bias, self.epsilon)
+        normed, scale = layer_norm(stream, self.gain, self.bias, self.epsilon)  # for: layer norm
+        normed, scale = rms_norm(stream, self.gain, self.epsilon)  # for: rms norm
         if self.asked:
             view.scales[self.name] = scale
         return normed
 
 
 class Embedding:
-    """What the tokens and their positions write first."""
+    """What stands in the residual stream first."""
 
     def __init__(self, plan: Plan):
-        self.tables, self.changes = (plan.weights["wte.weight"], plan.weights["wpe.weight"]), plan.changes
-        self.ways = [(plan.runs(name), name) for name in ("EMB.TOK", "EMB.POS")]
+        names = ["EMB.TOK"]  # for: not learned positions
+        names = ["EMB.TOK", "EMB.POS"]  # for: learned positions
+        self.tokens, self.changes = plan.weights["EMB.TOK"], plan.changes
+        self.positions = plan.weights["EMB.POS"]  # for: learned positions
+        self.scale = np.float32(plan.config.embed_scale)  # for: scaled embedding
+        self.ways = [(plan.runs(name), name) for name in names]
         self.means = [plan.mean(name) if how == "mean" else None for how, name in self.ways]
 
     def __call__(self, view: View) -> Floats:
         """The residual stream before layer 0, [batch, pos, model]."""
         ids = view.ids[:, view.past :]
-        shape = (*ids.shape, self.tables[0].shape[1])
+        shape = (*ids.shape, self.tokens.shape[1])
         stream = np.zeros(shape, np.float32)
-        rows = (self.tables[0][ids], self.tables[1][view.past : view.ids.shape[1]])
+        rows = [self.tokens[ids]]
+        rows[0] *= self.scale  # for: scaled embedding
+        rows.append(self.positions[view.past : view.ids.shape[1]])  # for: learned positions
         for (how, _), row, mean in zip(self.ways, rows, self.means, strict=True):
             if isinstance(how, Source):
                 stream += how(shape, here=view.here)
@@ -415,68 +458,86 @@ class Attention:
     """The heads of a layer: where each looks (QK) and what it moves from there (OV)."""
 
     def __init__(self, plan: Plan, layer: int):
-        config, name = plan.config, f"h.{layer}.attn"
-        self.norm = Norm(plan, f"L{layer:02d}.LN1", f"h.{layer}.ln_1")
-        self.heads, self.scale = config.heads, config.score_scale(layer)
-        self.w_in, self.b_in = plan.weights[f"{name}.c_attn.weight"], plan.weights[f"{name}.c_attn.bias"]
-        self.w_out, self.b_out = (
-            plan.weights[f"{name}.c_proj.weight"],
-            _bias(plan, f"L{layer:02d}.ATTN.B", f"{name}.c_proj.bias"),
-        )
+        config, at = plan.config, f"L{layer:02d}"
+        self.norm = Norm(plan, f"{at}.LN1")
+        self.behind = Norm(plan, f"{at}.ATTN.LN")  # for: norms behind
+        self.gain_q, self.gain_k = (plan.raw(f"{at}.{which}") for which in ("QN", "KN"))  # for: head norms
+        self.epsilon = config.epsilon  # for: head norms
+        self.heads, self.dim = config.heads, config.dim
+        self.shared = config.heads  # for: not grouped
+        self.shared = config.groups  # heads of keys and values  # for: grouped
+        self.scale = config.scale  # for: not scales
+        self.scale = config.scales[layer]  # for: scales
+        self.rotary = config.rotary  # for: rotary
+        self.rotary = config.local_rotary if layer in config.local else config.rotary  # for: local rotary, local layers
+        self.window = config.window  # for: window
+        self.window = config.window if layer in config.local else config.positions  # for: window, local layers
+        self.cap = config.score_cap  # for: score cap
+        names = (f"{at}.H*.Q", f"{at}.H*.K", f"{at}.H*.V")  # for: not grouped
+        names = (f"{at}.H*.Q", f"{at}.G*.K", f"{at}.G*.V")  # for: grouped
+        for group in range(config.groups):  # for: grouped
+            _only_raw(plan, f"{at}.G{group:02d}.K")
+            _only_raw(plan, f"{at}.G{group:02d}.V")
+        self.w_q, self.w_k, self.w_v = map(plan.columns, names)
+        self.b_q, self.b_k, self.b_v = map(plan.biases, names)  # for: read bias
+        self.w_out = plan.rows(f"{at}.H*.O")  # [head · dim, model]
+        self.b_out = _bias(plan, f"{at}.ATTN.B")  # for: attention bias
+        self.b_out = np.zeros(config.model, np.float32)  # what means in their place write  # for: not attention bias
         self.layer, self.values, self.changes = layer, plan.values, plan.changes
         self.looks: list[tuple[int, Source]] = []
         self.moves: list[tuple[int, Source]] = []
-        size = config.model // config.heads
         uniform: list[int] = []  # columns of queries that are not needed
         silent: list[int] = []  # rows through which nothing is written
-        lifts: list[tuple[range, Lifted]] = []  # columns of values, and what takes their place
-        compared: list[tuple[range, Compared]] = []  # columns of queries, and what is compared in their place
+        lifts: list[tuple[range, Lifted]] = []  # columns of values, and what takes their place  # for: alone
+        compared: list[tuple[range, Compared]] = []  # columns of queries, and what takes their place  # for: alone
         for head in range(config.heads):
-            address = f"L{layer:02d}.H{head:02d}"
-            look, move = plan.runs(f"{address}.QK"), plan.runs(f"{address}.OV")
-            columns = range(head * size, (head + 1) * size)
+            look, move = plan.runs(f"{at}.H{head:02d}.QK"), plan.runs(f"{at}.H{head:02d}.OV")
+            columns = range(head * self.dim, (head + 1) * self.dim)
             if isinstance(look, Source):
                 self.looks.append((head, look))
-            if isinstance(look, Compared):
+            if isinstance(look, Compared):  # for: alone
                 compared.append((columns, look))
             elif look != "raw":
+                uniform += columns
+            if isinstance(look, Compared):  # for: not alone
+                raise ProgramError(f"{at}.H{head:02d}.QK cannot be lifted: {APART_FROM_WEIGHTS}")
+            if look != "raw":  # for: not alone
                 uniform += columns
             if isinstance(move, Source):
                 self.moves.append((head, move))
             elif isinstance(move, Lifted):
-                lifts.append((columns, move))
+                lifts.append((columns, move))  # for: alone
+                raise ProgramError(f"{at}.H{head:02d}.OV cannot be lifted: {APART_FROM_WEIGHTS}")  # for: not alone
             elif move == "mean":
-                self.b_out = self.b_out + plan.mean(f"L{layer:02d}.OV")[head]
+                self.b_out = self.b_out + plan.mean(f"{at}.OV")[head]
             if move != "raw":
                 silent += columns
-        self.raw_looks = len(uniform) < config.model
+        self.raw_looks = len(uniform) < config.heads * self.dim
         if uniform:
-            self.w_in, self.b_in = _without(self.w_in, uniform, axis=1), _without(self.b_in, uniform, axis=0)
+            self.w_q = _without(self.w_q, uniform, axis=1)
+            self.b_q = _without(self.b_q, uniform, axis=0)  # for: read bias
         if silent:
             self.w_out = _without(self.w_out, silent, axis=0)
-        for columns, lift in lifts:
+        for columns, lift in lifts:  # for: alone
             self._fold(columns, lift)
-        for columns, look in compared:
+        for columns, look in compared:  # for: alone
             self._compare(columns, look)
 
-    def _fold(self, columns: range, lift: Lifted) -> None:
+    def _fold(self, columns: range, lift: Lifted) -> None:  # for: alone
         """Let a head carry `x @ read` in the place of its values, and write that through `write`."""
-        model, rank = lift.read.shape
-        first = 2 * model + columns.start  # behind queries and keys
-        self.w_in = _without(self.w_in, [*range(first, first + len(columns))], axis=1)
-        self.b_in = _without(self.b_in, [*range(first, first + len(columns))], axis=0)
-        self.w_in[:, first : first + rank] = lift.read
-        self.w_out[columns.start : columns.start + rank] = lift.write  # in a copy, where the head's rows are 0
+        first, rank = columns.start, lift.read.shape[1]
+        self.w_v, self.b_v = _without(self.w_v, [*columns], axis=1), _without(self.b_v, [*columns], axis=0)
+        self.w_v[:, first : first + rank] = lift.read
+        self.w_out[first : first + rank] = lift.write  # in a copy, where the head's rows are 0
         self.b_out = self.b_out + lift.bias
 
-    def _compare(self, columns: range, look: Compared) -> None:
+    def _compare(self, columns: range, look: Compared) -> None:  # for: alone
         """Let a head compare a few directions in the place of its queries and keys."""
-        model, rank = look.read_q.shape
-        both = [*columns, *(model + column for column in columns)]
-        self.w_in, self.b_in = _without(self.w_in, both, axis=1), _without(self.b_in, both, axis=0)
-        for first, read in ((columns.start, look.read_q), (model + columns.start, look.read_k)):
-            self.w_in[:, first : first + rank] = read
-        self.b_in[columns.start : columns.start + rank] = look.bias
+        first, rank = columns.start, look.read_q.shape[1]
+        self.w_q, self.b_q = _without(self.w_q, [*columns], axis=1), _without(self.b_q, [*columns], axis=0)
+        self.w_k, self.b_k = _without(self.w_k, [*columns], axis=1), _without(self.b_k, [*columns], axis=0)
+        self.w_q[:, first : first + rank], self.w_k[:, first : first + rank] = look.read_q, look.read_k
+        self.b_q[first : first + rank] = look.bias
 
     def __call__(self, x: Floats, view: View, held: Floats) -> Floats:
         """What the heads write, [batch, pos, model].
@@ -485,17 +546,27 @@ class Attention:
         [batch, positions so far, keys then values].
         """
         batch, new, model = x.shape
-        apart = (batch, -1, self.heads, model // self.heads)
-        qkv = matmul(x, self.w_in)
-        qkv += self.b_in
-        held[:, view.past :] = qkv[..., model:]
-        qkv[..., :model] *= np.float32(self.scale)
-        queries = qkv[..., :model].reshape(apart).transpose(0, 2, 1, 3)  # [batch, head, query, dim]
-        keys = held[..., :model].reshape(apart).transpose(0, 2, 3, 1)  # [batch, head, dim, key]
-        values = held[..., model:].reshape(apart).transpose(0, 2, 1, 3)  # [batch, head, key, dim]
-        z = np.empty((batch, new, model), np.float32)
+        apart = (batch, -1, self.heads, self.dim)
+        own, size = (batch, -1, self.shared, self.dim), self.shared * self.dim
+        q, k, v = matmul(x, self.w_q), matmul(x, self.w_k), matmul(x, self.w_v)
+        q += self.b_q  # for: read bias
+        k += self.b_k  # for: read bias
+        v += self.b_v  # for: read bias
+        q, k = q.reshape(apart), k.reshape(own)
+        q = rms_norm(q, self.gain_q, self.epsilon)[0]  # for: head norms
+        k = rms_norm(k, self.gain_k, self.epsilon)[0]  # for: head norms
+        turns = self.rotary.turns(view.past, view.past + new)  # for: rotary
+        rotate(q, turns)  # for: rotary
+        rotate(k, turns)  # for: rotary
+        held[:, view.past :, :size], held[:, view.past :, size:] = k.reshape(batch, new, size), v
+        q *= np.float32(self.scale)
+        queries = q.transpose(0, 2, 1, 3)  # [batch, head, query, dim]
+        keys = held[..., :size].reshape(own).transpose(0, 2, 3, 1)  # [batch, group, dim, key]
+        values = held[..., size:].reshape(own).transpose(0, 2, 1, 3)  # [batch, group, key, dim]
+        z = np.empty((batch, new, self.heads * self.dim), np.float32)
         moving = self.moves or self.layer in self.changes.moves or (self.layer, "OV") in self.changes.deltas
         moved = np.zeros((batch, new, model), np.float32) if moving else None
+        edits = np.zeros((batch, new, model), np.float32)  # for: norms behind
         for first in range(0, new, QUERIES):
             last = min(first + QUERIES, new)
             seen = view.past + last
@@ -504,18 +575,30 @@ class Attention:
             if moved is not None:
                 pattern /= sums
                 sums = np.ones((), np.float32)
-                self._moves(moved[:, first:last], pattern, view, first)
-            mixed = pattern @ values[:, :, :seen]
+                places = {"query": view.query(first, last), "key": view.key(seen)}
+                for head, source in (*self.moves, *self.changes.deltas.get((self.layer, "OV"), ())):
+                    moved[:, first:last] += source((batch, last - first, model), pattern=pattern[:, head], **places)
+                self.changes.move(self.layer, moved[:, first:last], pattern, **places)  # for: not norms behind
+                self.changes.move(self.layer, edits[:, first:last], pattern, **places)  # for: norms behind
+            mixed = _for_groups(pattern, values[:, :, :seen])  # for: grouped
+            mixed = pattern @ values[:, :, :seen]  # for: not grouped
             mixed /= sums
             z[:, first:last].reshape(apart)[...] = mixed.transpose(0, 2, 1, 3)
         write = matmul(z, self.w_out)
         write += self.b_out
-        return write if moved is None else write + moved
+        if moved is not None:
+            write += moved
+        write = self.behind(write, view)  # for: norms behind
+        write += edits  # for: norms behind
+        return write
 
     def _looks(self, queries: Floats, keys: Floats, view: View, first: int) -> tuple[Floats, Floats]:
         """Where queries from `first` on look, [batch, head, query, key], and what each row is to be divided by."""
         new, seen = queries.shape[2], keys.shape[3]
-        scores = queries @ keys if self.raw_looks else np.zeros((*queries.shape[:3], seen), np.float32)
+        shape = (*queries.shape[:3], seen)
+        scores = _for_groups(queries, keys) if self.raw_looks else np.zeros(shape, np.float32)  # for: grouped
+        scores = queries @ keys if self.raw_looks else np.zeros(shape, np.float32)  # for: not grouped
+        soft_cap(scores, self.cap)  # for: score cap
         places = {"query": view.query(first, first + new), "key": view.key(seen)}
         for head, source in self.looks:
             scores[:, head] = source((len(scores), new, seen), **places, **self._told(source, view))
@@ -523,6 +606,8 @@ class Attention:
             scores[:, head] += delta((len(scores), new, seen), **places)
         if new > 1:
             np.copyto(scores[..., -new:], -np.inf, where=np.tri(new, dtype=np.bool_).T & ~np.eye(new, dtype=np.bool_))
+        if seen > self.window:  # for: window
+            np.copyto(scores, -np.inf, where=np.tri(new, seen, seen - new - self.window, dtype=np.bool_))
         return scores, softmax_sums(scores)
 
     def scores(self, head: int, view: View) -> Floats:
@@ -538,30 +623,37 @@ class Attention:
         """The named values that the source of a head asks for."""
         return {name: Told(self.values.everywhere(name, view)) for name in source.values}
 
-    def _moves(self, write: Floats, pattern: Floats, view: View, first: int) -> None:
-        """Add what the sources of heads move to `write` [batch, query, model]."""
-        new, seen = pattern.shape[2:]
-        places = {"query": view.query(first, first + new), "key": view.key(seen)}
-        for head, source in (*self.moves, *self.changes.deltas.get((self.layer, "OV"), ())):
-            write += source(write.shape, pattern=pattern[:, head], **places)
-        self.changes.move(self.layer, write, pattern, **places)
+
+def _for_groups(heads: Floats, shared: Floats) -> Floats:  # for: grouped
+    """`heads` [batch, head, row, …] times what their groups share, [batch, group, …, column]."""
+    batch, count, rows, _ = heads.shape
+    groups = shared.shape[1]
+    together = heads.reshape(batch, groups, count // groups * rows, -1) @ shared
+    return together.reshape(batch, count, rows, -1)
 
 
 class MLP:
     """The neurons of a layer: when each fires (IN) and what it then writes (OUT)."""
 
     def __init__(self, plan: Plan, layer: int):
-        name = f"h.{layer}.mlp"
-        self.norm = Norm(plan, f"L{layer:02d}.LN2", f"h.{layer}.ln_2")
-        self.layer, self.changes = layer, plan.changes
+        at, weights = f"L{layer:02d}", plan.weights
+        self.norm = Norm(plan, f"{at}.LN2")
+        self.behind = Norm(plan, f"{at}.MLP.LN")  # for: norms behind
         self.activation = ACTIVATIONS[plan.config.activation]
-        self.w_in, self.b_in = plan.weights[f"{name}.c_fc.weight"], plan.weights[f"{name}.c_fc.bias"]
-        self.w_out = plan.weights[f"{name}.c_proj.weight"]
-        self.b_out = _bias(plan, f"L{layer:02d}.MLP.B", f"{name}.c_proj.bias")
+        self.w_in = weights[f"{at}.N*.IN"]  # for: not gated
+        self.b_in = weights[f"{at}.N*.IN.bias"]  # for: not gated, neuron bias
+        self.b_in = np.zeros(plan.config.neurons, np.float32)  # for: not gated, not neuron bias
+        self.w_gate, self.w_up = weights[f"{at}.N*.GATE"], weights[f"{at}.N*.UP"]  # for: gated
+        self.b_gate, self.b_up = weights[f"{at}.N*.GATE.bias"], weights[f"{at}.N*.UP.bias"]  # for: gated, neuron bias
+        self.w_out = weights[f"{at}.N*.OUT"]
+        self.b_out = _bias(plan, f"{at}.MLP.B")  # for: write bias
+        self.b_out = np.zeros(plan.config.model, np.float32)  # what means in their place write  # for: not write bias
         reads, writes = plan.neurons(layer, "IN"), plan.neurons(layer, "OUT")
         self.fires = [(neuron, how) for neuron, how in reads if isinstance(how, Source)]
         self.writes = [(neuron, how) for neuron, how in writes if isinstance(how, Source)]
-        if reads:
+        self.told = [neuron for neuron, _ in reads]  # the neurons that do not read their weights  # for: gated
+        self.b_in = np.zeros(plan.config.neurons, np.float32)  # what those fire  # for: gated
+        if reads:  # for: not gated
             self.w_in = _without(self.w_in, [neuron for neuron, _ in reads], axis=1)
             self.b_in = self.b_in.copy()
         sums = [(neuron, how) for neuron, how in reads if isinstance(how, Sum)]
@@ -570,30 +662,33 @@ class MLP:
             if isinstance(how, Sum):
                 self.b_in[neuron] = how.bias
             elif isinstance(how, Reads):
-                self.w_in[:, neuron], self.b_in[neuron] = how.weight, how.bias
+                self.w_in[:, neuron], self.b_in[neuron] = how.weight, how.bias  # for: not gated
+                raise ProgramError(f"{at}.N{neuron:04d}.IN cannot be lifted: it is gated")  # for: gated
             elif not isinstance(how, Source):
-                self.b_in[neuron] = how if isinstance(how, float | int) else plan.mean(f"L{layer:02d}.IN")[neuron]
+                self.b_in[neuron] = how if isinstance(how, float | int) else plan.mean(f"{at}.IN")[neuron]
         if writes:
             self.w_out = _without(self.w_out, [neuron for neuron, _ in writes], axis=0)
         if means := [neuron for neuron, how in writes if how == "mean"]:
-            self.b_out = self.b_out + plan.mean(f"L{layer:02d}.OUT")[means].sum(0)
+            self.b_out = self.b_out + plan.mean(f"{at}.OUT")[means].sum(0)
         self.layer, self.values, self.changes = layer, plan.values, plan.changes
         self.raw_fires = any(isinstance(how, Reads) for _, how in reads) or len(reads) < plan.config.neurons
 
     def __call__(self, x: Floats, view: View) -> Floats:
         """What the neurons write, [batch, pos, model], given the normed residual stream `x`."""
-        fires = self.pre_activations(x, view)
-        in_blocks(self.activation, fires)
+        fires = self.products(x, view)  # for: gated
+        fires = self.pre_activations(x, view)  # for: not gated
+        in_blocks(self.activation, fires)  # for: not gated
         if self.layer in self.values.fired:
             view.fired[self.layer] = fires
         write = matmul(fires, self.w_out)
         write += self.b_out
         for neuron, source in (*self.writes, *self.changes.deltas.get((self.layer, "OUT"), ())):
             write += source(write.shape, here=view.here, fires=fires[..., neuron])
+        write = self.behind(write, view)  # for: norms behind
         self.changes.write(self.layer, write, view.here)
         return write
 
-    def pre_activations(self, x: Floats, view: View) -> Floats:
+    def pre_activations(self, x: Floats, view: View) -> Floats:  # for: not gated
         """How strongly the neurons are driven, [batch, pos, neuron]."""
         fires = matmul(x, self.w_in) if self.raw_fires else np.zeros((*x.shape[:2], self.w_in.shape[1]), np.float32)
         fires += self.b_in
@@ -604,13 +699,28 @@ class MLP:
             fires[..., neuron] += delta(fires.shape[:2], here=view.here)
         return fires
 
+    def products(self, x: Floats, view: View) -> Floats:  # for: gated
+        """How strongly the neurons fire: what their gates let through of what they read, [batch, pos, neuron]."""
+        fires, read = matmul(x, self.w_gate), matmul(x, self.w_up)
+        fires += self.b_gate  # for: neuron bias
+        read += self.b_up  # for: neuron bias
+        in_blocks(self.activation, fires)
+        fires *= read
+        if self.told:
+            fires[..., self.told] = self.b_in[self.told]
+        for neuron, source in self.fires:
+            fires[..., neuron] = source(fires.shape[:2], here=view.here)
+        self.sums(fires, view)
+        for neuron, delta in self.changes.deltas.get((self.layer, "IN"), ()):
+            fires[..., neuron] += delta(fires.shape[:2], here=view.here)
+        return fires
+
 
 def unembedding(plan: Plan) -> Floats:
     """What turns the final stream into logits, [model, vocab]; it always runs raw."""
-    if plan.config.tied:
-        return plan.weights["wte.weight"].T
-    _only_raw(plan, "UNEMB")
-    return plan.weights["lm_head.weight"].T
+    _only_raw(plan, "UNEMB")  # for: untied
+    return plan.weights["UNEMB"].T  # for: untied
+    return plan.weights["EMB.TOK"].T  # for: not untied
 
 
 def _only_raw(plan: Plan, address: str) -> None:
@@ -618,9 +728,9 @@ def _only_raw(plan: Plan, address: str) -> None:
     plan.runs(address)
 
 
-def _bias(plan: Plan, address: str, tensor: str) -> Floats:
+def _bias(plan: Plan, address: str) -> Floats:  # for: attention bias or write bias
     """A bias that is added to the residual stream: from the weights or from its source."""
-    raw = plan.weights[tensor]
+    raw = plan.weights[address]
     how = plan.runs(address)
     return np.broadcast_to(how(raw.shape), raw.shape) if isinstance(how, Source) else raw
 

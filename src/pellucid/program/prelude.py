@@ -163,6 +163,7 @@ APART = ".described"  # ends the key of `constants` that do not run: others of t
 DESCRIBED = "described_"  # begins the names of files that hold sources which do not run
 _KEY = re.compile(
     r"L\d{2,}\.(H\d{2,}\.(QK|OV)|N(\d{4,}|\*)\.(IN|OUT)|ATTN\.B|MLP\.B|LN1|LN2)|LNF|EMB\.TOK|EMB\.POS|UNEMB"
+    r"|L\d{2,}\.(G\d{2,}\.(K|V)|QN|KN|ATTN\.LN|MLP\.LN)"
 )
 
 

@@ -18,30 +18,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .prelude import Floats, Integers, ProgramError
+from .rotary import Rotary  # for: rotary
 
 BLOCK = 1 << 16  # numbers that elementwise steps handle at a time, so that they stay in the processor's cache
 
 
 @dataclass(frozen=True)
 class Config:
-    """The shape of the model and the switches of its family (GPT-2)."""
+    """The numbers that fix the shape of the model."""
 
     layers: int
-    heads: int
     model: int  # coordinates of the residual stream
+    heads: int
+    groups: int  # heads of keys and values, each of which several heads of queries share  # for: grouped
+    dim: int  # coordinates of a head
     neurons: int  # per layer
     positions: int  # the longest text
     vocabulary: int
     activation: str
-    layer_norm_epsilon: float
-    scale_attn_weights: bool  # divide scores by the square root of a head's dimension
-    scale_attn_by_inverse_layer_idx: bool  # and by the layer's number, counted from 1
-    tied: bool  # the unembedding is the transposed token embedding
+    epsilon: float  # is added to what norms divide by
+    scale: float  # scores are multiplied by it  # for: not scales
+    scales: tuple[float, ...]  # layer by layer: scores are multiplied by it  # for: scales
+    rotary: Rotary  # for: rotary
+    local_rotary: Rotary  # that of layers that look near  # for: local rotary
+    window: int  # keys that a query sees, its own among them  # for: window
+    local: tuple[int, ...]  # the layers that look near; others see all  # for: local layers
+    score_cap: float  # for: score cap
+    logit_cap: float  # for: logit cap
+    embed_scale: float  # what tokens write first is multiplied by it  # for: scaled embedding
 
-    def score_scale(self, layer: int) -> float:
-        """What the scores of a layer are multiplied by."""
-        scale = (self.model // self.heads) ** -0.5 if self.scale_attn_weights else 1.0
-        return scale / (layer + 1) if self.scale_attn_by_inverse_layer_idx else scale
+    @property
+    def held(self) -> int:
+        """How many numbers a layer keeps of a token: its keys and values."""
+        return 2 * self.groups * self.dim  # for: grouped
+        return 2 * self.heads * self.dim  # for: not grouped
 
 
 # --- weights ----------------------------------------------------------------------------------------------------------
@@ -92,7 +102,7 @@ class Cache:
     @staticmethod
     def empty(config: Config, batch: int, room: int, kept: int = 0) -> Cache:
         """A cache without positions, with room for some, and for so many named values that are `kept`."""
-        held = np.empty((config.layers, batch, room, 2 * config.model), np.float32)
+        held = np.empty((config.layers, batch, room, config.held), np.float32)
         return Cache(np.empty((batch, room), np.int64), held, np.empty((batch, room, kept), np.float32), 0, [0])
 
     def grown(self, new: Integers, config: Config) -> Cache:
@@ -197,7 +207,7 @@ def matmul(x: Floats, weight: Floats, out: Floats | None = None) -> Floats:
     return product.reshape(*x.shape[:-1], weight.shape[1])
 
 
-def layer_norm(x: Floats, gain: Floats, bias: Floats, epsilon: float) -> tuple[Floats, Floats]:
+def layer_norm(x: Floats, gain: Floats, bias: Floats, epsilon: float) -> tuple[Floats, Floats]:  # for: layer norm
     """Centre and scale the last axis to mean 0 and variance 1, then apply gain and bias (arXiv 1607.06450).
 
     Also what it was divided by, without that axis.
@@ -210,6 +220,26 @@ def layer_norm(x: Floats, gain: Floats, bias: Floats, epsilon: float) -> tuple[F
     y *= gain
     y += bias
     return y, scale[..., 0]
+
+
+def rms_norm(x: Floats, gain: Floats, epsilon: float) -> tuple[Floats, Floats]:  # for: rms norm
+    """Scale the last axis to a mean square of 1, then apply the gain (arXiv 1910.07467).
+
+    Also what it was divided by, without that axis.
+    """
+    scale = np.einsum("...i,...i->...", x, x)[..., None]
+    scale /= x.shape[-1]
+    scale += epsilon
+    y: Floats = x / np.sqrt(scale, out=scale)
+    y *= gain
+    return y, scale[..., 0]
+
+
+def soft_cap(x: Floats, cap: float) -> None:  # for: capped
+    """Hold `x` softly between −cap and cap, in place: cap · tanh(x / cap)."""
+    x /= np.float32(cap)
+    np.tanh(x, out=x)
+    x *= np.float32(cap)
 
 
 def softmax_sums(scores: Floats) -> Floats:

@@ -194,31 +194,30 @@ def _pairs(address: str, sides: tuple[Side, ...], first: str, second: str) -> tu
 
 def shapes(config: Config) -> dict[str, tuple[int, ...]]:
     """The tensors of the model that this program is."""
-    model, neurons = config.model, config.neurons
+    model, neurons, heads, dim = config.model, config.neurons, config.heads, config.dim
     found: dict[str, tuple[int, ...]] = {
-        "wte.weight": (config.vocabulary, model),
-        "wpe.weight": (config.positions, model),
-        "ln_f.weight": (model,),
-        "ln_f.bias": (model,),
+        "EMB.TOK": (config.vocabulary, model),
+        "EMB.POS": (config.positions, model),
+        "LNF": (model,),
+        "LNF.bias": (model,),
+        "UNEMB": (config.vocabulary, model),  # for: untied
     }
-    if not config.tied:
-        found["lm_head.weight"] = (config.vocabulary, model)
     for layer in range(config.layers):
         block: dict[str, tuple[int, ...]] = {
-            "ln_1.weight": (model,),
-            "ln_1.bias": (model,),
-            "attn.c_attn.weight": (model, 3 * model),
-            "attn.c_attn.bias": (3 * model,),
-            "attn.c_proj.weight": (model, model),
-            "attn.c_proj.bias": (model,),
-            "ln_2.weight": (model,),
-            "ln_2.bias": (model,),
-            "mlp.c_fc.weight": (model, neurons),
-            "mlp.c_fc.bias": (neurons,),
-            "mlp.c_proj.weight": (neurons, model),
-            "mlp.c_proj.bias": (model,),
+            "LN1": (model,),
+            "LN1.bias": (model,),
+            **dict.fromkeys(("H*.Q", "H*.K", "H*.V"), (model, heads, dim)),
+            **dict.fromkeys(("H*.Q.bias", "H*.K.bias", "H*.V.bias"), (heads, dim)),
+            "H*.O": (heads, dim, model),
+            "ATTN.B": (model,),
+            "LN2": (model,),
+            "LN2.bias": (model,),
+            "N*.IN": (model, neurons),
+            "N*.IN.bias": (neurons,),
+            "N*.OUT": (neurons, model),
+            "MLP.B": (model,),
         }
-        found |= {f"h.{layer}.{name}": shape for name, shape in block.items()}
+        found |= {f"L{layer:02d}.{name}": shape for name, shape in block.items()}
     return found
 
 
@@ -242,34 +241,32 @@ class Loom:
     def weave(self, address: str) -> None:
         """Let the wired part at `address` take the place of its weights."""
         wired, kind = WIRED[address], address.rpartition(".")[2]
-        block = f"h.{int(address[1 : address.index('.')])}." if address.startswith("L") and kind != "LNF" else ""
+        at = address.partition(".")[0]
         if kind in ("LN1", "LN2", "LNF"):
-            norm = {"LN1": f"{block}ln_1", "LN2": f"{block}ln_2", "LNF": "ln_f"}[kind]
-            self.own(f"{norm}.weight")[:], self.own(f"{norm}.bias")[:] = 1, 0
+            self.own(address)[:], self.own(f"{address}.bias")[:] = 1, 0
         elif kind in ("TOK", "UNEMB"):
             self._tokens(address, cast(Mapping[str, Kind], wired.kinds))
         elif kind == "POS":
-            table = self.own("wpe.weight")
+            table = self.own("EMB.POS")
             table[:] = 0
             for name, wave in cast(Mapping[str, Wave], wired.waves).items():
                 table[:, self.at(address, name)] = wave(len(table)) * np.float32(SIGNS[name])
         elif kind == "B":
-            name = "attn.c_proj.bias" if address.endswith("ATTN.B") else "mlp.c_proj.bias"
-            self.own(f"{block}{name}")[:] = self.row(address, wired.terms)[0]
+            self.own(address)[:] = self.row(address, wired.terms)[0]
         elif kind in ("QK", "OV"):
-            self._head(address, block, wired)
+            self._head(address, at, wired)
         else:
             neuron = int(address.split(".")[1][1:])
             row, one = self.row(address, wired.terms)
             if kind == "IN":
-                self.own(f"{block}mlp.c_fc.weight")[:, neuron] = row
-                self.own(f"{block}mlp.c_fc.bias")[neuron] = wired.bias + one
+                self.own(f"{at}.N*.IN")[:, neuron] = row
+                self.own(f"{at}.N*.IN.bias")[neuron] = wired.bias + one
             else:
-                self.own(f"{block}mlp.c_proj.weight")[neuron] = row
+                self.own(f"{at}.N*.OUT")[neuron] = row
 
     def _tokens(self, address: str, kinds: Mapping[str, Kind]) -> None:
         """Fill an embedding: column by column, how much tokens are of a kind."""
-        table = self.own("lm_head.weight" if address == "UNEMB" else "wte.weight")
+        table = self.own(address)
         table[:] = 0
         if self.vocabulary is None:
             raise ProgramError(f"{address} needs a vocabulary")
@@ -277,30 +274,30 @@ class Loom:
             at, rows = self.vocabulary.levels((kind,))
             table[:, self.at(address, name)] = rows[at[: len(table)], 0] * np.float32(SIGNS[name])
 
-    def _head(self, address: str, block: str, wired: Wired) -> None:
-        """Fill the columns of a head: one pair a coordinate of it."""
-        model, size = self.config.model, self.config.model // self.config.heads
-        layer, head = (int(piece[1:]) for piece in address.split(".")[:2])
+    def _head(self, address: str, at: str, wired: Wired) -> None:
+        """Fill what a head reads and writes: one pair a coordinate of it."""
+        head, size = int(address.split(".")[1][1:]), self.config.dim
         if len(wired.pairs) > size:
             raise ProgramError(f"{address}: {len(wired.pairs)} pairs; a head of this model has {size} coordinates")
         looks = address.endswith("QK")
-        joint, bias = self.own(f"{block}attn.c_attn.weight"), self.own(f"{block}attn.c_attn.bias")
-        for part in (0, 1) if looks else (2,):
-            columns = slice(part * model + head * size, part * model + (head + 1) * size)
-            joint[:, columns], bias[columns] = 0, 0
-        out = self.own(f"{block}attn.c_proj.weight")
+        reads = {letter: (self.own(f"{at}.H*.{letter}"), self.own(f"{at}.H*.{letter}.bias")) for letter in "QKV"}
+        for letter in "QK" if looks else "V":
+            for table in reads[letter]:
+                table[..., head, :] = 0
+        out = self.own(f"{at}.H*.O")
         if not looks:
-            out[head * size : (head + 1) * size] = 0
-        scale = self.config.score_scale(layer)
+            out[head] = 0
+        scale = self.config.scale  # for: not scales
+        scale = self.config.scales[int(at[1:])]  # for: scales
         for number, (first, second) in enumerate(wired.pairs):
-            at = head * size + number
+            place = (..., head, number)
             row, one = self.row(address, first.terms)
             if looks:
-                joint[:, at], bias[at] = row / np.float32(scale), one / scale
-                joint[:, model + at], bias[model + at] = self.row(address, second.terms)
+                reads["Q"][0][place], reads["Q"][1][place] = row / np.float32(scale), one / scale
+                reads["K"][0][place], reads["K"][1][place] = self.row(address, second.terms)
             else:
-                joint[:, 2 * model + at], bias[2 * model + at] = row, one
-                out[at] = self.row(address, second.terms)[0]
+                reads["V"][0][place], reads["V"][1][place] = row, one
+                out[head, number] = self.row(address, second.terms)[0]
 
     def row(self, address: str, terms: Mapping[str, float] | None) -> tuple[Floats, float]:
         """Coefficients of all coordinates, and that of `one`."""
