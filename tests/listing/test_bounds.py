@@ -30,16 +30,20 @@ def _little_memory() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("layers=2", "layers=1000000000", "n_layer is 1000000000, expected an integer from 1 to 4,096"),
+        ("layers=2", "layers=1000000000", "layers is 1000000000, expected an integer from 1 to 4,096"),
         ("layers=2", "layers=4096", "layer_02.py is missing"),
-        ("neurons=32", "neurons=1000000000", "n_inner is 1000000000"),
+        ("neurons=32", "neurons=1000000000", "neurons is 1000000000"),
         ("neurons=32", "neurons=16000000", "it asks for 64,000,008 heads and neurons, twice each; at most 2,097,152"),
-        ("heads=2", "heads=0", "n_head is 0"),
-        ("heads=2", "heads=True", "n_head is True, expected a valid integer"),
-        ("heads=2", "heads=3", "n_embd 8 is not a multiple of n_head 3"),
-        ("vocabulary=11", "vocabulary='many'", "vocab_size is 'many', expected a valid integer"),
-        ("positions=16", "positions=" + "9" * 50, "n_positions is 9{20}"),
-        ("tied=True", "tied=1", "tied is 1, expected a valid boolean"),
+        ("heads=2", "heads=0", "heads is 0"),
+        ("heads=2", "heads=True", "heads is True, expected a valid integer"),
+        ("vocabulary=11", "vocabulary='many'", "vocabulary is 'many', expected a valid integer"),
+        ("positions=16", "positions=" + "9" * 50, "positions is 9{20}"),
+        ("epsilon=1e-05", "epsilon=-1.0", "epsilon is -1.0, expected a number of at least 0"),
+        ("scale=0.5", "scale=0.0", "a scale, a cap or a window is not above 0"),
+        ("    scale=0.5,\n", "", "CONFIG and MADE_OF do not fit: scale"),
+        ("layers=2", "layers=2,\n    groups=2", "CONFIG and MADE_OF do not fit: groups and grouped"),
+        ('"layer norm", ', "", "MADE_OF has not one kind of norms"),
+        ('"layer norm"', '"layer nrom"', "MADE_OF says 'layer nrom', expected some of layer norm"),
     ],
 )
 def test_a_model_that_cannot_be_is_refused(project: Project, old: str, new: str, said: str) -> None:

@@ -31,6 +31,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "diff": change.diff,
     "edit": change.edit,
     "export": change.export,
+    "migrate": change.migrate,
     "timeline": timeline.timeline,
     "report": read.report,
     "show": read.show,

@@ -124,3 +124,24 @@ def export(
 
         found = export(Project.open(directory, trust=trust, subject=subject), output)
         print_json(found.to_dict()) if json_ else say(found.lines)
+
+
+def migrate(
+    directory: Directory,
+    trust: Trust = False,
+    subject: SubjectPath = None,
+    json_: AsJson = False,
+) -> None:
+    """Bring a program in DIR that an earlier version wrote to the format of this one, edits and all."""
+    with plain_errors():
+        from pellucid.pipeline.migrate import FORMAT
+        from pellucid.pipeline.migrate import migrate as migrated
+        from pellucid.project.project import Project
+
+        written = migrated(Project.open(directory, trust=trust, subject=subject))
+        if json_:
+            print_json({"format": FORMAT, "written": written})
+        elif written:
+            say(f"{directory} is of format {FORMAT} now; written anew: {', '.join(written)}, weights.safetensors")
+        else:
+            say(f"{directory} is of format {FORMAT} already")

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING
 
 from pellucid.family.blocks import MLP, Attention, Block, Decoder, Norm
 from pellucid.family.names import Names
-from pellucid.family.shapes import shapes
 from pellucid.family.slots import Slot
 
 if TYPE_CHECKING:
@@ -95,15 +94,12 @@ def stored(decoder: Decoder, weights: Mapping[str, Tensor]) -> dict[str, Tensor]
     return {name: (view + more).contiguous() for name, view, more in _views(decoder, weights)}
 
 
-def checkpoint(decoder: Decoder, held: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of a checkpoint of `decoder` that format 2 stores as `held`.
-
-    Raises `KeyError` naming what is not held.
-    """
-    some = next(iter(held.values()))
-    found = {name: some.new_empty(shape) for name, shape in shapes(decoder).items()}
+def checkpoint(decoder: Decoder, weights: Mapping[str, Tensor], held: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of the `weights` of a checkpoint, with what format 2 stores as `held` in its place."""
+    found = {name: tensor.clone() for name, tensor in weights.items()}
     for name, view, more in _views(decoder, found):
-        view.copy_(held[name] - more)
+        if name in held:
+            view.copy_(held[name] - more)
     return found
 
 

@@ -5,7 +5,6 @@ Language models are unsupervised multitask learners (Radford et al., 2019), as H
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,10 +12,10 @@ from typing import Any
 
 from pellucid.base.address import Shape
 from pellucid.base.errors import SubjectError
-from pellucid.family.activations import is_known, unknown
 from pellucid.family.blocks import MLP, Attention, Block, Decoder, Norm
 from pellucid.family.names import Names
-from pellucid.family.settings import LARGEST, Settings
+from pellucid.family.possible import require_few
+from pellucid.family.settings import Settings
 from pellucid.family.shapes import shapes
 from pellucid.family.slots import Sizes, Slot
 
@@ -29,8 +28,6 @@ CLASSES = (
 _ALIASES = {"n_layer": "num_hidden_layers", "n_head": "num_attention_heads", "n_embd": "hidden_size"}
 _ALIASES |= {"n_positions": "max_position_embeddings"}
 _NEEDS = "a GPT-2 config names n_layer, n_head, n_embd, n_positions"
-MOST_PIECES = 1 << 21
-"""Heads and neurons of the largest program that is read, each for both of its sides."""
 _LARGEST = {"n_layer": 1 << 12, "n_head": 1 << 12}
 
 
@@ -124,29 +121,23 @@ def require_possible(config: GPT2Config) -> None:
 
     All that follows from it, such as its addresses, is made in memory.
     """
-    for key in ("n_layer", "n_head", "n_embd", "n_inner", "n_positions", "vocab_size"):
-        value, largest = getattr(config, key), _LARGEST.get(key, LARGEST)
-        if not 1 <= value <= largest:
-            raise ValueError(f"{key} is {value}, expected an integer from 1 to {largest:,}")
-    if not 0 <= config.layer_norm_epsilon < math.inf:
-        raise ValueError(f"layer_norm_epsilon is {config.layer_norm_epsilon}, expected a number of at least 0")
-    if not is_known(config.activation):
-        raise ValueError(f"activation is {config.activation!r:.40}, which is not supported{unknown(config.activation)}")
-    if config.n_embd % config.n_head:
-        raise ValueError(f"n_embd {config.n_embd} is not a multiple of n_head {config.n_head}")
-    pieces = 2 * config.n_layer * (config.n_head + config.n_inner)
-    if pieces > MOST_PIECES:
-        raise ValueError(f"it asks for {pieces:,} heads and neurons, twice each; at most {MOST_PIECES:,} are handled")
+    if config.n_head > 0 and config.n_embd % config.n_head:
+        raise ValueError(f"model {config.n_embd} is not a multiple of heads {config.n_head}")
+    require_few(config.n_layer, _sizes(config), config.activation, config.layer_norm_epsilon)
+
+
+def _sizes(config: GPT2Config) -> Sizes:
+    dim = config.n_embd // max(1, config.n_head)
+    return Sizes(
+        *(config.n_embd, config.n_head, config.n_head, dim), *(config.n_inner, config.vocab_size, config.n_positions)
+    )
 
 
 @lru_cache(maxsize=32)
 def decoder(config: GPT2Config) -> Decoder:
     """What a GPT-2 is made of: one tensor for queries, keys and values, rows as inputs, learned positions."""
     block = "h.{layer}"
-    sizes = Sizes(
-        *(config.n_embd, config.n_head, config.n_head, config.d_head),
-        *(config.n_inner, config.vocab_size, config.n_positions),
-    )
+    sizes = _sizes(config)
 
     def norm(name: str) -> Norm:
         return Norm("layer", name, config.layer_norm_epsilon)
@@ -165,7 +156,12 @@ def decoder(config: GPT2Config) -> Decoder:
         unembed=None if config.tied else "lm_head.weight",
         positions="wpe.weight",
         upcast=False,
-        names=Names(("transformer.",), r"h\.\d+\.attn\.(masked_)?bias"),
+        names=Names(
+            ("transformer.",),
+            r"h\.\d+\.attn\.(masked_)?bias",
+            model_type="gpt2",
+            architecture="GPT2LMHeadModel",
+        ),
     )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from pellucid.family.settings import ACTIVATIONS, LARGEST
+from pellucid.family.activations import is_known, unknown
+from pellucid.family.settings import LARGEST
 from pellucid.family.slots import Sizes
 
 MOST_PIECES = 1 << 21
@@ -15,15 +16,16 @@ MOST = 1 << 12
 
 def require_few(layers: int, sizes: Sizes, activation: str, epsilon: float) -> None:
     """Raise `ValueError` where a model of these sizes cannot be worked with, or is none."""
-    held = {"layers": layers, **vars(sizes)}
+    held = {"layers": layers, "model": sizes.model, "heads": sizes.head, "groups": sizes.group, "dim": sizes.dim}
+    held |= {"neurons": sizes.neuron, "positions": sizes.pos, "vocabulary": sizes.vocab}
     for name, value in held.items():
-        largest = MOST if name in ("layers", "head", "group") else LARGEST
+        largest = MOST if name in ("layers", "heads", "groups") else LARGEST
         if not 1 <= value <= largest:
             raise ValueError(f"{name} is {value}, expected an integer from 1 to {largest:,}")
     if not 0 <= epsilon < math.inf:
         raise ValueError(f"epsilon is {epsilon}, expected a number of at least 0")
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation is {activation!r:.40}, expected one of {', '.join(ACTIVATIONS)}")
+    if not is_known(activation):
+        raise ValueError(f"activation is {activation!r:.40}, which is not supported{unknown(activation)}")
     if sizes.head % sizes.group:
         raise ValueError(f"{sizes.head} heads cannot be shared out among {sizes.group} groups")
     pieces = 2 * layers * (sizes.head + sizes.neuron)

@@ -10,18 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors
-import safetensors.torch
 from torch import Tensor
 
+from pellucid.base.errors import SourceError
 from pellucid.base.files import passing_folder, write_text
-from pellucid.base.tensors import open_tensors, save_tensors
-from pellucid.family.canonical import canonical, stored
-from pellucid.family.shapes import shapes
 from pellucid.listing import pages
 from pellucid.listing.change import with_gaps_filled
-from pellucid.listing.parse import FRONT, digest, page_name, read_listing, read_page, read_record
+from pellucid.listing.parse import FRONT, digest, is_format_1, page_name, read_listing, read_page, read_record
 from pellucid.listing.printing import print_program, write_files
+from pellucid.listing.weights import write_weights
 from pellucid.subject.load import Subject
 
 _IGNORED = (
@@ -52,13 +49,16 @@ def emit(
     """Write the program of `subject` into `directory`: all raw at first, later only what is missing.
 
     `means` are means over text by name (`L00.IN`, `L00.OV`, `EMB.TOK`), for parts that run as their mean, `lifted` the
-    vectors that lifted parts may run with (`L00.H02.OV.read`); None keeps those there are. Raises `SourceError` where
-    what a person wrote cannot be read.
+    vectors that lifted parts may run with (`L00.H02.OV.read`); None keeps those there are. A program of format 1
+    becomes one of format 2. Raises `SourceError` where what a person wrote cannot be read, or stands in files that are
+    others in format 2.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    ignore(directory)
-    write_weights(subject, directory, means, lifted)
     program = directory / "program"
+    if is_format_1(program):
+        require_renewable(subject, program)
+    ignore(directory)
+    write_weights(subject, directory, means, lifted, format_1=False)
     if program.exists():
         return _fill(subject, program)
     with passing_folder(directory, ".program.") as temporary:
@@ -68,45 +68,25 @@ def emit(
     return emission
 
 
-def write_weights(
-    subject: Subject,
-    directory: Path,
-    means: Mapping[str, Tensor] | None = None,
-    lifted: Mapping[str, Tensor] | None = None,
-) -> None:
-    """Write `weights.safetensors`, unless it already holds this subject's and no other means or vectors are given."""
-    path = directory / "weights.safetensors"
-    held = _held(path, subject)
-    if held is not None and means is None and lifted is None:
-        return
-    extra = dict(held or {})
-    for prefix, given in (("mean", means), ("lifted", lifted)):
-        if given is not None:
-            extra = {name: tensor for name, tensor in extra.items() if not name.startswith(f"{prefix}.")}
-            extra |= {f"{prefix}.{name}": tensor for name, tensor in given.items()}
-    weights = stored(subject.decoder, subject.weights)
-    tensors = {name: tensor.float().contiguous() for name, tensor in {**weights, **extra}.items()}
-    save_tensors(path, tensors, {"subject": subject.weights_sha256})
-
-
-def _held(path: Path, subject: Subject) -> dict[str, Tensor] | None:
-    """What the weights file holds beside the weights, None where it is not whole or not this subject's."""
-    try:
-        with open_tensors(path, "pt") as file:
-            names, wanted = set(file.keys()), set(shapes(canonical(subject.decoder)))
-            if (file.metadata() or {}).get("subject") != subject.weights_sha256 or not wanted <= names:
-                return None
-            return {name: file.get_tensor(name) for name in names if name.startswith(("mean.", "lifted."))}
-    except (OSError, safetensors.SafetensorError):
-        return None
-
-
 def ignore(directory: Path) -> None:
     """Keep what is large or passing out of git; what a person added stays."""
     path = directory / ".gitignore"
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     if missing := [line for line in _IGNORED if line not in lines]:
         write_text(path, "\n".join([*lines, *missing]) + "\n")
+
+
+def require_renewable(subject: Subject, program: Path) -> None:
+    """Raise `SourceError` where a person changed files of a program of format 1 that are others in format 2."""
+    record = read_record(program)
+    there = [program / name for name in pages.fixed(subject.name, subject.decoder) if (program / name).is_file()]
+    changed = [path.name for path in there if digest(path.read_text(encoding="utf-8")) not in record.get(path.name, ())]
+    if changed:
+        was = "was" if len(changed) == 1 else "were"
+        raise SourceError(
+            f"{program}: {', '.join(changed)} {was} changed by hand, and a program of format 2 has others in their "
+            "place; move what you changed elsewhere, and put back what was written"
+        )
 
 
 def _fill(subject: Subject, program: Path) -> Emission:

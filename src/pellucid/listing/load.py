@@ -22,6 +22,7 @@ from jaxtyping import Float32, Integer
 from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError, ProjectError, SourceError, closest
 from pellucid.base.memory import kept_until_release
+from pellucid.family.blocks import Decoder
 from pellucid.listing.edits import PAGE as EDITS
 from pellucid.listing.edits import parse_edits, read_edits
 from pellucid.listing.parse import Listing, read_program
@@ -101,9 +102,10 @@ class Program:
     Everything that goes wrong inside it becomes a `SourceError` naming file, line and part.
     """
 
-    def __init__(self, directory: Path, model: Any, sources: Sources) -> None:
+    def __init__(self, directory: Path, model: Any, sources: Sources, decoder: Decoder) -> None:
         self.directory = directory
         self.model = model
+        self.decoder = decoder
         self.sources = sources
         self.n_ctx: int = model.n_ctx
         self.n_vocab: int = model.n_vocab
@@ -218,15 +220,19 @@ class Program:
         address = Address.parse(key)
         view = self.sources.view(ids)
         stream = self.model.embed(view)
-        held = np.empty((*stream.shape[:2], 2 * stream.shape[2]), np.float32)
+        sizes, block = self.decoder.sizes, self.decoder.blocks[address.layer]
+        held = np.empty((*stream.shape[:2], 2 * sizes.group * sizes.dim), np.float32)
         for attention, mlp in self.model.layers[: address.layer]:
-            stream += attention(attention.norm(stream, view), view, held)
-            stream += mlp(mlp.norm(stream, view), view)
+            moved = attention(attention.norm(stream, view), view, held)
+            read = stream if block.parallel else stream + moved
+            stream = stream + moved + mlp(mlp.norm(read, view), view)
         attention, mlp = self.model.layers[address.layer]
         if address.kind == "QK":
             return np.asarray(attention.scores(address.index, view))
-        stream += attention(attention.norm(stream, view), view, held)
-        return np.asarray(mlp.pre_activations(mlp.norm(stream, view), view)[..., address.index])
+        moved = attention(attention.norm(stream, view), view, held)
+        normed = mlp.norm(stream if block.parallel else stream + moved, view)
+        said = mlp.products(normed, view) if block.mlp.gate else mlp.pre_activations(normed, view)
+        return np.asarray(said[..., address.index])
 
 
 def load_program(
@@ -241,7 +247,7 @@ def load_program(
     listing = listing or read_program(directory)
     with _errors(directory), _package(directory / "program", listing.texts) as package:
         model = importlib.import_module(".model", package.__name__).Model(source_only)
-        program = Program(directory, model, Sources(directory, package))
+        program = Program(directory, model, Sources(directory, package), listing.decoder)
         program.modules = {
             name: sys.modules[name] for name in sys.modules if name.partition(".")[0] == package.__name__
         }

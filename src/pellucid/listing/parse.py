@@ -824,6 +824,12 @@ def read_config(path: Path) -> tuple[str, Decoder]:
         raise SourceError(f"{path}: SUBJECT and CONFIG cannot be read: {type(error).__name__}: {error}") from None
 
 
+def is_format_1(program: Path) -> bool:
+    """Whether the folder `program` holds a program of format 1, which does not list what its model is made of."""
+    path = program / "model.py"
+    return path.is_file() and not re.search(r"(?m)^MADE_OF\b", read_text(path, MOST_OF_PAGE, lenient=True))
+
+
 def _said(call: ast.expr) -> dict[str, Any]:
     """What is given to `Config` or `Rotary` by name."""
     words = call.keywords if isinstance(call, ast.Call) else []

@@ -132,7 +132,7 @@ class Manifest:
     corpus: CorpusEntry
     gate: Gate = field(default_factory=Gate)
     settings: Settings = field(default_factory=Settings)
-    format: Literal[1] = 1
+    format: Literal[1, 2] = 2
 
     def write(self, directory: Path) -> None:
         """Write `pellucid.toml` into `directory`, atomically."""
@@ -158,8 +158,9 @@ class Manifest:
                 f"{directory} is not a project directory: it has no {MANIFEST}; make one with `decompile`"
             )
         data = toml_of(text_of(path, ProjectError), str(path), ProjectError)
-        if data.get("format") != 1:
-            raise ProjectError(f"{path}: format is {shown(data.get('format'))}, this version reads 1; update pellucid")
+        if data.get("format") not in (1, 2):
+            said = shown(data.get("format"))
+            raise ProjectError(f"{path}: format is {said}, this version reads 1 and 2; update pellucid")
         for name in ("subject", "corpus", "gate", "settings"):
             if name not in data:
                 raise ProjectError(f"{path}: the section [{name}] is missing")

@@ -117,14 +117,12 @@ def _write(subject: Subject, found: Folded, folder: Path) -> None:
         if (subject.path / name).is_file():
             shutil.copyfile(subject.path / name, folder / name)
     fields = {k: v for k, v in subject.config_json.items() if k not in ("auto_map", "torch_dtype")}
-    fields |= {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "dtype": "float32"}
-    fields |= {"tie_word_embeddings": found.tied}
+    names, fields = subject.decoder.names, fields | subject.decoder.names.config(tied=found.tied)
     _write_json(folder / "config.json", fields)
     if not (folder / GENERATION).is_file():
         ends = {name: fields[name] for name in ("bos_token_id", "eos_token_id") if fields.get(name) is not None}
         _write_json(folder / GENERATION, ends)
-    named = {name if name == "lm_head.weight" else f"transformer.{name}": w for name, w in found.weights.items()}
-    tensors = {name: w.detach().float().cpu().contiguous() for name, w in named.items()}
+    tensors = {names.prefixed(name): w.detach().float().cpu().contiguous() for name, w in found.weights.items()}
     save_tensors(folder / "model.safetensors", tensors, {"format": "pt"})
 
 

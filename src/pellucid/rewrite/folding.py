@@ -20,6 +20,8 @@ from torch import Tensor
 from pellucid.base.errors import PellucidError
 from pellucid.engine.sites import resolve
 from pellucid.exact.model import Model
+from pellucid.family import needs
+from pellucid.family.blocks import Block
 from pellucid.listing.language import definitions, reachable
 from pellucid.listing.load import Program
 from pellucid.listing.parse import Listing
@@ -53,15 +55,19 @@ def folded(model: Model, program: Program, listing: Listing, steer: Mapping[str,
             '(pellucid edit DIR --undo ID), or give such parts their residual back (residual = "on" in parts.toml)'
         )
     weights = {n: w.clone() for n, w in Running(model, program).model.weights.items() if not n.startswith("mean.")}
-    written = weights["wte.weight"]
-    weights |= _embeddings(program, listing, weights)
-    for layer in range(len(program.model.layers)):
-        _add_edits(program, layer, weights)
+    decoder = model.decoder
+    needs.refuse(decoder, "writing a program as a checkpoint", *needs.SWITCHES)
+    if decoder.positions is None:
+        raise PellucidError(f"no checkpoint can be written of {decoder.family} yet")
+    written = weights[decoder.embed]
+    weights |= _embeddings(program, listing, weights, (decoder.embed, decoder.positions))
+    for layer, block in enumerate(decoder.blocks):
+        _add_edits(program, layer, block, weights)
     for where, vector in steer.items():
         _add(weights, _bias_of(model, where), where, torch.as_tensor(vector, dtype=torch.float32))
-    tied = model.decoder.tied and torch.equal(weights["wte.weight"], written)
-    if model.decoder.tied and not tied:
-        weights["lm_head.weight"] = written
+    tied = decoder.tied and torch.equal(weights[decoder.embed], written)
+    if decoder.tied and not tied:
+        weights[decoder.names.unembed] = written
     return Folded(weights, tied)
 
 
@@ -123,10 +129,15 @@ def _over(listing: Listing, key: str) -> frozenset[str] | None:
 # --- what is added ----------------------------------------------------------------------------------------------------
 
 
-def _embeddings(program: Program, listing: Listing, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The embeddings as the program has them: means, tables that sources are, and tokens that are read as others."""
-    tables = {"EMB.TOK": torch.zeros_like(weights["wte.weight"]), "EMB.POS": torch.zeros_like(weights["wpe.weight"])}
-    raw = {"EMB.TOK": weights["wte.weight"], "EMB.POS": weights["wpe.weight"]}
+def _embeddings(
+    program: Program, listing: Listing, weights: Mapping[str, Tensor], names: tuple[str, str]
+) -> dict[str, Tensor]:
+    """The embeddings as the program has them: means, tables that sources are, and tokens that are read as others.
+
+    `names` are what the tables of tokens and positions are called.
+    """
+    raw = dict(zip(("EMB.TOK", "EMB.POS"), (weights[name] for name in names), strict=True))
+    tables = {key: torch.zeros_like(table) for key, table in raw.items()}
     embed = program.model.embed
     for (how, key), mean in zip(embed.ways, embed.means, strict=True):
         if how == "raw":
@@ -138,7 +149,7 @@ def _embeddings(program: Program, listing: Listing, weights: Mapping[str, Tensor
     write = np.zeros((len(tables["EMB.TOK"]), 1, tables["EMB.TOK"].shape[1]), np.float32)
     every = np.arange(len(write))[:, None]
     program.model.plan.changes.write(BEFORE, write, program.sources.view(every).here)
-    return {"wte.weight": tables["EMB.TOK"] + torch.from_numpy(write[:, 0]), "wpe.weight": tables["EMB.POS"]}
+    return {names[0]: tables["EMB.TOK"] + torch.from_numpy(write[:, 0]), names[1]: tables["EMB.POS"]}
 
 
 def _add_table(program: Program, listing: Listing, key: str, tables: dict[str, Tensor]) -> None:
@@ -152,14 +163,14 @@ def _add_table(program: Program, listing: Listing, key: str, tables: dict[str, T
     table += torch.from_numpy(np.array(said))
 
 
-def _add_edits(program: Program, layer: int, weights: dict[str, Tensor]) -> None:
+def _add_edits(program: Program, layer: int, block: Block, weights: dict[str, Tensor]) -> None:
     """Add to the biases of a layer what edits write that speak everywhere alike."""
     changes, vocabulary = program.model.plan.changes, program.sources.vocabulary
-    for held, name in ((changes.moves, "attn"), (changes.writes, "mlp")):
+    for held, slot in ((changes.moves, block.attention.o), (changes.writes, block.mlp.write)):
         for edit in held.get(layer, ()):
             strength = float(np.asarray(edit.function((1, 1), {})).item())
             vector = torch.from_numpy(np.array(edit.direction(vocabulary), np.float32))
-            weights[f"h.{layer}.{name}.c_proj.bias"] += strength * vector
+            weights[slot.bias_name(layer)] += strength * vector
 
 
 def _bias_of(model: Model, where: str) -> str:
@@ -169,14 +180,15 @@ def _bias_of(model: Model, where: str) -> str:
     at, _, kind = name.partition(".")
     if len(sites) == 1 and sites[0].members is None:
         if name in ("EMB.TOK", "EMB.POS", "L00.resid_pre"):
-            return "wpe.weight"
+            return str(model.decoder.positions)
         layer = int(at[1:]) if at[1:].isdigit() else -1
-        biases = {"resid_mid": "attn.c_proj", "attn_out": "attn.c_proj", "ATTN.B": "attn.c_proj"}
-        biases |= {"resid_post": "mlp.c_proj", "mlp_out": "mlp.c_proj", "MLP.B": "mlp.c_proj", "pre": "mlp.c_fc"}
         if kind == "resid_pre":
-            return f"h.{layer - 1}.mlp.c_proj.bias"
+            layer, kind = layer - 1, "resid_post"
+        block = model.decoder.blocks[layer]
+        biases = dict.fromkeys(("resid_mid", "attn_out", "ATTN.B"), block.attention.o)
+        biases |= dict.fromkeys(("resid_post", "mlp_out", "MLP.B"), block.mlp.write) | {"pre": block.mlp.first}
         if kind in biases:
-            return f"h.{layer}.{biases[kind]}.bias"
+            return biases[kind].bias_name(layer)
     raise PellucidError(
         f"a vector at {where!r} is no weight of a checkpoint; one at L00.resid_pre, L00.resid_mid, L00.resid_post, "
         "L00.attn_out, L00.mlp_out or L00.pre is"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as altered
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -26,6 +26,9 @@ from pellucid.exact.graph import Edit, Graph, Node
 from pellucid.exact.model import Model
 from pellucid.exact.rows import Rows
 from pellucid.exact.rules import head_writes, product, refine
+from pellucid.family import needs
+from pellucid.family.canonical import checkpoint
+from pellucid.listing.held import held
 from pellucid.listing.load import Program
 from pellucid.project.manifest import MANIFEST
 from pellucid.project.project import Project
@@ -47,6 +50,8 @@ class Running:
                 "run those, `pellucid verify` and the program itself do"
             )
         weights, sources = _weights(model, program), _sources(program)
+        if sources:
+            needs.refuse(model.decoder, "running sources in the engine", *needs.SWITCHES)
         self.edited = bool(sources) or has_edits(program)
         """Whether any source runs by itself, or anything was edited."""
         self.model = model.but(weights, _graph(model.graph, sources, weights, model.decoder.layers))
@@ -58,23 +63,12 @@ class Running:
 
 def _weights(model: Model, program: Program) -> dict[str, Tensor]:
     """The model's weights with the program's own copies in their place, and the means of embeddings."""
-    weights = dict(model.weights)
-
-    def put(name: str, value: Any) -> None:
-        weights[name] = torch.from_numpy(np.array(value, np.float32)).to(model.device, model.dtype)
-
-    for layer, pieces in enumerate(program.model.layers):
-        for piece, block in zip(pieces, ("attn.c_attn attn.c_proj", "mlp.c_fc mlp.c_proj"), strict=True):
-            for side, name in zip(("in", "out"), block.split(), strict=True):
-                put(f"h.{layer}.{name}.weight", getattr(piece, f"w_{side}"))
-                put(f"h.{layer}.{name}.bias", getattr(piece, f"b_{side}"))
-    if getattr(program.model.plan, "wired", ()):  # programs that were written before there were wires have none
-        for name in weights.keys() - {name for name in weights if ".attn." in name or ".mlp." in name}:
-            put(name, program.model.plan.weights[name])
+    weights = checkpoint(model.decoder, model.weights, held(program))
     embedding = program.model.embed
     for (_, name), mean in zip(embedding.ways, embedding.means, strict=True):
         if mean is not None:
-            put(f"mean.{name}", mean)
+            found = torch.from_numpy(np.array(mean, np.float32))
+            weights[f"mean.{name}"] = found.to(model.device, model.dtype)
     return weights
 
 
@@ -131,13 +125,13 @@ def _sources(program: Program) -> dict[str, list[_Source]]:
             add(name, name)
     for layer, (attention, mlp) in enumerate(program.model.layers):
         at = f"L{layer:02d}"
-        for node, letter, kind, held in (
+        for node, letter, kind, found_here in (
             ("scores", "H{:02d}", "QK", attention.looks),
             ("head_writes", "H{:02d}", "OV", attention.moves),
             ("pre", "N{:04d}", "IN", mlp.fires),
             ("neuron_writes", "N{:04d}", "OUT", mlp.writes),
         ):
-            for member, _ in held:
+            for member, _ in found_here:
                 add(f"{at}.{node}", f"{at}.{letter.format(member)}.{kind}", member)
     return found
 

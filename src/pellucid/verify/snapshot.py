@@ -14,8 +14,8 @@ from pellucid.base.effort import Effort
 from pellucid.base.files import passing_folder, require_regular
 from pellucid.base.tensors import open_tensors
 from pellucid.base.trusted import copy_program
-from pellucid.listing.emit import write_weights
 from pellucid.listing.load import Program, load_program
+from pellucid.listing.weights import write_weights
 from pellucid.project.evidence import MOST as MOST_ROWS
 from pellucid.project.project import Project
 from pellucid.stages.lift.means import fit_extras

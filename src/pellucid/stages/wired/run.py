@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-import torch
-
 from pellucid.base.address import Address
 from pellucid.base.effort import Effort
 from pellucid.base.terminal import tell
 from pellucid.exact.model import Model
+from pellucid.family.canonical import checkpoint
 from pellucid.forms.effect import estimate, mean_forms
 from pellucid.forms.forms import token_texts
 from pellucid.listing.change import with_content
 from pellucid.listing.count import count_whole
+from pellucid.listing.held import held
 from pellucid.project.evidence import Measurement
 from pellucid.project.inventory import statement_state
 from pellucid.project.project import SIZES, Project
@@ -110,9 +110,8 @@ def strongest_places(project: Project) -> str:
 
 def as_model(project: Project) -> Model:
     """The wired program in the engine's terms: the exact graph, with the weights that the text is."""
-    model, woven = project.model, project.program().model.plan.weights
-    weights = {name: torch.from_numpy(woven[name].copy()).to(tensor) for name, tensor in model.weights.items()}
-    return model.but(weights, model.graph)
+    model = project.model
+    return model.but(checkpoint(model.decoder, model.weights, held(project.program())), model.graph)
 
 
 def wired_names(project: Project, text: Written) -> dict[str, Symbol]:
