@@ -19,7 +19,6 @@ from pellucid.listing.emit import emit
 from pellucid.listing.load import load_program
 from pellucid.listing.templates import holds
 from pellucid.listing.templates import printed as file_of
-from pellucid.program.rotary import Rotary
 
 SEEDS = range(4)
 
@@ -121,11 +120,3 @@ def test_layers_that_differ_in_what_must_be_alike_are_refused_by_name() -> None:
     first = replace(decoder.blocks[0], attention=replace(decoder.blocks[0].attention, cap=3.0))
     with pytest.raises(PellucidError, match="whose layers differ in caps of scores"):
         printed.features(replace(decoder, blocks=(first, decoder.blocks[0])))
-
-
-def test_rotary_positions_turn_as_the_exact_ones() -> None:
-    made = families.make("llama", 0).decoder.blocks[0].attention.rotary
-    assert made is not None
-    plain = Rotary(10000.0, 8, 1.0, 1.0, 4.0, 16, 1.0, 32.0, 1.0, True)
-    cosines, sines = plain.turns(3, 5)
-    assert cosines.shape == sines.shape == (2, 1, 4)

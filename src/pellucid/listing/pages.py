@@ -48,13 +48,14 @@ _SECTIONS: dict[str, str] = {
     "LN1": "attention: every head looks somewhere (QK) and moves something from there (OV)",
     "LN2": "MLP: every neuron fires (IN) and then writes (OUT)",
 }
+_WITHOUT_POSITIONS = "the residual stream begins as a vector for the token; positions turn queries and keys"
 _PARTS: dict[str, tuple[Kind, ...]] = {
-    "where heads look (QK)": ("QK",),
-    "what heads move (OV)": ("OV",),
+    "where heads look (QK)": ("QK", "K"),
+    "what heads move (OV)": ("OV", "V"),
     "when neurons fire (IN)": ("IN",),
     "what neurons write (OUT)": ("OUT",),
     "embeddings": ("EMB.TOK", "EMB.POS", "UNEMB"),
-    "norms and biases": ("LN1", "LN2", "LNF", "ATTN.B", "MLP.B"),
+    "norms and biases": ("LN1", "LN2", "LNF", "ATTN.B", "MLP.B", "QN", "KN", "ATTN.LN", "MLP.LN"),
 }
 
 
@@ -149,8 +150,9 @@ def page(name: str, subject: str, decoder: Decoder) -> str:
     for key in (key for key in keys(decoder.addresses) if page_name(key) == name):
         kind = key.partition(".")[2] if page_name(key) != "embedding.py" else key
         if kind in _SECTIONS:
-            lines += ["", f"# --- {_SECTIONS[kind]} ---", ""]
-        elif kind in ("H00.QK", "ATTN.B", "N*.IN"):
+            said = _SECTIONS[kind] if kind != "EMB.TOK" or decoder.positions else _WITHOUT_POSITIONS
+            lines += ["", f"# --- {said} ---", ""]
+        elif kind in ("G00.K", "H00.QK", "ATTN.B", "N*.IN"):
             lines.append("")
         lines.append(raw(key))
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)) + "\n"

@@ -130,6 +130,13 @@ class Route:
         for stage in self.stages:
             needs.refuse(decoder, f"the stage {stage.name!r} of decompiling", *stage.cannot)
 
+    def hindered(self, decoder: Decoder) -> str:
+        """Which stages do not understand something of a decoder, and what, in words; empty where all understand it."""
+        stages = [stage for stage in self.stages if needs.found(decoder, *stage.cannot)]
+        what = dict.fromkeys(switch for stage in stages for switch in stage.cannot)
+        names = ", ".join(repr(stage.name) for stage in stages)
+        return needs.hindered(decoder, f"{names} of decompiling", *what)
+
     def follow(self, run: Run) -> None:
         """Carry out the stages, but for those that have run."""
         self.require(run.project.subject.decoder)

@@ -9,7 +9,6 @@ from typing import Any
 
 from torch import Tensor
 
-from pellucid.base.errors import SubjectError
 from pellucid.base.files import sha256_files
 from pellucid.family.blocks import Decoder
 from pellucid.family.known import decoder_of
@@ -108,20 +107,6 @@ def _of_file(path: Path, ids: bool) -> Parts:
     note = f"the numbers of {path.name}, packed as {', '.join(file.kinds())}, were unpacked into float32"
     weights = gguf_weights(file, decoder, shapes(decoder))
     return Parts(config_json, decoder, weights, sha256_files([path]), tokens, (note,))
-
-
-def decompilable(subject: Subject) -> Subject:
-    """The subject itself. Raises `SubjectError` for one of a family that can be run and not decompiled yet."""
-    if subject.decoder.family != "gpt2":
-        raise _not_yet(subject)
-    return subject
-
-
-def _not_yet(subject: Subject) -> SubjectError:
-    return SubjectError(
-        f"{subject.name} is of the family {subject.decoder.family}, which this does not work on yet; it can be run, "
-        "recorded and replaced in (pellucid.load), and what can be decompiled is GPT-2"
-    )
 
 
 def _bytes_lost(pieces: Pieces) -> int:

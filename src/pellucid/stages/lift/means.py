@@ -15,7 +15,9 @@ from torch import Tensor
 from pellucid.base.effort import Effort
 from pellucid.base.memory import keeping
 from pellucid.base.progress import track
+from pellucid.base.terminal import tell
 from pellucid.exact.model import Model
+from pellucid.family import needs, seams
 from pellucid.forms.lifting import Vectors, fit_vectors
 from pellucid.measure.record import batches
 from pellucid.project.project import Project
@@ -34,10 +36,13 @@ class Extras:
 
 @keeping()
 def fit_extras(project: Project, effort: Effort) -> Extras:
-    """The means and vectors of a project's subject over its fit text."""
+    """The means and vectors of a project's subject over its fit text; no vectors where its parts cannot be lifted."""
     model = project.model
     rows = rows_for(project, "fit", effort.mean_tokens)
     average, some = averages(model, rows), first_tokens(rows, effort.vector_tokens)
+    if said := needs.hindered(model.decoder, "lifting", *needs.SWITCHES):
+        tell(said)
+        return Extras(named(model, average), Vectors((), (), (), ()))
     return Extras(named(model, average), fit_vectors(model, average, some, project.manifest.settings.seed))
 
 
@@ -57,13 +62,13 @@ def averages(model: Model, rows: Int[Tensor, "row pos"]) -> dict[str, Float[Tens
 def named(model: Model, average: Mapping[str, Tensor]) -> dict[str, Float[Tensor, ...]]:
     """Mean outputs of parts by the names that a program reads.
 
-    `EMB.TOK`, `EMB.POS` [model]: the mean embeddings. `L00.IN` [neuron]: mean pre-activations. `L00.OV` [head, model],
-    `L00.OUT` [neuron, model]: mean writes.
+    `EMB.TOK`, `EMB.POS` [model]: the mean embeddings. `L00.IN` [neuron]: mean pre-activations, of gated neurons what
+    they fire. `L00.OV` [head, model], `L00.OUT` [neuron, model]: mean writes.
     """
-    found = {name: average[name] for name in ("EMB.TOK", "EMB.POS")}
+    found = {name: average[name] for name in (seams.TOKENS, seams.POSITIONS) if name in average}
     for layer in range(model.decoder.layers):
         at, own = f"L{layer:02d}", model.layer(layer)
-        found[f"{at}.IN"] = average[f"{at}.pre"]
+        found[f"{at}.IN"] = average[f"{at}.{'pre' if own.block.mlp.gate is None else 'post'}"]
         found[f"{at}.OV"] = torch.einsum("hd,hdm->hm", average[f"{at}.z"], own.out.float())
         found[f"{at}.OUT"] = average[f"{at}.post"][:, None] * own.write.float()
     return found
