@@ -23,7 +23,7 @@ def subject(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     made = families.make(*request.param)
     made.model.save_pretrained(tmp_path / "subject")
     draw = random.Random(0)
-    texts = (" ".join(str(draw.randrange(made.decoder.sizes.vocab)) for _ in range(30)) for _ in range(260))
+    texts = (" ".join(str(draw.randrange(made.decoder.sizes.vocab)) for _ in range(30)) for _ in range(500))
     (tmp_path / "ids.txt").write_text("<|endoftext|>".join(texts))
     return tmp_path / "subject"
 
