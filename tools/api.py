@@ -23,7 +23,7 @@ import pellucid
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "api.md"
 GROUPS = {
-    "Models and programs": ("load", "open", "open_subject", "generate"),
+    "Models and programs": ("load", "open", "open_subject", "generate", "chat"),
     "Recording and replacing": ("trace", "replace", "ablate", "means", "patch", "steer"),
     "Patching and attribution": (
         *("logit_difference", "sweep", "path_patch", "estimate", "edge_attribution", "completeness", "agreement"),

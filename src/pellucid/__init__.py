@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pellucid.accounts.table import table as table
     from pellucid.base.errors import PellucidError as PellucidError
+    from pellucid.engine.chat import chat as chat
     from pellucid.engine.generate import generate as generate
     from pellucid.engine.intervene import ablate as ablate
     from pellucid.engine.intervene import means as means
@@ -128,6 +129,7 @@ _VERBS = {
     **dict.fromkeys(("direct_effects", "logit_lens"), "pellucid.study.readout"),
     **dict.fromkeys(("agreement", "completeness", "edge_attribution", "estimate"), "pellucid.study.attribute"),
     **dict.fromkeys(("faithfulness_curve", "find_circuit", "judge", "score_edges"), "pellucid.study.circuits"),
+    "chat": "pellucid.engine.chat",
     "generate": "pellucid.engine.generate",
     "head_scores": "pellucid.study.heads",
     "logit_difference": "pellucid.engine.metrics",

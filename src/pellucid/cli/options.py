@@ -11,6 +11,10 @@ import typer
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A directory that `decompile` wrote.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output instead of text.")]
 AsIds = Annotated[bool, typer.Option("--ids", help="PROMPT is token ids, such as '464 3139 286'.")]
+AsChat = Annotated[
+    bool,
+    typer.Option("--chat", help="PROMPT is what a user says: the subject's chat template makes a conversation of it."),
+]
 Trust = Annotated[bool, typer.Option("--trust", help="Run the program in DIR although it was not made here.")]
 Quick = Annotated[
     bool,

@@ -9,16 +9,19 @@ import typer
 
 from pellucid.base.defaults import TOKENS, TOP_PARTS
 from pellucid.base.terminal import say, tell
-from pellucid.cli.options import AsIds, AsJson, Directory, Trust
+from pellucid.cli.options import AsChat, AsIds, AsJson, Trust
 from pellucid.cli.output import plain_errors, print_json
 
 if TYPE_CHECKING:
     from pellucid.accounts.here import Here
+    from pellucid.project.project import Project
     from pellucid.verify.lines import Where
 
 
 def run(
-    directory: Directory,
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR|SUBJECT", help="A directory that `decompile` wrote, or a subject.")
+    ],
     prompt: Annotated[str, typer.Argument(help="The text to go on from.")],
     tokens: Annotated[int, typer.Option(min=1, help="How many tokens to produce at most.")] = TOKENS,
     source_only: Annotated[bool, typer.Option("--source-only", help="Switch every QK and IN residual off.")] = False,
@@ -31,11 +34,13 @@ def run(
         list[str] | None, typer.Option(metavar="TEXT", help="End before this text. May be repeated.")
     ] = None,
     ids: AsIds = False,
+    chat: AsChat = False,
     trust: Trust = False,
     json_: AsJson = False,
 ) -> None:
     """Continue PROMPT with the program in DIR, with the likeliest tokens or with drawn ones.
 
+    A SUBJECT is run itself: a GGUF file, a directory with a config.json, zoo:NAME or hub:NAME.
     A program without weights says what comes next after each token of PROMPT (blanks between).
     """
     with plain_errors():
@@ -47,14 +52,24 @@ def run(
             from pellucid.weightless.said import print_said, refuse, said, said_dict
 
             given = {"--tokens": tokens != TOKENS, "--source-only": source_only, "--temperature": temperature != 0}
-            given |= {"--top-p": top_p != 1, "--seed": seed != 0, "--stop": bool(stop), "--ids": ids}
+            given |= {"--top-p": top_p != 1, "--seed": seed != 0, "--stop": bool(stop), "--ids": ids, "--chat": chat}
             refuse([name for name, is_given in given.items() if is_given])
             answers = said(directory, prompt, trust=trust)
             print_json(said_dict(prompt, answers)) if json_ else print_said(answers)
             return
-        project = Project.open(directory, trust=trust)
         how: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "seed": seed, "stop": stop or ()}
-        if ids:
+        if _is_subject(directory):
+            prompt, text = _said_by_subject(
+                str(directory), prompt, tokens, how, ids=ids, chat=chat, sources=source_only
+            )
+            print_json({"prompt": prompt, "continuation": text}) if json_ else say(prompt + text)
+            return
+        project = Project.open(directory, trust=trust)
+        if chat:
+            spoken = _spoken(project, prompt)
+            text = project.generate(spoken, tokens, source_only=source_only, **how)
+            prompt = project.program(None).model.vocabulary.decode(spoken)
+        elif ids:
             from pellucid.subject.tokenizer import ids_in
 
             listed = ids_in(prompt, project.listing().n_vocab, project.manifest.subject.name)
@@ -65,6 +80,45 @@ def run(
         if unheard := warning(project, "code" if source_only else None):
             tell(f"pellucid: {unheard}")
         print_json({"prompt": prompt, "continuation": text}) if json_ else say(prompt + text)
+
+
+def _is_subject(directory: Path) -> bool:
+    """Whether what `run` is given is a subject itself, and no directory of a program."""
+    from pellucid.base.trusted import MANIFEST
+
+    is_file, named = directory.suffix.lower() == ".gguf" and directory.is_file(), str(directory)
+    has_config = (directory / "config.json").is_file() and not (directory / MANIFEST).is_file()
+    return is_file or has_config or named.startswith(("zoo:", "hub:"))
+
+
+def _said_by_subject(
+    subject: str, prompt: str, tokens: int, how: dict[str, Any], *, ids: bool, chat: bool, sources: bool
+) -> tuple[str, str]:
+    """The prompt as the subject reads it, and what it says behind it."""
+    from pellucid.engine.chat import chat as conversation
+    from pellucid.engine.generate import generate
+    from pellucid.engine.subjects import model_of
+    from pellucid.subject.tokenizer import ids_in
+    from pellucid.verify.running import open_subject
+
+    model = model_of(open_subject(subject, source_only=sources))
+    listed = ids_in(prompt, model.n_vocab, subject) if ids else conversation(model, prompt) if chat else None
+    (found,) = generate(model, listed or prompt, tokens, **how)
+    if ids:
+        return f"{' '.join(map(str, listed or ()))} ", " ".join(map(str, found.ids))
+    return (found.prompt if chat else prompt), found.text
+
+
+def _spoken(project: Project, prompt: str) -> list[int]:
+    """The tokens of a conversation with a program. Raises `PellucidError` where it has no chat template."""
+    from pellucid.base.errors import PellucidError
+    from pellucid.subject.chat import Chat
+
+    vocabulary = project.program(None).model.vocabulary
+    if vocabulary.chat is None:
+        raise PellucidError(f"{project.directory} is of a subject without a chat template; give a text to go on from")
+    text = Chat(str(vocabulary.chat.get("template")), dict(vocabulary.chat.get("tokens", {}))).text(prompt)
+    return list(vocabulary.encode(text))
 
 
 def why(
@@ -80,6 +134,7 @@ def why(
     html: Annotated[Path | None, typer.Option(help="Save a picture as one HTML file.")] = None,
     png: Annotated[Path | None, typer.Option(help="Save a picture as PNG.")] = None,
     ids: AsIds = False,
+    chat: AsChat = False,
     graph_: Annotated[
         Path | None, typer.Option("--graph", help="Save a graph of the parts: a name in .png, .svg or .html.")
     ] = None,
@@ -92,6 +147,7 @@ def why(
     """
     with plain_errors():
         from pellucid.accounts.here import here
+        from pellucid.engine.chat import chat as conversation
         from pellucid.engine.subjects import model_of
         from pellucid.project.manifest import MANIFEST
         from pellucid.project.project import Project
@@ -103,6 +159,7 @@ def why(
 
         opened_subject = open_subject(subject, source_only=source_only, trust=trust)
         asked = ids_in(prompt, model_of(opened_subject).n_vocab, subject) if ids else prompt
+        asked = conversation(opened_subject, prompt) if chat else asked
         found = explained(opened_subject, asked, instead, top=top)
         drawn = picture(found)
         if html:

@@ -327,7 +327,7 @@ def vocabulary(tokenizer: Tokenizer) -> str:
     for piece, id in tables.ids.items():
         if id < len(pieces):  # the others have no embedding: text that has them is refused
             pieces[id] = piece
-    data = {
+    data: dict[str, Any] = {
         "kind": tables.kind,
         "end": tokenizer.eos_id,
         "ends": tokenizer.ends,
@@ -340,6 +340,8 @@ def vocabulary(tokenizer: Tokenizer) -> str:
         "pieces": pieces,
         "merges": [" ".join(pair) for pair in tables.merges],
     }
+    if tokenizer.chat is not None:
+        data["chat"] = {"template": tokenizer.chat.template, "tokens": dict(tokenizer.chat.tokens)}
     if tables.steps is not None:
         data |= _steps(tables.steps, tables.added)
     return json.dumps(data, ensure_ascii=False, indent=0) + "\n"

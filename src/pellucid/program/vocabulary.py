@@ -146,10 +146,11 @@ _ENTRIES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "seen": ("texts by text", _dict_of(_is(str))),
     "blank": ("a text", _is(str)),
     "unknown": ("a text or null", _is(str, type(None))),
+    "chat": ("a template with its tokens, or null", _is(dict, type(None))),
     **dict.fromkeys(("taken", "bytewise", "fallback", "whole", "fused"), ("true or false", _is(bool))),
 }
 _USUAL: dict[str, Any] = {"changes": [], "cuts": None, "classes": [], "seen": {}, "blank": "", "unknown": None}
-_USUAL |= {"taken": False, "bytewise": True, "fallback": False, "whole": False, "fused": False}
+_USUAL |= {"chat": None, "taken": False, "bytewise": True, "fallback": False, "whole": False, "fused": False}
 
 
 def _checked(data: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -225,6 +226,12 @@ class Vocabulary:
         """The token that ends a text, if there is one."""
         end: int | None = self._data["end"]
         return end
+
+    @property
+    def chat(self) -> dict[str, Any] | None:
+        """The template that the model is spoken to by, and its tokens, if there is one; programs use neither."""
+        chat: dict[str, Any] | None = self._data["chat"]
+        return chat
 
     @property
     def ends(self) -> list[int]:

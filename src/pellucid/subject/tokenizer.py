@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from pellucid.base.errors import PellucidError, closest
+from pellucid.subject.chat import Chat
 from pellucid.subject.steps import Steps
 
 if TYPE_CHECKING:  # a program is read and run without the package
@@ -74,6 +75,8 @@ class Tokenizer(ABC):
     """What stands before every text that the subject reads, by a post-processor or `add_bos_token`."""
     stops: tuple[int, ...] = ()
     """The tokens at which the subject stops talking, where these are not just the one that ends a text."""
+    chat: Chat | None = None
+    """How it is spoken to, where its files say."""
 
     @property
     def start(self) -> tuple[int, ...]:

@@ -15,12 +15,13 @@ from typing import Any
 from pellucid.base.errors import SubjectError
 from pellucid.base.files import sha256_files, sha256_text
 from pellucid.subject.byte_pairs import HALVES, WHOLE, OtherKindError, read_byte_pairs, stored_tokens
+from pellucid.subject.chat import TEMPLATE, read_chat
 from pellucid.subject.checkpoint import read_json
 from pellucid.subject.declared import ADDED, SETTINGS, SPECIAL, read_if_there
 from pellucid.subject.tokenizer import END_OF_TEXT, IdTokenizer, Tokenizer, WordTokenizer
 
 TASK, GENERATION = "task.json", "generation_config.json"
-TOKENIZER_FILES = (WHOLE, *HALVES, TASK, SETTINGS, SPECIAL, ADDED, GENERATION)
+TOKENIZER_FILES = (WHOLE, *HALVES, TASK, SETTINGS, SPECIAL, ADDED, GENERATION, TEMPLATE)
 """The files that decide the ids of text, and where it ends."""
 
 
@@ -86,6 +87,7 @@ def _read(directory: Path, config: Mapping[str, Any], vocab_size: int) -> Readin
     if settings.get("add_bos_token") is True:
         tokenizer.opening = tokenizer.opening or tokenizer.start
     tokenizer.stops = _stops(directory, config, set(ids.values()))
+    tokenizer.chat = read_chat(directory, settings, named)
     decisions, before = _decisions(tokenizer, vocab_size), _before(files, settings, config, ids)
     same, digest = decisions == before, sha256_files(files)
     usual = same and not tokenizer.opening and (files[0].name == TASK or tokenizer.eos_id == ids.get(END_OF_TEXT))
