@@ -657,6 +657,17 @@ class Text:
         words = self._words()
         return words[-back].text if 0 < back <= len(words) else None
 
+    def tail(self, count: int = 1) -> str | None:
+        """The last `count` words as they stand, with what is between them; None where there are fewer, or a blank ends.
+
+        It asks for as much as a pattern of these words.
+        """
+        words = self._words()
+        if not 0 < count <= len(words) or self.last_token[-1:] == " ":
+            return None
+        self.reach = (count, count)
+        return self._row.whole[words[-count].at : self._to]
+
     def begun(self) -> str:
         """What stands at the end of a word that may go on; the empty text behind blanks and marks."""
         return (self.word() or "") if self._may_go_on(self._end) else ""

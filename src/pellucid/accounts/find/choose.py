@@ -52,10 +52,13 @@ def specific(rule: Rule) -> tuple[int, int, int]:
     return len(rule.guards), len(rule.pattern), sum(element >= 0 for element in rule.pattern)
 
 
-def _rank(rule: Rule) -> int:
+def rank_of(guards: int, length: int, words: int) -> int:
     """The same as a number."""
-    guards, length, words = specific(rule)
     return (guards * _MOST + length) * _MOST + words
+
+
+def _rank(rule: Rule) -> int:
+    return rank_of(*specific(rule))
 
 
 @dataclass

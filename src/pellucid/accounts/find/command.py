@@ -12,6 +12,7 @@ import torch
 from pellucid.accounts import asked, own_work
 from pellucid.accounts.command import metered
 from pellucid.accounts.find.asking import asker
+from pellucid.accounts.find.ends import write_ends
 from pellucid.accounts.find.fill import filled
 from pellucid.accounts.find.rests import write_rests
 from pellucid.accounts.find.run import Found, find
@@ -132,6 +133,7 @@ def _write(project: Project, found: Found) -> list[str]:
     spelled = Spelled.of(found.board.features.stream, known.classes, names)
     lines = {number: table.lines for number, table in tables.items()}
     written = Writer(found.board, known, spelled, names, lines).all(found.behaviours)
+    write_ends(written, found.ends, names)
     write_rests(written, found.rests, names)
     texts = _texts(written)
     before = _ours(project)

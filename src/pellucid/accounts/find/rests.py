@@ -12,7 +12,7 @@ import numpy as np
 
 from pellucid.accounts.find.patterns import highest
 from pellucid.accounts.find.spelling import Names, is_cell
-from pellucid.accounts.find.stream import NONE, Places, Stream
+from pellucid.accounts.find.stream import Flags, Places, Stream
 from pellucid.accounts.find.write import Written
 from pellucid.accounts.language import COLUMNS
 
@@ -32,15 +32,11 @@ class Rests:
     likely: dict[str, str]
 
 
-def rests(stream: Stream, rule: Places, word: Places, price: float) -> Rests:
+def rests(stream: Stream, silent: Flags, price: float) -> Rests:
     """The beginnings that are worth a line on a text: `price` places for each of its symbols.
 
-    `rule` and `word` tell which rule speaks where another word begins, and which word that says: within a word that was
-    said, it is gone on with.
+    `silent` tells where nothing is said.
     """
-    before = np.maximum(stream.unit - 1, 0)
-    said = (word[before] >= 0) & (word[before] == stream.following[before])
-    silent = np.where(stream.closed, rule == NONE, ~said)
     words, pieces = stream.words, stream.words.spelling.pieces
     may_go_on = np.array([text[-1:].isalnum() for text in words.texts] or [False])
     goes_on = np.array([piece[:1].isalnum() for piece in pieces])

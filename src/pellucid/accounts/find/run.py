@@ -15,6 +15,7 @@ from pellucid.accounts.find import deepen
 from pellucid.accounts.find.choose import CHEAPER, Board, Rule, anywhere, choose, collapsed, rule_of, widened
 from pellucid.accounts.find.classes import classes, slots_of
 from pellucid.accounts.find.doubts import doubts
+from pellucid.accounts.find.ends import Ends, asked_for, ends, without
 from pellucid.accounts.find.features import Features, Guard, Vocabulary
 from pellucid.accounts.find.patterns import MODES, Candidate, grow, slot_element
 from pellucid.accounts.find.program import Behaviour, behaviours, in_order, pruned, useful
@@ -39,6 +40,7 @@ class Found:
     board: Board
     rules: list[Rule]
     behaviours: list[Behaviour]
+    ends: Ends
     rests: Rests
 
 
@@ -77,7 +79,13 @@ def find(
     kept += doubts(board, kept, deepen.conditions(board.features) + deepen.counts(board.features), cost * CHEAP)
     kept = kept if otherwise is None else useful(other, kept, otherwise)
     found = behaviours(board, kept)  # they leave on the board what is said at each place
-    return Found(board, kept, found, rests(fit, board.said.rule, board.said.word, price * len(fit)))
+    asks = asked_for(board, found, in_order(kept))
+    rare = ends(fit, asks, price * len(fit))
+    left = without(board, in_order(kept), rare)
+    if len(left) < len(kept):
+        found = behaviours(board, left)
+    open_there = (asked_for(board, found, left) == NONE) & (rare.said == NONE)
+    return Found(board, left, found, rare, rests(fit, open_there, price * len(fit)))
 
 
 def _asked(features: Features, first: Places, says: Says) -> tuple[list[Lookup], list[Candidate]]:

@@ -73,8 +73,8 @@ class Writer:
     """The functions of the variables of the file that is being written."""
 
     def all(self, behaviours: Sequence[Behaviour]) -> Written:
-        """The files of all behaviours, named so that the later one counts; one more may be set behind them."""
-        width = len(str(len(behaviours) + 1))
+        """The files of all behaviours, named so that the later one counts; two more may be set behind them."""
+        width = len(str(len(behaviours) + 2))
         for number, behaviour in enumerate(behaviours, start=1):
             if text := self._file(behaviour):
                 self.written.accounts[f"{number:0{width}d}_{self._title(behaviour)}.py"] = text
@@ -379,7 +379,7 @@ def _meaning(says: str) -> str:
             "second": f"The first of {name} in the {where} that is another than the very first.",
             "other": f"The last of {name} in the {where} that is another than the very last.",
             "nth": f"The {_ORDER.get(number, number)} of {name} in the {where}.",
-            "again": f"The word that followed when the last {given} stood there before.",
+            "again": f"The word that followed when the last {_words(given)} stood there before.",
             "behind": f"The word that stood behind {given}.",
             "word": f"The word {given} from the end.",
             "opened": "The mark that was opened and not closed.",
@@ -387,6 +387,11 @@ def _meaning(says: str) -> str:
         .replace('"', "'")
         .replace("\\", "")
     )
+
+
+def _words(number: str) -> str:
+    """So many words, of which the last is one."""
+    return "word" if number == "1" else f"{number} words"
 
 
 def _counting(number: int, without: Sequence[str]) -> str:
