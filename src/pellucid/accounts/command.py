@@ -8,7 +8,7 @@ from typing import Any
 
 from pellucid.accounts.folder import Folder
 from pellucid.accounts.marks import score
-from pellucid.accounts.measure import measure
+from pellucid.accounts.measure import POSITIONS, measure
 from pellucid.accounts.questions import draw
 from pellucid.accounts.ties.run import ties as find_ties
 from pellucid.base.errors import ProjectError
@@ -16,8 +16,10 @@ from pellucid.base.files import write_text
 from pellucid.project.project import REPORT, Project
 
 
-def metered(project: Project, ties: bool = False) -> dict[str, Any] | None:
+def metered(project: Project, ties: bool = False, check: int = POSITIONS["check"]) -> dict[str, Any] | None:
     """The figures of the accounts of `project`, which stand in its report too if it has one; None without accounts.
+
+    Of check text so many positions are read, at most.
 
     With `ties` it is found first what carries their variables. Files that every folder of accounts has are written
     where they are missing.
@@ -28,7 +30,7 @@ def metered(project: Project, ties: bool = False) -> dict[str, Any] | None:
         folder.furnish()
         if ties:
             find_ties(project)
-    figures = measure(project)
+    figures = measure(project, check)
     if (project.directory / REPORT).is_file():
         project.save_report(project.report() | {"accounts": figures})
     return figures

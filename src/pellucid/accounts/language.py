@@ -42,6 +42,9 @@ WORDS = ("account", "joined", "one_of", "rest", "spans", "table", "variable")
 PATTERNED = ("begins", "ends", "has")
 """What a text is asked with patterns."""
 
+_TAIL = 3
+"""Words of a tail, at most."""
+
 _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[{}]")
 _STOP = re.compile(r"[.?!][\"'”’»)\]]*\s*$|[\n\r]")
 """Found in a token that ends a sentence or a line."""
@@ -657,16 +660,19 @@ class Text:
         words = self._words()
         return words[-back].text if 0 < back <= len(words) else None
 
-    def tail(self, count: int = 1) -> str | None:
-        """The last `count` words as they stand, with what is between them; None where there are fewer, or a blank ends.
+    def tail(self, members: Spans | Table) -> str | None:
+        """The longest member of a class, or key of a table, of up to three whole words that it ends in, as they stand.
 
-        It asks for as much as a pattern of these words.
+        It asks for as much as a pattern of so many words. Behind a blank there is none.
         """
-        words = self._words()
-        if not 0 < count <= len(words) or self.last_token[-1:] == " ":
+        if self.last_token[-1:] == " ":
             return None
-        self.reach = (count, count)
-        return self._row.whole[words[-count].at : self._to]
+        words = self._words()
+        for count in range(min(_TAIL, len(words)), 0, -1):
+            if (text := self._row.whole[words[-count].at : self._to]) in members.members:
+                self.reach = (count, count)
+                return text
+        return None
 
     def begun(self) -> str:
         """What stands at the end of a word that may go on; the empty text behind blanks and marks."""

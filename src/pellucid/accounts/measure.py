@@ -83,8 +83,10 @@ def likeliest(model: Model, ids: Int[Tensor, "row pos"], label: str) -> Int[Tens
         return torch.cat([model.logits(batch).argmax(-1).cpu() for batch in track(batches, label, len(batches))])
 
 
-def measure(project: Project) -> dict[str, Any] | None:
+def measure(project: Project, check: int = POSITIONS["check"]) -> dict[str, Any] | None:
     """The figures of the accounts of `project`, None where there are none; kept for the accounts as they stand.
+
+    So many positions of `check` text, at most, decide which rules count as covering; figures by fewer are not known.
 
     Raises `ProjectError` if they are a stranger's, `SourceError` naming file and line for what is broken in them.
     """
@@ -92,16 +94,16 @@ def measure(project: Project) -> dict[str, Any] | None:
     if not folder.files:
         return None
     accounts = folder.accounts()
-    if (known := account_figures(project)) and "uncovered" in known:
+    if (known := account_figures(project)) and "uncovered" in known and known.get("check", check) >= check:
         return known
-    state, figures = account_state(project), _measured(project, folder, accounts)
+    state, figures = account_state(project), {"check": check, **_measured(project, folder, accounts, check)}
     project.evidence.finish(STAGE, state, json.dumps(figures), _rows(project, state, figures))
     project.readings.end()
     return figures
 
 
-def _measured(project: Project, folder: Folder, accounts: Accounts) -> dict[str, Any]:
-    fit, check = read(project, "fit"), read(project, "check")
+def _measured(project: Project, folder: Folder, accounts: Accounts, positions: int) -> dict[str, Any]:
+    fit, check = read(project, "fit"), read(project, "check", positions)
     grams = NGrams.of(fit.ids, fit.own, project.model.n_vocab)
     judged = rule_shares(spoken(accounts, check.ids), check.own, len(accounts.rules))
     held = read(project, "heldout")

@@ -14,6 +14,7 @@ from jaxtyping import Int32, Int64
 from pellucid.base.errors import CorpusError
 from pellucid.corpus.blocks import Block, fraction
 from pellucid.corpus.corpus import Split
+from pellucid.corpus.encoded import encoded
 from pellucid.exact.predictor import TextCodec
 
 LEAST = 2
@@ -41,7 +42,7 @@ def windows(blocks: Iterable[Block], tokenizer: TextCodec, length: int) -> Itera
     for block in blocks:
         for piece in block.pieces:
             opening = list(tokenizer.start) if piece.start else []
-            tokens = np.array(opening + tokenizer.encode(piece.text), np.int32)
+            tokens = np.array(opening + encoded(tokenizer, piece.text), np.int32)
             for begin in range(0, len(tokens), length):
                 if len(row := tokens[begin : begin + length]) >= LEAST:
                     yield Row(block.domain, piece.document, block.name, row)

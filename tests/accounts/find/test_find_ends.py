@@ -41,50 +41,55 @@ def stream(*rows: tuple[str, str, int]) -> Stream:
     return Stream.of(np.array(ids), np.array(own), Words(SPELLING))
 
 
-def nothing(text: Stream) -> np.ndarray:
-    return np.full(len(text), NONE)
-
-
 SEA = [(" of the", " sea", 40), (" in the", " pump", 40)]
 
 
+def found_in(text: Stream, price: float = 1.0, asks: int = NONE, tune: Stream | None = None) -> Ends:
+    return ends(text, tune or text, np.full(len(text), asks), price)
+
+
 def test_the_shortest_end_that_tells_is_a_line() -> None:
-    text = stream(*SEA)
-    found = ends(text, nothing(text), 1.0)
-    assert found.lines == {(2, False): {"of the": "sea", "in the": "pump"}}
+    found = found_in(stream(*SEA))
+    assert (found.comes, found.goes_on, found.marks) == ({"of the": "sea", "in the": "pump"}, {}, {})
     assert [found.said[at] for at in (1, 0, 40 * 3 + 1)] == [NUMBER[" sea"], NONE, NUMBER[" pump"]]
 
 
 def test_what_goes_on_without_a_blank_is_a_table_of_its_own() -> None:
-    text = stream((" a pump", "kin", 40), (" of pump", "kin", 40), (" the sea", ",", 40), (" a sea", " of", 40))
-    assert ends(text, nothing(text), 1.0).lines == {
-        (1, True): {"pump": "kin"},
-        (2, False): {"a sea": "of"},
-        (2, True): {"the sea": ","},
-    }
+    rows = [(" a pump", "kin", 40), (" of pump", "kin", 40), (" the sea", ",", 40), (" a sea", " of", 40)]
+    found = found_in(stream(*rows))
+    assert (found.comes, found.goes_on) == ({"a sea": "of"}, {"pump": "kin", "the sea": ","})
+
+
+def test_ends_that_no_cell_can_hold_are_patterns_by_what_comes_behind_them() -> None:
+    found = found_in(stream((" sea\n", " the", 40), (",\n", " the", 40), (" pump,", "\n", 40)))
+    assert (found.comes, found.marks) == ({}, {" the": ["\n"], "\n": ["pump,"]})
 
 
 def test_an_end_that_mostly_tells_is_none() -> None:
-    text = stream((" of the", " sea", 37), (" of the", " pump", 3))
-    assert ends(text, nothing(text), 1.0).lines == {}
+    assert len(found_in(stream((" of the", " sea", 37), (" of the", " pump", 3)))) == 0
+
+
+def test_a_line_that_is_wrong_on_tune_text_is_left_out() -> None:
+    tune = stream((" of the", " sea", 1), (" in the", " pump", 9), (" in the", " sea", 1))
+    found = found_in(stream(*SEA), tune=tune)
+    assert found.comes == {"of the": "sea"}
+    assert found.said[40 * 3 + 1] == NONE
 
 
 def test_lines_pay_for_their_symbols_and_tables_for_their_rule() -> None:
     text = stream(*SEA)
-    assert ends(text, nothing(text), 13.4).lines == {}  # a line of three symbols has 40 places
-    assert ends(text, nothing(text), 6.0).lines == {}  # 2 × (40 - 18) places do not pay for nine symbols
-    assert len(ends(text, nothing(text), 5.0).lines) == 1
+    assert len(found_in(text, 13.4)) == 0  # a line of three symbols has 40 places
+    assert len(found_in(text, 6.0)) == 0  # 2 × (40 - 18) places do not pay for nine symbols
+    assert len(found_in(text, 5.0)) == 2
 
 
-@pytest.mark.parametrize(("asked", "found"), [(rank_of(0, 2, 2), 1), (rank_of(0, 3, 1), 0), (rank_of(1, 1, 1), 0)])
+@pytest.mark.parametrize(("asked", "found"), [(rank_of(0, 2, 2), 2), (rank_of(0, 3, 1), 0), (rank_of(1, 1, 1), 0)])
 def test_where_a_rule_asks_for_more_nothing_is_looked_up(asked: int, found: int) -> None:
-    text = stream(*SEA)
-    assert len(ends(text, np.full(len(text), asked), 1.0).lines) == found
+    assert len(found_in(stream(*SEA), asks=asked)) == found
 
 
-def test_behind_a_blank_and_before_the_beginning_is_no_end() -> None:
-    text = stream((" of ", " sea", 40), (" the\n", " pump", 40))
-    assert ends(text, nothing(text), 0.1).lines == {}
+def test_behind_a_blank_is_no_end() -> None:
+    assert len(found_in(stream((" of ", " sea", 40)), 0.1)) == 0
 
 
 def written(tmp_path: Path, found: Ends) -> Accounts:
@@ -101,14 +106,14 @@ def written(tmp_path: Path, found: Ends) -> Accounts:
 
 
 def test_the_written_account_says_what_the_lines_say(tmp_path: Path) -> None:
-    text = stream((" a pump", "kin", 40), (" of pump", "kin", 40), *SEA)
-    accounts = written(tmp_path, ends(text, nothing(text), 1.0))
-    said = [one and PIECES[one.token] for one in accounts.said(encode(" in the pump of the"))]
-    assert said == [None, " pump", "kin", None, " sea"]
+    rows = [(" a pump", "kin", 40), (" of pump", "kin", 40), (" of,", "\n", 40)]
+    accounts = written(tmp_path, found_in(stream(*rows, *SEA)))
+    said = [one and PIECES[one.token] for one in accounts.said(encode(" in the pump of the,"))]
+    assert said == [None, " pump", "kin", None, " sea", "\n"]
 
 
 def test_the_longer_end_counts_over_a_shorter_rule(tmp_path: Path) -> None:
-    accounts = written(tmp_path, ends(text := stream(*SEA), nothing(text), 1.0))
+    accounts = written(tmp_path, found_in(stream(*SEA)))
     head = "from .language import account\n\n\n@account\ndef next_token(text):\n"
     for end, said in ((" the", " sea"), (" a of the", " of")):
         (tmp_path / "99_rule.py").write_text(f"{head}    if text.ends({end!r}):\n        return 'of'\n")
@@ -118,5 +123,5 @@ def test_the_longer_end_counts_over_a_shorter_rule(tmp_path: Path) -> None:
 
 
 def test_nothing_is_written_where_nothing_was_found() -> None:
-    write_ends(made := Written(), ends(stream(*SEA), np.full(240, rank_of(9, 9, 9)), 1.0), Names())
+    write_ends(made := Written(), found_in(stream(*SEA), asks=rank_of(9, 9, 9)), Names())
     assert made == Written()

@@ -31,8 +31,10 @@ from pellucid.base.terminal import tell
 from pellucid.project.project import Project
 
 STAGE = "accounts-found"
-BESIDE = 120_000
+BESIDE = 100_000
 """Tokens of fit text that they are found on at the end of a decompilation, at most."""
+BESIDE_CHECK = 50_000
+"""Positions of check text that are read there."""
 SECONDS = 30.0
 PROBE = 512
 """Tokens that are read to see how fast the model is."""
@@ -104,7 +106,7 @@ def follow(project: Project, seconds: float = SECONDS) -> list[str]:
         except CorpusError as error:
             tell(f"no accounts: {error}")
             return []
-    figures = metered(project)
+    figures = metered(project, check=BESIDE_CHECK)
     return [] if figures is None else [*glance(project, figures)]
 
 

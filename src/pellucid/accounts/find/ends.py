@@ -6,7 +6,8 @@ they can be judged. They count where no rule speaks that asks for more, and none
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,8 +16,9 @@ from jaxtyping import Int
 from pellucid.accounts.find.choose import Board, Rule, rank_of
 from pellucid.accounts.find.patterns import highest
 from pellucid.accounts.find.program import MOSTLY, Behaviour
-from pellucid.accounts.find.spelling import Names, is_cell
+from pellucid.accounts.find.spelling import Names, escaped, is_cell
 from pellucid.accounts.find.stream import NONE, Flags, Places, Stream
+from pellucid.accounts.find.variables import quoted
 from pellucid.accounts.find.write import Written
 from pellucid.accounts.language import COLUMNS
 
@@ -27,67 +29,142 @@ SURE = 0.98
 HEARD = 0.001
 """The share of places at which a rule speaks that check text is long enough for to tell whether it is reliable."""
 FRAME = 9
-"""Symbols of the rule that looks ends up."""
+"""Symbols of the rule that looks ends up, or that has them as patterns."""
 TITLE = "always_behind"
 _BITS = 21
 _MOST = np.iinfo(np.int64).max
 
-Kind = tuple[int, bool]
-"""Of a table: the words of its ends, and whether its answers are set behind them without a blank."""
+
+@dataclass(frozen=True)
+class Line:
+    """The text of an end, the token that comes behind it, and what the line is worth: places less its price."""
+
+    text: str
+    answer: int
+    worth: float
 
 
 @dataclass(frozen=True)
 class Ends:
-    """Lines from ends to what comes next, by kind of table; and what they say at every place, `NONE` for nothing."""
+    """Lines from ends to what comes next, and the token that they say at every place, `NONE` for nothing."""
 
     said: Places
-    lines: dict[Kind, dict[str, str]] = field(default_factory=dict)
+    comes: dict[str, str] = field(default_factory=dict)
+    """What is set behind them as a word of its own."""
+    goes_on: dict[str, str] = field(default_factory=dict)
+    """What is set behind them without a blank."""
+    marks: dict[str, list[str]] = field(default_factory=dict)
+    """Ends that no cell of a table can hold, such as those of lines, or whose answer none can: by that answer."""
+
+    def __len__(self) -> int:
+        return len(self.comes) + len(self.goes_on) + sum(map(len, self.marks.values()))
 
 
-def ends(stream: Stream, asks: Places, price: float) -> Ends:
+def ends(stream: Stream, tune: Stream, asks: Places, price: float) -> Ends:
     """The ends that are worth a line on a text: `price` places for each of its symbols.
 
     `asks` is how much that rule asks for which speaks at a place: nothing is looked up where it asks for more words.
+    Lines that are wrong on `tune` text more often than they may be are left out.
     """
-    found = Ends(np.full(len(stream), NONE))
-    spaced = np.array([not text.strip(" ") for text in stream.words.texts] or [True])
-    tail = [stream.places]
-    valid = ~stream.ends & ~stream.last & ~spaced[stream.word]
+    by, lines = np.full(len(stream), NONE), list[Line]()
+    for count, (begins, valid, columns) in enumerate(_tails(stream), start=1):
+        open_there = valid & (asks <= rank_of(0, count, count)) & (by == NONE)
+        _add(lines, by, stream, np.stack(columns), begins, valid, open_there, price)
+    wrong = _wrong(tune, lines)
+    return _as_written(stream, [line for line in lines if line.text not in wrong], lines, by, price)
+
+
+def _tails(stream: Stream) -> Iterator[tuple[Places, Flags, list[Places]]]:
+    """For ends of one word, of two and so on: where that of each place begins, whether there is one, and its words."""
+    blank = np.array([not text.strip(" ") for text in stream.words.texts] or [True])
+    back, valid, columns = stream.places, ~stream.ends & ~stream.last, list[Places]()
     for count in range(1, LONGEST + 1):
-        if count > 1:
-            tail.append(stream.back(tail[-1]))
-            valid = valid & (tail[-1] >= 0) & ~spaced[stream.at(tail[-1])]
-        open_there = valid & (asks <= rank_of(0, count, count)) & (found.said == NONE)
-        _add(found, stream, tail, valid, open_there, price)
-    return found
+        back = stream.back(back) if count > 1 else back
+        columns.append(stream.at(back))
+        valid = valid & (back >= 0) & ~blank[columns[-1]]
+        yield stream.unit[np.maximum(back, 0)], valid, columns
 
 
-def _add(found: Ends, stream: Stream, tail: Sequence[Places], valid: Flags, open_there: Flags, price: float) -> None:
-    """Add the tables of ends of `len(tail)` words that pay where they are `open_there`."""
-    count, own = len(tail), stream.own
+def _add(
+    lines: list[Line],
+    by: Places,
+    stream: Stream,
+    columns: Int[np.ndarray, "word place"],
+    begins: Places,
+    valid: Flags,
+    open_there: Flags,
+    price: float,
+) -> None:
+    """Add the ends of so many words that pay where they are `open_there`, and note in `by` where they speak."""
     places = np.flatnonzero(valid)
     if not len(places):
         return
-    columns = np.stack([stream.word[end[places]] for end in tail])
-    group = _grouped(columns)
-    answer, sure, gain = _answers(group, own[places], open_there[places])
-    worth = sure & (gain > price * (count + 1))
-    at = np.flatnonzero(worth[group])
-    begins = stream.unit[tail[-1][places[at]]]
-    texts = [_text(stream, start, end) for start, end in zip(begins.tolist(), places[at].tolist(), strict=True)]
-    if not texts:
+    group = _grouped(columns[:, places])
+    _, sure, gain = _answers(group, stream.own[places], open_there[places])
+    at = places[(sure & (gain > price * (len(columns) + 1)))[group]]
+    if not len(at):
         return
-    keys, one, key = np.unique(np.array(texts), return_index=True, return_inverse=True)
-    answer, sure, gain = _answers(key, own[places[at]], open_there[places[at]])
-    cost = (places[at] - begins)[one] + 2
-    for joined in (False, True):
-        cells = [_cell(stream, int(token), joined) for token in answer]
-        fit = [cell is not None and is_cell(str(text)) for cell, text in zip(cells, keys, strict=True)]
-        chosen = sure & np.array(fit) & (gain > price * cost)
-        if (gain - price * cost)[chosen].sum() > price * FRAME:
-            found.lines[count, joined] = {str(keys[n]): str(cells[n]) for n in np.flatnonzero(chosen)}
-            told = chosen[key]
-            found.said[places[at[told]]] = answer[key[told]]
+    texts = np.array([_text(stream, *there) for there in zip(begins[at].tolist(), at.tolist(), strict=True)])
+    keys, one, key = np.unique(texts, return_index=True, return_inverse=True)
+    answer, sure, gain = _answers(key, stream.own[at], open_there[at])
+    worth = gain - price * (at - begins[at] + 2)[one]
+    chosen = np.flatnonzero(sure & (worth > 0))
+    number = np.full(len(keys), NONE)
+    number[chosen] = len(lines) + np.arange(len(chosen))
+    lines += [Line(str(keys[n]), int(answer[n]), float(worth[n])) for n in chosen]
+    told = (number[key] >= 0) & (by[at] == NONE)
+    by[at[told]] = number[key[told]]
+
+
+def _wrong(tune: Stream, lines: Sequence[Line]) -> set[str]:
+    """The ends of lines that are wrong on a text more often than they may be."""
+    known = {line.text: line.answer for line in lines}
+    seen, right = Counter[str](), Counter[str]()
+    for begins, valid, _ in _tails(tune):
+        for place in np.flatnonzero(valid).tolist():
+            text = _text(tune, int(begins[place]), place)
+            if text in known:
+                seen[text] += 1
+                right[text] += known[text] == int(tune.own[place])
+    return {text for text, count in seen.items() if right[text] < SURE * count}
+
+
+def _as_written(stream: Stream, kept: Sequence[Line], lines: Sequence[Line], by: Places, price: float) -> Ends:
+    """The lines that are `kept` in tables, or as patterns, those left out that do not pay for their rule."""
+    found, answers = Ends(np.full(len(stream), NONE)), dict[str, int]()
+    groups = defaultdict[tuple[str, str], list[tuple[Line, str]]](list)
+    for line in (line for line in kept if _can_say(stream, line.answer)):
+        kind, said = _cell(stream, line.text, line.answer)
+        groups[kind, said if kind == "marks" else ""].append((line, said))
+    for (kind, answer), group in groups.items():
+        if sum(line.worth for line, _ in group) > price * FRAME:
+            answers |= {line.text: line.answer for line, _ in group}
+            if kind == "marks":
+                found.marks[answer] = sorted(line.text for line, _ in group)
+            else:
+                getattr(found, kind).update((line.text, said) for line, said in group)
+    tokens = np.array([*(answers.get(line.text, NONE) for line in lines), NONE])
+    found.said[:] = tokens[by]
+    return found
+
+
+def _can_say(stream: Stream, token: int) -> bool:
+    """Whether the text of a token is cut into it: one that is a part of a character has none."""
+    spelling = stream.words.spelling
+    try:
+        return spelling.encode(spelling.pieces[token])[:1] == [token]
+    except Exception:
+        return False
+
+
+def _cell(stream: Stream, key: str, token: int) -> tuple[str, str]:
+    """How a line is written: in which table and with which answer, or as `marks`, with the whole token."""
+    spelling = stream.words.spelling
+    piece = spelling.pieces[token]
+    apart = not spelling.spaced or (piece[:1] == " " and piece[1:2].isalnum())
+    text = piece.strip(" ") if apart else piece
+    held = is_cell(text) and is_cell(key)
+    return ("comes" if apart else "goes_on") if held else "marks", text if held else piece
 
 
 def _grouped(columns: Int[np.ndarray, "word place"]) -> Int[np.ndarray, " place"]:
@@ -115,21 +192,6 @@ def _text(stream: Stream, start: int, end: int) -> str:
     """The text of the tokens from one place to another."""
     pieces = stream.words.spelling.pieces
     return "".join(pieces[token] for token in stream.ids[start : end + 1].tolist()).lstrip(" ")
-
-
-def _cell(stream: Stream, token: int, joined: bool) -> str | None:
-    """A token as the answer of a table, set behind the text as it is or with a blank; None where neither says it."""
-    spelling = stream.words.spelling
-    piece = spelling.pieces[token]
-    apart = spelling.spaced and piece[:1] == " " and piece[1:2].isalnum()
-    if joined == (apart or not spelling.spaced):
-        return None
-    text = piece[1:] if apart else piece
-    try:
-        says = is_cell(text) and spelling.encode(piece)[:1] == [token]
-    except Exception:
-        return None
-    return text if says else None
 
 
 # --- beside rules -----------------------------------------------------------------------------------------------------
@@ -177,34 +239,25 @@ def _one_token(board: Board, rule: Rule) -> bool:
 
 def write_ends(written: Written, found: Ends, names: Names) -> None:
     """Add the account and its tables to what is written, as the last one."""
-    if not found.lines:
+    if not len(found):
         return
-    kinds = sorted(found.lines, key=lambda kind: (-kind[0], kind[1]))
-    named = {kind: names.free(["goes_on" if kind[1] else "comes", "behind", str(kind[0])], "ends") for kind in kinds}
-    body = []
-    for count, joined in kinds:
-        asked, name = f"text.tail({count if count > 1 else ''})", named[count, joined].upper()
-        answer = f"{name}[{asked}]"
-        body += [f"    if {asked} in {name}:", f"        return {f'joined({answer})' if joined else answer}"]
-    number = sum(map(len, found.lines.values()))
-    imported = ["account", *(["joined"] if any(joined for _, joined in kinds) else [])]
-    tables = ",\n".join(f"    {named[kind].upper()}" for kind in kinds)
+    tables = {kind: lines for kind, lines in (("comes", found.comes), ("goes_on", found.goes_on)) if lines}
+    named = {kind: names.free([kind, "behind"], "ends") for kind in tables}
+    body = list[str]()
+    for answer, texts in sorted(found.marks.items()):
+        patterns = ",\n".join(f"        {quoted(escaped(text))}" for text in texts)
+        body += [f"    if text.ends(\n{patterns},\n    ):", f"        return joined({quoted(answer)})"]
+    for kind, name in named.items():
+        asked = f"text.tail({name.upper()})"
+        answer = f"{name.upper()}[{asked}]"
+        body += [f"    if {asked} in {name.upper()}:"]
+        body += [f"        return {answer if kind == 'comes' else f'joined({answer})'}"]
+    imported = ["account", *(["joined"] if "goes_on" in tables or found.marks else [])]
+    head = [f'"""What always comes behind the last words: {len(found)} ends, too rare for rules of their own."""', ""]
+    head += [f"from .language import {', '.join(imported)}"]
+    head += [f"from .tables import {', '.join(name.upper() for name in named.values())}"] if named else []
     before = max(written.accounts, default="0_").partition("_")[0]
     title = f"{int(before) + 1:0{len(before)}d}_{names.free([TITLE], TITLE)}.py"
-    written.accounts[title] = "\n".join(
-        [
-            f'"""What always comes behind the last words: {number} ends, each too rare for a rule of its own."""',
-            "",
-            f"from .language import {', '.join(imported)}",
-            f"from .tables import (\n{tables},\n)",
-            "",
-            "",
-            "@account",
-            "def next_token(text):",
-            *body,
-            "",
-        ]
-    )
-    for kind in kinds:
-        rows = ([key, said] for key, said in sorted(found.lines[kind].items()))
-        written.tables[f"{named[kind]}.tsv"] = [COLUMNS, *rows]
+    written.accounts[title] = "\n".join([*head, "", "", "@account", "def next_token(text):", *body, ""])
+    for kind, name in named.items():
+        written.tables[f"{name}.tsv"] = [COLUMNS, *([key, said] for key, said in sorted(tables[kind].items()))]

@@ -80,7 +80,7 @@ def find(
     kept = kept if otherwise is None else useful(other, kept, otherwise)
     found = behaviours(board, kept)  # they leave on the board what is said at each place
     asks = asked_for(board, found, in_order(kept))
-    rare = ends(fit, asks, price * len(fit))
+    rare = ends(fit, tune, asks, price * len(fit))
     left = without(board, in_order(kept), rare)
     if len(left) < len(kept):
         found = behaviours(board, left)

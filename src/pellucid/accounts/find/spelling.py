@@ -59,6 +59,11 @@ def is_cell(text: str) -> bool:
     return text.isprintable() and text == text.strip() and text[:1] != '"'
 
 
+def escaped(text: str) -> str:
+    """A text as a pattern that stands for it."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
 @dataclass(frozen=True)
 class Spelled:
     """The spelling of patterns and answers of one stream."""
@@ -96,13 +101,13 @@ class Spelled:
             return f"{gap}{{{self.names[-2 - element]}}}"
         text = self.words.texts[element]
         gap = " " if text[:1].isalnum() and self.blank[element] else ""
-        return gap + text.replace("{", "{{").replace("}", "}}")
+        return gap + escaped(text)
 
     def plain(self, word: str) -> str:
         """A single word as it stands in texts."""
         number = self.words.numbers.get(word)
         gap = " " if number is not None and word[:1].isalnum() and self.blank[number] else ""
-        return gap + word.replace("{", "{{").replace("}", "}}")
+        return gap + escaped(word)
 
     def variable(self, variable: Variable) -> str:
         """A variable as an expression."""

@@ -71,6 +71,11 @@ class Plan:
         return max(1, int((0.08 if self.brisk else 0.04) * self.steps))
 
     @property
+    def judged(self) -> float:
+        """The share of tune text that is consulted then."""
+        return 0.5 if self.brisk else 1.0
+
+    @property
     def dense_until(self) -> int:
         """The step at which pruning begins."""
         return self.steps // (50 if self.brisk else 20)

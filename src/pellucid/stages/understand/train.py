@@ -299,7 +299,7 @@ def judge(training: Training, tune: Rows) -> None:
     last = training.step == plan.steps
     if training.student.groups is None or not (last or (plan.steps - training.step) % every == 0):
         return
-    kl = kl_of(training.student, tune)
+    kl = kl_of(training.student, tune[: math.ceil(plan.judged * len(tune))])
     if kl < training.best[0]:
         copied = {name: tensor.detach().clone() for name, tensor in training.student.tensors.items()}
         training.best = (kl, copied)
