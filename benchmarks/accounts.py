@@ -4,7 +4,7 @@
   accounts, and where none speaks the named back-off) says what the model says: the first token, and all tokens, each
   behind the ones that stand there; and how often an account speaks at the first;
 - facts: how many of the village's facts stand in tables, how many lines are wrong, and what is flagged (never told);
-- figures: what `pellucid accounts` measures on held-out text;
+- figures: what `pellucid accounts` measures on held-out text, and the same of all positions of the fresh stories;
 - with --find, accounts are found anew on a copy: time, processor time and peak memory of that; the copy is measured;
 - with --rename, they are also found where every letter of tokenizer and text is another: the same up to renaming?
 - with --stability, they are also found with three seeds and on either half of the fit text: what is found again?
@@ -37,8 +37,8 @@ from accounts_renamed import compared, found_anew, renamed
 from accounts_stability import TOKENS, stability, stability_lines
 from pellucid.accounts.folder import Folder
 from pellucid.accounts.language import Accounts
-from pellucid.accounts.measure import likeliest, measure, read
-from pellucid.accounts.meter import Share
+from pellucid.accounts.measure import likeliest, measure, read, spoken
+from pellucid.accounts.meter import NOBODY, Share, meter
 from pellucid.accounts.ngrams import NGrams
 from pellucid.accounts.show import METRICS, share
 from pellucid.base.progress import track
@@ -119,7 +119,22 @@ def measured(project: Project, first: int, count: int) -> dict[str, Any]:
         **scored(places),
         "facts": facts_in_tables(project, Village(), tokenizer),
         "figures": figures,
+        "fresh": anywhere(project, accounts, figures, [case.tokens for case in cases]),
     }
+
+
+def anywhere(
+    project: Project, accounts: Accounts, figures: Mapping[str, Any], stories: Sequence[Sequence[int]]
+) -> dict[str, Any]:
+    """The figures of all positions of stories, one behind the other in rows of a whole context each."""
+    tokens, length = [token for story in stories for token in story], project.model.n_ctx
+    ids = torch.tensor(tokens[: len(tokens) // length * length]).view(-1, length)
+    fit, own = read(project, "fit"), likeliest(project.model, ids, "reading stories")
+    grams = NGrams.of(fit.ids, fit.own, project.model.n_vocab)
+    covering = torch.tensor([rule["covers"] for rule in figures["rules"]], dtype=torch.bool)
+    hard = grams.certain(ids) == NOBODY
+    found = meter(spoken(accounts, ids), own, grams.back_off(ids), hard, covering)
+    return {"positions": ids.numel(), **{name: figure.to_dict() for name, figure in found.items()}}
 
 
 # --- phenomena --------------------------------------------------------------------------------------------------------
@@ -230,7 +245,7 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
         shown = row["example"]
         said = f"…{shown['text'][-60:]!r}: {shown['program']!r} by {shown['rule']}, the model {shown['model']!r}"
         yield f"{_row(name, row)} {said} |"
-    yield from ("", *_facts(found["facts"]), "", *_figures(found["figures"]))
+    yield from ("", *_facts(found["facts"]), "", *_figures(found["figures"]), "", *_fresh(found["fresh"]))
     if found["finding"]:
         yield from ("", _finding(found["finding"]))
     if renaming := found.get("renamed"):
@@ -259,6 +274,12 @@ def _facts(facts: Mapping[str, Any]) -> Iterator[str]:
     yield "| relation | tables | facts | first token | whole answer |\n|---|---|---:|---:|---:|"
     for name, row in facts["relations"].items():
         yield f"| {name} | {', '.join(row['tables']) or '–'} | {row['facts']} | {row['first']} | {row['whole']} |"
+
+
+def _fresh(figures: Mapping[str, Any]) -> Iterator[str]:
+    yield f"| {figures['positions']:,} positions of the fresh stories | all | hard |\n|---|---:|---:|"
+    for name, label in METRICS.items():
+        yield f"| {label} | {share(figures['all'][name])} | {share(figures['hard'][name])} |"
 
 
 def _figures(figures: Mapping[str, Any]) -> Iterator[str]:
