@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -111,8 +112,10 @@ def test_the_timeline_is_drawn_and_written(trained: Path, tmp_path: Path) -> Non
 
 def test_other_models_have_losses_a_match_and_a_program(tmp_path: Path) -> None:
     majority(tmp_path / "step-7")
-    found = timeline([tmp_path], seconds=1.0)
-    (moment,) = found.moments
+    shutil.copytree(tmp_path / "step-7", tmp_path / "step-9")
+    found = timeline([tmp_path], seconds=1.0, at_once=2)
+    moment, later = found.moments
+    assert (later.step, later.loss, later.match) == (9, moment.loss, moment.match)
     assert moment.step == 7
     assert moment.progress is None
     assert moment.match["all"] is not None

@@ -22,6 +22,9 @@ def timeline(
     seconds: Annotated[
         float, typer.Option(min=0, callback=finite, help="How long to search for the program of one.")
     ] = TIMELINE_SECONDS,
+    at_once: Annotated[
+        int, typer.Option(min=1, max=256, metavar="N", help="So many are decompiled at once, each on one core.")
+    ] = 1,
     json_: AsJson = False,
 ) -> None:
     """Decompile the checkpoints of an algorithmic model, and draw when each piece of its mechanism appears."""
@@ -30,7 +33,7 @@ def timeline(
         from pellucid.weightless.timeline import show
         from pellucid.weightless.timeline import timeline as followed
 
-        found = followed(checkpoints, seconds)
+        found = followed(checkpoints, seconds, at_once)
         found.write(output)
         drawn(found).save_png(output / TIMELINE_PNG)
         print_json(found.to_dict()) if json_ else show(found)

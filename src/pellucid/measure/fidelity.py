@@ -27,6 +27,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from pellucid.base.progress import track
+from pellucid.base.work import Crew, threads
 from pellucid.corpus.cuts import Contexts
 from pellucid.corpus.lexicon import Lexicon
 from pellucid.corpus.rows import Row, padded
@@ -34,7 +35,6 @@ from pellucid.exact.predictor import Cache, Predictor, TextCodec
 from pellucid.measure.continue_words import Continuation, continuations, room_for
 from pellucid.measure.ledger import Fidelity, Ledger
 from pellucid.measure.teacher import Comparison, compare
-from pellucid.measure.together import Together, together
 from pellucid.measure.worst_rows import Divergence
 
 _LOGITS = 1 << 24
@@ -121,8 +121,8 @@ def evaluate(
     """Measure each of `programs` against `subject` on `rows` (as `sample_rows` gives them)."""
     settings = settings or Settings()
     contexts, groups = _dealing(rows, subject.n_ctx, settings)
-    with together() as at_once:
-        measure = _Measure(subject, programs, rows, Lexicon.of(tokenizer, subject.n_vocab), settings, at_once)
+    with threads() as crew:
+        measure = _Measure(subject, programs, rows, Lexicon.of(tokenizer, subject.n_vocab), settings, crew)
         for group in track(groups, "measuring"):
             reading = measure.read(group)
             measure.extend(reading, [*contexts.draw(reading.lengths)])
@@ -153,9 +153,9 @@ class _Measure:
         rows: Sequence[Row],
         lexicon: Lexicon,
         settings: Settings,
-        at_once: Together,  # type: ignore[type-arg]
+        crew: Crew,
     ) -> None:
-        self.at_once = at_once
+        self.crew = crew
         self.subject, self.rows, self.lexicon, self.settings = subject, rows, lexicon, settings
         self.programs = {name: Contender.of(program) for name, program in programs.items()}
         self.ledgers = {name: Ledger(rows) for name in programs}
@@ -195,7 +195,7 @@ class _Measure:
             calls = [partial(self.subject.extend, stretch, caches.get(""))]
             for name, read in reads.items():
                 calls.append(partial(self.programs[name].predictor.extend, stretch[read], caches.get(name)))
-            (ours, caches[""]), *theirs = self.at_once(calls)
+            (ours, caches[""]), *theirs = self.crew.calls(calls)
             whole: dict[str, Logits] = {}
             some: dict[str, Logits] = {}
             for (name, read), (said, caches[name]) in zip(reads.items(), theirs, strict=True):
@@ -227,7 +227,7 @@ class _Measure:
         """
         asked = [(length, self._speakers(reading, members)) for length, members in drawn]
         calls = [call for length, speak in asked for call in self._calls(reading, length, speak)]
-        said = iter(self.at_once(calls))
+        said = iter(self.crew.calls(calls))
         for length, speak in asked:
             ours = next(said) if speak else {}
             for name in speak:

@@ -18,6 +18,7 @@ from pellucid.accounts.uses import pages
 from pellucid.base.errors import PellucidError, ProjectError
 from pellucid.base.lock import writing
 from pellucid.base.progress import track
+from pellucid.base.work import mapped
 from pellucid.rewrite.apply import apply, predicted, undo
 from pellucid.rewrite.asking import Answer, answer_of
 from pellucid.rewrite.edit import Record
@@ -137,7 +138,7 @@ def plan(bench: Workbench) -> Plan:
         )
     lines = tables.differing()
     questions = questions_of(bench.project.model, tables, None if lines else ())
-    found = [_planned(bench, tables, line, questions) for line in track(lines, "predicting lines", len(lines))]
+    found = [*mapped(lambda line: _planned(bench, tables, line, questions), lines, "predicting lines")]
     found = [told_apart(line, found) for line in found]
     kept = [line.line for line in found if not line.refused]
     return Plan(tuple(found), tuple(follows(tables.tables, pages(folder), kept)), tuple(tables.asked), by_hand)

@@ -19,10 +19,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pellucid.base.errors import PellucidError
-from pellucid.base.progress import track
+from pellucid.base.work import mapped
 from pellucid.engine.batches import in_batches
 from pellucid.engine.subjects import Subject, edits_of, model_of
-from pellucid.engine.tasks import Task
+from pellucid.engine.tasks import Batch, Task
 from pellucid.exact.graph import Edit
 from pellucid.study.attribute import STEPS, EdgeScores, edge_attribution, messages, pooled
 from pellucid.study.wiring import Wiring
@@ -227,13 +227,12 @@ def score_edges(subject: Subject, task: Task, method: str = "ig", steps: int = S
         PellucidError: An unknown method, fewer than one step, or a task that the subject cannot read.
     """
     model = model_of(subject)
-    batches = track(task.batches(model), f"edges of {task.name}")
-    return pooled(
-        [
-            (edge_attribution(subject, batch.clean, batch.corrupted, batch.metric, method, steps), len(batch.clean))
-            for batch in batches
-        ]
-    )
+
+    def of_batch(batch: Batch) -> tuple[EdgeScores, int]:
+        found = edge_attribution(subject, batch.clean, batch.corrupted, batch.metric, method, steps)
+        return found, len(batch.clean)
+
+    return pooled([*mapped(of_batch, task.batches(model), f"edges of {task.name}")])
 
 
 def find_circuit(
@@ -375,8 +374,8 @@ def faithfulness_curve(
     examiner = Examiner(subject, task)
     total = int(scores.wiring.real.sum())
     circuits = [largest(scores, int(size * total), absolute=absolute) for size in sizes]
-    found = tuple(examiner.faithfulness(circuit.edges) for circuit in track(circuits, f"circuits of {task.name}"))
-    return Curve(task.name, tuple(sizes), found, tuple(len(circuit) for circuit in circuits))
+    found = mapped(lambda circuit: examiner.faithfulness(circuit.edges), circuits, f"circuits of {task.name}")
+    return Curve(task.name, tuple(sizes), tuple(found), tuple(len(circuit) for circuit in circuits))
 
 
 @dataclass(frozen=True)

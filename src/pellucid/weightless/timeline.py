@@ -16,8 +16,8 @@ from pellucid.base.defaults import TIMELINE_JSON, TIMELINE_SECONDS
 from pellucid.base.errors import SubjectError
 from pellucid.base.files import write_text
 from pellucid.base.nulls import nulled
-from pellucid.base.progress import track
 from pellucid.base.terminal import terminal
+from pellucid.base.work import mapped, processes
 from pellucid.exact.model import Model
 from pellucid.subject.checkpoint import read_json
 from pellucid.subject.load import load_subject
@@ -119,11 +119,11 @@ def _solves(band: str) -> Callable[[Moment], bool]:
     return lambda moment: moment.solved is not None and moment.solved.get(band, 0.0) >= SOLVED
 
 
-def timeline(directories: Sequence[Path], seconds: float = TIMELINE_SECONDS) -> Timeline:
+def timeline(directories: Sequence[Path], seconds: float = TIMELINE_SECONDS, at_once: int = 1) -> Timeline:
     """Decompile the checkpoints in `directories` (or in the folders inside them), in order of their steps.
 
-    Progress is measured with the key frequencies of the last one. Raises `SubjectError` where there are no
-    checkpoints, or not of one run.
+    So many are decompiled `at_once`, in processes of their own. Progress is measured with the key frequencies of the
+    last one. Raises `SubjectError` where there are no checkpoints, or not of one run.
     """
     paths = checkpoints(directories)
     tasks = [read_task(path) for _, path in paths]
@@ -134,10 +134,9 @@ def timeline(directories: Sequence[Path], seconds: float = TIMELINE_SECONDS) -> 
     if is_hooked(last):
         task = with_pairs(tasks[-1])
         waves = Pairs.of(load_hooked(last), task, _numbers(task)).waves()
-    moments = [
-        _moment(step, path, task, waves, seconds)
-        for (step, path), task in track(list(zip(paths, tasks, strict=True)), "checkpoints")
-    ]
+    units = [(step, path, task, waves, seconds) for (step, path), task in zip(paths, tasks, strict=True)]
+    with processes(min(at_once, len(units))) as crew:
+        moments = [*mapped(_moment, units, "checkpoints", crew=crew)]
     return Timeline(tuple(moments), moments[-1].figures.trained, waves)
 
 
@@ -166,7 +165,9 @@ def _step(path: Path) -> int | None:
     return int(digits[-1]) if digits else None
 
 
-def _moment(step: int, path: Path, task: Task, waves: Waves | None, seconds: float) -> Moment:
+def _moment(unit: tuple[int, Path, Task, Waves | None, float]) -> Moment:
+    """One checkpoint: its step, directory and task, the waves that progress is measured with, and the time it has."""
+    step, path, task, waves, seconds = unit
     figures = decompiled(path, seconds).figures
     if waves is not None and is_hooked(path):
         model, task = load_hooked(path), with_pairs(task)

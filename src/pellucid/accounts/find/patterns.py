@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from pellucid.accounts.find.stream import NONE, Places, Stream
 from pellucid.accounts.find.variables import Values, Variable
-from pellucid.measure.together import together
+from pellucid.base.work import threads
 
 LEAST = 0.00005
 """The share of places that a pattern has at least, and `FEWEST` places."""
@@ -158,8 +158,8 @@ class _Level:
         node, own, weight = self.frontier.node[unclear], self.own[unclear], self.weight[unclear]
         half = halves(self.stream)[self.frontier.places[unclear]]
         found = [words[self.frontier.places[unclear]] for words in self.values.values()]
-        with together() as at_once:
-            tried = at_once([partial(self._looked_up, node, word, own, weight, half) for word in found])
+        with threads() as crew:
+            tried = crew.calls(partial(self._looked_up, node, word, own, weight, half) for word in found)
         for variable, word, (score, hits) in zip(self.values, found, tried, strict=True):
             said = np.where(word >= 0, self.first[np.maximum(word, 0)], NONE)
             right = np.bincount(node, np.where(said == own, weight, 0), minlength=self.count)

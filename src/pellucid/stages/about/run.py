@@ -8,6 +8,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from pellucid.base.memory import keeping
+from pellucid.base.work import Results
 from pellucid.exact.model import Model
 from pellucid.forms.forms import token_texts
 from pellucid.project.descriptions import Told
@@ -27,10 +28,13 @@ WORK = 1e13
 
 
 @keeping()
-def tell(model: Model, rows: Int[Tensor, "row pos"], seed: int = 0) -> dict[str, Told]:
+def tell(
+    model: Model, rows: Int[Tensor, "row pos"], seed: int = 0, results: Results[list[Example]] | None = None
+) -> dict[str, Told]:
     """What each head (`L02.H00`) and neuron (`L02.N0417`) does on `rows`, the strongest of a layer first.
 
-    Heads and neurons come by layer, each kind in the order of its effect. Raises `ValueError` without rows.
+    Heads and neurons come by layer, each kind in the order of its effect. What is asked of
+    rows one by one is kept among `results`, so that a killed run goes on from there. Raises `ValueError` without rows.
     """
     if not len(rows):
         raise ValueError("what parts do is told on at least one row of tokens")
@@ -41,7 +45,7 @@ def tell(model: Model, rows: Int[Tensor, "row pos"], seed: int = 0) -> dict[str,
     teller = Teller(rows, token_texts(model.tokenizer), model.tokenizer.decode)
     totals = {ending: sum(float(of.total.sum()) for name, of in places.items() if name.endswith(ending))
               for ending in (".z", ".post")}  # fmt: skip
-    examples = _examples(model, rows, means, _asked(model, rows, places))
+    examples = _examples(model, rows, means, _asked(model, rows, places), results)
     found: dict[str, Told] = {}
     for name in sorted(places, key=lambda name: (name.partition(".")[0], name.endswith(".post"))):
         whole = max(totals[".z" if name.endswith(".z") else ".post"], 1e-30)
@@ -103,10 +107,14 @@ def _distinct(places: Places, index: int, rows: Int[Tensor, "row pos"], most: in
 
 
 def _examples(
-    model: Model, rows: Int[Tensor, "row pos"], means: Mapping[str, Tensor], asked: list[Asked]
+    model: Model,
+    rows: Int[Tensor, "row pos"],
+    means: Mapping[str, Tensor],
+    asked: list[Asked],
+    results: Results[list[Example]] | None,
 ) -> dict[tuple[str, int], list[Example]]:
     """What taking each part away changes, by its activation and number."""
     found: dict[tuple[str, int], list[Example]] = {}
-    for question, example in zip(asked, without(model, rows, means, asked), strict=True):
+    for question, example in zip(asked, without(model, rows, means, asked, results), strict=True):
         found.setdefault((question.name, question.index), []).append(example)
     return found

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pellucid.base.progress import track
+from pellucid.base.errors import ProjectError
+from pellucid.base.schema import fitting
+from pellucid.base.work import Results, mapped
 from pellucid.exact.cache import Cache
 from pellucid.exact.model import Model
 
 AFTER = 12
 """Tokens behind the place on which a change may show."""
+SCRATCH = "scratch/what-parts-do.jsonl"
 SPAN = 48
 """Tokens between the first and the last place of a row that are asked together: those before are remembered."""
 
@@ -49,24 +53,45 @@ class Asked:
 
 
 def without(
-    model: Model, rows: Int[Tensor, "row pos"], means: Mapping[str, Tensor], asked: Sequence[Asked]
+    model: Model,
+    rows: Int[Tensor, "row pos"],
+    means: Mapping[str, Tensor],
+    asked: Sequence[Asked],
+    results: Results[list[Example]] | None = None,
 ) -> list[Example]:
     """What each of `asked` changes at places of `rows`; `means` has the mean of every activation that they name.
 
-    A row is read once; what stands before a place is not computed again.
+    A row is read once; what stands before a place is not computed again. A run that is killed goes on behind the last
+    row whose `results` are kept.
     """
     length = rows.shape[1]
-    found: dict[int, Example] = {}
     order = sorted(range(len(asked)), key=lambda n: asked[n].place)
-    by_row = groupby(order, key=lambda n: asked[n].place // length)
-    for row, numbers in track(by_row, "what parts do", len({question.place // length for question in asked})):
+    by_row = [[*numbers] for _, numbers in groupby(order, key=lambda n: asked[n].place // length)]
+    at = [question.place % length for question in asked]
+
+    def of_row(numbers: list[int]) -> list[Example]:
+        """The answers to the questions about one row, in their order."""
+        row = asked[numbers[0]].place // length
         ids, remembered = rows[row : row + 1], Cache().grown(length)
         with torch.no_grad():
             final = model.run(ids, ("final",), cache=remembered)["final"][0]
-        for group in _groups(list(numbers), [question.place % length for question in asked]):
-            questions = [asked[n] for n in group]
-            found |= dict(zip(group, _answers(model, ids[0], final, remembered, means, questions), strict=True))
+        groups = ([asked[n] for n in group] for group in _groups(numbers, at))
+        return [found for group in groups for found in _answers(model, ids[0], final, remembered, means, group)]
+
+    found: dict[int, Example] = {}
+    answers = mapped(of_row, by_row, "what parts do", results=results)
+    for numbers, own in zip(by_row, answers, strict=True):
+        found |= dict(zip(numbers, own, strict=True))
     return [found[n] for n in range(len(asked))]
+
+
+def results_in(directory: Path, about: str) -> Results[list[Example]]:
+    """Where the answers about rows are kept in a project directory, until all are there."""
+
+    def load(data: object) -> list[Example]:
+        return fitting(list[Example], data, SCRATCH, ProjectError)
+
+    return Results(directory / SCRATCH, about, lambda own: [*map(asdict, own)], load)
 
 
 def _groups(numbers: Sequence[int], at: Sequence[int]) -> Iterator[list[int]]:

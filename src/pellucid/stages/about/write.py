@@ -12,6 +12,7 @@ from pellucid.project.rows import rows_for
 from pellucid.project.stage_names import ABOUT
 from pellucid.stages.about.run import tell
 from pellucid.stages.about.tell import ranked
+from pellucid.stages.about.without import results_in
 
 WRITTEN, KEPT = 0.9, 0.999
 """The share of the neurons' effect whose neurons the program tells of, and of which the evidence keeps what they do."""
@@ -26,7 +27,8 @@ def tell_parts(project: Project, state: str, effort: Effort) -> None:
     text = evidence.finished(ABOUT, state)
     if text is None:
         rows = rows_for(project, "fit", effort.about_tokens)
-        text = dump(_strongest(tell(project.model, rows, project.manifest.settings.seed), KEPT))
+        results = results_in(project.directory, f"{state} {effort.about_tokens}")
+        text = dump(_strongest(tell(project.model, rows, project.manifest.settings.seed, results), KEPT))
         evidence.finish(ABOUT, state, text)
     told = load(text)
     written = {part: found.text for part, found in _strongest(told, WRITTEN).items()}

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pellucid.base.address import Address
 from pellucid.base.effort import Effort
-from pellucid.base.progress import track
+from pellucid.base.work import mapped
 from pellucid.forms.form import Form
 from pellucid.forms.twin import Twin
 from pellucid.measure.distance import divergence
@@ -58,18 +58,22 @@ def joint_costs(twin: Twin, parts: Sequence[Address], rows: Int[Tensor, "row pos
 
     Only what follows the part's layer is run again.
     """
-    model, totals = twin.model, dict.fromkeys(parts, 0.0)
+    model = twin.model
     layers = sorted({part.layer for part in parts})
     starts = [f"L{layer:02d}.resid_pre" for layer in layers]
     others = {part: twin.without(part) for part in parts}
     count = sum(1 for _ in batches(rows, model.n_vocab))
-    with torch.inference_mode():
-        for ids in track(batches(rows, model.n_vocab), "joint costs", count):
-            subject = model.logits(ids)
-            together = twin.run(ids, (*starts, "logits"))
-            whole = divergence(subject, together["logits"])
-            for part, logits in _each_raw(others, together, ids):
-                totals[part] += whole - divergence(subject, logits)
+
+    @torch.inference_mode()
+    def of_batch(ids: Int[Tensor, "batch pos"]) -> list[float]:
+        subject, together = model.logits(ids), twin.run(ids, (*starts, "logits"))
+        whole = divergence(subject, together["logits"])
+        return [whole - divergence(subject, logits) for _, logits in _each_raw(others, together, ids)]
+
+    totals = dict.fromkeys(parts, 0.0)
+    for found in mapped(of_batch, batches(rows, model.n_vocab), "joint costs", total=count):
+        for part, cost in zip(parts, found, strict=True):
+            totals[part] += cost
     return {part: total / rows.numel() for part, total in totals.items()}
 
 
