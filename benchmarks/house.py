@@ -5,7 +5,8 @@
 Files and lines of every folder, the share of the largest, modules outside `family/` that name a family's tensors,
 config fields or classes, circles of imports between folders, `isinstance` tests over forms, functions that take a flag
 `quick`; and, unless `--no-runs` is given, how often a brief decompilation of `zoo:village` opens a page of its own
-program to read it (about a minute), and the processor seconds of `pellucid --version`, the least of five.
+program to read or hash it, in all and in one stage (about a minute), and the processor seconds of `pellucid --version`,
+the least of five.
 """
 
 from __future__ import annotations
@@ -124,30 +125,39 @@ def quick_parameters(texts: Mapping[str, str]) -> int:
     return sum(any(arg.arg == "quick" for arg in (*f.args.args, *f.args.kwonlyargs)) for f in functions)
 
 
-def openings() -> dict[str, int]:
-    """How often a brief decompilation of `zoo:village` opens each page of its program to read it."""
+def openings() -> dict[str, dict[str, int]]:
+    """How often each stage of a brief decompilation of `zoo:village` opens each page of its program to read it."""
     with tempfile.TemporaryDirectory() as root:
         run = [sys.executable, __file__, "--child"]
         subprocess.run(run, cwd=root, env=golden.surroundings(Path(root)), check=True, capture_output=True)
-        found: dict[str, int] = json.loads((Path(root) / "opened.json").read_text(encoding="utf-8"))
+        found: dict[str, dict[str, int]] = json.loads((Path(root) / "opened.json").read_text(encoding="utf-8"))
     return found
 
 
 def child() -> None:
     """Decompile briefly in the working directory, and count what is opened there."""
-    opened, program = Counter[str](), str(Path("village/program").resolve())
+    from pellucid.pipeline.stage import Run, Stage
+
+    opened, program, under_way = dict[str, Counter[str]](), str(Path("village/program").resolve()), ["before"]
+    carry_out = Stage.carry_out
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
         if event == "open" and isinstance(path := arguments[0], str) and path.endswith(".py"):
             flags = arguments[2] if isinstance(arguments[2], int) else 0
             if os.path.abspath(path).startswith(program) and flags & os.O_ACCMODE == os.O_RDONLY:
-                opened[os.path.basename(path)] += 1
+                opened.setdefault(under_way[-1], Counter())[os.path.basename(path)] += 1
 
+    def told(stage: Stage[object], run: Run) -> None:
+        under_way.append(stage.name)
+        carry_out(stage, run)
+        under_way.append("after")
+
+    Stage.carry_out = told  # type: ignore[method-assign]
     sys.addaudithook(hook)
     try:
         golden.child("brief", ["decompile", "zoo:village", "-o", "village", *golden.COMMON, *golden.BRIEF["village"]])
     finally:
-        Path("opened.json").write_text(json.dumps(dict(sorted(opened.items()))), encoding="utf-8")
+        Path("opened.json").write_text(json.dumps(opened), encoding="utf-8")
 
 
 def starting() -> float:
@@ -172,7 +182,9 @@ def main() -> None:
     parser.add_argument("--no-runs", action="store_true", help="only read the package; run nothing")
     asked, texts = parser.parse_args(), modules()
     name, share = largest_share(texts)
-    pages = {} if asked.no_runs else openings()
+    stages = {} if asked.no_runs else openings()
+    pages: Counter[str] = sum((Counter(pages) for pages in stages.values()), Counter())
+    layers = [count for pages in stages.values() for page, count in pages.items() if page.startswith("layer")]
     found = {
         "folders": {name: {"files": files, "lines": lines} for name, (files, lines) in folders(texts).items()},
         "largest": {"folder": name, "percent": round(share, 1)},
@@ -182,6 +194,7 @@ def main() -> None:
         "isinstance over forms": tests_of_forms(texts),
         "parameters `quick`": quick_parameters(texts),
         "reads of a page": max((count for page, count in pages.items() if page.startswith("layer")), default=None),
+        "the same in one stage": max(layers, default=None),
         "reads of all pages": sum(pages.values()) if pages else None,
         "seconds of --version": None if asked.no_runs else round(starting(), 2),
     }

@@ -10,8 +10,10 @@ import pytest
 
 import pellucid
 from cli_support import Workshop
+from pellucid.base import trusted
 from pellucid.base.address import Address
 from pellucid.base.errors import ProjectError, SourceError
+from pellucid.base.files import sha256_files, sha256_text
 from pellucid.listing import load
 from pellucid.listing.arrange import arranged
 from pellucid.listing.change import with_constants, with_statements
@@ -110,3 +112,30 @@ def test_pages_that_are_known_are_not_read_again(workshop: Workshop, monkeypatch
     assert (project.program().logits(np.array([[1, 2]])) == whole).all()
     assert "prelude.py" in opened
     assert not [name for name in opened if name.startswith(("layer_", "embedding"))]
+
+
+def test_files_are_opened_once_for_trust_and_state_until_they_change(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = pellucid.open(workshop.made, trust=True)
+    read: list[str] = []
+    reading = trusted.read_bytes
+
+    def watched(path: Path, *how: Any) -> bytes:
+        read.append(path.name)
+        return reading(path, *how)
+
+    monkeypatch.setattr(trusted, "read_bytes", watched)
+    state = project.state()
+    project.require_trust()
+    assert project.state() == state
+    assert read.count("layer_00.py") == read.count("pellucid.toml") == 1
+    files = sha256_files(sorted((workshop.made / "program").glob("*.py")))
+    assert state == sha256_text(f"{files}  {project.manifest.subject.weights_sha256}")  # as it has always been made
+    page = workshop.made / "program" / "layer_00.py"
+    page.write_text(page.read_text() + "# more\n")
+    assert project.state() != state
+    project.granted = False
+    with pytest.raises(ProjectError, match=r"program/layer_00\.py changed"):
+        project.require_trust()
+    assert read.count("layer_00.py") == 2

@@ -127,7 +127,7 @@ def test_a_program_is_copied_from_regular_files_alone(project: Path, tmp_path: P
     found = {
         path.relative_to(tmp_path / "copy").as_posix() for path in (tmp_path / "copy").rglob("*") if path.is_file()
     }
-    assert found == {name for name in contents(project) if name.startswith("program/")}
+    assert found == {name for name in contents(project).files if name.startswith("program/")}
     for name in ("words.py", ".emitted"):
         (project / "program" / name).symlink_to("/dev/zero")
         with pytest.raises(ProjectError, match=f"{name} is a device"):
@@ -168,7 +168,7 @@ def test_processes_that_trust_at_once_lose_nothing(project: Path, tmp_path: Path
     running = [subprocess.Popen([sys.executable, "-c", code, str(project), *some]) for some in names]
     assert [process.wait() for process in running] == [0, 0, 0]
     assert is_trusted(project)
-    assert len(contents(project)) == 4 + 60
+    assert len(contents(project).files) == 4 + 60
     every = [name for some in names for name in some]
     assert [recorded(project / name) for name in every] == [{"pellucid.toml": [name]} for name in every]
     left = (tmp_path / "state" / "pellucid" / "trusted").iterdir()

@@ -12,10 +12,12 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from pellucid.base.errors import ProjectError
-from pellucid.base.files import read_text, require_regular, sha256_files, sha256_text, write_text
+from pellucid.base.files import Stamps, read_bytes, read_text, require_regular, sha256_text, stamps_of, write_text
 from pellucid.base.lock import alone
 
 MANIFEST = "pellucid.toml"
@@ -45,15 +47,38 @@ def _place(directory: Path) -> Path:
     return state_folder() / "trusted" / f"{sha256_text(str(directory.resolve()))[:32]}.json"
 
 
-def contents(directory: Path) -> dict[str, str]:
-    """The SHA-256 of each file that running the project `directory` reaches, by its path there.
+@dataclass(frozen=True)
+class Contents:
+    """What running a project reaches: the SHA-256 of each file by its path there, and of all `code` in a row.
+
+    Code are the Python files directly in `program/`, in the order of their names.
+    """
+
+    files: dict[str, str]
+    code: str
+
+
+def contents(directory: Path) -> Contents:
+    """What running the project `directory` reaches; every file is opened once.
 
     Raises `ProjectError` for what is neither a regular file nor a folder, and for files that are too large to be text.
     """
-    files = [path for path in (directory / MANIFEST, *_files(directory / PROGRAM)) if path.exists()]
-    for path in files:
-        require_regular(path)
-    return {path.relative_to(directory).as_posix(): sha256_files([path]) for path in files}
+    files, code = dict[str, str](), sha256()
+    for path in _reached(directory):
+        data = read_bytes(path)
+        files[path.relative_to(directory).as_posix()] = sha256(data).hexdigest()
+        if path.parent == directory / PROGRAM and path.suffix == ".py":
+            code.update(data)
+    return Contents(files, code.hexdigest())
+
+
+def stamps(directory: Path) -> Stamps:
+    """What tells whether any of these files has changed, without opening them."""
+    return stamps_of(*_reached(directory))
+
+
+def _reached(directory: Path) -> list[Path]:
+    return [path for path in (directory / MANIFEST, *_files(directory / PROGRAM)) if path.exists()]
 
 
 def copy_program(directory: Path, target: Path) -> None:

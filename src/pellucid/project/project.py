@@ -19,10 +19,11 @@ from jaxtyping import Int
 
 from pellucid.base.address import Address
 from pellucid.base.errors import ProjectError
-from pellucid.base.files import Stamps, sha256_files, sha256_text, stamps_of, write_text
+from pellucid.base.files import Stamps, sha256_text, stamps_of, write_text
 from pellucid.base.nulls import nulled
 from pellucid.base.shell import quoted
-from pellucid.base.trusted import PROGRAM
+from pellucid.base.trusted import PROGRAM, Contents, contents
+from pellucid.base.trusted import stamps as stamps_of_all
 from pellucid.exact.writing import Choice, Until, Written, write
 from pellucid.listing.draft import Revision
 from pellucid.listing.load import Program, load_program
@@ -119,7 +120,7 @@ class Project:
 
     def require_trust(self) -> None:
         """Pass if the program may run as it is now. Raises `ProjectError` if it is a stranger's, or has changed."""
-        require_trust(self.directory, granted=self.granted)
+        require_trust(self.directory, granted=self.granted, found=self._contents())
 
     @cached_property
     def model(self) -> Model:
@@ -234,9 +235,13 @@ class Project:
         """What tells whether the files of the program have changed."""
         return stamps_of(self.directory / PARTS, self.directory / PROGRAM)
 
-    def _unchanged(self, what: str, read: Callable[[], Made]) -> Made:
-        """What `read` gave when the files of the program were last as they are now."""
-        stamps = self._stamps()
+    def _contents(self) -> Contents:
+        """The hashes of all files that run."""
+        return self._unchanged("contents", lambda: contents(self.directory), stamps_of_all(self.directory))
+
+    def _unchanged(self, what: str, read: Callable[[], Made], stamps: Stamps | None = None) -> Made:
+        """What `read` gave when the files of the program, or those that have `stamps`, were last as they are now."""
+        stamps = self._stamps() if stamps is None else stamps
         if what not in self._held or self._held[what][0] != stamps:
             self._held[what] = stamps, read()
         made: Made = self._held[what][1]
@@ -246,11 +251,7 @@ class Project:
         """A hash of all that the program computes from: its files, which residuals are dropped, and the weights."""
         self.print_program()
         dropped = " ".join(map(str, sorted(self.dropped())))
-
-        def files() -> str:
-            return sha256_files(sorted((self.directory / PROGRAM).glob("*.py")))
-
-        return sha256_text(f"{self._unchanged('files', files)} {dropped} {self.manifest.subject.weights_sha256}")
+        return sha256_text(f"{self._contents().code} {dropped} {self.manifest.subject.weights_sha256}")
 
     @property
     def budget(self) -> int:

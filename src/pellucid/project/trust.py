@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pellucid.base.errors import ProjectError
 from pellucid.base.terminal import complain, tell
-from pellucid.base.trusted import contents, record, recorded
+from pellucid.base.trusted import Contents, contents, record, recorded
 
 NAMED = 4
 """Files that are named where several have changed."""
@@ -21,7 +21,7 @@ NAMED = 4
 def is_trusted(directory: Path) -> bool:
     """Whether the user made `directory`, or has said that it may run, as it is now."""
     held = recorded(directory)
-    return held is not None and not _changes(contents(directory), held)
+    return held is not None and not _changes(contents(directory).files, held)
 
 
 def trust(directory: Path) -> None:
@@ -29,7 +29,7 @@ def trust(directory: Path) -> None:
 
     Where that cannot be written the command goes on, and says so: the next one asks again.
     """
-    _remember(directory, contents(directory))
+    _remember(directory, contents(directory).files)
 
 
 def _remember(directory: Path, files: Mapping[str, str]) -> None:
@@ -42,13 +42,13 @@ def _remember(directory: Path, files: Mapping[str, str]) -> None:
         )
 
 
-def require_trust(directory: Path, *, granted: bool = False) -> None:
+def require_trust(directory: Path, *, granted: bool = False, found: Contents | None = None) -> None:
     """Pass if `directory` is trusted as it is now, or `granted`; ask where somebody can answer; else `ProjectError`.
 
-    What was granted is remembered.
+    `found` is what is there, where that is known. What was granted is remembered.
     """
-    found, held = contents(directory), recorded(directory)
-    changes = () if held is None else _changes(found, held)
+    files, held = (found or contents(directory)).files, recorded(directory)
+    changes = () if held is None else _changes(files, held)
     if held is not None and not changes:
         return
     what = _reason(directory, changes)
@@ -58,7 +58,7 @@ def require_trust(directory: Path, *, granted: bool = False) -> None:
     if not granted:
         advice = "if that is your work, or you have read it," if changes else "read it first, then"
         raise ProjectError(f"{what}; {advice} pass --trust")
-    _remember(directory, found)
+    _remember(directory, files)
 
 
 def _reason(directory: Path, changes: Sequence[str]) -> str:
