@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 import pellucid
@@ -198,7 +199,7 @@ def crash(*_: Any, **__: Any) -> None:
 
 RAW: list[tuple[Any, str]] = [
     (program, "fit_extras"),
-    (emit.safetensors.torch, "save_file"),
+    (safetensors.torch, "save_file"),
     (emit, "_fill"),
     (printing, "_write_record"),
     (project_module, "write_parts"),
