@@ -10,7 +10,7 @@ import pytest
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import house
 
-MOST_NAMING = 29
+MOST_NAMING = 10
 """Modules outside `family/` that name a family's tensors, config fields or classes; to be lowered, never raised."""
 MOST_TESTS_OF_FORMS = 1
 """Places that ask with `isinstance` which class a form has; to be lowered, never raised."""

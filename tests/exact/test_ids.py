@@ -64,5 +64,5 @@ def test_an_object_in_memory_is_to_be_saved(given: Any) -> None:
 
 def test_revisions_are_of_hub_names() -> None:
     for name in ("zoo:village", Path("gpt2"), "./gpt2", "gpt2@main"):
-        with pytest.raises(SubjectError, match="is no revision of a hub model, which is written gpt2 or OWNER/NAME"):
+        with pytest.raises(SubjectError, match="is no revision of a hub model, which is written NAME or OWNER/NAME"):
             pellucid.load(name, revision="v1")

@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 import pellucid
 from pellucid import zoo
 from pellucid.exact.model import Model
+from pellucid.family.canonical import stored
 from pellucid.forms.forms import token_texts
 from pellucid.stages.wired.read import plain_norms, weights_left
 from pellucid.stages.wired.write import write_up
+from pellucid.subject.load import load_subject
 from pellucid.zoo.village import PHENOMENA, Village
 from pellucid.zoo.village.evaluate import Score, accuracy, argmax, examples
 
@@ -40,7 +41,8 @@ def scores(model: Model) -> dict[str, Score]:
 
 
 def test_few_weights_are_left_in_few_digits() -> None:
-    weights = load_file(zoo.path("village-sparse") / "model.safetensors")
+    subject = load_subject("zoo:village-sparse")
+    weights = stored(subject.decoder, subject.weights)
     card = zoo.card("village-sparse")
     assert sum(tensor.numel() for tensor in weights.values()) == card["parameters"]
     assert weights_left(weights) <= card["left"] + 64  # the heights of waves are counted once, not at every position
@@ -56,6 +58,6 @@ def test_it_is_hardly_worse_than_the_dense_model(scores: dict[str, Score], pheno
 
 
 def test_its_program_is_all_of_it(model: Model) -> None:
-    text = write_up(model.decoder, model.weights, token_texts(model.tokenizer))
+    text = write_up(model.decoder, stored(model.decoder, model.weights), token_texts(model.tokenizer))
     assert text is not None
     assert set(text.statements) == set(model.decoder.addresses.addresses())

@@ -15,10 +15,10 @@ from pellucid.cli.output import finish, plain_errors, print_json
 
 
 def decompile(
-    subject: Annotated[str, typer.Argument(help="A checkpoint directory, a hub name such as gpt2, or zoo:NAME.")],
+    subject: Annotated[str, typer.Argument(help="A checkpoint directory, a hub name such as OWNER/NAME, or zoo:NAME.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the program goes.")],
     revision: Annotated[
-        str | None, typer.Option(metavar="REVISION", help="Branch, tag or commit of a hub model, as in gpt2@REVISION.")
+        str | None, typer.Option(metavar="REVISION", help="Branch, tag or commit of a hub model, as in NAME@REVISION.")
     ] = None,
     corpus: Corpus = None,
     fit_corpus: FitCorpus = None,

@@ -95,11 +95,14 @@ def stored(decoder: Decoder, weights: Mapping[str, Tensor]) -> dict[str, Tensor]
 
 
 def checkpoint(decoder: Decoder, weights: Mapping[str, Tensor], held: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copies of the `weights` of a checkpoint, with what format 2 stores as `held` in its place."""
+    """Copies of the `weights` of a checkpoint, with what format 2 stores as `held` in its place.
+
+    Axes of a head may be one, as matrices have them: [model, head · dim].
+    """
     found = {name: tensor.clone() for name, tensor in weights.items()}
     for name, view, more in _views(decoder, found):
         if name in held:
-            view.copy_(held[name] - more)
+            view.copy_(held[name].reshape(view.shape) - more)
     return found
 
 

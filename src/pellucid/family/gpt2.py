@@ -25,6 +25,9 @@ CLASSES = (
 )
 """The classes of Hugging Face, as `architectures` names them, whose checkpoints hold a GPT-2."""
 
+HUB = {name: f"openai-community/{name}" for name in ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")}
+HUB["distilgpt2"] = "distilbert/distilgpt2"
+"""Names on the hub that have no owner in front, with those that they are kept under."""
 _ALIASES = {"n_layer": "num_hidden_layers", "n_head": "num_attention_heads", "n_embd": "hidden_size"}
 _ALIASES |= {"n_positions": "max_position_embeddings"}
 _NEEDS = "a GPT-2 config names n_layer, n_head, n_embd, n_positions"
@@ -168,6 +171,15 @@ def decoder(config: GPT2Config) -> Decoder:
 def gpt2(fields: Mapping[str, Any], path: object) -> Decoder:
     """The decoder of a GPT-2's config. Raises `SubjectError` as `GPT2Config.from_json` does."""
     return GPT2Config.from_json(fields, path).decoder
+
+
+def fields_of(config: GPT2Config) -> dict[str, Any]:
+    """The `config.json` of a checkpoint of `config`."""
+    names = ("n_layer", "n_head", "n_embd", "n_inner", "n_positions", "vocab_size", "layer_norm_epsilon")
+    more = {"activation_function": config.activation, "scale_attn_weights": config.scale_attn_weights}
+    by_layer = {"scale_attn_by_inverse_layer_idx": True} if config.scale_attn_by_inverse_layer_idx else {}
+    own = {name: getattr(config, name) for name in names}
+    return {"model_type": "gpt2", **own, **more, **by_layer, "tie_word_embeddings": config.tied}
 
 
 def tensor_shapes(config: GPT2Config) -> dict[str, tuple[int, ...]]:

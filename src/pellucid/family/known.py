@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from pellucid.base.errors import SubjectError, closest
@@ -17,6 +17,8 @@ FAMILIES: Final[dict[str, Callable[[Mapping[str, Any], object], Decoder]]] = {
     **dict.fromkeys(neox.TYPES, neox.neox),
 }
 """What reads the config of each `model_type`."""
+HUB: Final = gpt2.HUB
+"""Names on the hub that have no owner in front, with those that they are kept under."""
 
 
 def decoder_of(fields: Mapping[str, Any], path: object) -> Decoder:
@@ -31,6 +33,13 @@ def decoder_of(fields: Mapping[str, Any], path: object) -> Decoder:
     if not isinstance(kind, str) or kind not in FAMILIES:
         raise _unknown(fields, path)
     return FAMILIES[kind](fields, path)
+
+
+def remarks(fields: Mapping[str, Any], decoder: Decoder) -> Iterator[str]:
+    """What a config says that is no reason to refuse it, and is told of."""
+    kind = fields.get("model_type", decoder.names.model_type)
+    if decoder.names.model_type and kind != decoder.names.model_type:
+        yield f"config.json says model_type {kind!r:.60} and GPT-2's architecture; it is run as a GPT-2"
 
 
 def _unknown(fields: Mapping[str, Any], path: object) -> SubjectError:

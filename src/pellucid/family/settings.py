@@ -10,6 +10,8 @@ from typing import Any
 from pellucid.base.errors import SubjectError
 from pellucid.family.activations import is_known, unknown
 
+TIED = "tie_word_embeddings"
+"""The setting that the embedding also says the logits."""
 LARGEST = 1 << 24
 """The largest size that is read."""
 

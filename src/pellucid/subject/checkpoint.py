@@ -20,6 +20,7 @@ from torch import Tensor
 from pellucid.base.errors import SubjectError
 from pellucid.family.blocks import Decoder
 from pellucid.family.names import Names
+from pellucid.family.settings import TIED
 from pellucid.family.shapes import shapes
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -173,7 +174,7 @@ def _check_tied(copy: Stored, name: str, table: Tensor) -> None:
     if copy.shape != tuple(table.shape) or not torch.equal(dict(_load({"copy": copy}))["copy"], table):
         raise SubjectError(
             f"{copy.file}: {copy.name} differs from {name}, but config.json ties them; "
-            f'set "tie_word_embeddings": false, or remove {copy.name}'
+            f'set "{TIED}": false, or remove {copy.name}'
         )
 
 

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from pellucid.base.errors import SubjectError
 from pellucid.base.terminal import tell
+from pellucid.family.known import HUB
 from pellucid.subject.checkpoint import INDEX, PICKLES, WEIGHTS, conversion
 from pellucid.subject.tokenizer_files import TOKENIZER_FILES
 
@@ -26,14 +27,12 @@ _asking = ContextVar("asking", default=True)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-ALIASES = {name: f"openai-community/{name}" for name in ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")}
-ALIASES["distilgpt2"] = "distilbert/distilgpt2"
 
 
 def hub_name(text: str) -> tuple[str, str | None] | None:
     """Repository and revision that `text` (`gpt2`, `OWNER/NAME`, `OWNER/NAME@REVISION`) names; None for others."""
     name, at, revision = text.partition("@")
-    name = ALIASES.get(name, name)
+    name = HUB.get(name, name)
     if not _NAME.fullmatch(name) or (at and not _REVISION.fullmatch(revision)):
         return None
     return name, revision or None

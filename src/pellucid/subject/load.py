@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pellucid.base.files import sha256_files
 from pellucid.family.blocks import Decoder
-from pellucid.family.known import decoder_of
+from pellucid.family.known import decoder_of, remarks
 from pellucid.family.shapes import shapes
 from pellucid.subject.checkpoint import read_json, read_weights, weight_files
 from pellucid.subject.gguf_weights import gguf_config, gguf_tokenizer, gguf_weights, read_gguf
@@ -119,8 +119,7 @@ def _bytes_lost(pieces: Pieces) -> int:
 
 def _remarks(config_json: dict[str, Any], decoder: Decoder, tokenizer: Tokenizer) -> Iterator[str]:
     """What is unusual about a subject, but no reason to refuse it."""
-    if decoder.family == "gpt2" and (kind := config_json.get("model_type", "gpt2")) != "gpt2":
-        yield f"config.json says model_type {kind!r:.60} and GPT-2's architecture; it is run as a GPT-2"
+    yield from remarks(config_json, decoder)
     if config_json.get("reorder_and_upcast_attn"):
         yield "reorder_and_upcast_attn changes nothing in float32 but the last bits; the usual order is computed"
     if unused := decoder.sizes.vocab - tokenizer.vocab_size:

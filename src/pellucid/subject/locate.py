@@ -8,9 +8,10 @@ from pathlib import Path
 
 from pellucid.base.errors import SubjectError, closest
 from pellucid.base.trusted import MANIFEST, WEIGHTLESS
+from pellucid.family.known import HUB
 from pellucid.subject.checkpoint import PICKLES, WEIGHTS, refuse_pickle
 from pellucid.subject.gguf_file import SUFFIX as GGUF_SUFFIX
-from pellucid.subject.hub import ALIASES, from_hub, hub_name, pinned
+from pellucid.subject.hub import from_hub, hub_name, pinned
 from pellucid.zoo import registry
 
 
@@ -69,7 +70,7 @@ def at_revision(name: str | Path, revision: str | None) -> str | Path:
         return name
     text = f"{name}@{revision}"
     if isinstance(name, Path) or "@" in name or hub_name(text.removeprefix("hub:")) is None:
-        raise SubjectError(f"{text!r:.200} is no revision of a hub model, which is written gpt2 or OWNER/NAME")
+        raise SubjectError(f"{text!r:.200} is no revision of a hub model, which is written NAME or OWNER/NAME")
     return text
 
 
@@ -107,4 +108,4 @@ def _near(path: Path) -> str:
     except OSError:
         return "" if path.parent.is_dir() else f" (there is no {path.parent} either)"
     near = closest(path.name, names)
-    return f" in {path.parent}{near}" if near else closest(str(path), list(ALIASES))
+    return f" in {path.parent}{near}" if near else closest(str(path), list(HUB))

@@ -13,7 +13,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +22,10 @@ from torch import Tensor
 from pellucid.base.errors import SourceError
 from pellucid.base.files import write_text
 from pellucid.base.tensors import save_tensors
-from pellucid.family.gpt2 import GPT2Config, tensor_shapes
+from pellucid.family.canonical import canonical, checkpoint
+from pellucid.family.made import Made, made
+from pellucid.family.shapes import shapes
+from pellucid.family.slots import Sizes
 from pellucid.subject.checkpoint import WEIGHTS
 from pellucid.weightless.branches import is_condition
 from pellucid.weightless.comparisons import Side, evaluate
@@ -43,22 +45,15 @@ EPSILON = 1e-5
 
 @dataclass(frozen=True)
 class Compiled:
-    """A GPT-2 config and its weights by canonical name."""
+    """What the model is made of, and its weights by canonical name."""
 
-    config: GPT2Config
+    made: Made
     weights: dict[str, Tensor] = field(repr=False)
 
     def write(self, directory: Path) -> None:
         """Write the checkpoint to `directory`."""
         save_tensors(directory / WEIGHTS, self.weights)
-        write_text(directory / "config.json", json.dumps(_config_json(self.config), indent=1) + "\n")
-
-
-def _config_json(config: GPT2Config) -> dict[str, Any]:
-    names = ("n_layer", "n_head", "n_embd", "n_inner", "n_positions", "vocab_size", "layer_norm_epsilon")
-    fields = {name: getattr(config, name) for name in names}
-    more = {"activation_function": config.activation, "scale_attn_weights": False, "tie_word_embeddings": False}
-    return {"model_type": "gpt2", **fields, **more}
+        write_text(directory / "config.json", json.dumps(self.made.fields, indent=1) + "\n")
 
 
 def compiled(program: Program, positions: int) -> Compiled:
@@ -162,21 +157,14 @@ class _Compiler:
 
     def model(self) -> Compiled:
         gated = 2 * len(self.shares), sum(self.size if self._seen(x.choice) else 1 for x in self.leaves)
-        config = GPT2Config(
-            n_layer=self.layers,
-            n_head=self.heads,
-            n_embd=self.width,
-            n_inner=max(1, *gated),
-            n_positions=self.positions,
-            vocab_size=self.size,
-            activation="relu",
-            layer_norm_epsilon=EPSILON,
-            scale_attn_weights=False,
-            tied=False,
+        sizes = Sizes(
+            *(self.width, self.heads, self.heads, self.inside),
+            *(max(1, *gated), self.size, self.positions),
         )
-        self.weights = {name: np.zeros(shape) for name, shape in tensor_shapes(config).items()}
+        model = made(self.layers, sizes, activation="relu", epsilon=EPSILON)
+        self.weights = {name: np.zeros(shape) for name, shape in shapes(canonical(model.decoder)).items()}
         for name in self.weights:
-            if re.search(r"ln_.\.weight$", name):
+            if name.endswith((".LN1", ".LN2", "LNF")):
                 self.weights[name] += np.sqrt(2 * CONSTANT**2 / self.width + EPSILON)
         self._embed()
         for layer in range(self.last + 1):
@@ -186,7 +174,9 @@ class _Compiler:
         if self.gated:
             self._gate()
         self._say()
-        return Compiled(config, {name: torch.from_numpy(value).float() for name, value in self.weights.items()})
+        held = {name: torch.from_numpy(value).float() for name, value in self.weights.items()}
+        empty = {name: torch.zeros(shape) for name, shape in shapes(model.decoder).items()}
+        return Compiled(model, checkpoint(model.decoder, empty, held))
 
     def _write(self, table: Float[np.ndarray, "row model"], row: int, feature: int, value: float) -> None:
         """Let `row` of what writes to the residual stream add `value` to a feature: there, and negated beside it."""
@@ -195,14 +185,15 @@ class _Compiler:
 
     def _embed(self) -> None:
         for token in range(self.size):
-            self._write(self.weights["wte.weight"], token, self.at["token"] + token, 1.0)
-            self._write(self.weights["wte.weight"], token, self.at["constant"], CONSTANT)
+            self._write(self.weights["EMB.TOK"], token, self.at["token"] + token, 1.0)
+            self._write(self.weights["EMB.TOK"], token, self.at["constant"], CONSTANT)
         for place in range(self.positions):
-            self._write(self.weights["wpe.weight"], place, self.at["position"] + place, 1.0)
+            self._write(self.weights["EMB.POS"], place, self.at["position"] + place, 1.0)
 
     def _attend(self, look: Look, layer: int, head: int) -> None:
         """Scores are a form of the query's features and the key's; what is moved is the key's token."""
-        c_attn = self.weights[f"h.{layer}.attn.c_attn.weight"]
+        at = f"L{layer:02d}.H*"
+        queries, offered, values = (self.weights[f"{at}.{letter}"] for letter in "QKV")
         keys = [self.at["token"] + n for n in range(self.size)]
         keys += [self.at["position"] + n for n in range(self.positions)]
         keys += [self.at[other.name] + n for other in self.program.looks for n in range(self.size)]
@@ -211,11 +202,11 @@ class _Compiler:
             self._compare(form, keys, term.text, term.weight)
         start = head * self.inside
         for column, key in enumerate(keys):
-            c_attn[2 * np.arange(self.features), start + column] = form[:, column]
-            c_attn[2 * key, self.width + start + column] = 1.0
+            queries[2 * np.arange(self.features), start + column] = form[:, column]
+            offered[2 * key, start + column] = 1.0
         for token in range(self.size):
-            c_attn[2 * (self.at["token"] + token), 2 * self.width + start + token] = 1.0
-            self._write(self.weights[f"h.{layer}.attn.c_proj.weight"], start + token, self.at[look.name] + token, 1.0)
+            values[2 * (self.at["token"] + token), start + token] = 1.0
+            self._write(self.weights[f"{at}.O"], start + token, self.at[look.name] + token, 1.0)
 
     def _compare(self, form: Float[np.ndarray, "feature key"], keys: Sequence[int], text: str, weight: float) -> None:
         """Add a comparison to the form of a head's scores."""
@@ -240,7 +231,7 @@ class _Compiler:
 
     def _ask(self) -> None:
         """Neurons that say whether each question about shares is true, behind the last looks."""
-        names = [f"h.{self.last}.mlp.{name}" for name in ("c_fc.weight", "c_fc.bias", "c_proj.weight")]
+        names = [f"L{self.last:02d}.N*.{name}" for name in ("IN", "IN.bias", "OUT")]
         reads, bias, writes = (self.weights[name] for name in names)
         for at, question in enumerate(self.shares):
             for side, offset in enumerate((0.5, -0.5)):
@@ -258,7 +249,7 @@ class _Compiler:
 
     def _gate(self) -> None:
         """Neurons for each leaf: open where all its questions have their truth."""
-        names = [f"h.{self.layers - 1}.mlp.{name}" for name in ("c_fc.weight", "c_fc.bias", "c_proj.weight")]
+        names = [f"L{self.layers - 1:02d}.N*.{name}" for name in ("IN", "IN.bias", "OUT")]
         reads, bias, writes = (self.weights[name] for name in names)
         neuron = 0
         for leaf in self.leaves:
@@ -285,7 +276,7 @@ class _Compiler:
 
     def _say(self) -> None:
         """Logits: what the leaves said, or directly the features that the only leaf, or either of two, is made of."""
-        head, constant = self.weights["lm_head.weight"], 2 * self.at["constant"]
+        head, constant = self.weights["UNEMB"], 2 * self.at["constant"]
         if self.program.answer == "argmax":
             head[:, constant] -= LOUD * TIE * np.arange(self.size) / CONSTANT
         if self.gated:

@@ -13,6 +13,7 @@ import checkpoints
 from pellucid.base.address import Address
 from pellucid.base.errors import SourceError
 from pellucid.exact.model import Model
+from pellucid.family.canonical import stored
 from pellucid.forms.forms import token_texts
 from pellucid.listing.count import count_program, count_stream
 from pellucid.listing.emit import emit
@@ -39,7 +40,7 @@ def wired(tmp_path: Path) -> Made:
         directory = tmp_path / "project"
         emit(subject, directory)
         model = Model(subject)
-        text = write_up(model.decoder, model.weights, token_texts(model.tokenizer))
+        text = write_up(model.decoder, stored(model.decoder, model.weights), token_texts(model.tokenizer))
         assert text is not None
         write_content(directory, words=text.words, stream=text.stream, statements=dict(text.statements))
         listing = read_program(directory)
@@ -68,8 +69,8 @@ def test_a_wired_program_is_its_subject_without_any_weights(wired: Made, tied: b
 def test_its_weights_are_the_subjects_to_the_last_bit(wired: Made) -> None:
     directory, subject = wired()
     woven = load_program(directory).model.plan.weights
-    for name, tensor in subject.weights.items():
-        if name.endswith(("c_attn.weight", "c_attn.bias", "attn.c_proj.weight")):
+    for name, tensor in stored(subject.decoder, subject.weights).items():
+        if ".H*." in name:
             continue  # a coordinate of a head that nothing comes of is left out, and the others move up
         np.testing.assert_array_equal(woven[name], tensor.numpy(), err_msg=name)
 
@@ -162,10 +163,11 @@ def test_shortest_digits_are_the_same_float() -> None:
 
 def test_a_dense_model_is_not_wired(wired: Made) -> None:
     _, subject = wired()
-    assert plain_norms(subject.weights)
-    subject.weights["h.0.ln_1.weight"][2] = 1.5
-    assert not plain_norms(subject.weights)
-    assert 0 < weights_left(subject.weights) < sum(tensor.numel() for tensor in subject.weights.values()) / 2
+    weights = stored(subject.decoder, subject.weights)
+    assert plain_norms(weights)
+    weights["L00.LN1"][2] = 1.5
+    assert not plain_norms(weights)
+    assert 0 < weights_left(weights) < sum(tensor.numel() for tensor in weights.values()) / 2
 
 
 def test_a_sentence_names_few_terms(wired: Made) -> None:

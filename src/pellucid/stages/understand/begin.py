@@ -12,6 +12,7 @@ from torch.nn.functional import pad
 
 from pellucid.base.progress import track
 from pellucid.exact.model import Model
+from pellucid.exact.rules import head_weights
 from pellucid.forms.outputs import causal
 from pellucid.measure.record import batches
 from pellucid.stages.understand.axes import Axes, along, found_axes, shift
@@ -89,12 +90,11 @@ def compare(
     fewer directions than products, the other products are nothing.
     """
     model, decoder, at, held = student.model, student.model.decoder, f"L{layer:02d}", student.tensors
-    block, size, rank = f"h.{layer}.attn.c_attn", decoder.sizes.dim, student.plan.rank
-    scale = decoder.blocks[layer].attention.scale
+    scale, rank = decoder.blocks[layer].attention.scale, student.plan.rank
     for head in range(decoder.sizes.head):
-        columns = [slice(start + head * size, start + (head + 1) * size) for start in (0, decoder.sizes.model)]
-        query, key = (write @ model.weights[f"{block}.weight"][:, each] for each in columns)
-        always = mean @ model.weights[f"{block}.weight"][:, columns[0]] + model.weights[f"{block}.bias"][columns[0]]
+        own = head_weights(model.weights, decoder, layer, head)
+        query, key = write @ own.query, write @ own.key
+        always = mean @ own.query + own.query_bias
         left, force, right = torch.linalg.svd(scale * query @ key.T)
         some = ((side[:, :rank] * force[:rank].sqrt()).T for side in (left, right.T))
         asked, given = (pad(side, (0, 0, 0, rank - len(side))) for side in some)
@@ -151,13 +151,13 @@ def pattern_kl(
 def fit_values(sweep: Sweep, layer: int, axes: dict[str, Axes], wanted: dict[str, Float[Tensor, "row pos _"]]) -> None:
     """Let a layer's values, and its late values, be the best guesses of the directions that are read most."""
     student, model = sweep.student, sweep.student.model
-    at, after, block = f"L{layer:02d}", f"L{layer + 1:02d}.LN1", f"h.{layer}.mlp.c_fc"
+    at, after, own = f"L{layer:02d}", f"L{layer + 1:02d}.LN1", model.layer(layer)
     read, offset = axes[f"{at}.LN2"], shift(model, f"{at}.LN2")
-    into = model.weights[f"{block}.weight"]
+    into, bias = own.read, own.read_bias
     always = read.mean + (offset - read.mean) @ read.read @ read.write
     student.tensors[f"{at}.values"] = guesses(sweep, layer, f"{at}.LN2", read, wanted)
     student.tensors[f"{at}.neurons"] = read.write @ into
-    student.tensors[f"{at}.bias"] = model.weights[f"{block}.bias"] + always @ into
+    student.tensors[f"{at}.bias"] = always @ into if bias is None else bias + always @ into
     if after in axes:
         sweep.fire(layer)
         student.tensors[f"{at}.late"] = guesses(sweep, layer, after, axes[after], wanted)

@@ -31,8 +31,8 @@ def _without(node: Node, model: Model) -> Iterator[Node]:
         case "q" | "k":
             yield Node(node.name, _in_heads, (f"{layer}.LN1",), (), heads)
         case "v":
-            block = f"h.{int(layer[1:])}.attn.c_attn"
-            yield Node(node.name, _values, (f"{layer}.LN1",), (f"{block}.weight", f"{block}.bias"), heads)
+            joint = model.decoder.blocks[int(layer[1:])].attention.v.names(int(layer[1:]))
+            yield Node(node.name, _values, (f"{layer}.LN1",), joint, heads)
         case "scores":
             yield Node(node.name, _blank_scores, node.inputs)
         case "pre":

@@ -1,4 +1,7 @@
-"""From the weights of a subject to what its parts read and write, coordinate by coordinate; nothing is left out."""
+"""From the weights of a subject to what its parts read and write, coordinate by coordinate; nothing is left out.
+
+Weights are those of format 2, under the names of addresses (`family/canonical.py`).
+"""
 
 from __future__ import annotations
 
@@ -25,13 +28,16 @@ Weights = Mapping[str, Tensor]
 
 def plain_norms(weights: Weights) -> bool:
     """Whether no norm has a gain or a bias."""
-    norms = [name for name in weights if "ln_" in name]
-    return all(bool((weights[name] == (1 if name.endswith("weight") else 0)).all()) for name in norms)
+    return all(bool((weights[name] == float(not name.endswith(".bias"))).all()) for name in weights if _is_norm(name))
 
 
 def weights_left(weights: Weights) -> int:
     """How many weights are not zero, apart from norms and positions."""
-    return sum(int((weights[name] != 0).sum()) for name in weights if "ln_" not in name and "wpe" not in name)
+    return sum(int((w != 0).sum()) for name, w in weights.items() if not _is_norm(name) and name != "EMB.POS")
+
+
+def _is_norm(name: str) -> bool:
+    return name.removesuffix(".bias").endswith((".LN1", ".LN2", "LNF"))
 
 
 def find_waves(table: Float[Tensor, "position model"]) -> dict[int, tuple[str, int, float]] | None:
@@ -79,20 +85,19 @@ class Reader:
 
     def wires(self, address: Address) -> Wires:
         """What one part reads and writes."""
-        block, index = f"h.{address.layer}", address.index
+        at, index = f"L{address.layer:02d}", address.index
         match address.kind:
             case "QK":
                 return Wires(pairs=tuple(self._compared(address)))
             case "OV":
                 return Wires(pairs=tuple(self._moved(address)))
             case "IN":
-                bias = shortest(float(self.weights[f"{block}.mlp.c_fc.bias"][index]))
-                return Wires(terms=self.terms(self.weights[f"{block}.mlp.c_fc.weight"][:, index]), bias=bias)
+                bias = shortest(float(self.weights[f"{at}.N*.IN.bias"][index]))
+                return Wires(terms=self.terms(self.weights[f"{at}.N*.IN"][:, index]), bias=bias)
             case "OUT":
-                return Wires(terms=self.terms(self.weights[f"{block}.mlp.c_proj.weight"][index]))
+                return Wires(terms=self.terms(self.weights[f"{at}.N*.OUT"][index]))
             case "ATTN.B" | "MLP.B":
-                part = "attn" if address.kind == "ATTN.B" else "mlp"
-                return Wires(terms=self.terms(self.weights[f"{block}.{part}.c_proj.bias"]))
+                return Wires(terms=self.terms(self.weights[str(address)]))
             case "EMB.POS":
                 return Wires(waves={self.names[c]: (form, float(p), h) for c, (form, p, h) in self.waves.items()})
             case _:
@@ -104,18 +109,15 @@ class Reader:
         ordered = dict(sorted(found.items(), key=lambda entry: -abs(entry[1])))
         return ordered | ({ONE: shortest(one)} if one else {})
 
-    def _columns(self, address: Address, part: int) -> tuple[Tensor, Tensor]:
-        """Weights and biases of a head's queries (0), keys (1) or values (2)."""
-        size = self.decoder.sizes.dim
-        first = part * self.decoder.sizes.model + address.index * size
-        joint = f"h.{address.layer}.attn.c_attn"
-        where = slice(first, first + size)
-        return self.weights[f"{joint}.weight"][:, where].float(), self.weights[f"{joint}.bias"][where].float()
+    def _columns(self, address: Address, letter: str) -> tuple[Tensor, Tensor]:
+        """Weights and biases of a head's queries (Q), keys (K) or values (V)."""
+        name = f"L{address.layer:02d}.H*.{letter}"
+        return self.weights[name][:, address.index].float(), self.weights[f"{name}.bias"][address.index].float()
 
     def _compared(self, address: Address) -> Iterator[tuple[Terms, Terms]]:
         """Pairs of what a head seeks and what a key offers; a key's bias moves all scores of a query alike."""
         scale = self.decoder.blocks[address.layer].attention.scale
-        (queries, ones), (keys, _) = self._columns(address, 0), self._columns(address, 1)
+        (queries, ones), (keys, _) = self._columns(address, "Q"), self._columns(address, "K")
         for dim in range(self.decoder.sizes.dim):
             seeks = self.terms(queries[:, dim] * scale, float(ones[dim] * scale))
             offers = self.terms(keys[:, dim])
@@ -124,11 +126,11 @@ class Reader:
 
     def _moved(self, address: Address) -> Iterator[tuple[Terms, Terms]]:
         """Pairs of what a head takes and what it gives."""
-        values, ones = self._columns(address, 2)
-        rows = self.weights[f"h.{address.layer}.attn.c_proj.weight"].float()
+        values, ones = self._columns(address, "V")
+        rows = self.weights[f"L{address.layer:02d}.H*.O"][address.index].float()
         for dim in range(self.decoder.sizes.dim):
             takes = self.terms(values[:, dim], float(ones[dim]))
-            gives = self.terms(rows[address.index * self.decoder.sizes.dim + dim])
+            gives = self.terms(rows[dim])
             if takes and gives:
                 yield takes, gives
 

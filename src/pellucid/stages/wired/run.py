@@ -9,12 +9,12 @@ from pellucid.base.address import Address
 from pellucid.base.effort import Effort
 from pellucid.base.terminal import tell
 from pellucid.exact.model import Model
-from pellucid.family.canonical import checkpoint
+from pellucid.family.canonical import checkpoint, stored
 from pellucid.forms.effect import estimate, mean_forms
 from pellucid.forms.forms import token_texts
 from pellucid.listing.change import with_content
 from pellucid.listing.count import count_whole
-from pellucid.listing.held import held
+from pellucid.listing.held import held as held_by
 from pellucid.project.evidence import Measurement
 from pellucid.project.inventory import statement_state
 from pellucid.project.project import SIZES, Project
@@ -40,11 +40,12 @@ def written(project: Project) -> Written | None:
     """The wired program of a subject; None where it has too many weights for its size, or parts that are no wires."""
     model, settings = project.model, project.manifest.settings
     budget = SIZES[settings.size] * project.subject.parameters
-    few = 2 * weights_left(model.weights) <= budget
-    if not few or not plain_norms(model.weights):
+    held = stored(model.decoder, model.weights)
+    few = 2 * weights_left(held) <= budget
+    if not few or not plain_norms(held):
         return None
     text = token_texts(model.tokenizer)
-    return write_up(model.decoder, model.weights, text, clauses(model, rows_for(project, "fit", ACT_TOKENS), text))
+    return write_up(model.decoder, held, text, clauses(model, rows_for(project, "fit", ACT_TOKENS), text))
 
 
 def wire(project: Project, text: Written) -> frozenset[Address]:
@@ -111,7 +112,7 @@ def strongest_places(project: Project) -> str:
 def as_model(project: Project) -> Model:
     """The wired program in the engine's terms: the exact graph, with the weights that the text is."""
     model = project.model
-    return model.but(checkpoint(model.decoder, model.weights, held(project.program())), model.graph)
+    return model.but(checkpoint(model.decoder, model.weights, held_by(project.program())), model.graph)
 
 
 def wired_names(project: Project, text: Written) -> dict[str, Symbol]:

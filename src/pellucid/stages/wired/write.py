@@ -44,12 +44,15 @@ class Written:
 def write_up(
     decoder: Decoder, weights: Weights, token_text: TokenText, clauses: Mapping[Address, str] | None = None
 ) -> Written | None:
-    """The program of a model's weights, with `clauses` behind the sentences; None where its positions are no waves."""
-    waves = find_waves(weights["wpe.weight"])
+    """The program of a model's weights (of format 2), with `clauses` behind the sentences.
+
+    None where its positions are no waves.
+    """
+    waves = find_waves(weights["EMB.POS"])
     if waves is None:
         return None
-    kinds = kinds_of(weights["wte.weight"].float())
-    spoken = {} if decoder.tied else kinds_of(weights["lm_head.weight"].float())
+    kinds = kinds_of(weights["EMB.TOK"].float())
+    spoken = {} if decoder.tied else kinds_of(weights["UNEMB"].float())
     names, signs = coordinate_names(decoder, weights, kinds, spoken, waves, token_text)
     reader = Reader(decoder, weights, names, signs, waves)
     statements, titles, told = {}, {}, {}
@@ -138,8 +141,8 @@ def _writer_name(decoder: Decoder, weights: Weights, coordinate: int) -> str:
     """From the head or neuron that writes most of it."""
     best, name = 0.0, "unused"
     for layer in range(decoder.layers):
-        for part, letter, size in (("attn", "h", decoder.sizes.dim), ("mlp", "n", 1)):
-            column = weights[f"h.{layer}.{part}.c_proj.weight"][:, coordinate].abs()
+        for table, letter, size in (("H*.O", "h", decoder.sizes.dim), ("N*.OUT", "n", 1)):
+            column = weights[f"L{layer:02d}.{table}"][..., coordinate].flatten().abs()
             strongest = int(column.argmax())
             if float(column[strongest]) > best:
                 best, name = float(column[strongest]), f"by_l{layer}_{letter}{strongest // size}"
