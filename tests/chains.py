@@ -16,7 +16,7 @@ class Pieces:
     kind = "bpe"
     eos_id: int | None = 0
     start: tuple[int, ...] = (0,)
-    vocab_size = len(PIECES)
+    n_tokens = len(PIECES)
 
     def encode(self, text: str) -> list[int]:
         ids, at = [], 0

@@ -27,7 +27,7 @@ class Cut(Tokenizer):
         self.table = ["#"]
 
     @property
-    def vocab_size(self) -> int:
+    def n_tokens(self) -> int:
         return len(self.table)
 
     def encode(self, text: str) -> list[int]:

@@ -11,7 +11,7 @@ from pellucid.measure.continue_words import continuations
 
 @pytest.fixture
 def lexicon(pieces):
-    return Lexicon.of(pieces, pieces.vocab_size + 2)
+    return Lexicon.of(pieces, pieces.n_tokens + 2)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_a_word_ends_before_white_space_or_after_twelve_tokens(lexicon, tokens, 
 
 def test_in_a_vocabulary_of_words_every_token_is_one(pieces) -> None:
     pieces.kind = "words"
-    assert Lexicon.of(pieces, pieces.vocab_size).words([3, 6, 0]) == ["c", "e", "<|endoftext|>"]
+    assert Lexicon.of(pieces, pieces.n_tokens).words([3, 6, 0]) == ["c", "e", "<|endoftext|>"]
 
 
 def test_words_of_different_bytes_stay_different() -> None:

@@ -53,6 +53,8 @@ def test_a_program_is_written_measured_and_run(subject: Path, tmp_path: Path) ->
         assert pellucid("show", made, "L00.H00.QK").out.startswith("L00.H00.QK  raw")
         assert pellucid("report", made).code == 0
         assert pellucid("check", made).code == 0
+        assert pellucid("next", made).code == 0
+        assert pellucid("edit", made, "--suppress", "3", "--dry-run", "--anyway").code == 0
         assert "writing a program as a checkpoint cannot serve" in pellucid("export", made, "-o", tmp_path / "x").err
 
 

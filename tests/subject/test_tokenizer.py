@@ -51,9 +51,9 @@ def fields(inner: tokenizers.Tokenizer) -> dict[str, Any]:
     return found
 
 
-def load(directory: Path, fields: object, eos: Any = None, vocab_size: int = 300) -> Tokenizer:
+def load(directory: Path, fields: object, eos: Any = None, n_tokens: int = 300) -> Tokenizer:
     (directory / "tokenizer.json").write_text(json.dumps(fields))
-    return load_tokenizer(directory, {"eos_token_id": eos}, vocab_size).tokenizer
+    return load_tokenizer(directory, {"eos_token_id": eos}, n_tokens).tokenizer
 
 
 def test_special_tokens_in_text_are_tokens(bpe: Tokenizer) -> None:
@@ -66,8 +66,8 @@ def test_special_tokens_in_text_are_tokens(bpe: Tokenizer) -> None:
 
 
 def test_ids_without_a_token_are_empty(bpe: Tokenizer) -> None:
-    assert bpe.token_bytes(bpe.vocab_size) == b""
-    assert bpe.decode([bpe.vocab_size, 7]) == bpe.decode([7])
+    assert bpe.token_bytes(bpe.n_tokens) == b""
+    assert bpe.decode([bpe.n_tokens, 7]) == bpe.decode([7])
     assert bpe.encode("") == []
 
 
@@ -124,8 +124,8 @@ def test_broken_files_are_refused(
 
 
 def test_a_tokenizer_must_fit_its_model(tmp_path: Path, fields: dict[str, Any]) -> None:
-    with pytest.raises(SubjectError, match="token ids up to 299, the model's vocab_size is 299"):
-        load(tmp_path, fields, vocab_size=299)
+    with pytest.raises(SubjectError, match="token ids up to 299, the model has 299"):
+        load(tmp_path, fields, n_tokens=299)
     fields["model"]["vocab"]["far"] = 4_000_000_000
     with pytest.raises(SubjectError, match="token ids up to 4000000000"):
         load(tmp_path, fields)
@@ -137,7 +137,7 @@ def test_without_a_tokenizer_text_is_ids(tmp_path: Path) -> None:
     assert "has no tokenizer.json, vocab.json + merges.txt or task.json" in found.notes[0]
     assert found.tokenizer.encode("5 1,7") == [5, 1, 7]
     assert found.tokenizer.decode([5, 1, 7]) == "5 1 7"
-    assert (found.tokenizer.eos_id, found.tokenizer.bos_id, found.tokenizer.vocab_size) == (3, None, 10)
+    assert (found.tokenizer.eos_id, found.tokenizer.bos_id, found.tokenizer.n_tokens) == (3, None, 10)
     for text in ("10", "-1", "the", "1 ² 3", "9" * 30):
         with pytest.raises(PellucidError, match="expected token ids from 0 to 9"):
             found.tokenizer.encode(text)
@@ -158,7 +158,7 @@ def test_words(tmp_path: Path) -> None:
     tokenizer = words(tmp_path, ["0", "1", "+", "<eos>", "<pad>"])
     assert tokenizer.encode(" 1 + 10"[:6]) == [1, 2, 1]
     assert tokenizer.decode([1, 2, 0, 3]) == "1 + 0 <eos>"
-    assert (tokenizer.kind, tokenizer.vocab_size, tokenizer.eos_id) == ("words", 5, 3)
+    assert (tokenizer.kind, tokenizer.n_tokens, tokenizer.eos_id) == ("words", 5, 3)
     assert tokenizer.token_bytes(2) == b"+"
     assert tokenizer.token_bytes(9) == b""
     assert tokenizer.pieces().vocab["<pad>"] == 4

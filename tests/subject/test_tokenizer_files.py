@@ -283,7 +283,7 @@ def test_tokens_without_an_embedding(fields: dict[str, Any], tmp_path: Path, mon
     count = len(fields["model"]["vocab"])
     save(tmp_path, "added_tokens.json", {"[PAD]": count})
     found = read(tmp_path, vocab_size=count)
-    assert (found.tokenizer.vocab_size, found.notes[0][-7:]) == (count, "'[PAD]'")
+    assert (found.tokenizer.n_tokens, found.notes[0][-7:]) == (count, "'[PAD]'")
     assert found.tokenizer.decode(found.tokenizer.encode("the keys")) == "the keys"
     with pytest.raises(PellucidError, match=rf"'the\[PAD\]' has the token '\[PAD\]', number {count} of"):
         found.tokenizer.encode("the[PAD]")

@@ -31,7 +31,7 @@ class Lexicon:
     @staticmethod
     def of(tokenizer: TextCodec, n_vocab: int) -> Lexicon:
         """The lexicon of a tokenizer for a model of `n_vocab` logits; ids that it does not know are words."""
-        known = min(tokenizer.vocab_size, n_vocab)
+        known = min(tokenizer.n_tokens, n_vocab)
         pieces = [tokenizer.token_bytes(token) for token in range(known)]
         pieces = [piece or b"<%d>" % token for token, piece in enumerate(pieces)]
         pieces += [b"<%d>" % token for token in range(known, n_vocab)]

@@ -67,7 +67,7 @@ class TextCodec(Protocol):
         ...
 
     @property
-    def vocab_size(self) -> int:
+    def n_tokens(self) -> int:
         """The number of tokens."""
         ...
 

@@ -42,7 +42,7 @@ def token_texts(tokenizer: Tokenizer) -> TokenText:
     """How the tokens of `tokenizer` are written: their text; their id where that is no UTF-8, or an earlier token's."""
     written: list[str | int] = []
     seen: set[str] = set()
-    for token in range(tokenizer.vocab_size):
+    for token in range(tokenizer.n_tokens):
         text = tokenizer.token_bytes(token).decode("utf-8", errors="replace")
         plain = bool(text) and "\ufffd" not in text and text not in seen
         written.append(text if plain else token)

@@ -323,7 +323,7 @@ of tokens. `parts.py`, `values.py` and `runtime.py` do the arithmetic.
 def vocabulary(tokenizer: Tokenizer) -> str:
     """`vocabulary.json`: pieces in the order of their ids, merges in the order they were learned, special tokens."""
     tables = tokenizer.pieces()
-    pieces: list[str | None] = [None] * tokenizer.vocab_size
+    pieces: list[str | None] = [None] * tokenizer.n_tokens
     for piece, id in tables.ids.items():
         if id < len(pieces):  # the others have no embedding: text that has them is refused
             pieces[id] = piece

@@ -122,7 +122,7 @@ def _remarks(config_json: dict[str, Any], decoder: Decoder, tokenizer: Tokenizer
     yield from remarks(config_json, decoder)
     if config_json.get("reorder_and_upcast_attn"):
         yield "reorder_and_upcast_attn changes nothing in float32 but the last bits; the usual order is computed"
-    if unused := decoder.sizes.vocab - tokenizer.vocab_size:
+    if unused := decoder.sizes.vocab - tokenizer.n_tokens:
         yield f"the last {unused} ids of the model's vocabulary have no token"
     if tokenizer.kind == "bpe" and (lost := _bytes_lost(tokenizer.pieces())):
         yield f"the tokenizer has no token for {lost} of the 256 bytes; text with such bytes loses them"

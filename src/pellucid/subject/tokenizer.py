@@ -96,7 +96,7 @@ class Tokenizer(ABC):
 
     @property
     @abstractmethod
-    def vocab_size(self) -> int:
+    def n_tokens(self) -> int:
         """One more than the largest id."""
 
     @abstractmethod
@@ -129,7 +129,7 @@ class BytePairTokenizer(Tokenizer):
         self._inner, self._pieces, self.eos_id, self._known = inner, pieces, eos_id, known
 
     @property
-    def vocab_size(self) -> int:
+    def n_tokens(self) -> int:
         own = (added.id for added in self._pieces.added if added.id < self._known)
         return 1 + max((*self._pieces.vocab.values(), *own))
 
@@ -171,7 +171,7 @@ class BytePairTokenizer(Tokenizer):
     def _bytes(self) -> list[bytes]:
         """The bytes of each id."""
         spelled = _in_bytes() if self._pieces.steps is None or self._pieces.steps.bytewise else self._in_characters
-        table = [b""] * self.vocab_size
+        table = [b""] * self.n_tokens
         for token, at in self._pieces.vocab.items():
             table[at] = spelled(token)
         for added in self._pieces.added:
@@ -211,7 +211,7 @@ class WordTokenizer(Tokenizer):
         self._ids = {word: at for at, word in enumerate(words)}
 
     @property
-    def vocab_size(self) -> int:
+    def n_tokens(self) -> int:
         return len(self._words)
 
     def encode(self, text: str) -> list[int]:
@@ -241,7 +241,7 @@ class IdTokenizer(WordTokenizer):
 
     def encode(self, text: str) -> list[int]:
         """The ids that `text` lists. Raises `PellucidError` for anything else."""
-        return ids_in(text, self.vocab_size, self._name)
+        return ids_in(text, self.n_tokens, self._name)
 
 
 def ids_in(text: str, count: int, name: str) -> list[int]:

@@ -39,30 +39,30 @@ class Reading:
     notes: tuple[str, ...] = ()
 
 
-def load_tokenizer(directory: Path, config: Mapping[str, Any], vocab_size: int, *, ids: bool = False) -> Reading:
+def load_tokenizer(directory: Path, config: Mapping[str, Any], n_vocab: int, *, ids: bool = False) -> Reading:
     """The tokenizer in `directory` of the model that `config`, its `config.json`, describes.
 
     With `ids`, and where it is of another kind or not there, the text of the subject is its token ids. Raises
-    `SubjectError` for files that are broken, and for a vocabulary with ids of `vocab_size` and more.
+    `SubjectError` for files that are broken, and for a vocabulary with ids of `n_vocab` and more.
     """
     if ids:
-        return _bare(directory, config, vocab_size)
+        return _bare(directory, config, n_vocab)
     try:
-        return _read(directory, config, vocab_size)
+        return _read(directory, config, n_vocab)
     except OtherKindError as reason:
         note = f"{reason}; text is neither read nor written, tokens are given as their ids, such as '5 17 3'"
-        return _bare(directory, config, vocab_size, note)
+        return _bare(directory, config, n_vocab, note)
 
 
-def _bare(directory: Path, config: Mapping[str, Any], vocab_size: int, *notes: str) -> Reading:
-    known = range(vocab_size)
-    tokenizer = IdTokenizer(vocab_size, _first(config.get("eos_token_id"), known), directory.name)
+def _bare(directory: Path, config: Mapping[str, Any], n_vocab: int, *notes: str) -> Reading:
+    known = range(n_vocab)
+    tokenizer = IdTokenizer(n_vocab, _first(config.get("eos_token_id"), known), directory.name)
     tokenizer.bos_id = _begin(config, None, tokenizer.eos_id, known)
     tokenizer.stops = _stops(directory, config, known)
-    return Reading(tokenizer, sha256_text(f"ids {vocab_size} {tokenizer.start}"), None, notes)
+    return Reading(tokenizer, sha256_text(f"ids {n_vocab} {tokenizer.start}"), None, notes)
 
 
-def _read(directory: Path, config: Mapping[str, Any], vocab_size: int) -> Reading:
+def _read(directory: Path, config: Mapping[str, Any], n_vocab: int) -> Reading:
     settings, files = read_if_there(directory / SETTINGS), _files(directory)
     tokenizer: Tokenizer
     named: dict[str, str] = {}
@@ -71,14 +71,14 @@ def _read(directory: Path, config: Mapping[str, Any], vocab_size: int) -> Readin
         tokenizer = _from_task(files[0], config)
         named = {"bos_token": str(settings.get("bos_token", ""))}
     else:
-        found = read_byte_pairs(files, settings, config, vocab_size)
+        found = read_byte_pairs(files, settings, config, n_vocab)
         tokenizer, named, notes = found.tokenizer, found.named, found.notes
-    if tokenizer.vocab_size > vocab_size:
+    if tokenizer.n_tokens > n_vocab:
         raise SubjectError(
-            f"{files[0]} does not fit its model: it has token ids up to {tokenizer.vocab_size - 1}, "
-            f"the model's vocab_size is {vocab_size}"
+            f"{files[0]} does not fit its model: it has token ids up to {tokenizer.n_tokens - 1}, "
+            f"the model has {n_vocab}"
         )
-    ids = {text: at for text, at in tokenizer.pieces().ids.items() if at < vocab_size}
+    ids = {text: at for text, at in tokenizer.pieces().ids.items() if at < n_vocab}
     if files[0].name != TASK:
         tokenizer.eos_id = _end(config, ids.get(named.get("eos_token", "")), ids)
     tokenizer.bos_id = _begin(config, ids.get(named.get("bos_token", "")), tokenizer.eos_id, set(ids.values()))
@@ -88,7 +88,7 @@ def _read(directory: Path, config: Mapping[str, Any], vocab_size: int) -> Readin
         tokenizer.opening = tokenizer.opening or tokenizer.start
     tokenizer.stops = _stops(directory, config, set(ids.values()))
     tokenizer.chat = read_chat(directory, settings, named)
-    decisions, before = _decisions(tokenizer, vocab_size), _before(files, settings, config, ids)
+    decisions, before = _decisions(tokenizer, n_vocab), _before(files, settings, config, ids)
     same, digest = decisions == before, sha256_files(files)
     usual = same and not tokenizer.opening and (files[0].name == TASK or tokenizer.eos_id == ids.get(END_OF_TEXT))
     sha256 = digest if usual else sha256_text(f"{digest} {json.dumps(decisions)}")

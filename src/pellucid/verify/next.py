@@ -138,7 +138,8 @@ def head_cosines(model: Model, chosen: list[Address]) -> Float[Tensor, "chosen l
     """
     decoder = model.decoder
     layers = [model.layer(layer) for layer in range(model.decoder.layers)]
-    reads = [own.query for own in layers], [own.key for own in layers]
+    shared = decoder.sizes.head // decoder.sizes.group
+    reads = [own.query for own in layers], [own.key.repeat_interleave(shared, 1) for own in layers]
     q, k = (torch.stack(part, 0).permute(0, 2, 1, 3).flatten(0, 1) for part in reads)
     norms = _products(q, q, k, k).clamp(min=0).sqrt()  # [layer x head]
     rows = []

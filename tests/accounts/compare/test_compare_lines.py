@@ -27,7 +27,7 @@ class Letters(Tokenizer):
     kind, eos_id = "bpe", 0
 
     @property
-    def vocab_size(self) -> int:
+    def n_tokens(self) -> int:
         return len(SPELLING.pieces)
 
     def encode(self, text: str) -> list[int]:

@@ -161,7 +161,7 @@ def word_starts(model: Model) -> Bool[Tensor, " vocab"]:
     """Which tokens begin a word: those that begin with white space, or all where every token is a word."""
     tokenizer = model.tokenizer
     starts = torch.zeros(model.n_vocab, dtype=torch.bool)
-    for token in range(tokenizer.vocab_size):
+    for token in range(tokenizer.n_tokens):
         text = tokenizer.token_bytes(token).decode("utf-8", "replace")
         starts[token] = tokenizer.kind == "words" or token == tokenizer.eos_id or text[:1].isspace()
     return starts
