@@ -63,7 +63,7 @@ def run(prompt: str, tokens: int, top: int, source_only: str | None, *, as_ids: 
         logits, cache = model.extend(np.array([said[-1:]]), cache, last_only=True)
     silent = {vocabulary.end, *vocabulary.ends}
     said = ids + (said[:-1] if said[-1:] and said[-1] in vocabulary.ends else said)
-    print(*said if as_ids else [vocabulary.decode([id for id in said if id not in silent])])
+    print(*said if as_ids else [vocabulary.text([id for id in said if id not in silent])])
 
 
 def listed(prompt: str, count: int) -> list[int]:
