@@ -1,6 +1,6 @@
 """Real models: that logits are Transformers' bit for bit on text of seven domains, and how fast and large it is.
 
-    python benchmarks/real.py [--folder DIR] [--threads 1] [--tokens 64] [--json] [NAME ...]
+    python benchmarks/real.py [--program] [--folder DIR] [--threads 1] [--tokens 64] [--json] [NAME ...]
 
 | name | what | where from |
 |---|---|---|
@@ -12,6 +12,11 @@ Packages are installed into a folder of their own, `--folder`, once; what cannot
 said. Each model is loaded in a process of its own. Transformers' model gets the same float32 numbers. *bits*: positions
 of the text of a domain whose logits are the same bits with eager attention. *tokens a second*: greedy decoding with a
 cache, of both in turn, the best of three; Transformers' with its usual attention (sdpa) and the eager one.
+
+With `--program` each is also decompiled (`pellucid decompile --raw --quick`, on the text of the seven domains): what
+its report says of the program on held-out text beside the model, the model in bfloat16 and its bigrams; processor time and
+memory; and the tokens a second of the program, NumPy alone, beside those above. Contexts are few in a quick run
+(`--full` takes 5,000, for hours), so the gate stays open unless it fails.
 """
 
 from __future__ import annotations
@@ -187,16 +192,75 @@ def continued(model: Any, ids: Any, tokens: int) -> Any:
     return model.generate(ids, max_new_tokens=tokens, **how)[:, ids.shape[1] :]
 
 
+# --- its program ------------------------------------------------------------------------------------------------------
+
+DECODING = """
+import json, sys, time
+import numpy as np
+from program.model import Model
+start = time.perf_counter()
+model, best = Model(None), 9e9
+ids, count, rounds = json.loads(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+loaded = time.perf_counter() - start
+for _ in range(rounds):
+    start = time.perf_counter()
+    logits, cache = model.extend(np.array([ids]), last_only=True)
+    said = []
+    for n in range(count):
+        said.append(int(logits[0, -1].argmax()))
+        if n + 1 < count:
+            logits, cache = model.extend(np.array([said[-1:]]), cache, last_only=True)
+    best = min(best, time.perf_counter() - start)
+print(json.dumps({"seconds_to_load": loaded, "tokens_per_second": count / best, "said": said}))
+"""
+"""Greedy decoding by a program, in its directory."""
+
+
+def decompiled(place: Path, name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """What decompiling the model took, what the report says, and how fast the program is."""
+    directory = options.folder / "programs" / name
+    how = [] if options.full else ["--quick"]
+    asked = ["decompile", str(place), "-o", str(directory), "--raw", "--no-accounts", *how, "--corpus", str(DOMAINS)]
+    run = [sys.executable, "-m", "pellucid", *asked]
+    start = perf_counter()
+    with open(options.folder / f"{name}.log", "w", encoding="utf-8") as log:
+        process = subprocess.Popen(run, env=surroundings(options), stdout=log, stderr=log)
+        _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in (0, 3):
+        raise RuntimeError(f"decompile ended with {process.returncode}, see {log.name}")
+    said = json.loads((directory / "report.json").read_text(encoding="utf-8"))
+    found = {"seconds": perf_counter() - start, "processor_seconds": used.ru_utime + used.ru_stime}
+    found |= {"megabytes": used.ru_maxrss / 1024, "gate": said["gate"]}
+    found |= {what: said[what] and said[what]["overall"] for what in ("full", "noise_floor", "bigram")}
+    return found | decoding(directory, place, options)
+
+
+def decoding(directory: Path, place: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """How fast the program in `directory` decodes what the model's own decoding was timed with."""
+    from pellucid.subject.load import load_subject
+
+    ids = load_subject(place).tokenizer.opened(PROMPT)
+    run = [sys.executable, "-c", DECODING, json.dumps(ids), str(options.tokens), str(ROUNDS)]
+    done = subprocess.run(run, cwd=directory, env=surroundings(options), capture_output=True, text=True, check=True)
+    return {"program": json.loads(done.stdout)}
+
+
+def surroundings(options: argparse.Namespace) -> dict[str, str]:
+    """What a process is started with."""
+    paths = [str(ROOT / "src"), str(options.folder / "packages")]
+    count = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    return os.environ | dict.fromkeys(count, str(options.threads)) | {"PYTHONPATH": os.pathsep.join(paths)}
+
+
 # --- all --------------------------------------------------------------------------------------------------------------
 
 
 def child(place: Path, options: argparse.Namespace) -> dict[str, Any]:
     """What is measured of a model, in a process of its own."""
     asked = ["--child", str(place), "--threads", str(options.threads), "--tokens", str(options.tokens)]
-    paths = [str(ROOT / "src"), str(options.folder / "packages")]
-    threads = {"OMP_NUM_THREADS": str(options.threads), "PYTHONPATH": os.pathsep.join(paths)}
     run = [sys.executable, __file__, *asked]
-    done = subprocess.run(run, env=os.environ | threads, capture_output=True, text=True, check=False)
+    done = subprocess.run(run, env=surroundings(options), capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -218,7 +282,25 @@ def show(name: str, found: dict[str, Any]) -> None:
             f"  {row['domain']:14} {same}, largest difference {row['difference']:.2g}; {row['cross_entropy']:.3f} nats"
         )
     said = ", ".join(f"{way} {speed:.1f}" for way, speed in found["tokens_per_second"].items())
-    print(f"  tokens a second: {said}\n")
+    print(f"  tokens a second: {said}")
+    if made := found.get("decompiled"):
+        show_program(made)
+    print()
+
+
+def show_program(made: dict[str, Any]) -> None:
+    """Print what was measured of a program."""
+    took = f"{made['processor_seconds']:.0f} s of processor time, {made['megabytes']:,.0f} MB"
+    passed = {True: "passed", False: "failed", None: "open"}[made["gate"]["passed"]]
+    print(f"  program: decompiled in {took}; gate {passed}: {' '.join(made['gate']['reasons'])}")
+    for what in ("full", "noise_floor", "bigram"):
+        figures = {name: one for name, one in (made[what] or {}).items() if one}
+        said = ", ".join(
+            f"{name} {one['value']:.3g} [{one['low']:.3g}, {one['high']:.3g}]" for name, one in figures.items()
+        )
+        print(f"    {what:12} {said}")
+    own = made["program"]
+    print(f"    NumPy alone: loaded in {own['seconds_to_load']:.1f} s, {own['tokens_per_second']:.1f} tokens a second")
 
 
 def main() -> None:
@@ -228,6 +310,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path.home() / ".cache" / "pellucid" / "real")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--tokens", type=int, default=64, help="how many tokens are decoded (64)")
+    parser.add_argument("--program", action="store_true", help="decompile too")
+    parser.add_argument("--full", action="store_true", help="measure the program on 5,000 contexts")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -235,11 +319,14 @@ def main() -> None:
         print(json.dumps(measured(options.child, options.threads, options.tokens)))
         return
     if importlib.util.find_spec("gguf") is None:
-        installed(("gguf", "pyyaml"), options.folder)
+        sys.path.append(str(installed(("gguf", "pyyaml"), options.folder)))
     rows = {}
     for name in options.names or MODELS:
         try:
-            rows[name] = child(MODELS[name](options.folder), options)
+            place = MODELS[name](options.folder)
+            rows[name] = child(place, options)
+            if options.program:
+                rows[name]["decompiled"] = decompiled(place, name, options)
         except NotHereError as reason:
             rows[name] = {"skipped": str(reason)}
         if not options.json:
