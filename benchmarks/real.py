@@ -14,8 +14,8 @@ of the text of a domain whose logits are the same bits with eager attention. *to
 cache, of both in turn, the best of three; Transformers' with its usual attention (sdpa) and the eager one.
 
 With `--program` each is also decompiled (`pellucid decompile --raw --quick`, on the text of the seven domains): what
-its report says of the program on held-out text beside the model, the model in bfloat16 and its bigrams; processor time and
-memory; and the tokens a second of the program, NumPy alone, beside those above. Contexts are few in a quick run
+its report says of the program on held-out text beside the model, the model in bfloat16 and its bigrams; processor time
+and memory; and the tokens a second of the program, NumPy alone, beside those above. Contexts are few in a quick run
 (`--full` takes 5,000, for hours), so the gate stays open unless it fails.
 """
 
