@@ -87,7 +87,7 @@ def _merges(values: Mapping[str, Any], pre: Pre, tokens: list[str], ids: Mapping
 def _id_of(values: Mapping[str, Any], role: str) -> int | None:
     """The token with a role, if it is one."""
     found = values.get(f"tokenizer.ggml.{role}_token_id")
-    count = sum(1 for _ in iterated(values, "tokens"))
+    count = len(values.get("tokenizer.ggml.tokens", ()))
     return int(found) if found is not None and 0 <= int(found) < count else None
 
 
