@@ -81,6 +81,11 @@ def _least(board: Board) -> int:
     return max(20, int(WRONG * len(board.features.stream)))
 
 
+def slots_of(slots: Places, said: Places) -> Places:
+    """The class of each token in `said`; none where there is no token (below 0)."""
+    return np.where(said >= 0, slots[np.maximum(said, 0)], NONE)
+
+
 def states(board: Board, found: Sequence[Spot], label: Places) -> list[tuple[Fold, list[Spot]]]:
     """States that tell what comes next behind patterns, each with the patterns that it is for."""
     features = board.features
@@ -89,7 +94,7 @@ def states(board: Board, found: Sequence[Spot], label: Places) -> list[tuple[Fol
     kept: list[tuple[Fold, Places, list[Spot]]] = []
     for spot in [spot for spot in found if spot.wrong >= 0.03 * len(spot.places)][:TRIED]:
         said = label[spot.places]
-        of = np.where(said >= 0, features.slots[said], NONE)
+        of = slots_of(features.slots, said)
         if not (of >= 0).any() or (of == (most := int(np.bincount(of[of >= 0]).argmax()))).mean() < OF_CLASS:
             continue
         before = 1 - wrong[spot.places].mean()
