@@ -24,7 +24,7 @@ def test_round_trip(tmp_path: Path) -> None:
     [
         ("seed = 0", 'seed = "zero"', "settings.seed is 'zero'"),
         ("seed = 0", "sead = 0", "settings.sead is no entry that is known here"),
-        ("format = 1", "format = 9", "format is 9"),
+        ("format = 2", "format = 9", "format is 9"),
         ('asks = "both"', 'asks = "all"', "gate: asks is 'all', expected one of both, next"),
         ('size = "medium"', 'size = "huge"', "settings.size is 'huge', expected 'small', 'medium' or 'large'"),
         ('paths = ["x.txt"]', "paths = [5]", r"corpus.paths\[0\] is 5, expected a valid string"),
