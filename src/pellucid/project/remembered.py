@@ -19,15 +19,16 @@ from pellucid.base.trusted import state_folder
 
 Made = TypeVar("Made")
 LEAST = 1 << 16
-"""Bytes of Python from which a program is large; smaller ones are read again as fast."""
+"""Bytes of pages from which a program is large; smaller ones are read again as fast."""
 MOST = 32
 """Files that are kept, the newest ones."""
+_PAGES = ("embedding", "layer_", "described_", "words")
 _READERS = ("base", "family", "listing", "program")
 
 
 def is_large(stamps: Stamps) -> bool:
-    """Whether reading the files takes long."""
-    return sum(size for name, _, _, size in stamps if name.endswith(".py")) >= LEAST
+    """Whether reading the pages among the files takes long."""
+    return sum(size for name, _, _, size in stamps if Path(name).name.startswith(_PAGES)) >= LEAST
 
 
 def recalled(directory: Path, what: str, stamps: Stamps, find: Callable[[], Made]) -> Made:
