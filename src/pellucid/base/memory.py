@@ -8,7 +8,6 @@ the process while it lasts. Of other C libraries nothing is asked.
 from __future__ import annotations
 
 import ctypes
-import gc
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -79,8 +78,3 @@ def _set(options: dict[int, int]) -> None:
 def _of_c_library(name: str) -> Callable[..., int] | None:
     """A function of the GNU C library, None where there is another one."""
     return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
-
-
-def seldom() -> None:
-    """Look for cycles seldom from now on: for a command that ends soon, and reads much that stays."""
-    gc.set_threshold(100_000)

@@ -42,13 +42,11 @@ def show(
     with plain_errors():
         from pellucid.accounts.cards import print_cards
         from pellucid.accounts.described import cards, naming
-        from pellucid.base.memory import seldom
         from pellucid.project.manifest import is_weightless
         from pellucid.project.project import Project
         from pellucid.rewrite.edit import edited_lines
         from pellucid.view.parts_text import describe, print_parts
 
-        seldom()
         if is_weightless(directory):
             from pellucid.weightless.functions import functions
             from pellucid.weightless.show import show_functions

@@ -44,12 +44,9 @@ def run(
     A program without weights says what comes next after each token of PROMPT (blanks between).
     """
     with plain_errors():
-        from pellucid.base.memory import seldom
         from pellucid.project.manifest import is_weightless
         from pellucid.project.project import Project
         from pellucid.rewrite.idle import warning
-
-        seldom()
 
         if is_weightless(directory):
             from pellucid.weightless.said import print_said, refuse, said, said_dict

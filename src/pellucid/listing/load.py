@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import marshal
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -237,38 +236,23 @@ class Program:
 
 
 def load_program(
-    directory: Path,
-    source_only: Literal["code", "all"] | None = None,
-    listing: Listing | None = None,
-    codes: Mapping[str, bytes] | None = None,
-    *,
-    tried: bool = False,
+    directory: Path, source_only: Literal["code", "all"] | None = None, listing: Listing | None = None
 ) -> Program:
     """Import the program in `directory`, check its statements and call every source once.
 
-    Where its `listing` was read already, its pages are not read again; where `codes` are known (see `compiled`), they
-    are not compiled; where every source was `tried`, none is. This runs the program's code: ask first whether
+    Where its `listing` was read already, its pages are not read again. This runs the program's code: ask first whether
     it may. Raises `SourceError` naming file, line and part.
     """
     directory = directory.resolve()
     listing = listing or read_program(directory)
-    with _errors(directory), _package(directory / "program", listing.texts, codes) as package:
+    with _errors(directory), _package(directory / "program", listing.texts) as package:
         model = importlib.import_module(".model", package.__name__).Model(source_only)
         program = Program(directory, model, Sources(directory, package), listing.decoder)
         program.modules = {
             name: sys.modules[name] for name in sys.modules if name.partition(".")[0] == package.__name__
         }
-    if not tried:
-        program.check()
+    program.check()
     return program
-
-
-def compiled(directory: Path) -> dict[str, bytes]:
-    """The modules of the program in `directory` as this Python compiles them, by the names of their files."""
-    directory = directory.resolve()
-    with _errors(directory):
-        files = sorted((directory / "program").glob("*.py"))
-        return {file.name: marshal.dumps(_compiled(file.read_bytes(), str(file))) for file in files}
 
 
 def load_sources(directory: Path, page: str) -> Sources:
@@ -305,15 +289,12 @@ def _errors(directory: Path) -> Iterator[None]:
 class _Loader(SourceFileLoader):
     """Compiles a module from its text; neither reads nor writes bytecode, which may be older than an edit."""
 
-    def __init__(self, fullname: str, path: str, text: str | None, code: bytes | None) -> None:
+    def __init__(self, fullname: str, path: str, text: str | None) -> None:
         super().__init__(fullname, path)
-        self.text, self.code = text, code
+        self.text = text
 
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
-        if self.code is not None:
-            known: CodeType = marshal.loads(self.code)
-            return known
         return _compiled(self.get_data(path) if self.text is None else self.text, path)
 
 
@@ -326,8 +307,8 @@ def _compiled(text: bytes | str, path: str) -> CodeType:
 class _Finder(MetaPathFinder):
     """Finds the modules of one program; those whose `texts` are known by the names of their files are not read."""
 
-    def __init__(self, name: str, program: Path, texts: Mapping[str, str], codes: Mapping[str, bytes]) -> None:
-        self.name, self.program, self.texts, self.codes = name, program, texts, codes
+    def __init__(self, name: str, program: Path, texts: Mapping[str, str]) -> None:
+        self.name, self.program, self.texts = name, program, texts
 
     def find_spec(
         self,
@@ -342,7 +323,7 @@ class _Finder(MetaPathFinder):
         whole = fullname == self.name
         file = self.program / ("__init__.py" if whole else f"{module}.py")
         locations = [str(self.program)] if whole else None
-        loader = _Loader(fullname, str(file), self.texts.get(file.name), self.codes.get(file.name))
+        loader = _Loader(fullname, str(file), self.texts.get(file.name))
         return importlib.util.spec_from_file_location(
             fullname, file, loader=loader, submodule_search_locations=locations
         )
@@ -351,7 +332,7 @@ class _Finder(MetaPathFinder):
 @contextmanager
 def _installed(name: str, program: Path, modules: dict[str, ModuleType]) -> Iterator[None]:
     """Let the modules of a program that was loaded earlier be found again for a while, all but its edits."""
-    finder = _Finder(name, program, {}, {})
+    finder = _Finder(name, program, {})
     with _LOCK:
         sys.meta_path.insert(0, finder)
         sys.modules.update({key: module for key, module in modules.items() if key != f"{name}.edits"})
@@ -364,10 +345,10 @@ def _installed(name: str, program: Path, modules: dict[str, ModuleType]) -> Iter
 
 
 @contextmanager
-def _package(program: Path, texts: Mapping[str, str], codes: Mapping[str, bytes] | None = None) -> Iterator[ModuleType]:
+def _package(program: Path, texts: Mapping[str, str]) -> Iterator[ModuleType]:
     """Import `program` under a name of its own, and forget its modules afterwards; what they made lives on."""
     name = f"_pellucid_program_{next(_NUMBERS)}"
-    finder = _Finder(name, program, texts, codes or {})
+    finder = _Finder(name, program, texts)
     with _LOCK:
         sys.meta_path.insert(0, finder)
         try:

@@ -131,16 +131,12 @@ class Page:
 
     path: Path
     text: str
+    tree: ast.Module
     statements: tuple[Statement, ...]
     values: tuple[Value, ...] = ()
     """Its named values."""
     abouts: tuple[About, ...] = ()
     """What it says of whole heads and neurons."""
-
-    @property
-    def tree(self) -> ast.Module:
-        """What it says as Python; parsed when that is asked for first."""
-        return _tree(self.text, self.path.name)
 
     @property
     def name(self) -> str:
@@ -594,7 +590,7 @@ def read_page(path: Path, hashes: Mapping[str, set[str]], text: str | None = Non
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None) or 1
         raise SourceError(f"{path.name}:{line}: not Python: {getattr(error, 'msg', error)}") from None
-    page = Page(path, text, ())
+    page = Page(path, text, tree, ())
     statements = [found for node in tree.body if (found := read_statement(node, page))]
     owned = (replace(s, by_person=digest(s.text) not in hashes.get(s.record_key, set())) for s in statements)
     abouts = read_abouts(path, tree, page.lines)

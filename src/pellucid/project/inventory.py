@@ -13,6 +13,7 @@ from pellucid.base.files import sha256_text
 from pellucid.family.partition import count
 from pellucid.listing.about import About, whole
 from pellucid.listing.content import Value
+from pellucid.listing.count import count_program
 from pellucid.listing.parse import STORED, Listing, Statement
 from pellucid.listing.rows import described_row
 from pellucid.program.prelude import BESIDE
@@ -27,8 +28,6 @@ from pellucid.project.verdict import Verdict, verdict
 PASSING = 0.7
 """The least score (correlation of the source's output with the raw part's, held-out) at which a description passes."""
 KINDS = ("isolated", "swapped_in", "joint")
-FEW = 8
-"""Parts whose measurements are asked for one by one; of more, all are read."""
 
 
 @dataclass(frozen=True)
@@ -135,10 +134,9 @@ def lifted_state(rank: int) -> str:
 def inventory(project: Project, wanted: Collection[Address] | None = None) -> list[Entry]:
     """Every address of the subject, or those that are `wanted`, in order of execution."""
     listing, dropped, symbols = project.listing(), project.dropped(), project.symbols()
-    numbers, known = project.numbers(wanted), told_before(project.evidence)
+    numbers, known = count_program(listing, wanted), told_before(project.evidence)
     measured: dict[str, dict[str, dict[str, Measurement]]] = defaultdict(lambda: defaultdict(dict))
-    few = [{"part": str(address)} for address in wanted or () if len(wanted or ()) <= FEW]
-    for _, row in (found for about in few or [{}] for found in project.evidence.find(domain="overall", **about)):
+    for _, row in project.evidence.find(domain="overall"):
         measured[row.part][row.kind][row.metric] = row
     entries = []
     for address in listing.decoder.addresses.addresses():

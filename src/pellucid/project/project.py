@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,16 +25,14 @@ from pellucid.base.shell import quoted
 from pellucid.base.trusted import PROGRAM, Contents, contents
 from pellucid.base.trusted import stamps as stamps_of_all
 from pellucid.exact.writing import Choice, Until, Written, write
-from pellucid.listing.count import count_program
 from pellucid.listing.draft import Revision
-from pellucid.listing.load import Program, compiled, load_program
+from pellucid.listing.load import Program, load_program
 from pellucid.listing.parse import Listing, check_whole, read_program
 from pellucid.listing.printing import print_program
 from pellucid.project.evidence import Evidence
 from pellucid.project.heldout import Readings
 from pellucid.project.manifest import MANIFEST, Manifest
 from pellucid.project.parts_file import PARTS, partition, read_dropped, without_residual, write_parts
-from pellucid.project.remembered import is_large, recalled
 from pellucid.project.report_file import read_report
 from pellucid.project.symbols import Symbol, read_symbols
 from pellucid.project.trust import is_trusted, require_trust
@@ -188,14 +186,14 @@ class Project:
 
     def _on_disk(self) -> Listing:
         """The program as it stands on disk."""
-        return self._recalled("listing", lambda: read_program(self.directory))
+        return self._unchanged("listing", lambda: read_program(self.directory))
 
     def dropped(self) -> frozenset[Address]:
         """The addresses whose residual is dropped: as was taken over, or according to `parts.toml`."""
         if self._ahead and self._ahead.dropped is not None:
             return without_residual(self._ahead.listing, self._ahead.dropped)
         listing = self.listing()
-        return self._recalled("dropped", lambda: read_dropped(self.directory / PARTS, listing.decoder.addresses))
+        return self._unchanged("dropped", lambda: read_dropped(self.directory / PARTS, listing.decoder.addresses))
 
     def take(self, revision: Revision, dropped: frozenset[Address] | None = None) -> Revision:
         """Let the program be as `revision` has it, in memory until it is printed; and `dropped` what runs alone there.
@@ -232,16 +230,6 @@ class Project:
             write_parts(self.directory / PARTS, partition(ahead.listing, ahead.dropped), ahead.listing.decoder)
             self._held["dropped"] = self._stamps(), without_residual(ahead.listing, ahead.dropped)
         self._held["listing"] = self._stamps(), ahead.listing
-
-    def numbers(self, wanted: Collection[Address] | None = None) -> dict[Address, int]:
-        """The numbers in sources and lifted parts by address, of `wanted` ones at least; see `listing/count.py`."""
-        if self._ahead or not is_large(self._stamps()):
-            return count_program(self.listing(), wanted)
-        return self._recalled("numbers", lambda: count_program(self._on_disk()))
-
-    def _recalled(self, what: str, read: Callable[[], Made]) -> Made:
-        """The same as `_unchanged`, by this command or by an earlier one."""
-        return self._unchanged(what, lambda: recalled(self.directory, what, self._stamps(), read))
 
     def _stamps(self) -> Stamps:
         """What tells whether the files of the program have changed."""
@@ -290,12 +278,7 @@ class Project:
         self.print_program()
         self.require_trust()
         self.dropped()
-        if not is_large(self._stamps()):
-            return load_program(self.directory, source_only, self.listing())
-        codes = self._recalled("code", lambda: compiled(self.directory))
-        program = load_program(self.directory, source_only, self.listing(), codes, tried=True)
-        self._recalled("tried", program.check)
-        return program
+        return load_program(self.directory, source_only, self.listing())
 
     def generate(self, prompt: str | Sequence[int], tokens: int = 20, **how: Unpack[How]) -> str:
         """What the program says after `prompt` (text or token ids): the likeliest tokens, unless `how` says otherwise.
