@@ -29,6 +29,7 @@ from pathlib import Path
 from platform import machine, processor
 from typing import Any
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer
 
@@ -42,6 +43,8 @@ from pellucid.accounts.meter import NOBODY, Share, meter
 from pellucid.accounts.ngrams import NGrams
 from pellucid.accounts.show import METRICS, share
 from pellucid.base.progress import track
+from pellucid.corpus.packing import packed
+from pellucid.corpus.rows import Row
 from pellucid.project.project import Project
 from pellucid.zoo import registry
 from pellucid.zoo.village import PHENOMENA, Village
@@ -126,9 +129,9 @@ def measured(project: Project, first: int, count: int) -> dict[str, Any]:
 def anywhere(
     project: Project, accounts: Accounts, figures: Mapping[str, Any], stories: Sequence[Sequence[int]]
 ) -> dict[str, Any]:
-    """The figures of all positions of stories, one behind the other in rows of a whole context each."""
-    tokens, length = [token for story in stories for token in story], project.model.n_ctx
-    ids = torch.tensor(tokens[: len(tokens) // length * length]).view(-1, length)
+    """The figures of all positions of stories, in rows of a whole context, each of which begins with a story."""
+    rows = (Row("", "", "", np.array(story, np.int32)) for story in stories)
+    ids = torch.tensor(packed(rows, project.model.n_ctx, len(stories)))
     fit, own = read(project, "fit"), likeliest(project.model, ids, "reading stories")
     grams = NGrams.of(fit.ids, fit.own, project.model.n_vocab)
     covering = torch.tensor([rule["covers"] for rule in figures["rules"]], dtype=torch.bool)
