@@ -8,6 +8,8 @@ check text is at least 95 %, as in the meter. Beside them, counted on the fit te
 - *pruned trigrams*: n-grams of up to three tokens that say more than the shorter ones, the most places gained a symbol
   first, as many as have --symbols symbols; where none of them is, the commonest token of all is said.
 
+The front says what more n-grams would cover, and how often they are right there, whatever their symbols.
+
 Top-1 of accounts is measured with such a pruned list behind them, of so many symbols as the accounts leave of
 --symbols: their own back-off is a table that nobody counted.
 
@@ -18,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -42,6 +45,8 @@ from pellucid.project.project import Project
 
 FIT = 400_000
 """Tokens of fit text that n-grams are counted on: as many as accounts are found on."""
+FRONT = ((20, 0.98), (10, 0.98), (10, 0.95), (10, 0.9), (5, 0.98))
+"""How often n-grams of the front were seen, and the share of one answer, at least."""
 Gram = tuple[int, ...]
 
 
@@ -72,10 +77,11 @@ def measured(project: Project, positions: int, most: int) -> dict[str, Any]:
     commonest = int(fit.own.flatten().bincount().argmax())
     lists = {"certain": certain(counts, size), "pruned": pruned(counts, most)}
     behind = pruned(counts, max(0, most - size))
-    domains = {}
+    domains, read_rows = {}, []
     for name in project.texts.heldout.domains:
         if (ids := rows_of(project, name, positions)) is not None:
             own = likeliest(project.model, ids, f"reading {name}")
+            read_rows.append((ids, own))
             domains[name] = {
                 **by_accounts(accounts, ids, own, covering, said_by(behind, ids), commonest),
                 **{label: by_list(grams, ids, own, commonest) for label, grams in lists.items()},
@@ -87,6 +93,29 @@ def measured(project: Project, positions: int, most: int) -> dict[str, Any]:
         "covering": int(covering.sum()),
         "lists": {label: len(grams) for label, grams in lists.items()},
         "domains": domains,
+        "front": [front(counts, seen, share, read_rows, commonest) for seen, share in FRONT],
+    }
+
+
+def front(
+    counts: Sequence[Mapping[Gram, Counter[int]]],
+    seen: int,
+    share: float,
+    read_rows: Sequence[tuple[Tensor, Tensor]],
+    commonest: int,
+) -> dict[str, Any]:
+    """What all n-grams cover, in all domains, that were seen so often with such a share of one answer."""
+    grams = certain(counts, math.inf, seen, share)
+    shares = [by_list(grams, ids, own, commonest) for ids, own in read_rows]
+    places = sum(found["covered"]["n"] for found in shares)
+    covered = sum(found["precision"]["n"] for found in shares)
+    hits = sum(round(found["precision"]["n"] * (found["precision"]["value"] or 0)) for found in shares)
+    return {
+        "seen": seen,
+        "share": share,
+        "grams": len(grams),
+        "covered": Share(covered, places).to_dict(),
+        "precision": Share(hits, covered).to_dict(),
     }
 
 
@@ -154,12 +183,14 @@ def counted(rows: Sequence[Sequence[int]], own: Sequence[Sequence[int]]) -> list
     return found
 
 
-def certain(counts: Sequence[Mapping[Gram, Counter[int]]], size: int) -> dict[Gram, int]:
-    """The certain n-grams, most places a symbol first, of at most `size` symbols."""
+def certain(
+    counts: Sequence[Mapping[Gram, Counter[int]]], size: float, seen: int = SEEN, share: float = SURE
+) -> dict[Gram, int]:
+    """The n-grams `seen` so often with such a `share` of one answer, most places a symbol first, of `size` symbols."""
     sure = []
     for gram, answers in entries(counts):
         answer, most = answers.most_common(1)[0]
-        if answers.total() >= SEEN and most >= SURE * answers.total():
+        if answers.total() >= seen and most >= share * answers.total():
             sure.append((most / (len(gram) + 1), gram, answer))
     return within(sure, size)
 
@@ -182,7 +213,7 @@ def entries(counts: Sequence[Mapping[Gram, Counter[int]]]) -> Iterator[tuple[Gra
         yield from table.items()
 
 
-def within(ranked: Sequence[tuple[float, Gram, int]], size: int) -> dict[Gram, int]:
+def within(ranked: Sequence[tuple[float, Gram, int]], size: float) -> dict[Gram, int]:
     """The first entries by rank that have at most `size` symbols together."""
     order = sorted(ranked, key=lambda entry: (-entry[0], entry[1]))
     costs = np.cumsum([len(gram) + 1 for _, gram, _ in order])
@@ -209,6 +240,12 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
         ]
         tops = [percent(row[who]["top1"]["value"]) for who in ("accounts", "pruned")]
         yield f"| {name} | {' | '.join([*covered, *tops])} |"
+    yield ""
+    yield "| all domains, n-grams seen | with one answer, at least | n-grams | covered | right there |"
+    yield "|---:|---:|---:|---:|---:|"
+    for row in found["front"]:
+        shares = (percent(row[name]["value"]) for name in ("covered", "precision"))
+        yield f"| {row['seen']} | {row['share']:.0%} | {row['grams']:,} | {' | '.join(shares)} |"
 
 
 if __name__ == "__main__":
