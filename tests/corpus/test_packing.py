@@ -8,6 +8,7 @@ import pytest
 
 import checkpoints
 from pellucid.base.errors import CorpusError
+from pellucid.corpus import packing
 from pellucid.corpus.corpus import Split, split_corpus, story_corpus
 from pellucid.corpus.packing import packed_rows
 from pellucid.exact.model import Model
@@ -34,6 +35,13 @@ def test_short_documents_fill_as_many_rows_as_are_asked_for(model: Model) -> Non
     """More than two documents to a row: 5 words each, in contexts of 24."""
     split = fit_text(6_000, 5)
     assert packed_rows(split, model, 300).shape == (300, CONTEXT)
+
+
+def test_rows_of_a_model_of_long_contexts_are_no_longer_than_attention_bears(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "LONGEST", 10)
+    model = checkpoints.random_model(0, n_positions=CONTEXT, vocab_size=40)[0]
+    assert packing.row_tokens(model) == 10
+    assert packed_rows(fit_text(600, 40), model, 30).shape == (30, 10)
 
 
 def test_text_that_is_too_short_fills_what_it_can(model: Model) -> None:

@@ -28,7 +28,7 @@ from pellucid.base.errors import SourceError
 from pellucid.base.progress import track
 from pellucid.base.terminal import tell
 from pellucid.corpus.corpus import Split
-from pellucid.corpus.packing import packed_rows
+from pellucid.corpus.packing import packed_rows, row_tokens
 from pellucid.exact.model import Model
 from pellucid.project.evidence import Measurement
 from pellucid.project.project import Project
@@ -71,7 +71,7 @@ def read(project: Project, name: str, positions: int | None = None) -> Place:
 def rows_of(project: Project, name: str, positions: int | None = None) -> Int[Tensor, "row pos"]:
     """Rows of the split `name`; of tune text where a directory has none of it."""
     split: Split = project.texts.named.get(name) or project.texts.tune
-    count = max(1, (positions or POSITIONS[name]) // project.model.n_ctx)
+    count = max(1, (positions or POSITIONS[name]) // row_tokens(project.model))
     return packed_rows(split, project.model, count, project.manifest.settings.seed)
 
 

@@ -25,7 +25,7 @@ from pellucid.accounts.prompts import CHOICE, Prompt, Question, said, shown
 from pellucid.base.errors import ProjectError
 from pellucid.base.files import sha256_text
 from pellucid.base.terminal import tell
-from pellucid.corpus.packing import packed_rows
+from pellucid.corpus.packing import packed_rows, row_tokens
 from pellucid.engine.intervene import ablate
 from pellucid.exact.model import Model
 from pellucid.project.project import Project
@@ -51,7 +51,7 @@ def draw(project: Project, n: int, seed: int) -> list[dict[str, Any]]:
     """
     model, generator = project.model, torch.Generator().manual_seed(seed)
     about_changes = ceil(n / 4)
-    count = max(1, ceil(PLACES * n / model.n_ctx))
+    count = max(1, ceil(PLACES * n / row_tokens(model)))
     ids = packed_rows(project.texts.heldout, model, count, seed)
     fit = read(project, "fit")
     places = list(_places(model, ids, NGrams.of(fit.ids, fit.own, model.n_vocab), generator))

@@ -21,8 +21,8 @@ class Effort:
     """Contexts that are continued, at most."""
     seconds: float | None
     """What a measurement is planned to take, of the five minutes that a quick run has in all; None for no limit."""
-    longest_row: int | None
-    """Tokens of a row at most; None for the whole context."""
+    longest_row: int
+    """Tokens of a row at most."""
     reference_tokens: int
     """Tokens of fit text behind the tables that a program is compared with, at most."""
     reference_bytes: int
@@ -97,7 +97,7 @@ _USUAL = Effort(
     is_quick=False,
     contexts=5_000,
     seconds=None,
-    longest_row=None,
+    longest_row=1024,
     reference_tokens=500_000,
     reference_bytes=1 << 30,
     sampling_seconds=300.0,

@@ -13,14 +13,22 @@ from pellucid.corpus.corpus import Split
 from pellucid.corpus.rows import Row, sample_rows
 from pellucid.exact.model import Model
 
+LONGEST = 1024
+"""Tokens of a row, at most: what attention takes grows with their square, and models of today read many thousands."""
+
+
+def row_tokens(model: Model) -> int:
+    """The tokens of a packed row: a whole context, or of a model that reads longer ones as many as there may be."""
+    return min(model.n_ctx, LONGEST)
+
 
 def packed_rows(split: Split, model: Model, count: int, seed: int = 0) -> Int[Tensor, "row pos"]:
-    """`count` rows of a whole context each, fewer where there is no more text.
+    """`count` rows of `row_tokens` tokens each, fewer where there is no more text.
 
     The first text of a row starts with it, its last one is cut.
     Raises `CorpusError` if the text fills no row.
     """
-    length, wanted, drawn = model.n_ctx, 2 * count, -1
+    length, wanted, drawn = row_tokens(model), 2 * count, -1
     rows: list[list[int]] = []
     while len(rows) < count:
         windows = sample_rows(split, model.tokenizer, length, wanted, seed)

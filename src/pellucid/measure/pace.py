@@ -108,7 +108,7 @@ def plan(
     references (in a full one, at most two minutes).
     """
     budget = seconds if seconds is not None else effort.seconds
-    length = min(n_ctx, effort.longest_row or n_ctx)
+    length = min(n_ctx, effort.longest_row)
     read, write = (sum(getattr(pace, kind) for pace in paces.values()) for kind in ("read", "write"))
     each = read * length / PER_ROW + write * min(_WRITTEN, room_for(16, n_ctx))
     contexts = effort.contexts

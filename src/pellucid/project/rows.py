@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import Int
 from torch import Tensor
 
-from pellucid.corpus.packing import packed_rows
+from pellucid.corpus.packing import packed_rows, row_tokens
 from pellucid.project.project import Project
 
 Rows = Int[Tensor, "row pos"]
@@ -14,7 +14,7 @@ Rows = Int[Tensor, "row pos"]
 def rows_for(project: Project, split: str, tokens: int) -> Rows:
     """Packed rows of a split of the project's text, about `tokens` tokens of them, in random order."""
     model = project.model
-    count = max(2, tokens // model.n_ctx)
+    count = max(2, tokens // row_tokens(model))
     if (split, count) not in project.packed:
         rows = packed_rows(getattr(project.texts, split), model, count, project.manifest.settings.seed)
         project.packed[split, count] = rows

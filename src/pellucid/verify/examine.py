@@ -12,6 +12,7 @@ from pellucid.base.address import Address
 from pellucid.base.effort import Effort
 from pellucid.base.errors import ProjectError
 from pellucid.base.lock import writing
+from pellucid.corpus.packing import row_tokens
 from pellucid.corpus.rows import Row, sample_rows
 from pellucid.exact.model import Model
 from pellucid.forms.isolated import head_out, kept
@@ -152,7 +153,7 @@ def read_kept(project: Project, program: Program, address: Address, effort: Effo
         form = Compares(address, read_q, read_k, bias)
     else:
         form = Channel(address, torch.tensor(runs.weight)[:, None], torch.ones(1), runs.bias)
-    rows = rows_for(project, "heldout", effort.part_rows * project.model.n_ctx)
+    rows = rows_for(project, "heldout", effort.part_rows * row_tokens(project.model))
     return Estimate(kept(project.model, [form], rows)[address], None, None, rows.numel())
 
 

@@ -28,6 +28,7 @@ from pellucid.base.defaults import ACCOUNT_TOKENS, FEWEST_TOKENS, SYMBOL_PRICE
 from pellucid.base.errors import CorpusError
 from pellucid.base.lock import writing
 from pellucid.base.terminal import tell
+from pellucid.corpus.packing import row_tokens
 from pellucid.project.project import Project
 
 STAGE = "accounts-found"
@@ -76,7 +77,8 @@ def found_anew(project: Project, places: int, ties: bool = False, price: float =
 def places_within(project: Project, seconds: float) -> int:
     """How many tokens of fit text the model reads in so many seconds, a quarter more for tune text left room for."""
     model = project.model
-    ids = torch.zeros((max(1, PROBE // model.n_ctx), model.n_ctx), dtype=torch.long)
+    length = row_tokens(model)
+    ids = torch.zeros((max(1, PROBE // length), length), dtype=torch.long)
     begun = time.monotonic()
     with torch.no_grad():
         model.logits(ids)
@@ -113,7 +115,7 @@ def follow(project: Project, seconds: float = SECONDS) -> list[str]:
 def _stream(project: Project, name: str, count: int, words: Words) -> Stream:
     """Rows of a split, of `count` tokens; of fit text the first of those that are measured on, where these are more."""
     place = read(project, name, max(count, POSITIONS["fit"]) if name == "fit" else count)
-    rows = max(1, count // project.model.n_ctx)
+    rows = max(1, count // row_tokens(project.model))
     ids, own = (part[:rows].numpy().astype(np.int64) for part in (place.ids, place.own))
     return Stream.of(ids, own, words)
 
@@ -121,7 +123,7 @@ def _stream(project: Project, name: str, count: int, words: Words) -> Stream:
 def _back_off(project: Project, tune: Stream) -> Flags:
     """Where the back-off of the meter is right, which speaks where no account does."""
     fit, model = read(project, "fit"), project.model
-    rows = torch.from_numpy(tune.ids).view(-1, min(model.n_ctx, len(tune)))
+    rows = torch.from_numpy(tune.ids).view(-1, min(row_tokens(model), len(tune)))
     said = NGrams.of(fit.ids, fit.own, model.n_vocab).back_off(rows)
     right: Flags = said.numpy().ravel() == tune.own
     return right

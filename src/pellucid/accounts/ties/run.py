@@ -21,7 +21,7 @@ from pellucid.accounts.ties.show import line
 from pellucid.accounts.ties.variables import Quantity, quantities
 from pellucid.accounts.uses import pages
 from pellucid.base.terminal import tell
-from pellucid.corpus.packing import packed_rows
+from pellucid.corpus.packing import packed_rows, row_tokens
 from pellucid.project.evidence import Measurement
 from pellucid.project.project import Project
 from pellucid.project.told import STAGE, account_figures, account_state
@@ -56,7 +56,7 @@ def ties(project: Project, seconds: float | None = None) -> dict[str, Any]:
 def _finder(project: Project, folder: Folder) -> Finder:
     model, seed = project.model, project.manifest.settings.seed
     accounts = folder.accounts()
-    ids = packed_rows(project.texts.fit, model, max(1, POSITIONS // model.n_ctx), seed)
+    ids = packed_rows(project.texts.fit, model, max(1, POSITIONS // row_tokens(model)), seed)
     longest = min(LONGEST, model.n_ctx - len(model.tokenizer.start))
     return Finder(model, accounts, places(accounts, ids, likeliest(model, ids, "reading fit text"), longest), seed)
 
