@@ -300,7 +300,7 @@ PROJECTS = [
     ("parts.toml", "[[part]]", "[[part", "parts.toml: "),
     ("parts.toml", "budget = 88", "budget = 88\nmood = 3", "parts.toml:4: mood is no entry that is known here"),
     ("pellucid.toml", "seed = 0", 'seed = "often"', "settings.seed is 'often', expected"),
-    ("pellucid.toml", "format = 1", "format = 9", "format is 9, this version reads 1"),
+    ("pellucid.toml", "format = 2", "format = 9", "format is 9, this version reads 1 and 2"),
     ("pellucid.toml", "[gate]", "[gait]", "the section [gate] is missing"),
     ("pellucid.toml", "[subject]", "[subject", "pellucid.toml: "),
     ("program/model.py", "layers=2", "layers=many", "model.py: SUBJECT and CONFIG cannot be read"),

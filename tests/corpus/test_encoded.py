@@ -13,7 +13,7 @@ from pellucid.corpus.encoded import encoded
 class Letters:
     """Every letter is a token; counts how often it is asked."""
 
-    kind, vocab_size = "bpe", 128
+    kind, n_tokens = "bpe", 128
     eos_id: int | None = None
     start: tuple[int, ...] = ()
 

@@ -30,7 +30,7 @@ def test_the_last_lens_is_the_model_and_the_first_the_embedding(model: Model, id
     torch.testing.assert_close(lens.logits[-1], model.logits(ids))
     first = trace(model, ids, ["L00.resid_pre"])["L00.resid_pre"]
     weight, bias = model.weights["ln_f.weight"], model.weights["ln_f.bias"]
-    normed = torch.nn.functional.layer_norm(first, (15,), weight, bias, model.decoder.layer_norm_epsilon)
+    normed = torch.nn.functional.layer_norm(first, (15,), weight, bias, model.decoder.final.epsilon)
     torch.testing.assert_close(lens.logits[0], normed @ model.weights["wte.weight"].T)
     line = lens.table[-1]
     assert (line["row"], line["stream"], line["position"]) == (2, "L02.resid_post", 13)
