@@ -43,7 +43,7 @@ from pellucid.accounts.meter import NOBODY, Share, meter
 from pellucid.accounts.ngrams import NGrams
 from pellucid.accounts.show import METRICS, share
 from pellucid.base.progress import track
-from pellucid.corpus.packing import packed
+from pellucid.corpus.packing import packed, row_tokens
 from pellucid.corpus.rows import Row
 from pellucid.project.project import Project
 from pellucid.zoo import registry
@@ -131,7 +131,7 @@ def anywhere(
 ) -> dict[str, Any]:
     """The figures of all positions of stories, in rows of a whole context, each of which begins with a story."""
     rows = (Row("", "", "", np.array(story, np.int32)) for story in stories)
-    ids = torch.tensor(packed(rows, project.model.n_ctx, len(stories)))
+    ids = torch.tensor(packed(rows, row_tokens(project.model), len(stories)))
     fit, own = read(project, "fit"), likeliest(project.model, ids, "reading stories")
     grams = NGrams.of(fit.ids, fit.own, project.model.n_vocab)
     covering = torch.tensor([rule["covers"] for rule in figures["rules"]], dtype=torch.bool)
@@ -281,13 +281,16 @@ def _facts(facts: Mapping[str, Any]) -> Iterator[str]:
 
 def _fresh(figures: Mapping[str, Any]) -> Iterator[str]:
     yield f"| {figures['positions']:,} positions of the fresh stories | all | hard |\n|---|---:|---:|"
-    for name, label in METRICS.items():
-        yield f"| {label} | {share(figures['all'][name])} | {share(figures['hard'][name])} |"
+    yield from _metrics(figures)
 
 
 def _figures(figures: Mapping[str, Any]) -> Iterator[str]:
     count = f"{len(figures['files'])} accounts, {len(figures['rules'])} rules, {figures['symbols']:,} symbols"
     yield f"| {count} | all positions | hard positions |\n|---|---:|---:|"
+    yield from _metrics(figures)
+
+
+def _metrics(figures: Mapping[str, Any]) -> Iterator[str]:
     for name, label in METRICS.items():
         yield f"| {label} | {share(figures['all'][name])} | {share(figures['hard'][name])} |"
 

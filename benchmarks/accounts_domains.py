@@ -40,7 +40,7 @@ from pellucid.accounts.meter import NOBODY, Share, reliable, rule_shares
 from pellucid.accounts.ngrams import LONGEST, SEEN, SURE
 from pellucid.base.errors import CorpusError
 from pellucid.base.progress import track
-from pellucid.corpus.packing import packed_rows
+from pellucid.corpus.packing import packed_rows, row_tokens
 from pellucid.project.project import Project
 
 FIT = 400_000
@@ -86,6 +86,7 @@ def measured(project: Project, positions: int, most: int) -> dict[str, Any]:
                 **by_accounts(accounts, ids, own, covering, said_by(behind, ids), commonest),
                 **{label: by_list(grams, ids, own, commonest) for label, grams in lists.items()},
             }
+    all_ids, all_own = (torch.cat(parts) for parts in zip(*read_rows, strict=True))
     return {
         "symbols": size,
         "most": most,
@@ -93,37 +94,23 @@ def measured(project: Project, positions: int, most: int) -> dict[str, Any]:
         "covering": int(covering.sum()),
         "lists": {label: len(grams) for label, grams in lists.items()},
         "domains": domains,
-        "front": [front(counts, seen, share, read_rows, commonest) for seen, share in FRONT],
+        "front": [front(counts, seen, share, all_ids, all_own, commonest) for seen, share in FRONT],
     }
 
 
 def front(
-    counts: Sequence[Mapping[Gram, Counter[int]]],
-    seen: int,
-    share: float,
-    read_rows: Sequence[tuple[Tensor, Tensor]],
-    commonest: int,
+    counts: Sequence[Mapping[Gram, Counter[int]]], seen: int, share: float, ids: Tensor, own: Tensor, commonest: int
 ) -> dict[str, Any]:
-    """What all n-grams cover, in all domains, that were seen so often with such a share of one answer."""
+    """What all n-grams cover that were seen so often with such a share of one answer."""
     grams = certain(counts, math.inf, seen, share)
-    shares = [by_list(grams, ids, own, commonest) for ids, own in read_rows]
-    places = sum(found["covered"]["n"] for found in shares)
-    covered = sum(found["precision"]["n"] for found in shares)
-    hits = sum(round(found["precision"]["n"] * (found["precision"]["value"] or 0)) for found in shares)
-    return {
-        "seen": seen,
-        "share": share,
-        "grams": len(grams),
-        "covered": Share(covered, places).to_dict(),
-        "precision": Share(hits, covered).to_dict(),
-    }
+    return {"seen": seen, "share": share, "grams": len(grams), **by_list(grams, ids, own, commonest)}
 
 
 def rows_of(project: Project, domain: str, positions: int) -> Tensor | None:
     """Rows of the held-out text of one domain; None where it does not fill one."""
     split = project.texts.heldout
     own = replace(split.corpus, read=lambda: (doc for doc in split.corpus.read() if doc.domain == domain))
-    count = max(1, positions // project.model.n_ctx)
+    count = max(1, positions // row_tokens(project.model))
     try:
         return packed_rows(replace(split, corpus=own), project.model, count, project.manifest.settings.seed)
     except CorpusError:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
 from pellucid.accounts.find.stream import Stream, Words
-from pellucid.accounts.language import Spelling
+from pellucid.accounts.find.write import Written
+from pellucid.accounts.language import Accounts, Spelling
 
 NAMES = ["Ada", "Bo", "Cy", "Di", "Ed", "Flo", "Gus", "Hal", "Ida", "Jo", "Kim", "Lou"]
 TOWNS = ["Rome", "Bath", "Oslo", "Nice", "Cork", "Bonn"]
@@ -69,3 +71,11 @@ class Language:
         rows = np.array(ids[: len(ids) // 64 * 64]).reshape(-1, 64)
         own = np.append(rows.ravel()[1:], 0).reshape(rows.shape)
         return Stream.of(rows, own, Words(self.spelling) if words is None else words)
+
+
+def accounts_of(written: Written, folder: Path, spelling: Spelling) -> Accounts:
+    """The accounts that were written, as files of a folder."""
+    (folder / "tables").mkdir()
+    for name, text in written.texts().items():
+        (folder / name).write_text(text)
+    return Accounts(folder, spelling)

@@ -38,7 +38,7 @@ def test_short_documents_fill_as_many_rows_as_are_asked_for(model: Model) -> Non
 
 
 def test_rows_of_a_model_of_long_contexts_are_no_longer_than_attention_bears(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packing, "LONGEST", 10)
+    monkeypatch.setattr(packing, "LONGEST_ROW", 10)
     model = checkpoints.random_model(0, n_positions=CONTEXT, vocab_size=40)[0]
     assert packing.row_tokens(model) == 10
     assert packed_rows(fit_text(600, 40), model, 30).shape == (30, 10)

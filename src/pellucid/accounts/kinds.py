@@ -40,7 +40,7 @@ def ends(row: Row, first: int, place: int, slots: Mapping[str, str]) -> Ends:
 
     Behind a token that ends a text there is none: that token itself.
     """
-    return tuple(_back(row, first, place, slots)) or (_plain(row.pieces[place]),)
+    return tuple(_back(row, first, place, slots)) or (escaped(row.pieces[place]),)
 
 
 def _back(row: Row, first: int, place: int, slots: Mapping[str, str]) -> Iterator[str]:
@@ -53,10 +53,10 @@ def _back(row: Row, first: int, place: int, slots: Mapping[str, str]) -> Iterato
         text = row.word(word.start, min(word.end, place + 1)).text
         whole = word.end <= place + 1
         apart = row.whole[word.at - 1 : word.at] == " " or (row.spaced and word.start == first and text[:1].isalnum())
-        yield " " * apart + (slots[text] if whole and text in slots else _plain(text))
+        yield " " * apart + (slots[text] if whole and text in slots else escaped(text))
 
 
-def _plain(text: str) -> str:
+def escaped(text: str) -> str:
     """A text as it stands in a pattern."""
     return text.replace("{", "{{").replace("}", "}}")
 

@@ -42,7 +42,7 @@ WORDS = ("account", "joined", "one_of", "rest", "spans", "table", "variable")
 PATTERNED = ("begins", "ends", "has")
 """What a text is asked with patterns."""
 
-_TAIL = 3
+TAIL = 3
 """Words of a tail, at most."""
 
 _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[{}]")
@@ -668,7 +668,7 @@ class Text:
         if self.last_token[-1:] == " ":
             return None
         words = self._words()
-        for count in range(min(_TAIL, len(words)), 0, -1):
+        for count in range(min(TAIL, len(words)), 0, -1):
             if (text := self._row.whole[words[-count].at : self._to]) in members.members:
                 self.reach = (count, count)
                 return text

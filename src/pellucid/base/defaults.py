@@ -23,3 +23,5 @@ SYMBOL_PRICE: Final = 1.6e-5
 """What a symbol of an account costs, as a share of the places of fit text that it makes right."""
 LEAST_QUESTIONS: Final = 4
 """Questions of a set for readers, at least."""
+LONGEST_ROW: Final = 1024
+"""Tokens of a row that is read or measured on, at most: what attention takes grows with their square."""

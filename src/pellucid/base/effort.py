@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pellucid.base.defaults import LONGEST_ROW
+
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
@@ -97,7 +99,7 @@ _USUAL = Effort(
     is_quick=False,
     contexts=5_000,
     seconds=None,
-    longest_row=1024,
+    longest_row=LONGEST_ROW,
     reference_tokens=500_000,
     reference_bytes=1 << 30,
     sampling_seconds=300.0,

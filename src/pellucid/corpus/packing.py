@@ -8,18 +8,16 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from pellucid.base.defaults import LONGEST_ROW
 from pellucid.base.errors import CorpusError
 from pellucid.corpus.corpus import Split
 from pellucid.corpus.rows import Row, sample_rows
 from pellucid.exact.model import Model
 
-LONGEST = 1024
-"""Tokens of a row, at most: what attention takes grows with their square, and models of today read many thousands."""
-
 
 def row_tokens(model: Model) -> int:
     """The tokens of a packed row: a whole context, or of a model that reads longer ones as many as there may be."""
-    return min(model.n_ctx, LONGEST)
+    return min(model.n_ctx, LONGEST_ROW)
 
 
 def packed_rows(split: Split, model: Model, count: int, seed: int = 0) -> Int[Tensor, "row pos"]:

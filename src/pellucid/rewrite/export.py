@@ -22,6 +22,7 @@ from torch import Tensor
 from pellucid.base.errors import PellucidError
 from pellucid.base.files import passing_folder
 from pellucid.base.tensors import save_tensors
+from pellucid.corpus.packing import row_tokens
 from pellucid.corpus.rows import sample_rows
 from pellucid.engine.intervene import steer as steered
 from pellucid.engine.trace import trace
@@ -193,9 +194,9 @@ def _rows(project: Project) -> tuple[list[Int[Tensor, "one pos"]], str]:
     model = project.model
     try:
         seed = project.manifest.settings.seed
-        rows = sample_rows(project.texts.heldout, model.tokenizer, model.n_ctx, ROWS, seed)
+        rows = sample_rows(project.texts.heldout, model.tokenizer, row_tokens(model), ROWS, seed)
         ids = [torch.from_numpy(row.tokens.astype(np.int64))[None] for row in rows]
         return ids, f"{len(ids)} rows of held-out text"
     except PellucidError:
-        shape = (ROWS, 1, model.n_ctx)
+        shape = (ROWS, 1, row_tokens(model))
         return list(torch.randint(model.n_vocab, shape, generator=torch.Generator().manual_seed(0))), "random tokens"

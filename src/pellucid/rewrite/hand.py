@@ -19,6 +19,7 @@ from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError
 from pellucid.base.files import write_text
 from pellucid.base.trusted import PROGRAM, write_own
+from pellucid.corpus.packing import row_tokens
 from pellucid.corpus.rows import sample_rows
 from pellucid.listing.content import imported_kinds
 from pellucid.listing.edits import HEAD, PAGE
@@ -237,7 +238,7 @@ def _merged(held: str, text: str) -> str:
 def _measured(project: Project, old: Any, new: Any) -> dict[str, Any]:
     """How often the program says something else, and how far it is from what it was, on held-out text."""
     model, seed = project.model, project.manifest.settings.seed
-    text = text_of(sample_rows(project.texts.heldout, model.tokenizer, model.n_ctx, ROWS, seed))
+    text = text_of(sample_rows(project.texts.heldout, model.tokenizer, row_tokens(model), ROWS, seed))
     logits = [torch.from_numpy(program.logits(text.ids.numpy())).double().log_softmax(-1) for program in (old, new)]
     kl = (logits[0].exp() * (logits[0] - logits[1])).sum(-1)[text.inside]
     changed = (logits[0].argmax(-1) != logits[1].argmax(-1))[text.inside]

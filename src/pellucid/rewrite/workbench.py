@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pellucid.base.errors import ProjectError
 from pellucid.corpus.corpus import Split
+from pellucid.corpus.packing import row_tokens
 from pellucid.corpus.rows import Row, padded, sample_rows
 from pellucid.engine.subjects import Subject, edits_of
 from pellucid.exact.graph import Edit
@@ -112,7 +113,7 @@ class Workbench:
 
     def _sampled(self, split: Split, count: int) -> Text:
         seed = self.project.manifest.settings.seed
-        return text_of(sample_rows(split, self.model.tokenizer, self.model.n_ctx, count, seed))
+        return text_of(sample_rows(split, self.model.tokenizer, row_tokens(self.model), count, seed))
 
     def run(self, ids: Int[Tensor, "batch pos"], names: Sequence[str]) -> dict[str, Tensor]:
         """Activations of the program as it is now on whole rows."""

@@ -56,7 +56,7 @@ def _examine(project: Project, address: Address, effort: Effort) -> Figures:
     if statement.form == "raw":
         raise ProjectError(f"{address} runs raw: there is no source to verify. Write one in {statement.place}")
     model, seed = project.model, project.manifest.settings.seed
-    rows = sample_rows(project.texts.heldout, model.tokenizer, model.n_ctx, effort.part_rows, seed)
+    rows = sample_rows(project.texts.heldout, model.tokenizer, row_tokens(model), effort.part_rows, seed)
     figures: Figures = {"isolated": {}}
     with variant(project, dropped=[address]) as swapped:
         if statement.form == "lifted" and address.kind == "OV":

@@ -18,6 +18,7 @@ from torch import Tensor
 from pellucid.base.address import Address
 from pellucid.base.effort import Effort
 from pellucid.base.progress import track
+from pellucid.corpus.packing import row_tokens
 from pellucid.corpus.rows import sample_rows
 from pellucid.exact.model import Model
 from pellucid.family.allowance import LIFTED_SHARE, lifted_numbers, most_rank
@@ -103,7 +104,7 @@ def bounds(project: Project, rows: Int[Tensor, "row pos"], effort: Effort) -> It
     yield Point("bfloat16", "noise floor", model.subject.parameters, *distance(model, rounded.logits, rows))
     texts = project.texts
     fit, tune, heldout = (
-        sample_rows(split, model.tokenizer, model.n_ctx, n, seed)
+        sample_rows(split, model.tokenizer, row_tokens(model), n, seed)
         for split, n in ((texts.fit, effort.front_reference_rows), (texts.tune, 16), (texts.heldout, len(rows)))
     )
     for name, table in references(model, fit, tune, heldout).items():

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from corpora_support import accounts_of
 from pellucid.accounts.find.choose import rank_of
 from pellucid.accounts.find.ends import Ends, ends, write_ends
 from pellucid.accounts.find.spelling import Names
@@ -97,12 +98,7 @@ def written(tmp_path: Path, found: Ends) -> Accounts:
     write_ends(made, found, Names())
     assert list(made.accounts) == ["09_last.py", "10_always_behind.py"]
     del made.accounts["09_last.py"]
-    (tmp_path / "tables").mkdir()
-    for name, text in made.accounts.items():
-        (tmp_path / name).write_text(text)
-    for name, rows in made.tables.items():
-        (tmp_path / "tables" / name).write_text("".join("\t".join(row) + "\n" for row in rows))
-    return Accounts(tmp_path, SPELLING)
+    return accounts_of(made, tmp_path, SPELLING)
 
 
 def test_the_written_account_says_what_the_lines_say(tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from corpora_support import accounts_of
 from pellucid.accounts.find.rests import Rests, rests, write_rests
 from pellucid.accounts.find.spelling import Names
 from pellucid.accounts.find.stream import Stream, Words
 from pellucid.accounts.find.write import Written
-from pellucid.accounts.language import Accounts, Spelling
+from pellucid.accounts.language import Spelling
 
 PIECES = ["<end>", " pump", "kin", " car", "rot", "pet", ".", " the"]
 NUMBER = {piece: number for number, piece in enumerate(PIECES)}
@@ -68,12 +69,7 @@ def test_the_written_account_goes_on_with_a_word(tmp_path: Path) -> None:
     write_rests(written, found(0.5), names)
     assert list(written.accounts) == ["09_last.py", "10_rest_of_words.py"]
     del written.accounts["09_last.py"]
-    (tmp_path / "tables").mkdir()
-    for name, text in written.accounts.items():
-        (tmp_path / name).write_text(text)
-    for name, rows in written.tables.items():
-        (tmp_path / "tables" / name).write_text("".join("\t".join(row) + "\n" for row in rows))
-    accounts = Accounts(tmp_path, SPELLING)
+    accounts = accounts_of(written, tmp_path, SPELLING)
     said = accounts.said(encode(" the pump"))
     assert [one and one.token for one in said] == [None, NUMBER["kin"]]
     (line,) = said[-1].lines if said[-1] else ()

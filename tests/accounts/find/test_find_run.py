@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from corpora_support import Language
+from corpora_support import Language, accounts_of
 from pellucid.accounts.find.program import judged
 from pellucid.accounts.find.run import Found, find
 from pellucid.accounts.find.spelling import Names, Spelled
@@ -28,17 +28,10 @@ def stories() -> Stories:
 def accounts(stories: Stories, tmp_path_factory: pytest.TempPathFactory) -> Accounts:
     language, found, _ = stories
     folder = tmp_path_factory.mktemp("accounts")
-    (folder / "tables").mkdir()
     names, known = Names(), found.board.features.known
     spelled = Spelled.of(found.board.features.stream, known.classes, names)
     written = Writer(found.board, known, spelled, names).all(found.behaviours)
-    for name, text in written.accounts.items():
-        (folder / name).write_text(text)
-    for name, rows in written.tables.items():
-        (folder / "tables" / name).write_text("".join("\t".join(row) + "\n" for row in rows))
-    for name, members in written.classes.items():
-        (folder / "tables" / name).write_text("".join(f"{member}\n" for member in members))
-    return Accounts(folder, language.spelling)
+    return accounts_of(written, folder, language.spelling)
 
 
 def share_right(language: Language, accounts: Accounts, cue: str, count: int = 300) -> float:
@@ -104,3 +97,11 @@ def test_finding_twice_finds_the_same(stories: Stories) -> None:
     again = find(*(language.stream(n, seed, words) for n, seed in ((800, 1), (200, 2))), 4e-5)
     assert len(again.rules) == len(found.rules)
     assert [rule.guards for rule in again.rules] == [rule.guards for rule in found.rules]
+
+
+def test_where_nothing_can_be_told_no_rule_is_found() -> None:
+    language = Language()
+    words = Words(language.spelling)
+    fit, tune = (language.stream(count, seed, words) for count, seed in ((60, 1), (20, 2)))
+    found = find(fit, tune, 1.0)
+    assert (found.rules, found.behaviours, len(found.ends)) == ([], [], 0)

@@ -18,7 +18,7 @@ from pellucid.accounts.find.rests import write_rests
 from pellucid.accounts.find.run import Found, find
 from pellucid.accounts.find.spelling import Names, Spelled
 from pellucid.accounts.find.stream import Flags, Stream, Words
-from pellucid.accounts.find.write import Writer, Written
+from pellucid.accounts.find.write import Writer
 from pellucid.accounts.folder import FOLDER, Folder
 from pellucid.accounts.glance import glance
 from pellucid.accounts.language import TABLES
@@ -139,7 +139,7 @@ def _write(project: Project, found: Found) -> list[str]:
     written = Writer(found.board, known, spelled, names, lines).all(found.behaviours)
     write_ends(written, found.ends, names)
     write_rests(written, found.rests, names)
-    texts = _texts(written)
+    texts = written.texts()
     before = _ours(project)
     kept = {name: text for name, text in texts.items() if _is_free(project, name)}
     for name in sorted(set(texts) - set(kept)):
@@ -159,16 +159,6 @@ def _write(project: Project, found: Found) -> list[str]:
         else:
             asked.forget(project, name)
     return sorted(kept)
-
-
-def _texts(written: Written) -> dict[str, str]:
-    """All files by their names in the folder of accounts."""
-    found = dict(written.accounts)
-    for name, rows in written.tables.items():
-        found[f"{TABLES}/{name}"] = "".join("\t".join(row) + "\n" for row in rows)
-    for name, members in written.classes.items():
-        found[f"{TABLES}/{name}"] = "".join(f"{member}\n" for member in members)
-    return found
 
 
 def _ours(project: Project) -> list[str]:

@@ -14,16 +14,15 @@ import numpy as np
 from jaxtyping import Int
 
 from pellucid.accounts.find.choose import Board, Rule, rank_of
-from pellucid.accounts.find.patterns import highest
+from pellucid.accounts.find.patterns import commonest
 from pellucid.accounts.find.program import MOSTLY, Behaviour
-from pellucid.accounts.find.spelling import Names, escaped, is_cell
+from pellucid.accounts.find.spelling import Names, is_cell
 from pellucid.accounts.find.stream import NONE, Flags, Places, Stream
 from pellucid.accounts.find.variables import quoted
 from pellucid.accounts.find.write import Written
-from pellucid.accounts.language import COLUMNS
+from pellucid.accounts.kinds import escaped
+from pellucid.accounts.language import TAIL
 
-LONGEST = 3
-"""Words of an end, at most."""
 SURE = 0.98
 """How often one thing comes behind an end where it as good as always does."""
 HEARD = 0.001
@@ -33,6 +32,10 @@ FRAME = 9
 TITLE = "always_behind"
 _BITS = 21
 _MOST = np.iinfo(np.int64).max
+
+
+Tails = tuple[Places, Flags, list[Places]]
+"""Of ends of some words: where that of each place begins, whether there is one, and its words, the last one first."""
 
 
 @dataclass(frozen=True)
@@ -69,16 +72,16 @@ def ends(stream: Stream, tune: Stream, asks: Places, price: float) -> Ends:
     by, lines = np.full(len(stream), NONE), list[Line]()
     for count, (begins, valid, columns) in enumerate(_tails(stream), start=1):
         open_there = valid & (asks <= rank_of(0, count, count)) & (by == NONE)
-        _add(lines, by, stream, np.stack(columns), begins, valid, open_there, price)
+        _add(lines, by, stream, (begins, valid, columns), open_there, price)
     wrong = _wrong(tune, lines)
     return _as_written(stream, [line for line in lines if line.text not in wrong], lines, by, price)
 
 
-def _tails(stream: Stream) -> Iterator[tuple[Places, Flags, list[Places]]]:
-    """For ends of one word, of two and so on: where that of each place begins, whether there is one, and its words."""
+def _tails(stream: Stream) -> Iterator[Tails]:
+    """The ends of one word of every place, of two and so on."""
     blank = np.array([not text.strip(" ") for text in stream.words.texts] or [True])
     back, valid, columns = stream.places, ~stream.ends & ~stream.last, list[Places]()
-    for count in range(1, LONGEST + 1):
+    for count in range(1, TAIL + 1):
         back = stream.back(back) if count > 1 else back
         columns.append(stream.at(back))
         valid = valid & (back >= 0) & ~blank[columns[-1]]
@@ -89,17 +92,16 @@ def _add(
     lines: list[Line],
     by: Places,
     stream: Stream,
-    columns: Int[np.ndarray, "word place"],
-    begins: Places,
-    valid: Flags,
+    tails: Tails,
     open_there: Flags,
     price: float,
 ) -> None:
     """Add the ends of so many words that pay where they are `open_there`, and note in `by` where they speak."""
+    begins, valid, columns = tails
     places = np.flatnonzero(valid)
     if not len(places):
         return
-    group = _grouped(columns[:, places])
+    group = _grouped([words[places] for words in columns])
     _, sure, gain = _answers(group, stream.own[places], open_there[places])
     at = places[(sure & (gain > price * (len(columns) + 1)))[group]]
     if not len(at):
@@ -167,7 +169,7 @@ def _cell(stream: Stream, key: str, token: int) -> tuple[str, str]:
     return ("comes" if apart else "goes_on") if held else "marks", text if held else piece
 
 
-def _grouped(columns: Int[np.ndarray, "word place"]) -> Int[np.ndarray, " place"]:
+def _grouped(columns: Sequence[Places]) -> Int[np.ndarray, " place"]:
     """Which places end in the same words."""
     group = columns[0]
     for column in columns[1:]:
@@ -180,12 +182,9 @@ def _answers(
     group: Int[np.ndarray, " place"], own: Int[np.ndarray, " place"], counted: Flags
 ) -> tuple[Places, Flags, Places]:
     """Of each group what the model says most, if it as good as always does, and how often where it is `counted`."""
-    pairs, seen = np.unique(group * (1 << _BITS) + own, return_counts=True)
-    of, said = pairs >> _BITS, pairs & ((1 << _BITS) - 1)
-    best = highest(of, (seen << _BITS) - said)
-    total, answer = np.bincount(of, seen), said[best]
+    total, answer, most = commonest(group, own)
     gain = np.bincount(group, counted & (answer[group] == own), minlength=len(total)).astype(np.int64)
-    return answer, seen[best] >= SURE * total, gain
+    return answer, most >= SURE * total, gain
 
 
 def _text(stream: Stream, start: int, end: int) -> str:
@@ -200,22 +199,29 @@ def _text(stream: Stream, start: int, end: int) -> str:
 def asked_for(board: Board, found: Sequence[Behaviour], rules: Sequence[Rule]) -> Places:
     """How much that is asked for at each place of what can be relied on there, as `ends` is told; `NONE` for nothing.
 
-    `rules` are in the order in which the board knows them. Within a word that a rule said, it is gone on with.
+    `rules` are in the order in which the board knows them.
     """
     stream, said = board.features.stream, board.said
     speaks = said.rule != NONE
     number = {replace(rule, table=NONE): at for at, rule in enumerate(rules)}  # behaviours part the lines of tables
     spoken = np.bincount(said.rule[speaks], minlength=len(rules))
     right = np.bincount(said.rule[speaks & (said.token == stream.own)], minlength=len(rules))
-    relied = np.zeros(len(rules), dtype=bool)
+    relied = np.zeros(len(rules) + 1, dtype=bool)  # the last stands for no rule
     for block in (block for behaviour in found for block in behaviour.blocks):
         own = [number[replace(rule, table=NONE)] for rule in block.rules]
         often = spoken[own].sum()
         relied[own] = often >= HEARD * len(stream) and right[own].sum() >= MOSTLY * often
     by_rule = np.where(speaks, np.where(relied[said.rule], _MOST, said.rank), NONE)
+    return np.where(stream.closed, by_rule, np.where(silent(board), NONE, _MOST))
+
+
+def silent(board: Board) -> Flags:
+    """Where no rule speaks. Within a word that a rule said, it is gone on with."""
+    stream, said = board.features.stream, board.said
     before = np.maximum(stream.unit - 1, 0)
     going_on = (said.word[before] >= 0) & (said.word[before] == stream.following[before])
-    return np.where(stream.closed, by_rule, np.where(going_on, _MOST, NONE))
+    found: Flags = np.where(stream.closed, said.rule == NONE, ~going_on)
+    return found
 
 
 def without(board: Board, rules: Sequence[Rule], found: Ends) -> list[Rule]:
@@ -256,8 +262,5 @@ def write_ends(written: Written, found: Ends, names: Names) -> None:
     head = [f'"""What always comes behind the last words: {len(found)} ends, too rare for rules of their own."""', ""]
     head += [f"from .language import {', '.join(imported)}"]
     head += [f"from .tables import {', '.join(name.upper() for name in named.values())}"] if named else []
-    before = max(written.accounts, default="0_").partition("_")[0]
-    title = f"{int(before) + 1:0{len(before)}d}_{names.free([TITLE], TITLE)}.py"
-    written.accounts[title] = "\n".join([*head, "", "", "@account", "def next_token(text):", *body, ""])
-    for kind, name in named.items():
-        written.tables[f"{name}.tsv"] = [COLUMNS, *([key, said] for key, said in sorted(tables[kind].items()))]
+    held = {name: tables[kind] for kind, name in named.items()}
+    written.add_last(names.free([TITLE], TITLE), head, body, held)

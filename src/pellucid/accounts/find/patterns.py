@@ -211,6 +211,15 @@ def halves(stream: Stream) -> Places:
     return texts % 2
 
 
+def commonest(of: Places, own: Places) -> tuple[Places, Places, Places]:
+    """Of groups (`of`, without gaps): how often each stands, what the model says most there (of equal counts the lowest
+    id), and how often."""
+    pairs, seen = np.unique(of * (1 << _BITS) + own, return_counts=True)
+    group, said = pairs >> _BITS, pairs & ((1 << _BITS) - 1)
+    best = highest(group, (seen << _BITS) - said)
+    return np.bincount(group, seen).astype(np.int64), said[best], seen[best]
+
+
 def highest(of: Places, counts: Float[np.ndarray, " _pair"] | Places) -> Places:
     """For each group of pairs (`of`, in order and without gaps) the pair with the highest count."""
     order = np.lexsort((counts, of))

@@ -83,9 +83,9 @@ def judged(board: Board, rules: Sequence[Rule], places: dict[Rule, Places]) -> J
     without = board.right(before.token[at], before.word[at], at)
     hits = board.said.token[at] == stream.own[at]
     return Judged(
-        np.bincount(by, board.now(at) - without, minlength=count),
+        np.bincount(by, board.now(at) - without, minlength=count).astype(float),
         np.bincount(by, minlength=count).astype(float),
-        np.bincount(by, hits, minlength=count),
+        np.bincount(by, hits, minlength=count).astype(float),
         at,
         by,
         hits,

@@ -10,18 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pellucid.accounts.find.patterns import highest
+from pellucid.accounts.find.patterns import commonest
 from pellucid.accounts.find.spelling import Names, is_cell
-from pellucid.accounts.find.stream import Flags, Places, Stream
+from pellucid.accounts.find.stream import Flags, Stream
 from pellucid.accounts.find.write import Written
-from pellucid.accounts.language import COLUMNS
 
 SURE = 0.98
 """How often a beginning is gone on with in one way where it as good as always is."""
 FRAME = 9
 """Symbols of the rule that looks a beginning up."""
 TITLE = "rest_of_words"
-_BITS = 21
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,8 @@ def rests(stream: Stream, silent: Flags, price: float) -> Rests:
     places = np.flatnonzero(may_go_on[stream.word] & ~stream.ends & ~stream.last & silent)
     if not words.spelling.grows or not len(places):
         return Rests({}, {})
-    keys, total, answer, most = _commonest(stream.word[places], stream.own[places])
+    keys, of = np.unique(stream.word[places], return_inverse=True)
+    total, answer, most = commonest(of, stream.own[places])
     cost = np.array([max(1, len(words.said(int(key)))) + 1 for key in keys])
     plain = [is_cell(words.texts[key]) and is_cell(pieces[said]) for key, said in zip(keys, answer, strict=True)]
     worth = goes_on[answer] & np.array(plain) & (most > price * cost)
@@ -55,16 +54,6 @@ def rests(stream: Stream, silent: Flags, price: float) -> Rests:
     return Rests(*tables)
 
 
-def _commonest(key: Places, own: Places) -> tuple[Places, Places, Places, Places]:
-    """All keys, how often each stands, what the model says most there, and how often; of equal counts the lowest id."""
-    pairs, seen = np.unique(key * (1 << _BITS) + own, return_counts=True)
-    keys, of = np.unique(pairs >> _BITS, return_inverse=True)
-    said = pairs & ((1 << _BITS) - 1)
-    best = highest(of, (seen << _BITS) - said)
-    total = np.bincount(of, seen).astype(np.int64)
-    return keys, total, said[best], seen[best]
-
-
 def write_rests(written: Written, found: Rests, names: Names) -> None:
     """Add the account and its tables to what is written, as the last one: it speaks where no other does."""
     named = (("goes_on", found.sure), ("mostly_goes_on", found.likely))
@@ -73,21 +62,6 @@ def write_rests(written: Written, found: Rests, names: Names) -> None:
         return
     count = sum(map(len, tables.values()))
     body = [f"    if text.begun() in {n.upper()}:\n        return joined({n.upper()}[text.begun()])" for n in tables]
-    before = max(written.accounts, default="0_").partition("_")[0]
-    title = f"{int(before) + 1:0{len(before)}d}_{names.free([TITLE], TITLE)}.py"
-    written.accounts[title] = "\n".join(
-        [
-            f'"""How words that have begun go on: {count} beginnings."""',
-            "",
-            "from .language import account, joined",
-            f"from .tables import {', '.join(name.upper() for name in tables)}",
-            "",
-            "",
-            "@account",
-            "def next_token(text):",
-            *body,
-            "",
-        ]
-    )
-    for name, lines in tables.items():
-        written.tables[f"{name}.tsv"] = [COLUMNS, *([key, said] for key, said in sorted(lines.items()))]
+    head = [f'"""How words that have begun go on: {count} beginnings."""', "", "from .language import account, joined"]
+    head += [f"from .tables import {', '.join(name.upper() for name in tables)}"]
+    written.add_last(names.free([TITLE], TITLE), head, body, tables)

@@ -15,7 +15,7 @@ from pellucid.accounts.find import deepen
 from pellucid.accounts.find.choose import CHEAPER, Board, Rule, anywhere, choose, collapsed, rule_of, widened
 from pellucid.accounts.find.classes import classes, slots_of
 from pellucid.accounts.find.doubts import doubts
-from pellucid.accounts.find.ends import Ends, asked_for, ends, without
+from pellucid.accounts.find.ends import Ends, asked_for, ends, silent, without
 from pellucid.accounts.find.features import Features, Guard, Vocabulary
 from pellucid.accounts.find.patterns import MODES, Candidate, grow, slot_element
 from pellucid.accounts.find.program import Behaviour, behaviours, in_order, pruned, useful
@@ -84,8 +84,7 @@ def find(
     left = without(board, in_order(kept), rare)
     if len(left) < len(kept):
         found = behaviours(board, left)
-    open_there = (asked_for(board, found, left) == NONE) & (rare.said == NONE)
-    return Found(board, left, found, rare, rests(fit, open_there, price * len(fit)))
+    return Found(board, left, found, rare, rests(fit, silent(board) & (rare.said == NONE), price * len(fit)))
 
 
 def _asked(features: Features, first: Places, says: Says) -> tuple[list[Lookup], list[Candidate]]:

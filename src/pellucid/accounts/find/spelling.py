@@ -13,6 +13,7 @@ from pellucid.accounts.find.features import Guard
 from pellucid.accounts.find.patterns import Pattern
 from pellucid.accounts.find.stream import Stream, Words
 from pellucid.accounts.find.variables import Variable, quoted
+from pellucid.accounts.kinds import escaped
 from pellucid.accounts.language import BUILTINS, WORDS
 
 _LONGEST = 32
@@ -57,11 +58,6 @@ class Names:
 def is_cell(text: str) -> bool:
     """Whether a table can hold a text in one way alone."""
     return text.isprintable() and text == text.strip() and text[:1] != '"'
-
-
-def escaped(text: str) -> str:
-    """A text as a pattern that stands for it."""
-    return text.replace("{", "{{").replace("}", "}}")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pellucid.accounts.find.features import Guard, Vocabulary
 from pellucid.accounts.find.program import Behaviour, Block, meet
 from pellucid.accounts.find.spelling import Names, Spelled
 from pellucid.accounts.find.variables import quoted
+from pellucid.accounts.language import COLUMNS, TABLES
 
 WIDE = 112
 MARKS = (".", "?", "!")
@@ -54,6 +55,25 @@ class Written:
     tables: dict[str, list[list[str]]] = field(default_factory=dict)
     classes: dict[str, list[str]] = field(default_factory=dict)
     found_as: dict[str, int] = field(default_factory=dict)
+
+    def add_last(
+        self, title: str, head: Sequence[str], body: Sequence[str], tables: Mapping[str, Mapping[str, str]]
+    ) -> None:
+        """Set one more account behind all others: the lines above and within its function, and its tables by name."""
+        before = max(self.accounts, default="0_").partition("_")[0]
+        text = "\n".join([*head, "", "", "@account", "def next_token(text):", *body, ""])
+        self.accounts[f"{int(before) + 1:0{len(before)}d}_{title}.py"] = text
+        for name, lines in tables.items():
+            self.tables[f"{name}.tsv"] = [COLUMNS, *([key, said] for key, said in sorted(lines.items()))]
+
+    def texts(self) -> dict[str, str]:
+        """All files by their names in the folder of accounts."""
+        found = dict(self.accounts)
+        for name, rows in self.tables.items():
+            found[f"{TABLES}/{name}"] = "".join("\t".join(row) + "\n" for row in rows)
+        for name, members in self.classes.items():
+            found[f"{TABLES}/{name}"] = "".join(f"{member}\n" for member in members)
+        return found
 
 
 @dataclass
