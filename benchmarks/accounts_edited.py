@@ -35,7 +35,7 @@ from pellucid.accounts.find import command, fill
 from pellucid.accounts.find.command import find_accounts
 from pellucid.accounts.folder import Folder
 from pellucid.accounts.lines import Tables, read_tables, rewrite
-from pellucid.accounts.measure import Place, rows_of
+from pellucid.accounts.measure import RowsRead, rows_of
 from pellucid.accounts.paired import Side, pairs
 from pellucid.exact.model import Model
 from pellucid.exact.predictor import Predictor
@@ -134,10 +134,10 @@ def _anew(directory: Path, target: Path) -> Path:
 def program_speaks(program: Predictor) -> Iterator[None]:
     """Let accounts be found from what `program` says in the place of the subject."""
 
-    def read(project: Project, name: str, positions: int | None = None) -> Place:
+    def read(project: Project, name: str, positions: int | None = None) -> RowsRead:
         ids = rows_of(project, name, positions)
         said = [torch.from_numpy(program.extend(rows.numpy())[0].argmax(-1)) for rows in ids.split(ROWS)]
-        return Place(ids, torch.cat(said))
+        return RowsRead(ids, torch.cat(said))
 
     def whole_answers(model: Model, prompts: Sequence[Sequence[int]]) -> list[Answer]:
         return replied(program, model.tokenizer, prompts).answers

@@ -24,7 +24,7 @@ from pellucid.accounts.find import command
 from pellucid.accounts.find.command import find_accounts
 from pellucid.accounts.folder import Folder
 from pellucid.accounts.language import Said
-from pellucid.accounts.measure import Place, likeliest, rows_of
+from pellucid.accounts.measure import RowsRead, likeliest, rows_of
 from pellucid.accounts.paired import Side, Stated, pairs, stated
 from pellucid.base.progress import track
 from pellucid.corpus.packing import packed_rows
@@ -95,10 +95,10 @@ def reading(rows: Rows) -> Iterator[None]:
     """Let accounts be found on these rows."""
     known = command.read
 
-    def read(project: Project, name: str, positions: int | None = None) -> Place:
+    def read(project: Project, name: str, positions: int | None = None) -> RowsRead:
         assert positions is not None
         ids = rows(project, name, max(1, positions // project.model.n_ctx))
-        return Place(ids, likeliest(project.model, ids, f"reading {name} text"))
+        return RowsRead(ids, likeliest(project.model, ids, f"reading {name} text"))
 
     command.read = read  # type: ignore[attr-defined]
     try:

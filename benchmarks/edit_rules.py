@@ -40,7 +40,7 @@ from pellucid.project.trust import trust
 from pellucid.rewrite.apply import apply, predicted
 from pellucid.rewrite.rules import rule
 from pellucid.rewrite.words import one_token, pattern_conditions
-from pellucid.rewrite.workbench import BATCH, Text, Workbench
+from pellucid.rewrite.workbench import BATCH, PaddedRows, Workbench
 from pellucid.subject.load import load_subject
 
 
@@ -86,7 +86,7 @@ class Heard:
     nats: Float[Tensor, "row pos"]
 
 
-def listen(bench: Workbench, text: Text) -> Heard:
+def listen(bench: Workbench, text: PaddedRows) -> Heard:
     """Run the program over all rows."""
     tops, nats = [], []
     for at in range(0, len(text.ids), BATCH):
@@ -98,7 +98,7 @@ def listen(bench: Workbench, text: Text) -> Heard:
     return Heard(torch.cat(tops), torch.cat(nats))
 
 
-def behind(bench: Workbench, text: Text, pattern: str) -> Bool[Tensor, "row pos"]:
+def behind(bench: Workbench, text: PaddedRows, pattern: str) -> Bool[Tensor, "row pos"]:
     """Where a pattern ends; everywhere if it is empty."""
     found = text.inside.clone()
     for condition in pattern_conditions(bench, pattern):
@@ -109,7 +109,7 @@ def behind(bench: Workbench, text: Text, pattern: str) -> Bool[Tensor, "row pos"
     return found
 
 
-def effects(bench: Workbench, text: Text, asked: Rule, before: Heard, after: Heard) -> dict[str, Any]:
+def effects(bench: Workbench, text: PaddedRows, asked: Rule, before: Heard, after: Heard) -> dict[str, Any]:
     """The figures that the head of this file names."""
     old, new = one_token(bench, asked.over), one_token(bench, asked.prefer)
     there = behind(bench, text, asked.when)
@@ -132,7 +132,7 @@ def share(hits: Bool[Tensor, " some"]) -> float | None:
     return 100 * float(hits.double().mean()) if hits.numel() else None
 
 
-def measured(bench: Workbench, text: Text, before: Heard, asked: Rule) -> dict[str, Any]:
+def measured(bench: Workbench, text: PaddedRows, before: Heard, asked: Rule) -> dict[str, Any]:
     """A rule made, measured and undone."""
     begin = time.perf_counter()
     try:
@@ -164,9 +164,9 @@ def measured(bench: Workbench, text: Text, before: Heard, asked: Rule) -> dict[s
 # --- main -------------------------------------------------------------------------------------------------------------
 
 
-def cut(text: Text) -> Text:
+def cut(text: PaddedRows) -> PaddedRows:
     """Rows of at most `LENGTH` tokens."""
-    return Text(text.ids[:, :LENGTH], text.lengths.clamp(max=LENGTH), text.domains)
+    return PaddedRows(text.ids[:, :LENGTH], text.lengths.clamp(max=LENGTH), text.domains)
 
 
 def made(model: Path, fit: Path, held_out: Path, directory: Path) -> Project:

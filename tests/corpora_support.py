@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pellucid.accounts.find.stream import Stream, Words
-from pellucid.accounts.find.write import Written
+from pellucid.accounts.find.write import AccountFiles
 from pellucid.accounts.language import Accounts, Spelling
 
 NAMES = ["Ada", "Bo", "Cy", "Di", "Ed", "Flo", "Gus", "Hal", "Ida", "Jo", "Kim", "Lou"]
@@ -73,7 +73,7 @@ class Language:
         return Stream.of(rows, own, Words(self.spelling) if words is None else words)
 
 
-def accounts_of(written: Written, folder: Path, spelling: Spelling) -> Accounts:
+def accounts_of(written: AccountFiles, folder: Path, spelling: Spelling) -> Accounts:
     """The accounts that were written, as files of a folder."""
     (folder / "tables").mkdir()
     for name, text in written.texts().items():

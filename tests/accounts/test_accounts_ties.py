@@ -23,7 +23,7 @@ from pellucid.accounts.ties.carrier import HERE, Carrier
 from pellucid.accounts.ties.choose import Sizes
 from pellucid.accounts.ties.find import Finder
 from pellucid.accounts.ties.moves import Move, Moves, Outcome, states
-from pellucid.accounts.ties.places import Drawing, Place, Reliable, Valued, halves, places, using
+from pellucid.accounts.ties.places import Drawing, Reliable, Start, Valued, halves, places, using
 from pellucid.accounts.ties.variables import Quantity, quantities
 from pellucid.accounts.uses import Page, pages
 from pellucid.engine.intervene import replace
@@ -228,7 +228,7 @@ def valued(drawing: Drawing, text: str) -> Valued:
     said = drawing.accounts.said(ids)[-1]
     assert said is not None
     rule = str(drawing.accounts.rules[said.rule])
-    place = Place(0, ids, 0, len(ids) - 1, said.token, rule, rule.split(":")[0], said.values)
+    place = Start(0, ids, 0, len(ids) - 1, said.token, rule, rule.split(":")[0], said.values)
     return Valued(place, drawing.value(place))
 
 
@@ -255,8 +255,8 @@ def test_only_what_is_reliable_says_what_is_expected(accounts: Accounts) -> None
 
 
 def test_a_rule_or_line_that_is_often_wrong_is_not_reliable() -> None:
-    def place(rule: str, line: tuple[str, str], right: bool) -> Place:
-        return Place(0, [], 0, 0, 0, rule, "a.py", {}, (line,), right)
+    def place(rule: str, line: tuple[str, str], right: bool) -> Start:
+        return Start(0, [], 0, 0, 0, rule, "a.py", {}, (line,), right)
 
     known, guess, rare = ("home.tsv", "Ada"), ("home.tsv", "Ann"), ("home.tsv", "Tom")
     found = [place("a.py:1", known, True)] * 60 + [place("a.py:1", guess, False)] * 3 + [place("a.py:2", rare, True)]

@@ -9,7 +9,7 @@ import torch
 
 import checkpoints
 from pellucid.accounts import answers
-from pellucid.accounts.answers import Words, after_lead, ends, leads, replies, whole_answers
+from pellucid.accounts.answers import WordTokens, after_lead, ends, leads, replies, whole_answers
 from pellucid.base.errors import PellucidError
 from pellucid.exact.model import Model
 from pellucid.subject.load import load_subject
@@ -48,7 +48,7 @@ def cut(*rows: str) -> list[str]:
     """The answers that rows of tokens begin with."""
     tokenizer = Cut()
     said = [tokenizer.encode(row) for row in rows]
-    words = Words(tokenizer)
+    words = WordTokens(tokenizer)
     found = ends(said, after_lead(said, leads(said, words)), words)
     return ["".join(row.split("|")[:end]) for row, end in zip(rows, found, strict=True)]
 
@@ -95,20 +95,20 @@ def test_leads_are_what_is_often_said_before_rows_differ() -> None:
     ]
     found = [
         ("".join(tokenizer.table[token] for token in lead), share)
-        for lead, share in leads(said, Words(tokenizer)).items()
+        for lead, share in leads(said, WordTokens(tokenizer)).items()
     ]
     assert found == [(" the", 0.8), (" in old", 0.2)]
-    assert after_lead(said, leads(said, Words(tokenizer))) == [0] * 10
-    assert after_lead(said[:8], leads(said[:8], Words(tokenizer))) == [1] * 8
+    assert after_lead(said, leads(said, WordTokens(tokenizer))) == [0] * 10
+    assert after_lead(said[:8], leads(said[:8], WordTokens(tokenizer))) == [1] * 8
     halves = [tokenizer.encode(f" Ber|{rest}|.") for rest in ("lin", "n", "gen", "gamo")]
-    assert leads(halves, Words(tokenizer)) == {}
+    assert leads(halves, WordTokens(tokenizer)) == {}
     marked = [tokenizer.encode(f" Bern|{mark}| so") for mark in (".", ",", ";", "!")]
-    assert leads(marked, Words(tokenizer)) == {}
+    assert leads(marked, WordTokens(tokenizer)) == {}
 
 
 def test_a_mark_that_opens_is_a_lead() -> None:
     tokenizer = Cut()
-    words = Words(tokenizer)
+    words = WordTokens(tokenizer)
     said = [tokenizer.encode(f' "|{name}|".| A') for name in ("Rome", "Oslo", "Bern", "Riga")]
     assert after_lead(said, leads(said, words)) == [1] * 4
     assert ends(said, [1] * 4, words) == [2] * 4

@@ -10,7 +10,7 @@ from accounts_by_hand import NEXT, write_account
 from cli_support import Workshop
 from pellucid.accounts.asked import write
 from pellucid.accounts.folder import Folder
-from pellucid.accounts.lines import Line, read_tables, rewrite
+from pellucid.accounts.lines import Differs, read_tables, rewrite
 from pellucid.base.errors import SourceError
 from pellucid.project.project import Project
 from pellucid.project.trust import is_trusted
@@ -29,9 +29,9 @@ def test_lines_that_differ_are_told_with_their_place(workshop: Workshop) -> None
     table = NEXT.replace("w3 w4", "w7").replace("w5\tw6\t0.50", "w8\tw9\t")
     found = read_tables(folder(workshop, table)).differing()
     assert found == [
-        Line("next.tsv", "w1", 2, "w3 w4", "w7"),
-        Line("next.tsv", "w8", 3, None, "w9"),
-        Line("next.tsv", "w5", None, "w6", None),
+        Differs("next.tsv", "w1", 2, "w3 w4", "w7"),
+        Differs("next.tsv", "w8", 3, None, "w9"),
+        Differs("next.tsv", "w5", None, "w6", None),
     ]
     assert [str(line) for line in found] == ["next.tsv:2", "next.tsv:3", "next.tsv"]
 

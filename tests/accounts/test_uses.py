@@ -7,7 +7,7 @@ import ast
 from accounts_by_hand import ACCOUNT
 from pellucid.accounts.follows import follows, rules_of
 from pellucid.accounts.language import Table
-from pellucid.accounts.lines import Line
+from pellucid.accounts.lines import Differs
 from pellucid.accounts.uses import Page
 
 WINDING = '''"""About homes and sides."""
@@ -100,10 +100,10 @@ SIDE = table("side.tsv", Ada="north", Bea="south", Cid="south", Dan="north", Eve
 PET = table("pet.tsv", Ada="cat", Bea="dog", Cid="cat", Dan="cat", Eve="dog", Fay="dog", Gus="owl", Hal="owl")
 OWNER = table("owner.tsv", Elm="Uli", Ash="Vic")
 WIFE = table("wife.tsv", Bob="Ada", Carl="Bea")
-LINE = Line("home.tsv", "Ada", 2, "Elm", "Oak")
+LINE = Differs("home.tsv", "Ada", 2, "Elm", "Oak")
 
 
-def told(*others: Table, line: Line = LINE, changed: Table = HOME) -> list[str]:
+def told(*others: Table, line: Differs = LINE, changed: Table = HOME) -> list[str]:
     return [str(found) for found in follows({held.name: held for held in (changed, *others)}, [], [line])]
 
 
@@ -126,7 +126,7 @@ def test_tables_that_a_changed_fact_touches_are_told() -> None:
 def test_a_table_that_turns_another_round_is_told() -> None:
     husband = table("husband.tsv", Ada="Dan", Bea="Cid", Eve="Gus", Fay="Hal", Ina="Jon")
     wife = table("wife.tsv", Dan="Ada", Cid="Bea", Gus="Eve", Hal="Fay", Jon="Ina")
-    line = Line("husband.tsv", "Ada", 2, "Dan", "Cid")
+    line = Differs("husband.tsv", "Ada", 2, "Dan", "Cid")
     assert told(wife, line=line, changed=husband) == ["wife.tsv  turns husband.tsv round: 'Dan', 'Cid'"]
 
 

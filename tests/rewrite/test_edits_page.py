@@ -14,7 +14,7 @@ from pellucid.listing.edits import parse_edits, without
 from pellucid.project.project import Project
 from pellucid.rewrite.predict import predict, strengths
 from pellucid.rewrite.source import Speech, function, helpers_of, page
-from pellucid.rewrite.workbench import Text, Workbench
+from pellucid.rewrite.workbench import PaddedRows, Workbench
 from pellucid.verify.running import Running
 
 NASTY = ['"""', "\\", "'", "\n", "# x", "{0}", "\x00", "<b>", '"), raw("', "\u202e", "import os"]
@@ -105,7 +105,7 @@ def test_small_changes_are_predicted_exactly(workshop: Workshop, changes: dict[s
     text = page(None, helpers, [function(speech(strength=1e-3, **changes), 1, "edit_1", "Tried.", helpers)])
     (edit,) = bench.program.tried(text)
     assert bool(strengths(bench.program, edit, IDS).any())
-    told = predict(bench, [edit], Text(IDS, torch.full((3,), 12), ("",) * 3))
+    told = predict(bench, [edit], PaddedRows(IDS, torch.full((3,), 12), ("",) * 3))
     with own_work(workshop.made):
         (workshop.made / "program" / "edits.py").write_text(text)
     bench.program.edited()

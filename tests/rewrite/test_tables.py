@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from pellucid.accounts.asked import read, write
-from pellucid.accounts.lines import Line
+from pellucid.accounts.lines import Differs
 from pellucid.project.trust import trust
 from pellucid.rewrite.apply import predicted
 from pellucid.rewrite.command import Made, make, undone
 from pellucid.rewrite.edit import read_records
 from pellucid.rewrite.intent import fact
-from pellucid.rewrite.tables import Plan, Planned, make_lines, plan, told_apart
+from pellucid.rewrite.tables import Planned, TablePlan, make_lines, plan, told_apart
 from pellucid.rewrite.workbench import Workbench
 from pellucid.zoo.village import Village
 
@@ -88,7 +88,7 @@ def kept(bench: Workbench, name: str, key: str) -> str:
     return found.answers[key]
 
 
-def made(bench: Workbench) -> tuple[Plan, dict[str, str]]:
+def made(bench: Workbench) -> tuple[TablePlan, dict[str, str]]:
     """The plan, and what came of each line: the number of its edit, or why it was refused."""
     found = plan(bench)
     lines = make_lines(bench, found.lines)
@@ -184,12 +184,12 @@ def test_a_line_of_which_the_program_says_something_else_is_refused(tables: Work
 
 def test_an_edit_that_does_not_do_it_is_taken_back(tables: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     from pellucid.rewrite import tables as module
-    from pellucid.rewrite.asking import Answer
+    from pellucid.rewrite.asking import KeyAnswer
 
     change(tables, "home.tsv", {"Ada": "Oak Street"})
     ids = tables.model.ids("Ada lives in")
     before = tables.measured(ids)
-    monkeypatch.setattr(module, "answer_of", lambda *_: Answer("Pine Lane", 3, 4, 1.0))
+    monkeypatch.setattr(module, "answer_of", lambda *_: KeyAnswer("Pine Lane", 3, 4, 1.0))
     _, found = made(tables)
     assert found["home.tsv Ada"] == "made, it answers 'Pine Lane' in 3 of 4 wordings; it was taken back"
     assert torch.equal(tables.measured(ids), before)
@@ -199,10 +199,10 @@ def test_an_edit_that_does_not_do_it_is_taken_back(tables: Workbench, monkeypatc
 
 
 def test_lines_are_told_apart_by_what_is_predicted_to_change() -> None:
-    ida = Planned(Line("home.tsv", "Ida", 2, "Elm Lane", "Oak Street"), others=(("home.tsv", "Ivan"),))
-    ivan = Planned(Line("home.tsv", "Ivan", 3, "Elm Lane", "Ash Road"))
-    ingo = Planned(Line("home.tsv", "Ingo", 4, "Elm Lane", "Ash Road"))
-    same = Planned(Line("home.tsv", "Ivan", 3, "Elm Lane", "Oak Street"))
+    ida = Planned(Differs("home.tsv", "Ida", 2, "Elm Lane", "Oak Street"), others=(("home.tsv", "Ivan"),))
+    ivan = Planned(Differs("home.tsv", "Ivan", 3, "Elm Lane", "Ash Road"))
+    ingo = Planned(Differs("home.tsv", "Ingo", 4, "Elm Lane", "Ash Road"))
+    same = Planned(Differs("home.tsv", "Ivan", 3, "Elm Lane", "Oak Street"))
     assert "cannot tell it from home.tsv:3 ('Ivan')" in told_apart(ida, [ida, ivan, ingo]).refused
     assert "cannot tell it from home.tsv:2 ('Ida')" in told_apart(ivan, [ida, ivan, ingo]).refused
     assert not told_apart(ingo, [ida, ivan, ingo]).refused

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import torch
 
-from pellucid.rewrite.places import BACK, Asked, conditions, holds
+from pellucid.rewrite.places import BACK, AskedAt, conditions, holds
 
 IS, IT, OF, WHO, MOTHER, SISTER, CALLED, ASK = 1, 2, 3, 4, 5, 6, 7, 8
 NAMES = range(20, 40)
 
 
-def _asked(rows: list[list[int]]) -> Asked:
+def _asked(rows: list[list[int]]) -> AskedAt:
     """Places with these tokens before them, the last one first."""
     before = torch.full((len(rows), BACK), -1)
     for at, row in enumerate(rows):
         before[at, : len(row)] = torch.tensor(row)
     nothing = torch.zeros(1, 1)
-    return Asked(0, 0, nothing, nothing.expand(len(rows), 1), nothing[0], before, torch.zeros(len(rows), 3).long())
+    return AskedAt(0, 0, nothing, nothing.expand(len(rows), 1), nothing[0], before, torch.zeros(len(rows), 3).long())
 
 
 def _rows(kin: int) -> list[list[int]]:

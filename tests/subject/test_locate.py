@@ -19,7 +19,7 @@ from pellucid.base.errors import PellucidError, SubjectError
 from pellucid.subject import hub as hub_client
 from pellucid.subject.hub import FILES
 from pellucid.subject.load import load_subject
-from pellucid.subject.locate import Place, locate
+from pellucid.subject.locate import Location, locate
 
 
 class Hub:
@@ -93,9 +93,9 @@ def test_then_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub = Hub(checkpoints.write(tmp_path / "snapshot"))
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", hub)
-    assert locate("some/model") == Place(tmp_path / "snapshot", "hub:some/model")
+    assert locate("some/model") == Location(tmp_path / "snapshot", "hub:some/model")
     assert hub.asked == [("some/model", True), ("some/model", False)]
-    assert locate("some/model@v1.0") == Place(tmp_path / "snapshot", "hub:some/model@v1.0")
+    assert locate("some/model@v1.0") == Location(tmp_path / "snapshot", "hub:some/model@v1.0")
     assert hub.asked[2:] == [("some/model@v1.0", True), ("some/model@v1.0", False)]
 
 
@@ -146,7 +146,7 @@ def test_a_directory_that_is_no_checkpoint_does_not_hide_the_hub(remote: Path, n
     with pytest.raises(SubjectError, match=r"config.json cannot be read|holds a program without weights"):
         load_subject(Path(name))
     checkpoints.write(Path(name))
-    assert locate(name) == Place(Path(name), str(Path(name).resolve()))
+    assert locate(name) == Location(Path(name), str(Path(name).resolve()))
     assert locate(f"hub:{name}").path == remote
 
 

@@ -27,7 +27,7 @@ def test_all_but_the_full_program_is_continued_from_fewer_contexts(
     project = pellucid.open(workshop.made)
     plan = measure.plan_for
 
-    def planned(*arguments: object, **options: bool) -> pace.Plan:
+    def planned(*arguments: object, **options: bool) -> pace.MeasurementPlan:
         """As planned, whatever the pace of the machine."""
         found = plan(*arguments, **options)  # type: ignore[arg-type]
         return dataclasses.replace(found, rows=12, settings=dataclasses.replace(found.settings, contexts=96))

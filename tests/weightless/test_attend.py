@@ -8,12 +8,12 @@ import pytest
 from pellucid.weightless import attend
 
 
-def made(weights: dict[int, float], features: np.ndarray, queries: int, keys: int) -> attend.Pairs:
+def made(weights: dict[int, float], features: np.ndarray, queries: int, keys: int) -> attend.AttendedPairs:
     """Queries of `keys` keys each, whose pattern is the softmax of the weighted `features`."""
     query = np.repeat(np.arange(queries), keys)
-    empty = attend.Pairs(np.zeros(queries * keys), query, np.ones(queries))
+    empty = attend.AttendedPairs(np.zeros(queries * keys), query, np.ones(queries))
     scores = sum(weight * features[feature] for feature, weight in weights.items())
-    return attend.Pairs(attend.softmax(scores, empty), query, np.ones(queries))
+    return attend.AttendedPairs(attend.softmax(scores, empty), query, np.ones(queries))
 
 
 def test_the_comparisons_behind_a_pattern_are_found_with_their_weights() -> None:

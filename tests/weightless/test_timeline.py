@@ -20,7 +20,7 @@ from pellucid.cli import app
 from pellucid.weightless.clock import Sums
 from pellucid.weightless.fourier import Waves, cross_entropy
 from pellucid.weightless.hooked import Hooked, load_hooked
-from pellucid.weightless.progress_measures import Pairs, progress, within
+from pellucid.weightless.progress_measures import TaskRows, progress, within
 from pellucid.weightless.timeline import checkpoints, timeline
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,7 +86,7 @@ def test_restricted_and_excluded_loss_tell_a_rotation_from_a_memory() -> None:
     bands = tuple("train" if at % 3 else "test" for at in range(len(PAIRS)))
     mine = np.array([band == "train" for band in bands])
     found = [
-        progress(model, Pairs(Sums(PAIRS, logits, np.zeros((len(PAIRS), 1))), bands, mine), MADE)
+        progress(model, TaskRows(Sums(PAIRS, logits, np.zeros((len(PAIRS), 1))), bands, mine), MADE)
         for logits in (rotation, memory)
     ]
     assert found[0].frequencies == (2, 5)

@@ -74,7 +74,7 @@ def replies(subject: Subject, prompts: Sequence[Sequence[int]]) -> Replies:
 def replied(predictor: Predictor, tokenizer: Tokenizer, prompts: Sequence[Sequence[int]]) -> Replies:
     """What `predictor` says behind each of `prompts`, which have room in its context."""
     said, margins = _continued(predictor, tokenizer, prompts)
-    words = Words(tokenizer)
+    words = WordTokens(tokenizer)
     starts = after_lead(said, leads(said, words))
     stops = ends(said, starts, words)
     found = []
@@ -154,7 +154,7 @@ def _greedy(
 
 
 @dataclass(frozen=True)
-class Words:
+class WordTokens:
     """How tokens make words."""
 
     tokenizer: Tokenizer
@@ -201,7 +201,7 @@ def _is_letter(character: str) -> bool:
     return character == "\ufffd" or (bool(character) and category(character)[0] in "LMN")
 
 
-def ends(said: Sequence[Sequence[int]], starts: Sequence[int], words: Words) -> list[int]:
+def ends(said: Sequence[Sequence[int]], starts: Sequence[int], words: WordTokens) -> list[int]:
     """Where the answer ends that each row of `said` has behind its lead: how many tokens there are, one at least."""
     places = [[at for at in words.breaks(row) if at > start] for row, start in zip(said, starts, strict=True)]
     closing = _closing(said, places, words)
@@ -211,7 +211,7 @@ def ends(said: Sequence[Sequence[int]], starts: Sequence[int], words: Words) -> 
     ]
 
 
-def leads(said: Sequence[Sequence[int]], words: Words) -> dict[tuple[int, ...], float]:
+def leads(said: Sequence[Sequence[int]], words: WordTokens) -> dict[tuple[int, ...], float]:
     """What is often said before rows differ, such as articles, with the share of rows; the commonest comes first.
 
     No mark is in it but one that opens, as a quote does: what stands before others is an answer, also of all.
@@ -235,7 +235,7 @@ def after_lead(said: Sequence[Sequence[int]], begun: Mapping[tuple[int, ...], fl
     return [max((len(lead) for lead in common if tuple(row[: len(lead)]) == lead), default=0) for row in said]
 
 
-def _closing(said: Sequence[Sequence[int]], places: Sequence[Sequence[int]], words: Words) -> Collection[int]:
+def _closing(said: Sequence[Sequence[int]], places: Sequence[Sequence[int]], words: WordTokens) -> Collection[int]:
     """The tokens that end answers: those behind nearly all, whatever the answer, and all marks if marks are so."""
     behind: dict[int, Counter[tuple[int, ...]]] = {}
     marked, marks = 0, set[int]()

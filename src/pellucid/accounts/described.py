@@ -11,12 +11,12 @@ from typing import Any
 from pellucid.accounts.asked import NEVER, TOLD, Asked
 from pellucid.accounts.folder import Folder
 from pellucid.accounts.language import TABLES, Rule, Table
-from pellucid.accounts.lines import Line, Tables, read_tables
+from pellucid.accounts.lines import Differs, Tables, read_tables
 from pellucid.accounts.uses import Page, Variable, pages
 from pellucid.base.errors import PellucidError, ProjectError, closest
 from pellucid.project.project import REPORT, Project
 
-Figures = Mapping[tuple[str, str], Mapping[str, Any]]
+RuleFigures = Mapping[tuple[str, str], Mapping[str, Any]]
 """What was measured of rules, by their places and texts."""
 Ruled = tuple[Rule, Mapping[str, Any] | None]
 """A rule, and what was measured of it."""
@@ -28,7 +28,7 @@ class TableCard:
 
     table: Table
     asked: Asked | None
-    changed: Mapping[str, Line]
+    changed: Mapping[str, Differs]
     """The lines that a person changed, by key."""
     edited: Mapping[str, str]
     """The edits that moved lines, by key."""
@@ -135,7 +135,7 @@ class Catalogue:
 
     pages: Sequence[Page]
     tables: Tables
-    figures: Figures
+    figures: RuleFigures
     edited: Mapping[tuple[str, str], str]
 
     def names(self) -> list[str]:
@@ -192,7 +192,7 @@ def catalogue(project: Project, edited: Mapping[tuple[str, str], str]) -> Catalo
     return Catalogue(pages(folder), read_tables(folder), _reported(project), edited)
 
 
-def _reported(project: Project) -> Figures:
+def _reported(project: Project) -> RuleFigures:
     """What the report says of rules, by place and text, so that a rule which was changed since has none."""
     figures = project.report().get("accounts") if (project.directory / REPORT).is_file() else None
     return {(rule["at"], rule["text"]): rule for rule in (figures or {}).get("rules", ())}

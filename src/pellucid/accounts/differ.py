@@ -33,7 +33,7 @@ SHOWN = 20
 WIDE = 200
 """Letters of what each says."""
 BATCH = 16
-Kind = Literal["line", "table", "class", "rule"]
+DifferenceKind = Literal["line", "table", "class", "rule"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Differing:
     `borne_out` is at how many of these places both programs say what their accounts say.
     """
 
-    kind: Kind
+    kind: DifferenceKind
     at: str
     key: str | None
     before: str | None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pellucid.accounts.language import Table
-from pellucid.accounts.lines import Line
+from pellucid.accounts.lines import Differs
 from pellucid.accounts.uses import Page
 
 NEARLY = 0.95
@@ -49,7 +49,7 @@ def _some(texts: Sequence[str]) -> str:
     return f"{', '.join(texts[:SHOWN])}{more}"
 
 
-def follows(tables: Mapping[str, Table], pages: Sequence[Page], lines: Sequence[Line]) -> list[Follows]:
+def follows(tables: Mapping[str, Table], pages: Sequence[Page], lines: Sequence[Differs]) -> list[Follows]:
     """All that follows from `lines` being as they are now; what is only about the same comes last, together."""
     found: list[Follows] = []
     for name in dict.fromkeys(line.table for line in lines):
@@ -71,7 +71,7 @@ def rules_of(pages: Sequence[Page], name: str) -> list[Follows]:
     return [Follows((str(rule),), rule.text) for page in pages for rule, names in page.rules if page.uses(names, name)]
 
 
-def _touched(changed: Table, held: Table, lines: Sequence[Line]) -> Iterator[tuple[str, Sequence[str | None]]]:
+def _touched(changed: Table, held: Table, lines: Sequence[Differs]) -> Iterator[tuple[str, Sequence[str | None]]]:
     """How a table is touched by lines of another one, and of what keys; none where it is not."""
     was = {key: cells[1] for key, cells in changed.lines.items()} | {line.key: line.was or "" for line in lines}
     answers, names, also = ABOUT

@@ -17,7 +17,7 @@ from pellucid.base.trusted import write_own
 
 
 @dataclass(frozen=True)
-class Line:
+class Differs:
     """A line of a table that differs: `number` is that of the file, `was` what the model answered, `now` what it says.
 
     `was` is None where the model was not asked, `number` and `now` are where the line is gone.
@@ -40,18 +40,18 @@ class Tables:
     tables: Mapping[str, Table]
     asked: Mapping[str, Asked]
 
-    def differing(self) -> list[Line]:
+    def differing(self) -> list[Differs]:
         """The lines that differ, by table and line; those that are gone come last."""
         return [line for name, asked in self.asked.items() for line in _differing(self.tables[name], asked)]
 
 
-def _differing(found: Table, asked: Asked) -> list[Line]:
+def _differing(found: Table, asked: Asked) -> list[Differs]:
     lines = [
-        Line(found.name, key, number, asked.answers.get(key), cells[1])
+        Differs(found.name, key, number, asked.answers.get(key), cells[1])
         for number, (key, cells) in enumerate(found.lines.items(), start=2)
         if asked.answers.get(key) != cells[1]
     ]
-    return lines + [Line(found.name, key, None, was, None) for key, was in asked.answers.items() if key not in found]
+    return lines + [Differs(found.name, key, None, was, None) for key, was in asked.answers.items() if key not in found]
 
 
 def read_tables(folder: Folder) -> Tables:

@@ -18,7 +18,7 @@ from pellucid.project.project import Project
 
 
 @dataclass(frozen=True)
-class Answer:
+class GivenAnswer:
     """A line of a file of answers: a text, or the numbers of prompts."""
 
     id: str
@@ -34,7 +34,7 @@ def read_answers(path: Path) -> dict[str, str | list[int]]:
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
-        entry = parsed(Answer, line, f"{path}:{number}", ProjectError)
+        entry = parsed(GivenAnswer, line, f"{path}:{number}", ProjectError)
         if entry.id in found:
             raise ProjectError(f"{path}:{number}: {entry.id!r} is answered already; leave one line for it")
         found[entry.id] = entry.answer

@@ -43,19 +43,19 @@ BACK_OFF = (
 )
 
 
-_READ: WeakKeyDictionary[Project, dict[tuple[str, int], Place]] = WeakKeyDictionary()
+_READ: WeakKeyDictionary[Project, dict[tuple[str, int], RowsRead]] = WeakKeyDictionary()
 """The fit text that was read of each project."""
 
 
 @dataclass(frozen=True)
-class Place:
+class RowsRead:
     """Rows of a split, and what the model says behind each of their tokens."""
 
     ids: Int[Tensor, "row pos"]
     own: Int[Tensor, "row pos"]
 
 
-def read(project: Project, name: str, positions: int | None = None) -> Place:
+def read(project: Project, name: str, positions: int | None = None) -> RowsRead:
     """Rows of the split `name`, of at most so many `positions`, with the model's likeliest next tokens.
 
     Fit text is read but once.
@@ -64,7 +64,7 @@ def read(project: Project, name: str, positions: int | None = None) -> Place:
     kept = _READ.setdefault(project, {}) if name == "fit" else {}
     if key not in kept:
         ids = rows_of(project, name, positions)
-        kept[key] = Place(ids, likeliest(project.model, ids, f"reading {name} text"))
+        kept[key] = RowsRead(ids, likeliest(project.model, ids, f"reading {name} text"))
     return kept[key]
 
 

@@ -50,7 +50,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Line:
+class TableLine:
     """A key with its answer.
 
     `agreement` is the share of wordings that give this answer, `margin` what it is ahead of the runner-up in nats, in
@@ -78,7 +78,7 @@ class AskedTable:
     subject: str
     wordings: tuple[str, ...]
     answers: tuple[str, ...] = field(repr=False)
-    lines: tuple[Line, ...] = field(repr=False)
+    lines: tuple[TableLine, ...] = field(repr=False)
 
     @property
     def chance(self) -> float | None:
@@ -153,20 +153,20 @@ def table(
 # --- lines ------------------------------------------------------------------------------------------------------------
 
 
-def _plain_lines(keys: Sequence[str], plain: Sequence[Sequence[Answer]]) -> list[Line]:
+def _plain_lines(keys: Sequence[str], plain: Sequence[Sequence[Answer]]) -> list[TableLine]:
     """The lines of a table for which there is nothing to choose among."""
     lines = []
     for key, own in zip(keys, zip(*plain, strict=True), strict=True):
         (bare, count), *_ = Counter(said.bare for said in own).most_common()
         whole = next(said.text for said in own if said.bare == bare)
         readings = tuple(Reading(None, said.text, said.bare, said.margin) for said in own)
-        lines.append(Line(key, bare, count / len(own), None, None, whole, True, None, readings))
+        lines.append(TableLine(key, bare, count / len(own), None, None, whole, True, None, readings))
     return lines
 
 
 def _lines(
     keys: Sequence[str], plain: Sequence[Sequence[Answer]], answers: Sequence[str], scores: Scores
-) -> list[Line]:
+) -> list[TableLine]:
     """The lines of a table by the log-probabilities of all answers."""
     above = scores - COMMON * (np.logaddexp.reduce(scores, axis=1, keepdims=True) - np.log(len(keys)))
     best, mean, likeliest = above.argmax(2), above.mean(0), scores.mean(0).argmax(1)

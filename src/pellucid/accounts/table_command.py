@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.cells import cell_len, set_cell_size
 
 from pellucid.accounts.show import many
-from pellucid.accounts.table import AskedTable, Line, table
+from pellucid.accounts.table import AskedTable, TableLine, table
 from pellucid.base.files import write_text
 from pellucid.verify.running import open_subject
 
@@ -63,7 +63,7 @@ def lines(found: AskedTable) -> Iterator[str]:
     yield from _about(found)
 
 
-def _row(line: Line) -> tuple[str, str, str, str, str]:
+def _row(line: TableLine) -> tuple[str, str, str, str, str]:
     margin = "–" if line.margin is None else f"{line.margin:.2f}"
     return printed(line.key), printed(line.answer), f"{line.agreement:.2f}", margin, printed(line.plain)
 

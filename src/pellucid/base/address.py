@@ -17,23 +17,23 @@ from typing import Literal
 
 from pellucid.base.errors import PellucidError, closest
 
-Kind = (
+PartKind = (
     Literal["QK", "OV", "IN", "OUT", "ATTN.B", "MLP.B", "LN1", "LN2", "LNF", "EMB.TOK", "EMB.POS", "UNEMB"]
     | Literal["K", "V", "QN", "KN", "ATTN.LN", "MLP.LN"]
 )
-CODE: tuple[Kind, ...] = ("QK", "IN", "ATTN.B", "MLP.B", "LN1", "LN2", "LNF", "K", "QN", "KN", "ATTN.LN", "MLP.LN")
-DATA: tuple[Kind, ...] = ("EMB.TOK", "EMB.POS", "OV", "OUT", "UNEMB", "V")
+CODE: tuple[PartKind, ...] = ("QK", "IN", "ATTN.B", "MLP.B", "LN1", "LN2", "LNF", "K", "QN", "KN", "ATTN.LN", "MLP.LN")
+DATA: tuple[PartKind, ...] = ("EMB.TOK", "EMB.POS", "OV", "OUT", "UNEMB", "V")
 
 _HEAD = re.compile(r"L(\d{2,9})\.H(\d{2,9})\.(QK|OV)", re.ASCII)
 _GROUP = re.compile(r"L(\d{2,9})\.G(\d{2,9})\.(K|V)", re.ASCII)
 _NEURON = re.compile(r"L(\d{2,9})\.N(\d{4,9})\.(IN|OUT)", re.ASCII)
 _LAYER = re.compile(r"L(\d{2,9})\.(ATTN\.B|MLP\.B|LN1|LN2|QN|KN|ATTN\.LN|MLP\.LN)", re.ASCII)
-_GLOBAL: tuple[Kind, ...] = ("EMB.TOK", "EMB.POS", "LNF", "UNEMB")
-_ORDER: tuple[tuple[Kind, ...], ...] = (
+_GLOBAL: tuple[PartKind, ...] = ("EMB.TOK", "EMB.POS", "LNF", "UNEMB")
+_ORDER: tuple[tuple[PartKind, ...], ...] = (
     *(("EMB.TOK",), ("EMB.POS",), ("LN1",), ("QN",), ("KN",), ("K", "V"), ("QK", "OV"), ("ATTN.B",), ("ATTN.LN",)),
     *(("LN2",), ("IN",), ("OUT",), ("MLP.B",), ("MLP.LN",), ("LNF",), ("UNEMB",)),
 )
-_STAGE: dict[Kind, int] = {kind: stage for stage, kinds in enumerate(_ORDER) for kind in kinds}
+_STAGE: dict[PartKind, int] = {kind: stage for stage, kinds in enumerate(_ORDER) for kind in kinds}
 _FORMS = "L05.H01.QK, L05.H01.OV, L03.N1024.IN, L03.N1024.OUT, L05.ATTN.B, L05.MLP.B, L05.LN1, L05.LN2, LNF, EMB.TOK"
 
 
@@ -41,7 +41,7 @@ _FORMS = "L05.H01.QK, L05.H01.OV, L03.N1024.IN, L03.N1024.OUT, L05.ATTN.B, L05.M
 class Address:
     """One piece of a subject. `layer` and `index` (of head or neuron) are -1 where there is none."""
 
-    kind: Kind
+    kind: PartKind
     layer: int = -1
     index: int = -1
 
@@ -104,7 +104,7 @@ class Shape:
     neurons: int
     tied: bool
     groups: int = 0
-    once: frozenset[Kind] = frozenset({"EMB.TOK", "EMB.POS", "LN1", "ATTN.B", "LN2", "MLP.B", "LNF"})
+    once: frozenset[PartKind] = frozenset({"EMB.TOK", "EMB.POS", "LN1", "ATTN.B", "LN2", "MLP.B", "LNF"})
 
     def addresses(self) -> Iterator[Address]:
         """All addresses, in order of execution."""
@@ -130,12 +130,12 @@ class Shape:
             case _:
                 return address.layer < self.layers and address.kind in self.once
 
-    def _many(self, kinds: tuple[Kind, ...], layer: int) -> list[Address]:
+    def _many(self, kinds: tuple[PartKind, ...], layer: int) -> list[Address]:
         """The addresses of `kinds` in `layer` that have a number each; none where those of a layer have none."""
-        sizes: dict[Kind, int] = {"K": self.groups, "QK": self.heads, "IN": self.neurons, "OUT": self.neurons}
+        sizes: dict[PartKind, int] = {"K": self.groups, "QK": self.heads, "IN": self.neurons, "OUT": self.neurons}
         return [Address(kind, layer, index) for index in range(sizes.get(kinds[0], 0)) for kind in kinds]
 
-    def _once(self, kinds: tuple[Kind, ...], layer: int) -> list[Address]:
+    def _once(self, kinds: tuple[PartKind, ...], layer: int) -> list[Address]:
         return [Address(kind, layer) for kind in kinds if kind in self.once]
 
     def match(self, pattern: str) -> list[Address]:

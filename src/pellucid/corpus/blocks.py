@@ -57,7 +57,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Block:
+class TextBlock:
     """Pieces of one domain that always stay together; `opens` says whether they are its first.
 
     `name` is unique in its corpus.
@@ -86,21 +86,21 @@ def fraction(*keys: object) -> float:
     return int.from_bytes(digest[:6], "big") / 2**48
 
 
-def cut_blocks(documents: Iterable[Document], cut: Cut) -> Iterator[Block]:
+def cut_blocks(documents: Iterable[Document], cut: Cut) -> Iterator[TextBlock]:
     """The blocks of `documents`, in order; those of one domain must follow one another."""
     group: list[Piece] = []
     domain, first, held, opens = "", 0, 0, True
     for document in documents:
         for piece in _pieces(document, cut):
             if group and (held + piece.words > cut.words + cut.gap or document.domain != domain):
-                yield Block(domain, f"{domain}/{first}", tuple(group), opens)
+                yield TextBlock(domain, f"{domain}/{first}", tuple(group), opens)
                 first, opens = first + 1, document.domain != domain
                 group, held = [], 0
             domain = document.domain
             group.append(piece)
             held += piece.words
     if group:
-        yield Block(domain, f"{domain}/{first}", tuple(group), opens)
+        yield TextBlock(domain, f"{domain}/{first}", tuple(group), opens)
 
 
 def _pieces(document: Document, cut: Cut) -> Iterator[Piece]:

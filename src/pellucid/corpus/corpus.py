@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pellucid.base.errors import CorpusError
-from pellucid.corpus.blocks import FOLDS, Block, Cut, Fold, cut_blocks
+from pellucid.corpus.blocks import FOLDS, Cut, Fold, TextBlock, cut_blocks
 from pellucid.corpus.reading import Document, domain_of, read_documents, text_files
 
 CUTS = (Cut(), Cut(words=200, gap=20))
@@ -41,7 +41,7 @@ class Share:
     folds: frozenset[Fold]
     opening: bool | None = None
 
-    def has(self, block: Block) -> bool:
+    def has(self, block: TextBlock) -> bool:
         """Whether `block` is among them."""
         return self.opening if block.opens and self.opening is not None else block.fold in self.folds
 
@@ -70,7 +70,7 @@ class Split:
         """The domains of the corpus, those included that this split has nothing of."""
         return self.corpus.domains
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Iterator[TextBlock]:
         """Read the blocks again, in order."""
         if self.on_read:
             self.on_read()

@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 from jaxtyping import Int64, UInt64
 
-from pellucid.corpus.blocks import Block
+from pellucid.corpus.blocks import TextBlock
 from pellucid.corpus.reading import Document
 
 WINDOW = 50
@@ -60,7 +60,7 @@ class _Sample:
         self._stretches: list[Int64[np.ndarray, " window"]] = []
         self._held = 0
 
-    def add(self, block: Block) -> None:
+    def add(self, block: TextBlock) -> None:
         """Take in a block of measured text."""
         texts = [normal(piece.text) for piece in block.pieces]
         starts = np.cumsum([0, *(len(text) + 1 for text in texts[:-1])])
@@ -103,7 +103,7 @@ class _Sample:
         return Overlap(len(self.names), *named)
 
 
-def overlap(measured: Iterable[Block], fitted: Iterable[Document]) -> Overlap:
+def overlap(measured: Iterable[TextBlock], fitted: Iterable[Document]) -> Overlap:
     """Which stretches of `measured` text also stand in the `fitted` documents."""
     sample = _Sample()
     for block in measured:

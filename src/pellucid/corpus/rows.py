@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Int32, Int64
 
 from pellucid.base.errors import CorpusError
-from pellucid.corpus.blocks import Block, fraction
+from pellucid.corpus.blocks import TextBlock, fraction
 from pellucid.corpus.corpus import Split
 from pellucid.corpus.encoded import encoded
 from pellucid.exact.predictor import TextCodec
@@ -34,7 +34,7 @@ class Row:
         return len(self.tokens)
 
 
-def windows(blocks: Iterable[Block], tokenizer: TextCodec, length: int) -> Iterator[Row]:
+def windows(blocks: Iterable[TextBlock], tokenizer: TextCodec, length: int) -> Iterator[Row]:
     """Cut blocks into consecutive rows of at most `length` tokens, none of which spans two documents.
 
     A row at the start of a document begins with what a document begins with, if the tokenizer has that.
@@ -75,9 +75,9 @@ def _by_ticket(entry: tuple[float, int, Row]) -> tuple[float, int]:
     return entry[:2]
 
 
-def _sample_blocks(split: Split, most: int, seed: int) -> list[Block]:
+def _sample_blocks(split: Split, most: int, seed: int) -> list[TextBlock]:
     """At most `most` blocks of each domain: those with the smallest hashes of text and seed."""
-    kept: dict[str, list[tuple[float, int, Block]]] = defaultdict(list)
+    kept: dict[str, list[tuple[float, int, TextBlock]]] = defaultdict(list)
     for ordinal, block in enumerate(split.blocks()):
         heap = kept[block.domain]
         entry = (-fraction(seed, block.domain, block.pieces[0].text), ordinal, block)

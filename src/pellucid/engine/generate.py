@@ -21,7 +21,7 @@ from pellucid.engine.whole import Whole
 from pellucid.exact.changed import Changed
 from pellucid.exact.model import Model
 from pellucid.exact.rows import Rows, Stretch
-from pellucid.exact.writing import Choice, Ended, Until, Written, write
+from pellucid.exact.writing import Choice, Continuation, Ended, Until, write
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class _Writer:
     ids: Tensor
     _parts: list[dict[str, Tensor]] = field(default_factory=list)
 
-    def write(self, choice: Choice, until: Until, numbers: Sequence[int]) -> list[Written]:
+    def write(self, choice: Choice, until: Until, numbers: Sequence[int]) -> list[Continuation]:
         """What is said behind each prompt."""
         model, length = model_of(self.subject), self.ids.shape[1]
         runner: Changed | Whole
@@ -117,7 +117,7 @@ class _Writer:
         decode = model.tokenizer.decode
         return write(runner, self.ids.cpu().numpy(), choice, until, lambda _, said: decode(said), numbers)
 
-    def found(self, written: Written, prompt: Tensor) -> Generated:
+    def found(self, written: Continuation, prompt: Tensor) -> Generated:
         """What was said behind one prompt, with its trace."""
         model = model_of(self.subject)
         text = model.tokenizer.decode(prompt.tolist())

@@ -49,7 +49,7 @@ class Padded(Protocol):
 
 
 @dataclass(frozen=True)
-class Place:
+class Scope:
     """Where a change applies: rows of one length, and which of their positions, heads and neurons.
 
     `rows` are the numbers of its rows in the batch of `batch` rows, `numbers` their places among the `selected` rows
@@ -68,7 +68,7 @@ class Place:
     batch: int
 
 
-Value = Callable[[Place, Tensor], Tensor]
+Replacement = Callable[[Scope, Tensor], Tensor]
 """What to put in place of the selected activation."""
 
 
@@ -77,7 +77,7 @@ class Change:
     """Put something in place of `where`."""
 
     where: str
-    value: Value = field(repr=False)
+    value: Replacement = field(repr=False)
     selection: Selection
     how: str = "replace"
     of_run: bool = False
@@ -114,7 +114,7 @@ def replace(where: str, value: Tensor | float | Callable[[Tensor], Tensor], **se
             named, or a selection that is not there; when the run is made.
     """
 
-    def new(place: Place, x: Tensor) -> Tensor:
+    def new(place: Scope, x: Tensor) -> Tensor:
         return value(x) if callable(value) else _broadcast(place, torch.as_tensor(value), x)
 
     return Change(where, new, Selection(**selection))
@@ -138,7 +138,7 @@ def steer(where: str, vector: Tensor | float, scale: float = 1.0, **selection: A
             has, near ones named, or a selection that is not there; when the run is made.
     """
 
-    def new(place: Place, x: Tensor) -> Tensor:
+    def new(place: Scope, x: Tensor) -> Tensor:
         return x + scale * _broadcast(place, torch.as_tensor(vector), x)
 
     return Change(where, new, Selection(**selection), "steer")
@@ -165,7 +165,7 @@ def patch(where: str, source: Recorded, **selection: Any) -> Change:
             name in `where` that no site has, near ones named, or a selection that is not there; when the run is made.
     """
 
-    def new(place: Place, x: Tensor) -> Tensor:
+    def new(place: Scope, x: Tensor) -> Tensor:
         if isinstance(source, Means):
             return _from_means(source, place, x)
         return _from_run(source, place, x, place.rows)
@@ -204,7 +204,7 @@ def ablate(
     if mean is not None and resample is not None:
         raise PellucidError(f"ablating {where} by its mean and by resampling at once; choose one")
 
-    def new(place: Place, x: Tensor) -> Tensor:
+    def new(place: Scope, x: Tensor) -> Tensor:
         if mean is not None:
             return _from_means(mean, place, x)
         if resample is not None:
@@ -355,7 +355,7 @@ def _changed(
         return x
     old = selected.read(x)
     numbers = dict(zip(("rows", "numbers", "selected"), chosen, strict=True))
-    place = Place(change.where, site, selection, window, selected, tuple(x.shape), batch=batch, **numbers)  # type: ignore[arg-type]
+    place = Scope(change.where, site, selection, window, selected, tuple(x.shape), batch=batch, **numbers)  # type: ignore[arg-type]
     new = change.value(place, old)
     if not isinstance(new, Tensor) or new.shape != old.shape:
         got = f"shape {list(new.shape)}" if isinstance(new, Tensor) else repr(type(new).__name__)
@@ -403,7 +403,7 @@ def _behind(before: Edit | None, edit: Edit) -> Edit:
 # --- what is put in place ---------------------------------------------------------------------------------------------
 
 
-def _broadcast(place: Place, value: Tensor, x: Tensor) -> Tensor:
+def _broadcast(place: Scope, value: Tensor, x: Tensor) -> Tensor:
     """`value` in the shape of `x`; of one that has a row for each selected row, the rows that stand here."""
     if value.ndim == x.ndim and len(place.numbers) < place.selected == len(value) > 1:
         value = value[place.numbers.to(value.device)]
@@ -415,14 +415,14 @@ def _broadcast(place: Place, value: Tensor, x: Tensor) -> Tensor:
         ) from None
 
 
-def _held(source: Recorded, place: Place) -> Tensor:
+def _held(source: Recorded, place: Scope) -> Tensor:
     name = place.site.activation
     if name not in source.activations:
         raise PellucidError(f"{place.where} ({name}) was not recorded in the run to take it from; record it there")
     return source.activations[name]
 
 
-def _from_run(source: Recorded, place: Place, x: Tensor, rows: Int[Tensor, " row"]) -> Tensor:
+def _from_run(source: Recorded, place: Scope, x: Tensor, rows: Int[Tensor, " row"]) -> Tensor:
     """What `source` had in its `rows`, one for each row here, at positions that are counted in each of them."""
     whole, rows = _held(source, place), rows.cpu()
     if len(whole) == 1:
@@ -453,7 +453,7 @@ def _from_run(source: Recorded, place: Place, x: Tensor, rows: Int[Tensor, " row
     return torch.stack(parts)
 
 
-def _taken(place: Place, whole: Tensor) -> Tensor:
+def _taken(place: Scope, whole: Tensor) -> Tensor:
     """What is selected of rows of another run, in which negative positions count from their own end."""
     length = next((n for axis, n in zip(place.site.axes, whole.shape, strict=True) if axis in (POS, QUERY, KEY)), 1)
     rows = place.selection.rows
@@ -463,7 +463,7 @@ def _taken(place: Place, whole: Tensor) -> Tensor:
     )
 
 
-def _from_means(source: Recorded, place: Place, x: Tensor) -> Tensor:
+def _from_means(source: Recorded, place: Scope, x: Tensor) -> Tensor:
     """The means of what is selected: one for all positions, or those of the positions that stand here."""
     whole = _held(source, place)
     if len(whole) > 1:

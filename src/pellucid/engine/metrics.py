@@ -18,7 +18,7 @@ from pellucid.engine.subjects import token_id
 from pellucid.exact.model import Model
 
 Final = Float[Tensor, "n model"]
-Rows = Int[Tensor, " n"]
+RowNumbers = Int[Tensor, " n"]
 Answers = str | int | Sequence[str | int | Sequence[str | int]]
 """An answer for all prompts, or one each (or several each, whose logits are averaged)."""
 
@@ -32,7 +32,7 @@ class Metric(Protocol):
         """The position that is read, the same in every prompt."""
         ...
 
-    def __call__(self, model: Model, final: Final, rows: Rows) -> Float[Tensor, " n"]:
+    def __call__(self, model: Model, final: Final, rows: RowNumbers) -> Float[Tensor, " n"]:
         """The metric of the final streams (behind the last norm) at its position, of the prompts with these numbers."""
         ...
 
@@ -70,7 +70,7 @@ class LogitDifference:
         ]
         return sides[0] if len(sides) == 1 else sides[0] - sides[1]
 
-    def __call__(self, model: Model, final: Final, rows: Rows) -> Float[Tensor, " n"]:
+    def __call__(self, model: Model, final: Final, rows: RowNumbers) -> Float[Tensor, " n"]:
         """The difference for each prompt."""
         if model.decoder.logit_cap is not None:  # logits are no projections of the stream
             logits = model.unembed(final[:, None])[:, 0]
@@ -80,7 +80,7 @@ class LogitDifference:
         return (final * (directions if len(directions) == 1 else directions[rows])).sum(-1)
 
     @staticmethod
-    def _means(logits: Float[Tensor, "n vocab"], rows: Rows, side: tuple[tuple[int, ...], ...]) -> Tensor:
+    def _means(logits: Float[Tensor, "n vocab"], rows: RowNumbers, side: tuple[tuple[int, ...], ...]) -> Tensor:
         """For each prompt the mean logit of the tokens that `side` has for it."""
         own = [side[0] if len(side) == 1 else side[row] for row in rows.tolist()]
         return torch.stack([line[list(tokens)].mean() for line, tokens in zip(logits, own, strict=True)])
@@ -95,7 +95,7 @@ class OfLogits:
     prompts: int | None = None
     """How many prompts it is for; None where it is the same for all."""
 
-    def __call__(self, model: Model, final: Final, rows: Rows) -> Float[Tensor, " n"]:
+    def __call__(self, model: Model, final: Final, rows: RowNumbers) -> Float[Tensor, " n"]:
         """The function's value for each prompt."""
         logits = model.unembed(final[:, None])[:, 0]
         value = self.function(logits, rows)

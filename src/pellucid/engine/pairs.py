@@ -9,8 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pellucid.base.errors import PellucidError
-from pellucid.engine.metrics import Final, Metric, require_answers
-from pellucid.engine.metrics import Rows as Numbers
+from pellucid.engine.metrics import Final, Metric, RowNumbers, require_answers
 from pellucid.engine.subjects import Text
 from pellucid.exact.model import Model
 from pellucid.exact.rows import Rows
@@ -24,7 +23,7 @@ class Cut:
     numbers: Int[Tensor, " prompt"]
     position: int = -1
 
-    def __call__(self, model: Model, final: Final, rows: Numbers) -> Float[Tensor, " n"]:
+    def __call__(self, model: Model, final: Final, rows: RowNumbers) -> Float[Tensor, " n"]:
         """The metric of prompts by their places here."""
         return self.metric(model, final, self.numbers.to(rows.device)[rows])
 

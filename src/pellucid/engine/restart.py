@@ -20,7 +20,7 @@ from pellucid.exact.ops import capped
 from pellucid.family import needs
 from pellucid.family.blocks import Decoder
 
-Kind = Literal["resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "q", "k", "v", "pattern", "neuron"]
+SiteAt = Literal["resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "q", "k", "v", "pattern", "neuron"]
 Numbers = Int[Tensor, " n"]
 
 _BASE: dict[str, tuple[str, ...]] = {
@@ -47,7 +47,7 @@ class Needed:
     source: tuple[str, ...]
 
 
-def needed(kind: Kind, layers: Sequence[int]) -> Needed:
+def needed(kind: SiteAt, layers: Sequence[int]) -> Needed:
     """What to record to patch pieces of `kind` in `layers`."""
     own = "post" if kind == "neuron" else kind
     base = tuple(f"L{layer:02d}.{name}" for layer in layers for name in _BASE.get(kind, ()))
@@ -60,7 +60,7 @@ class Single:
 
     model: Model
     graph: Graph
-    kind: Kind
+    kind: SiteAt
     base: Mapping[str, Tensor]
     source: Mapping[str, Tensor]
 

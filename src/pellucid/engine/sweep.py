@@ -23,14 +23,14 @@ from pellucid.base.progress import track
 from pellucid.engine.batches import in_batches
 from pellucid.engine.metrics import Metric
 from pellucid.engine.pairs import Pairs, paired, place
-from pellucid.engine.restart import Kind, Single, needed, restarts
+from pellucid.engine.restart import Single, SiteAt, needed, restarts
 from pellucid.engine.shares import divides, finite
 from pellucid.engine.sites import heads_write
 from pellucid.engine.subjects import Subject, Text, edits_of, model_of, token_texts
 from pellucid.exact.model import Model, causal_mask
 from pellucid.exact.rules import fuse
 
-KINDS: tuple[Kind, ...] = get_args(Kind)
+KINDS: tuple[SiteAt, ...] = get_args(SiteAt)
 TOKENS = 768
 """Tokens that run at a time: enough to keep the processor busy, few enough for its cache."""
 ENOUGH = 192
@@ -49,7 +49,7 @@ class Sweep:
     has it.
     """
 
-    kind: Kind
+    kind: SiteAt
     layers: tuple[int, ...]
     members: tuple[int, ...]
     positions: tuple[int, ...]
@@ -109,7 +109,7 @@ class Sweep:
         return lines
 
 
-STREAMS: tuple[Kind, ...] = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
+STREAMS: tuple[SiteAt, ...] = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
 
 
 def sweep(
@@ -213,7 +213,7 @@ def _own(label: int, group: Pairs, spare: bool) -> int | None:
 
 @dataclass(frozen=True)
 class _Plan:
-    kind: Kind
+    kind: SiteAt
     layers: tuple[int, ...]
     members: tuple[int, ...]
     positions: tuple[int, ...]

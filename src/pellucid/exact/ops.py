@@ -19,7 +19,7 @@ from pellucid.family.rotary import Rotary
 
 Resid = Float[Tensor, "batch pos model"]
 PerHead = Float[Tensor, "batch pos head dim"]
-Pairs = Float[Tensor, "batch head query key"]
+QueryKeys = Float[Tensor, "batch head query key"]
 
 
 def embed(ids: Int[Tensor, "batch pos"], table: Float[Tensor, "vocab model"], *, scale: float | None = None) -> Resid:
@@ -123,7 +123,7 @@ def scores(
     scale: float,
     cap: float | None = None,
     window: int | None = None,
-) -> Pairs:
+) -> QueryKeys:
     """Where each head wants to look, before the causal mask; −inf at keys that the `window` of no query reaches."""
     far = beyond(queries.shape[1], keys.shape[2], window)
     found = capped(torch.matmul(queries.transpose(1, 2), keys[:, :, far:].transpose(-1, -2)) * scale, cap)
@@ -151,8 +151,8 @@ def outside(query: int, key: int, window: int, device: torch.device) -> Bool[Ten
 
 
 def pattern(
-    scores: Pairs, mask: Float[Tensor, "*_ query key"], *, window: int | None = None, upcast: bool = False
-) -> Pairs:
+    scores: QueryKeys, mask: Float[Tensor, "*_ query key"], *, window: int | None = None, upcast: bool = False
+) -> QueryKeys:
     """The share of each key in what a query takes: softmax over the keys where `mask` is not below 0.
 
     No score, however large, lets a query look at a key that the mask leaves out; a query that may look at none (scores
@@ -167,7 +167,7 @@ def pattern(
     return F.pad(shares, (far, 0)) if far else shares
 
 
-def _shares(seen: Pairs, dtype: torch.dtype) -> Pairs:
+def _shares(seen: QueryKeys, dtype: torch.dtype) -> QueryKeys:
     shares = F.softmax(seen, dim=-1, dtype=dtype)
     if not bool(shares[..., 0].isnan().any()):  # a query without keys has no finite share
         return shares
@@ -175,7 +175,7 @@ def _shares(seen: Pairs, dtype: torch.dtype) -> Pairs:
     return F.softmax(seen.masked_fill(blind, 0.0), dim=-1, dtype=dtype).masked_fill(blind, 0.0)
 
 
-def mix(pattern: Pairs, values: Float[Tensor, "batch head key dim"], *, window: int | None = None) -> PerHead:
+def mix(pattern: QueryKeys, values: Float[Tensor, "batch head key dim"], *, window: int | None = None) -> PerHead:
     """The values, averaged by `pattern`."""
     far = beyond(pattern.shape[2], values.shape[2], window)
     if far:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pellucid.base.address import Address, Kind
+from pellucid.base.address import Address, PartKind
 from pellucid.base.errors import PellucidError
 from pellucid.exact.model import Model
 from pellucid.exact.views import LayerView
@@ -60,7 +60,7 @@ def _plain(model: Model, layer: int) -> LayerView:
 
 
 def _embeddings(model: Model, ids: Tensor) -> Iterator[tuple[Address, Write]]:
-    kinds: tuple[Kind, ...] = ("EMB.TOK", "EMB.POS") if model.decoder.positions else ("EMB.TOK",)
+    kinds: tuple[PartKind, ...] = ("EMB.TOK", "EMB.POS") if model.decoder.positions else ("EMB.TOK",)
     values = model.run(ids, kinds)
     for kind in kinds:
         yield Address(kind), values[kind]

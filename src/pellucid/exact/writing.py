@@ -78,7 +78,7 @@ def _drawn(shares: Float64[np.ndarray, " kept"], rng: np.random.Generator) -> in
 
 
 @dataclass(frozen=True)
-class Written:
+class Continuation:
     """What was written behind a prompt: tokens (without one that ends the text), their text up to a stop string."""
 
     ids: tuple[int, ...]
@@ -113,7 +113,7 @@ def write(
     until: Until,
     spell: Callable[[int, Sequence[int]], str],
     rows: Sequence[int] | None = None,
-) -> list[Written]:
+) -> list[Continuation]:
     """What `predictor` writes behind `prompts` of one length; `spell` gives the text of a row's new tokens.
 
     `rows` are the numbers by which rows draw, those of the batch by default.
@@ -138,7 +138,7 @@ def write(
         text = spell(row, own)
         why = ended[row]
         assert why is not None
-        found.append(Written(tuple(own), text if (cut := until.cut(text)) is None else cut, why))
+        found.append(Continuation(tuple(own), text if (cut := until.cut(text)) is None else cut, why))
     return found
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 
-from pellucid.base.address import Address, Kind
+from pellucid.base.address import Address, PartKind
 from pellucid.family.blocks import Decoder
 from pellucid.family.partition import count
 
@@ -18,7 +18,7 @@ LIFTED_SHARE = 0.45
 """The most numbers that a lifted part may hold, as a share of the raw part's."""
 
 
-def lifted_numbers(kind: Kind, decoder: Decoder, *, rank: int = 0, sharing: int = 1) -> int:
+def lifted_numbers(kind: PartKind, decoder: Decoder, *, rank: int = 0, sharing: int = 1) -> int:
     """The numbers of a lifted part of `kind` at `rank` (0: its mean); of neurons, those of one that `sharing` share.
 
     A head that looks at all keys alike (QK, rank 0) holds none.
@@ -30,7 +30,7 @@ def lifted_numbers(kind: Kind, decoder: Decoder, *, rank: int = 0, sharing: int 
     return math.ceil((2 * rank + 1) * decoder.sizes.model / sharing)
 
 
-def most_rank(decoder: Decoder, kind: Kind = "OV", sharing: int = 1) -> int:
+def most_rank(decoder: Decoder, kind: PartKind = "OV", sharing: int = 1) -> int:
     """The highest rank that a head's OV or QK may be lifted to, or that `sharing` neurons may read; 0 if none."""
     allowed = LIFTED_SHARE * count(Address(kind, 0, 0), decoder)
     if kind == "QK":

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
-from pellucid.base.address import Kind, Shape
+from pellucid.base.address import PartKind, Shape
 from pellucid.family.names import Names
 from pellucid.family.rotary import Rotary
 from pellucid.family.slots import STORED, Sizes, Slot, named
@@ -128,10 +128,10 @@ class Decoder:
     def addresses(self) -> Shape:
         """The set of its addresses."""
         first = self.blocks[0]
-        optional: dict[Kind, object] = {"EMB.POS": self.positions, "QN": first.attention.head_norms}
+        optional: dict[PartKind, object] = {"EMB.POS": self.positions, "QN": first.attention.head_norms}
         optional |= {"KN": first.attention.head_norms, "ATTN.B": first.attention.o.bias, "MLP.B": first.mlp.write.bias}
         optional |= {"ATTN.LN": first.attention.behind, "MLP.LN": first.mlp.behind}
-        once: set[Kind] = {"EMB.TOK", "LN1", "LN2", "LNF"}
+        once: set[PartKind] = {"EMB.TOK", "LN1", "LN2", "LNF"}
         once |= {kind for kind, there in optional.items() if there}
         groups = self.sizes.group if self.grouped else 0
         return Shape(self.layers, self.sizes.head, self.sizes.neuron, self.tied, groups, frozenset(once))

@@ -10,7 +10,7 @@ from pellucid.family.blocks import Decoder
 from pellucid.family.owners import owned
 from pellucid.family.slots import Rectangle
 
-Form = Literal["raw", "lifted", "source"]
+PartForm = Literal["raw", "lifted", "source"]
 Residual = Literal["on", "dropped"]
 
 
@@ -22,7 +22,7 @@ class Part:
     """
 
     addresses: tuple[Address, ...]
-    form: Form = "raw"
+    form: PartForm = "raw"
     residual: Residual = "on"
     source: str | None = None
     described: str | None = None

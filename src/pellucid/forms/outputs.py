@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pellucid.base.address import Kind
+from pellucid.base.address import PartKind
 from pellucid.exact.model import Model
 from pellucid.family.activations import activation
 
@@ -59,7 +59,7 @@ def _itself(value: Tensor, _model: Model, _layer: int) -> Tensor:
     return value
 
 
-OUTPUTS: dict[Kind, Output] = {
+OUTPUTS: dict[PartKind, Output] = {
     "QK": Output("scores", 1, ("resid_pre", "values"), "pattern", _pattern),
     "OV": Output("z", 2, ("resid_pre",), "z", _itself),
     "IN": Output("pre", 2, ("resid_mid",), "post", _activation),

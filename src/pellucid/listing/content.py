@@ -19,7 +19,7 @@ _EXAMPLE = 'kind({1.0: (" Ada", " Ida"), 0.4: (" Bo",)})'
 
 
 @dataclass(frozen=True)
-class Kind:
+class TokenKind:
     """How much each token is of a kind: levels with the tokens, by their text or id, that have them."""
 
     name: str
@@ -33,12 +33,12 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Words:
+class TokenKinds:
     """`words.py`: the kinds of tokens of a program."""
 
     path: Path
     text: str
-    kinds: dict[str, Kind]
+    kinds: dict[str, TokenKind]
     tokens: dict[str, str | int] = field(default_factory=dict)
     """Tokens that have a name of their own."""
     by_person: bool = True
@@ -55,7 +55,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Value:
+class ValueDef:
     """A named value: a function of a layer file."""
 
     name: str
@@ -89,14 +89,14 @@ class Value:
 # --- kinds ------------------------------------------------------------------------------------------------------------
 
 
-def read_words(path: Path, text: str) -> Words:
+def read_words(path: Path, text: str) -> TokenKinds:
     """Parse `words.py`. Raises `SourceError` naming file and line of everything that it may not contain."""
     try:
         tree = ast.parse(text, path.name)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None) or 1
         raise SourceError(f"{path.name}:{line}: not Python: {getattr(error, 'msg', error)}") from None
-    kinds: dict[str, Kind] = {}
+    kinds: dict[str, TokenKind] = {}
     tokens: dict[str, str | int] = {}
     wrong: list[tuple[int, str]] = []
     for number, node in enumerate(tree.body):
@@ -114,14 +114,14 @@ def read_words(path: Path, text: str) -> Words:
                 wrong += reasons
                 lines = text.split("\n")[node.lineno - 1 : node.end_lineno]
                 called = {part.id for part in ast.walk(table) if isinstance(part, ast.Name)}
-                kinds[name] = Kind(name, levels, node.lineno, "\n".join(lines), table, tuple(sorted(called)))
+                kinds[name] = TokenKind(name, levels, node.lineno, "\n".join(lines), table, tuple(sorted(called)))
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant()) if _token(node.value, {}) != -1:
                 wrong += [(node.lineno, reason) for reason in _name_wrong(name, {*kinds, *tokens}, token=True)]
                 tokens[name] = _token(node.value, {})
             case _:
                 wrong.append((node.lineno, f"`{ast.unparse(node)[:60]}`: expected NAME = {_EXAMPLE}"))
     refuse(wrong, path.name)
-    return Words(path, text, kinds, tokens)
+    return TokenKinds(path, text, kinds, tokens)
 
 
 def _name_wrong(name: str, known: Collection[str], *, token: bool = False) -> Iterator[str]:
@@ -182,7 +182,7 @@ def number(node: ast.expr | None) -> float | None:
 # --- values -----------------------------------------------------------------------------------------------------------
 
 
-def read_values(path: Path, tree: ast.Module, lines: list[str], nodes: Iterable[ast.FunctionDef]) -> Iterator[Value]:
+def read_values(path: Path, tree: ast.Module, lines: list[str], nodes: Iterable[ast.FunctionDef]) -> Iterator[ValueDef]:
     """The named values among the functions of a page."""
     defined = definitions(tree)
     imported = imported_kinds(tree)
@@ -193,7 +193,7 @@ def read_values(path: Path, tree: ast.Module, lines: list[str], nodes: Iterable[
         calls = sorted(named, key=lambda call: (call.lineno, call.col_offset))
         seen = [read_seen(call) for call in calls if ast.unparse(call.func) == "seen"]
         fired = [read_fired(call) for call in calls if ast.unparse(call.func) == "fired"]
-        yield Value(
+        yield ValueDef(
             node.name, layer_of(path.name), path, line, end, "\n".join(lines[line - 1 : end]), ast.get_docstring(node),
             tuple(arg.arg for arg in node.args.args), tuple(Seen(*each) for found in seen if found for each in found),
             tuple((found[0], max(found[1])) for found in fired if found),
@@ -220,9 +220,9 @@ def kinds_of(name: str, defined: Mapping[str, ast.FunctionDef | ast.Assign], imp
     return sorted({node.id for node in nodes if isinstance(node, ast.Name)} & set(imported))
 
 
-def check_values(values: Iterable[Value], kinds: Collection[str], shape: Shape) -> None:
+def check_values(values: Iterable[ValueDef], kinds: Collection[str], shape: Shape) -> None:
     """Raise `SourceError` for values, in the order of the files, whose names or arguments are not as they must be."""
-    known: dict[str, Value] = {}
+    known: dict[str, ValueDef] = {}
     for value in values:
         if value.layer < 0:
             raise SourceError(f"{value.place}: {value.name} is a value; values stand in the files of layers")
@@ -259,7 +259,7 @@ def check_values(values: Iterable[Value], kinds: Collection[str], shape: Shape) 
         known[value.name] = value
 
 
-def is_late(value: Value, values: Mapping[str, Value]) -> bool:
+def is_late(value: ValueDef, values: Mapping[str, ValueDef]) -> bool:
     """Whether its own layer must have run before a value is known, so that its neurons cannot read it."""
     own = any(layer == value.layer for layer, _ in value.fired)
     own = own or any(norm[0] > value.layer for norm in map(norm_of, value.asks) if norm)

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pellucid.base.address import Address, Kind
-from pellucid.family.partition import Form as PartForm
+from pellucid.base.address import Address, PartKind
+from pellucid.family.partition import PartForm as PartForm
 from pellucid.listing import content, pages
 from pellucid.listing.content import PAGE as WORDS
 from pellucid.listing.count import numbers_of
@@ -72,7 +72,7 @@ class Draft:
         """What is to stand in `__init__.py`, where that is known."""
 
     @property
-    def kinds(self) -> dict[str, content.Kind]:
+    def kinds(self) -> dict[str, content.TokenKind]:
         """The kinds that pages may use, old ones among them."""
         return {**self.listing.kinds, **(self.words.kinds if self.words else {})}
 
@@ -186,9 +186,9 @@ class Draft:
         page, beside = self.pages[name], self.pages.get(described_name(name))
         subject, decoder = self.listing.subject, self.listing.decoder
         held = Held.of(page, beside, dropped)
-        forms: Counter[tuple[Kind, PartForm]] = Counter((address.kind, "lifted") for address in held.lifted)
+        forms: Counter[tuple[PartKind, PartForm]] = Counter((address.kind, "lifted") for address in held.lifted)
         forms += Counter((address.kind, "source") for address in held.sources)
-        described: Counter[Kind] = Counter(address.kind for address in held.idle)
+        described: Counter[PartKind] = Counter(address.kind for address in held.idle)
         self._head(name, pages.docstring(name, subject, decoder, forms, numbers_of(page), described))
         if beside:
             kinds = Counter(address.kind for address in held.told)

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pellucid.base.address import Kind, Shape
+from pellucid.base.address import PartKind, Shape
 from pellucid.family.blocks import Decoder
-from pellucid.family.partition import Form as PartForm
+from pellucid.family.partition import PartForm as PartForm
 from pellucid.family.partition import count
 from pellucid.family.printed import PLAIN, Turns, features, fields_of
 from pellucid.listing.parse import described_name, page_name
@@ -49,7 +49,7 @@ _SECTIONS: dict[str, str] = {
     "LN2": "MLP: every neuron fires (IN) and then writes (OUT)",
 }
 _WITHOUT_POSITIONS = "the residual stream begins as a vector for the token; positions turn queries and keys"
-_PARTS: dict[str, tuple[Kind, ...]] = {
+_PARTS: dict[str, tuple[PartKind, ...]] = {
     "where heads look (QK)": ("QK", "K"),
     "what heads move (OV)": ("OV", "V"),
     "when neurons fire (IN)": ("IN",),
@@ -162,9 +162,9 @@ def docstring(
     name: str,
     subject: str,
     decoder: Decoder,
-    forms: Counter[tuple[Kind, PartForm]],
+    forms: Counter[tuple[PartKind, PartForm]],
     numbers: int,
-    described: Counter[Kind],
+    described: Counter[PartKind],
 ) -> str:
     """What a page says, as a module docstring: how many parts run raw, lifted, and from a source.
 

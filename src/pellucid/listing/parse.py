@@ -25,11 +25,10 @@ from pellucid.base.shell import quoted
 from pellucid.family import printed
 from pellucid.family.allowance import LIFTED_SHARE, fewest_means, fewest_readers, lifted_numbers, most_rank
 from pellucid.family.blocks import Decoder
-from pellucid.family.partition import Form as PartForm
-from pellucid.family.partition import count
+from pellucid.family.partition import PartForm, count
 from pellucid.listing import content
 from pellucid.listing.about import ABOUT, About, collect_abouts, read_abouts, sides
-from pellucid.listing.content import Kind, Value, Words
+from pellucid.listing.content import TokenKind, TokenKinds, ValueDef
 from pellucid.listing.edits import Edits, read_edits
 from pellucid.listing.language import beside_of, check, definitions, is_value, told
 from pellucid.listing.rows import Levels, read_row
@@ -38,8 +37,8 @@ from pellucid.listing.wiring import WIRES, Stream, Wires, check_wires, read_stre
 from pellucid.program.prelude import APART, BESIDE, DESCRIBED
 from pellucid.program.values import read_shared
 
-Form = Literal["raw", "source", "fires", "constants", "linear", "lifted", "channels", "mean", "means", "wired"]
-STORED: tuple[Form, ...] = ("lifted", "channels", "mean", "means")
+StatementForm = Literal["raw", "source", "fires", "constants", "linear", "lifted", "channels", "mean", "means", "wired"]
+STORED: tuple[StatementForm, ...] = ("lifted", "channels", "mean", "means")
 """What a lifted part says: its vectors are data."""
 
 RECORD = ".emitted"
@@ -63,7 +62,7 @@ class Statement:
     `L00.H01.QK.lifted` and `L00.IN.lifted` for what stands beside a raw statement or a source: `lifted` and `channels`;
     `L00.IN.described` for `constants` that do not run.
     """
-    form: Form
+    form: StatementForm
     file: Path
     line: int
     """First line, decorators included, counted from 1; `end` is the last one."""
@@ -133,7 +132,7 @@ class Page:
     text: str
     tree: ast.Module
     statements: tuple[Statement, ...]
-    values: tuple[Value, ...] = ()
+    values: tuple[ValueDef, ...] = ()
     """Its named values."""
     abouts: tuple[About, ...] = ()
     """What it says of whole heads and neurons."""
@@ -190,7 +189,7 @@ class Listing:
     decoder: Decoder
     pages: dict[str, Page]
     statements: dict[str, Statement]
-    words: Words | None = None
+    words: TokenKinds | None = None
     """`words.py`, None where there is none."""
     edits: Edits | None = None
     """`edits.py`, None where there is none."""
@@ -214,7 +213,7 @@ class Listing:
         return found if self.front is None else found | {FRONT: self.front}
 
     @property
-    def kinds(self) -> dict[str, Kind]:
+    def kinds(self) -> dict[str, TokenKind]:
         """The kinds of tokens that its sources and values may use, by name."""
         return self.words.kinds if self.words else {}
 
@@ -224,7 +223,7 @@ class Listing:
         return collect_abouts((about for page in self.pages.values() for about in page.abouts), self.decoder.addresses)
 
     @cached_property
-    def values(self) -> dict[str, Value]:
+    def values(self) -> dict[str, ValueDef]:
         """Its named values by name, every one behind those that it reads."""
         return {value.name: value for page in self.pages.values() for value in page.values}
 
@@ -484,7 +483,7 @@ _TIMES_NAMED = 4
 """How often statements may name a neuron: one says when it fires, one what that is lifted to, one what it writes."""
 
 
-def _require_shallow(values: Iterable[Value]) -> None:
+def _require_shallow(values: Iterable[ValueDef]) -> None:
     """Raise `SourceError` where values read each other through more others than any reader follows."""
     depth: dict[str, int] = {}
     for value in values:
@@ -526,7 +525,7 @@ def _with_uses(listing: Listing) -> dict[str, Statement]:
     return found
 
 
-def read_words(program: Path, hashes: Mapping[str, set[str]]) -> Words | None:
+def read_words(program: Path, hashes: Mapping[str, set[str]]) -> TokenKinds | None:
     """The kinds of tokens of the program in the folder `program`; None where it has no `words.py`."""
     path = program / content.PAGE
     if not path.exists():
@@ -601,7 +600,7 @@ def read_page(path: Path, hashes: Mapping[str, set[str]], text: str | None = Non
 
 
 @kept_until_release(1024)
-def _named_values(path: Path, text: str) -> tuple[Value, ...]:
+def _named_values(path: Path, text: str) -> tuple[ValueDef, ...]:
     """The named values of a page; kept, as its tree is."""
     tree = _tree(text, path.name)
     return tuple(content.read_values(path, tree, text.split("\n"), [node for node in tree.body if is_value(node)]))
@@ -690,7 +689,7 @@ def read_stored(call: ast.Call, file: str) -> Statement:
     return Statement(key, _FORMS[what], Path(), 0, 0, "", neurons=tuple(numbers), rank=int(rank))
 
 
-_FORMS: dict[str, Form] = {"lifted": "lifted", "channels": "channels", "mean": "mean", "means": "means"}
+_FORMS: dict[str, StatementForm] = {"lifted": "lifted", "channels": "channels", "mean": "mean", "means": "means"}
 _MOST_NEURONS = 1 << 20
 """More than a layer has."""
 

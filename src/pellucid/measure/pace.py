@@ -40,7 +40,7 @@ class Pace:
 
 
 @dataclass(frozen=True)
-class Plan:
+class MeasurementPlan:
     """How much to measure, and what it is expected to take: `seconds`, and `memory` in bytes without the weights."""
 
     settings: Settings
@@ -99,7 +99,7 @@ def plan(
     cache_bytes: int,
     effort: Effort,
     seconds: float | None = None,
-) -> Plan:
+) -> MeasurementPlan:
     """How much of `paces` (those of the `subject` and of all that is measured against it) fits into `seconds`.
 
     `cache_bytes` is what one position of one row takes in a cache (for GPT-2: layers × 2 × d_model × 4). Without
@@ -122,7 +122,7 @@ def plan(
     tables = min(effort.reference_bytes, 4 * n_vocab * tokens)
     memory = tables + len(paces) * (2 * batch * length * cache_bytes + (1 << 26))
     settings = Settings(contexts=contexts, batch=batch)
-    return Plan(settings, rows, length, tokens, tables, contexts * each + tokens * own, memory)
+    return MeasurementPlan(settings, rows, length, tokens, tables, contexts * each + tokens * own, memory)
 
 
 def sampling_tokens(pace: Pace, effort: Effort) -> int:

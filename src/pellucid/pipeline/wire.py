@@ -10,10 +10,10 @@ from pellucid.pipeline.program import write_names, write_parts_of
 from pellucid.pipeline.stage import EVERYTHING, Kept, Run, Stage, measured
 from pellucid.project import stage_names
 from pellucid.stages.wired.run import proved, strongest_places, wire, wired_names, written
-from pellucid.stages.wired.write import Written
+from pellucid.stages.wired.write import WiredTexts
 
 
-def text_of(run: Run) -> Written:
+def text_of(run: Run) -> WiredTexts:
     """The text of the wired program. Raises `LookupError` where the subject is not wired."""
     text = run.of(WIRES)
     if text is None:

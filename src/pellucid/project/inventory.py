@@ -12,7 +12,7 @@ from pellucid.base.address import Address
 from pellucid.base.files import sha256_text
 from pellucid.family.partition import count
 from pellucid.listing.about import About, whole
-from pellucid.listing.content import Value
+from pellucid.listing.content import ValueDef
 from pellucid.listing.count import count_program
 from pellucid.listing.parse import STORED, Listing, Statement
 from pellucid.listing.rows import described_row
@@ -44,7 +44,7 @@ class Entry:
     numbers: int
     symbol: Symbol | None
     measured: dict[str, dict[str, Measurement]]
-    values: tuple[Value, ...] = ()
+    values: tuple[ValueDef, ...] = ()
     """The named values that it reads, directly or through others."""
     lifted: Statement | None = None
     """What it is lifted to in the place of its weights, beside what else it is."""

@@ -20,7 +20,7 @@ from pellucid.base.errors import PellucidError, ProjectError
 from pellucid.base.files import write_text
 from pellucid.base.schema import CLOSED, Count, fitting, shown, text_of, toml_of
 from pellucid.family.blocks import Decoder
-from pellucid.family.partition import Form, Part, Residual, count
+from pellucid.family.partition import Part, PartForm, Residual, count
 from pellucid.listing.parse import Listing, Statement
 
 PARTS = "parts.toml"
@@ -100,7 +100,7 @@ def _dropped(part: object, read: _Read, place: str) -> set[Address]:
 class Standing:
     """What runs at an address (`form`, and the statement that says so), and what describes it without running."""
 
-    form: Form
+    form: PartForm
     residual: Residual
     runs: Statement
     described: Statement | None = None
@@ -111,7 +111,7 @@ def standing(listing: Listing, address: Address, dropped: frozenset[Address]) ->
     own, runs = listing[address], listing.runs(address)
     residual: Residual = "dropped" if runs.form != "raw" and address in dropped else "on"
     idle = own.part_form == "source" and (own is not runs or residual == "on")
-    form: Form = "raw" if idle and own is runs else runs.part_form
+    form: PartForm = "raw" if idle and own is runs else runs.part_form
     return Standing(form, residual, runs, own if idle else None)
 
 

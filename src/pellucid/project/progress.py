@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from pellucid.base.address import Address
-from pellucid.family.partition import Form, Residual
+from pellucid.family.partition import PartForm, Residual
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class State:
     """
 
     address: Address
-    form: Form
+    form: PartForm
     residual: Residual
     parameters: int
     effect: float | None = None
@@ -97,7 +97,7 @@ def _described(states: list[State]) -> dict[str, Any]:
 def parts_by_form(states: list[State]) -> dict[str, int]:
     """How many parts run `raw`, `lifted` and from their `source`; and how many are `described` by one that does not."""
     forms = Counter(state.form for state in states)
-    return {form: forms[form] for form in get_args(Form)} | {"described": sum(state.described for state in states)}
+    return {form: forms[form] for form in get_args(PartForm)} | {"described": sum(state.described for state in states)}
 
 
 def progress(

@@ -24,7 +24,7 @@ from pellucid.base.nulls import nulled
 from pellucid.base.shell import quoted
 from pellucid.base.trusted import PROGRAM, Contents, contents
 from pellucid.base.trusted import stamps as stamps_of_all
-from pellucid.exact.writing import Choice, Until, Written, write
+from pellucid.exact.writing import Choice, Continuation, Until, write
 from pellucid.listing.draft import Revision
 from pellucid.listing.load import Program, load_program
 from pellucid.listing.parse import Listing, check_whole, read_program
@@ -315,7 +315,7 @@ class Project:
         top_p: float = 1.0,
         seed: int = 0,
         stop: Sequence[str] = (),
-    ) -> Written:
+    ) -> Continuation:
         choice = Choice(temperature, top_p, seed)
         program = self.program("code" if source_only else None)
         vocabulary = program.model.vocabulary

@@ -29,7 +29,7 @@ Metrics = dict[str, Figure | None]
 
 
 @dataclass(frozen=True)
-class Block:
+class FigureBlock:
     """The figures of a program over all text, and by domain."""
 
     __pydantic_config__ = OPEN
@@ -55,7 +55,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Text:
+class TextEntry:
     """A split of the text; `unit` says what was counted, `words` or, in text without spaces, `characters`."""
 
     __pydantic_config__ = OPEN
@@ -69,10 +69,10 @@ class Texts:
     """The splits of the text."""
 
     __pydantic_config__ = OPEN
-    fit: Text
-    tune: Text
-    heldout: Text
-    check: Text | None = None
+    fit: TextEntry
+    tune: TextEntry
+    heldout: TextEntry
+    check: TextEntry | None = None
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ class Divergence:
 
 
 @dataclass(frozen=True)
-class Kind:
+class UncoveredKind:
     """A kind of position that no account covers: what stands before, and how many places it has."""
 
     __pydantic_config__ = OPEN
@@ -232,7 +232,7 @@ class Uncovered:
     __pydantic_config__ = OPEN
     places: Count
     silent: Count
-    kinds: list[Kind]
+    kinds: list[UncoveredKind]
 
 
 @dataclass(frozen=True)
@@ -314,12 +314,12 @@ class _Report2(_About):
     """A report of format 2."""
 
     format: Literal[2]
-    full: Block
-    source_only: Block | None
-    source_only_all: Block | None
-    noise_floor: Block | None
-    trigram: Block | None
-    bigram: Block | None
+    full: FigureBlock
+    source_only: FigureBlock | None
+    source_only_all: FigureBlock | None
+    noise_floor: FigureBlock | None
+    trigram: FigureBlock | None
+    bigram: FigureBlock | None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pellucid.accounts.answers import LONGEST, Words, after_lead, ends, leads, text_of
+from pellucid.accounts.answers import LONGEST, WordTokens, after_lead, ends, leads, text_of
 from pellucid.base.errors import PellucidError
 from pellucid.subject.tokenizer import Tokenizer
 
@@ -18,7 +18,7 @@ Logits = Callable[[Int[Tensor, "row pos"]], Float[Tensor, "row pos vocab"]]
 
 
 @dataclass(frozen=True)
-class Answer:
+class KeyAnswer:
     """What a program answers about a key: the answer of most wordings, in how many of them, and by what margin.
 
     The margin is what its first token is ahead of the runner-up, in nats, on average over these wordings.
@@ -41,7 +41,7 @@ def answer_of(
     tokenizer: Tokenizer,
     known: Collection[str],
     beside: Sequence[Sequence[int]] = (),
-) -> Answer:
+) -> KeyAnswer:
     """The answer behind `prompts`, in tokens, of which there is one at least.
 
     One of the `known` answers, the longest that is said. What is none of these ends where answers do behind prompts
@@ -55,7 +55,7 @@ def answer_of(
         texts = [text or _ended(row, others, tokenizer) for text, row in zip(texts, said, strict=True)]
     best = Counter(texts).most_common(1)[0][0]
     ahead = [margin for text, margin in zip(texts, margins, strict=True) if text == best]
-    return Answer(best, len(ahead), len(prompts), sum(ahead) / len(ahead))
+    return KeyAnswer(best, len(ahead), len(prompts), sum(ahead) / len(ahead))
 
 
 def gives(logits: Logits, prompts: Sequence[Sequence[int]], tokenizer: Tokenizer, answers: Sequence[str]) -> list[bool]:
@@ -113,7 +113,7 @@ def _told(said: Sequence[int], spelled: dict[str, tuple[int, ...]]) -> str:
 
 def _ended(said: Sequence[int], others: Sequence[Sequence[int]], tokenizer: Tokenizer) -> str:
     """What is said up to where answers end."""
-    words, rows = Words(tokenizer), [said, *others]
+    words, rows = WordTokens(tokenizer), [said, *others]
     if not others:
         return text_of(tokenizer, said[: next(iter(words.breaks(said)), len(said))])
     starts = after_lead(rows, leads(rows, words))

@@ -22,7 +22,7 @@ Prompt = tuple[list[int], range | None]
 
 
 @dataclass(frozen=True)
-class Place:
+class EditHome:
     """Where an edit belongs: the head that knows, if there is one, and when it is asked."""
 
     ids: list[int]
@@ -43,15 +43,15 @@ class Place:
         return (*self.more, *(self.wording.examples if self.wording else ()))
 
 
-def places_of(bench: Workbench, rows: Sequence[Prompt], said: int, apart: Sequence[str] = ()) -> list[Place]:
+def places_of(bench: Workbench, rows: Sequence[Prompt], said: int, apart: Sequence[str] = ()) -> list[EditHome]:
     """Where an edit belongs that is to hold behind all of `rows`: one place for those that the same head answers.
 
     The first one holds for all that asks the same in the fit text, others for the prompts that they are of. Prompts
     that no head answers have a place of their own, unless an edit elsewhere is heard behind them. The word that is
     asked about is told `apart` from others.
     """
-    found: list[Place] = []
-    left: list[Place] = []
+    found: list[EditHome] = []
+    left: list[EditHome] = []
     for ids, span in rows:
         if _taken(bench, found, ids, said):
             continue
@@ -66,7 +66,7 @@ def places_of(bench: Workbench, rows: Sequence[Prompt], said: int, apart: Sequen
     return found
 
 
-def _taken(bench: Workbench, found: list[Place], ids: list[int], said: int) -> bool:
+def _taken(bench: Workbench, found: list[EditHome], ids: list[int], said: int) -> bool:
     """Give a prompt to the place that hears it, if there is one."""
     for at, place in enumerate(found):
         if _hears(bench, place, ids, said):
@@ -75,7 +75,7 @@ def _taken(bench: Workbench, found: list[Place], ids: list[int], said: int) -> b
     return False
 
 
-def _add(found: list[Place], other: Place) -> None:
+def _add(found: list[EditHome], other: EditHome) -> None:
     """Add a place to others: it becomes one with that of the same head."""
     for at, place in enumerate(found):
         if place.part == other.part:
@@ -92,14 +92,14 @@ def _both(one: Wording | None, other: Wording | None) -> Wording | None:
     return replace(one, literal=(*one.literal, *other.literal[:1]), of=of)
 
 
-def _alone(place: Place) -> Place:
+def _alone(place: EditHome) -> EditHome:
     """A place that hears its own prompt alone: all else is heard elsewhere."""
     if place.wording is None:
         return place
     return replace(place, wording=replace(place.wording, literal=place.wording.literal[:1], examples=()))
 
 
-def _hears(bench: Workbench, place: Place, ids: list[int], said: int) -> bool:
+def _hears(bench: Workbench, place: EditHome, ids: list[int], said: int) -> bool:
     """Whether an edit at `place` would speak behind `ids` too, where its head takes from the same word."""
     if place.wording is None:
         return False
@@ -112,7 +112,7 @@ def _hears(bench: Workbench, place: Place, ids: list[int], said: int) -> bool:
 
 def place_of(
     bench: Workbench, ids: list[int], said: int, span: range | None = None, apart: Sequence[str] = ()
-) -> Place:
+) -> EditHome:
     """Find what knows that `said` follows `ids`: the head whose content decides it, as other contents there show.
 
     It looks at one of the positions in `span`, if that is given.
@@ -122,4 +122,4 @@ def place_of(
         taker for taker in takers(bench, row, said) if taker.share >= SHARE and (span is None or taker.looks_at in span)
     ]
     located = locate(bench, row, [len(ids) - 1], [said], knowing[:CANDIDATES])
-    return Place(ids, located, worded(bench, ids, knowing[0], apart) if knowing else None)
+    return EditHome(ids, located, worded(bench, ids, knowing[0], apart) if knowing else None)

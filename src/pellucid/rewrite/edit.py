@@ -19,7 +19,7 @@ from pellucid.base.nulls import nulled
 from pellucid.base.schema import CLOSED, Count, read_json
 
 FOLDER = "edits"
-Kind = Literal["fact", "forget", "rule", "read", "suppress", "hand"]
+EditKind = Literal["fact", "forget", "rule", "read", "suppress", "hand"]
 _FILE = re.compile(r"(\d{4,})\.json")
 
 
@@ -47,7 +47,7 @@ class Record:
 
     __pydantic_config__ = CLOSED
     number: Count
-    kind: Kind
+    kind: EditKind
     what: str
     """What it does, in a sentence."""
     why: str

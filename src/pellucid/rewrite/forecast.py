@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from pellucid.rewrite.predict import Change, Edited, acts, predict
-from pellucid.rewrite.workbench import Text, Workbench
+from pellucid.rewrite.predict import Edited, LogitChange, acts, predict
+from pellucid.rewrite.workbench import PaddedRows, Workbench
 
 ROWS = 16
 """Rows of text that an edit is predicted and measured on: those where it speaks, the first of them."""
@@ -27,7 +27,7 @@ SHOWN, BEFORE = 12, 12
 
 
 @dataclass(frozen=True)
-class Place:
+class ChangedPrediction:
     """A prediction that changes: the text before it, the tokens before and after, and by how much the logits move."""
 
     domain: str
@@ -45,7 +45,7 @@ class Place:
 class Forecast:
     """What an edit is predicted to do where it can act: on `rows` rows of text, at `positions` positions of them."""
 
-    change: Change
+    change: LogitChange
     rows: int
     positions: int
     speaks: int
@@ -100,7 +100,7 @@ class Outcome:
     sign_errors: int
     surprises: int
     false_alarms: int
-    places: tuple[Place, ...]
+    places: tuple[ChangedPrediction, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON shows it."""
@@ -110,7 +110,7 @@ class Outcome:
 def forecast(
     bench: Workbench,
     edits: Sequence[Edited],
-    text: Text,
+    text: PaddedRows,
     tokens: Sequence[int],
     near: Sequence[int] = (),
     most: int = ROWS,
@@ -153,7 +153,7 @@ def measure(bench: Workbench, predicted: Forecast, tokens: Sequence[int]) -> Out
     )
 
 
-def _counted(change: Change, tokens: Sequence[int]) -> Bool[Tensor, "row pos vocab"]:
+def _counted(change: LogitChange, tokens: Sequence[int]) -> Bool[Tensor, "row pos vocab"]:
     """The logits that count: of the tokens that an edit names, and of the likeliest at each place."""
     found = torch.zeros_like(change.before, dtype=torch.bool)
     if found.numel():
@@ -171,8 +171,8 @@ def _correlation(told: Float[Tensor, " n"], found: Float[Tensor, " n"]) -> float
 
 
 def changed_places(
-    bench: Workbench, text: Text, before: Float[Tensor, "row pos vocab"], after: Float[Tensor, "row pos vocab"]
-) -> list[Place]:
+    bench: Workbench, text: PaddedRows, before: Float[Tensor, "row pos vocab"], after: Float[Tensor, "row pos vocab"]
+) -> list[ChangedPrediction]:
     """The predictions that differ most, by how far the token now said has overtaken the one said before."""
     was, now = before.argmax(-1), after.argmax(-1)
     at = ((was != now) & text.inside).nonzero()
@@ -183,7 +183,7 @@ def changed_places(
         found.append((by, row, pos, old, new))
     worst = sorted(found, reverse=True)[:SHOWN]
     return [
-        Place(text.domains[row], _text(bench, text.ids[row, : pos + 1]), was_said, is_said, round(by, 3))
+        ChangedPrediction(text.domains[row], _text(bench, text.ids[row, : pos + 1]), was_said, is_said, round(by, 3))
         for by, row, pos, old, new in worst
         for was_said, is_said in [bench.texts([old, new])]
     ]

@@ -11,13 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.base.errors import PellucidError
-from pellucid.rewrite.belongs import Place, place_of, places_of
-from pellucid.rewrite.edit import Kind, today
+from pellucid.rewrite.belongs import EditHome, place_of, places_of
+from pellucid.rewrite.edit import EditKind, today
 from pellucid.rewrite.locate import Site
 from pellucid.rewrite.predict import Edited, carried, direction, needed, ready, start_of, written
 from pellucid.rewrite.source import Speech, function, helpers_of, page
 from pellucid.rewrite.words import answer_ids, prompt_ids, span_of, token_name, without_opening
-from pellucid.rewrite.workbench import Text, Workbench
+from pellucid.rewrite.workbench import PaddedRows, Workbench
 
 MARGIN = 2.5
 """How far, in the predicted logits, what an edit says stands above all else at every place that it is tuned on."""
@@ -49,7 +49,7 @@ class Said:
 class Proposal:
     """An edit that has not been made: what it will say in `program/edits.py`, and how that was found."""
 
-    kind: Kind
+    kind: EditKind
     what: str
     why: str
     speeches: tuple[Speech, ...]
@@ -159,7 +159,7 @@ def _rival(bench: Workbench, rows: Sequence[list[int]], token: int) -> int | Non
 
 
 def _proposal(
-    kind: Kind, what: str, why: str, places: Sequence[Place], steps: Sequence[_Step], now: tuple[Said, ...]
+    kind: EditKind, what: str, why: str, places: Sequence[EditHome], steps: Sequence[_Step], now: tuple[Said, ...]
 ) -> Proposal:
     known = all(place.wording is not None for place in places)
     place = places[0]
@@ -177,7 +177,7 @@ def _proposal(
     )  # fmt: skip
 
 
-def _steps(bench: Workbench, place: Place, wanted: Sequence[int]) -> Iterator[_Step]:
+def _steps(bench: Workbench, place: EditHome, wanted: Sequence[int]) -> Iterator[_Step]:
     """The tokens of `wanted` that have to be spoken for at a place; others follow by themselves."""
     for n, token in enumerate(wanted):
         rival = _rival(bench, [[*row, *wanted[:n]] for row in (place.ids, *place.examples)], token)
@@ -185,7 +185,7 @@ def _steps(bench: Workbench, place: Place, wanted: Sequence[int]) -> Iterator[_S
             yield _step(bench, place, list(wanted[:n]), token, rival)
 
 
-def _step(bench: Workbench, place: Place, said: list[int], token: int, old: int, *, says: bool = True) -> _Step:
+def _step(bench: Workbench, place: EditHome, said: list[int], token: int, old: int, *, says: bool = True) -> _Step:
     """The edit that lets the program say `token` and not `old` behind the prompt and what is `said` behind that."""
     sides = (token_name(bench, token),) if says else (), (token_name(bench, old),)
     if place.wording:
@@ -217,13 +217,13 @@ def goes_on(bench: Workbench, ids: list[int], count: int) -> list[int]:
 # --- strength ---------------------------------------------------------------------------------------------------------
 
 
-def rows_of(rows: Sequence[Sequence[int]]) -> Text:
+def rows_of(rows: Sequence[Sequence[int]]) -> PaddedRows:
     """Rows of token ids as text."""
     lengths = torch.tensor([len(row) for row in rows])
     ids = torch.zeros((len(rows), int(lengths.max())), dtype=torch.long)
     for at, row in enumerate(rows):
         ids[at, : len(row)] = torch.tensor(row)
-    return Text(ids, lengths, ("",) * len(rows))
+    return PaddedRows(ids, lengths, ("",) * len(rows))
 
 
 def _tuned(bench: Workbench, speech: Speech, rows: Sequence[list[int]], token: int, old: int) -> tuple[Speech, float]:
@@ -256,7 +256,7 @@ def _tuned(bench: Workbench, speech: Speech, rows: Sequence[list[int]], token: i
 
 
 def _surely(
-    bench: Workbench, speech: Speech, text: Text, places: Sequence[tuple[int, int]], margin: Margin
+    bench: Workbench, speech: Speech, text: PaddedRows, places: Sequence[tuple[int, int]], margin: Margin
 ) -> tuple[Speech, float]:
     """The least strength that does it along linear paths and with neurons that bend; with these alone, if need be."""
     straight, least = tuned(bench, speech, text, places, margin)
@@ -267,7 +267,7 @@ def _surely(
 def tuned(
     bench: Workbench,
     speech: Speech,
-    text: Text,
+    text: PaddedRows,
     places: Iterable[tuple[int, int]],
     margin: Margin,
     *,

@@ -32,7 +32,7 @@ LONGEST, WIDE, MORE = 3, 12, 1.1
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedAt:
     """Places of a text where a head takes from one token, with what is asked there and the tokens before."""
 
     layer: int
@@ -46,20 +46,20 @@ class Asked:
     """The row of the fit text, the position, and the position of the token that the head takes from."""
 
 
-def surveyed(bench: Workbench, layer: int, head: int) -> Asked | None:
+def surveyed(bench: Workbench, layer: int, head: int) -> AskedAt | None:
     """What `survey` finds, kept in `scratch/` of the project, since no edit changes what is asked where."""
     name = f"asked-L{layer:02d}.H{head:02d}"
     if name not in bench.known:
         path = bench.project.directory / "scratch" / f"{name}.safetensors"
         held = read_kept(path, key_of(bench))
-        bench.known[name] = Asked(layer, head, **held) if held else survey(bench, layer, head)
+        bench.known[name] = AskedAt(layer, head, **held) if held else survey(bench, layer, head)
         if bench.known[name] is not None and not held:
             keep(path, key_of(bench), {field: getattr(bench.known[name], field).contiguous() for field in FIELDS})
-    found: Asked | None = bench.known[name]
+    found: AskedAt | None = bench.known[name]
     return found
 
 
-def survey(bench: Workbench, layer: int, head: int) -> Asked | None:
+def survey(bench: Workbench, layer: int, head: int) -> AskedAt | None:
     """All places of the fit text where the head takes from one token; None where there are too few to learn from."""
     at, text, own = f"L{layer:02d}", bench.fit, donors(bench, layer).get(head)
     if own is None:
@@ -79,7 +79,7 @@ def survey(bench: Workbench, layer: int, head: int) -> Asked | None:
             finals.append(_final(bench, text.ids[number * BATCH : (number + 1) * BATCH], at, head, given, here, donor))
         total += torch.cat(finals) / len(own)
     where = torch.cat([takes.nonzero(), key[takes][:, None]], 1)
-    return Asked(layer, head, own, total, total.mean(0), _before(text.ids)[takes], where)
+    return AskedAt(layer, head, own, total, total.mean(0), _before(text.ids)[takes], where)
 
 
 def _final(
@@ -107,7 +107,7 @@ def _before(ids: Int[Tensor, "row pos"]) -> Int[Tensor, "row pos back"]:
     return found
 
 
-def alike(bench: Workbench, asked: Asked, ids: Int[Tensor, "one pos"]) -> Bool[Tensor, " place"]:
+def alike(bench: Workbench, asked: AskedAt, ids: Int[Tensor, "one pos"]) -> Bool[Tensor, " place"]:
     """Which places ask what is asked behind the last token of `ids`."""
     at = f"L{asked.layer:02d}"
     run = bench.run(ids, (f"{at}.resid_pre", f"{at}.z"))
@@ -126,7 +126,7 @@ Condition = tuple[tuple[int, int], ...]
 """Tokens that must stand at, or so many places before, a place: (steps back, token), the place itself first."""
 
 
-def conditions(asked: Asked, same: Bool[Tensor, " place"], own: Sequence[int]) -> list[Condition]:
+def conditions(asked: AskedAt, same: Bool[Tensor, " place"], own: Sequence[int]) -> list[Condition]:
     """Few conditions on tokens that hold at the places in `same`, and hardly at others; one of them holds for `own`.
 
     `own` are the tokens of the prompt, the last one first. Found greedily: each is the token at the place with at most

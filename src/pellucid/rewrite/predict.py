@@ -29,7 +29,7 @@ from pellucid.family import seams
 from pellucid.family.activations import activation
 from pellucid.listing.load import Program
 from pellucid.rewrite.source import Speech, function, page
-from pellucid.rewrite.workbench import BATCH, Text, Workbench
+from pellucid.rewrite.workbench import BATCH, PaddedRows, Workbench
 
 Stream = Float[Tensor, "batch pos model"]
 
@@ -144,7 +144,7 @@ def strengths(program: Program, edit: Edited, ids: Int[Tensor, "batch pos"]) -> 
     return found * torch.tril(torch.ones(length, length)) if edit.kind == "OV" else found
 
 
-def acts(program: Program, edits: Sequence[Edited], text: Text, most: int) -> Bool[Tensor, "row pos"]:
+def acts(program: Program, edits: Sequence[Edited], text: PaddedRows, most: int) -> Bool[Tensor, "row pos"]:
     """Where any of the edits speaks at all; after `most` rows where one does, others are not looked at."""
     found = torch.zeros(text.ids.shape, dtype=torch.bool)
     for at in range(0, len(text.ids), BATCH):
@@ -169,23 +169,23 @@ def written(bench: Workbench, edit: Edited, ids: Int[Tensor, "batch pos"], patte
 
 
 @dataclass(frozen=True)
-class Change:
+class LogitChange:
     """Logits before an edit and how they change, on rows where it speaks; `doubt` is how much neurons bend."""
 
-    text: Text
+    text: PaddedRows
     before: Float[Tensor, "row pos vocab"]
     change: Float[Tensor, "row pos vocab"]
     bent: Float[Tensor, "row pos vocab"]
 
 
-def predict(bench: Workbench, edits: Sequence[Edited], text: Text) -> Change:
+def predict(bench: Workbench, edits: Sequence[Edited], text: PaddedRows) -> LogitChange:
     """What `edits` of one intent will do on `text`, in linear paths of the program as it is now."""
     if not len(text.ids):
         nothing = torch.zeros(*text.ids.shape, bench.model.n_vocab)
-        return Change(text, nothing, nothing, nothing)
+        return LogitChange(text, nothing, nothing, nothing)
     how = _reread if any(edit.kind == "TOK" for edit in edits) else _predict
     parts = [how(bench, edits, text.ids[at : at + BATCH]) for at in range(0, len(text.ids), BATCH)]
-    return Change(text, *(torch.cat(part) for part in zip(*parts, strict=True)))
+    return LogitChange(text, *(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
 def _reread(bench: Workbench, edits: Sequence[Edited], ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:

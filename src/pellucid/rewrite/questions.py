@@ -15,9 +15,9 @@ from pellucid.exact.model import Model
 from pellucid.rewrite.asking import said_ids
 from pellucid.rewrite.intent import Proposal, rows_of
 from pellucid.rewrite.predict import acts, predict
-from pellucid.rewrite.workbench import Text, Workbench
+from pellucid.rewrite.workbench import PaddedRows, Workbench
 
-Place = tuple[str, str]
+TableKey = tuple[str, str]
 """The name of a table, and a key of it."""
 
 
@@ -25,8 +25,8 @@ Place = tuple[str, str]
 class Questions:
     """Rows that ask something and go on with the answer that was given, each with the table and key that it is of."""
 
-    places: tuple[Place, ...]
-    text: Text
+    places: tuple[TableKey, ...]
+    text: PaddedRows
     asks: Int[Tensor, " row"]
     """The tokens of the question in each row; the answer follows."""
 
@@ -40,7 +40,7 @@ class Questions:
         at = torch.as_tensor(rows, dtype=torch.long)
         return Questions(tuple(self.places[row] for row in at.tolist()), self.text.take(at), self.asks[at])
 
-    def of(self, places: Sequence[Place]) -> Questions:
+    def of(self, places: Sequence[TableKey]) -> Questions:
         """The rows of some places."""
         wanted = set(places)
         return self.take([row for row, place in enumerate(self.places) if place in wanted])
@@ -57,7 +57,7 @@ class Questions:
         said = acts(bench.program, proposal.ready(bench), some.text, len(some.places))
         return some.take(said.any(1).nonzero()[:, 0])
 
-    def changed(self, bench: Workbench, proposal: Proposal) -> list[Place]:
+    def changed(self, bench: Workbench, proposal: Proposal) -> list[TableKey]:
         """The places whose answers an edit is predicted to change, of those in whose rows it speaks."""
         if not self.places:
             return []
@@ -67,7 +67,7 @@ class Questions:
         return list(dict.fromkeys(self.places[row] for row in rows))
 
 
-def questions_of(model: Model, tables: Tables, places: Container[Place] | None = None) -> Questions:
+def questions_of(model: Model, tables: Tables, places: Container[TableKey] | None = None) -> Questions:
     """What tables ask that were asked, in all wordings, of all keys or of `places` alone.
 
     Prompts behind which the model has no room for an answer are left out.

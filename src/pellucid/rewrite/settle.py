@@ -17,10 +17,10 @@ from pellucid.base.errors import SourceError
 from pellucid.base.terminal import tell
 from pellucid.listing.load import Program
 from pellucid.project.project import Project
-from pellucid.rewrite.asking import Answer, Logits, answer_of, gives
+from pellucid.rewrite.asking import KeyAnswer, Logits, answer_of, gives
 from pellucid.rewrite.edit import MovedLine, Record, write_record
 from pellucid.rewrite.intent import Proposal
-from pellucid.rewrite.questions import Place, Questions, questions_of
+from pellucid.rewrite.questions import Questions, TableKey, questions_of
 from pellucid.rewrite.workbench import Workbench, measured
 
 OTHERS = 16
@@ -48,7 +48,7 @@ def settle_undone(project: Project, program: Program, records: Sequence[Record])
     settle_places(project, lambda ids: measured(program, ids), before)
 
 
-def settle_places(project: Project, logits: Logits, places: Mapping[Place, str]) -> None:
+def settle_places(project: Project, logits: Logits, places: Mapping[TableKey, str]) -> None:
     """Bring some lines up to date; for each the cells that are right again if the answer is the one among them."""
     folder = Folder(project)
     if places and (tables := _read(folder)):
@@ -66,13 +66,13 @@ def _read(folder: Folder) -> Tables | None:
 
 
 def _moved(
-    folder: Folder, tables: Tables, logits: Logits, questions: Questions, before: Mapping[Place, str]
+    folder: Folder, tables: Tables, logits: Logits, questions: Questions, before: Mapping[TableKey, str]
 ) -> list[MovedLine]:
     """Ask `questions`, and bring the lines up to date whose answers are others now."""
     tokenizer = folder.project.model.tokenizer
     was = [tables.asked[name].answers[key] for name, key in questions.places]
     still = gives(logits, questions.rows(), tokenizer, was)
-    answers: dict[Place, Answer] = {}
+    answers: dict[TableKey, KeyAnswer] = {}
     known = {cells[1] for table in tables.tables.values() for cells in table.lines.values()}
     known |= {text for asked in tables.asked.values() for text in asked.answers.values()}
     for place in dict.fromkeys(place for place, same in zip(questions.places, still, strict=True) if not same):
@@ -87,7 +87,7 @@ def _moved(
     return moved
 
 
-def _beside(project: Project, tables: Tables, place: Place) -> list[list[int]]:
+def _beside(project: Project, tables: Tables, place: TableKey) -> list[list[int]]:
     """What is asked of others in the same table."""
     name, key = place
     others = [(name, other) for other in tables.asked[name].answers if other != key]
@@ -95,7 +95,7 @@ def _beside(project: Project, tables: Tables, place: Place) -> list[list[int]]:
 
 
 def _brought(
-    folder: Folder, tables: Tables, name: str, found: Mapping[str, Answer], before: Mapping[Place, str]
+    folder: Folder, tables: Tables, name: str, found: Mapping[str, KeyAnswer], before: Mapping[TableKey, str]
 ) -> list[MovedLine]:
     """Bring one table up to date, and tell of each line what it said and says."""
     asked, held = tables.asked[name], tables.tables[name]
@@ -118,12 +118,12 @@ def _joined(cells: Sequence[str], was: str) -> str:
     return "\t".join((cells[0], was, *cells[2:])) if cells else ""
 
 
-def _is_of(cells: Sequence[str], columns: Sequence[str], key: str, answer: Answer) -> bool:
+def _is_of(cells: Sequence[str], columns: Sequence[str], key: str, answer: KeyAnswer) -> bool:
     """Whether cells that stood there before are of this answer."""
     return len(cells) == len(columns) and list(cells[:2]) == [key, answer.text]
 
 
-def _row(columns: Sequence[str], cells: Sequence[str], answer: Answer) -> list[str]:
+def _row(columns: Sequence[str], cells: Sequence[str], answer: KeyAnswer) -> list[str]:
     """The cells of a line with another answer; what was not measured of that is empty."""
     never = dict(zip(columns, cells, strict=True)).get(kept.TOLD) == kept.NEVER
     said = dict(zip(COLUMNS, (cells[0], answer.text), strict=True))

@@ -13,18 +13,18 @@ from typing import Any
 from pellucid.accounts.asked import Asked
 from pellucid.accounts.folder import Folder
 from pellucid.accounts.follows import Follows, follows
-from pellucid.accounts.lines import Line, Tables, read_tables
+from pellucid.accounts.lines import Differs, Tables, read_tables
 from pellucid.accounts.uses import pages
 from pellucid.base.errors import PellucidError, ProjectError
 from pellucid.base.lock import writing
 from pellucid.base.progress import track
 from pellucid.base.work import mapped
 from pellucid.rewrite.apply import apply, predicted, undo
-from pellucid.rewrite.asking import Answer, answer_of
+from pellucid.rewrite.asking import KeyAnswer, answer_of
 from pellucid.rewrite.edit import Record
 from pellucid.rewrite.intent import Proposal, fact, goes_on, rows_of
 from pellucid.rewrite.predict import predict
-from pellucid.rewrite.questions import Place, Questions, questions_of
+from pellucid.rewrite.questions import Questions, TableKey, questions_of
 from pellucid.rewrite.settle import settle, settle_places
 from pellucid.rewrite.words import answer_ids, prompt_ids
 from pellucid.rewrite.workbench import Workbench
@@ -37,7 +37,7 @@ MOST = 0.5
 class Question:
     """A line's question in the wordings that have the old answer, and the tokens of the new one."""
 
-    line: Line
+    line: Differs
     prompts: tuple[str, ...]
     letters: tuple[range, ...]
     rows: tuple[tuple[int, ...], ...]
@@ -48,24 +48,24 @@ class Question:
 class Planned:
     """A changed line: the edit that it asks for, what is predicted, and why it is refused if it is."""
 
-    line: Line
+    line: Differs
     question: Question | None = None
     proposal: Proposal | None = None
     figures: dict[str, Any] | None = None
     """The prediction on held-out text, as the record of an edit holds it."""
     predicted: int | None = None
     """Wordings in which it is predicted to say the new answer."""
-    others: tuple[Place, ...] = ()
+    others: tuple[TableKey, ...] = ()
     """Other lines that were asked, of this table and others, which it is predicted to change."""
     refused: str = ""
     already: bool = False
     """Whether the program says so as it is: then only its line is brought up to date."""
     record: Record | None = None
-    measured: Answer | None = None
+    measured: KeyAnswer | None = None
     """What the program answers once it is made."""
 
     @property
-    def place(self) -> Place:
+    def place(self) -> TableKey:
         """Its table and key."""
         return self.line.table, self.line.key
 
@@ -97,7 +97,7 @@ class Planned:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TablePlan:
     """What the changed lines of all tables ask for, and what follows from them."""
 
     lines: tuple[Planned, ...]
@@ -122,7 +122,7 @@ class Plan:
         }
 
 
-def plan(bench: Workbench) -> Plan:
+def plan(bench: Workbench) -> TablePlan:
     """Locate and predict what the changed lines ask for; nothing is written.
 
     Raises `PellucidError` where no table was asked of the model, and for accounts and tables that cannot be read.
@@ -141,10 +141,10 @@ def plan(bench: Workbench) -> Plan:
     found = [*mapped(lambda line: _planned(bench, tables, line, questions), lines, "predicting lines")]
     found = [told_apart(line, found) for line in found]
     kept = [line.line for line in found if not line.refused]
-    return Plan(tuple(found), tuple(follows(tables.tables, pages(folder), kept)), tuple(tables.asked), by_hand)
+    return TablePlan(tuple(found), tuple(follows(tables.tables, pages(folder), kept)), tuple(tables.asked), by_hand)
 
 
-def _planned(bench: Workbench, tables: Tables, line: Line, questions: Questions) -> Planned:
+def _planned(bench: Workbench, tables: Tables, line: Differs, questions: Questions) -> Planned:
     """One line, by itself."""
     asked = tables.asked[line.table]
     if reason := _no_answer(asked, line):
@@ -163,7 +163,7 @@ def _planned(bench: Workbench, tables: Tables, line: Line, questions: Questions)
     return Planned(line, question, proposal, figures, says, tuple(others))
 
 
-def _no_answer(asked: Asked, line: Line) -> str:
+def _no_answer(asked: Asked, line: Differs) -> str:
     """Why a line is no changed answer; empty where it is one."""
     prompt = asked.prompts(line.key)[0]
     if line.was is None:
@@ -179,7 +179,7 @@ def _no_answer(asked: Asked, line: Line) -> str:
     return ""
 
 
-def _question(bench: Workbench, asked: Asked, line: Line) -> Question:
+def _question(bench: Workbench, asked: Asked, line: Differs) -> Question:
     """The wordings in which the program gives the old answer; none if it gives the new one already.
 
     Raises `PellucidError` where the new answer cannot be said, and where the program gives neither.

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pellucid.base.errors import PellucidError
 from pellucid.base.terminal import json_text, say
 from pellucid.rewrite.show import moved_lines
-from pellucid.rewrite.tables import Plan, Planned, make_lines, plan
+from pellucid.rewrite.tables import Planned, TablePlan, make_lines, plan
 from pellucid.rewrite.workbench import Workbench
 
 SHOWN = 3
@@ -38,7 +38,7 @@ def edit_lines(bench: Workbench, *, dry_run: bool, anyway: bool, as_json: bool) 
         )
 
 
-def plan_lines(found: Plan) -> Iterator[str]:
+def plan_lines(found: TablePlan) -> Iterator[str]:
     """The prediction, line by line."""
     if found.by_hand:
         yield f"not compared, since the model was not asked: {_some(found.by_hand)}"

@@ -11,7 +11,7 @@ from torch import Tensor
 from pellucid.base.errors import PellucidError
 from pellucid.rewrite import places
 from pellucid.rewrite.donors import Taker
-from pellucid.rewrite.places import Asked, alike, conditions, surveyed
+from pellucid.rewrite.places import AskedAt, alike, conditions, surveyed
 from pellucid.rewrite.source import Condition
 from pellucid.rewrite.words import Word, forms, goes_on_otherwise, spelled, token_name, word_at
 from pellucid.rewrite.workbench import Workbench
@@ -59,7 +59,7 @@ def worded(bench: Workbench, ids: list[int], taker: Taker, apart: Sequence[str] 
 
 
 def _of(
-    bench: Workbench, ids: list[int], taker: Taker, word: Word, survey: Asked | None, apart: Sequence[str]
+    bench: Workbench, ids: list[int], taker: Taker, word: Word, survey: AskedAt | None, apart: Sequence[str]
 ) -> tuple[Condition, ...]:
     """Conditions on the tokens of a word that the head looks at, however it is spelled.
 
@@ -97,7 +97,7 @@ def _of(
 
 
 def _examples(
-    bench: Workbench, survey: Asked, same: Tensor, literal: Sequence[places.Condition], word: str
+    bench: Workbench, survey: AskedAt, same: Tensor, literal: Sequence[places.Condition], word: str
 ) -> tuple[list[int], ...]:
     """Places of the fit text that ask the same, of each wording alike, with `word` for the one they ask it of."""
     found = []
@@ -112,7 +112,7 @@ def _examples(
     return tuple(found)
 
 
-def _mixed(survey: Asked, same: Tensor, literal: Sequence[places.Condition]) -> list[int]:
+def _mixed(survey: AskedAt, same: Tensor, literal: Sequence[places.Condition]) -> list[int]:
     """Places that ask the same, taken in turn from those where each condition holds and from those where none does."""
     left, groups = same.clone(), []
     for condition in literal:

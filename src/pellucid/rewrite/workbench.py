@@ -31,7 +31,7 @@ BATCH = 32
 
 
 @dataclass(frozen=True)
-class Text:
+class PaddedRows:
     """Rows of tokens, padded behind their ends."""
 
     ids: Int[Tensor, "row pos"]
@@ -43,18 +43,18 @@ class Text:
         """Where there is text."""
         return torch.arange(self.ids.shape[1])[None] < self.lengths[:, None]
 
-    def take(self, rows: Sequence[int] | Int[Tensor, " some"]) -> Text:
+    def take(self, rows: Sequence[int] | Int[Tensor, " some"]) -> PaddedRows:
         """Some of its rows, cut to the longest of them."""
         at = torch.as_tensor(rows, dtype=torch.long)
         lengths = self.lengths[at]
         longest = int(lengths.max()) if len(at) else 1
-        return Text(self.ids[at, :longest], lengths, tuple(self.domains[row] for row in at.tolist()))
+        return PaddedRows(self.ids[at, :longest], lengths, tuple(self.domains[row] for row in at.tolist()))
 
 
-def text_of(rows: Sequence[Row]) -> Text:
+def text_of(rows: Sequence[Row]) -> PaddedRows:
     """Rows as they are sampled."""
     lengths = torch.tensor([len(row) for row in rows])
-    return Text(torch.from_numpy(padded(rows)), lengths, tuple(row.domain for row in rows))
+    return PaddedRows(torch.from_numpy(padded(rows)), lengths, tuple(row.domain for row in rows))
 
 
 def measured(program: Program, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos vocab"]:
@@ -102,16 +102,16 @@ class Workbench:
         return 1 + max((int(address.rpartition("E")[2]) for address in parts), default=0)
 
     @cached_property
-    def fit(self) -> Text:
+    def fit(self) -> PaddedRows:
         """Text to look for places in."""
         return self._sampled(self.project.texts.fit, self._rows[0])
 
     @cached_property
-    def check(self) -> Text:
+    def check(self) -> PaddedRows:
         """Text that nothing is chosen by, to predict and measure on."""
         return self._sampled(self._check or self.project.texts.heldout, self._rows[1])
 
-    def _sampled(self, split: Split, count: int) -> Text:
+    def _sampled(self, split: Split, count: int) -> PaddedRows:
         seed = self.project.manifest.settings.seed
         return text_of(sample_rows(split, self.model.tokenizer, row_tokens(self.model), count, seed))
 

@@ -211,11 +211,11 @@ def runner_up(logits: Float[Tensor, " vocab"]) -> int:
     return int(logits.index_fill(0, logits.argmax()[None], -torch.inf).argmax())
 
 
-Place = tuple[str, int]
+PartAt = tuple[str, int]
 """A part (a head's OV, an MLP `L00.mlp_out`, or EMB.TOK) and a position."""
 
 
-def _estimates(model: Model, run: Trace, slopes: Gradients, averages: Means) -> dict[Place, float]:
+def _estimates(model: Model, run: Trace, slopes: Gradients, averages: Means) -> dict[PartAt, float]:
     """Σ (activation − mean) · gradient for every part at every position."""
 
     def beyond(name: str) -> Float[Tensor, pos * _]:
@@ -223,7 +223,7 @@ def _estimates(model: Model, run: Trace, slopes: Gradients, averages: Means) -> 
         product: Tensor = (held - averages.activations[name]) * slopes.activations[name]
         return product[0].sum(-1).float()
 
-    found: dict[Place, float] = {("EMB.TOK", at): value for at, value in enumerate(beyond("EMB.TOK").tolist())}
+    found: dict[PartAt, float] = {("EMB.TOK", at): value for at, value in enumerate(beyond("EMB.TOK").tolist())}
     for layer in range(model.decoder.layers):
         for at, heads in enumerate(beyond(f"L{layer:02d}.{heads_write(model)}").tolist()):
             found |= {(f"L{layer:02d}.H{head:02d}.OV", at): value for head, value in enumerate(heads)}
@@ -232,7 +232,7 @@ def _estimates(model: Model, run: Trace, slopes: Gradients, averages: Means) -> 
     return found
 
 
-def _ablated(model: Model, place: Place, averages: Means) -> Change:
+def _ablated(model: Model, place: PartAt, averages: Means) -> Change:
     """The change that puts a part at a position back to its mean."""
     part, position = place
     if part.endswith(".OV"):
@@ -241,7 +241,7 @@ def _ablated(model: Model, place: Place, averages: Means) -> Change:
     return ablate(part, mean=averages, positions=position)
 
 
-def _looks(run: Trace, place: Place, tokens: Sequence[str], most: int = 2) -> tuple[tuple[int, str, float], ...]:
+def _looks(run: Trace, place: PartAt, tokens: Sequence[str], most: int = 2) -> tuple[tuple[int, str, float], ...]:
     """The positions that a head takes most from; nothing for what is no head."""
     part, position = place
     if not part.endswith(".OV"):
@@ -254,7 +254,7 @@ def _looks(run: Trace, place: Place, tokens: Sequence[str], most: int = 2) -> tu
 
 
 def _neurons(
-    run: Trace, slopes: Gradients, averages: Means, place: Place, most: int = 3
+    run: Trace, slopes: Gradients, averages: Means, place: PartAt, most: int = 3
 ) -> tuple[tuple[str, float], ...]:
     """The neurons of an MLP that add most at a position; nothing for what is no MLP."""
     part, position = place

@@ -16,14 +16,14 @@ from pellucid.zoo import registry
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """Where a subject lies, and the `name` by which it can be loaded again from anywhere on this machine."""
 
     path: Path
     name: str
 
 
-def locate(name: str | Path) -> Place:
+def locate(name: str | Path) -> Location:
     """The checkpoint that `name` means: a directory, `zoo:NAME`, or a hub name, `hub:` before it or not.
 
     A directory that holds no checkpoint does not hide a hub model of its name. Raises `SubjectError` saying what was
@@ -31,7 +31,7 @@ def locate(name: str | Path) -> Place:
     """
     text = str(name)
     if text.startswith("zoo:"):
-        return Place(registry.path(text.removeprefix("zoo:")), text)
+        return Location(registry.path(text.removeprefix("zoo:")), text)
     path = Path(os.path.expanduser(text))
     hub = None if isinstance(name, Path) else hub_name(text.removeprefix("hub:"))
     if text.startswith("hub:") and hub is not None:
@@ -42,9 +42,9 @@ def locate(name: str | Path) -> Place:
         raise SubjectError(f"{text[:80]!r} is no path: {getattr(error, 'strerror', error)}") from error
     if is_directory and (hub is None or not _is_hiding(path)):
         _refuse_program(path)
-        return Place(path, str(path.resolve()))
+        return Location(path, str(path.resolve()))
     if is_file and path.suffix.lower() == GGUF_SUFFIX:
-        return Place(path, str(path.resolve()))
+        return Location(path, str(path.resolve()))
     if is_file:
         _refuse_file(path)
     within = path.parent != Path() and path.parent.is_dir() and not is_directory
@@ -82,9 +82,9 @@ def _is_hiding(path: Path) -> bool:
     return ours or path.parent == Path() or not any(path.iterdir())
 
 
-def _on_hub(hub: tuple[str, str | None]) -> Place:
+def _on_hub(hub: tuple[str, str | None]) -> Location:
     found = from_hub(*hub)
-    return Place(found, pinned(*hub, found))
+    return Location(found, pinned(*hub, found))
 
 
 def _refuse_program(path: Path) -> None:

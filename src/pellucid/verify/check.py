@@ -18,7 +18,7 @@ from pellucid.verify.figures import METRICS, ROWS, figure
 from pellucid.verify.measure import measure
 from pellucid.verify.snapshot import WEIGHTS, Snapshot, held_subject, snapshot
 
-Kind = Literal["hash", "fidelity", "share", "stale", "unmeasured", "name"]
+FindingKind = Literal["hash", "fidelity", "share", "stale", "unmeasured", "name"]
 PROGRAMS = ("full", "source_only", "source_only_all")
 BETTER_HIGH = frozenset({"top1"})
 ROUNDING = {"kl": 1e-8, "ce_gap": 1e-6}
@@ -33,7 +33,7 @@ NEED_EVIDENCE = ("analysis", "model-written")
 class Failure:
     """One thing that got worse: of which kind, about what, and what was expected and found."""
 
-    kind: Kind
+    kind: FindingKind
     about: str
     message: str
 

@@ -29,10 +29,10 @@ from pellucid.project.rows import rows_for
 from pellucid.project.variant import variant
 from pellucid.verify.freeze import raw_outputs
 
-Figures = dict[str, dict[str, Estimate | None]]
+Estimates = dict[str, dict[str, Estimate | None]]
 
 
-def examine(project: Project, address: Address, effort: Effort) -> Figures:
+def examine(project: Project, address: Address, effort: Effort) -> Estimates:
     """Measure the source of `address`, or what it is lifted to, on held-out text, and store the result.
 
     `isolated`: how its output compares with the raw part's on the subject's own activations: `score` is the correlation
@@ -49,7 +49,7 @@ def examine(project: Project, address: Address, effort: Effort) -> Figures:
         return _examine(project, address, effort)
 
 
-def _examine(project: Project, address: Address, effort: Effort) -> Figures:
+def _examine(project: Project, address: Address, effort: Effort) -> Estimates:
     """The same, alone in its directory."""
     listing = project.listing()
     source, statement = listing[address], listing.runs(address)
@@ -57,7 +57,7 @@ def _examine(project: Project, address: Address, effort: Effort) -> Figures:
         raise ProjectError(f"{address} runs raw: there is no source to verify. Write one in {statement.place}")
     model, seed = project.model, project.manifest.settings.seed
     rows = sample_rows(project.texts.heldout, model.tokenizer, row_tokens(model), effort.part_rows, seed)
-    figures: Figures = {"isolated": {}}
+    figures: Estimates = {"isolated": {}}
     with variant(project, dropped=[address]) as swapped:
         if statement.form == "lifted" and address.kind == "OV":
             figures["isolated"]["variance_kept"] = variance_kept(model, swapped, statement, rows)
@@ -95,7 +95,7 @@ def _against(project: Project, programs: dict[str, Program], rows: list[Row]) ->
     return evaluate(project.model, programs, rows, project.model.tokenizer, Settings(contexts=0))
 
 
-def _rows(project: Project, address: Address, source: str, runs: str, figures: Figures) -> list[Measurement]:
+def _rows(project: Project, address: Address, source: str, runs: str, figures: Estimates) -> list[Measurement]:
     """`figures` as rows of evidence about the states of the source and of what runs without residual."""
     corpus = project.texts.heldout.sha256
     states = {"score": source}

@@ -24,7 +24,7 @@ BEHIND = 2
 
 
 @dataclass(frozen=True)
-class Line:
+class SourceLine:
     """What the program says of a part that carries the answer: `file:line`, its form, and its source text."""
 
     part: str
@@ -48,7 +48,7 @@ class Line:
 class Where:
     """The lines to change, what changing them takes, and commands to try."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[SourceLine, ...]
     how: str
     commands: tuple[str, ...]
 
@@ -66,7 +66,7 @@ class Where:
 def where(found: Why, listing: Listing, directory: str) -> Where:
     """The lines of the program in `directory` that carry what `found` explains, those of the largest share first."""
     causes = [cause for cause in found.causes if _carries(cause, found)][:SHOWN]
-    unique: dict[str, Line] = {}
+    unique: dict[str, SourceLine] = {}
     for cause in causes:
         for line in _lines(cause, listing):
             unique.setdefault(line.place, line)
@@ -81,15 +81,15 @@ def _carries(cause: Cause, found: Why) -> bool:
     return abs(cause.effect) >= CARRIES * max(abs(other.effect) for other in found.causes) > 0
 
 
-def _lines(cause: Cause, listing: Listing) -> Iterator[Line]:
+def _lines(cause: Cause, listing: Listing) -> Iterator[SourceLine]:
     """What the program says of the addresses behind a cause, its edits first."""
     for address in _addresses(cause):
         for edit in listing.edits.statements if listing.edits else ():
             if edit.address == str(address) and (address.kind != "EMB.TOK" or cause.token in edit.over):
-                yield Line(str(address), cause.share, f"{PAGE}:{edit.line}", f"edit {edit.number:04d}", edit.text)
+                yield SourceLine(str(address), cause.share, f"{PAGE}:{edit.line}", f"edit {edit.number:04d}", edit.text)
         said = listing[address]
         form = "described" if said.described else said.part_form
-        yield Line(str(address), cause.share, said.place, form, said.text)
+        yield SourceLine(str(address), cause.share, said.place, form, said.text)
 
 
 def _addresses(cause: Cause) -> Iterator[Address]:
@@ -103,7 +103,7 @@ def _addresses(cause: Cause) -> Iterator[Address]:
         yield Address.parse(cause.part)
 
 
-def _how(lines: Sequence[Line], causes: Sequence[Cause]) -> str:
+def _how(lines: Sequence[SourceLine], causes: Sequence[Cause]) -> str:
     """What it takes to change these lines."""
     told = [line.part for line in lines if line.form in ("source", "described", "lifted")]
     edited = [line.form for line in lines if line.form.startswith("edit ")]

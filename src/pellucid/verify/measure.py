@@ -16,7 +16,7 @@ from pellucid.exact.model import Model
 from pellucid.exact.predictor import Predictor
 from pellucid.measure.fidelity import SILENT, Contender, contexts_on, evaluate
 from pellucid.measure.ledger import Fidelity
-from pellucid.measure.pace import BESIDE_CONTEXTS, Pace, Plan, plan, probe
+from pellucid.measure.pace import BESIDE_CONTEXTS, MeasurementPlan, Pace, plan, probe
 from pellucid.measure.pace import beside as share_beside
 from pellucid.measure.references import references
 from pellucid.project.project import Project
@@ -76,7 +76,7 @@ def measure_full(project: Project, split: Split, effort: Effort) -> Fidelity:
     return evaluate(model, {FULL: program}, rows, model.tokenizer, replace(how.settings, seed=seed))[FULL]
 
 
-def plan_for(model: Model, programs: Mapping[str, Predictor | Contender], effort: Effort) -> Plan:
+def plan_for(model: Model, programs: Mapping[str, Predictor | Contender], effort: Effort) -> MeasurementPlan:
     """How much to measure, from how fast the subject and the programs run here."""
     share = share_beside(effort.contexts)
     paces = {"subject": probe(model)}

@@ -190,7 +190,7 @@ def _scores(
     scale: float,
     sources: Sequence[_Source],
     slot: str,
-) -> ops.Pairs:
+) -> ops.QueryKeys:
     """Scores, those of some heads by their sources."""
     raw = ops.scores(queries, keys, scale=scale)
     text = _text(ids, cache, pads, slot)
@@ -218,7 +218,7 @@ def _pre(
 
 def _head_writes(
     z: ops.PerHead,
-    pattern: ops.Pairs,
+    pattern: ops.QueryKeys,
     ids: Ids,
     cache: Cache | None,
     pads: Pads,

@@ -29,7 +29,7 @@ Values = Sequence[Float32[np.ndarray, "*_"]]
 
 
 @dataclass(frozen=True)
-class Figures:
+class Closeness:
     """How near something comes to the raw part.
 
     `score`: what `examine` calls so, 0 for the mean and 1 at best; `error`: the mean
@@ -50,7 +50,7 @@ class Key:
 
 
 @dataclass(frozen=True)
-class Place:
+class Difference:
     """Where two differ: the `tokens` up to there, by how much (`difference`), and what raw part and source do there.
 
     For a head `difference` is the total variation between the patterns, and the keys with the largest weights are
@@ -74,9 +74,9 @@ class Scratch:
     place: str
     rows: int
     positions: int
-    source: Figures | None
-    mean: Figures
-    worst: tuple[Place, ...]
+    source: Closeness | None
+    mean: Closeness
+    worst: tuple[Difference, ...]
     space: str = ""
     """What stands between two tokens of the text: nothing where tokens hold their own spaces."""
 
@@ -140,26 +140,26 @@ def say(sources: Sources | Program, listing: Listing, frozen: Frozen) -> Values:
     return [source_output(sources, listing, address, row[None], values.shape) for row, values in pairs]
 
 
-def figures(frozen: Frozen, said: Values) -> Figures:
+def figures(frozen: Frozen, said: Values) -> Closeness:
     """How near `said` comes to the raw part."""
     errors = np.concatenate([_errors(frozen.address, *pair) for pair in zip(frozen.raw, said, strict=True)])
     error = errors.mean() if frozen.address.kind == "QK" else np.sqrt(errors.mean())
-    return Figures(agreement(frozen.address, frozen.raw, said).value, float(error))
+    return Closeness(agreement(frozen.address, frozen.raw, said).value, float(error))
 
 
-def worst(frozen: Frozen, said: Values, sources: Sources) -> tuple[Place, ...]:
+def worst(frozen: Frozen, said: Values, sources: Sources) -> tuple[Difference, ...]:
     """The places where `said` is furthest from the raw part, one a row and each text once, the worst first."""
     found = []
     for number, (raw, values) in enumerate(zip(frozen.raw, said, strict=True)):
         apart = 1 - overlap(raw, values) if frozen.address.kind == "QK" else np.abs(raw - values)
         found.append((float(apart.max()), number, int(apart.argmax())))
-    places: dict[tuple[str, ...], Place] = {}
+    places: dict[tuple[str, ...], Difference] = {}
     for apart_most, number, at in sorted(found, key=lambda entry: -entry[0]):
         texts = [sources.vocabulary.decode([token]) for token in frozen.rows[number][: at + 1].tolist()]
         tokens = tuple(texts[-BEFORE:])
         if tokens not in places:
             sides = (_shown(side[number], at, texts) for side in (frozen.raw, said))
-            places[tokens] = Place(tokens, apart_most, *sides)
+            places[tokens] = Difference(tokens, apart_most, *sides)
         if len(places) == WORST:
             break
     return tuple(places.values())

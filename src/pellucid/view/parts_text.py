@@ -15,7 +15,7 @@ from pellucid.project.project import Project
 from pellucid.verify.figures import figure
 
 if TYPE_CHECKING:
-    from pellucid.verify.examine import Figures
+    from pellucid.verify.examine import Estimates
 
 MOST = 40
 """Parts that are shown in full; more are listed."""
@@ -103,7 +103,7 @@ def _evidence(entry: Entry) -> list[str]:
     ]
 
 
-def print_figures(address: str, figures: Figures) -> None:
+def print_figures(address: str, figures: Estimates) -> None:
     """Print what `examine` measured."""
     table = Table(title=f"{address} on held-out text", title_justify="left", pad_edge=False)
     table.add_column("")
@@ -116,6 +116,6 @@ def print_figures(address: str, figures: Figures) -> None:
     terminal().print(table)
 
 
-def figures_dict(figures: Figures) -> dict[str, Any]:
+def figures_dict(figures: Estimates) -> dict[str, Any]:
     """What `examine` measured, as JSON."""
     return {kind: {m: found and found.to_dict() for m, found in metrics.items()} for kind, metrics in figures.items()}

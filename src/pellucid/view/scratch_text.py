@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from pellucid.base.terminal import terminal
-from pellucid.verify.scratch import Key, Place, Scratch
+from pellucid.verify.scratch import Difference, Key, Scratch
 
 
 def print_scratch(found: Scratch) -> None:
@@ -28,7 +28,7 @@ def print_scratch(found: Scratch) -> None:
         console.print(_hint(found))
 
 
-def _place(place: Place, other: str, space: str) -> Text:
+def _place(place: Difference, other: str, space: str) -> Text:
     """A place as a line of text with its last token marked, and a line for each side."""
     text = Text(f"\n{place.difference:7.3f}  ", "bold")
     text.append(space.join(map(_visible, (*place.tokens[:-1], ""))), "not bold")

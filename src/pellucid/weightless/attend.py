@@ -16,7 +16,7 @@ RIDGE = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
-class Pairs:
+class AttendedPairs:
     """Queries with all their keys: `pattern` is the share that the head gives, `query` numbers the queries from 0."""
 
     pattern: Float[np.ndarray, " pair"]
@@ -37,7 +37,7 @@ class Fit:
     divergence: float
 
 
-def softmax(scores: Float[np.ndarray, " pair"], pairs: Pairs) -> Float[np.ndarray, " pair"]:
+def softmax(scores: Float[np.ndarray, " pair"], pairs: AttendedPairs) -> Float[np.ndarray, " pair"]:
     """Shares that add to one for every query."""
     starts = pairs.starts
     top = np.maximum.reduceat(scores, starts)
@@ -45,13 +45,13 @@ def softmax(scores: Float[np.ndarray, " pair"], pairs: Pairs) -> Float[np.ndarra
     return np.asarray(weights / np.add.reduceat(weights, starts)[pairs.query])
 
 
-def divergence(shares: Float[np.ndarray, " pair"], pairs: Pairs) -> float:
+def divergence(shares: Float[np.ndarray, " pair"], pairs: AttendedPairs) -> float:
     """Mean KL(head‖shares), in nats."""
     terms = pairs.pattern * (np.log(pairs.pattern + 1e-12) - np.log(shares + 1e-12))
     return float(np.average(np.add.reduceat(terms, pairs.starts), weights=pairs.weight))
 
 
-def path(pairs: Pairs, features: Float[np.ndarray, "feature pair"], most: int, enough: float) -> list[Fit]:
+def path(pairs: AttendedPairs, features: Float[np.ndarray, "feature pair"], most: int, enough: float) -> list[Fit]:
     """Fits of 0, 1, 2, … comparisons, until `most`, or until the divergence is below `enough`."""
     chosen: list[int] = []
     weights = np.zeros(0)
@@ -74,7 +74,7 @@ def path(pairs: Pairs, features: Float[np.ndarray, "feature pair"], most: int, e
     return fits
 
 
-def refit(pairs: Pairs, features: Float[np.ndarray, "feature pair"], fit: Fit) -> Fit:
+def refit(pairs: AttendedPairs, features: Float[np.ndarray, "feature pair"], fit: Fit) -> Fit:
     """`fit` with its least needed comparisons dropped, one by one, while that costs next to nothing."""
     chosen, weights = [feature for feature, _ in fit.terms], np.array([weight for _, weight in fit.terms])
     importance = (pairs.weight / pairs.weight.sum())[pairs.query]
@@ -93,7 +93,7 @@ def refit(pairs: Pairs, features: Float[np.ndarray, "feature pair"], fit: Fit) -
 
 
 def _curvature(
-    pairs: Pairs, features: Float[np.ndarray, "feature pair"], shares: np.ndarray, importance: np.ndarray
+    pairs: AttendedPairs, features: Float[np.ndarray, "feature pair"], shares: np.ndarray, importance: np.ndarray
 ) -> Float[np.ndarray, "feature feature"]:
     """The second derivative of the divergence by the weights: the mean covariance of the comparisons."""
     mean = np.add.reduceat(features * shares, pairs.starts, axis=1)
@@ -102,7 +102,7 @@ def _curvature(
 
 
 def _newton(
-    pairs: Pairs,
+    pairs: AttendedPairs,
     features: Float[np.ndarray, "feature pair"],
     weights: Float[np.ndarray, " feature"],
     importance: Float[np.ndarray, " pair"],

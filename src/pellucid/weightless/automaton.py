@@ -14,7 +14,7 @@ import numpy as np
 
 from pellucid.weightless.language import Alphabet, Program, Walk
 from pellucid.weightless.questions import answer_text
-from pellucid.weightless.task import Answer
+from pellucid.weightless.task import Judged
 from pellucid.weightless.teacher import Read
 from pellucid.weightless.tree import Node
 
@@ -69,7 +69,7 @@ class _States:
                 del self.after[state][token]
 
 
-def learned(read: Read, alphabet: Alphabet, kind: Answer) -> Program | None:
+def learned(read: Read, alphabet: Alphabet, kind: Judged) -> Program | None:
     """The automaton that says on the rows of `read` what the model clearly says there; None if it needs many states."""
     given = read.answer[read.scored & read.clear]
     if not len(given):

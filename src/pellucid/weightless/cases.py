@@ -18,7 +18,7 @@ from pellucid.exact.model import Model
 from pellucid.weightless.language import Look
 from pellucid.weightless.looks import Sight
 from pellucid.weightless.prelude import Seen
-from pellucid.weightless.task import Answer
+from pellucid.weightless.task import Judged
 from pellucid.weightless.teacher import answers, clear, logits, same
 
 BISECTIONS = 9
@@ -34,7 +34,7 @@ class States:
 
     values: dict[str, Any]
     logits: Float32[np.ndarray, "case vocab"]
-    kind: Answer
+    kind: Judged
     moved: Bool[np.ndarray, " case"] | None = None
     """Where an intervention changed what the model says: these are few, and count more."""
 
@@ -90,20 +90,20 @@ def drawn(sight: Sight, seed: int) -> Int[np.ndarray, "case two"]:
     return places[np.sort(np.random.default_rng(seed).permutation(len(places))[:MOST])]
 
 
-def states(model: Model, sight: Sight, looks: Sequence[Look], kind: Answer, seed: int = 0) -> States:
+def states(model: Model, sight: Sight, looks: Sequence[Look], kind: Judged, seed: int = 0) -> States:
     """Scored places of `sight` as they are."""
     places = drawn(sight, seed)
     found = sight.record(model, ("logits",))["logits"][places[:, 0], places[:, 1]]
     return States(gather(sight, looks, places), found, kind, _changed(sight, places, found, kind))
 
 
-def _changed(sight: Sight, places: np.ndarray, found: np.ndarray, kind: Answer) -> Bool[np.ndarray, " case"]:
+def _changed(sight: Sight, places: np.ndarray, found: np.ndarray, kind: Judged) -> Bool[np.ndarray, " case"]:
     """Where the model says something else than it does on the rows themselves."""
     return ~same(answers(found, kind), sight.read.answer[places[:, 0], places[:, 1]], kind)
 
 
 def interchanged(
-    model: Model, sight: Sight, looks: Sequence[Look], swapped: Sequence[Look], kind: Answer, seed: int
+    model: Model, sight: Sight, looks: Sequence[Look], swapped: Sequence[Look], kind: Judged, seed: int
 ) -> States:
     """Scored places of `sight`, each with what the looks `swapped`, of one layer, saw at another scored place."""
     places = drawn(sight, seed)
@@ -127,7 +127,7 @@ class Crossing:
     """
 
     model: Model
-    kind: Answer
+    kind: Judged
     looks: tuple[Look, ...]
     layer: int
     row: Int[np.ndarray, " case"]
@@ -136,7 +136,7 @@ class Crossing:
     z: Float32[np.ndarray, "case head dim"]
 
     @staticmethod
-    def of(model: Model, sight: Sight, looks: Sequence[Look], kind: Answer) -> Crossing:
+    def of(model: Model, sight: Sight, looks: Sequence[Look], kind: Judged) -> Crossing:
         """The scored places of `sight`, with what the looks of the model's last layer saw there."""
         layer = model.decoder.layers - 1
         places = np.argwhere(sight.read.scored)
@@ -238,7 +238,7 @@ class Crossing:
 
 
 def reset(
-    model: Model, sight: Sight, looks: Sequence[Look], kind: Answer, name: str, content: Sequence[int], seed: int
+    model: Model, sight: Sight, looks: Sequence[Look], kind: Judged, name: str, content: Sequence[int], seed: int
 ) -> States:
     """Scored places, some a row, with another `token` (of `content`) or `position`; what heads give there stays."""
     draw = np.random.default_rng(seed)

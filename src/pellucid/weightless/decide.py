@@ -14,7 +14,7 @@ from pellucid.weightless.boundaries import HARD, SOFT, handicaps, planes
 from pellucid.weightless.cases import States
 from pellucid.weightless.comparisons import SMALL
 from pellucid.weightless.language import Alphabet, Look, Program
-from pellucid.weightless.task import Answer
+from pellucid.weightless.task import Judged
 
 LEAVES = 80
 FEWEST = 200
@@ -73,7 +73,7 @@ def acceptable(scores: Sequence[Score]) -> list[int]:
 
 
 def decide(
-    fit: Weighted, tune: Weighted, looks: Sequence[Look], alphabet: Alphabet, kind: Answer, positions: bool
+    fit: Weighted, tune: Weighted, looks: Sequence[Look], alphabet: Alphabet, kind: Judged, positions: bool
 ) -> tuple[Program, float]:
     """The smallest program that agrees about best with the model on `tune` cases, and on what share of them."""
     present = _present(fit.states, looks)

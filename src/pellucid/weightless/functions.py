@@ -11,7 +11,7 @@ from typing import Any
 
 from pellucid.base.errors import ProjectError, closest
 from pellucid.base.schema import text_of
-from pellucid.weightless.saved import Value, read_saved
+from pellucid.weightless.saved import ValueAgreement, read_saved
 
 PROGRAM = Path("program") / "program.py"
 
@@ -24,7 +24,7 @@ class Function:
     line: int
     source: str
     addresses: tuple[str, ...]
-    value: Value | None
+    value: ValueAgreement | None
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON; what was not measured is null."""

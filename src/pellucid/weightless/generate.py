@@ -19,7 +19,7 @@ from pellucid.base.files import atomic_path, write_text
 from pellucid.weightless.compile import compiled
 from pellucid.weightless.language import Alphabet, Look, Program, Term
 from pellucid.weightless.runner import Runner
-from pellucid.weightless.task import INPUTS, TASK, Answer, Row
+from pellucid.weightless.task import INPUTS, TASK, Judged, Row
 from pellucid.weightless.tree import Node
 
 Draw = np.random.Generator
@@ -89,7 +89,7 @@ def _rows(alphabet: Alphabet, draw: Draw, count: int, band: str) -> list[Row]:
 
 def _draft(draw: Draw, alphabet: Alphabet) -> Program | None:
     looks = _looks(draw, alphabet)
-    kind: Answer = "set" if draw.random() < 0.3 else "argmax"
+    kind: Judged = "set" if draw.random() < 0.3 else "argmax"
     program = Program(alphabet, kind, looks, (), (), Node(0))
     rows = _rows(alphabet, draw, TRIED, next(iter(BANDS)))
     return _answered(draw, program, rows)

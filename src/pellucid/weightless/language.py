@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from pellucid.weightless.task import Answer, Task
+from pellucid.weightless.task import Judged, Task
 from pellucid.weightless.tree import Node
 
 
@@ -62,7 +62,7 @@ class Program:
     """
 
     alphabet: Alphabet
-    answer: Answer
+    answer: Judged
     looks: tuple[Look, ...]
     questions: tuple[str, ...]
     choices: tuple[str, ...]

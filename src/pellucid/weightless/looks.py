@@ -17,7 +17,7 @@ from pellucid.weightless import attend, comparisons
 from pellucid.weightless.language import Alphabet, Look, Term
 from pellucid.weightless.prelude import Seen
 from pellucid.weightless.runner import see
-from pellucid.weightless.task import Answer
+from pellucid.weightless.task import Judged
 from pellucid.weightless.teacher import Read, answers, logits, record, same
 
 QUERIES = 900
@@ -111,7 +111,7 @@ def fit_look(
     draw = np.random.default_rng(seed)
     drawn = [_pairs(sight, pattern**effort.sharp, looks, last, matter, draw) for sight, pattern in sights]
     queries = np.cumsum([0, *(len(pairs.weight) for pairs, _, _ in drawn)])
-    pairs = attend.Pairs(
+    pairs = attend.AttendedPairs(
         np.concatenate([pairs.pattern for pairs, _, _ in drawn]),
         np.concatenate([pairs.query + start for (pairs, _, _), start in zip(drawn, queries[:-1], strict=True)]),
         np.concatenate([pairs.weight for pairs, _, _ in drawn]),
@@ -130,7 +130,7 @@ def fit_look(
 
 def _pairs(
     sight: Sight, pattern: np.ndarray, looks: Sequence[Look], last: bool, matter: np.ndarray, draw: np.random.Generator
-) -> tuple[attend.Pairs, comparisons.Side, comparisons.Side]:
+) -> tuple[attend.AttendedPairs, comparisons.Side, comparisons.Side]:
     """Some queries of `sight` with all their keys, and the values on either side."""
     places = np.argwhere(sight.read.scored if last else sight.read.inside)
     rarity = 1 / np.bincount(places[:, 0])[places[:, 0]]  # rows count alike, however long they are
@@ -142,11 +142,11 @@ def _pairs(
     weight = matter[sight.read.ids[places[:, 0], places[:, 1]]]
     shares = pattern[row, query, key].astype(float)
     shares /= np.bincount(at, shares)[at]
-    pairs = attend.Pairs(shares, at, weight)
+    pairs = attend.AttendedPairs(shares, at, weight)
     return pairs, _side(sight, row, query, looks), _side(sight, row, key, looks)
 
 
-def importance(model: Model, sight: Sight, group: Group, kind: Answer, vocabulary: int) -> Float[np.ndarray, " vocab"]:
+def importance(model: Model, sight: Sight, group: Group, kind: Judged, vocabulary: int) -> Float[np.ndarray, " vocab"]:
     """How much what a group of heads gives at each token matters: at most 1, never 0, and 1 in large vocabularies.
 
     At one place a row it is taken from elsewhere; what counts is how often that changes an answer behind it.

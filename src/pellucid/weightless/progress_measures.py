@@ -40,7 +40,7 @@ class Progress:
 
 
 @dataclass(frozen=True, eq=False)
-class Pairs:
+class TaskRows:
     """What a model says after all rows of a task, and which of them it was trained on."""
 
     found: Sums
@@ -48,10 +48,10 @@ class Pairs:
     trained: Bool[np.ndarray, " case"]
 
     @staticmethod
-    def of(model: Hooked, task: Task, numbers: int) -> Pairs:
+    def of(model: Hooked, task: Task, numbers: int) -> TaskRows:
         """Run `model` over the rows of `task`."""
         bands = tuple(row.band for row in task.rows)
-        return Pairs(sums(model, task.rows, numbers), bands, np.array([band == task.trained for band in bands]))
+        return TaskRows(sums(model, task.rows, numbers), bands, np.array([band == task.trained for band in bands]))
 
     def waves(self) -> Waves:
         """The key frequencies over all rows."""
@@ -72,7 +72,7 @@ class Pairs:
         return {band: float(right[bands == band].mean()) for band in dict.fromkeys(self.bands)}
 
 
-def progress(model: Hooked, pairs: Pairs, waves: Waves) -> Progress:
+def progress(model: Hooked, pairs: TaskRows, waves: Waves) -> Progress:
     """The progress measures of `model` with the key frequencies of `waves`."""
     logits, total = pairs.found.logits, pairs.found.total
     part = within(logits, total, waves)

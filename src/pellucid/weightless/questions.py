@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 
 from pellucid.weightless.comparisons import SMALL
 from pellucid.weightless.language import Alphabet, Look
-from pellucid.weightless.task import Answer
+from pellucid.weightless.task import Judged
 
 MOST_CONSTANTS = 12
 PARTS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
@@ -73,7 +73,7 @@ def _largest(alphabet: Alphabet) -> str:
     return alphabet.names[int(np.flatnonzero(alphabet.number >= 0)[-1])] if alphabet.numeric else ""
 
 
-def answer_text(alphabet: Alphabet, kind: Answer, answer: np.ndarray) -> str:
+def answer_text(alphabet: Alphabet, kind: Judged, answer: np.ndarray) -> str:
     """An answer of the model as a program says it: a token, or a set of tokens."""
     if kind != "set":
         return alphabet.names[int(answer)]
@@ -81,7 +81,7 @@ def answer_text(alphabet: Alphabet, kind: Answer, answer: np.ndarray) -> str:
 
 
 def choices(
-    alphabet: Alphabet, kind: Answer, given: np.ndarray, looks: Sequence[Look], tables: Mapping[str, Any]
+    alphabet: Alphabet, kind: Judged, given: np.ndarray, looks: Sequence[Look], tables: Mapping[str, Any]
 ) -> tuple[list[str], list[np.ndarray | int | None]]:
     """Answers as expressions, and the constants that they are (None for expressions over values).
 
@@ -118,7 +118,7 @@ def evaluate(texts: Sequence[str], alphabet: Alphabet, values: Mapping[str, Any]
 def right(
     texts: Sequence[str],
     constants: Sequence[np.ndarray | int | None],
-    kind: Answer,
+    kind: Judged,
     alphabet: Alphabet,
     values: Mapping[str, Any],
     given: np.ndarray,

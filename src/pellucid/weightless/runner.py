@@ -11,7 +11,7 @@ from jaxtyping import Bool, Int64
 from pellucid.weightless.emit import load, program_text
 from pellucid.weightless.language import Alphabet, Look, Program
 from pellucid.weightless.prelude import Place, Seen, attend, run
-from pellucid.weightless.task import Answer
+from pellucid.weightless.task import Judged
 
 Given = Mapping[tuple[str, int], Any]
 
@@ -45,7 +45,7 @@ class Runner:
         return np.stack(found)
 
 
-def as_array(said: Any, kind: Answer, vocabulary: int) -> np.ndarray:
+def as_array(said: Any, kind: Judged, vocabulary: int) -> np.ndarray:
     """What a program returned, as an id or as booleans over the vocabulary."""
     if kind == "argmax":
         return np.asarray(int(said))

@@ -31,7 +31,7 @@ class Band:
 
 
 @dataclass(frozen=True)
-class Value:
+class ValueAgreement:
     """How a value of the program agrees under interventions with the addresses that it stands for."""
 
     __pydantic_config__ = OPEN
@@ -51,7 +51,7 @@ class Saved:
     misses: tuple[str, ...]
     match: dict[str, Band]
     probes: Part | None
-    mechanism: tuple[Value, ...]
+    mechanism: tuple[ValueAgreement, ...]
     numbers: Count
     lines: Count
     budget: Count

@@ -10,7 +10,7 @@ from rich.text import Text
 from pellucid.base.shell import quoted
 from pellucid.base.terminal import terminal
 from pellucid.weightless.functions import Function, functions
-from pellucid.weightless.saved import Part, Value, read_saved
+from pellucid.weightless.saved import Part, ValueAgreement, read_saved
 
 WIDTH = 120
 """Where standard output is no terminal it is as wide as the widest line of a program."""
@@ -42,12 +42,12 @@ def show(directory: Path) -> None:
     line("Program", f'{directory / "program" / "program.py"}  (python -m program "…" in {quoted(directory)})')
 
 
-def agreement(value: Value) -> str:
+def agreement(value: ValueAgreement) -> str:
     """How a value agrees under interventions."""
     return f"{percent(value)} of {value.n} interventions"
 
 
-def percent(share: Part | Value) -> str:
+def percent(share: Part | ValueAgreement) -> str:
     """A share in percent."""
     return "–" if share.value is None else f"{100 * share.value:.1f} %"
 

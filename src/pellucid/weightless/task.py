@@ -15,7 +15,7 @@ from pellucid.base.errors import SubjectError
 from pellucid.base.schema import OPEN, Count, fitting, parsed
 from pellucid.subject.checkpoint import read_json
 
-Answer = Literal["argmax", "set"]
+Judged = Literal["argmax", "set"]
 TASK, INPUTS = "task.json", "inputs.jsonl.gz"
 
 
@@ -38,7 +38,7 @@ class Task:
     name: str
     vocabulary: tuple[str, ...]
     special: tuple[int, ...]
-    answer: Answer
+    answer: Judged
     rows: tuple[Row, ...] = field(repr=False)
     bands: tuple[str, ...]
     trained: str
@@ -82,7 +82,7 @@ def read_task(directory: Path) -> Task:
     special = tuple(
         sorted({at for at, text in enumerate(vocabulary) if re.fullmatch(r"<\w+>", text)} | _named(said, vocabulary))
     )
-    answer: Answer = "set" if said.output.startswith("set") else "argmax"
+    answer: Judged = "set" if said.output.startswith("set") else "argmax"
     path = directory / INPUTS
     rows = read_rows(path, len(vocabulary)) if path.is_file() else ()
     bands = tuple(dict.fromkeys(row.band for row in rows))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pellucid.exact.graph import Edit
 from pellucid.exact.model import Model
-from pellucid.weightless.task import Answer, Row
+from pellucid.weightless.task import Judged, Row
 
 ARGMAX_MARGIN, SET_MARGIN = 0.5, 0.25
 BATCH_TOKENS = 12_000
@@ -55,12 +55,12 @@ def scored(rows: Sequence[Row], length: int) -> Bool[np.ndarray, "batch pos"]:
     return mask
 
 
-def answers(logits: Float32[np.ndarray, "*batch vocab"], kind: Answer) -> np.ndarray:
+def answers(logits: Float32[np.ndarray, "*batch vocab"], kind: Judged) -> np.ndarray:
     """What the model says: the likeliest token, or every token whose logit is above 0."""
     return logits > 0 if kind == "set" else logits.argmax(-1)
 
 
-def clear(logits: Float32[np.ndarray, "*batch vocab"], kind: Answer) -> np.ndarray:
+def clear(logits: Float32[np.ndarray, "*batch vocab"], kind: Judged) -> np.ndarray:
     """Where what the model says does not hang on the last digits."""
     if kind == "set":
         return np.asarray((np.abs(logits) > SET_MARGIN).all(-1))
@@ -68,7 +68,7 @@ def clear(logits: Float32[np.ndarray, "*batch vocab"], kind: Answer) -> np.ndarr
     return np.asarray(top[..., 1] - top[..., 0] > ARGMAX_MARGIN)
 
 
-def same(left: Any, right: Any, kind: Answer) -> np.ndarray:
+def same(left: Any, right: Any, kind: Judged) -> np.ndarray:
     """Where two answers agree."""
     return np.asarray((left == right).all(-1) if kind == "set" else left == right)
 
@@ -113,7 +113,7 @@ def constant(value: Tensor) -> Edit:
     return lambda _: value
 
 
-def read(model: Model, rows: Sequence[Row], kind: Answer) -> Read:
+def read(model: Model, rows: Sequence[Row], kind: Judged) -> Read:
     """Run the model over `rows`."""
     ids = padded(rows)
     found = logits(model, ids)

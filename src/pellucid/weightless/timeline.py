@@ -25,7 +25,7 @@ from pellucid.weightless.decompile import decompiled
 from pellucid.weightless.fourier import Waves
 from pellucid.weightless.hooked import Hooked, is_hooked, load_hooked
 from pellucid.weightless.language import Alphabet
-from pellucid.weightless.progress_measures import Pairs, Progress, progress
+from pellucid.weightless.progress_measures import Progress, TaskRows, progress
 from pellucid.weightless.sample import with_pairs
 from pellucid.weightless.split import split
 from pellucid.weightless.task import TASK, Row, Task, by_band, read_task
@@ -133,7 +133,7 @@ def timeline(directories: Sequence[Path], seconds: float = TIMELINE_SECONDS, at_
     waves = None
     if is_hooked(last):
         task = with_pairs(tasks[-1])
-        waves = Pairs.of(load_hooked(last), task, _numbers(task)).waves()
+        waves = TaskRows.of(load_hooked(last), task, _numbers(task)).waves()
     units = [(step, path, task, waves, seconds) for (step, path), task in zip(paths, tasks, strict=True)]
     with processes(min(at_once, len(units))) as crew:
         moments = [*mapped(_moment, units, "checkpoints", crew=crew)]
@@ -171,7 +171,7 @@ def _moment(unit: tuple[int, Path, Task, Waves | None, float]) -> Moment:
     figures = decompiled(path, seconds).figures
     if waves is not None and is_hooked(path):
         model, task = load_hooked(path), with_pairs(task)
-        pairs = Pairs.of(model, task, _numbers(task))
+        pairs = TaskRows.of(model, task, _numbers(task))
         return Moment(path.name, step, pairs.losses(), pairs.solved(), figures, progress(model, pairs, waves))
     loss, solved = _of_rows(Model(load_subject(path)), task)
     return Moment(path.name, step, loss, solved, figures, None)

@@ -12,7 +12,7 @@ from pellucid.accounts.find.choose import rank_of
 from pellucid.accounts.find.ends import Ends, ends, write_ends
 from pellucid.accounts.find.spelling import Names
 from pellucid.accounts.find.stream import NONE, Stream, Words
-from pellucid.accounts.find.write import Written
+from pellucid.accounts.find.write import AccountFiles
 from pellucid.accounts.language import Accounts, Spelling
 
 PIECES = ["<end>", " of", " the", " sea", " pump", "kin", ",", " in", " a", " ", "\n"]
@@ -94,7 +94,7 @@ def test_behind_a_blank_is_no_end() -> None:
 
 
 def written(tmp_path: Path, found: Ends) -> Accounts:
-    made = Written(accounts={"09_last.py": ""})
+    made = AccountFiles(accounts={"09_last.py": ""})
     write_ends(made, found, Names())
     assert list(made.accounts) == ["09_last.py", "10_always_behind.py"]
     del made.accounts["09_last.py"]
@@ -119,5 +119,5 @@ def test_the_longer_end_counts_over_a_shorter_rule(tmp_path: Path) -> None:
 
 
 def test_nothing_is_written_where_nothing_was_found() -> None:
-    write_ends(made := Written(), found_in(stream(*SEA), asks=rank_of(9, 9, 9)), Names())
-    assert made == Written()
+    write_ends(made := AccountFiles(), found_in(stream(*SEA), asks=rank_of(9, 9, 9)), Names())
+    assert made == AccountFiles()

@@ -10,7 +10,7 @@ from corpora_support import accounts_of
 from pellucid.accounts.find.rests import Rests, rests, write_rests
 from pellucid.accounts.find.spelling import Names
 from pellucid.accounts.find.stream import Stream, Words
-from pellucid.accounts.find.write import Written
+from pellucid.accounts.find.write import AccountFiles
 from pellucid.accounts.language import Spelling
 
 PIECES = ["<end>", " pump", "kin", " car", "rot", "pet", ".", " the"]
@@ -64,7 +64,7 @@ def test_where_a_rule_speaks_nothing_is_looked_up() -> None:
 
 
 def test_the_written_account_goes_on_with_a_word(tmp_path: Path) -> None:
-    written, names = Written(accounts={"09_last.py": ""}), Names()
+    written, names = AccountFiles(accounts={"09_last.py": ""}), Names()
     names.free(["goes_on"], "goes_on")
     write_rests(written, found(0.5), names)
     assert list(written.accounts) == ["09_last.py", "10_rest_of_words.py"]
@@ -77,6 +77,6 @@ def test_the_written_account_goes_on_with_a_word(tmp_path: Path) -> None:
 
 
 def test_nothing_is_written_where_nothing_was_found() -> None:
-    written = Written()
+    written = AccountFiles()
     write_rests(written, Rests({}, {}), Names())
-    assert written == Written()
+    assert written == AccountFiles()

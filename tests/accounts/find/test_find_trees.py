@@ -6,16 +6,16 @@ import numpy as np
 
 from pellucid.accounts.find.doubts import _doubtful, _paths
 from pellucid.accounts.find.features import Guard
-from pellucid.accounts.find.trees import Asked, grown, leaves
+from pellucid.accounts.find.trees import TreeQuestions, grown, leaves
 
 RAIN, WIND, NOISE = Guard("has", word="rain"), Guard("has", word="wind"), Guard("has", word="noise")
 
 
-def weather(count: int = 400) -> tuple[Asked, np.ndarray, np.ndarray]:
+def weather(count: int = 400) -> tuple[TreeQuestions, np.ndarray, np.ndarray]:
     """Places with rain, wind and noise, questions about these, and where there are rain and wind."""
     rng = np.random.default_rng(0)
     holds = rng.random((3, count)) < 0.5
-    asked = Asked([RAIN, WIND, NOISE], holds, np.zeros(3, np.float32))
+    asked = TreeQuestions([RAIN, WIND, NOISE], holds, np.zeros(3, np.float32))
     return asked, holds[0] & holds[1], holds[2]
 
 
@@ -30,7 +30,7 @@ def test_a_tree_asks_what_tells_kinds_apart_and_nothing_else() -> None:
 
 def test_a_question_that_costs_more_than_it_tells_is_not_asked() -> None:
     asked, both, _ = weather()
-    dear = Asked(asked.guards, asked.holds, np.full(3, 1e6, np.float32))
+    dear = TreeQuestions(asked.guards, asked.holds, np.full(3, 1e6, np.float32))
     assert grown(np.stack([both, ~both], axis=1).astype(np.float32), dear).holds is None
 
 

@@ -10,7 +10,7 @@ import torch
 
 from checkpoints import random_model
 from pellucid.exact.model import Model, Taps
-from pellucid.stages.about.without import Asked, results_in, without
+from pellucid.stages.about.without import Ablation, results_in, without
 
 
 @pytest.mark.parametrize(("name", "index"), [("L00.z", 1), ("L01.post", 3)])
@@ -19,7 +19,7 @@ def test_the_rest_is_run_again_with_the_mean_at_that_place_alone(name: str, inde
     rows = torch.randint(0, model.n_vocab, (3, 16), generator=torch.Generator().manual_seed(2))
     own = model.forward(rows, Taps(record=(name,)))
     mean = own.activations[name].mean((0, 1))
-    asked = [Asked(37, name, index), Asked(2, name, index), Asked(15, name, index), Asked(33, name, index)]
+    asked = [Ablation(37, name, index), Ablation(2, name, index), Ablation(15, name, index), Ablation(33, name, index)]
     for question, example in zip(asked, without(model, rows, {name: mean}, asked), strict=True):
         row, at = divmod(question.place, 16)
 
@@ -44,7 +44,7 @@ def test_a_killed_run_goes_on_and_says_the_same(tmp_path: Path, monkeypatch: pyt
     model, _ = random_model(4)
     rows = torch.randint(0, model.n_vocab, (4, 16), generator=torch.Generator().manual_seed(2))
     mean = model.forward(rows, Taps(record=("L00.z",))).activations["L00.z"].mean((0, 1))
-    asked = [Asked(place, "L00.z", head) for head in (0, 1) for place in (60, 3, 20, 37, 41)]
+    asked = [Ablation(place, "L00.z", head) for head in (0, 1) for place in (60, 3, 20, 37, 41)]
     whole = without(model, rows, {"L00.z": mean}, asked)
     run, read = Model.run, list[int]()
 

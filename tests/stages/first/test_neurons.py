@@ -11,7 +11,7 @@ from pellucid.family.activations import activation
 from pellucid.forms.forms import Fires, Tables
 from pellucid.stages.first import neurons
 from pellucid.stages.first.levels import Inverse, clusters, gauss_newton, loss
-from pellucid.stages.first.neurons import WORTH, FiresCandidate, LayerFit, Moments, Words, choose, propose_fires
+from pellucid.stages.first.neurons import WORTH, FiresCandidate, LayerFit, Moments, Usual, choose, propose_fires
 
 VOCAB = 40
 NEURONS = [Address("IN", 0, n) for n in range(4)]
@@ -28,7 +28,7 @@ def text(token: int) -> str:
     return chr(ord("A") + token)
 
 
-def moments(seed: int, words: Words, ids: torch.Tensor, noise: float = 0.0) -> Moments:
+def moments(seed: int, words: Usual, ids: torch.Tensor, noise: float = 0.0) -> Moments:
     """What a layer of the planted neurons does on `ids`, its pre-activations disturbed by `noise`."""
     generator = torch.Generator().manual_seed(seed)
     pre = Tables.of(PLANTED, VOCAB)(ids)
@@ -40,7 +40,7 @@ def moments(seed: int, words: Words, ids: torch.Tensor, noise: float = 0.0) -> M
 def fitted(limit: int, noise: float = 0.0) -> dict[Address, object]:
     """The proposals for the planted neurons."""
     ids = torch.randint(VOCAB, (300, 64), generator=torch.Generator().manual_seed(0))
-    words = Words.of(ids, VOCAB, text)
+    words = Usual.of(ids, VOCAB, text)
     layer = LayerFit(0, activation("gelu_new").torch, words, limit)
     for step in range(3):
         for batch in ids.split(100):
@@ -71,7 +71,7 @@ def test_no_candidate_holds_more_numbers_than_it_may(limit: int) -> None:
 
 def test_the_loss_of_a_candidate_is_that_of_its_form() -> None:
     ids = torch.randint(VOCAB, (300, 64), generator=torch.Generator().manual_seed(0)).flip(0)
-    m = moments(99, Words.of(ids, VOCAB, text), ids, 0.3)
+    m = moments(99, Usual.of(ids, VOCAB, text), ids, 0.3)
     for address, proposal in fitted(limit=12, noise=0.3).items():
         for candidate in proposal.candidates:  # type: ignore[attr-defined]
             post = activation("gelu_new").torch(candidate.form.twin(ids)).flatten()

@@ -38,7 +38,7 @@ Sides = tuple[Folder, Folder]
 
 
 @dataclass(frozen=True)
-class Change:
+class ProgramChange:
     """Something that two programs say differently: a line of a table, or what comes behind a pattern.
 
     `changed` is at how many places they surely do, of `of` that the pattern fits, None for a line. `rules` are those
@@ -64,7 +64,7 @@ class Apart:
     differing: int
     sure: int
     untold: int
-    changes: tuple[Change, ...]
+    changes: tuple[ProgramChange, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON shows it."""
@@ -84,7 +84,7 @@ def apart(project: Project, other: Project, programs: Programs) -> Apart:
     lines = list(lines_moved(programs, questions(tables[0], tables[1], pairs(*held)), project.model.tokenizer))
     sure = readings.sure.ravel() >= SURE
     differing = int((readings.before != readings.after).sum())
-    told, untold = list[Change](), 0
+    told, untold = list[ProgramChange](), 0
     if lines or sure.any():
         told, untold = _Telling.of(readings, sides, held).all(lines, np.flatnonzero(sure))
     return Apart(readings.ids.size, differing, int(sure.sum()), untold, tuple(told))
@@ -112,11 +112,11 @@ class _Telling:
         classes = {name.rpartition(".")[0]: members for side in held for name, members in side.classes.items()}
         return _Telling(readings, stream, (sides[0].accounts(), sides[1].accounts()), classes)
 
-    def all(self, lines: Sequence[LineMoved], places: Places) -> tuple[list[Change], int]:
+    def all(self, lines: Sequence[LineMoved], places: Places) -> tuple[list[ProgramChange], int]:
         """Everything that differs, what changes most first, and how many places nothing is said of."""
         left = places
-        found: list[Change] = []
-        unsaid: list[Change] = []
+        found: list[ProgramChange] = []
+        unsaid: list[ProgramChange] = []
         for line in lines:
             mine = np.array([self._asks(line, place) for place in left.tolist()], bool)
             (found if line.told or mine.any() else unsaid).append(self._line(line, int(mine.sum())))
@@ -127,11 +127,11 @@ class _Telling:
             left = np.setdiff1d(left, cluster.places)
         return [*sorted(found, key=lambda change: -change.changed), *unsaid], len(left)
 
-    def _line(self, line: LineMoved, count: int) -> Change:
+    def _line(self, line: LineMoved, count: int) -> ProgramChange:
         at = line.table if line.number is None else f"{line.table}:{line.number}"
         never = "" if line.told or count else "; the text never says so"
         said = f"{line.key!r}: {line.before!r} -> {line.after!r}, in {line.wordings} of {line.asked} wordings{never}"
-        return Change("line", at, line.key, said, count, None, count / len(self.stream), (None, None))
+        return ProgramChange("line", at, line.key, said, count, None, count / len(self.stream), (None, None))
 
     def _asks(self, line: LineMoved, place: int) -> bool:
         """Whether a place is one of a line: what is said there is what its answers part in, and its key is before."""
@@ -146,7 +146,7 @@ class _Telling:
         pieces = self.stream.words.spelling.pieces
         return "".join(pieces[token] for token in self.stream.ids[start : place + 1].tolist())
 
-    def _pattern(self, field: Field, cluster: Cluster) -> Change:
+    def _pattern(self, field: Field, cluster: Cluster) -> ProgramChange:
         texts = self.stream.words.texts
         behind = f"behind {self._elements(field, cluster)!r}" if cluster.depth else ""
         lately = ", ".join(repr(texts[word]) for word in cluster.lately)
@@ -156,7 +156,7 @@ class _Telling:
         by = f"by {after}" if before == after else f"by {after}, before by {before}"
         said = f"{where}: {self._answers(cluster.places)}, {by}"
         count = len(cluster.places)
-        return Change("pattern", rules[1], None, said, count, cluster.n, count / len(self.stream), rules)
+        return ProgramChange("pattern", rules[1], None, said, count, cluster.n, count / len(self.stream), rules)
 
     def _elements(self, field: Field, cluster: Cluster) -> str:
         """The words that stand before places of a cluster: one that is the same at most, a class of all, or dots."""

@@ -14,7 +14,7 @@ import numpy as np
 from pellucid.accounts.find.choose import Board, Rule, spoken
 from pellucid.accounts.find.features import Guard
 from pellucid.accounts.find.stream import Flags
-from pellucid.accounts.find.trees import Asked, Node, Path, grown
+from pellucid.accounts.find.trees import Node, Path, TreeQuestions, grown
 
 LARGE = 0.003
 """The share of all places at which a rule speaks that is looked at, at least."""
@@ -47,7 +47,7 @@ def _apart(board: Board, rule: Rule, own: Flags, right: Flags, guards: Sequence[
     places = board.places(rule)
     mine, good = own[places], right[places]
     kinds = np.stack([mine & good, mine & ~good, ~mine], axis=1).astype(np.float32)
-    asked = Asked.at(board, places, guards, price)
+    asked = TreeQuestions.at(board, places, guards, price)
     tree = grown(kinds, asked, LEAVES)
     chosen = next(filter(None, (_doubtful(tree, mine, good, *enough) for enough in ENOUGH)), set())
     for path in _paths(tree, chosen, asked.guards):

@@ -19,7 +19,7 @@ from pellucid.accounts.find.program import MOSTLY, Behaviour
 from pellucid.accounts.find.spelling import Names, is_cell
 from pellucid.accounts.find.stream import NONE, Flags, Places, Stream
 from pellucid.accounts.find.variables import quoted
-from pellucid.accounts.find.write import Written
+from pellucid.accounts.find.write import AccountFiles
 from pellucid.accounts.kinds import escaped
 from pellucid.accounts.language import TAIL
 
@@ -39,7 +39,7 @@ Tails = tuple[Places, Flags, list[Places]]
 
 
 @dataclass(frozen=True)
-class Line:
+class EndLine:
     """The text of an end, the token that comes behind it, and what the line is worth: places less its price."""
 
     text: str
@@ -69,7 +69,7 @@ def ends(stream: Stream, tune: Stream, asks: Places, price: float) -> Ends:
     `asks` is how much that rule asks for which speaks at a place: nothing is looked up where it asks for more words.
     Lines that are wrong on `tune` text more often than they may be are left out.
     """
-    by, lines = np.full(len(stream), NONE), list[Line]()
+    by, lines = np.full(len(stream), NONE), list[EndLine]()
     for count, (begins, valid, columns) in enumerate(_tails(stream), start=1):
         open_there = valid & (asks <= rank_of(0, count, count)) & (by == NONE)
         _add(lines, by, stream, (begins, valid, columns), open_there, price)
@@ -89,7 +89,7 @@ def _tails(stream: Stream) -> Iterator[Tails]:
 
 
 def _add(
-    lines: list[Line],
+    lines: list[EndLine],
     by: Places,
     stream: Stream,
     tails: Tails,
@@ -113,12 +113,12 @@ def _add(
     chosen = np.flatnonzero(sure & (worth > 0))
     number = np.full(len(keys), NONE)
     number[chosen] = len(lines) + np.arange(len(chosen))
-    lines += [Line(str(keys[n]), int(answer[n]), float(worth[n])) for n in chosen]
+    lines += [EndLine(str(keys[n]), int(answer[n]), float(worth[n])) for n in chosen]
     told = (number[key] >= 0) & (by[at] == NONE)
     by[at[told]] = number[key[told]]
 
 
-def _wrong(tune: Stream, lines: Sequence[Line]) -> set[str]:
+def _wrong(tune: Stream, lines: Sequence[EndLine]) -> set[str]:
     """The ends of lines that are wrong on a text more often than they may be."""
     known = {line.text: line.answer for line in lines}
     seen, right = Counter[str](), Counter[str]()
@@ -131,10 +131,10 @@ def _wrong(tune: Stream, lines: Sequence[Line]) -> set[str]:
     return {text for text, count in seen.items() if right[text] < SURE * count}
 
 
-def _as_written(stream: Stream, kept: Sequence[Line], lines: Sequence[Line], by: Places, price: float) -> Ends:
+def _as_written(stream: Stream, kept: Sequence[EndLine], lines: Sequence[EndLine], by: Places, price: float) -> Ends:
     """The lines that are `kept` in tables, or as patterns, those left out that do not pay for their rule."""
     found, answers = Ends(np.full(len(stream), NONE)), dict[str, int]()
-    groups = defaultdict[tuple[str, str], list[tuple[Line, str]]](list)
+    groups = defaultdict[tuple[str, str], list[tuple[EndLine, str]]](list)
     for line in (line for line in kept if _can_say(stream, line.answer)):
         kind, said = _cell(stream, line.text, line.answer)
         groups[kind, said if kind == "marks" else ""].append((line, said))
@@ -243,7 +243,7 @@ def _one_token(board: Board, rule: Rule) -> bool:
     return plain and (rule.label < 0 or bool(board.lengths[rule.label] == 1))
 
 
-def write_ends(written: Written, found: Ends, names: Names) -> None:
+def write_ends(written: AccountFiles, found: Ends, names: Names) -> None:
     """Add the account and its tables to what is written, as the last one."""
     if not len(found):
         return

@@ -31,7 +31,7 @@ MOSTLY = 0.96
 
 
 @dataclass
-class Block:
+class ReturnBlock:
     """Rules that say the same under the same conditions: one `return` with several patterns."""
 
     rules: list[Rule]
@@ -44,7 +44,7 @@ class Behaviour:
     """Blocks that belong together, the most specific first."""
 
     key: tuple[str, object]
-    blocks: list[Block] = field(default_factory=list)
+    blocks: list[ReturnBlock] = field(default_factory=list)
 
 
 def in_order(rules: Sequence[Rule]) -> list[Rule]:
@@ -203,7 +203,7 @@ def _behaviour(rule: Rule) -> tuple[str, object]:
     return "phrases", None
 
 
-def _blocks(rules: Sequence[tuple[Rule, int]], classes: Sequence[WordClass]) -> list[Block]:
+def _blocks(rules: Sequence[tuple[Rule, int]], classes: Sequence[WordClass]) -> list[ReturnBlock]:
     """As few blocks as there can be, each for one thing said, such that no rule stands before one that overrides it."""
     rules = list(reversed(rules))
     keys = [(bool(rule.pattern), rule.guards, rule.variable, rule.label, rule.table, sure) for rule, sure in rules]
@@ -213,12 +213,12 @@ def _blocks(rules: Sequence[tuple[Rule, int]], classes: Sequence[WordClass]) -> 
     for one, other in combinations(range(len(rules)), 2):
         if group[one] != group[other]:
             before[other, one] = meet(rules[one][0].pattern, rules[other][0].pattern, classes)
-    left, blocks = np.ones(len(rules), dtype=bool), list[Block]()
+    left, blocks = np.ones(len(rules), dtype=bool), list[ReturnBlock]()
     while left.any():
         free = left & ~before[:, left].any(axis=1)
         number = _next(group, left, free)
         mine = np.flatnonzero(free & (group == number)).tolist()
-        blocks.append(Block([rules[one][0] for one in mine], rules[mine[0]][1]))
+        blocks.append(ReturnBlock([rules[one][0] for one in mine], rules[mine[0]][1]))
         left[mine] = False
     return blocks
 

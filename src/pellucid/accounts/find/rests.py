@@ -13,7 +13,7 @@ import numpy as np
 from pellucid.accounts.find.patterns import commonest
 from pellucid.accounts.find.spelling import Names, is_cell
 from pellucid.accounts.find.stream import Flags, Stream
-from pellucid.accounts.find.write import Written
+from pellucid.accounts.find.write import AccountFiles
 
 SURE = 0.98
 """How often a beginning is gone on with in one way where it as good as always is."""
@@ -54,7 +54,7 @@ def rests(stream: Stream, silent: Flags, price: float) -> Rests:
     return Rests(*tables)
 
 
-def write_rests(written: Written, found: Rests, names: Names) -> None:
+def write_rests(written: AccountFiles, found: Rests, names: Names) -> None:
     """Add the account and its tables to what is written, as the last one: it speaks where no other does."""
     named = (("goes_on", found.sure), ("mostly_goes_on", found.likely))
     tables = {names.free([name], name): lines for name, lines in named if lines}

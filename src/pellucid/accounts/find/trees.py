@@ -81,7 +81,7 @@ def sayings(board: Board, spot: Spot, label: Places) -> Says:
 
 
 @dataclass(frozen=True)
-class Asked:
+class TreeQuestions:
     """The questions that may be asked at the places of a spot, and what each costs, in tokens."""
 
     guards: list[Guard]
@@ -89,15 +89,15 @@ class Asked:
     costs: Float[np.ndarray, " guard"]
 
     @staticmethod
-    def at(board: Board, places: Places, guards: Sequence[Guard], price: float) -> Asked:
+    def at(board: Board, places: Places, guards: Sequence[Guard], price: float) -> TreeQuestions:
         """Those of `guards` that part the places."""
         holds = np.stack([board.features.flags(guard)[places] for guard in guards])
         useful = (holds.sum(axis=1) >= FEWEST) & ((~holds).sum(axis=1) >= FEWEST)
         kept = [guard for guard, good in zip(guards, useful, strict=True) if good]
-        return Asked(kept, holds[useful], np.array([price * guard.price for guard in kept], dtype=np.float32))
+        return TreeQuestions(kept, holds[useful], np.array([price * guard.price for guard in kept], dtype=np.float32))
 
 
-def grown(kinds: Float[np.ndarray, "place kind"], asked: Asked, most: int = LEAVES) -> Node:
+def grown(kinds: Float[np.ndarray, "place kind"], asked: TreeQuestions, most: int = LEAVES) -> Node:
     """A tree of at most so many leaves that tells `kinds` apart: by place and kind whether it is of that."""
     root, leaves = Node(np.arange(len(kinds))), 1
     waiting: list[tuple[float, int, Node, int, int]] = []
@@ -119,7 +119,7 @@ def grown(kinds: Float[np.ndarray, "place kind"], asked: Asked, most: int = LEAV
     return root
 
 
-def _split(kinds: Float[np.ndarray, "place kind"], asked: Asked, places: Places) -> tuple[float, int]:
+def _split(kinds: Float[np.ndarray, "place kind"], asked: TreeQuestions, places: Places) -> tuple[float, int]:
     """The question that makes `places` purest, and by how much; none where there is nothing to gain."""
     if not len(asked.guards):
         return 0.0, NONE
@@ -161,7 +161,7 @@ class _Worth:
         number = int(worth.argmax())
         return float(worth[number]), number
 
-    def cut(self, node: Node, asked: Asked) -> float:
+    def cut(self, node: Node, asked: TreeQuestions) -> float:
         """Take out questions that do not pay; what the tree is worth then."""
         alone, _ = self.best(node.places)
         if node.holds is None or node.fails is None:
@@ -189,7 +189,7 @@ def leaves(node: Node, guards: Sequence[Guard], path: Path = ()) -> Iterator[tup
 def conditional(board: Board, spot: Spot, label: Places, guards: Sequence[Guard], price: float) -> Iterator[Rule]:
     """The rules of the tree behind a spot, each applied to the board."""
     says = sayings(board, spot, label)
-    asked = Asked.at(board, spot.places, guards, price)
+    asked = TreeQuestions.at(board, spot.places, guards, price)
     answers = [price * (1 + board.answer_price(Rule((), (), *said))) for said in says.rules]
     worth = _Worth(says, np.array([*answers, 0.0], dtype=np.float32))
     tree = grown(worth.kinds(), asked)

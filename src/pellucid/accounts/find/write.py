@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from pellucid.accounts.find.choose import Board, Rule
 from pellucid.accounts.find.features import Guard, Vocabulary
-from pellucid.accounts.find.program import Behaviour, Block, meet
+from pellucid.accounts.find.program import Behaviour, ReturnBlock, meet
 from pellucid.accounts.find.spelling import Names, Spelled
 from pellucid.accounts.find.variables import quoted
 from pellucid.accounts.language import COLUMNS, TABLES
@@ -32,7 +32,7 @@ def _parted(said: Sequence[Branch]) -> tuple[list[Guard], list[Branch], list[Bra
     return [guard], holds, [(guards[1:], answer) for guards, answer in said if guards[0] != guard]
 
 
-def _said_by(block: Block) -> tuple[object, ...]:
+def _said_by(block: ReturnBlock) -> tuple[object, ...]:
     """What tells whether blocks say the same thing."""
     rule = block.rules[0]
     return rule.variable, rule.label, rule.table
@@ -48,7 +48,7 @@ def _tested(word: str, conditions: Sequence[str]) -> list[str]:
 
 
 @dataclass
-class Written:
+class AccountFiles:
     """Files by name: accounts, tables, classes; and for each table which one it was found as."""
 
     accounts: dict[str, str] = field(default_factory=dict)
@@ -86,13 +86,13 @@ class Writer:
     names: Names
     lines: Mapping[int, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     """For tables that were filled by asking: answer and what else is known of it, by key."""
-    written: Written = field(default_factory=Written)
+    written: AccountFiles = field(default_factory=AccountFiles)
     _tables: dict[int, str] = field(default_factory=dict)
     _sides: dict[int, tuple[str, str, str]] = field(default_factory=dict)
     _named: dict[str, str] = field(default_factory=dict)
     """The functions of the variables of the file that is being written."""
 
-    def all(self, behaviours: Sequence[Behaviour]) -> Written:
+    def all(self, behaviours: Sequence[Behaviour]) -> AccountFiles:
         """The files of all behaviours, named so that the later one counts; two more may be set behind them."""
         width = len(str(len(behaviours) + 2))
         for number, behaviour in enumerate(behaviours, start=1):
@@ -131,13 +131,13 @@ class Writer:
                 others = self._meets(block, behaviour.blocks[number:])
                 yield self._block(block, answer[0], answer[1] if others else "")
 
-    def _meets(self, block: Block, others: Sequence[Block]) -> bool:
+    def _meets(self, block: ReturnBlock, others: Sequence[ReturnBlock]) -> bool:
         """Whether a text may end in patterns of a block and of one of the `others` that says something else."""
         differing = [rule for one in others for rule in one.rules if _said_by(one) != _said_by(block)]
         pairs = ((rule.pattern, other.pattern) for rule in block.rules for other in differing)
         return any(meet(mine, yours, self.known.classes) for mine, yours in pairs)
 
-    def _beside(self, block: Block) -> Iterator[str]:
+    def _beside(self, block: ReturnBlock) -> Iterator[str]:
         """The lines of a table that no table can hold, such as those about quotes, as conditions."""
         rule = block.rules[0]
         if rule.table < 0 or rule.variable is None or rule.table in self.lines or self._two(rule):
@@ -153,7 +153,7 @@ class Writer:
         rules = [rule for block in behaviour.blocks for rule in block.rules]
         said = [(rule.guards, answer[0]) for rule in rules if (answer := self._answer(rule)) is not None]
         if said:
-            yield f"    if {self._patterns(Block(rules[:1], 0), ', ')}:"
+            yield f"    if {self._patterns(ReturnBlock(rules[:1], 0), ', ')}:"
             yield from self._branches(said, 2)
 
     def _branches(self, said: Sequence[Branch], depth: int, joins: bool = False) -> Iterator[str]:
@@ -174,7 +174,7 @@ class Writer:
         if fails:
             yield from self._branches(fails, depth, joins=True)
 
-    def _block(self, block: Block, answer: str, needs: str) -> str:
+    def _block(self, block: ReturnBlock, answer: str, needs: str) -> str:
         if not any(rule.pattern for rule in block.rules):
             return f"    return {answer}"
         others = [*(self.spelled.guard(guard) for guard in block.rules[0].guards), needs]
@@ -185,7 +185,7 @@ class Writer:
             line = f"    if {' and '.join(part for part in conditions if part)}:"
         return f"{line}\n        return {answer}"
 
-    def _patterns(self, block: Block, between: str) -> str:
+    def _patterns(self, block: ReturnBlock, between: str) -> str:
         ends = self.board.features.stream.words.spelling.ends
         pieces = {self.board.features.stream.words.numbers.get(self.spelled.words.spelling.pieces[end]) for end in ends}
         begins = [rule for rule in block.rules if rule.pattern and rule.pattern[-1] in pieces]

@@ -15,7 +15,7 @@ from pellucid.accounts.ties import choose
 from pellucid.accounts.ties.carrier import HERE, ONCE, VALUE, Carrier
 from pellucid.accounts.ties.choose import Chosen, Sizes
 from pellucid.accounts.ties.moves import Move, Moves, states
-from pellucid.accounts.ties.places import Drawing, Pair, Place, Reliable, Valued, even, halves, using
+from pellucid.accounts.ties.places import Drawing, Pair, Reliable, Start, Valued, even, halves, using
 from pellucid.accounts.ties.variables import Quantity
 from pellucid.exact.model import Model
 
@@ -102,11 +102,11 @@ class Finder:
 
     model: Model
     accounts: Accounts
-    places: Sequence[Place]
+    places: Sequence[Start]
     seed: int
 
     @cached_property
-    def _lots(self) -> tuple[list[Place], list[Place]]:
+    def _lots(self) -> tuple[list[Start], list[Start]]:
         return halves(self.places, torch.Generator().manual_seed(self.seed))
 
     @cached_property
@@ -145,20 +145,20 @@ class Finder:
             pairs = [drawing.pairs(*both, PAIRS, generator) for both in zip(bases, sources, strict=True)]
             yield Drawn(drawing, pairs, of)
 
-    def _valued(self, drawing: Drawing, lot: Sequence[Place], generator: torch.Generator) -> list[Valued]:
+    def _valued(self, drawing: Drawing, lot: Sequence[Start], generator: torch.Generator) -> list[Valued]:
         """Places at which a quantity has a value and what is said is right, and reliable if that is asked."""
         trusted = drawing.reliable
         own = [one for one in lot if one.right and (trusted is None or trusted.has(one.rule, one.lines))]
         return drawing.valued(self._right(even(own, LOT, generator)))
 
-    def _right(self, lot: Sequence[Place]) -> list[Place]:
+    def _right(self, lot: Sequence[Start]) -> list[Start]:
         """The places at which the model says what the account says when it reads that text alone."""
         if not lot:
             return []
         says = states(self.model, [self._ids(place) for place in lot]).says.tolist()
         return [place for place, token in zip(lot, says, strict=True) if place.token == token]
 
-    def _ids(self, place: Place) -> list[int]:
+    def _ids(self, place: Start) -> list[int]:
         return [*self.model.tokenizer.start, *place.own]
 
     def _tied(self, drawn: Drawn, bases: Sequence[Sequence[Valued]], generator: torch.Generator) -> Tie:

@@ -24,12 +24,12 @@ TRIED = 30
 RELIABLE = 0.95
 """How often rules, and lines of tables, are right where they are asked: what is said of others is a guess."""
 T = TypeVar("T")
-Line = tuple[str, str]
+LineKey = tuple[str, str]
 """The name of a table, and the key of a line."""
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
+class Start:
     """A prompt at whose end a rule begins an answer: its first token, and what the rule asked."""
 
     text: int
@@ -43,7 +43,7 @@ class Place:
     file: str
     values: Mapping[str, Any]
     """Those of variables."""
-    lines: Sequence[Line] = ()
+    lines: Sequence[LineKey] = ()
     """Those of tables that were looked up."""
     right: bool = True
     """Whether the model says so."""
@@ -58,7 +58,7 @@ class Place:
 class Valued:
     """A place, and the value of the variable there."""
 
-    place: Place
+    place: Start
     value: Any
 
 
@@ -73,12 +73,12 @@ class Pair:
 
 def places(
     accounts: Accounts, ids: Int[Tensor, "row pos"], says: Int[Tensor, "row pos"], longest: int = LONGEST
-) -> list[Place]:
+) -> list[Start]:
     """The places of the rows `ids` where a rule begins an answer, which is right if the model `says` its first token.
 
     Texts before them are of at most `longest` tokens. Raises `SourceError` naming the line that cannot be run.
     """
-    found, text = list[Place](), 0
+    found, text = list[Start](), 0
     try:
         for row, own in track(zip(ids.tolist(), says.tolist(), strict=True), "asking the accounts", len(ids)):
             first = 0
@@ -88,14 +88,14 @@ def places(
                 elif said and not said.begun and at - first < longest:
                     rule, right = accounts.rules[said.rule], said.token == own[at]
                     values, lines = said.values, said.lines
-                    found.append(Place(text, row, first, at, said.token, str(rule), rule.file, values, lines, right))
+                    found.append(Start(text, row, first, at, said.token, str(rule), rule.file, values, lines, right))
             text += 1
     except AccountError as error:
         raise SourceError(f"{FOLDER}/{error}") from None
     return found
 
 
-def halves(found: Sequence[Place], generator: torch.Generator) -> tuple[list[Place], list[Place]]:
+def halves(found: Sequence[Start], generator: torch.Generator) -> tuple[list[Start], list[Start]]:
     """The places in two lots that share no text."""
     texts = sorted({place.text for place in found})
     order = [texts[at] for at in torch.randperm(len(texts), generator=generator).tolist()]
@@ -108,17 +108,17 @@ class Reliable:
     """The rules and lines of tables that are right at nearly all places where they are asked."""
 
     rules: frozenset[str]
-    lines: frozenset[Line]
+    lines: frozenset[LineKey]
 
     @staticmethod
-    def of(found: Sequence[Place]) -> Reliable:
+    def of(found: Sequence[Start]) -> Reliable:
         """Those of the places that are asked there at all."""
         return Reliable(
             _often((place.rule, place.right) for place in found),
             _often((line, place.right) for place in found for line in place.lines),
         )
 
-    def has(self, rule: str, lines: Sequence[Line]) -> bool:
+    def has(self, rule: str, lines: Sequence[LineKey]) -> bool:
         """Whether a rule is one, and all lines that it looks up are."""
         return rule in self.rules and self.lines.issuperset(lines)
 
@@ -133,15 +133,15 @@ def _often(found: Iterable[tuple[T, bool]]) -> frozenset[T]:
     return frozenset(what for what, (right, all_) in counts.items() if right >= RELIABLE * all_)
 
 
-def using(found: Sequence[Place], wanted: Quantity) -> list[Place]:
+def using(found: Sequence[Start], wanted: Quantity) -> list[Start]:
     """Those of the places whose rule uses a quantity, but for variables that it did not come to ask."""
     asks = [place for place in found if place.rule in wanted.rules]
     return asks if wanted.call else [place for place in asks if place.values.get(wanted.name) is not None]
 
 
-def even(found: Sequence[Place], most: int, generator: torch.Generator) -> list[Place]:
+def even(found: Sequence[Start], most: int, generator: torch.Generator) -> list[Start]:
     """At most `most` places in random order, the rules by turns."""
-    by_rule: dict[str, list[Place]] = {}
+    by_rule: dict[str, list[Start]] = {}
     for at in torch.randperm(len(found), generator=generator).tolist():
         by_rule.setdefault(found[at].rule, []).append(found[at])
     longest = max(map(len, by_rule.values()), default=0)
@@ -157,12 +157,12 @@ class Drawing:
     reliable: Reliable | None = None
     """What may say the answer that is expected; None where any rule may."""
 
-    def value(self, place: Place) -> Any:
+    def value(self, place: Start) -> Any:
         """The value of the quantity at a place, whether its rule asks for it or not."""
         known = place.values.get(self.wanted.name) if place.rule in self.wanted.rules else None
         return self._at(self.accounts.row(place.own)) if known is None else known
 
-    def valued(self, lot: Sequence[Place]) -> list[Valued]:
+    def valued(self, lot: Sequence[Start]) -> list[Valued]:
         """The places at which the quantity has a value."""
         found = ((place, self.value(place)) for place in lot)
         return [Valued(place, value) for place, value in found if value is not None]
@@ -193,7 +193,7 @@ class Drawing:
                     break
         return list(kept.values())
 
-    def _answer(self, place: Place, row: Row, value: Any) -> int | None:
+    def _answer(self, place: Start, row: Row, value: Any) -> int | None:
         """The first token of what the account of a place says there with another value, and differs.
 
         None if it says nothing else, another account speaks, or what says so is not reliable.

@@ -15,7 +15,7 @@ from pellucid.project.descriptions import Told
 from pellucid.stages.about.looking import Looking, where_heads_look
 from pellucid.stages.about.places import Places, acting_places
 from pellucid.stages.about.tell import Teller, ranked
-from pellucid.stages.about.without import SPAN, Asked, Example, without
+from pellucid.stages.about.without import SPAN, Ablation, Example, without
 from pellucid.stages.lift.means import averages
 
 MEAN_TOKENS = 8_192
@@ -74,7 +74,7 @@ def _told(
     return teller.neuron(places, index, examples)
 
 
-def _asked(model: Model, rows: Int[Tensor, "row pos"], places: Mapping[str, Places]) -> list[Asked]:
+def _asked(model: Model, rows: Int[Tensor, "row pos"], places: Mapping[str, Places]) -> list[Ablation]:
     """The places at which parts are taken away: of every head, and of the strongest neurons that there is time for."""
     room = int(WORK / (SPAN * model.subject.parameters))
     effects = {
@@ -85,9 +85,9 @@ def _asked(model: Model, rows: Int[Tensor, "row pos"], places: Mapping[str, Plac
     }
     heads = [(name, head) for name, of in places.items() if name.endswith(".z") for head in range(of.at.shape[1])]
     most = min(HEAD_EXAMPLES, max(1, room // (2 * max(1, len(heads)))))
-    found = [Asked(at, name, head) for name, head in heads for at in _distinct(places[name], head, rows, most)]
+    found = [Ablation(at, name, head) for name, head in heads for at in _distinct(places[name], head, rows, most)]
     for name, index in ranked(effects, ASKED)[: max(0, room - len(found)) // NEURON_EXAMPLES]:
-        found += [Asked(at, name, index) for at in _distinct(places[name], index, rows, NEURON_EXAMPLES)]
+        found += [Ablation(at, name, index) for at in _distinct(places[name], index, rows, NEURON_EXAMPLES)]
     return found
 
 
@@ -110,7 +110,7 @@ def _examples(
     model: Model,
     rows: Int[Tensor, "row pos"],
     means: Mapping[str, Tensor],
-    asked: list[Asked],
+    asked: list[Ablation],
     results: Results[list[Example]] | None,
 ) -> dict[tuple[str, int], list[Example]]:
     """What taking each part away changes, by its activation and number."""

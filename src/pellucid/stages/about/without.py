@@ -44,7 +44,7 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Ablation:
     """One question: at which place which head of `L00.z`, or neuron of `L00.post`, has its mean."""
 
     place: int
@@ -56,7 +56,7 @@ def without(
     model: Model,
     rows: Int[Tensor, "row pos"],
     means: Mapping[str, Tensor],
-    asked: Sequence[Asked],
+    asked: Sequence[Ablation],
     results: Results[list[Example]] | None = None,
 ) -> list[Example]:
     """What each of `asked` changes at places of `rows`; `means` has the mean of every activation that they name.
@@ -111,7 +111,7 @@ def _answers(
     final: Float[Tensor, "pos model"],
     remembered: Cache,
     means: Mapping[str, Tensor],
-    asked: Sequence[Asked],
+    asked: Sequence[Ablation],
 ) -> Iterator[Example]:
     """The same for questions about one row, whose final stream and cache are known."""
     at = torch.tensor([question.place % len(ids) for question in asked])
@@ -128,7 +128,7 @@ def _answers(
 
 
 def _with_means(
-    name: str, asked: Sequence[Asked], at: Int[Tensor, " question"], mean: Tensor
+    name: str, asked: Sequence[Ablation], at: Int[Tensor, " question"], mean: Tensor
 ) -> Callable[[Tensor], Tensor]:
     """What puts the mean of each question's part, where that is in `name`, in its place."""
     rows = torch.tensor([n for n, question in enumerate(asked) if question.name == name])

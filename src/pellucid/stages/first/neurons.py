@@ -96,7 +96,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Words:
+class Usual:
     """The tokens that occur most in the fit rows, numbered; all others share the last number."""
 
     tokens: Int[Tensor, " word"]
@@ -104,14 +104,14 @@ class Words:
     cost: Float[Tensor, " word"]
 
     @staticmethod
-    def of(rows: Int[Tensor, "row pos"], vocab: int, text: TokenText) -> Words:
+    def of(rows: Int[Tensor, "row pos"], vocab: int, text: TokenText) -> Usual:
         counts = torch.bincount(rows.flatten(), minlength=vocab)
         common = counts.argsort(descending=True, stable=True)[:MOST_WORDS]
         tokens = common[counts[common] > 0].sort().values
         number = torch.full((vocab,), len(tokens))
         number[tokens] = torch.arange(len(tokens))
         cost = torch.tensor([float(literal(text(int(token)))) for token in tokens])
-        return Words(tokens, number, cost)
+        return Usual(tokens, number, cost)
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -136,7 +136,7 @@ def propose_fires(
     """
     limit = min(model.decoder.sizes.model + 1, MOST_NUMBERS, max_numbers or max(BUDGETS))
     text = token_texts(model.tokenizer)
-    words = Words.of(fit, model.n_vocab, text)
+    words = Usual.of(fit, model.n_vocab, text)
     act = activation(model.decoder.activation).torch
     together = max(1, BYTES // (2 * 4 * (fit.numel() + tune.numel()) * model.decoder.sizes.model))
     found: dict[Address, FiresProposal] = {}
@@ -179,7 +179,7 @@ class _Met:
     pairs: list[tuple[Int[Tensor, "batch pos"], Int[Tensor, "batch pos"]]]
 
 
-def _met(model: Model, rows: Int[Tensor, "row pos"], layers: Iterable[int], words: Words, seed: int) -> dict[int, _Met]:
+def _met(model: Model, rows: Int[Tensor, "row pos"], layers: Iterable[int], words: Usual, seed: int) -> dict[int, _Met]:
     """What the neurons of `layers` meet, by layer."""
     pairs: list[tuple[Tensor, Tensor]] = []
     room = (rows.numel(), model.decoder.sizes.model)  # taken at once: many small pieces would leave memory in shreds
@@ -219,7 +219,7 @@ def _kept(model: Model, layer: int, met: _Met) -> list[Moments]:
 class LayerFit:
     """The fit of all neurons of a layer, in steps over the text; sums are all that it keeps."""
 
-    def __init__(self, layer: int, act: Act, words: Words, limit: int) -> None:
+    def __init__(self, layer: int, act: Act, words: Usual, limit: int) -> None:
         self.layer, self.act, self.words, self.limit = layer, act, words, limit
         self.inverse = Inverse(act)
         self.rules: list[Rule] = []

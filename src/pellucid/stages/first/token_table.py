@@ -18,7 +18,7 @@ BYTES = 1 << 30
 
 
 @dataclass
-class Pairs:
+class PairSums:
     """Sums over pairs of numbers x and y, for many parts at once, from which their correlations follow."""
 
     n: int = 0
@@ -49,7 +49,7 @@ def table_scores(
     """For every neuron the correlation of its pre-activation on `heldout` with its mean by token on `fit` text."""
     found: dict[Address, float | None] = {}
     for tables in token_tables(model, fit):
-        pairs = {layer: Pairs() for layer in tables}
+        pairs = {layer: PairSums() for layer in tables}
         for batch in record(model, heldout, _names(tables)):
             for layer, name in zip(tables, _names(tables), strict=True):
                 pairs[layer].add(batch.values[name], tables[layer][batch.ids])

@@ -54,7 +54,7 @@ def _values(
     return ops.linear(x, weight[:, -width:], bias[-width:]).view(*x.shape[:-1], heads, -1)
 
 
-def _blank_scores(queries: ops.PerHead, keys: Float[Tensor, "batch head key dim"]) -> ops.Pairs:
+def _blank_scores(queries: ops.PerHead, keys: Float[Tensor, "batch head key dim"]) -> ops.QueryKeys:
     return keys.new_zeros(*keys.shape[:2], queries.shape[1], keys.shape[2])
 
 

@@ -41,7 +41,7 @@ RAMPS = (2, 4, 8, 16, 32, 64)
 PLACES = 2 + len(RAMPS)
 """What a value may know of its position: whether it is the first, its logarithm, and how near each of `RAMPS` it is."""
 
-Pairs = Float[Tensor, "batch query key"]
+QueryKeys = Float[Tensor, "batch query key"]
 
 
 @dataclass

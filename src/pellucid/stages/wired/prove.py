@@ -25,7 +25,7 @@ from pellucid.measure.distance import divergence
 from pellucid.measure.record import batches
 from pellucid.program.wires import ONE
 from pellucid.project.rows import Rows
-from pellucid.stages.first.token_table import Pairs, table_scores
+from pellucid.stages.first.token_table import PairSums, table_scores
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ class Proof:
 class _Layer:
     """What is summed over text about one layer."""
 
-    heads: Pairs = field(default_factory=Pairs)
-    neurons: Pairs = field(default_factory=Pairs)
-    told_heads: Pairs = field(default_factory=Pairs)
-    told_neurons: Pairs = field(default_factory=Pairs)
+    heads: PairSums = field(default_factory=PairSums)
+    neurons: PairSums = field(default_factory=PairSums)
+    told_heads: PairSums = field(default_factory=PairSums)
+    told_neurons: PairSums = field(default_factory=PairSums)
     moved: list[tuple[Float64[Tensor, " head"], Float64[Tensor, " head"]]] = field(default_factory=list)
 
 

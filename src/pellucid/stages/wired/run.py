@@ -27,7 +27,7 @@ from pellucid.stages.wired.acts import clauses
 from pellucid.stages.wired.places import strongest
 from pellucid.stages.wired.prove import Proof, Rules, prove
 from pellucid.stages.wired.read import plain_norms, weights_left
-from pellucid.stages.wired.write import Written, write_up
+from pellucid.stages.wired.write import WiredTexts, write_up
 
 CONTEXT_TOKENS = 8_192
 ACT_TOKENS = 24_000
@@ -36,7 +36,7 @@ ESTIMATED = "second-order estimate"
 TOGETHER = "all wired parts at once"
 
 
-def written(project: Project) -> Written | None:
+def written(project: Project) -> WiredTexts | None:
     """The wired program of a subject; None where it has too many weights for its size, or parts that are no wires."""
     model, settings = project.model, project.manifest.settings
     budget = SIZES[settings.size] * project.subject.parameters
@@ -48,7 +48,7 @@ def written(project: Project) -> Written | None:
     return write_up(model.decoder, held, text, clauses(model, rows_for(project, "fit", ACT_TOKENS), text))
 
 
-def wire(project: Project, text: Written) -> frozenset[Address]:
+def wire(project: Project, text: WiredTexts) -> frozenset[Address]:
     """Write the wired program, and say how many numbers it holds; every address, none of which has a residual."""
     wired = with_content(project.listing(), words=text.words, stream=text.stream, statements=dict(text.statements))
     if kept := project.take(wired).kept:
@@ -58,7 +58,7 @@ def wire(project: Project, text: Written) -> frozenset[Address]:
     return frozenset(project.subject.decoder.addresses.addresses())
 
 
-def proved(project: Project, text: Written, extras: Extras, effort: Effort) -> list[Measurement]:
+def proved(project: Project, text: WiredTexts, extras: Extras, effort: Effort) -> list[Measurement]:
     """Evidence about every part: what its mean costs, what its source costs, and how far its sentence carries."""
     model, seed, listing = project.model, project.manifest.settings.seed, project.listing()
     stream = listing.stream
@@ -115,6 +115,6 @@ def as_model(project: Project) -> Model:
     return model.but(checkpoint(model.decoder, model.weights, held_by(project.program())), model.graph)
 
 
-def wired_names(project: Project, text: Written) -> dict[str, Symbol]:
+def wired_names(project: Project, text: WiredTexts) -> dict[str, Symbol]:
     """Symbols of all parts, named where the rule of their sentence passed its test on held-out text."""
     return tested(project, text.names)

@@ -28,7 +28,7 @@ _CALLS = {"QK": ("looks", "seeks", "offers"), "OV": ("moves", "takes", "gives")}
 
 
 @dataclass(frozen=True)
-class Written:
+class WiredTexts:
     """The texts of a wired program, and a name for each part.
 
     `told` is every part with only the terms that its sentence names: the rule that the sentence is.
@@ -43,7 +43,7 @@ class Written:
 
 def write_up(
     decoder: Decoder, weights: Weights, token_text: TokenText, clauses: Mapping[Address, str] | None = None
-) -> Written | None:
+) -> WiredTexts | None:
     """The program of a model's weights (of format 2), with `clauses` behind the sentences.
 
     None where its positions are no waves.
@@ -71,7 +71,7 @@ def write_up(
         titles[address] = call
         first = [quoted(str(address)), quoted(_TABLES[call])]
         statements[address] = _call(call, first, [f"{name}={kind}" for name, kind in called.items()])
-    return Written(
+    return WiredTexts(
         stream_page(names, signs),
         words_page("how much each token is of a coordinate, or is said by it.", pages, token_text),
         statements,
