@@ -39,7 +39,7 @@ from accounts_stability import TOKENS, stability, stability_lines
 from pellucid.accounts.folder import Folder
 from pellucid.accounts.language import Accounts
 from pellucid.accounts.measure import likeliest, measure, read, spoken
-from pellucid.accounts.meter import NOBODY, Share, meter
+from pellucid.accounts.meter import NOBODY, Proportion, meter
 from pellucid.accounts.ngrams import NGrams
 from pellucid.accounts.show import METRICS, share
 from pellucid.base.progress import track
@@ -224,7 +224,7 @@ def shares(places: Sequence[Place]) -> dict[str, Any]:
         "first": sum(place.first for place in places) / len(places),
         "whole": sum(place.whole for place in places) / len(places),
         "speaks": len(spoke) / len(places),
-        "right_where_it_speaks": Share(sum(spoke), len(spoke)).value,
+        "right_where_it_speaks": Proportion(sum(spoke), len(spoke)).value,
         "model": sum(place.model for place in places) / len(places),
     }
 

@@ -36,7 +36,7 @@ from pellucid.accounts.count import symbols
 from pellucid.accounts.folder import Folder
 from pellucid.accounts.language import Accounts
 from pellucid.accounts.measure import likeliest, read, spoken
-from pellucid.accounts.meter import NOBODY, Share, reliable, rule_shares
+from pellucid.accounts.meter import NOBODY, Proportion, reliable, rule_shares
 from pellucid.accounts.ngrams import LONGEST, SEEN, SURE
 from pellucid.base.errors import CorpusError
 from pellucid.base.progress import track
@@ -154,9 +154,9 @@ def figures(covers: Tensor, right: Tensor, program: Tensor) -> dict[str, Any]:
     """Shares with their intervals."""
     covered = int(covers.sum())
     return {
-        "covered": Share(covered, covers.numel()).to_dict(),
-        "precision": Share(int((covers & right).sum()), covered).to_dict(),
-        "top1": Share(int(program.sum()), program.numel()).to_dict(),
+        "covered": Proportion(covered, covers.numel()).to_dict(),
+        "precision": Proportion(int((covers & right).sum()), covered).to_dict(),
+        "top1": Proportion(int(program.sum()), program.numel()).to_dict(),
     }
 
 

@@ -34,9 +34,9 @@ from pellucid.accounts.asked import NEVER, TOLD, YES
 from pellucid.accounts.find import command, fill
 from pellucid.accounts.find.command import find_accounts
 from pellucid.accounts.folder import Folder
-from pellucid.accounts.lines import Tables, read_tables, rewrite
+from pellucid.accounts.lines import AskedTables, read_tables, rewrite
 from pellucid.accounts.measure import RowsRead, rows_of
-from pellucid.accounts.paired import Side, pairs
+from pellucid.accounts.paired import ReadFolder, pairs
 from pellucid.exact.model import Model
 from pellucid.exact.predictor import Predictor
 from pellucid.project.project import Project
@@ -98,7 +98,7 @@ def measured(directory: Path, root: Path, count: int, seed: int) -> dict[str, An
     }
 
 
-def chosen(held: Tables, count: int, random: Random) -> list[Edited]:
+def chosen(held: AskedTables, count: int, random: Random) -> list[Edited]:
     """Lines that the text tells, and another answer of their table for each; of a key one line alone."""
     lines = [
         (name, key)
@@ -155,7 +155,7 @@ def program_speaks(program: Predictor) -> Iterator[None]:
 
 def compared(before: Project, after: Project, made: Sequence[Edited]) -> dict[str, Any]:
     """The lines of tables that both have, by whether they changed, among edited facts and others."""
-    sides = Side.of(Folder(before)), Side.of(Folder(after))
+    sides = ReadFolder.of(Folder(before)), ReadFolder.of(Folder(after))
     same, facts = pairs(*sides), {}
     for line in made:
         for name in sides[0].tables:
@@ -180,7 +180,7 @@ def compared(before: Project, after: Project, made: Sequence[Edited]) -> dict[st
     return {"tables": {"asked": len(asked), "paired": len(paired)}, **counts, "others": others, "left": left}
 
 
-def _holds(side: Side, one: str, other: str) -> bool:
+def _holds(side: ReadFolder, one: str, other: str) -> bool:
     """Whether a table holds the facts of another."""
     mine, theirs = side.tables[one], side.tables[other]
     both = [key for key in mine.lines if key in theirs]

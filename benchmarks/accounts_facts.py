@@ -16,7 +16,7 @@ from pellucid.accounts.asked import NEVER, TOLD
 from pellucid.accounts.folder import Folder
 from pellucid.accounts.language import Table
 from pellucid.accounts.lines import read_tables
-from pellucid.accounts.meter import Share
+from pellucid.accounts.meter import Proportion
 from pellucid.project.project import Project
 from pellucid.zoo.village import Village
 
@@ -114,5 +114,5 @@ def _cells(table: Table, relation: str, truth: Truth, people: set[str]) -> list[
 
 def counted(found: Sequence[bool]) -> dict[str, Any]:
     """A share with its count."""
-    share = Share(sum(found), len(found))
+    share = Proportion(sum(found), len(found))
     return {"hits": share.hits, **share.to_dict()}

@@ -30,7 +30,7 @@ import torch
 
 from pellucid.accounts.folder import FOLDER, Folder
 from pellucid.accounts.measure import measure, read
-from pellucid.accounts.paired import Side, stated
+from pellucid.accounts.paired import ReadFolder, stated
 from pellucid.base.effort import Effort
 from pellucid.cli import main as pellucid
 from pellucid.corpus import blocks, rows
@@ -224,7 +224,7 @@ class Plain:
     @staticmethod
     def of(project: Project, letters: Letters) -> Plain:
         """The accounts of a project, with the letters of what they quote changed."""
-        side = Side.of(Folder(project))
+        side = ReadFolder.of(Folder(project))
         tables = {
             name: _listed("table", (f"{key} -> {table[key]}" for key in table.lines), letters)
             for name, table in side.tables.items()

@@ -25,7 +25,7 @@ from pellucid.accounts.find.command import find_accounts
 from pellucid.accounts.folder import Folder
 from pellucid.accounts.language import Said
 from pellucid.accounts.measure import RowsRead, likeliest, rows_of
-from pellucid.accounts.paired import Side, Stated, pairs, stated
+from pellucid.accounts.paired import ReadFolder, Stated, pairs, stated
 from pellucid.base.progress import track
 from pellucid.corpus.packing import packed_rows
 from pellucid.project.project import Project
@@ -111,7 +111,7 @@ def reading(rows: Rows) -> Iterator[None]:
 class Found:
     """Accounts, and what they say on the same text."""
 
-    side: Side
+    side: ReadFolder
     says: Mapping[tuple[str, int], Stated]
     """The rules by file and line."""
     places: Sequence[Said | None]
@@ -130,7 +130,7 @@ class Found:
     def read(project: Project, ids: Int[Tensor, "row pos"]) -> Found:
         """The accounts of a directory as they stand."""
         folder = Folder(project)
-        side, accounts = Side.of(folder), folder.accounts()
+        side, accounts = ReadFolder.of(folder), folder.accounts()
         says = {rule.place: rule for rule in stated(side)}
         said = [one for row in track(ids.tolist(), "asking the accounts", len(ids)) for one in accounts.said(row)]
         return Found(side, says, said, [(rule.file, rule.line) for rule in accounts.rules])
@@ -164,7 +164,7 @@ def overlap(one: Found, other: Found) -> dict[str, float]:
     return shares | tables_in_both(one.side, other.side, same)
 
 
-def tables_in_both(one: Side, other: Side, same: Mapping[str, str]) -> dict[str, float]:
+def tables_in_both(one: ReadFolder, other: ReadFolder, same: Mapping[str, str]) -> dict[str, float]:
     """How many tables, lines, and lines that were asked and are told, both sides have of those that either has."""
     shared = {name for name in same if name in one.tables}
     either = len(one.tables) + len(other.tables) - len(shared)
@@ -179,7 +179,7 @@ def tables_in_both(one: Side, other: Side, same: Mapping[str, str]) -> dict[str,
     }
 
 
-def _lines(side: Side) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _lines(side: ReadFolder) -> Iterator[tuple[str, tuple[str, ...]]]:
     yield from ((name, cells) for name, table in side.tables.items() for cells in table.lines.values())
 
 

@@ -25,7 +25,7 @@ import torch
 import pellucid
 from pellucid.base.address import Address
 from pellucid.engine.metrics import LogitDifference
-from pellucid.engine.tasks import Task, cause_positions, read_blimp
+from pellucid.engine.tasks import MinimalPairs, cause_positions, read_blimp
 from pellucid.exact.graph import Edit
 from pellucid.study.circuits import Examiner, largest
 from pellucid.zoo.village import PHENOMENA, Village
@@ -66,16 +66,16 @@ def main() -> None:
         print(json.dumps(line) if options.json else row(line), flush=True)
 
 
-def tasks(files: list[Path] | None, count: int, model: Any) -> list[Task]:
+def tasks(files: list[Path] | None, count: int, model: Any) -> list[MinimalPairs]:
     """The pairs of the village, or those in files."""
     if files:
         read = [blimp(model, file) if file.name.startswith("blimp") else pellucid.read_task(file) for file in files]
-        return [Task(task.name, task.fitting(model).pairs[:count]) for task in read]
-    made = [Task.of(name, contrasts(Village(), name, 3 * count)).fitting(model) for name in PHENOMENA]
-    return [Task(task.name, task.pairs[:count]) for task in made]
+        return [MinimalPairs(task.name, task.fitting(model).pairs[:count]) for task in read]
+    made = [MinimalPairs.of(name, contrasts(Village(), name, 3 * count)).fitting(model) for name in PHENOMENA]
+    return [MinimalPairs(task.name, task.pairs[:count]) for task in made]
 
 
-def blimp(model: Any, file: Path) -> Task:
+def blimp(model: Any, file: Path) -> MinimalPairs:
     """The pairs of a file of BLiMP; how many there are and why others are left out goes to standard error."""
     found = read_blimp(model, file)
     why = "; ".join(f"{count} left out: {reason}" for reason, count in found.left_out.items())
@@ -83,7 +83,7 @@ def blimp(model: Any, file: Path) -> Task:
     return found.task
 
 
-def right(model: Any, task: Task) -> float:
+def right(model: Any, task: MinimalPairs) -> float:
     """The share of clean prompts whose answer is the likeliest token."""
     hits = 0
     with torch.no_grad():
@@ -93,11 +93,11 @@ def right(model: Any, task: Task) -> float:
     return hits / len(task)
 
 
-def decided(model: Any, task: Task) -> float:
+def decided(model: Any, task: MinimalPairs) -> float:
     """The mean share of the way from corrupted to clean that the stream into layer 1 at the cause carries."""
     shares = []
     for pair in task.pairs[:20]:
-        (batch,) = Task(task.name, (pair,)).batches(model)
+        (batch,) = MinimalPairs(task.name, (pair,)).batches(model)
         metric: LogitDifference = batch.metric
         source = pellucid.trace(model, batch.clean, ["L01.resid_pre"])
         change = pellucid.patch("L01.resid_pre", source, positions=cause_positions(model, pair))

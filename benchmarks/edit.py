@@ -51,7 +51,7 @@ from torch import Tensor
 from edit_baselines import Method, covariances, lesson, settings
 from edit_cases import Case, Facts, known, of_village
 from pellucid.accounts.folder import Folder
-from pellucid.accounts.lines import Tables, read_tables, rewrite
+from pellucid.accounts.lines import AskedTables, read_tables, rewrite
 from pellucid.base.errors import PellucidError
 from pellucid.base.progress import track
 from pellucid.exact.model import Model
@@ -348,13 +348,13 @@ def _forget(bench: Workbench) -> None:
     bench.program.edited()
 
 
-def _held(tables: Tables, chosen: Sequence[Case], asked: Prompts) -> list[tuple[Case, dict[str, Asked], str]]:
+def _held(tables: AskedTables, chosen: Sequence[Case], asked: Prompts) -> list[tuple[Case, dict[str, Asked], str]]:
     """The cases that a table holds, each with its prompts and that table."""
     pairs = zip(chosen, asked, strict=True)
     return [(case, prompts, table) for case, prompts in pairs for table in held_in(tables, case)]
 
 
-def held_in(tables: Tables, case: Case) -> list[str]:
+def held_in(tables: AskedTables, case: Case) -> list[str]:
     """The table that says of a case's subject what it was, and that asks in the words of its prompt; none, or one."""
     found = [
         name

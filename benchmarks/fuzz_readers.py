@@ -23,7 +23,7 @@ import pellucid
 from fuzz_mutations import changed, json_file, json_lines, mostly, table, text
 from pellucid.base.address import Address
 from pellucid.corpus.corpus import read_corpus, split_corpus
-from pellucid.engine.tasks import Pair, Task, read_blimp, read_task
+from pellucid.engine.tasks import MinimalPair, MinimalPairs, read_blimp, read_task
 from pellucid.exact.model import Model
 from pellucid.forms.codec import load_forms
 from pellucid.forms.effect import Calibration
@@ -38,7 +38,7 @@ from pellucid.project.report_file import read_report
 from pellucid.project.symbols import Symbol, read_symbols, write_symbols
 from pellucid.rewrite.edit import Record, read_records, write_record
 from pellucid.rewrite.show import list_lines
-from pellucid.stages.first.sources import Sources, dump, load
+from pellucid.stages.first.sources import FirstSources, dump, load
 from pellucid.study.circuit_files import attribution_graph, read_attribution_graph, read_mib, save_mib
 from pellucid.study.circuits import Circuit
 from pellucid.study.wiring import Wiring
@@ -175,7 +175,7 @@ def _of_stages(project: Project, folder: Path) -> list[Reader]:
     fires = Fires(neuron, 0.25, (("token", (1, 2), 0.5), ("previous", (3,), -1.0)))
     forms: dict[Address, Looks | Fires] = {head: looks, neuron: fires}
     numbers = {head: 0.5, neuron: 0.1}
-    sources = dump(Sources(forms, numbers, numbers, Calibration(0.9, 0.8, None, 20, ()))).encode()
+    sources = dump(FirstSources(forms, numbers, numbers, Calibration(0.9, 0.8, None, 20, ()))).encode()
     place = {"tokens": ["a", " b"], "weights": [0.5, 1.0], "at": 1, "raw": 1.0, "source": 0.5, "difference": -0.5}
     contexts = json.dumps({str(head): [place | {"domain": "held-out"}], str(neuron): []}).encode()
     report = project.report()
@@ -259,8 +259,8 @@ def _of_circuits(model: Model, folder: Path) -> list[Reader]:
 
 
 def _of_tasks(model: Model, folder: Path) -> list[Reader]:
-    pairs = tuple(Pair(f"w{n} w1", f"w{n + 1} w1", ("w3",), ("w4", "w5"), ((0, 2),)) for n in range(1, 5))
-    Task("pairs", pairs).save(folder / "pairs.jsonl")
+    pairs = tuple(MinimalPair(f"w{n} w1", f"w{n + 1} w1", ("w3",), ("w4", "w5"), ((0, 2),)) for n in range(1, 5))
+    MinimalPairs("pairs", pairs).save(folder / "pairs.jsonl")
     keys = ("one_prefix_prefix", "one_prefix_word_good", "one_prefix_word_bad", "sentence_good", "sentence_bad")
     lines = [(f"w{n} w1", "w2", "w3", f"w{n} w1 w2 w4", f"w{n} w1 w3 w4") for n in range(1, 5)]
     blimp = "\n".join(json.dumps(dict(zip(keys, line, strict=True)) | {"UID": "x"}) for line in lines)

@@ -34,7 +34,7 @@ from pellucid.corpus.rows import Row, sample_rows
 from pellucid.exact.model import Model
 from pellucid.family.gpt2 import GPT2Config, tensor_shapes
 from pellucid.listing.load import Program
-from pellucid.measure.fidelity import Settings, evaluate
+from pellucid.measure.fidelity import MeasureSettings, evaluate
 from pellucid.pipeline.program import write_program
 from pellucid.pipeline.request import Request, begin
 from pellucid.project.project import Project
@@ -139,7 +139,9 @@ def stages(root: Path, tokens: int) -> dict[str, Any]:
         program = project.program()
     rows = held_out(project, tokens)
     with stage(f"verify on {sum(map(len, rows)):,} tokens"):
-        figures = evaluate(model, {"full": program}, rows, model.tokenizer, Settings(contexts=0, batch=1))["full"]
+        figures = evaluate(model, {"full": program}, rows, model.tokenizer, MeasureSettings(contexts=0, batch=1))[
+            "full"
+        ]
     with stage("compare all their logits"):
         exactness = compare(model, program, rows)
     with stage("continue a text by 20 tokens"):

@@ -140,7 +140,7 @@ def openings() -> dict[str, dict[str, int]]:
 
 def child() -> None:
     """Decompile briefly in the working directory, and count what is opened there."""
-    from pellucid.pipeline.stage import Run, Stage
+    from pellucid.pipeline.stage import Stage, StageRun
 
     opened, program, under_way = dict[str, Counter[str]](), str(Path("village/program").resolve()), ["before"]
     carry_out = Stage.carry_out
@@ -151,7 +151,7 @@ def child() -> None:
             if os.path.abspath(path).startswith(program) and flags & os.O_ACCMODE == os.O_RDONLY:
                 opened.setdefault(under_way[-1], Counter())[os.path.basename(path)] += 1
 
-    def told(stage: Stage[object], run: Run) -> None:
+    def told(stage: Stage[object], run: StageRun) -> None:
         under_way.append(stage.name)
         carry_out(stage, run)
         under_way.append("after")

@@ -23,7 +23,7 @@ from pellucid.base.address import Address
 from pellucid.base.effort import Effort
 from pellucid.exact.model import Model, Taps
 from pellucid.family.allowance import fewest_means, most_rank
-from pellucid.forms.form import Stored
+from pellucid.forms.form import StoredForm
 from pellucid.forms.lifting import Costs, Vectors, costs
 from pellucid.forms.twin import Twin
 from pellucid.measure.distance import distance
@@ -74,7 +74,7 @@ def main() -> None:
         print(f"| {name} | {count:,} | {whole:,} |")
 
 
-def lifted(model: Model, vectors: Vectors, order: Costs, kind: str) -> list[Stored]:
+def lifted(model: Model, vectors: Vectors, order: Costs, kind: str) -> list[StoredForm]:
     """All parts of a kind, lifted as far as the number bound allows; of what neurons write, half of each layer."""
     config = model.decoder
     if kind == "OUT":
@@ -105,7 +105,7 @@ def flat(model: Model, scales: Mapping[str, Tensor]) -> Logits:
 
 
 def everywhere(
-    model: Model, forms: Mapping[str, Sequence[Stored]], scales: Mapping[str, Tensor], rows: Tensor
+    model: Model, forms: Mapping[str, Sequence[StoredForm]], scales: Mapping[str, Tensor], rows: Tensor
 ) -> dict[str, dict[str, float]]:
     """Each kind alone, and all that sources could take the place of together."""
     found = {KINDS[kind]: measured(model, Twin(model, some).logits, rows) for kind, some in forms.items()}
@@ -115,7 +115,7 @@ def everywhere(
 
 
 def layers(
-    model: Model, forms: Mapping[str, Sequence[Stored]], scales: Mapping[str, Tensor], rows: Tensor
+    model: Model, forms: Mapping[str, Sequence[StoredForm]], scales: Mapping[str, Tensor], rows: Tensor
 ) -> dict[str, dict[str, float]]:
     """One kind of one layer at a time."""
     found: dict[str, dict[str, float]] = {}
@@ -128,7 +128,7 @@ def layers(
     return found
 
 
-def cheapest(model: Model, forms: Sequence[Stored], order: Costs, rows: Tensor, nats: float) -> tuple[int, int]:
+def cheapest(model: Model, forms: Sequence[StoredForm], order: Costs, rows: Tensor, nats: float) -> tuple[int, int]:
     """How many parts of a kind cost at most `nats` together, the cheapest first, and how many there are."""
     ordered = sorted(forms, key=lambda form: cost_of(order, form))
     low, high = 0, len(ordered)
@@ -140,7 +140,7 @@ def cheapest(model: Model, forms: Sequence[Stored], order: Costs, rows: Tensor, 
     return low, model.decoder.layers * each
 
 
-def cost_of(order: Costs, form: Stored) -> float:
+def cost_of(order: Costs, form: StoredForm) -> float:
     """What a part costs alone, estimated on tune text."""
     at = form.address
     match at.kind:

@@ -40,7 +40,7 @@ from pellucid.pipeline.program import write_program
 from pellucid.pipeline.request import Request, begin
 from pellucid.project.project import Project
 from pellucid.project.rows import rows_for
-from pellucid.stages.first.sources import Sources, find_sources, write_sources
+from pellucid.stages.first.sources import FirstSources, find_sources, write_sources
 from pellucid.stages.lift.lifted import LiftedParts, find_lifted
 from pellucid.stages.lift.means import Extras
 from pellucid.stages.link.linking import PROMISED, rollouts
@@ -149,7 +149,7 @@ def passes(root: Path, tokens: int, steps: int, *, explain: bool) -> Iterator[Pa
     if explain:
         extras: Extras = held["averages and vectors, emit"]
         yield timed("first sources", lambda: find_sources(project, extras.means, Effort.quick()))
-        sources: Sources = held["first sources"]
+        sources: FirstSources = held["first sources"]
         yield timed("write sources", lambda: (write_sources(project, sources), project.print_program()))
         yield timed("lifted forms", lambda: find_lifted(project, extras.vectors, PROMISED["both"], Effort.quick()))
         lifted: LiftedParts = held["lifted forms"]
@@ -209,7 +209,7 @@ def pack(project: Project, tokens: int) -> torch.Tensor:
 
 
 @keeping()
-def trial(project: Project, sources: Sources, lifted: LiftedParts) -> None:
+def trial(project: Project, sources: FirstSources, lifted: LiftedParts) -> None:
     """What linking does once for each trial: continue texts by the twin that runs every part without its residual."""
     spoken = rollouts(project, CONTEXTS)
     slips(Twin(project.model, [*{**sources.forms, **lifted.forms}.values()]), spoken)

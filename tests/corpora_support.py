@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pellucid.accounts.find.stream import Stream, Words
+from pellucid.accounts.find.stream import FlatRows, Words
 from pellucid.accounts.find.write import AccountFiles
 from pellucid.accounts.language import Accounts, Spelling
 
@@ -64,13 +64,13 @@ class Language:
         number = {piece: at for at, piece in enumerate(self.pieces)}
         return Spelling(self.pieces, lambda text: [number[piece] for piece in _PIECES.findall(text)], frozenset({0}))
 
-    def stream(self, texts: int, seed: int, words: Words | None = None) -> Stream:
+    def stream(self, texts: int, seed: int, words: Words | None = None) -> FlatRows:
         """A stream of so many texts; the model says what the text says, but for what a text begins with."""
         rng = np.random.default_rng(seed)
         ids = [token for _ in range(texts) for token in (0, *self.spelling.encode(self.text(rng)))]
         rows = np.array(ids[: len(ids) // 64 * 64]).reshape(-1, 64)
         own = np.append(rows.ravel()[1:], 0).reshape(rows.shape)
-        return Stream.of(rows, own, Words(self.spelling) if words is None else words)
+        return FlatRows.of(rows, own, Words(self.spelling) if words is None else words)
 
 
 def accounts_of(written: AccountFiles, folder: Path, spelling: Spelling) -> Accounts:

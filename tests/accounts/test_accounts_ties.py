@@ -20,12 +20,12 @@ from pellucid.accounts.language import Accounts, Call, spelling_of
 from pellucid.accounts.measure import likeliest
 from pellucid.accounts.ties import choose, find, run, stored
 from pellucid.accounts.ties.carrier import HERE, Carrier
-from pellucid.accounts.ties.choose import Sizes
+from pellucid.accounts.ties.choose import CarrierSizes
 from pellucid.accounts.ties.find import Finder
 from pellucid.accounts.ties.moves import Move, Moves, Outcome, states
 from pellucid.accounts.ties.places import Drawing, Reliable, Start, Valued, halves, places, using
 from pellucid.accounts.ties.variables import Quantity, quantities
-from pellucid.accounts.uses import Page, pages
+from pellucid.accounts.uses import AccountPage, pages
 from pellucid.engine.intervene import replace
 from pellucid.engine.trace import trace
 from pellucid.exact.model import Model
@@ -95,7 +95,7 @@ def test_states_are_those_at_the_ends_of_prompts() -> None:
 
 # --- choosing ---------------------------------------------------------------------------------------------------------
 
-SIZES = Sizes(layers=3, per_layer=8, head=4, stream=32)
+SIZES = CarrierSizes(layers=3, per_layer=8, head=4, stream=32)
 
 
 class Told(Moves):
@@ -175,7 +175,7 @@ def test_random_sets_are_other_sets_of_the_same_size_at_the_same_place() -> None
     assert own not in found
     assert {(len(one.heads), one.role) for one in found} == {(2, "value")}
     assert {len(one.heads) for one in choose.random_sets(Carrier(HERE, behind=0), SIZES, generator)} == {8}
-    few = Sizes(layers=2, per_layer=2, head=4, stream=8)
+    few = CarrierSizes(layers=2, per_layer=2, head=4, stream=8)
     assert len(choose.random_sets(Carrier.of(HERE, [(0, 0)]), few, generator)) == 3
 
 
@@ -206,15 +206,15 @@ def accounts(tmp_path: Path) -> Accounts:
 
 def quantity(accounts: Accounts) -> Quantity:
     text = (accounts.folder / "homes.py").read_text(encoding="utf-8")
-    (found,) = quantities([Page("homes.py", ast.parse(text), text)])
+    (found,) = quantities([AccountPage("homes.py", ast.parse(text), text)])
     return found
 
 
 def test_variables_that_files_define_alike_are_one() -> None:
-    own = Page("a.py", ast.parse(HOMES), HOMES)
-    same = Page("b.py", ast.parse(HOMES), HOMES.replace("moved=0.986", "moved=0.1"))
+    own = AccountPage("a.py", ast.parse(HOMES), HOMES)
+    same = AccountPage("b.py", ast.parse(HOMES), HOMES.replace("moved=0.986", "moved=0.1"))
     text = HOMES.replace("home.tsv", "house.tsv")
-    other = Page("c.py", ast.parse(text), text)
+    other = AccountPage("c.py", ast.parse(text), text)
     found = quantities([own, same, other])
     assert [(one.label, one.files) for one in found] == [
         ("last_name (a.py)", ("a.py", "b.py")),
@@ -285,7 +285,7 @@ def next_token(text):
 
 
 def test_what_rules_ask_of_the_text_is_a_quantity_too(tmp_path: Path) -> None:
-    found = quantities([Page("closes.py", ast.parse(CALLED), CALLED)])
+    found = quantities([AccountPage("closes.py", ast.parse(CALLED), CALLED)])
     assert [(one.label, one.call, one.is_variable) for one in found] == [
         ("text.word(3)", Call("word", (3,)), False),
         ("text.word(2)", Call("word", (2,)), False),
@@ -394,7 +394,7 @@ def test_the_person_asked_about_is_tied_to_one_head_of_the_village(
     longest = max(map(len, rows))
     ids = torch.tensor([[*row, *[tokenizer.eos_id] * (longest - len(row))] for row in rows])
     found = places(accounts, ids, likeliest(model, ids, "reading"))
-    (wanted,) = quantities([Page("people.py", ast.parse(PEOPLE), PEOPLE)])
+    (wanted,) = quantities([AccountPage("people.py", ast.parse(PEOPLE), PEOPLE)])
     with torch.no_grad():
         tie = Finder(model, accounts, found, seed=0).tie(wanted)
     assert not tie.why, (tie.why, len(found))
@@ -432,7 +432,7 @@ def test_a_tie_stands_above_its_variable_and_all_else_stays() -> None:
     text = ACCOUNT.replace(
         '@variable(tie="L00.H01 @ here", moved=0.75)', '@variable(\n    tie="L00.H00 @ here",\n)  # tied'
     )
-    page = Page("next.py", ast.parse(text), text)
+    page = AccountPage("next.py", ast.parse(text), text)
     (one,) = quantities([page])
     new = '@variable(tie="L00.H01 @ here", moved=0.988)'
     assert stored.tied(page, [(one, KNOWN)]) == ACCOUNT.replace(

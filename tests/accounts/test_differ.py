@@ -14,11 +14,11 @@ import torch
 from accounts_by_hand import ACCOUNT, NEXT, write_account
 from cli_support import Workshop, pellucid
 from pellucid.accounts import differ, measure, own_work
-from pellucid.accounts.differ import Difference, difference
+from pellucid.accounts.differ import AccountsDifference, difference
 from pellucid.accounts.folder import Folder
 from pellucid.accounts.language import Table
 from pellucid.accounts.measure import rows_of, spoken
-from pellucid.accounts.paired import Side, pairs, stated
+from pellucid.accounts.paired import ReadFolder, pairs, stated
 from pellucid.exact.predictor import Predictor
 from pellucid.project.project import Project
 from pellucid.project.trust import trust
@@ -46,7 +46,7 @@ def other(workshop: Workshop, account: str = ACCOUNT, table: str = NEXT, **files
     return path
 
 
-def compared(workshop: Workshop, against: Path) -> Difference:
+def compared(workshop: Workshop, against: Path) -> AccountsDifference:
     """How the program and its accounts differ from those `against`."""
     mine, theirs = (Project.open(directory, trust=True) for directory in (workshop.made, against))
     told = difference(mine, theirs, (theirs.program(), mine.program()))
@@ -112,7 +112,10 @@ def test_what_stands_behind_else_is_told_without_a_double_not(workshop: Workshop
     write_account(
         workshop, ACCOUNT + '    elif not text.has("w3"):\n        return "w7"\n    else:\n        return "w8"\n'
     )
-    told = {rule.says: rule.conditions[-1] for rule in stated(Side.of(Folder(Project.open(workshop.made, trust=True))))}
+    told = {
+        rule.says: rule.conditions[-1]
+        for rule in stated(ReadFolder.of(Folder(Project.open(workshop.made, trust=True))))
+    }
     assert (told["return 'w7'"], told["return 'w8'"]) == ("not text.has('w3')", "text.has('w3')")
 
 
@@ -224,4 +227,4 @@ def test_tables_are_paired_by_what_is_in_them() -> None:
 
     one = {"a": table("a", x="1", y="2", z="3"), "b": table("b", x="4", y="5", z="6"), "c": table("c", u="1")}
     two = {"b": table("b", x="1", y="2", z="9"), "d": table("d", x="4", y="5"), "c": table("c", u="7")}
-    assert pairs(Side(one, {}, ()), Side(two, {}, ())) == {"a": "b", "b": "d", "c": "c"}
+    assert pairs(ReadFolder(one, {}, ()), ReadFolder(two, {}, ())) == {"a": "b", "b": "d", "c": "c"}

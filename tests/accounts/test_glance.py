@@ -7,7 +7,7 @@ from typing import Any
 
 from pellucid.accounts.glance import example, line
 from pellucid.accounts.language import Table
-from pellucid.accounts.uses import Page
+from pellucid.accounts.uses import AccountPage
 
 TEXT = """from .language import account, table, variable
 
@@ -28,7 +28,7 @@ def next_token(text):
         return FOOD[who(text)]
     return "so"
 """
-PAGES = [Page("food.py", ast.parse(TEXT), TEXT)]
+PAGES = [AccountPage("food.py", ast.parse(TEXT), TEXT)]
 NEXT = Table("next.tsv", {"in": ("in", "sea"), "on": ("on", "hill")})
 COLUMNS = ("key", "answer", "agreement", "margin", "told")
 FOOD = Table(

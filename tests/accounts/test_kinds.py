@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pellucid.accounts.kinds import ends, kinds
-from pellucid.accounts.language import Row
+from pellucid.accounts.language import AccountText
 
 SLOTS = {"Ada": "{name}", "Tom": "{name}", "Pine Lane": "{place}"}
-ROW = Row(["Ada", " lives", " in", " P", "ine", ".", " {", "!"], True)
+ROW = AccountText(["Ada", " lives", " in", " P", "ine", ".", " {", "!"], True)
 
 
 def test_ends_are_words_and_slots_back_to_the_beginning() -> None:
@@ -22,7 +22,7 @@ def test_a_word_that_is_begun_is_no_slot_and_braces_are_doubled() -> None:
 
 
 def test_behind_the_end_of_a_text_stands_that_token() -> None:
-    assert ends(Row(["Ada", "<end>"], True), 2, 1, SLOTS) == ("<end>",)
+    assert ends(AccountText(["Ada", "<end>"], True), 2, 1, SLOTS) == ("<end>",)
 
 
 def test_places_are_told_apart_by_longer_ends_where_these_are_often_enough() -> None:

@@ -12,7 +12,7 @@ import pytest
 from pellucid.accounts.language import (
     AccountError,
     Accounts,
-    Row,
+    AccountText,
     Slots,
     Spelling,
     Text,
@@ -43,7 +43,7 @@ SPELLING = Spelling(WORDS, encode, frozenset({END}))
 
 def text_of(text: str) -> Text:
     pieces = [WORDS[token] for token in encode(text)]
-    return Text(Row(pieces, spaced=True), 0, len(pieces))
+    return Text(AccountText(pieces, spaced=True), 0, len(pieces))
 
 
 def written(folder: Path, **files: str) -> Path:

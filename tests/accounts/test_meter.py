@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pellucid.accounts.meter import NOBODY, Share, Spoken, meter, reliable, rule_shares, wilson
+from pellucid.accounts.meter import NOBODY, Proportion, Spoken, meter, reliable, rule_shares, wilson
 
 OWN = torch.tensor([[1, 2, 3, 4], [1, 2, 3, 4]])
 SPOKEN = Spoken(
@@ -24,25 +24,25 @@ def test_wilson_bounds_are_those_of_the_textbook() -> None:
 
 
 def test_a_rule_is_judged_by_where_it_speaks_alone() -> None:
-    assert rule_shares(SPOKEN, OWN, 3) == [Share(2, 2), Share(1, 3), Share(0, 0)]
-    assert reliable([Share(100, 100), Share(98, 100), Share(0, 0), Share(20, 20)]).tolist() == [
+    assert rule_shares(SPOKEN, OWN, 3) == [Proportion(2, 2), Proportion(1, 3), Proportion(0, 0)]
+    assert reliable([Proportion(100, 100), Proportion(98, 100), Proportion(0, 0), Proportion(20, 20)]).tolist() == [
         True,
         False,
         False,
         False,
     ]
-    assert Share(0, 0).to_dict() == {"value": None, "low": None, "high": None, "n": 0}
+    assert Proportion(0, 0).to_dict() == {"value": None, "low": None, "high": None, "n": 0}
 
 
 def test_what_counts_as_covering_is_apart_from_what_the_program_says() -> None:
     figures = meter(SPOKEN, OWN, BACK, HARD, torch.tensor([True, False]))
     everywhere, hard = figures["all"], figures["hard"]
-    assert (everywhere.covered, everywhere.precision) == (Share(2, 8), Share(2, 2))
-    assert (everywhere.top1, everywhere.back_off) == (Share(5, 8), Share(3, 8))
+    assert (everywhere.covered, everywhere.precision) == (Proportion(2, 8), Proportion(2, 2))
+    assert (everywhere.top1, everywhere.back_off) == (Proportion(5, 8), Proportion(3, 8))
     assert (hard.covered, hard.precision, hard.top1, hard.back_off) == (
-        Share(1, 4),
-        Share(1, 1),
-        Share(2, 4),
-        Share(0, 4),
+        Proportion(1, 4),
+        Proportion(1, 1),
+        Proportion(2, 4),
+        Proportion(0, 4),
     )
     assert figures["hard"].to_dict()["covered"]["value"] == 0.25

@@ -10,9 +10,9 @@ import pytest
 from pellucid.accounts.language import (
     AccountError,
     Accounts,
+    AccountText,
+    ClassSlot,
     Joined,
-    Row,
-    Slot,
     Slots,
     Spelling,
     Text,
@@ -38,12 +38,12 @@ def slots(tmp_path: Path) -> Slots:
 def text_of(text: str, slots: Slots | None = None, until: int | None = None) -> Text:
     pieces = _PIECES.findall(text)
     assert "".join(pieces) == text
-    return Text(Row(pieces, True, slots), 0, len(pieces) if until is None else until)
+    return Text(AccountText(pieces, True, slots), 0, len(pieces) if until is None else until)
 
 
 def test_a_slot_is_the_name_of_a_class_and_doubled_braces_are_braces() -> None:
     assert parts_of(" the {thing} {{x}} {a}{b}") == [" the ", "thing", " {x} ", "a", "b"]
-    assert [type(part) for part in parts_of("{a} b")] == [Slot, str]
+    assert [type(part) for part in parts_of("{a} b")] == [ClassSlot, str]
     assert parts_of("") == []
 
 
@@ -156,18 +156,18 @@ def test_words_are_what_a_reader_calls_so() -> None:
     text = text_of("Ada's longer rope ( is. ")
     assert [text.word(back) for back in range(1, 10)] == [".", "is", "(", "rope", "longer", "s", "'", "Ada", None]
     assert text_of("so the ropes").word() == "ropes"
-    assert Text(Row(["so", " ", "ro", "pe", " ", "is"], True), 0, 4).word() == "rope"
-    assert Text(Row(["so", " ", "ro", "pe", " ", "is"], True), 0, 2).word() == "so"
-    assert Text(Row(["so", " rope"], True), 1, 1).word() is None
-    assert Text(Row(["ab", "c", "."], False), 0, 3).word(2) == "c"  # tokens are words
-    assert Text(Row([" w1", " w2"], True, grows=False), 0, 2).word() == "w2"
+    assert Text(AccountText(["so", " ", "ro", "pe", " ", "is"], True), 0, 4).word() == "rope"
+    assert Text(AccountText(["so", " ", "ro", "pe", " ", "is"], True), 0, 2).word() == "so"
+    assert Text(AccountText(["so", " rope"], True), 1, 1).word() is None
+    assert Text(AccountText(["ab", "c", "."], False), 0, 3).word(2) == "c"  # tokens are words
+    assert Text(AccountText([" w1", " w2"], True, grows=False), 0, 2).word() == "w2"
 
 
 def test_a_word_that_has_begun_may_be_gone_on_with() -> None:
     assert text_of("Tom eats soup").begun() == "soup"
     assert text_of("Tom eats ").begun() == ""
     assert text_of("Tom eats.").begun() == ""
-    assert Text(Row([" w1", " w2"], True, grows=False), 0, 2).begun() == ""
+    assert Text(AccountText([" w1", " w2"], True, grows=False), 0, 2).begun() == ""
     found = rest("soup", "so")
     assert (found, type(found)) == ("up", Joined)
     assert rest("soup", "soup") is rest("soup", "bread") is rest(None, "so") is None
@@ -183,7 +183,7 @@ def test_the_word_behind_the_last_place_that_has_one() -> None:
     assert text.behind("eat") is text.behind("rom") is text.behind("s") is text.behind(None) is text.behind(" ") is None
     assert text_of("Ada met").behind("met") is None
     assert text_of("Ada met.").behind("met") == "."
-    assert Text(Row([" w1", " w2"], True, grows=False), 0, 2).behind("w1") == "w2"
+    assert Text(AccountText([" w1", " w2"], True, grows=False), 0, 2).behind("w1") == "w2"
     row = text._row
     assert str(Text(row, 0, 3)) == "Tom eats"
     assert Text(row, 0, 3).behind("Tom") is None
@@ -240,7 +240,7 @@ def test_sentences_end_in_marks_and_lines() -> None:
     assert [str(part) for part in text_of("Ada met.").sentences()] == ["Ada met."]
     assert str(text_of("Ada met").sentence()) == "Ada met"
     assert text_of("Ada met. Tom").sentence().ends(" Tom")
-    assert [str(part) for part in Text(Row(["so", '."', " 3.5", " is", ".\n"], True), 0, 5).sentences()] == [
+    assert [str(part) for part in Text(AccountText(["so", '."', " 3.5", " is", ".\n"], True), 0, 5).sentences()] == [
         'so."',
         " 3.5 is.\n",
     ]

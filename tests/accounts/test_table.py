@@ -15,7 +15,7 @@ import pellucid as package
 from cli_support import Answer, Workshop, pellucid
 from pellucid.accounts import answers
 from pellucid.accounts.choices import own_answers
-from pellucid.accounts.table import AskedTable, Reading, TableLine, _lines, table
+from pellucid.accounts.table import AskedTable, TableLine, WordingReading, _lines, table
 from pellucid.accounts.table_command import COLUMNS, csv_text, lines
 from pellucid.accounts.wordings import answer_ids
 from pellucid.base.errors import PellucidError
@@ -269,7 +269,7 @@ def test_csv_holds_the_table(tmp_path: Path) -> None:
 
 
 def test_margins_below_zero_are_numbers_in_csv() -> None:
-    line = TableLine("a", "x", 1.0, -0.25, "x", "x", True, None, (Reading("x", "x", "x", 1.0),))
+    line = TableLine("a", "x", 1.0, -0.25, "x", "x", True, None, (WordingReading("x", "x", "x", 1.0),))
     text = csv_text(AskedTable("random", ("{}",), ("x", "y"), (line,)))
     assert text.splitlines()[1] == "a,x,1.0000,-0.2500,0.5000,x,x,true,"
 

@@ -8,7 +8,7 @@ from accounts_by_hand import ACCOUNT
 from pellucid.accounts.follows import follows, rules_of
 from pellucid.accounts.language import Table
 from pellucid.accounts.lines import Differs
-from pellucid.accounts.uses import Page
+from pellucid.accounts.uses import AccountPage
 
 WINDING = '''"""About homes and sides."""
 
@@ -47,8 +47,8 @@ def next_token(text):
 '''
 
 
-def page(text: str) -> Page:
-    return Page("winding.py", ast.parse(text), text)
+def page(text: str) -> AccountPage:
+    return AccountPage("winding.py", ast.parse(text), text)
 
 
 def test_variables_are_read_with_their_ties() -> None:
@@ -83,7 +83,7 @@ def test_a_table_is_keyed_by_variables_through_other_names() -> None:
 def test_imported_tables_are_known_by_their_files() -> None:
     text = WINDING.replace('HOME = table("home.tsv")', "from .tables import HOME, PEOPLE")
     text = text.replace('PEOPLE = spans("people.txt")\n', "")
-    found = Page("winding.py", ast.parse(text), text, frozenset({"home.tsv", "side.tsv", "people.txt"}))
+    found = AccountPage("winding.py", ast.parse(text), text, frozenset({"home.tsv", "side.tsv", "people.txt"}))
     assert found.files == {"HOME": "home.tsv", "PEOPLE": "people.txt", "SIDE": "side.tsv"}
     assert found.uses(found.rules[0][1], "home.tsv")
 

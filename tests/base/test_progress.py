@@ -9,7 +9,7 @@ from threading import Event
 import pytest
 
 from pellucid.base import events, shown
-from pellucid.base.events import Stage, spell
+from pellucid.base.events import Lasting, spell
 from pellucid.base.progress import track, waiting, working
 
 
@@ -96,8 +96,8 @@ def test_errors_end_it(lines: Lines, leave: type[BaseException]) -> None:
 
 def test_a_stage_says_how_much_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "perf_counter", lambda: 400.0)
-    assert str(Stage("steps", 2000, 500, start=100.0)) == "steps: 500 of 2,000, 5 min so far, about 15 min left"
-    assert str(Stage("steps", start=360.0)) == "steps: 40 s so far"
+    assert str(Lasting("steps", 2000, 500, start=100.0)) == "steps: 500 of 2,000, 5 min so far, about 15 min left"
+    assert str(Lasting("steps", start=360.0)) == "steps: 40 s so far"
     assert [spell(seconds) for seconds in (0.2, 89.0, 91.0, 5000.0, 9000.0)] == [
         "0 s",
         "89 s",

@@ -14,7 +14,7 @@ import pytest
 
 from pellucid.base.errors import CorpusError
 from pellucid.corpus import blocks as blocks_module
-from pellucid.corpus.blocks import Cut, cut_blocks
+from pellucid.corpus.blocks import CutSettings, cut_blocks
 from pellucid.corpus.corpus import read_corpus, split_corpus, story_corpus
 from pellucid.corpus.reading import Document, read_documents, stripped
 from pellucid.corpus.rows import sample_rows, windows
@@ -53,7 +53,7 @@ def test_white_space_is_kept_however_it_is_read(size: int) -> None:
 def test_cuts_do_not_depend_on_how_text_is_read() -> None:
     """Also where words are so long that no cut is found for many fragments."""
     text = " ".join(f"{'x' * (n % 97)}{n}" for n in range(3000))
-    cut = Cut(words=200, gap=20)
+    cut = CutSettings(words=200, gap=20)
     whole = [block.pieces for block in cut_blocks([Document("d", "d#0", (text,))], cut)]
     for size in (1, 13, 5000):
         parts = tuple(text[at : at + size] for at in range(0, len(text), size))
@@ -65,7 +65,7 @@ def test_reading_grows_with_the_text_and_not_with_its_square(monkeypatch: pytest
     looked = []
     real = blocks_module._word_ends
     monkeypatch.setattr(blocks_module, "_word_ends", lambda text, cut: looked.append(len(text)) or real(text, cut))
-    list(cut_blocks([Document("d", "d#0", ("天地玄黄" * 250 for _ in range(1000)))], Cut()))
+    list(cut_blocks([Document("d", "d#0", ("天地玄黄" * 250 for _ in range(1000)))], CutSettings()))
     assert sum(looked) <= 4 * 1_000_000
 
 
@@ -74,13 +74,13 @@ def test_text_without_spaces_is_counted_in_characters(tmp_path: Path) -> None:
     documents = ["".join(draw.choice("天地玄黄宇宙洪荒日月盈昃") for _ in range(400)) + "。" for _ in range(600)]
     (tmp_path / "zh.txt").write_text("<|endoftext|>".join(documents), encoding="utf-8")
     splits = split_corpus(read_corpus([tmp_path]))
-    assert splits.fit.cut == Cut(4000, 200, "characters")
+    assert splits.fit.cut == CutSettings(4000, 200, "characters")
     named = list(splits.named.values())
     held = ["".join(piece.text for block in split.blocks() for piece in block.pieces) for split in named]
     assert [split.n_words for split in named] == list(map(len, held))
     assert sum(map(len, held)) == 600 * 401
     (tmp_path / "zh.txt").write_text("".join(documents[:50]), encoding="utf-8")
-    assert split_corpus(read_corpus([tmp_path])).fit.cut == Cut(400, 40, "characters")
+    assert split_corpus(read_corpus([tmp_path])).fit.cut == CutSettings(400, 40, "characters")
     (tmp_path / "zh.txt").write_text(documents[0], encoding="utf-8")
     with pytest.raises(CorpusError, match=r"has only 401 characters, .* give at least 12,000"):
         split_corpus(read_corpus([tmp_path]))
@@ -88,7 +88,7 @@ def test_text_without_spaces_is_counted_in_characters(tmp_path: Path) -> None:
 
 def test_a_long_text_without_spaces_is_cut_with_gaps() -> None:
     text = "".join(chr(0x4E00 + n) for n in range(100)) + " \n" + "".join(chr(0x5E00 + n) for n in range(30))
-    blocks = list(cut_blocks([Document("d", "d#0", (text[:50], text[50:]))], Cut(40, 5, "characters")))
+    blocks = list(cut_blocks([Document("d", "d#0", (text[:50], text[50:]))], CutSettings(40, 5, "characters")))
     pieces = [piece for block in blocks for piece in block.pieces]
     assert [piece.words for piece in pieces] == [40, 40, 40]
     assert [piece.text for piece in pieces] == [text[:40], text[45:85], text[90:132]]
@@ -108,7 +108,7 @@ def test_a_name_that_is_not_utf_8_is_a_domain(tmp_path: Path) -> None:
 def test_long_documents_are_cut_with_a_gap_and_short_ones_grouped_whole() -> None:
     long = Document("d", "long", (numbered(100)[:37], numbered(100)[37:]))
     short = [Document("d", f"short{i}", (numbered(7, 1000 + 10 * i),)) for i in range(6)]
-    blocks = list(cut_blocks([long, *short], Cut(words=20, gap=5)))
+    blocks = list(cut_blocks([long, *short], CutSettings(words=20, gap=5)))
     pieces = [piece for block in blocks for piece in block.pieces]
     assert [piece.words for piece in pieces] == [20, 20, 20, 25] + [7] * 6
     assert [piece.text.split()[0] for piece in pieces[:4]] == ["w0", "w25", "w50", "w75"]
@@ -250,7 +250,7 @@ def test_a_text_shorter_than_one_context_is_refused(pieces) -> None:
 
 def test_rows_begin_with_the_separator_at_a_documents_start_only(pieces) -> None:
     corpus = story_corpus(lambda: [" a" * 50, " b" * 3], "stories", "tiny")
-    rows = list(windows(cut_blocks(corpus.read(), Cut()), pieces, 20))
+    rows = list(windows(cut_blocks(corpus.read(), CutSettings()), pieces, 20))
     assert [len(row) for row in rows] == [20, 20, 11, 4]
     assert [int(row.tokens[0]) for row in rows] == [0, 1, 1, 0]
     assert [row.document for row in rows] == ["tiny#0", "tiny#0", "tiny#0", "tiny#1"]
@@ -277,7 +277,7 @@ def test_a_corpus_that_the_subject_wrote_says_so(markov, pieces) -> None:
     splits = split_corpus(corpus)
     assert splits.heldout.n_words > 100
     counts = [0] * 12
-    for row in windows(cut_blocks(corpus.read(), Cut()), pieces, 48):
+    for row in windows(cut_blocks(corpus.read(), CutSettings()), pieces, 48):
         for before, last, after in zip(row.tokens, row.tokens[1:], row.tokens[2:], strict=False):
             if (before, last) == (0, 2):
                 counts[after] += 1

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pellucid.corpus import overlap as module
-from pellucid.corpus.blocks import Cut, cut_blocks
+from pellucid.corpus.blocks import CutSettings, cut_blocks
 from pellucid.corpus.overlap import Overlap, overlap, window_hashes
 from pellucid.corpus.reading import Document
 
@@ -26,7 +26,7 @@ def found(measured: list[str], fitted: list[str]) -> Overlap:
     """What is found where each text is a document, those to fit on in two fragments."""
     left = [Document("new", f"new#{n}", (text,)) for n, text in enumerate(measured)]
     right = [Document("old", f"old#{n}", (text[:77], text[77:])) for n, text in enumerate(fitted)]
-    return overlap(cut_blocks(left, Cut()), right)
+    return overlap(cut_blocks(left, CutSettings()), right)
 
 
 def test_other_text_shares_nothing() -> None:

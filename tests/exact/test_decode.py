@@ -11,7 +11,7 @@ import torch
 
 import checkpoints
 from pellucid.base.errors import PellucidError
-from pellucid.exact.cache import Cache
+from pellucid.exact.cache import ModelCache
 from pellucid.exact.decode import greedy
 from pellucid.exact.model import Model
 from pellucid.subject.load import load_subject
@@ -99,7 +99,7 @@ def test_a_cache_that_does_not_fit_is_refused() -> None:
     _, cache = model.extend(ids)
     with pytest.raises(ValueError, match=r"L00.keys of the cache holds 2 rows of 4 positions, expected 1 of 4"):
         model.extend(ids[:1], cache)
-    shallow = Cache().grown(4)
+    shallow = ModelCache().grown(4)
     model.run(torch.from_numpy(ids), ("L00.z",), cache=shallow)
     with pytest.raises(ValueError, match=r"L01.keys of the cache holds 2 rows of 0 positions, expected 2 of 4"):
         model.extend(ids, shallow)

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 import families
-from pellucid.exact.cache import Cache
+from pellucid.exact.cache import ModelCache
 from pellucid.exact.graph import Edit, Graph
 from pellucid.exact.lift import INPUTS, lift
 from pellucid.exact.model import causal_mask
 from pellucid.exact.rules import refine, refined_names
 
 
-def run(made: families.Made, ids: torch.Tensor, cache: Cache | None = None) -> torch.Tensor:
+def run(made: families.Made, ids: torch.Tensor, cache: ModelCache | None = None) -> torch.Tensor:
     """The logits of `ids` behind what `cache`, grown by their number, holds."""
     end = ids.shape[1] if cache is None else cache.length
     start = end - ids.shape[1]
@@ -52,7 +52,7 @@ def test_logits_are_the_same_bits(family: str, seed: int) -> None:
 @pytest.mark.parametrize("family", families.FAMILIES)
 def test_cached_logits_are_the_same_bits(family: str, seed: int) -> None:
     made = families.make(family, seed)
-    ids, cache, past = torch.randint(made.decoder.sizes.vocab, (1 + seed % 2, 20)), Cache(), None
+    ids, cache, past = torch.randint(made.decoder.sizes.vocab, (1 + seed % 2, 20)), ModelCache(), None
     start = 0
     for length in (6, 1, 1, 3, 1, 1, 5, 1, 1):
         piece = ids[:, start : start + length]

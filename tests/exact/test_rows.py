@@ -8,7 +8,7 @@ from torch import Tensor
 
 import checkpoints
 from pellucid.base.errors import PellucidError
-from pellucid.exact.cache import Cache
+from pellucid.exact.cache import ModelCache
 from pellucid.exact.model import Model
 from pellucid.exact.rows import Rows
 
@@ -67,7 +67,7 @@ def test_padding_is_looked_at_by_nobody_and_looks_at_nothing(model: Model) -> No
 
 def test_a_cache_goes_on_behind_padding(model: Model) -> None:
     rows = model.rows(TEXTS)
-    first = Cache().grown(4)
+    first = ModelCache().grown(4)
     model.run(rows.ids[:, :4], ("final",), cache=first, pads=rows.pads)
     found = model.run(rows.ids[:, 4:], ("logits",), cache=first.grown(2), pads=rows.pads)["logits"]
     torch.testing.assert_close(found[:, -1], model.logits(TEXTS)[:, -1], rtol=1e-4, atol=1e-5)

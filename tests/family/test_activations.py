@@ -13,7 +13,7 @@ from transformers.activations import ACT2FN
 
 from pellucid.base.errors import SubjectError
 from pellucid.exact import ops
-from pellucid.exact.graph import Graph, Node
+from pellucid.exact.graph import Graph, GraphNode
 from pellucid.exact.rules import fuse
 from pellucid.family.activations import ACTIVATIONS, activation, printed
 from pellucid.program import runtime
@@ -43,7 +43,7 @@ def test_the_table_of_programs_is_printed_from_this_one() -> None:
 @pytest.mark.parametrize("name", [name for name, found in ACTIVATIONS.items() if found.alike])
 def test_what_is_alike_is_computed_in_one_step(name: str) -> None:
     x = torch.linspace(-9, 9, 1001)[None, None]
-    (node,) = fuse(Graph(["x"], [Node("y", ops.activate, ("x",), options={"function": name})])).nodes
+    (node,) = fuse(Graph(["x"], [GraphNode("y", ops.activate, ("x",), options={"function": name})])).nodes
     assert node.options == {"function": activation(name).alike} == {"function": "gelu_pytorch_tanh"}
     torch.testing.assert_close(node.op(x, **node.options), activation(name).torch(x), atol=1e-6, rtol=1e-5)
 

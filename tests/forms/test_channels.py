@@ -22,9 +22,9 @@ from pellucid.base.errors import PellucidError
 from pellucid.exact.model import Model
 from pellucid.family.allowance import fewest_readers, lifted_numbers, most_rank
 from pellucid.family.partition import count
-from pellucid.forms.channels import Moments, bilinear, roots, score_slopes
+from pellucid.forms.channels import ChannelMoments, bilinear, roots, score_slopes
 from pellucid.forms.effect import compare, estimate, exact
-from pellucid.forms.form import Stored
+from pellucid.forms.form import StoredForm
 from pellucid.forms.isolated import kept
 from pellucid.forms.lifting import Vectors, costs, fit_vectors
 from pellucid.forms.twin import Twin
@@ -34,11 +34,11 @@ from pellucid.measure.record import record
 from pellucid.pipeline import find, link, states
 from pellucid.pipeline.find import Candidates
 from pellucid.pipeline.link import LINK, back_off, half_of
-from pellucid.pipeline.stage import Run
+from pellucid.pipeline.stage import StageRun
 from pellucid.project.manifest import Gate, Manifest
 from pellucid.project.project import Project
 from pellucid.project.rows import first_tokens
-from pellucid.stages.first.sources import Sources
+from pellucid.stages.first.sources import FirstSources
 from pellucid.stages.lift import means
 from pellucid.stages.lift.lifted import LiftedParts, as_many_channels, before_sources, choose
 from pellucid.stages.link import linking
@@ -49,7 +49,7 @@ from pellucid.stages.tune.rounds import (
     SKIPS,
     START,
     START_TOKENS,
-    Choice,
+    TuneChoice,
     fewer,
     filled,
     joint_cost,
@@ -69,11 +69,11 @@ class Fitted:
     rows: Tensor
     vectors: Vectors
 
-    def forms(self, neurons: int = 128) -> dict[Address, Stored]:
+    def forms(self, neurons: int = 128) -> dict[Address, StoredForm]:
         """Channels of the first neurons of layer 1, and where the heads of layer 0 look, at the most directions."""
         readers = [Address("IN", 1, n) for n in range(neurons)]
         heads = [Address("QK", 0, head) for head in range(4)]
-        moves: dict[Address, Stored] = {Address("OV", 1, 2): self.vectors.form(Address("OV", 1, 2), 2)}
+        moves: dict[Address, StoredForm] = {Address("OV", 1, 2): self.vectors.form(Address("OV", 1, 2), 2)}
         return {a: self.vectors.form(a, self.vectors.most(a)) for a in (*readers, *heads)} | moves
 
 
@@ -88,7 +88,7 @@ def fitted() -> Fitted:
 
 
 def test_no_other_channels_cost_less(fitted: Fitted) -> None:
-    moments, model = Moments(fitted.model, 1), fitted.model
+    moments, model = ChannelMoments(fitted.model, 1), fitted.model
     slopes = torch.zeros(model.decoder.sizes.neuron, model.decoder.sizes.neuron, dtype=torch.float64)
     for batch in record(model, fitted.rows, moments.names, gradients=moments.gradients):
         moments.add(batch)
@@ -118,7 +118,7 @@ def test_no_other_channels_cost_less(fitted: Fitted) -> None:
 
 
 def test_all_directions_of_a_head_are_its_scores_up_to_what_is_the_same_for_all_keys(fitted: Fitted) -> None:
-    moments, model = Moments(fitted.model, 0), fitted.model
+    moments, model = ChannelMoments(fitted.model, 0), fitted.model
     for batch in record(model, fitted.rows, [*moments.names, "L00.LN1"], gradients=moments.gradients):
         moments.add(batch)
     form = moments.comparisons(8).form(Address("QK", 0, 1), 8)
@@ -136,7 +136,7 @@ def test_all_directions_of_a_head_are_its_scores_up_to_what_is_the_same_for_all_
 
 def test_fewer_directions_of_a_head_cost_as_little_as_any(fitted: Fitted) -> None:
     """The cost of a rank, from moments as wide as the stream: that of the best one, by a wide SVD."""
-    moments, model, rank = Moments(fitted.model, 1), fitted.model, 3
+    moments, model, rank = ChannelMoments(fitted.model, 1), fitted.model, 3
     spread_q, spread_k = (torch.zeros(4, 33, 33, dtype=torch.float64) for _ in range(2))
     for batch in record(model, fitted.rows, [*moments.names, "L01.LN1"], gradients=moments.gradients):
         moments.add(batch)
@@ -310,8 +310,8 @@ def test_what_heads_move_joins_while_it_adds_little(fitted: Fitted) -> None:
     heads = [Address("OV", 1, head) for head in range(2)]
     forms |= {address: fitted.vectors.form(address, 1) for address in heads}
     losses = {address: 1e-9 if address in heads else 1e-3 for address in forms}
-    sources, lifted = Sources({}, dict.fromkeys(forms, 1.0), {}, compare([])), LiftedParts(forms, {}, losses)
-    choice = Choice.of(model, sources, lifted, fitted.rows)
+    sources, lifted = FirstSources({}, dict.fromkeys(forms, 1.0), {}, compare([])), LiftedParts(forms, {}, losses)
+    choice = TuneChoice.of(model, sources, lifted, fitted.rows)
     found = starting(choice, lifted, fitted.rows, "next")
     code = {address: form for address, form in found.items() if address.is_code}
     assert code
@@ -331,11 +331,13 @@ def test_momentum_is_made_orthogonal() -> None:
     assert tune.orthogonal(matrix).isnan().all()
 
 
-def all_of(fitted: Fitted) -> tuple[Choice, LiftedParts]:
+def all_of(fitted: Fitted) -> tuple[TuneChoice, LiftedParts]:
     """What may be tuned of a model whose parts are all lifted, and of which all units cost alike."""
     forms = fitted.forms()
     lifted = LiftedParts(forms, {}, dict.fromkeys(forms, 1e-3))
-    choice = Choice.of(fitted.model, Sources({}, dict.fromkeys(forms, 1.0), {}, compare([])), lifted, fitted.rows)
+    choice = TuneChoice.of(
+        fitted.model, FirstSources({}, dict.fromkeys(forms, 1.0), {}, compare([])), lifted, fitted.rows
+    )
     assert choice.costs == {u: joint_cost(fitted.model, {a: forms[a] for a in u}, fitted.rows) for u in choice.costs}
     return replace(choice, costs=dict.fromkeys(choice.costs, 1e-3)), lifted
 
@@ -386,7 +388,7 @@ class Rounds:
         monkeypatch.setitem(START, "next", 10.0)
         _, lifted = all_of(self.fitted)
         sources, trainer = (
-            Sources({}, dict.fromkeys(lifted.forms, 1.0), {}, compare([])),
+            FirstSources({}, dict.fromkeys(lifted.forms, 1.0), {}, compare([])),
             self.trainer or self.fitted.model,
         )
         return rounds.tune_parts(project, trainer, sources, lifted, self.fitted.vectors, 1.0, Effort.quick())
@@ -485,7 +487,7 @@ def test_what_was_tuned_together_is_linked_first(fitted: Fitted, monkeypatch: py
 
     monkeypatch.setattr(linking, "rollouts", lambda *_: [])
     monkeypatch.setattr(linking, "slips", judge)
-    sources = Sources({}, dict.fromkeys(lifted.forms, 1.0), {}, compare([]))
+    sources = FirstSources({}, dict.fromkeys(lifted.forms, 1.0), {}, compare([]))
     found = linking.link_sources(project, sources, replace(lifted, together=heads), Effort.quick())
     assert judged[0] == heads
     assert (heads <= {*found}) != bad
@@ -517,8 +519,8 @@ def test_what_fails_the_gate_is_put_back_half_by_half(fitted: Fitted, monkeypatc
         "settle": lambda _, __, linked: settled.append(len(linked)),
     }.items():
         monkeypatch.setattr(link, name, put)
-    found = Candidates(Sources({}, {}, {}, compare([])), replace(lifted, together=frozenset(readers)))
-    run = Run(project, Effort.quick(), results={find.TUNED.name: found, LINK.name: (*readers, *heads)})
+    found = Candidates(FirstSources({}, {}, {}, compare([])), replace(lifted, together=frozenset(readers)))
+    run = StageRun(project, Effort.quick(), results={find.TUNED.name: found, LINK.name: (*readers, *heads)})
     assert back_off(run) == ()
     assert settled == [len(readers) + 2, len(readers) + 1, len(readers), 0]  # fewer neurons may not share the channels
     assert stored["link"] == ""

@@ -19,7 +19,7 @@ from pellucid.base.schema import CLOSED
 from pellucid.exact.model import Model
 from pellucid.forms.codec import dump_forms, load_forms
 from pellucid.forms.effect import compare, estimate, exact
-from pellucid.forms.form import Form, Seen, Stored, TokenText, Written
+from pellucid.forms.form import Form, FormInput, StoredForm, TokenText, Written
 from pellucid.forms.forms import Fires, First, Looks, function, token_texts
 from pellucid.forms.isolated import scores
 from pellucid.forms.known import KINDS, register
@@ -30,7 +30,7 @@ from pellucid.listing.emit import emit
 from pellucid.listing.load import load_program, load_sources
 from pellucid.listing.parse import read_program
 from pellucid.project.parts_file import partition, write_parts
-from pellucid.stages.first.sources import Sources, is_weak
+from pellucid.stages.first.sources import FirstSources, is_weak
 from pellucid.stages.lift.lifted import LiftedParts
 from pellucid.stages.link.linking import allowed, units
 from printed import write_statements
@@ -61,7 +61,7 @@ class Early(Written):
     more: float
     until: int
 
-    def run(self, seen: Seen) -> Float[Tensor, "batch pos"]:
+    def run(self, seen: FormInput) -> Float[Tensor, "batch pos"]:
         """The pre-activation, from the positions alone."""
         position = torch.arange(seen.ids.shape[1]).expand(seen.ids.shape)
         return self.otherwise + self.more * (position < self.until)
@@ -168,7 +168,7 @@ def _said() -> Tensor:
 
 
 def test_stages_ask_it_what_they_ask_the_others() -> None:
-    sources = Sources({NEURON: EARLY}, {NEURON: 1.0}, {NEURON: 0.1}, compare([]))
+    sources = FirstSources({NEURON: EARLY}, {NEURON: 1.0}, {NEURON: 0.1}, compare([]))
     assert not is_weak(sources, NEURON)
     found = units(sources, LiftedParts({}, {}, {}))
     assert found == {(NEURON,): 0.1}
@@ -195,6 +195,6 @@ def test_what_reads_the_stream_says_how_it_runs_as_weights(subject: tuple[Model,
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_every_form_is_text_or_data(kind: type[Form]) -> None:
-    assert issubclass(kind, Written) != issubclass(kind, Stored)
+    assert issubclass(kind, Written) != issubclass(kind, StoredForm)
     assert issubclass(kind, Written) == (kind.kept_as is not None)
     assert not getattr(kind, "__abstractmethods__", None)

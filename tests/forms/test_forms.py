@@ -18,11 +18,11 @@ from pellucid.forms.forms import (
     AfterSame,
     Distance,
     Fires,
+    FiringTables,
     First,
     Looks,
     Offset,
     SameToken,
-    Tables,
     docstring,
     rounded,
     token_texts,
@@ -133,7 +133,7 @@ def test_tokens_without_a_text_of_their_own_are_written_as_ids() -> None:
 
 
 def test_tables_evaluate_many_neurons_at_once() -> None:
-    tables = Tables.of(FIRES, len(WORDS))
+    tables = FiringTables.of(FIRES, len(WORDS))
     each = torch.stack([form.twin(IDS) for form in FIRES], -1)
     torch.testing.assert_close(tables(IDS), each)
     assert tables.before[0].eq(0).all()

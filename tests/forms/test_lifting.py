@@ -20,7 +20,7 @@ from pellucid.base.errors import ProjectError, SourceError
 from pellucid.exact.model import Model
 from pellucid.family.allowance import most_rank
 from pellucid.forms.effect import calibrate, compare, estimate, exact
-from pellucid.forms.form import Stored
+from pellucid.forms.form import StoredForm
 from pellucid.forms.forms import Fires
 from pellucid.forms.isolated import kept
 from pellucid.forms.lifting import Costs, Vectors, costs, fit_vectors
@@ -29,11 +29,11 @@ from pellucid.forms.twin import Twin
 from pellucid.measure.record import record
 from pellucid.pipeline import find, link, routes
 from pellucid.pipeline.request import Request, begin
-from pellucid.pipeline.stage import Run
+from pellucid.pipeline.stage import StageRun
 from pellucid.project.inventory import inventory
 from pellucid.project.progress import residual_free
 from pellucid.project.project import Project
-from pellucid.stages.first.sources import Sources
+from pellucid.stages.first.sources import FirstSources
 from pellucid.stages.lift import means
 from pellucid.stages.lift.lifted import LiftedParts, choose, dump_lifted, find_lifted, liftable, load_lifted, lowest
 from pellucid.stages.link.linking import PROMISED, units
@@ -106,7 +106,7 @@ def test_costs_of_all_ranks_are_the_estimates_of_their_forms(fitted: Fitted) -> 
 
 def test_estimates_of_lifted_parts_agree_with_exact_ones(fitted: Fitted) -> None:
     heads = [Address("OV", layer, head) for layer in range(2) for head in range(4)]
-    forms: list[Stored] = [fitted.vectors.head(address, 2) for address in heads]
+    forms: list[StoredForm] = [fitted.vectors.head(address, 2) for address in heads]
     forms += [fitted.vectors.neuron(Address("OUT", layer, n)) for layer in range(2) for n in range(0, 128, 6)]
     result = calibrate(fitted.model, fitted.rows, forms, count=len(forms), draws=60)
     assert result.n == len(forms)
@@ -178,13 +178,13 @@ def test_candidates_survive_a_break(fitted: Fitted) -> None:
 def test_a_constant_neuron_and_its_mean_write_are_one_unit() -> None:
     constant, other, alone = (Address("IN", 0, n) for n in (1, 2, 3))
     fires = [Fires(constant, 0.5), Fires(other, 0.5, (("token", (1,), 1.0),)), Fires(alone, 0.5)]
-    sources = Sources(
+    sources = FirstSources(
         {form.address: form for form in fires}, dict.fromkeys([constant, other, alone], 1.0),
         {constant: 0.1, other: 0.2, alone: 0.3}, compare([]),
     )  # fmt: skip
     outs = [Address("OUT", 0, n) for n in (1, 2)]
     head = Address("OV", 0, 0)
-    forms: dict[Address, Stored] = {out: Still(out, 0.1) for out in outs}
+    forms: dict[Address, StoredForm] = {out: Still(out, 0.1) for out in outs}
     forms[head] = Lifted(head, torch.zeros(2), torch.zeros(2, 1), torch.zeros(1, 2))
     lifted = LiftedParts(forms, {}, {outs[0]: 0.15, outs[1]: 0.25, head: 0.4})
     assert units(sources, lifted) == {
@@ -194,7 +194,7 @@ def test_a_constant_neuron_and_its_mean_write_are_one_unit() -> None:
         (outs[1],): 0.25,
         (head,): 0.4,
     }
-    costly = Sources(sources.forms, dict.fromkeys(sources.forms, 0.05), sources.losses, compare([]))
+    costly = FirstSources(sources.forms, dict.fromkeys(sources.forms, 0.05), sources.losses, compare([]))
     assert set(units(costly, lifted)) == {(outs[0],), (outs[1],), (head,)}
 
 
@@ -223,7 +223,7 @@ def begun(workshop: Workshop, directory: Path) -> Project:
     project = begin(request, load_subject(request.subject))
     route = routes.SEPARATE
     assert route.stages[-1] is routes.VERIFIED
-    replace(route, stages=route.stages[:-1]).follow(Run(project, Effort.quick()))
+    replace(route, stages=route.stages[:-1]).follow(StageRun(project, Effort.quick()))
     return project
 
 
@@ -306,7 +306,7 @@ def test_what_is_no_longer_linked_is_raw_again(lifted_copy: Workshop) -> None:
     project = pellucid.open(lifted_copy.made)
     extras = means.fit_extras(project, Effort.quick())
     lifted = find_lifted(project, extras.vectors, PROMISED["both"], Effort.quick())
-    found = find.Candidates(Sources({}, {}, {}, compare([])), lifted)
+    found = find.Candidates(FirstSources({}, {}, {}, compare([])), lifted)
     link.settle(project, found, [HEAD, *SILENT[:2]])
     listing = project.listing()
     assert listing.form(HEAD) == "lifted"

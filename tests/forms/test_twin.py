@@ -13,7 +13,7 @@ import torch
 import checkpoints
 from pellucid.base.address import Address
 from pellucid.exact.model import Model
-from pellucid.forms.form import Form, Stored
+from pellucid.forms.form import Form, StoredForm
 from pellucid.forms.forms import Fires, First, Looks, token_texts
 from pellucid.forms.lifting import Vectors, fit_vectors
 from pellucid.forms.stored import Lifted, Still
@@ -35,9 +35,9 @@ class Lab:
     means: dict[str, torch.Tensor]
     vectors: Vectors
 
-    def stored(self) -> list[Stored]:
+    def stored(self) -> list[StoredForm]:
         """Lifted heads of all ranks, a head's mean, and the means of some neurons."""
-        heads: list[Stored] = [self.vectors.head(Address("OV", 0, n), n) for n in range(3)]
+        heads: list[StoredForm] = [self.vectors.head(Address("OV", 0, n), n) for n in range(3)]
         heads.append(self.vectors.head(Address("OV", 1, 2), 1))
         return [*heads, *(self.vectors.neuron(Address("OUT", layer, n)) for layer in (0, 1) for n in (1, 4, 5, 9))]
 

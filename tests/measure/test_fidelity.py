@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from pellucid.corpus.blocks import Cut, cut_blocks
+from pellucid.corpus.blocks import CutSettings, cut_blocks
 from pellucid.corpus.corpus import story_corpus
 from pellucid.corpus.cuts import Contexts
 from pellucid.corpus.rows import windows
-from pellucid.measure.fidelity import SILENT, Contender, Settings, contexts_on, evaluate
+from pellucid.measure.fidelity import SILENT, Contender, MeasureSettings, contexts_on, evaluate
 from pellucid.measure.teacher import compare
 
 WORDS = (" a", " bc", " d", "e", " f's", " gh", " i")
@@ -30,12 +30,12 @@ def rows(pieces):
     found = []
     for domain, count, length in (("short", 30, 20), ("long", 2, 300)):
         corpus = story_corpus(lambda count=count, length=length: [text(i, length) for i in range(count)], "", domain)
-        found += windows(cut_blocks(corpus.read(), Cut()), pieces, 48)
+        found += windows(cut_blocks(corpus.read(), CutSettings()), pieces, 48)
     return found
 
 
 def test_a_predictor_is_faithful_to_itself(markov, rows, pieces) -> None:
-    report = evaluate(markov, {"self": markov.but()}, rows, pieces, Settings(contexts=200))["self"]
+    report = evaluate(markov, {"self": markov.but()}, rows, pieces, MeasureSettings(contexts=200))["self"]
     assert not report.worst
     perfect = {"wer_next": 0.0, "wer_16": 0.0, "top1": 100.0, "kl": 0.0, "ce_gap": 0.0}
     for metrics in (report.overall, *report.domains.values()):
@@ -51,14 +51,14 @@ def test_a_predictor_is_faithful_to_itself(markov, rows, pieces) -> None:
 
 @pytest.mark.parametrize(("contexts", "batch"), [(200, 64), (5000, 7), (3, 2)])
 def test_the_contexts_that_there_will_be_are_known_before(markov, rows, pieces, contexts: int, batch: int) -> None:
-    settings = Settings(contexts=contexts, batch=batch, seed=3)
+    settings = MeasureSettings(contexts=contexts, batch=batch, seed=3)
     found = evaluate(markov, {"self": markov.but()}, rows, pieces, settings)["self"].overall["wer_next"].n
     assert contexts_on(rows, markov.n_ctx, settings) == found
     assert (found < contexts) is (contexts == 5000)
 
 
 def test_a_known_shift_gives_the_kl_and_gap_worked_out_by_hand(markov, rows, pieces) -> None:
-    report = evaluate(markov, {"shifted": markov.but(shift=0.7)}, rows, pieces, Settings(contexts=0))["shifted"]
+    report = evaluate(markov, {"shifted": markov.but(shift=0.7)}, rows, pieces, MeasureSettings(contexts=0))["shifted"]
     kl, gap, agree = [], [], []
     for row in rows:
         logits, _ = markov.extend(row.tokens[None, :-1].astype(np.int64))
@@ -86,7 +86,7 @@ def test_a_known_shift_gives_the_kl_and_gap_worked_out_by_hand(markov, rows, pie
 
 def test_word_errors_are_those_of_decoding_each_context_alone(markov, rows, pieces) -> None:
     other = markov.but(far=0.8)
-    report = evaluate(markov, {"other": other}, rows, pieces, Settings(contexts=60, words=3, batch=7))["other"]
+    report = evaluate(markov, {"other": other}, rows, pieces, MeasureSettings(contexts=60, words=3, batch=7))["other"]
 
     def words(predictor, context: list[int]) -> list[str]:
         said: list[str] = []
@@ -127,7 +127,9 @@ def test_always_one_other_word_is_an_error_rate_of_one_hundred(markov, rows, pie
             logits, cache = super().extend(ids, cache, last_only)
             return np.roll(logits, 1, -1), cache
 
-    said = evaluate(markov.but(shift=99), {"b": Stubborn(shift=99)}, rows, pieces, Settings(contexts=50, words=4))["b"]
+    said = evaluate(
+        markov.but(shift=99), {"b": Stubborn(shift=99)}, rows, pieces, MeasureSettings(contexts=50, words=4)
+    )["b"]
     assert said.overall["wer_next"].value == said.overall["wer_16"].value == 100.0
     (only,) = said.worst
     assert (only.subject, only.program, only.times) == (" a", " b", 50)
@@ -135,7 +137,7 @@ def test_always_one_other_word_is_an_error_rate_of_one_hundred(markov, rows, pie
 
 def test_all_predictors_are_sent_the_same_ids(markov, rows, pieces) -> None:
     same = markov.but()
-    evaluate(markov, {"same": same}, rows, pieces, Settings(contexts=40))
+    evaluate(markov, {"same": same}, rows, pieces, MeasureSettings(contexts=40))
     for ours, theirs in zip(markov.sent, same.sent, strict=False):
         np.testing.assert_array_equal(ours, theirs)
         break
@@ -154,7 +156,7 @@ def test_ties_go_to_the_lowest_id() -> None:
 def test_batches_do_not_change_what_is_measured_on_the_text(markov, rows, pieces) -> None:
     other = markov.but(far=0.5)
     values = [
-        evaluate(markov, {"o": other}, rows, pieces, Settings(contexts=0, batch=batch))["o"].overall["kl"].value
+        evaluate(markov, {"o": other}, rows, pieces, MeasureSettings(contexts=0, batch=batch))["o"].overall["kl"].value
         for batch in (1, 5, 64)
     ]
     assert values == pytest.approx([values[0]] * 3, rel=1e-9)
@@ -162,7 +164,7 @@ def test_batches_do_not_change_what_is_measured_on_the_text(markov, rows, pieces
 
 def test_a_contender_may_be_measured_on_some_rows_without_words(markov, rows, pieces) -> None:
     part = Contender(markov.but(far=0.5), words=SILENT, rows=frozenset({0, 3}))
-    report = evaluate(markov, {"part": part, "whole": markov.but()}, rows, pieces, Settings(contexts=40))
+    report = evaluate(markov, {"part": part, "whole": markov.but()}, rows, pieces, MeasureSettings(contexts=40))
     assert report["part"].overall["kl"].n == len(rows[0]) + len(rows[3]) - 2
     assert report["part"].overall["wer_next"] is None
     assert report["whole"].overall["wer_next"].n == 40
@@ -172,14 +174,16 @@ def test_a_contender_may_be_continued_on_some_rows_and_compared_on_all(markov, r
     """What it says there is what it says if it is continued everywhere, and the other contender is the same."""
     two = [0, 3]
     programs = {"whole": markov.but(far=0.5), "part": Contender(markov.but(far=0.5)).speaking(frozenset(two))}
-    found = evaluate(markov, programs, rows, pieces, Settings(contexts=40, batch=1))
-    alone = evaluate(markov, {"whole": markov.but(far=0.5)}, rows, pieces, Settings(contexts=40, batch=1))
+    found = evaluate(markov, programs, rows, pieces, MeasureSettings(contexts=40, batch=1))
+    alone = evaluate(markov, {"whole": markov.but(far=0.5)}, rows, pieces, MeasureSettings(contexts=40, batch=1))
     assert found["whole"] == alone["whole"]
     assert found["part"].overall["kl"] == found["whole"].overall["kl"]
     n = found["part"].overall["wer_16"].n
     assert 0 < n < found["whole"].overall["wer_16"].n == 40
     rest = Contender(markov.but(far=0.5)).speaking(frozenset(range(len(rows))) - frozenset(two))
-    others = evaluate(markov, {"rest": rest}, rows, pieces, Settings(contexts=40, batch=1))["rest"].overall["wer_16"]
+    others = evaluate(markov, {"rest": rest}, rows, pieces, MeasureSettings(contexts=40, batch=1))["rest"].overall[
+        "wer_16"
+    ]
     assert others.n == 40 - n
     sums = [e.value * e.n for e in (found["part"].overall["wer_16"], others)]
     assert sum(sums) == pytest.approx(40 * found["whole"].overall["wer_16"].value, abs=40 * 5)
@@ -192,7 +196,7 @@ def test_measuring_at_once_is_measuring_one_after_the_other(markov, rows, pieces
     try:
         for many in (1, 3):
             torch.set_num_threads(many)
-            found.append(evaluate(markov, programs, rows, pieces, Settings(contexts=40)))
+            found.append(evaluate(markov, programs, rows, pieces, MeasureSettings(contexts=40)))
             assert torch.get_num_threads() == many
     finally:
         torch.set_num_threads(threads)
@@ -215,18 +219,18 @@ def test_a_contender_reads_only_the_rows_it_is_compared_on(markov, rows, pieces)
     programs = {"some": Contender(Watched(), rows=some), "all": Contender(far), "on": Contender(far).speaking(some)}
     for batch in (2, 64):
         read.clear()
-        found = evaluate(markov, programs, rows, pieces, Settings(contexts=40, batch=batch))
+        found = evaluate(markov, programs, rows, pieces, MeasureSettings(contexts=40, batch=batch))
         assert sum(read) % len(some) == 0
         assert max(read) <= len(some)
         assert found["some"].overall["wer_16"] == found["on"].overall["wer_16"]
         assert found["some"].overall["kl"].n == sum(len(rows[at]) - 1 for at in some)
         assert found["all"].overall["kl"].n > found["some"].overall["kl"].n
-        alone = evaluate(markov, {"all": far}, [rows[at] for at in sorted(some)], pieces, Settings(contexts=0))
+        alone = evaluate(markov, {"all": far}, [rows[at] for at in sorted(some)], pieces, MeasureSettings(contexts=0))
         assert found["some"].overall["kl"].value == pytest.approx(alone["all"].overall["kl"].value)
 
 
 def test_the_report_has_the_shape_of_the_design(markov, rows, pieces) -> None:
-    report = evaluate(markov, {"o": markov.but(far=0.5)}, rows, pieces, Settings(contexts=0))["o"].to_dict()
+    report = evaluate(markov, {"o": markov.but(far=0.5)}, rows, pieces, MeasureSettings(contexts=0))["o"].to_dict()
     assert set(json.loads(json.dumps(report))) == {"overall", "domains"}
     assert set(report["domains"]) == {"short", "long"}
     assert set(report["overall"]) == {"wer_next", "wer_16", "top1", "kl", "ce_gap"}

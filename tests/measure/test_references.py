@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pellucid.corpus.blocks import Cut, cut_blocks
+from pellucid.corpus.blocks import CutSettings, cut_blocks
 from pellucid.corpus.corpus import story_corpus
 from pellucid.corpus.rows import windows
-from pellucid.measure.fidelity import Settings, evaluate
+from pellucid.measure.fidelity import MeasureSettings, evaluate
 from pellucid.measure.references import references
 
 
@@ -22,7 +22,7 @@ def texts(pieces):
                 ids = np.random.default_rng(number).integers(1, 12, size=40)
                 yield pieces.decode(ids.tolist())
 
-        return list(windows(cut_blocks(story_corpus(stories, "random").read(), Cut()), pieces, 48))
+        return list(windows(cut_blocks(story_corpus(stories, "random").read(), CutSettings()), pieces, 48))
 
     return rows(0, 200), rows(1000, 10), rows(2000, 30)
 
@@ -30,7 +30,7 @@ def texts(pieces):
 def test_a_bigram_table_recovers_a_bigram_model(markov, texts, pieces) -> None:
     subject = markov.but(far=0.0)
     found = references(subject, *texts)
-    report = evaluate(subject, found, texts[2], pieces, Settings(contexts=80))
+    report = evaluate(subject, found, texts[2], pieces, MeasureSettings(contexts=80))
     for name in ("bigram", "trigram"):
         overall = report[name].overall
         assert overall["kl"].value < 1e-5
@@ -40,7 +40,7 @@ def test_a_bigram_table_recovers_a_bigram_model(markov, texts, pieces) -> None:
 
 
 def test_a_trigram_table_is_better_on_a_model_that_looks_two_back(markov, texts, pieces) -> None:
-    report = evaluate(markov, references(markov, *texts), texts[2], pieces, Settings(contexts=0))
+    report = evaluate(markov, references(markov, *texts), texts[2], pieces, MeasureSettings(contexts=0))
     assert report["trigram"].overall["kl"].value < 0.02 < 0.2 < report["bigram"].overall["kl"].value
 
 
@@ -51,7 +51,7 @@ def test_too_many_contexts_for_the_memory_are_measured_on_fewer_rows(markov, tex
     assert not found["trigram"].speaks
     rows = found["trigram"].rows
     assert 0 < len(rows) < len(texts[2])
-    report = evaluate(markov, found, texts[2], pieces, Settings(contexts=30))
+    report = evaluate(markov, found, texts[2], pieces, MeasureSettings(contexts=30))
     assert report["trigram"].overall["wer_next"] is None
     assert report["trigram"].overall["kl"].n == sum(len(texts[2][at]) - 1 for at in rows)
     for at in rows:

@@ -13,7 +13,7 @@ from pellucid.base.errors import PellucidError, ProjectError
 from pellucid.pipeline import routes
 from pellucid.pipeline.find import SOURCES, UNDERSTOOD
 from pellucid.pipeline.routes import RAW, ROUTES, SEPARATE, TOGETHER, WIRED_THROUGHOUT
-from pellucid.pipeline.stage import Kept, Route, Run, Stage, measured
+from pellucid.pipeline.stage import KeptAs, Route, Stage, StageRun, measured
 from pellucid.project import stage_names
 from pellucid.project.evidence import Evidence, Measurement
 from pellucid.project.project import Project
@@ -21,13 +21,13 @@ from pellucid.project.project import Project
 ROW = Measurement("L00.H00.QK", "isolated", "score", "s", "heldout", "h", "overall", 0.5, None, None, 10)
 
 
-def run_of(tmp_path: Path) -> tuple[Run, list[str]]:
+def run_of(tmp_path: Path) -> tuple[StageRun, list[str]]:
     """A run over a project with nothing but evidence, and how often its program was printed."""
     printed: list[str] = []
     evidence = Evidence(tmp_path / "evidence.sqlite")
     project = object.__new__(Project)
     project.__dict__.update(evidence=evidence, print_program=lambda: printed.append("printed"))
-    return Run(project, Effort.quick()), printed
+    return StageRun(project, Effort.quick()), printed
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=[route.name for route in ROUTES])
@@ -55,9 +55,9 @@ def test_routes_end_with_a_measurement_and_differ_by_what_they_say() -> None:
 def test_what_is_kept_is_not_made_again(tmp_path: Path) -> None:
     run, printed = run_of(tmp_path)
     done: list[str] = []
-    kept = Kept[int](lambda _: "state", str, lambda _, text: int(text))
+    kept = KeptAs[int](lambda _: "state", str, lambda _, text: int(text))
 
-    def make(_: Run) -> int:
+    def make(_: StageRun) -> int:
         done.append("made")
         return 7
 
@@ -84,11 +84,11 @@ def test_what_others_write_over_counts_while_it_is_the_last(tmp_path: Path) -> N
     made: list[str] = []
 
     def kept(state: str) -> Stage[str]:
-        def make(_: Run) -> str:
+        def make(_: StageRun) -> str:
             made.append(state)
             return state
 
-        return Stage("written", "writes", make, kept=Kept(lambda _: state, str, lambda _, text: text, last=True))
+        return Stage("written", "writes", make, kept=KeptAs(lambda _: state, str, lambda _, text: text, last=True))
 
     for state in ("a", "a", "b", "a"):
         kept(state).carry_out(run)
@@ -98,7 +98,7 @@ def test_what_others_write_over_counts_while_it_is_the_last(tmp_path: Path) -> N
 def test_what_is_kept_as_something_else_is_said(tmp_path: Path) -> None:
     run, _ = run_of(tmp_path)
     run.project.evidence.finish("counted", "state", "many")
-    kept = Kept[int](lambda _: "state", str, lambda _, text: int(text))
+    kept = KeptAs[int](lambda _: "state", str, lambda _, text: int(text))
     with pytest.raises(ProjectError, match="the stage 'counted' is stored as something else"):
         Stage("counted", "counts", lambda _: 7, kept=kept).carry_out(run)
 

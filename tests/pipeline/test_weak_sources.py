@@ -11,10 +11,10 @@ from pellucid.base.address import Address
 from pellucid.forms.effect import Calibration
 from pellucid.forms.forms import Fires, First, Looks
 from pellucid.listing.arrange import arranged
-from pellucid.project.manifest import Manifest, Settings
+from pellucid.project.manifest import Manifest, RunSettings
 from pellucid.project.parts_file import standing
 from pellucid.project.project import Project
-from pellucid.stages.first.sources import Sources, is_weak, write_linked, write_sources
+from pellucid.stages.first.sources import FirstSources, is_weak, write_linked, write_sources
 
 HEADS = [Address("QK", 0, 0), Address("QK", 0, 1)]
 NEURONS = [Address("IN", 1, n) for n in range(4)]
@@ -25,7 +25,7 @@ def neuron(address: Address) -> Fires:
     return Fires(address, 0.5, (("token", (3,), 1.5),))
 
 
-SOURCES = Sources(
+SOURCES = FirstSources(
     {
         HEADS[0]: Looks(HEADS[0], ((First(), 2.0),)),
         HEADS[1]: Looks(HEADS[1], ((First(), 2.0),)),
@@ -102,7 +102,7 @@ def test_the_setting_is_stored_and_old_manifests_have_none(workshop: Workshop) -
     path = workshop.made / "pellucid.toml"
     path.write_text("\n".join(line for line in path.read_text().split("\n") if "keep_weak" not in line))
     assert not Manifest.read(workshop.made).settings.keep_weak
-    assert repr(Settings(keep_weak=True)) == repr(Settings())  # stages that are finished stay so
+    assert repr(RunSettings(keep_weak=True)) == repr(RunSettings())  # stages that are finished stay so
 
 
 @pytest.mark.parametrize("dropped", [True, False])

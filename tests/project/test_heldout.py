@@ -18,7 +18,7 @@ from pellucid.pipeline import link
 from pellucid.pipeline.decompile import Request, decompile
 from pellucid.pipeline.link import CAREFUL, keeps_within
 from pellucid.project.evidence import Evidence, Measurement
-from pellucid.project.heldout import Readings
+from pellucid.project.heldout import HeldoutReadings
 from pellucid.project.manifest import Gate, Manifest
 from pellucid.project.project import Project
 from pellucid.project.texts import open_texts
@@ -28,27 +28,27 @@ from pellucid.view.scoreboard import readings
 
 def test_a_command_counts_once_and_a_killed_measurement_that_goes_on_is_the_same(tmp_path: Path) -> None:
     evidence = Evidence(tmp_path / "evidence.sqlite")
-    first = Readings(evidence, "text")
+    first = HeldoutReadings(evidence, "text")
     first.anew(resumes=True)
     first.note("program")
     first.note("program")
-    again = Readings(evidence, "text")
+    again = HeldoutReadings(evidence, "text")
     again.anew(resumes=True)
     again.note("program")
     assert again.count == 1
     again.end()
     for count, state in enumerate(["program", "changed"], start=2):
-        later = Readings(evidence, "text")
+        later = HeldoutReadings(evidence, "text")
         later.anew(resumes=True)
         later.note(state)
         assert later.count == count
-    assert Readings(evidence, "other text").count == 0
+    assert HeldoutReadings(evidence, "other text").count == 0
 
 
 def test_what_was_measured_before_readings_were_counted_is_one_at_least(tmp_path: Path) -> None:
     evidence = Evidence(tmp_path / "evidence.sqlite")
     evidence.add([Measurement("program", "full", "kl", "s", "heldout", "text", "overall", 0.0, None, None, 9)])
-    old = Readings(evidence, "text")
+    old = HeldoutReadings(evidence, "text")
     assert old.count == 1
     old.note("program")
     assert old.count == 2
@@ -79,13 +79,13 @@ def test_a_verify_that_fails_is_no_reading(workshop: Workshop, monkeypatch: pyte
     assert pellucid.open(workshop.fresh).readings.count == 2
 
 
-def read_and_fail(held: Readings) -> None:
+def read_and_fail(held: HeldoutReadings) -> None:
     held.note("program")
     raise ProjectError("late")
 
 
 def test_what_was_read_before_a_failure_stays_counted(tmp_path: Path) -> None:
-    held = Readings(Evidence(tmp_path / "evidence.sqlite"), "text")
+    held = HeldoutReadings(Evidence(tmp_path / "evidence.sqlite"), "text")
     held.note("program")
     held.anew()
     for earlier, count in ((False, 1), (True, 2)):

@@ -12,7 +12,7 @@ from pellucid.accounts.asked import read, write
 from pellucid.accounts.lines import Differs
 from pellucid.project.trust import trust
 from pellucid.rewrite.apply import predicted
-from pellucid.rewrite.command import Made, make, undone
+from pellucid.rewrite.command import EditMade, make, undone
 from pellucid.rewrite.edit import read_records
 from pellucid.rewrite.intent import fact
 from pellucid.rewrite.tables import Planned, TablePlan, make_lines, plan, told_apart
@@ -138,7 +138,7 @@ def test_other_edits_bring_lines_up_to_date_but_not_those_of_a_person(tables: Wo
     change(tables, "dwells.tsv", {"Ada": "Birch Lane"})
     proposal = fact(tables, "Ada lives in", "Oak Street")
     ready = predicted(tables, proposal)
-    record = make(tables, Made(proposal, ready, "", ready.to_dict(tables)))
+    record = make(tables, EditMade(proposal, ready, "", ready.to_dict(tables)))
     assert kept(tables, "home.tsv", "Ada") == cells(tables, "home.tsv", "Ada")[1] == "Oak Street"
     assert kept(tables, "dwells.tsv", "Ada") == "Oak Street"
     assert cells(tables, "dwells.tsv", "Ada")[1] == "Birch Lane"

@@ -6,14 +6,14 @@ import pytest
 
 from cli_support import Workshop
 from pellucid.project.project import Project
-from pellucid.rewrite.words import Word, span_of, word_at
+from pellucid.rewrite.words import PromptWord, span_of, word_at
 from pellucid.rewrite.workbench import Workbench
 
 
 def test_where_tokens_are_words_each_is_one(workshop: Workshop) -> None:
     bench = Workbench(Project.open(workshop.made))
     ids = bench.model.tokenizer.encode("w2 w5 w1")
-    assert word_at(bench, ids, 1) == Word("w5", 1, 2)
+    assert word_at(bench, ids, 1) == PromptWord("w5", 1, 2)
     assert span_of(bench, "w2 w5 w1", range(3, 5)) == range(1, 2)
 
 

@@ -17,8 +17,8 @@ from pellucid.forms.forms import AfterSame, Distance, Fires, First, Looks, Offse
 from pellucid.forms.worst_places import load_contexts
 from pellucid.project.descriptions import load as load_told
 from pellucid.project.evidence import Evidence
-from pellucid.project.heldout import STAGE, Readings
-from pellucid.stages.first.sources import Sources, dump, load
+from pellucid.project.heldout import STAGE, HeldoutReadings
+from pellucid.stages.first.sources import FirstSources, dump, load
 
 HEAD, NEURON = Address("QK", 0, 0), Address("IN", 0, 3)
 TERMS = ((Offset(1), 2.0), (First(), 1.0), (SameToken(), 0.5), (AfterSame(), 4.0), (Distance(3), -0.5))
@@ -26,7 +26,9 @@ FORMS: dict[Address, Looks | Fires] = {
     HEAD: Looks(HEAD, TERMS),
     NEURON: Fires(NEURON, 0.25, (("token", (1, 2), 0.5), ("previous", (3,), -1.0))),
 }
-SOURCES = Sources(FORMS, {HEAD: 0.5, NEURON: 0.1 + 0.2}, {HEAD: 1e-9, NEURON: 0.0}, Calibration(0.9, None, 1.5, 20, ()))
+SOURCES = FirstSources(
+    FORMS, {HEAD: 0.5, NEURON: 0.1 + 0.2}, {HEAD: 1e-9, NEURON: 0.0}, Calibration(0.9, None, 1.5, 20, ())
+)
 PLACE = {"tokens": ["a", " b"], "weights": [0.5, 1], "at": 1, "raw": 1.0, "source": 0.5, "difference": -0.5}
 
 
@@ -92,4 +94,4 @@ def test_readings_are_a_count(tmp_path: Path, text: str) -> None:
     evidence = Evidence(tmp_path / "evidence.sqlite")
     evidence.finish(STAGE, "hash", text)
     with pytest.raises(ProjectError, match="stage `readings of held-out text`"):
-        _ = Readings(evidence, "hash").count
+        _ = HeldoutReadings(evidence, "hash").count

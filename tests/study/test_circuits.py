@@ -26,7 +26,7 @@ from pellucid import (
     trace,
 )
 from pellucid.base.errors import PellucidError
-from pellucid.engine.tasks import Pair, Task, _counterpart, _Entry, read_blimp
+from pellucid.engine.tasks import MinimalPair, MinimalPairs, _counterpart, _Entry, read_blimp
 from pellucid.exact.model import Model
 from pellucid.study.attribute import EdgeScores, completeness
 from pellucid.study.circuits import Curve, Examiner, judge, largest
@@ -47,14 +47,14 @@ def prompts() -> tuple[Tensor, Tensor]:
 
 
 @pytest.fixture(scope="module")
-def task() -> Task:
+def task() -> MinimalPairs:
     draw = torch.Generator().manual_seed(4)
 
     def text(length: int) -> str:
         return " ".join(f"w{token}" for token in torch.randint(1, 11, (length,), generator=draw).tolist())
 
-    pairs = [Pair(text(n), text(n), (f"w{1 + n}",), (f"w{2 + n}",)) for n in (4, 6, 4, 4, 6, 5)]
-    return Task("random", tuple(pairs))
+    pairs = [MinimalPair(text(n), text(n), (f"w{1 + n}",), (f"w{2 + n}",)) for n in (4, 6, 4, 4, 6, 5)]
+    return MinimalPairs("random", tuple(pairs))
 
 
 def test_the_wiring_has_the_edges_of_the_benchmark() -> None:
@@ -76,7 +76,7 @@ def test_edges_without_a_path_are_dropped() -> None:
     assert {wiring.name(*at) for at in kept.nonzero().tolist()} == {"input->a0.h0<v>", "a0.h0->m1", "m1->logits"}
 
 
-def test_all_edges_are_the_clean_run_and_none_the_corrupted(model: Model, task: Task) -> None:
+def test_all_edges_are_the_clean_run_and_none_the_corrupted(model: Model, task: MinimalPairs) -> None:
     examiner = Examiner(model, task, prompts=2)
     assert examiner.value(Wiring.of(model.decoder).real) == pytest.approx(examiner.clean, rel=1e-9)
     none = torch.zeros_like(Wiring.of(model.decoder).real)
@@ -85,7 +85,7 @@ def test_all_edges_are_the_clean_run_and_none_the_corrupted(model: Model, task: 
 
 
 @pytest.mark.parametrize("edge", ["a0.h1->a1.h2<k>", "input->a0.h0<v>", "m0->m1", "a1.h0->logits"])
-def test_a_missing_edge_is_another_input_of_one_reader(model: Model, task: Task, edge: str) -> None:
+def test_a_missing_edge_is_another_input_of_one_reader(model: Model, task: MinimalPairs, edge: str) -> None:
     wiring = Wiring.of(model.decoder)
     edges = wiring.real.clone()
     edges[wiring.edge(edge)] = False
@@ -102,7 +102,7 @@ def test_a_missing_edge_is_another_input_of_one_reader(model: Model, task: Task,
     }[reader]
     final = trace(model, batch.clean, ["final"], [change])["final"][:, -1]
     rows = torch.arange(len(batch.clean))
-    alone = Task("one length", batch.pairs)
+    alone = MinimalPairs("one length", batch.pairs)
     assert Examiner(model, alone).value(edges) == pytest.approx(
         float(batch.metric(model, final, rows).mean()), rel=1e-8
     )
@@ -223,7 +223,7 @@ def test_agreement_needs_pairs() -> None:
         agreement(x, x[:3])
 
 
-def test_a_found_circuit_is_measured_and_pruned(model: Model, task: Task) -> None:
+def test_a_found_circuit_is_measured_and_pruned(model: Model, task: MinimalPairs) -> None:
     scores = score_edges(model, task, "gradient")
     found = find_circuit(model, task, 0.5, scores=scores)
     assert found.faithfulness == pytest.approx(Examiner(model, task).faithfulness(found.edges))
@@ -238,7 +238,7 @@ def test_a_found_circuit_is_measured_and_pruned(model: Model, task: Task) -> Non
         find_circuit(model, task, 0, scores=scores)
 
 
-def test_a_budget_is_a_number_of_edges_or_a_share(model: Model, task: Task) -> None:
+def test_a_budget_is_a_number_of_edges_or_a_share(model: Model, task: MinimalPairs) -> None:
     wiring = Wiring.of(model.decoder)
     scores = torch.zeros(wiring.real.shape)
     scores[wiring.edge("input->logits")], scores[wiring.edge("input->m0")] = 2.0, 1.0
@@ -250,7 +250,7 @@ def test_a_budget_is_a_number_of_edges_or_a_share(model: Model, task: Task) -> N
         find_circuit(model, task, 2.5, scores=ranked)
 
 
-def test_curves_have_the_areas_of_the_benchmark(model: Model, task: Task) -> None:
+def test_curves_have_the_areas_of_the_benchmark(model: Model, task: MinimalPairs) -> None:
     curve = Curve("t", (0.1, 0.2, 1.0), (0.0, 0.5, 1.0), (1, 2, 10))
     assert curve.cpr == pytest.approx(0.1 * 0.25 + 0.8 * 0.75)
     assert curve.cmd == pytest.approx(0.1 * 0.75 + 0.8 * 0.25)
@@ -259,7 +259,7 @@ def test_curves_have_the_areas_of_the_benchmark(model: Model, task: Task) -> Non
     assert found.table[0]["share"] == 0.1
 
 
-def test_the_whole_model_is_complete(model: Model, task: Task) -> None:
+def test_the_whole_model_is_complete(model: Model, task: MinimalPairs) -> None:
     whole = largest(score_edges(model, task, "gradient"), 10**6)
     found = judge(model, task, whole, sets=2)
     assert found.faithfulness == pytest.approx(1, abs=1e-6)
@@ -268,22 +268,24 @@ def test_the_whole_model_is_complete(model: Model, task: Task) -> None:
     assert found.resampled == pytest.approx(1, abs=1e-6)
 
 
-def test_tasks_come_from_lines_of_json(model: Model, task: Task, tmp_path: Path) -> None:
+def test_tasks_come_from_lines_of_json(model: Model, task: MinimalPairs, tmp_path: Path) -> None:
     task.save(tmp_path / "random.jsonl")
     assert read_task(tmp_path / "random.jsonl") == task
     assert len(read_task(tmp_path / "random.jsonl", limit=2)) == 2
     assert [len(batch.clean) for batch in task.batches(model)] == [3, 2, 1]
     half, rest = task.split()
     assert half.pairs + rest.pairs == task.pairs
-    odd = Task("odd", (Pair("a\u2028b\x85", "c\x0bd", ("e",), ("f",)),))  # characters at which other readers end lines
+    odd = MinimalPairs(
+        "odd", (MinimalPair("a\u2028b\x85", "c\x0bd", ("e",), ("f",)),)
+    )  # characters at which other readers end lines
     odd.save(tmp_path / "odd.jsonl")
     assert read_task(tmp_path / "odd.jsonl") == odd
-    bad = Pair("w1 w2", "w1", ("w3",), ("w4",))
+    bad = MinimalPair("w1 w2", "w1", ("w3",), ("w4",))
     with pytest.raises(PellucidError, match=r"'w1 w2' has 2 tokens and 'w1' has 1"):
-        Task("bad", (bad,)).batches(model)
-    assert Task("bad", (bad, task.pairs[0])).fitting(model).pairs == task.pairs[:1]
+        MinimalPairs("bad", (bad,)).batches(model)
+    assert MinimalPairs("bad", (bad, task.pairs[0])).fitting(model).pairs == task.pairs[:1]
     with pytest.raises(PellucidError, match="begin with the same token"):
-        Task("bad", (Pair("w1", "w2", ("w3",), ("w3",)),)).batches(model)
+        MinimalPairs("bad", (MinimalPair("w1", "w2", ("w3",), ("w3",)),)).batches(model)
     for text, message in (
         ("{", "not JSON"),
         ('{"clean": "a"}', r"corrupted is missing \(and 2 more\)"),

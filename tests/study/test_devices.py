@@ -21,7 +21,7 @@ from pellucid import (
     why,
 )
 from pellucid.engine.sweep import KINDS
-from pellucid.engine.tasks import Pair, Task
+from pellucid.engine.tasks import MinimalPair, MinimalPairs
 from pellucid.exact.model import Model
 from pellucid.study.attribute import estimate
 from pellucid.study.circuits import find_circuit, judge
@@ -53,7 +53,7 @@ def test_every_verb_runs_there(device: str, kind: str) -> None:
         assert bool(estimate(model, clean, corrupted, metric, what, "relp").isfinite().all())
     assert bool(edge_attribution(model, clean, corrupted, metric).scores.isfinite().all())
     assert bool(path_patch(model, clean, corrupted, metric, "L00.H00.OV", "L01.H01.QK").values.isfinite().all())
-    task = Task("one", (Pair(clean, corrupted, ("w7",), ("w8",)),))
+    task = MinimalPairs("one", (MinimalPair(clean, corrupted, ("w7",), ("w8",)),))
     circuit = find_circuit(model, task, 0.5)
     judge(model, task, circuit, sets=1)
     assert bool(direct_effects(model, clean, "w7").total.isfinite().all())

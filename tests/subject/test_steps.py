@@ -19,7 +19,7 @@ from pellucid.program.prelude import ProgramError
 from pellucid.program.vocabulary import Vocabulary, merged
 from pellucid.subject.patterns import LONGEST, PatternError, ranges_of, translated
 from pellucid.subject.steps import StepError, steps_of
-from pellucid.subject.tokenizer_files import Reading, load_tokenizer
+from pellucid.subject.tokenizer_files import TokenizerRead, load_tokenizer
 
 COUNT = 250
 
@@ -30,12 +30,12 @@ def made(kind: str) -> str:
     return str(cutting.with_tokens(cutting.KINDS[kind](), random.Random(kind)).to_str())
 
 
-def read(directory: Path, text: str, **config: Any) -> Reading:
+def read(directory: Path, text: str, **config: Any) -> TokenizerRead:
     (directory / "tokenizer.json").write_text(text, encoding="utf-8")
     return load_tokenizer(directory, config, 1 << 20)
 
 
-def program(reading: Reading, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Vocabulary:
+def program(reading: TokenizerRead, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Vocabulary:
     (directory / "vocabulary.json").write_text(pages.vocabulary(reading.tokenizer), encoding="utf-8")
     monkeypatch.setattr("pellucid.program.vocabulary.__file__", str(directory / "vocabulary.py"))
     return Vocabulary()

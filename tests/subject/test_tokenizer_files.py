@@ -16,7 +16,7 @@ from pellucid.base.errors import PellucidError, SubjectError
 from pellucid.listing import pages
 from pellucid.program.vocabulary import Vocabulary
 from pellucid.subject.tokenizer import Tokenizer
-from pellucid.subject.tokenizer_files import Reading, load_tokenizer
+from pellucid.subject.tokenizer_files import TokenizerRead, load_tokenizer
 
 END = "<|endoftext|>"
 TEXT = ["the keys to the cat sat on the mat", "naïve café — señor, 12 + 12", "don't we'll <user> they've\n\n\tthe  end"]
@@ -86,7 +86,7 @@ def halves(directory: Path, fields: dict[str, Any]) -> None:
     save(directory, "merges.txt", "#version: 0.2\n" + "\n".join(" ".join(pair) for pair in fields["model"]["merges"]))
 
 
-def read(directory: Path, vocab_size: int = 400, **config: Any) -> Reading:
+def read(directory: Path, vocab_size: int = 400, **config: Any) -> TokenizerRead:
     save(directory, "config.json", {"model_type": "gpt2", "vocab_size": vocab_size} | config)
     return load_tokenizer(directory, json.loads((directory / "config.json").read_text()), vocab_size)
 

@@ -30,7 +30,7 @@ from pellucid import (
     why,
 )
 from pellucid.base.errors import PellucidError
-from pellucid.engine.tasks import Pair, Task
+from pellucid.engine.tasks import MinimalPair, MinimalPairs
 from pellucid.exact.model import Model
 from pellucid.study.why import Cause, Why
 from pellucid.study.wiring import Wiring
@@ -52,7 +52,7 @@ def pictures(model: Model) -> dict[str, Picture]:
     ids = torch.tensor([[0, 1, 2, 3, 4]])
     other = torch.tensor([[0, 6, 2, 7, 4]])
     metric = logit_difference(model, 3, 5)
-    task = Task("<b>task</b>", (Pair("w6 w7 w8", "w7 w6 w8", ("w9",), ("w10",)),))
+    task = MinimalPairs("<b>task</b>", (MinimalPair("w6 w7 w8", "w7 w6 w8", ("w9",), ("w10",)),))
     scores = score_edges(model, task, "gradient")
     return {
         "stream": picture(sweep(model, ids, other, metric)),
@@ -167,7 +167,7 @@ def test_a_picture_is_saved_as_its_name_says(pictures: dict[str, Picture], tmp_p
 def test_results_say_what_they_are(model: Model) -> None:
     ids, other = torch.tensor([[0, 1, 2, 3, 4]]), torch.tensor([[0, 6, 2, 7, 4]])
     metric = logit_difference(model, 3, 5)
-    task = Task("t", (Pair("w6 w7 w8", "w7 w6 w8", ("w9",), ("w10",)),))
+    task = MinimalPairs("t", (MinimalPair("w6 w7 w8", "w7 w6 w8", ("w9",), ("w10",)),))
     scores = score_edges(model, task, "gradient")
     said = {
         r"<HeadScores of 6 heads; most: previous_token L0\d.H0\d 0\.\d\d, ": head_scores(model, rows=2),

@@ -12,8 +12,8 @@ from models import majority
 from pellucid.exact.model import Model
 from pellucid.subject.load import load_subject
 from pellucid.weightless.boundaries import HARD, handicaps, planes
-from pellucid.weightless.cases import Crossing, States
-from pellucid.weightless.decide import Score, acceptable
+from pellucid.weightless.cases import CaseStates, Crossing
+from pellucid.weightless.decide import DecisionScore, acceptable
 from pellucid.weightless.language import Alphabet, Look
 from pellucid.weightless.looks import Sight
 from pellucid.weightless.prelude import Seen
@@ -66,7 +66,7 @@ def test_planes_of_the_widest_margin_hold_for_longer_rows() -> None:
     draw = np.random.default_rng(0)
     alphabet = Alphabet(("a", "b", "<bos>"), (2,))
 
-    def states(longest: int, count: int) -> States:
+    def states(longest: int, count: int) -> CaseStates:
         size = draw.integers(2, longest, size=count)
         spare = draw.integers(-3, 6, size=count).clip(-size, size)
         a = (size + spare) // 2
@@ -74,7 +74,7 @@ def test_planes_of_the_widest_margin_hold_for_longer_rows() -> None:
         more = 2 * a - size > 1
         logits = np.stack([more, ~more, np.zeros(count)], 1).astype(np.float32)
         values = {"look_0": Seen(shares), "token": np.zeros(count, int), "position": size}
-        return States(values, logits, "argmax")
+        return CaseStates(values, logits, "argmax")
 
     look = Look("look_0", 0, (0,), ())
     found = planes(states(20, 400), [look], alphabet, [0, 1, 2], (HARD,))
@@ -86,13 +86,16 @@ def test_planes_of_the_widest_margin_hold_for_longer_rows() -> None:
 @pytest.mark.parametrize(
     ("scores", "wanted"),
     [
-        ([Score(1.0, 0.9, 0.9, 0.9), Score(0.99, 1.0, 1.0, 1.0)], [0]),  # rows first
-        ([Score(1.0, 0.95, 1.0, 1.0), Score(1.0, 0.99, 0.9, 0.9)], [1]),  # then longer rows
-        ([Score(1.0, 1.0, 0.9, 1.0), Score(1.0, 1.0, 0.95, 0.9)], [1]),  # then probes
-        ([Score(1.0, 1.0, 0.995, 0.9), Score(1.0, 1.0, 0.992, 0.95)], [1]),  # which need be no better than good enough
+        ([DecisionScore(1.0, 0.9, 0.9, 0.9), DecisionScore(0.99, 1.0, 1.0, 1.0)], [0]),  # rows first
+        ([DecisionScore(1.0, 0.95, 1.0, 1.0), DecisionScore(1.0, 0.99, 0.9, 0.9)], [1]),  # then longer rows
+        ([DecisionScore(1.0, 1.0, 0.9, 1.0), DecisionScore(1.0, 1.0, 0.95, 0.9)], [1]),  # then probes
+        (
+            [DecisionScore(1.0, 1.0, 0.995, 0.9), DecisionScore(1.0, 1.0, 0.992, 0.95)],
+            [1],
+        ),  # which need be no better than good enough
     ],
 )
-def test_rows_come_first_then_probes_then_interventions(scores: list[Score], wanted: list[int]) -> None:
+def test_rows_come_first_then_probes_then_interventions(scores: list[DecisionScore], wanted: list[int]) -> None:
     assert acceptable(scores) == wanted
 
 
@@ -110,7 +113,7 @@ def test_handicaps_and_weights_are_those_that_decide() -> None:
         ("HANDICAP", shares + np.array([0.2, 0.0, -0.2, -9.0])),
         ("WEIGHT", shares * np.array([1.5, 1.0, 0.5, 0.0])),
     ):
-        states = States({"look_0": Seen(shares)}, scores.astype(np.float32), "argmax")
+        states = CaseStates({"look_0": Seen(shares)}, scores.astype(np.float32), "argmax")
         tables, cautions = handicaps(states, [Look("look_0", 0, (0,), ())], alphabet)
         assert cautions == ()
         table = np.array(tables[f"{name}_LOOK_0"])
@@ -125,7 +128,7 @@ def test_numbers_that_overflow_are_fitted_more_precisely_or_left_out_and_said() 
     shares = np.concatenate([np.random.default_rng(0).dirichlet(np.ones(3), 30), np.zeros((30, 1))], 1)
 
     def fitted(seen: np.ndarray) -> tuple[dict[str, tuple[float, ...]], tuple[str, ...]]:
-        states = States({"look_0": Seen(seen)}, shares.astype(np.float32), "argmax")
+        states = CaseStates({"look_0": Seen(seen)}, shares.astype(np.float32), "argmax")
         return handicaps(states, [Look("look_0", 0, (0,), ())], alphabet)
 
     for size in (1e-3, 1e6, 1e10):  # in single precision the fit raises, or ends in what is not a number

@@ -15,19 +15,19 @@ from pellucid.subject.load import load_subject
 from pellucid.weightless import generate
 from pellucid.weightless.compile import compiled
 from pellucid.weightless.generate import BANDS, LONGEST, nothing_idle
-from pellucid.weightless.language import Alphabet, Look, Program, Term
+from pellucid.weightless.language import Alphabet, Look, Term, WeightlessProgram
 from pellucid.weightless.measure import match
 from pellucid.weightless.runner import Runner
 from pellucid.weightless.task import read_task
 from pellucid.weightless.teacher import read as answered
 from pellucid.weightless.teacher import record
-from pellucid.weightless.tree import Node
+from pellucid.weightless.tree import DecisionNode
 
 SEEDS = (0, 3, 9, 10)
 generated = cache(generate.generated)
 
 
-def model_of(program: Program, directory: Path) -> Model:
+def model_of(program: WeightlessProgram, directory: Path) -> Model:
     """The compiled model of a program, loaded from disk."""
     compiled(program, LONGEST).write(directory)
     (directory / "task.json").write_text('{"vocab": ["' + '", "'.join(program.alphabet.texts) + '"]}')
@@ -76,7 +76,7 @@ def test_a_look_that_nothing_asks_about_is_idle() -> None:
 def test_everything_that_has_no_weights_is_named_at_once() -> None:
     alphabet = Alphabet(("a", "b", "<bos>"), (2,))
     looks = (Look("look_0", 0, (0,), (Term("(query.token == A) * (distance == 1)", 1.0),)),)
-    tree = Node(0, 0, 0.5, Node(0), Node(1))
-    program = Program(alphabet, "argmax", looks, ("position % 2 == 0",), ("A", "token + 1"), tree)
+    tree = DecisionNode(0, 0, 0.5, DecisionNode(0), DecisionNode(1))
+    program = WeightlessProgram(alphabet, "argmax", looks, ("position % 2 == 0",), ("A", "token + 1"), tree)
     with pytest.raises(SourceError, match=r"distance == 1.*position % 2.*token \+ 1"):
         compiled(program, 8)

@@ -6,7 +6,7 @@ import numpy as np
 
 from pellucid.weightless.probes import draw_probes
 from pellucid.weightless.split import split
-from pellucid.weightless.task import Row, Task
+from pellucid.weightless.task import Task, TaskRow
 
 VOCABULARY = ("a", "b", "c", "<bos>", "<eos>")
 
@@ -14,11 +14,11 @@ VOCABULARY = ("a", "b", "c", "<bos>", "<eos>")
 def task(count: int) -> Task:
     """A task with `count` distinct short rows, each there twice, and some longer ones."""
     draw = np.random.default_rng(0)
-    short: dict[tuple[int, ...], Row] = {}
+    short: dict[tuple[int, ...], TaskRow] = {}
     while len(short) < count:
         ids = (3, *map(int, draw.integers(3, size=8)), 4)
-        short[ids] = Row("short", ids, tuple(range(9)))
-    long = [Row("long", (3, *map(int, draw.integers(3, size=20)), 4), tuple(range(21))) for _ in range(40)]
+        short[ids] = TaskRow("short", ids, tuple(range(9)))
+    long = [TaskRow("long", (3, *map(int, draw.integers(3, size=20)), 4), tuple(range(21))) for _ in range(40)]
     rows = (*short.values(), *short.values(), *long)
     return Task("t", VOCABULARY, (3, 4), "argmax", rows, ("short", "long"), "short", {})
 

@@ -6,18 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from pellucid.weightless.measure import Match, Share
+from pellucid.weightless.measure import Hits, Match
 from pellucid.weightless.mechanism import Interchange
 from pellucid.weightless.verdict import Figures
 
-GOOD = Match(Share(100, 100), Share(1000, 1000), Share(900, 900))
+GOOD = Match(Hits(100, 100), Hits(1000, 1000), Hits(900, 900))
 FIGURES = Figures(
     name="toy",
     trained="short",
     match={"short": GOOD, "long": GOOD},
     accuracy={"short": 1.0, "long": 1.0},
     probes=GOOD,
-    mechanism=[Interchange("look_0", "L00.H00.QK L00.H00.OV", Share(396, 400))],
+    mechanism=[Interchange("look_0", "L00.H00.QK L00.H00.OV", Hits(396, 400))],
     numbers=20,
     parameters=10_000,
     lines=12,
@@ -28,7 +28,7 @@ FIGURES = Figures(
 
 def rows(hits: int, positions: int = 1000) -> Match:
     """A match of `hits` of 100 rows."""
-    return Match(Share(hits, 100), Share(positions, 1000), Share(900, 900))
+    return Match(Hits(hits, 100), Hits(positions, 1000), Hits(900, 900))
 
 
 def test_all_four_numbers_make_it_decompiled() -> None:
@@ -40,10 +40,10 @@ def test_all_four_numbers_make_it_decompiled() -> None:
     [
         ({"match": {"short": rows(98), "long": GOOD}}, "partial", "98.0 % of rows in band short"),
         ({"match": {"short": GOOD, "long": rows(94)}}, "partial", "band long"),
-        ({"probes": Match(GOOD.rows, GOOD.positions, Share(94, 100))}, "partial", "probe match 94.0 %"),
+        ({"probes": Match(GOOD.rows, GOOD.positions, Hits(94, 100))}, "partial", "probe match 94.0 %"),
         ({"numbers": 401}, "partial", "401 numbers, budget 400"),
-        ({"mechanism": [Interchange("look_0", "", Share(360, 400))]}, "behavioural", "look_0 agrees in 90.0 %"),
-        ({"mechanism": [Interchange("look_0", "", Share(90, 90))]}, "behavioural", "only 90 interventions"),
+        ({"mechanism": [Interchange("look_0", "", Hits(360, 400))]}, "behavioural", "look_0 agrees in 90.0 %"),
+        ({"mechanism": [Interchange("look_0", "", Hits(90, 90))]}, "behavioural", "only 90 interventions"),
         ({"mechanism": []}, "behavioural", "no value to intervene on"),
     ],
 )

@@ -12,22 +12,26 @@ import pytest
 
 from pellucid.weightless.emit import count, lines, program_text
 from pellucid.weightless.emit import files as emitted
-from pellucid.weightless.language import Alphabet, Look, Program, Term
+from pellucid.weightless.language import Alphabet, Look, Term, WeightlessProgram
 from pellucid.weightless.questions import evaluate
 from pellucid.weightless.runner import Runner
-from pellucid.weightless.tree import Node, choose
+from pellucid.weightless.tree import DecisionNode, choose
 
 ALPHABET = Alphabet(("a", "b", "7", "<bos>"), (3,))
 FIRST = Look("look_0", 0, (0,), (Term("key.token == query.token", 2.0), Term("0.1 * distance", -3.0)))
 SECOND = Look("look_1", 1, (0, 1), (Term("key.look_0.on(query.token)", 4.0),), (("back", "distance"),))
 
 
-def program() -> Program:
+def program() -> WeightlessProgram:
     """Two looks and a question about each."""
     asked = ("look_0.share(A) - look_0.share(B)", "look_1.top == token")
-    tree = Node(0, 0, 0.25, above=Node(0), below=Node(0, 1, 0.5, above=Node(2), below=Node(1)))
+    tree = DecisionNode(
+        0, 0, 0.25, above=DecisionNode(0), below=DecisionNode(0, 1, 0.5, above=DecisionNode(2), below=DecisionNode(1))
+    )
     choices = ("A", "look_0.best(HANDICAP)", "look_1.top")
-    return Program(ALPHABET, "argmax", (FIRST, SECOND), asked, choices, tree, {"HANDICAP": (0.0, 0.3, 0.0, -1.0)})
+    return WeightlessProgram(
+        ALPHABET, "argmax", (FIRST, SECOND), asked, choices, tree, {"HANDICAP": (0.0, 0.3, 0.0, -1.0)}
+    )
 
 
 def shares(row: list[int], place: int, score: dict[int, float]) -> np.ndarray:
@@ -109,13 +113,13 @@ def test_a_token_that_is_called_like_an_address_is_no_number_of_the_program() ->
     assert count(program_text(noted, "")) == count(program_text(named, ""))
 
 
-def grown(draw: np.random.Generator, questions: int, lean: float) -> Node:
+def grown(draw: np.random.Generator, questions: int, lean: float) -> DecisionNode:
     """A tree of `questions` questions; with a `lean` of 1 each is asked where the one before is true."""
     if not questions:
-        return Node(int(draw.integers(4)))
+        return DecisionNode(int(draw.integers(4)))
     yes = questions - 1 if draw.random() < lean else int(draw.integers(questions))
     above, below = grown(draw, yes, lean), grown(draw, questions - 1 - yes, lean)
-    return Node(0, int(draw.integers(6)), float(draw.integers(1, 9)) / 10, above, below)
+    return DecisionNode(0, int(draw.integers(6)), float(draw.integers(1, 9)) / 10, above, below)
 
 
 @pytest.mark.parametrize(("questions", "lean"), [(60, 1.0), (60, 0.0), (120, 0.5), (300, 0.1), (255, -1.0)])
@@ -138,18 +142,18 @@ def test_programs_of_any_depth_are_printed_and_say_what_their_tree_says(question
         assert [int(runner.answer(values, place)) for place in range(10)] == wanted.tolist()
 
 
-def full(draw: np.random.Generator, depth: int) -> Node:
+def full(draw: np.random.Generator, depth: int) -> DecisionNode:
     """A tree in which every way has `depth` questions."""
     if not depth:
-        return Node(int(draw.integers(4)))
+        return DecisionNode(int(draw.integers(4)))
     sides = full(draw, depth - 1), full(draw, depth - 1)
-    return Node(0, int(draw.integers(6)), float(draw.integers(1, 9)) / 10, *sides)
+    return DecisionNode(0, int(draw.integers(6)), float(draw.integers(1, 9)) / 10, *sides)
 
 
 def test_a_chain_of_questions_becomes_early_returns() -> None:
-    node = Node(3)
+    node = DecisionNode(3)
     for at in range(12):
-        node = Node(0, at % 2, 0.5, above=node, below=Node(at % 3))
+        node = DecisionNode(0, at % 2, 0.5, above=node, below=DecisionNode(at % 3))
     chain = replace(program(), looks=(FIRST,), questions=("look_0.share(A)", "token == B"), tree=node, tables={},
                     choices=("A", "B", "N7", "BOS"))  # fmt: skip
     text = program_text(chain, "")

@@ -11,10 +11,10 @@ from typing import Any
 from pellucid.accounts.described import Catalogue, catalogue
 from pellucid.accounts.folder import Folder
 from pellucid.accounts.kinds import slots_of
-from pellucid.accounts.language import Rule, Table
+from pellucid.accounts.language import ReturnRule, Table
 from pellucid.accounts.tallies import holds
 from pellucid.accounts.ties.variables import quantities
-from pellucid.accounts.uses import Page, Variable
+from pellucid.accounts.uses import AccountPage, VariableUse
 from pellucid.project.project import REPORT, Project
 
 FILES, RULES, SOURCE = 300, 100, 400
@@ -53,7 +53,7 @@ def _classes(folder: Folder) -> dict[str, Any]:
     return {name: {"some": sorted(own)[:MEMBERS], "n": len(own)} for name, own in [*sorted(found.items())][:CLASSES]}
 
 
-def _file(page: Page, found: Catalogue, tied: Mapping[tuple[str, str], Any]) -> dict[str, Any]:
+def _file(page: AccountPage, found: Catalogue, tied: Mapping[tuple[str, str], Any]) -> dict[str, Any]:
     lines = page.text.rstrip("\n").split("\n")
     rules = [_rule(rule, found.figures.get((str(rule), rule.text))) for rule, _ in page.rules]
     return {
@@ -71,13 +71,13 @@ def _file(page: Page, found: Catalogue, tied: Mapping[tuple[str, str], Any]) -> 
     }
 
 
-def _used(page: Page, found: Catalogue) -> list[str]:
+def _used(page: AccountPage, found: Catalogue) -> list[str]:
     """The tables on which rules of a file hang."""
     own = [name for name in dict.fromkeys(page.files.values()) if name in found.tables.tables]
     return [name for name in own if any(page.uses(names, name) for _, names in page.rules)]
 
 
-def _rule(rule: Rule, measured: Mapping[str, Any] | None) -> dict[str, Any]:
+def _rule(rule: ReturnRule, measured: Mapping[str, Any] | None) -> dict[str, Any]:
     """A rule, at how many held-out places it speaks, and at how many it is right; None where that is not measured."""
     held = measured["heldout"] if measured else None
     right = None if held is None else round((held["value"] or 0.0) * held["n"])
@@ -97,7 +97,7 @@ def _sum(rules: Sequence[Mapping[str, Any]], name: str) -> int | None:
     return sum(known) if known else None
 
 
-def _variable(told: Variable, measured: Mapping[str, Any] | None) -> dict[str, Any]:
+def _variable(told: VariableUse, measured: Mapping[str, Any] | None) -> dict[str, Any]:
     """A variable with its tie, as it was measured and as its file says."""
     found = measured and measured.get("measured")
     return {

@@ -11,7 +11,7 @@ from rich.text import Text
 from pellucid.accounts.asked import AGREEMENT, MARGIN
 from pellucid.accounts.described import Card, RuleCard, Ruled, TableCard, VariableCard
 from pellucid.accounts.show import share
-from pellucid.accounts.uses import Variable
+from pellucid.accounts.uses import VariableUse
 from pellucid.base.terminal import terminal
 
 ASKS = 3
@@ -67,7 +67,7 @@ def _table(card: TableCard) -> Iterator[str]:
         yield f"  changed: {len(card.changed)}; `pellucid edit DIR --tables` makes the program say so"
 
 
-def tie(told: Variable) -> str:
+def tie(told: VariableUse) -> str:
     """What carries a variable, as it says itself."""
     if not told.tie:
         return "not tied"

@@ -17,7 +17,7 @@ from pellucid.accounts.language import (
     TABLES,
     WORDS,
     AccountError,
-    Slot,
+    ClassSlot,
     Text,
     imported_files,
     is_account,
@@ -213,7 +213,7 @@ class _Checker:
             parts = [part for text in texts if isinstance(text, ast.Constant) for part in parts_of(str(text.value))]
         except AccountError as error:
             return str(error)
-        slots = [part for part in parts if isinstance(part, Slot)]
+        slots = [part for part in parts if isinstance(part, ClassSlot)]
         missing = next((slot for slot in slots if not {*slot_files(slot)} & {*self.tables}), None)
         return f"{{{missing}}}: {TABLES}/ has neither {' nor '.join(slot_files(missing))}" if missing else ""
 

@@ -16,7 +16,7 @@ from copy import deepcopy
 from pathlib import Path
 
 from pellucid.accounts.folder import Folder
-from pellucid.accounts.language import COLUMNS, AccountError, Slot, Spelling, parts_of, slot_files
+from pellucid.accounts.language import COLUMNS, AccountError, ClassSlot, Spelling, parts_of, slot_files
 from pellucid.base.errors import PellucidError
 from pellucid.base.files import read_text
 from pellucid.listing.count import literal, numbers
@@ -62,7 +62,7 @@ def _pieces(text: str, files: Collection[str]) -> list[str]:
         parts = parts_of(text)
     except AccountError:
         return [text]
-    return parts if any({*files} & {*slot_files(part)} for part in parts if isinstance(part, Slot)) else [text]
+    return parts if any({*files} & {*slot_files(part)} for part in parts if isinstance(part, ClassSlot)) else [text]
 
 
 def _written(text: str, files: Collection[str], spelling: Spelling) -> int:
@@ -70,7 +70,9 @@ def _written(text: str, files: Collection[str], spelling: Spelling) -> int:
     parts = _pieces(text, files)
     behind = [*parts[1:], ""]
     return sum(
-        1 if isinstance(part, Slot) else _tokens(part.removesuffix(" ") if isinstance(then, Slot) else part, spelling)
+        1
+        if isinstance(part, ClassSlot)
+        else _tokens(part.removesuffix(" ") if isinstance(then, ClassSlot) else part, spelling)
         for part, then in zip(parts, behind, strict=True)
     )
 
@@ -83,9 +85,9 @@ class _Apart(ast.NodeTransformer):
 
     def visit_Constant(self, node: ast.Constant) -> ast.expr:
         parts = _pieces(node.value, self.files) if isinstance(node.value, str) else []
-        if len(parts) < 2 and not any(isinstance(part, Slot) for part in parts):
+        if len(parts) < 2 and not any(isinstance(part, ClassSlot) for part in parts):
             return node
-        return ast.List([ast.Constant(1 if isinstance(part, Slot) else part) for part in parts], ast.Load())
+        return ast.List([ast.Constant(1 if isinstance(part, ClassSlot) else part) for part in parts], ast.Load())
 
 
 def _docstrings(tree: ast.Module) -> Iterator[ast.stmt]:

@@ -8,17 +8,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pellucid.accounts.asked import NEVER, TOLD, Asked
+from pellucid.accounts.asked import NEVER, TOLD, AskedTable
 from pellucid.accounts.folder import Folder
-from pellucid.accounts.language import TABLES, Rule, Table
-from pellucid.accounts.lines import Differs, Tables, read_tables
-from pellucid.accounts.uses import Page, Variable, pages
+from pellucid.accounts.language import TABLES, ReturnRule, Table
+from pellucid.accounts.lines import AskedTables, Differs, read_tables
+from pellucid.accounts.uses import AccountPage, VariableUse, pages
 from pellucid.base.errors import PellucidError, ProjectError, closest
 from pellucid.project.project import REPORT, Project
 
 RuleFigures = Mapping[tuple[str, str], Mapping[str, Any]]
 """What was measured of rules, by their places and texts."""
-Ruled = tuple[Rule, Mapping[str, Any] | None]
+Ruled = tuple[ReturnRule, Mapping[str, Any] | None]
 """A rule, and what was measured of it."""
 
 
@@ -27,12 +27,12 @@ class TableCard:
     """A table with its evidence: how it was asked, the variables that key it, and the rules that hang on it."""
 
     table: Table
-    asked: Asked | None
+    asked: AskedTable | None
     changed: Mapping[str, Differs]
     """The lines that a person changed, by key."""
     edited: Mapping[str, str]
     """The edits that moved lines, by key."""
-    keyed_by: tuple[Variable, ...]
+    keyed_by: tuple[VariableUse, ...]
     rules: tuple[Ruled, ...]
 
     def phantoms(self) -> list[str]:
@@ -78,7 +78,7 @@ class TableCard:
 class VariableCard:
     """A variable, its text, and the rules that hang on it."""
 
-    variable: Variable
+    variable: VariableUse
     text: str
     keys: tuple[str, ...]
     """The tables that it keys."""
@@ -100,10 +100,10 @@ class VariableCard:
 class RuleCard:
     """A rule, what it hangs on, and how often it was right."""
 
-    rule: Rule
+    rule: ReturnRule
     about: str
     """What its file is about."""
-    variables: tuple[Variable, ...]
+    variables: tuple[VariableUse, ...]
     tables: tuple[str, ...]
     figures: Mapping[str, Any] | None
 
@@ -121,7 +121,7 @@ class RuleCard:
 Card = TableCard | VariableCard | RuleCard
 
 
-def _rule_dict(rule: Rule, figures: Mapping[str, Any] | None) -> dict[str, Any]:
+def _rule_dict(rule: ReturnRule, figures: Mapping[str, Any] | None) -> dict[str, Any]:
     measured = {name: figures[name] for name in ("check", "heldout", "covers")} if figures else None
     return {"at": str(rule), "text": rule.text, "measured": measured}
 
@@ -133,8 +133,8 @@ def _rule_dict(rule: Rule, figures: Mapping[str, Any] | None) -> dict[str, Any]:
 class Catalogue:
     """The accounts of a project, read and not run."""
 
-    pages: Sequence[Page]
-    tables: Tables
+    pages: Sequence[AccountPage]
+    tables: AskedTables
     figures: RuleFigures
     edited: Mapping[tuple[str, str], str]
 
@@ -180,7 +180,7 @@ class Catalogue:
                     tables = tuple(name for name in self.tables.tables if page.uses(names, name))
                     yield RuleCard(rule, page.about, variables, tables, self._ruled(rule)[1])
 
-    def _ruled(self, rule: Rule) -> Ruled:
+    def _ruled(self, rule: ReturnRule) -> Ruled:
         return rule, self.figures.get((str(rule), rule.text))
 
 

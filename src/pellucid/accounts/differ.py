@@ -23,7 +23,7 @@ from pellucid.accounts.folder import Folder
 from pellucid.accounts.language import TABLES, Accounts, Said, Table
 from pellucid.accounts.measure import rows_of
 from pellucid.accounts.meter import NOBODY
-from pellucid.accounts.paired import Side, Stated, pairs, stated
+from pellucid.accounts.paired import ReadFolder, Stated, pairs, stated
 from pellucid.base.progress import track
 from pellucid.exact.predictor import Predictor
 from pellucid.project.project import Project
@@ -59,7 +59,7 @@ class Differing:
 
 
 @dataclass(frozen=True)
-class Difference:
+class AccountsDifference:
     """All that differs, and on how many of how many places of check text the accounts say something else."""
 
     programs: Apart
@@ -77,7 +77,7 @@ class Difference:
         return {"programs": self.programs.to_dict(), **counts, "elsewhere": self.elsewhere, "differing": differing}
 
 
-def difference(project: Project, other: Project, programs: tuple[Predictor, Predictor]) -> Difference | None:
+def difference(project: Project, other: Project, programs: tuple[Predictor, Predictor]) -> AccountsDifference | None:
     """The accounts of `project` (after) beside those of `other` (before); None where neither has any.
 
     `programs` are those of both, before and after. The worst comes first: what is borne out most often, then what
@@ -88,7 +88,7 @@ def difference(project: Project, other: Project, programs: tuple[Predictor, Pred
         return None
     accounts = tuple(folder.accounts() for folder in folders)
     between = apart(project, other, programs)
-    found = Found.of(Side.of(folders[0]), Side.of(folders[1]), _by_hand(folders))
+    found = DifferencesFound.of(ReadFolder.of(folders[0]), ReadFolder.of(folders[1]), _by_hand(folders))
     ids = rows_of(project, "check")
     own = [_said(program, ids) for program in programs]
     changed, borne_out, totals = Counter[int](), Counter[int](), Counter[str]()
@@ -106,7 +106,9 @@ def difference(project: Project, other: Project, programs: tuple[Predictor, Pred
         for at, entry in enumerate(found.entries)
     ]
     ordered = tuple(sorted(entries, key=lambda entry: (-entry.borne_out, -entry.changed)))
-    return Difference(between, ordered, ids.numel(), totals["changed"], totals["borne_out"], totals["elsewhere"])
+    return AccountsDifference(
+        between, ordered, ids.numel(), totals["changed"], totals["borne_out"], totals["elsewhere"]
+    )
 
 
 def _by_hand(folders: Sequence[Folder]) -> frozenset[str]:
@@ -159,7 +161,7 @@ class Booking:
 
 
 @dataclass(frozen=True)
-class Found:
+class DifferencesFound:
     """All that differs, before it is known how much it changes."""
 
     entries: Sequence[Differing]
@@ -173,7 +175,7 @@ class Found:
         return lines or {number for _, others in found for number in others}
 
     @staticmethod
-    def of(before: Side, after: Side, by_hand: frozenset[str] = frozenset()) -> Found:
+    def of(before: ReadFolder, after: ReadFolder, by_hand: frozenset[str] = frozenset()) -> DifferencesFound:
         """Compare two sides; files `by_hand` are a person's."""
         same = pairs(before, after)
         entries: list[Differing] = []
@@ -202,10 +204,10 @@ class Found:
             for rule in all_rules:
                 used = [numbers[file] for file in sorted(rule.files) if file in numbers]
                 side.rules.setdefault(rule.place, []).extend(used)
-        return Found(entries, sides)
+        return DifferencesFound(entries, sides)
 
 
-def _lines(before: Side, after: Side, same: Mapping[str, str]) -> Iterator[tuple[Differing, str, str]]:
+def _lines(before: ReadFolder, after: ReadFolder, same: Mapping[str, str]) -> Iterator[tuple[Differing, str, str]]:
     """Lines of pairs of tables that differ, with the names of both tables."""
     for old, new in ((old, same[old]) for old in before.tables if old in same):
         one, two = before.tables[old], after.tables[new]
@@ -225,7 +227,7 @@ def _only(name: str, table: Table, *, is_after: bool) -> Differing:
     return Differing("table", name, None, None if is_after else what, what if is_after else None, said)
 
 
-def _classes(before: Side, after: Side, same: Mapping[str, str]) -> Iterator[tuple[Differing, str, str]]:
+def _classes(before: ReadFolder, after: ReadFolder, same: Mapping[str, str]) -> Iterator[tuple[Differing, str, str]]:
     """Classes whose members differ; one that one side has alone differs with the rules that use it."""
     for old, new in ((old, same[old]) for old in before.classes if old in same):
         one, two = before.classes[old], after.classes[new]
@@ -276,7 +278,7 @@ def _rule(before: Stated | None, after: Stated | None) -> Differing:
 # --- in the terminal --------------------------------------------------------------------------------------------------
 
 
-def difference_lines(found: Difference) -> Iterator[str]:
+def difference_lines(found: AccountsDifference) -> Iterator[str]:
     """A difference to read, a line each, the worst first: of the programs, then of the accounts."""
     yield from apart_lines(found.programs)
     yield ""

@@ -13,7 +13,7 @@ from typing import Any
 
 from pellucid.accounts.language import Table
 from pellucid.accounts.lines import Differs
-from pellucid.accounts.uses import Page
+from pellucid.accounts.uses import AccountPage
 
 NEARLY = 0.95
 """The share of keys that counts as nearly all."""
@@ -49,7 +49,7 @@ def _some(texts: Sequence[str]) -> str:
     return f"{', '.join(texts[:SHOWN])}{more}"
 
 
-def follows(tables: Mapping[str, Table], pages: Sequence[Page], lines: Sequence[Differs]) -> list[Follows]:
+def follows(tables: Mapping[str, Table], pages: Sequence[AccountPage], lines: Sequence[Differs]) -> list[Follows]:
     """All that follows from `lines` being as they are now; what is only about the same comes last, together."""
     found: list[Follows] = []
     for name in dict.fromkeys(line.table for line in lines):
@@ -66,7 +66,7 @@ def follows(tables: Mapping[str, Table], pages: Sequence[Page], lines: Sequence[
     return found
 
 
-def rules_of(pages: Sequence[Page], name: str) -> list[Follows]:
+def rules_of(pages: Sequence[AccountPage], name: str) -> list[Follows]:
     """The rules that hang on a table."""
     return [Follows((str(rule),), rule.text) for page in pages for rule, names in page.rules if page.uses(names, name)]
 

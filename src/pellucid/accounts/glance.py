@@ -13,10 +13,10 @@ from typing import Any
 
 from pellucid.accounts.asked import AGREEMENT, MARGIN, NEVER, OTHERWISE, TOLD, YES
 from pellucid.accounts.folder import FOLDER, Folder
-from pellucid.accounts.language import TABLES, Rule, Table
+from pellucid.accounts.language import TABLES, ReturnRule, Table
 from pellucid.accounts.lines import read_tables
 from pellucid.accounts.show import share
-from pellucid.accounts.uses import Page, pages
+from pellucid.accounts.uses import AccountPage, pages
 from pellucid.project.project import Project
 
 SAID = {YES: "told", OTHERWISE: "told otherwise", NEVER: "never told"}
@@ -37,14 +37,14 @@ def glance(project: Project, figures: Figures) -> Iterator[str]:
     yield from (f"          {line}" for line in example(pages(folder), read_tables(folder).tables, figures))
 
 
-def example(found: Sequence[Page], tables: Mapping[str, Table], figures: Figures) -> Iterator[str]:
+def example(found: Sequence[AccountPage], tables: Mapping[str, Table], figures: Figures) -> Iterator[str]:
     """A rule that covers and a line of its table, as far as there are any."""
     measured = {(rule["at"], rule["text"]): rule for rule in figures["rules"] if rule["covers"]}
     covering = [(page, rule, names) for page in found for rule, names in page.rules if _key(rule) in measured]
     if not covering:
         return
 
-    def rank(one: tuple[Page, Rule, Any]) -> tuple[bool, bool, float]:
+    def rank(one: tuple[AccountPage, ReturnRule, Any]) -> tuple[bool, bool, float]:
         held, of = measured[_key(one[1])]["heldout"], _returned(one[0], one[1], tables)
         return of is not None and TOLD in of.columns, of is not None, (held["value"] or 0.0) * held["n"]
 
@@ -78,11 +78,11 @@ def _number(cell: str | None) -> float:
         return float("-inf")
 
 
-def _key(rule: Rule) -> tuple[str, str]:
+def _key(rule: ReturnRule) -> tuple[str, str]:
     return str(rule), rule.text
 
 
-def _returned(page: Page, rule: Rule, tables: Mapping[str, Table]) -> Table | None:
+def _returned(page: AccountPage, rule: ReturnRule, tables: Mapping[str, Table]) -> Table | None:
     """The table in which a rule looks its answer up; None where it returns something else."""
     for node in ast.walk(page.tree):
         match node:
@@ -91,7 +91,7 @@ def _returned(page: Page, rule: Rule, tables: Mapping[str, Table]) -> Table | No
     return None
 
 
-def _shortened(page: Page, rule: Rule) -> str:
+def _shortened(page: AccountPage, rule: ReturnRule) -> str:
     """The rule with the condition that it stands under; of several patterns the first alone where that is long."""
     under = [node for node in ast.walk(page.tree) if isinstance(node, ast.If) and _holds(node, rule.line)]
     if not under:

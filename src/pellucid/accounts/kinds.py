@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from pellucid.accounts.folder import FOLDER, Folder
-from pellucid.accounts.language import TABLES, AccountError, Row, spans
+from pellucid.accounts.language import TABLES, AccountError, AccountText, spans
 from pellucid.base.errors import SourceError
 
 LONGEST = 6
@@ -35,7 +35,7 @@ def slots_of(folder: Folder) -> dict[str, str]:
     return found
 
 
-def ends(row: Row, first: int, place: int, slots: Mapping[str, str]) -> Ends:
+def ends(row: AccountText, first: int, place: int, slots: Mapping[str, str]) -> Ends:
     """The words and slots of a text that begins at the token `first`, back from the token at `place` on.
 
     Behind a token that ends a text there is none: that token itself.
@@ -43,7 +43,7 @@ def ends(row: Row, first: int, place: int, slots: Mapping[str, str]) -> Ends:
     return tuple(_back(row, first, place, slots)) or (escaped(row.pieces[place]),)
 
 
-def _back(row: Row, first: int, place: int, slots: Mapping[str, str]) -> Iterator[str]:
+def _back(row: AccountText, first: int, place: int, slots: Mapping[str, str]) -> Iterator[str]:
     starts = row.bounds[0]
     last = bisect_right(starts, place) - 1
     for number in range(last, max(-1, last - LONGEST), -1):

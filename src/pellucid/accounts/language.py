@@ -200,7 +200,7 @@ def _once(seen: dict[str, int], key: str, path: Path, number: int) -> None:
 # --- patterns ---------------------------------------------------------------------------------------------------------
 
 
-class Slot(str):
+class ClassSlot(str):
     """The name of a class, in a pattern."""
 
 
@@ -210,7 +210,7 @@ def parts_of(pattern: str) -> list[str]:
     for found in _BRACES.finditer(pattern):
         literal, at = literal + pattern[at : found.start()], found.end()
         if found[1]:
-            parts += [literal, Slot(found[1])]
+            parts += [literal, ClassSlot(found[1])]
             literal = ""
         elif len(found[0]) == 1:
             raise AccountError(f"{pattern!r}: {found[0]} stands alone; a slot is {{name}}, a brace itself is doubled")
@@ -308,7 +308,7 @@ class Slots:
         return found
 
     def _part(self, part: str) -> str | frozenset[str]:
-        return self.members(part) if isinstance(part, Slot) else part
+        return self.members(part) if isinstance(part, ClassSlot) else part
 
     def members(self, name: str) -> frozenset[str]:
         """The members of the class that a slot names."""
@@ -400,7 +400,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Found:
+class MembersFound:
     """Where members of a class stand in a row, in the order of their ends, and by their first and last letters."""
 
     spans: Sequence[Span]
@@ -409,7 +409,7 @@ class Found:
     ending: Mapping[int, Sequence[Span]]
 
     @staticmethod
-    def of(spans: Sequence[Span]) -> Found:
+    def of(spans: Sequence[Span]) -> MembersFound:
         """Of spans in the order of their ends."""
         wide = [span for span in spans if span.end - span.start > 1]
         beginning: dict[int, list[Span]] = {}
@@ -418,7 +418,7 @@ class Found:
             span.longer = [b for b in wide if b.start <= span.start and span.end <= b.end and b is not span]
             beginning.setdefault(span.at, []).append(span)
             ending.setdefault(span.at + len(span.text), []).append(span)
-        return Found(spans, [span.end for span in spans], beginning, ending)
+        return MembersFound(spans, [span.end for span in spans], beginning, ending)
 
 
 @dataclass(frozen=True)
@@ -431,7 +431,7 @@ class Word:
     text: str
 
 
-class Row:
+class AccountText:
     """The tokens of a text, and what has been found in them.
 
     `spaced` says whether words are set apart by blanks, `grows` whether one may be of several tokens.
@@ -446,15 +446,15 @@ class Row:
         self.places = [0]
         for piece in pieces:
             self.places.append(self.places[-1] + len(piece))
-        self._found: dict[frozenset[str], Found] = {}
+        self._found: dict[frozenset[str], MembersFound] = {}
 
-    def found(self, members: frozenset[str]) -> Found:
+    def found(self, members: frozenset[str]) -> MembersFound:
         """Where members of a class stand, from token to token."""
         if (known := self._found.get(members)) is not None:
             return known
         longest = max(map(len, members), default=0)
         spans = [span for start in range(len(self.pieces)) for span in self._from(start, members, longest)]
-        self._found[members] = found = Found.of(sorted(spans, key=lambda span: (span.end, -span.start)))
+        self._found[members] = found = MembersFound.of(sorted(spans, key=lambda span: (span.end, -span.start)))
         return found
 
     def _from(self, start: int, members: frozenset[str], longest: int) -> Iterator[Span]:
@@ -509,7 +509,7 @@ class Row:
 class Text:
     """The text so far, or a stretch of it, as an account sees it."""
 
-    def __init__(self, row: Row, first: int, end: int) -> None:
+    def __init__(self, row: AccountText, first: int, end: int) -> None:
         self._row, self._first, self._end = row, first, end
         self.reach = (0, 0)
         """Words and slots, and words alone, of the longest pattern that it was last found to end in."""
@@ -838,7 +838,7 @@ def variable(tie: str = "", moved: float | None = None) -> Callable[[Callable[..
 
 
 @dataclass(frozen=True)
-class Rule:
+class ReturnRule:
     """A `return` of an account."""
 
     file: str
@@ -914,7 +914,7 @@ class Accounts:
 
     def __init__(self, folder: Path, spelling: Spelling) -> None:
         self.folder, self.spelling = folder, spelling
-        self.rules: list[Rule] = []
+        self.rules: list[ReturnRule] = []
         self.ties: dict[str, tuple[str, float | None]] = {}
         self.tables: dict[str, Table] = {}
         self._values: dict[str, Any] = {}
@@ -953,7 +953,7 @@ class Accounts:
     def _mark(self, node: ast.Return, conditions: int, file: str, lines: Sequence[str]) -> None:
         said = node.value or ast.Constant(None)
         if not (isinstance(said, ast.Constant) and said.value is None):
-            self.rules.append(Rule(file, node.lineno, lines[node.lineno - 1].strip(), conditions))
+            self.rules.append(ReturnRule(file, node.lineno, lines[node.lineno - 1].strip(), conditions))
             node.value = ast.Tuple([said, ast.Constant(len(self.rules) - 1)], ast.Load())
 
     def _imported(self, name: str, file: str, line: int) -> Table | Spans:
@@ -1019,10 +1019,10 @@ class Accounts:
             ]
         return self._may_speak[piece]
 
-    def row(self, ids: Sequence[int]) -> Row:
+    def row(self, ids: Sequence[int]) -> AccountText:
         """The tokens `ids` as texts of which accounts can be asked."""
         pieces = [self.spelling.pieces[token] for token in ids]
-        return Row(pieces, self.spelling.spaced, self._slots, self.spelling.grows)
+        return AccountText(pieces, self.spelling.spaced, self._slots, self.spelling.grows)
 
     def said(self, ids: Sequence[int]) -> list[Said | None]:
         """What comes next behind each token of `ids`; None where no account speaks."""
@@ -1037,7 +1037,7 @@ class Accounts:
             found.append(pending.said if pending else None)
         return found
 
-    def supposing(self, row: Row, values: Mapping[Named, Any], only: str = "") -> Said | None:
+    def supposing(self, row: AccountText, values: Mapping[Named, Any], only: str = "") -> Said | None:
         """What would come next behind a row of one text if variables and calls had these `values`.
 
         With `only` the account of that file alone is asked.
@@ -1053,7 +1053,7 @@ class Accounts:
             self._supposed = {}
         return found.said if found else None
 
-    def value(self, file: str, name: Named, row: Row) -> Any:
+    def value(self, file: str, name: Named, row: AccountText) -> Any:
         """The value of a variable of `file`, or of a call, behind a row of one text."""
         text = Text(row, 0, len(row.pieces))
         with _told(file):

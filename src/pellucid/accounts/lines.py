@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pellucid.accounts.asked import Asked, read
+from pellucid.accounts.asked import AskedTable, read
 from pellucid.accounts.folder import FOLDER, Folder
 from pellucid.accounts.language import COLUMNS, TABLES, AccountError, Table, table
 from pellucid.base.errors import SourceError
@@ -34,18 +34,18 @@ class Differs:
 
 
 @dataclass(frozen=True)
-class Tables:
+class AskedTables:
     """The tables of accounts as they stand, by the names of their files, and how those were asked that were."""
 
     tables: Mapping[str, Table]
-    asked: Mapping[str, Asked]
+    asked: Mapping[str, AskedTable]
 
     def differing(self) -> list[Differs]:
         """The lines that differ, by table and line; those that are gone come last."""
         return [line for name, asked in self.asked.items() for line in _differing(self.tables[name], asked)]
 
 
-def _differing(found: Table, asked: Asked) -> list[Differs]:
+def _differing(found: Table, asked: AskedTable) -> list[Differs]:
     lines = [
         Differs(found.name, key, number, asked.answers.get(key), cells[1])
         for number, (key, cells) in enumerate(found.lines.items(), start=2)
@@ -54,7 +54,7 @@ def _differing(found: Table, asked: Asked) -> list[Differs]:
     return lines + [Differs(found.name, key, None, was, None) for key, was in asked.answers.items() if key not in found]
 
 
-def read_tables(folder: Folder) -> Tables:
+def read_tables(folder: Folder) -> AskedTables:
     """All tables of `folder`. Raises `SourceError` naming file and line of what is none."""
     asked = {path.name: read(folder.project, path.name) for path in folder.tables}
     found: dict[str, Table] = {}
@@ -64,7 +64,7 @@ def read_tables(folder: Folder) -> Tables:
                 found[path.name] = table(path.name, folder.path)
             except AccountError as error:
                 raise SourceError(f"{FOLDER}/{TABLES}/{error}") from None
-    return Tables(found, {name: held for name, held in asked.items() if held})
+    return AskedTables(found, {name: held for name, held in asked.items() if held})
 
 
 def is_table(text: str) -> bool:

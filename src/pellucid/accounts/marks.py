@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pellucid.accounts.meter import Share
+from pellucid.accounts.meter import Proportion
 from pellucid.accounts.questions import STAGE
 from pellucid.base.errors import ProjectError
 from pellucid.base.files import read_text
@@ -76,8 +76,8 @@ def _next(truth: Mapping[str, Any], answers: Mapping[str, str | list[int]]) -> d
     right = sum(_is_same(answers.get(id), entry["answer"]) for id, entry in truth.items())
     commonest = Counter(entry["answer"] for entry in truth.values()).most_common(1)
     return {
-        "right": Share(right, len(truth)).to_dict(),
-        "majority": Share(commonest[0][1] if commonest else 0, len(truth)).to_dict(),
+        "right": Proportion(right, len(truth)).to_dict(),
+        "majority": Proportion(commonest[0][1] if commonest else 0, len(truth)).to_dict(),
     }
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from pellucid.accounts.count import budget_numbers, symbols
 from pellucid.accounts.folder import FOLDER, Folder
 from pellucid.accounts.language import AccountError, Accounts, Said
-from pellucid.accounts.meter import NOBODY, Metered, Share, Spoken, meter, reliable, rule_shares
+from pellucid.accounts.meter import NOBODY, Metered, Proportion, Spoken, meter, reliable, rule_shares
 from pellucid.accounts.ngrams import LONGEST, NGrams
 from pellucid.accounts.tallies import LineCounts, tables_told, ties_told
 from pellucid.accounts.ties.stored import variables
@@ -152,7 +152,7 @@ def spoken(
     return Spoken(token, rule)
 
 
-def _rules(accounts: Accounts, judged: Sequence[Share], spoke: Sequence[Share]) -> list[dict[str, Any]]:
+def _rules(accounts: Accounts, judged: Sequence[Proportion], spoke: Sequence[Proportion]) -> list[dict[str, Any]]:
     """Every rule, and how often it is right on check text, which decides whether it covers, and on held-out text."""
     covers: Bool[Tensor, " rule"] = reliable(list(judged))
     return [
@@ -161,7 +161,7 @@ def _rules(accounts: Accounts, judged: Sequence[Share], spoke: Sequence[Share]) 
     ]
 
 
-def _silent(folder: Folder, accounts: Accounts, judged: Sequence[Share], spoke: Sequence[Share]) -> list[str]:
+def _silent(folder: Folder, accounts: Accounts, judged: Sequence[Proportion], spoke: Sequence[Proportion]) -> list[str]:
     """The files none of whose rules ever spoke: their scope covers nothing."""
     shares = zip(accounts.rules, judged, spoke, strict=True)
     heard = {rule.file for rule, on_check, held in shares if on_check.n or held.n}

@@ -23,7 +23,7 @@ NOBODY = -1
 
 
 @dataclass(frozen=True)
-class Share:
+class Proportion:
     """How often something holds: `hits` of `n`, with a Wilson interval of 95 %; all None where there is nothing."""
 
     hits: int
@@ -66,11 +66,11 @@ class Spoken:
 class Metered:
     """Figures of accounts on a text: of some positions (all of them, or the hard ones)."""
 
-    covered: Share
-    precision: Share
-    top1: Share
+    covered: Proportion
+    precision: Proportion
+    top1: Proportion
     """Of the account program, which says what a back-off says where no account speaks."""
-    back_off: Share
+    back_off: Proportion
     """Top-1 of the back-off alone."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -78,15 +78,15 @@ class Metered:
         return {name: getattr(self, name).to_dict() for name in asdict(self)}
 
 
-def rule_shares(spoken: Spoken, own: Int[Tensor, "row pos"], rules: int) -> list[Share]:
+def rule_shares(spoken: Spoken, own: Int[Tensor, "row pos"], rules: int) -> list[Proportion]:
     """How often each rule is right where it speaks; `own` are the tokens that the model says."""
     there = spoken.rule != NOBODY
     n = spoken.rule[there].bincount(minlength=rules)
     hits = spoken.rule[there & (spoken.token == own)].bincount(minlength=rules)
-    return [Share(int(hit), int(of)) for hit, of in zip(hits, n, strict=True)]
+    return [Proportion(int(hit), int(of)) for hit, of in zip(hits, n, strict=True)]
 
 
-def reliable(shares: list[Share]) -> Bool[Tensor, " rule"]:
+def reliable(shares: list[Proportion]) -> Bool[Tensor, " rule"]:
     """The rules whose precision has a lower bound of at least `LEAST`; those that never spoke are not among them."""
     bounds = [share.interval for share in shares]
     return torch.tensor([bound is not None and bound[0] >= LEAST for bound in bounds], dtype=torch.bool)
@@ -121,8 +121,8 @@ def _metered(
 ) -> Metered:
     n, covered = int(chosen.sum()), int((chosen & counts).sum())
     return Metered(
-        Share(covered, n),
-        Share(int((chosen & counts & right).sum()), covered),
-        Share(int((chosen & program).sum()), n),
-        Share(int((chosen & back_off).sum()), n),
+        Proportion(covered, n),
+        Proportion(int((chosen & counts & right).sum()), covered),
+        Proportion(int((chosen & program).sum()), n),
+        Proportion(int((chosen & back_off).sum()), n),
     )

@@ -17,8 +17,8 @@ from pellucid.accounts.folder import Folder
 from pellucid.accounts.language import (
     PATTERNED,
     AccountError,
-    Rule,
-    Slot,
+    ClassSlot,
+    ReturnRule,
     Table,
     is_account,
     parts_of,
@@ -26,7 +26,7 @@ from pellucid.accounts.language import (
     spans,
 )
 from pellucid.accounts.lines import read_tables
-from pellucid.accounts.uses import Page, pages
+from pellucid.accounts.uses import AccountPage, pages
 
 T = TypeVar("T")
 Conditions = tuple[ast.expr, ...]
@@ -36,23 +36,23 @@ ALIKE = 0.5
 
 
 @dataclass(frozen=True)
-class Side:
+class ReadFolder:
     """A folder of accounts, read and not run."""
 
     tables: Mapping[str, Table]
     classes: Mapping[str, frozenset[str]]
-    pages: tuple[Page, ...]
+    pages: tuple[AccountPage, ...]
 
     @staticmethod
-    def of(folder: Folder) -> Side:
+    def of(folder: Folder) -> ReadFolder:
         """The accounts of `folder`. Raises `SourceError` for what is broken in them."""
         tables = read_tables(folder).tables
         names = [path.name for path in folder.tables if path.name not in tables]
         classes = {name: spans(name, folder.path).members for name in names}
-        return Side(tables, classes, tuple(pages(folder)))
+        return ReadFolder(tables, classes, tuple(pages(folder)))
 
 
-def pairs(before: Side, after: Side) -> dict[str, str]:
+def pairs(before: ReadFolder, after: ReadFolder) -> dict[str, str]:
     """For tables and classes before the one after that it is, by name."""
     return {
         **_pairs(before.tables, after.tables, _same_lines),
@@ -100,7 +100,7 @@ def _same_members(one: frozenset[str], other: frozenset[str]) -> tuple[float, bo
 class Stated:
     """A rule in full: where it stands, what it says and on what conditions, and which files it uses."""
 
-    rule: Rule
+    rule: ReturnRule
     says: str
     conditions: tuple[str, ...]
     files: frozenset[str]
@@ -120,7 +120,9 @@ class Stated:
         return f"{self.says}  if {' and '.join(self.conditions)}" if self.conditions else self.says
 
 
-def stated(side: Side, named: Callable[[str], str] = str, spelled: Callable[[str], str] = str) -> Iterator[Stated]:
+def stated(
+    side: ReadFolder, named: Callable[[str], str] = str, spelled: Callable[[str], str] = str
+) -> Iterator[Stated]:
     """The rules of a side in the order of their files and lines, each file of a table or class named by `named`.
 
     `spelled` is what texts are told as.
@@ -133,7 +135,7 @@ def stated(side: Side, named: Callable[[str], str] = str, spelled: Callable[[str
             for node, conditions in _returns(function, ()):
                 names = rules[node.lineno]
                 yield Stated(
-                    Rule(page.file, node.lineno, ""),
+                    ReturnRule(page.file, node.lineno, ""),
                     told.text(node),
                     tuple(map(told.text, conditions)),
                     frozenset(file for file in known if page.uses(names, file)),
@@ -230,6 +232,6 @@ class _Told(ast.NodeTransformer):
         return node
 
     def _part(self, part: str) -> str:
-        if not isinstance(part, Slot):
+        if not isinstance(part, ClassSlot):
             return self.spelled(part)
         return "{" + self.named(next((file for file in slot_files(part) if file in self.there), part)) + "}"

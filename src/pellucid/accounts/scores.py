@@ -11,7 +11,7 @@ from pellucid.accounts.answers import BATCH, batches, require_room
 from pellucid.base.progress import track
 from pellucid.engine.subjects import Subject
 from pellucid.engine.whole import predictor_of
-from pellucid.exact.predictor import Cache, Predictor
+from pellucid.exact.predictor import Predictor, PredictorCache
 
 LOGITS = 1 << 24
 """Logits that are held at once."""
@@ -57,7 +57,7 @@ def _chunks(begun: Begun, predictor: Predictor, length: int, rows: int) -> Itera
 def _add(
     to: Float64[np.ndarray, "row answer"],
     predictor: Predictor,
-    cache: Cache,
+    cache: PredictorCache,
     begun: Begun,
     answers: Sequence[Sequence[int]],
 ) -> None:

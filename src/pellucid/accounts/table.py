@@ -32,7 +32,7 @@ The exponent of smoothed pointwise mutual information, as in Levy, Goldberg and 
 
 
 @dataclass(frozen=True)
-class Reading:
+class WordingReading:
     """What one wording gives of a key: its answer among all, None where there are none to choose among; and plainly.
 
     `bare` is what is said plainly without what is said before nearly all answers, such as an article. `sure` is by how
@@ -68,7 +68,7 @@ class TableLine:
     plain: str
     same: bool
     tie: str | None
-    readings: tuple[Reading, ...] = field(repr=False)
+    readings: tuple[WordingReading, ...] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def _plain_lines(keys: Sequence[str], plain: Sequence[Sequence[Answer]]) -> list
     for key, own in zip(keys, zip(*plain, strict=True), strict=True):
         (bare, count), *_ = Counter(said.bare for said in own).most_common()
         whole = next(said.text for said in own if said.bare == bare)
-        readings = tuple(Reading(None, said.text, said.bare, said.margin) for said in own)
+        readings = tuple(WordingReading(None, said.text, said.bare, said.margin) for said in own)
         lines.append(TableLine(key, bare, count / len(own), None, None, whole, True, None, readings))
     return lines
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pellucid.accounts.asked import NEVER, OTHERWISE, TOLD
 from pellucid.accounts.language import Said, Table
-from pellucid.accounts.meter import Share
+from pellucid.accounts.meter import Proportion
 from pellucid.accounts.ties.choose import ENOUGH
 
 ABOVE_RANDOM = 0.2
@@ -45,9 +45,9 @@ def tables_told(tables: Mapping[str, Table], counted: Counted) -> dict[str, Any]
     return {
         "lines": sum(len(table.lines) for table in tables.values()),
         "flagged": len(flags),
-        "phantoms": Share(len(phantoms), len(flags)).to_dict(),
+        "phantoms": Proportion(len(phantoms), len(flags)).to_dict(),
         "otherwise": sum(told == OTHERWISE for told in flags.values()),
-        "looked_up": Share(sum(places[line] for line in phantoms), sum(places.values())).to_dict(),
+        "looked_up": Proportion(sum(places[line] for line in phantoms), sum(places.values())).to_dict(),
     }
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from pellucid.accounts.folder import Folder
 from pellucid.accounts.kinds import Ends, ends, kinds, slots_of
 from pellucid.accounts.language import Accounts
-from pellucid.accounts.meter import NOBODY, Share, Spoken
+from pellucid.accounts.meter import NOBODY, Proportion, Spoken
 from pellucid.exact.model import Model
 from pellucid.study.why import why
 
@@ -104,7 +104,7 @@ def _kind(behind: str, places: Places, accounts: Accounts, heard: Heard) -> dict
     row, at = torch.tensor(places).T
     own, rule = heard.own[row, at], heard.spoken.rule[row, at]
     pieces = accounts.spelling.pieces
-    right = Share(int((heard.said[row, at] == own).sum()), len(places))
+    right = Proportion(int((heard.said[row, at] == own).sum()), len(places))
     return {
         "behind": behind,
         "n": len(places),

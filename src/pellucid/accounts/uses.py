@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pellucid.accounts.folder import Folder
-from pellucid.accounts.language import Rule, imported, imported_files, is_account
+from pellucid.accounts.language import ReturnRule, imported, imported_files, is_account
 from pellucid.base.files import read_text
 
 _SLOT = re.compile(r"\{([^{}]+)\}")
@@ -22,7 +22,7 @@ _FILES = ("table", "spans")
 
 
 @dataclass(frozen=True)
-class Variable:
+class VariableUse:
     """A function under `@variable`, where it stands, and what its decorator says: what carries it, how often seen."""
 
     file: str
@@ -35,7 +35,7 @@ class Variable:
 
 
 @dataclass(frozen=True)
-class Page:
+class AccountPage:
     """One file of accounts."""
 
     file: str
@@ -66,18 +66,18 @@ class Page:
         return found
 
     @cached_property
-    def variables(self) -> dict[str, Variable]:
+    def variables(self) -> dict[str, VariableUse]:
         """Its variables, by name."""
         return {name: told for name, node in self.functions.items() for told in self._variables(node)}
 
-    def _variables(self, node: ast.FunctionDef) -> Iterator[Variable]:
+    def _variables(self, node: ast.FunctionDef) -> Iterator[VariableUse]:
         for above in node.decorator_list:
             match above:
                 case ast.Call(func=ast.Name(id="variable"), keywords=given):
                     said = {word.arg: word.value.value for word in given if isinstance(word.value, ast.Constant)}
                     tie, moved = said.get("tie"), said.get("moved")
                     doc = (ast.get_docstring(node) or "").split("\n")[0]
-                    yield Variable(
+                    yield VariableUse(
                         self.file,
                         node.lineno,
                         node.name,
@@ -98,13 +98,13 @@ class Page:
         return "\n".join(self.text.split("\n")[start - 1 : node.end_lineno])
 
     @cached_property
-    def rules(self) -> list[tuple[Rule, frozenset[str]]]:
+    def rules(self) -> list[tuple[ReturnRule, frozenset[str]]]:
         """Every `return` of the account, and all names that it hangs on."""
         lines = self.text.split("\n")
         found = []
         for function in filter(is_account, self.tree.body):
             for node, asked in returns(function, []):
-                rule = Rule(self.file, node.lineno, lines[node.lineno - 1].strip())
+                rule = ReturnRule(self.file, node.lineno, lines[node.lineno - 1].strip())
                 found.append((rule, self.reached(asked, function)))
         return found
 
@@ -139,10 +139,10 @@ class Page:
         return slot in names or any(self.files.get(name) == file for name in names)
 
 
-def pages(folder: Folder) -> list[Page]:
+def pages(folder: Folder) -> list[AccountPage]:
     """The files of accounts. Raises `SourceError` for what is no Python."""
     tables = frozenset(path.name for path in folder.tables)
-    return [Page(path.name, folder.trees[path.name], read_text(path), tables) for path in folder.files]
+    return [AccountPage(path.name, folder.trees[path.name], read_text(path), tables) for path in folder.files]
 
 
 def _names(node: ast.AST) -> Iterator[str]:

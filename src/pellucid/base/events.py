@@ -16,7 +16,7 @@ _LOG = logging.getLogger("pellucid.events")
 
 
 @dataclass(eq=False)
-class Stage:
+class Lasting:
     """Something that takes time: how much of it is `done`, of how much if that is known. `counted`: one by one."""
 
     label: str
@@ -49,21 +49,21 @@ class Message:
 class Began:
     """A stage began."""
 
-    stage: Stage
+    stage: Lasting
 
 
 @dataclass(frozen=True)
 class Advanced:
     """One more of a stage is done."""
 
-    stage: Stage
+    stage: Lasting
 
 
 @dataclass(frozen=True)
 class Ended:
     """A stage ended, be it by an error."""
 
-    stage: Stage
+    stage: Lasting
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import TypeVar
 
-from pellucid.base.events import Advanced, Began, Ended, Paused, Stage, emit
+from pellucid.base.events import Advanced, Began, Ended, Lasting, Paused, emit
 
 T = TypeVar("T")
 
@@ -15,7 +15,7 @@ def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[
     """Yield `items`, and tell how far that is under the name `label`."""
     if total is None and isinstance(items, Sized):
         total = len(items)
-    with _under_way(Stage(label, total, counted=True)) as stage:
+    with _under_way(Lasting(label, total, counted=True)) as stage:
         for item in items:
             yield item
             stage.done += 1
@@ -23,9 +23,9 @@ def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[
 
 
 @contextmanager
-def working(label: str, total: int | None = None) -> Iterator[Stage]:
+def working(label: str, total: int | None = None) -> Iterator[Lasting]:
     """Tell that `label` is under way; of stages within each other the innermost is what is shown."""
-    with _under_way(Stage(label, total)) as stage:
+    with _under_way(Lasting(label, total)) as stage:
         yield stage
 
 
@@ -40,7 +40,7 @@ def waiting() -> Iterator[None]:
 
 
 @contextmanager
-def _under_way(stage: Stage) -> Iterator[Stage]:
+def _under_way(stage: Lasting) -> Iterator[Lasting]:
     emit(Began(stage))
     try:
         yield stage

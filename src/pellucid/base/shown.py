@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pellucid.base.events import Advanced, Began, Ended, Event, Message, Paused, Stage
+from pellucid.base.events import Advanced, Began, Ended, Event, Lasting, Message, Paused
 from pellucid.base.terminal import complain, harmless, terminal
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ class Display:
     """
 
     def __init__(self) -> None:
-        self.under_way: list[Stage] = []
-        self._held: list[Stage] = []
-        self._speaker: tuple[Stage, threading.Event] | None = None
-        self._bars: dict[Stage, tuple[Progress, TaskID]] = {}
+        self.under_way: list[Lasting] = []
+        self._held: list[Lasting] = []
+        self._speaker: tuple[Lasting, threading.Event] | None = None
+        self._bars: dict[Lasting, tuple[Progress, TaskID]] = {}
 
     def __call__(self, event: Event) -> None:
         match event:
@@ -52,7 +52,7 @@ class Display:
             case Paused(False):
                 self.under_way[:], self._held = self._held, []
 
-    def _end(self, stage: Stage) -> None:
+    def _end(self, stage: Lasting) -> None:
         if stage in self._bars:
             self._bars.pop(stage)[0].stop()
         for stages in (self.under_way, self._held):
@@ -75,7 +75,7 @@ class Display:
         return ended
 
 
-def _bar(stage: Stage) -> tuple[Progress, TaskID]:
+def _bar(stage: Lasting) -> tuple[Progress, TaskID]:
     """A bar with elapsed and remaining time."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     from rich.progress import TimeRemainingColumn as Remaining

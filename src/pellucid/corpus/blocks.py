@@ -25,7 +25,7 @@ _UPTO: tuple[tuple[float, Fold], ...] = ((0.6, "fit"), (0.7, "check"), (0.8, "tu
 
 
 @dataclass(frozen=True)
-class Cut:
+class CutSettings:
     """How text is cut: words in a block and words dropped at a cut inside a document.
 
     Where text has no spaces between words, the `unit` that is counted as a word is a character that is no white space.
@@ -86,7 +86,7 @@ def fraction(*keys: object) -> float:
     return int.from_bytes(digest[:6], "big") / 2**48
 
 
-def cut_blocks(documents: Iterable[Document], cut: Cut) -> Iterator[TextBlock]:
+def cut_blocks(documents: Iterable[Document], cut: CutSettings) -> Iterator[TextBlock]:
     """The blocks of `documents`, in order; those of one domain must follow one another."""
     group: list[Piece] = []
     domain, first, held, opens = "", 0, 0, True
@@ -103,7 +103,7 @@ def cut_blocks(documents: Iterable[Document], cut: Cut) -> Iterator[TextBlock]:
         yield TextBlock(domain, f"{domain}/{first}", tuple(group), opens)
 
 
-def _pieces(document: Document, cut: Cut) -> Iterator[Piece]:
+def _pieces(document: Document, cut: CutSettings) -> Iterator[Piece]:
     """Cut a document after every `cut.words` words and drop `cut.gap` more, unless nothing would be left then.
 
     A cut depends on the text before it alone, so it may be looked for late: only where text has doubled since it was
@@ -128,14 +128,14 @@ def _pieces(document: Document, cut: Cut) -> Iterator[Piece]:
         yield Piece(document.name, start, buffer, words)
 
 
-def _word_ends(text: str, cut: Cut) -> tuple[int, int] | None:
+def _word_ends(text: str, cut: CutSettings) -> tuple[int, int] | None:
     """Where the block ends and where the gap after it ends, or None if no further word has begun by then."""
     found = _pattern(cut).match(text)
     return (found.end(1), found.end(2)) if found else None
 
 
 @cache
-def _pattern(cut: Cut) -> re.Pattern[str]:
+def _pattern(cut: CutSettings) -> re.Pattern[str]:
     """A block, its gap and the beginning of one more word; possessive, so that it never splits a word or retries."""
     one, between = (r"\S++", r"\s++") if cut.unit == "words" else (r"\S", r"\s*+")
     word = rf"(?:\s*+{one})"

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pellucid.base.errors import CorpusError
-from pellucid.corpus.blocks import FOLDS, Cut, Fold, TextBlock, cut_blocks
+from pellucid.corpus.blocks import FOLDS, CutSettings, Fold, TextBlock, cut_blocks
 from pellucid.corpus.reading import Document, domain_of, read_documents, text_files
 
-CUTS = (Cut(), Cut(words=200, gap=20))
+CUTS = (CutSettings(), CutSettings(words=200, gap=20))
 """Blocks of 2,000 words; ten times smaller for a corpus that is too short to be split by them."""
 UNSPACED = 20
 """So many characters a word, on average, and words are no measure of a text: it has no spaces between them."""
-CHARACTERS = (Cut(4000, 200, "characters"), Cut(400, 40, "characters"))
+CHARACTERS = (CutSettings(4000, 200, "characters"), CutSettings(400, 40, "characters"))
 """Blocks of such a text, where its words are too few to be split by."""
 LEAST_BLOCKS = 30
 """So many of the small blocks are asked for: one of fewer than that would often leave some split without any."""
@@ -35,7 +35,7 @@ class Corpus:
 
 
 @dataclass(frozen=True)
-class Share:
+class FoldShare:
     """The blocks that a split is dealt: those of some folds. `opening`, if given, decides on the first of a domain."""
 
     folds: frozenset[Fold]
@@ -46,7 +46,7 @@ class Share:
         return self.opening if block.opens and self.opening is not None else block.fold in self.folds
 
 
-ALL = Share(FOLDS)
+ALL = FoldShare(FOLDS)
 """A whole corpus."""
 
 
@@ -58,8 +58,8 @@ class Split:
     """
 
     corpus: Corpus
-    cut: Cut
-    share: Share
+    cut: CutSettings
+    share: FoldShare
     sha256: str
     n_blocks: int
     n_words: int
@@ -148,11 +148,11 @@ def split_corpus(corpus: Corpus, fit_corpus: Corpus | None = None, *, check: boo
     return Splits(fit, tune, heldout, chosen)
 
 
-def _share(*folds: Fold, opening: bool | None = None) -> Share:
-    return Share(frozenset(folds), opening)
+def _share(*folds: Fold, opening: bool | None = None) -> FoldShare:
+    return FoldShare(frozenset(folds), opening)
 
 
-def _deal(corpus: Corpus, shares: Sequence[Share]) -> tuple[Split, ...]:
+def _deal(corpus: Corpus, shares: Sequence[FoldShare]) -> tuple[Split, ...]:
     """One split for each of `shares`. Raises `CorpusError` where the corpus is too short for that."""
     if splits := _dealt(corpus, shares):
         return splits
@@ -166,7 +166,7 @@ def _deal(corpus: Corpus, shares: Sequence[Share]) -> tuple[Split, ...]:
     )
 
 
-def _dealt(corpus: Corpus, shares: Sequence[Share]) -> tuple[Split, ...]:
+def _dealt(corpus: Corpus, shares: Sequence[FoldShare]) -> tuple[Split, ...]:
     """One split for each of `shares`, cut in large blocks if each gets some, else in small ones; none if that fails."""
     for cut in CUTS + CHARACTERS:
         if cut == CHARACTERS[0] and not _is_unspaced(corpus):
@@ -188,7 +188,7 @@ def _is_unspaced(corpus: Corpus) -> bool:
     return characters >= UNSPACED * max(1, words)
 
 
-def _survey(corpus: Corpus, cut: Cut, shares: Sequence[Share]) -> tuple[Split, ...]:
+def _survey(corpus: Corpus, cut: CutSettings, shares: Sequence[FoldShare]) -> tuple[Split, ...]:
     """Walk through a corpus once, to hash and count what each share gets."""
     digests = [hashlib.sha256() for _ in shares]
     blocks, words = [0] * len(shares), [0] * len(shares)

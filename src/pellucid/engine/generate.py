@@ -21,7 +21,7 @@ from pellucid.engine.whole import Whole
 from pellucid.exact.changed import Changed
 from pellucid.exact.model import Model
 from pellucid.exact.rows import Rows, Stretch
-from pellucid.exact.writing import Choice, Continuation, Ended, Until, write
+from pellucid.exact.writing import Continuation, Ended, Sampling, Until, write
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def generate(
     """
     model = model_of(subject)
     rows, made, names = model.rows(text), tuple(changes), listed(record)
-    choice, until = Choice(temperature, top_p, seed), Until(tokens, model.tokenizer.ends, stop)
+    choice, until = Sampling(temperature, top_p, seed), Until(tokens, model.tokenizer.ends, stop)
     wanted = tuple(dict.fromkeys(site.activation for one in names for site in resolve(model, one)))
     found: dict[int, Generated] = {}
     for group in rows.groups:
@@ -106,7 +106,7 @@ class _Writer:
     ids: Tensor
     _parts: list[dict[str, Tensor]] = field(default_factory=list)
 
-    def write(self, choice: Choice, until: Until, numbers: Sequence[int]) -> list[Continuation]:
+    def write(self, choice: Sampling, until: Until, numbers: Sequence[int]) -> list[Continuation]:
         """What is said behind each prompt."""
         model, length = model_of(self.subject), self.ids.shape[1]
         runner: Changed | Whole

@@ -16,7 +16,7 @@ from pellucid.exact.rows import Rows
 
 
 @dataclass(frozen=True)
-class Cut:
+class CutMetric:
     """A metric of prompts that are cut behind the position that it reads; `numbers` are theirs among all."""
 
     metric: Metric
@@ -34,7 +34,7 @@ class Pairs:
 
     base: Int[Tensor, "prompt pos"]
     source: Int[Tensor, "prompt pos"]
-    metric: Cut
+    metric: CutMetric
     behind: int
 
     @property
@@ -62,7 +62,7 @@ def paired(model: Model, base: Text, source: Text, metric: Metric) -> list[Pairs
     for kind in sorted(set(kinds), reverse=True):
         numbers = [n for n, own in enumerate(kinds) if own == kind]
         ours, theirs = (torch.stack([side[n] for n in numbers]) for side in rows)
-        found.append(Pairs(ours, theirs, Cut(metric, torch.tensor(numbers)), kind[1]))
+        found.append(Pairs(ours, theirs, CutMetric(metric, torch.tensor(numbers)), kind[1]))
     return found
 
 

@@ -19,7 +19,7 @@ from pellucid.subject.spelling import spelled
 
 
 @runtime_checkable
-class Program(Protocol):
+class ReplacedModel(Protocol):
     """A model with replacements: what a decompiled program is to the engine."""
 
     @property
@@ -32,7 +32,7 @@ class Program(Protocol):
         ...
 
 
-Subject = Model | Program
+Subject = Model | ReplacedModel
 """What every verb of the engine takes first."""
 
 

@@ -30,7 +30,7 @@ _KEYS = ("clean", "corrupted", "answers", "instead")
 
 
 @dataclass(frozen=True)
-class Pair:
+class MinimalPair:
     """One minimal pair."""
 
     clean: str
@@ -47,15 +47,15 @@ class Batch:
     clean: Int[Tensor, "batch pos"] = field(repr=False)
     corrupted: Int[Tensor, "batch pos"] = field(repr=False)
     metric: LogitDifference = field(repr=False)
-    pairs: tuple[Pair, ...]
+    pairs: tuple[MinimalPair, ...]
 
 
 @dataclass(frozen=True)
-class Task:
+class MinimalPairs:
     """Minimal pairs of one kind."""
 
     name: str
-    pairs: tuple[Pair, ...] = field(repr=False)
+    pairs: tuple[MinimalPair, ...] = field(repr=False)
 
     def __repr__(self) -> str:
         first = f": {self.pairs[0].clean!r} → {self.pairs[0].answers[0]!r}, …" if self.pairs else ""
@@ -69,7 +69,7 @@ class Task:
 
         Raises `PellucidError` quoting the first pair whose prompts differ in length or whose answers begin alike.
         """
-        groups: dict[int, list[tuple[Pair, Tensor, Tensor, Any, Any]]] = defaultdict(list)
+        groups: dict[int, list[tuple[MinimalPair, Tensor, Tensor, Any, Any]]] = defaultdict(list)
         for pair in self.pairs:
             read = read_pair(model, pair)
             if isinstance(read, str):
@@ -84,14 +84,16 @@ class Task:
             raise PellucidError(f"{self.name} has no pairs that {model.subject.name} can read")
         return found
 
-    def fitting(self, model: Model) -> Task:
+    def fitting(self, model: Model) -> MinimalPairs:
         """The pairs that this model's tokens can tell apart, prompts matching token by token."""
-        return Task(self.name, tuple(pair for pair in self.pairs if not isinstance(read_pair(model, pair), str)))
+        return MinimalPairs(
+            self.name, tuple(pair for pair in self.pairs if not isinstance(read_pair(model, pair), str))
+        )
 
-    def split(self, share: float = 0.5) -> tuple[Task, Task]:
+    def split(self, share: float = 0.5) -> tuple[MinimalPairs, MinimalPairs]:
         """The first `share` of the pairs, to search on, and the rest, to measure on."""
         cut = round(share * len(self.pairs))
-        return Task(self.name, self.pairs[:cut]), Task(self.name, self.pairs[cut:])
+        return MinimalPairs(self.name, self.pairs[:cut]), MinimalPairs(self.name, self.pairs[cut:])
 
     def save(self, path: Path | str) -> None:
         """Write the pairs as JSON lines."""
@@ -105,14 +107,15 @@ class Task:
         write_text(Path(path), "\n".join(lines) + "\n")
 
     @staticmethod
-    def of(name: str, rows: Iterable[Any]) -> Task:
+    def of(name: str, rows: Iterable[Any]) -> MinimalPairs:
         """A task of objects that have the fields of a pair."""
-        return Task(
-            name, tuple(Pair(r.clean, r.corrupted, tuple(r.answers), tuple(r.instead), tuple(r.cause)) for r in rows)
+        return MinimalPairs(
+            name,
+            tuple(MinimalPair(r.clean, r.corrupted, tuple(r.answers), tuple(r.instead), tuple(r.cause)) for r in rows),
         )
 
 
-def read_task(path: Path | str, limit: int | None = None) -> Task:
+def read_task(path: Path | str, limit: int | None = None) -> MinimalPairs:
     """The task in a file of JSON lines.
 
     Args:
@@ -129,14 +132,14 @@ def read_task(path: Path | str, limit: int | None = None) -> Task:
     if not path.is_file():
         raise PellucidError(f"{path} is not a file; a task is a file of JSON lines with {', '.join(_KEYS)}")
     lines = islice(_numbered(path), limit)
-    return Task(path.stem, tuple(_pair(line, f"{path}:{number}") for number, line in lines))
+    return MinimalPairs(path.stem, tuple(_pair(line, f"{path}:{number}") for number, line in lines))
 
 
 @dataclass(frozen=True)
 class Blimp:
     """Minimal pairs from a paradigm of BLiMP, and how many of its lines were left out for which reason."""
 
-    task: Task
+    task: MinimalPairs
     left_out: dict[str, int]
 
 
@@ -170,15 +173,15 @@ def read_blimp(model: Model, path: Path | str) -> Blimp:
     partners: dict[tuple[int, str], str] = {}
     for entry in entries:
         partners.setdefault((model.ids(entry.prefix).shape[1], entry.good), entry.prefix)
-    pairs: list[Pair] = []
+    pairs: list[MinimalPair] = []
     left_out: dict[str, int] = {}
     for entry in entries:
         found = _paired(model, entry, partners)
-        if isinstance(found, Pair):
+        if isinstance(found, MinimalPair):
             pairs.append(found)
         else:
             left_out[found] = left_out.get(found, 0) + 1
-    return Blimp(Task(Path(path).stem, tuple(pairs)), left_out)
+    return Blimp(MinimalPairs(Path(path).stem, tuple(pairs)), left_out)
 
 
 def _numbered(path: Path | str) -> Iterable[tuple[int, str]]:
@@ -205,7 +208,7 @@ def _entry(line: str, place: str) -> _Entry:
     return _Entry(*words, (found.sentence_good, found.sentence_bad))
 
 
-def _paired(model: Model, entry: _Entry, partners: Mapping[tuple[int, str], str]) -> Pair | str:
+def _paired(model: Model, entry: _Entry, partners: Mapping[tuple[int, str], str]) -> MinimalPair | str:
     """The minimal pair of an entry, or why there is none."""
     good, bad = (model.ids(sentence)[0].tolist() for sentence in entry.sentences)
     shared = next((at for at, both in enumerate(zip(good, bad, strict=False)) if both[0] != both[1]), None)
@@ -219,7 +222,7 @@ def _paired(model: Model, entry: _Entry, partners: Mapping[tuple[int, str], str]
     if other is None:
         return "no prefix wants the other word"
     answer, instead = (model.tokenizer.decode([ids[shared]]) for ids in (good, bad))
-    pair = Pair(clean, other + clean.removeprefix(entry.prefix), (answer,), (instead,))
+    pair = MinimalPair(clean, other + clean.removeprefix(entry.prefix), (answer,), (instead,))
     read = read_pair(model, pair)
     if isinstance(read, str) or read[2:] != ((good[shared],), (bad[shared],)):
         return "its partner has another number of tokens"
@@ -252,14 +255,14 @@ class _PairLine:
     cause: tuple[tuple[Count, Count], ...] = ()
 
 
-def _pair(line: str, place: str) -> Pair:
+def _pair(line: str, place: str) -> MinimalPair:
     found = parsed(_PairLine, line, place)
     answers, instead = ((each,) if isinstance(each, str) else each for each in (found.answers, found.instead))
-    return Pair(found.clean, found.corrupted, answers, instead, found.cause)
+    return MinimalPair(found.clean, found.corrupted, answers, instead, found.cause)
 
 
 def read_pair(
-    model: Model, pair: Pair
+    model: Model, pair: MinimalPair
 ) -> tuple[Int[Tensor, "one pos"], Int[Tensor, "one pos"], tuple[int, ...], tuple[int, ...]] | str:
     """The pair in tokens, or why it cannot be used."""
     try:
@@ -279,7 +282,7 @@ def read_pair(
     return clean, corrupted, sides[0], sides[1]
 
 
-def cause_positions(model: Model, pair: Pair) -> list[int]:
+def cause_positions(model: Model, pair: MinimalPair) -> list[int]:
     """The positions of the clean prompt whose tokens differ from the corrupted one's: where the decision is made."""
     read = read_pair(model, pair)
     if isinstance(read, str):

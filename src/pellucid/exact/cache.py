@@ -26,15 +26,15 @@ class _Store:
 
 
 @dataclass
-class Cache:
+class ModelCache:
     """What a model remembers of `length` positions. Extending it gives another cache and leaves this one as it was."""
 
     length: int = 0
     _stores: dict[str, _Store] = field(default_factory=dict, repr=False)
 
-    def grown(self, by: int) -> Cache:
+    def grown(self, by: int) -> ModelCache:
         """The cache of `by` positions more, to be filled by `append` to each slot."""
-        return Cache(self.length + by, dict(self._stores))
+        return ModelCache(self.length + by, dict(self._stores))
 
     def append(self, slot: str, new: Float[Tensor, "batch head new dim"]) -> Held:
         """Fill the last positions of `slot` with `new`; returns all positions. Gradients do not pass through.
@@ -56,7 +56,7 @@ class Cache:
         store.used = self.length
         return store.data[:, :, : self.length]
 
-    def take(self, rows: Int[np.ndarray, " rows"], length: int) -> Cache:
+    def take(self, rows: Int[np.ndarray, " rows"], length: int) -> ModelCache:
         """A copy of the first `length` positions of `rows`; it shares nothing with this cache."""
         if not 0 <= length <= self.length:
             raise ValueError(f"a cache of {self.length} positions has no prefix of {length}")
@@ -65,7 +65,7 @@ class Cache:
         for slot, store in self._stores.items():
             with torch.inference_mode(store.data.is_inference()):
                 taken[slot] = _Store(store.data[chosen.to(store.data.device), :, :length], length)
-        return Cache(length, taken)
+        return ModelCache(length, taken)
 
 
 def _room(old: _Store | None, start: int, end: int, like: Tensor) -> _Store:

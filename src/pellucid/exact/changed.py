@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float32, Integer
 
 from pellucid.base.errors import PellucidError
-from pellucid.exact.cache import Cache
+from pellucid.exact.cache import ModelCache
 from pellucid.exact.graph import Edit
 from pellucid.exact.rows import Rows, Stretch
 
@@ -44,10 +44,10 @@ class Changed:
         return int(self.model.n_ctx)
 
     def extend(
-        self, ids: Integer[np.ndarray, "batch new"], cache: Cache | None = None, last_only: bool = False
-    ) -> tuple[Float32[np.ndarray, "batch out vocab"], Cache]:
+        self, ids: Integer[np.ndarray, "batch new"], cache: ModelCache | None = None, last_only: bool = False
+    ) -> tuple[Float32[np.ndarray, "batch out vocab"], ModelCache]:
         """As `Model.extend`, with the changes. Raises `PellucidError` where numbers are no longer finite."""
-        grown = (cache or Cache()).grown(ids.shape[1])
+        grown = (cache or ModelCache()).grown(ids.shape[1])
         tokens = torch.from_numpy(np.ascontiguousarray(ids, dtype=np.int64))
         stretch = Stretch(Rows(tokens), grown.length - ids.shape[1], self.n_ctx, self.prompt)
         end = self.model.last_resid

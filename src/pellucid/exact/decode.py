@@ -7,7 +7,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from pellucid.base.errors import PellucidError
-from pellucid.exact.cache import Cache
+from pellucid.exact.cache import ModelCache
 from pellucid.exact.model import Model
 
 
@@ -18,7 +18,7 @@ def greedy(model: Model, ids: Int[Tensor, "batch pos"], count: int) -> Int[Tenso
     """
     if not ids.shape[1]:
         raise PellucidError("there is no token to continue from; give at least one a row")
-    cache = Cache()
+    cache = ModelCache()
     produced: list[Tensor] = []
     new = ids.to(model.device)
     with torch.inference_mode():

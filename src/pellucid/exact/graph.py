@@ -20,7 +20,7 @@ Edit = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Node:
+class GraphNode:
     """`name = op(*inputs, *weights, **options)`; `weights` are names of parameters."""
 
     name: str
@@ -38,14 +38,14 @@ class Node:
 class _Step:
     """A node to run, and the values that nobody reads after it."""
 
-    node: Node
+    node: GraphNode
     done: tuple[str, ...]
 
 
 class Graph:
     """Nodes in an order in which each follows its inputs; `inputs` are the names that must be given."""
 
-    def __init__(self, inputs: Sequence[str], nodes: Sequence[Node]) -> None:
+    def __init__(self, inputs: Sequence[str], nodes: Sequence[GraphNode]) -> None:
         self.inputs, self.nodes = tuple(inputs), tuple(nodes)
         self._by_name = {node.name: node for node in nodes}
         self._plans: dict[tuple[frozenset[str], tuple[str, ...]], tuple[_Step, ...]] = {}
@@ -56,7 +56,7 @@ class Graph:
     def __contains__(self, name: object) -> bool:
         return name in self._by_name
 
-    def __getitem__(self, name: str) -> Node:
+    def __getitem__(self, name: str) -> GraphNode:
         """The node called `name`."""
         return self._by_name[name]
 
@@ -114,7 +114,7 @@ class Graph:
             self._plans[given, want] = self._schedule(self._needed(given, want), want)
         return self._plans[given, want]
 
-    def _needed(self, given: frozenset[str], want: tuple[str, ...]) -> list[Node]:
+    def _needed(self, given: frozenset[str], want: tuple[str, ...]) -> list[GraphNode]:
         needed, open_names = set[str](), [name for name in want if name not in given]
         while open_names:
             name = open_names.pop()
@@ -126,7 +126,7 @@ class Graph:
             open_names += [read for read in self._by_name[name].inputs if read not in given]
         return [node for node in self.nodes if node.name in needed]
 
-    def _schedule(self, nodes: list[Node], want: tuple[str, ...]) -> tuple[_Step, ...]:
+    def _schedule(self, nodes: list[GraphNode], want: tuple[str, ...]) -> tuple[_Step, ...]:
         """`nodes` with the values that can be freed after each."""
         last = {read: at for at, node in enumerate(nodes) for read in (*node.inputs, node.name)}
         done: list[list[str]] = [[] for _ in nodes]

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pellucid.exact import ops
-from pellucid.exact.graph import Graph, Node
+from pellucid.exact.graph import Graph, GraphNode
 from pellucid.family import seams
 from pellucid.family.blocks import MLP, Attention, Block, Decoder, Norm
 from pellucid.family.rotary import Rotary
@@ -50,52 +50,52 @@ class _Lift:
         found = [block.attention.rotary for block in decoder.blocks if block.attention.rotary]
         self.turns: dict[Rotary, str] = {r: seams.turns(n) for n, r in enumerate(dict.fromkeys(found))}
 
-    def nodes(self) -> Iterator[Node]:
+    def nodes(self) -> Iterator[GraphNode]:
         yield from self._embeddings()
         for layer, block in enumerate(self.decoder.blocks):
             if layer:
-                yield Node(seams.at(layer).resid_pre, ops.same, (seams.at(layer - 1).resid_post,))
+                yield GraphNode(seams.at(layer).resid_pre, ops.same, (seams.at(layer - 1).resid_post,))
             yield from self._attention(block.attention, layer)
             if not block.parallel:
                 at = seams.at(layer)
-                yield Node(at.resid_mid, ops.add, (at.attn_out, at.resid_pre))
+                yield GraphNode(at.resid_mid, ops.add, (at.attn_out, at.resid_pre))
             yield from self._mlp(block, layer)
         yield _norm(seams.FINAL, last_resid(self.decoder), self.decoder.final, 0)
         table = self.decoder.unembed or self.decoder.embed
-        yield Node(seams.LOGITS, ops.unembed, (seams.FINAL,), (table,), _given(cap=self.decoder.logit_cap))
+        yield GraphNode(seams.LOGITS, ops.unembed, (seams.FINAL,), (table,), _given(cap=self.decoder.logit_cap))
 
-    def _embeddings(self) -> Iterator[Node]:
+    def _embeddings(self) -> Iterator[GraphNode]:
         decoder, stream = self.decoder, seams.at(0).resid_pre
         scale = _given(scale=decoder.embed_scale)
-        yield Node(seams.TOKENS, ops.embed, ("ids",), (decoder.embed,), scale)
+        yield GraphNode(seams.TOKENS, ops.embed, ("ids",), (decoder.embed,), scale)
         if decoder.positions is None:
-            yield Node(stream, ops.same, (seams.TOKENS,))
+            yield GraphNode(stream, ops.same, (seams.TOKENS,))
         else:
-            yield Node(seams.POSITIONS, ops.embed, ("positions",), (decoder.positions,))
-            yield Node(stream, ops.add, (seams.TOKENS, seams.POSITIONS))
+            yield GraphNode(seams.POSITIONS, ops.embed, ("positions",), (decoder.positions,))
+            yield GraphNode(stream, ops.add, (seams.TOKENS, seams.POSITIONS))
         for rotary, name in self.turns.items():
-            yield Node(name, ops.turns, ("positions",), (), {"rotary": rotary})
+            yield GraphNode(name, ops.turns, ("positions",), (), {"rotary": rotary})
 
-    def _attention(self, attention: Attention, layer: int) -> Iterator[Node]:
+    def _attention(self, attention: Attention, layer: int) -> Iterator[GraphNode]:
         at, upcast = seams.at(layer), {"upcast": True} if self.decoder.upcast else {}
         yield _norm(at.norm1, at.resid_pre, attention.norm, layer)
         yield from self._projections(attention, layer)
         yield from self._turned(attention, layer)
         repeat = {"repeat": self.sizes.head // self.sizes.group} if self.decoder.grouped else {}
         for new, held in ((at.k, at.keys), (at.v, at.values)):
-            yield Node(held, ops.remember, (new, "cache"), (), {"slot": held} | repeat)
+            yield GraphNode(held, ops.remember, (new, "cache"), (), {"slot": held} | repeat)
         window = _given(window=attention.window)
         scale = {"scale": attention.scale} | _given(cap=attention.cap) | window
-        yield Node(at.scores, ops.scores, (at.q, at.keys), (), scale)
-        yield Node(at.pattern, ops.pattern, (at.scores, "mask"), (), window | upcast)
-        yield Node(at.z, ops.mix, (at.pattern, at.values), (), window)
+        yield GraphNode(at.scores, ops.scores, (at.q, at.keys), (), scale)
+        yield GraphNode(at.pattern, ops.pattern, (at.scores, "mask"), (), window | upcast)
+        yield GraphNode(at.z, ops.mix, (at.pattern, at.values), (), window)
         written = at.attn_sum if attention.behind else at.attn_out
         transposed = {} if attention.o.reads_rows else {"transposed": True}
-        yield Node(written, ops.write_heads, (at.z,), attention.o.names(layer), transposed)
+        yield GraphNode(written, ops.write_heads, (at.z,), attention.o.names(layer), transposed)
         if attention.behind:
             yield _norm(at.attn_out, written, attention.behind, layer)
 
-    def _projections(self, attention: Attention, layer: int) -> Iterator[Node]:
+    def _projections(self, attention: Attention, layer: int) -> Iterator[GraphNode]:
         """Queries, keys and values: one multiplication for each stored tensor, then the heads apart."""
         at, slots = seams.at(layer), (attention.q, attention.k, attention.v)
         stored: dict[str, str] = {}
@@ -108,9 +108,9 @@ class _Lift:
             options = {"lengths": tuple(slot.lengths(slot.outputs, self.sizes))}
             part = None if slot.part is None else (slot.outputs.index(PART), slot.part)
             name = at.raw(letter) if changed else at.compared(letter)
-            yield Node(name, ops.heads_of, (stored[slot.weight(layer)],), (), options | _given(part=part))
+            yield GraphNode(name, ops.heads_of, (stored[slot.weight(layer)],), (), options | _given(part=part))
 
-    def _turned(self, attention: Attention, layer: int) -> Iterator[Node]:
+    def _turned(self, attention: Attention, layer: int) -> Iterator[GraphNode]:
         """Queries and keys as they are compared: normed, then turned by their positions."""
         at = seams.at(layer)
         for letter, number in _HEADS[:2]:
@@ -120,9 +120,9 @@ class _Lift:
                 yield _norm(normed, name, attention.head_norms[number], layer)
                 name = normed
             if attention.rotary:
-                yield Node(at.compared(letter), ops.rotate, (name, self.turns[attention.rotary]))
+                yield GraphNode(at.compared(letter), ops.rotate, (name, self.turns[attention.rotary]))
 
-    def _mlp(self, block: Block, layer: int) -> Iterator[Node]:
+    def _mlp(self, block: Block, layer: int) -> Iterator[GraphNode]:
         at, mlp = seams.at(layer), block.mlp
         yield _norm(at.norm2, at.resid_pre if block.parallel else at.resid_mid, mlp.norm, layer)
         yield from _neurons(mlp, layer)
@@ -131,30 +131,30 @@ class _Lift:
         if mlp.behind:
             yield _norm(at.mlp_out, written, mlp.behind, layer)
         if block.parallel:
-            yield Node(at.resid_post, ops.both, (at.mlp_out, at.attn_out, at.resid_pre))
+            yield GraphNode(at.resid_post, ops.both, (at.mlp_out, at.attn_out, at.resid_pre))
         else:
-            yield Node(at.resid_post, ops.add, (at.resid_mid, at.mlp_out))
+            yield GraphNode(at.resid_post, ops.add, (at.resid_mid, at.mlp_out))
 
 
-def _neurons(mlp: MLP, layer: int) -> Iterator[Node]:
+def _neurons(mlp: MLP, layer: int) -> Iterator[GraphNode]:
     at, function = seams.at(layer), {"function": mlp.activation}
     yield _linear(at.pre, at.norm2, mlp.first, layer)
     if mlp.gate is None:
-        yield Node(at.post, ops.activate, (at.pre,), (), function)
+        yield GraphNode(at.post, ops.activate, (at.pre,), (), function)
     else:
         yield _linear(at.up, at.norm2, mlp.read, layer)
-        yield Node(at.post, ops.gated, (at.pre, at.up), (), function)
+        yield GraphNode(at.post, ops.gated, (at.pre, at.up), (), function)
 
 
-def _norm(name: str, read: str, norm: Norm, layer: int) -> Node:
+def _norm(name: str, read: str, norm: Norm, layer: int) -> GraphNode:
     if norm.kind == "layer":
-        return Node(name, ops.layer_norm, (read,), norm.names(layer), {"epsilon": norm.epsilon})
+        return GraphNode(name, ops.layer_norm, (read,), norm.names(layer), {"epsilon": norm.epsilon})
     one = {"plus_one": True} if norm.plus_one else {}
-    return Node(name, ops.rms_norm, (read,), norm.names(layer), {"epsilon": norm.epsilon} | one)
+    return GraphNode(name, ops.rms_norm, (read,), norm.names(layer), {"epsilon": norm.epsilon} | one)
 
 
-def _linear(name: str, read: str, slot: Slot, layer: int) -> Node:
-    return Node(name, ops.linear if slot.reads_rows else ops.linear_transposed, (read,), slot.names(layer))
+def _linear(name: str, read: str, slot: Slot, layer: int) -> GraphNode:
+    return GraphNode(name, ops.linear if slot.reads_rows else ops.linear_transposed, (read,), slot.names(layer))
 
 
 def _given(**options: object) -> dict[str, object]:

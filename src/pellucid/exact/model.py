@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError
-from pellucid.exact.cache import Cache
+from pellucid.exact.cache import ModelCache
 from pellucid.exact.changed import Changed, Changes
 from pellucid.exact.graph import Edit, Graph
 from pellucid.exact.lift import last_resid, lift
@@ -24,7 +24,7 @@ from pellucid.exact.norms import NormView
 from pellucid.exact.rows import Rows
 from pellucid.exact.rules import refine, refined_names
 from pellucid.exact.views import LayerView
-from pellucid.exact.writing import Choice, Until, write
+from pellucid.exact.writing import Sampling, Until, write
 from pellucid.family.blocks import Decoder
 from pellucid.subject.load import Subject
 from pellucid.subject.tokenizer import Tokenizer
@@ -48,12 +48,12 @@ class Taps:
 
 
 @dataclass(frozen=True)
-class Run:
+class ForwardRun:
     """What a forward pass gives: logits, the recorded activations by name, and the cache if one was passed."""
 
     logits: Float[Tensor, "batch pos vocab"]
     activations: dict[str, Tensor]
-    cache: Cache | None
+    cache: ModelCache | None
 
 
 class Model:
@@ -198,7 +198,9 @@ class Model:
         """The logits that the normed residual stream `final` says; gradients flow as in `logits`."""
         return self.graph.run(self.weights, {"final": final}, ("logits",))["logits"]
 
-    def forward(self, ids: Int[Tensor, "batch pos"], taps: Taps | None = None, cache: Cache | None = None) -> Run:
+    def forward(
+        self, ids: Int[Tensor, "batch pos"], taps: Taps | None = None, cache: ModelCache | None = None
+    ) -> ForwardRun:
         """Run `ids` (behind what `cache` holds), recording and replacing what `taps` says.
 
         Args:
@@ -223,7 +225,7 @@ class Model:
                 f"with {', '.join(taps.replace)} replaced the logits are no longer finite numbers, or the stream is "
                 f"too large for a norm to read in {self.precision}; put something smaller there"
             )
-        return Run(values["logits"], {name: values[name] for name in record}, grown)
+        return ForwardRun(values["logits"], {name: values[name] for name in record}, grown)
 
     def is_broken(self, name: str, value: Tensor) -> bool:
         """Whether an activation is not finite (a score may be −inf), or a stream whose squares do not add up."""
@@ -239,7 +241,7 @@ class Model:
         want: Sequence[str],
         given: Mapping[str, Tensor] | None = None,
         edits: Mapping[str, Edit] | None = None,
-        cache: Cache | None = None,
+        cache: ModelCache | None = None,
         pads: Int[Tensor, " batch"] | None = None,
     ) -> dict[str, Tensor]:
         """Only the activations `want`, restarting from the activations `given` where that saves work.
@@ -269,13 +271,13 @@ class Model:
         return self.graph_of((*want, *given, *edits)).run(self.weights, inputs | dict(given), want, edits)
 
     def extend(
-        self, ids: Integer[np.ndarray, "batch new"], cache: Cache | None = None, last_only: bool = False
-    ) -> tuple[Float32[np.ndarray, "batch out vocab"], Cache]:
+        self, ids: Integer[np.ndarray, "batch new"], cache: ModelCache | None = None, last_only: bool = False
+    ) -> tuple[Float32[np.ndarray, "batch out vocab"], ModelCache]:
         """The logits after each of `ids` (or after the last only), which follow what `cache` holds; and the new cache.
 
         The old cache stays valid. Raises `PellucidError` beyond `n_ctx` positions.
         """
-        grown = (cache or Cache()).grown(ids.shape[1])
+        grown = (cache or ModelCache()).grown(ids.shape[1])
         with torch.inference_mode():
             rows = torch.from_numpy(np.ascontiguousarray(ids, dtype=np.int64))
             final = self.run(rows, ("final",), cache=grown)["final"]
@@ -339,7 +341,7 @@ class Model:
         self._check(ids, ids.shape[1])
         until = Until(tokens, self.tokenizer.ends, stop)
         predictor = Changed(self, changed, ids.shape[1]) if changed else self
-        choice = Choice(temperature, top_p, seed)
+        choice = Sampling(temperature, top_p, seed)
         (written,) = write(predictor, ids.cpu().numpy(), choice, until, lambda _, said: self.tokenizer.decode(said))
         return written.text
 

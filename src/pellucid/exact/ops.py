@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from pellucid.exact.cache import Cache
+from pellucid.exact.cache import ModelCache
 from pellucid.family.activations import activation
 from pellucid.family.rotary import Rotary
 
@@ -102,7 +102,7 @@ def rotate(x: PerHead, turns: Float[Tensor, "two _batch pos turned"]) -> PerHead
 
 
 def remember(
-    new: Float[Tensor, "batch pos group dim"], cache: Cache | None, *, slot: str, repeat: int = 1
+    new: Float[Tensor, "batch pos group dim"], cache: ModelCache | None, *, slot: str, repeat: int = 1
 ) -> Float[Tensor, "batch head key dim"]:
     """`new` behind what `cache` holds under `slot`, if anything; contiguous per head, each `repeat` times.
 

@@ -9,7 +9,7 @@ from jaxtyping import Float32, Int
 
 
 @runtime_checkable
-class Cache(Protocol):
+class PredictorCache(Protocol):
     """What a predictor has computed for the tokens so far. Immutable: extending or taking makes a new one."""
 
     @property
@@ -17,7 +17,7 @@ class Cache(Protocol):
         """Positions held, the same for all rows."""
         ...
 
-    def take(self, rows: Int[np.ndarray, " rows"], length: int) -> Cache:
+    def take(self, rows: Int[np.ndarray, " rows"], length: int) -> PredictorCache:
         """The cache of those rows (repeats allowed) and of their first `length` positions."""
         ...
 
@@ -38,7 +38,7 @@ class Predictor(Protocol):
 
     def extend(
         self, ids: Int[np.ndarray, "batch new"], cache: Any = None, last_only: bool = False
-    ) -> tuple[Float32[np.ndarray, "batch out vocab"], Cache]:
+    ) -> tuple[Float32[np.ndarray, "batch out vocab"], PredictorCache]:
         """Append `ids` to the rows of `cache` (None: start) and return the logits after each of them.
 
         `cache` is one that this predictor has made. With `last_only` just the logits after the last token.

@@ -15,13 +15,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.exact import ops
-from pellucid.exact.graph import Graph, Node
+from pellucid.exact.graph import Graph, GraphNode
 from pellucid.exact.views import LayerView
 from pellucid.family.activations import activation
 from pellucid.family.blocks import Decoder
 
 
-def finer(node: Node, graph: Graph) -> tuple[Node, ...]:
+def finer(node: GraphNode, graph: Graph) -> tuple[GraphNode, ...]:
     """The nodes that say `node` in finer pieces (the last has its name); `node` alone where there are none.
 
     What a norm reads, or a head's query, key or value, is a piece of its own: it can be given another input than
@@ -43,10 +43,10 @@ def finer(node: Node, graph: Graph) -> tuple[Node, ...]:
     if node.op is ops.heads_of:
         return _finer_read(node, f"{at}.{name[0]}_in", graph)
     if node.op is ops.write_heads:
-        heads = Node(f"{at}.head_writes", head_writes, node.inputs, node.weights[:1], node.options)
+        heads = GraphNode(f"{at}.head_writes", head_writes, node.inputs, node.weights[:1], node.options)
         return _with_bias(node, heads, sum_heads, f"{at}.ATTN.B")
     if name in ("mlp_out", "mlp_sum") and node.op in _PRODUCTS:
-        neurons = Node(f"{at}.neuron_writes", _PRODUCTS[node.op], node.inputs, node.weights[:1])
+        neurons = GraphNode(f"{at}.neuron_writes", _PRODUCTS[node.op], node.inputs, node.weights[:1])
         return _with_bias(node, neurons, ops.add, f"{at}.MLP.B")
     return (node,)
 
@@ -55,42 +55,42 @@ _NORMED = {"LN1": "{}.attn_in", "LN2": "{}.mlp_in", "final": "final_in"}
 """The norms that read the stream, and what they read by a name of its own."""
 
 
-def _finer_norm(node: Node, read: str) -> tuple[Node, ...]:
+def _finer_norm(node: GraphNode, read: str) -> tuple[GraphNode, ...]:
     name, centres = node.name, node.op is ops.layer_norm
     taken = f"{name}.centered" if centres else read
     epsilon = {"epsilon": node.options["epsilon"]}
     one = {key: value for key, value in node.options.items() if key != "epsilon"}
     return (
-        Node(read, ops.same, node.inputs),
-        *([Node(taken, centered, (read,))] if centres else []),
-        Node(f"{name}.scale", scale, (taken,), (), epsilon),
-        Node(f"{name}.normalized", ratio, (taken, f"{name}.scale")),
-        Node(name, affine, (f"{name}.normalized",), node.weights, one),
+        GraphNode(read, ops.same, node.inputs),
+        *([GraphNode(taken, centered, (read,))] if centres else []),
+        GraphNode(f"{name}.scale", scale, (taken,), (), epsilon),
+        GraphNode(f"{name}.normalized", ratio, (taken, f"{name}.scale")),
+        GraphNode(name, affine, (f"{name}.normalized",), node.weights, one),
     )
 
 
-def _finer_read(node: Node, read: str, graph: Graph) -> tuple[Node, ...]:
+def _finer_read(node: GraphNode, read: str, graph: Graph) -> tuple[GraphNode, ...]:
     joint = graph[node.inputs[0]]
     norm = graph[joint.inputs[0]]
     lengths, part = node.options["lengths"], node.options.get("part")
     heads = lengths[-2] if part is None else next(n for axis, n in enumerate(lengths) if axis != part[0])
     options = {"norm": norm.op, "transposed": joint.op is ops.linear_transposed, "lengths": lengths, "part": part}
     return (
-        Node(read, for_each_head, norm.inputs, (), {"heads": heads}),
-        Node(node.name, read_heads, (read,), norm.weights + joint.weights, options | dict(norm.options)),
+        GraphNode(read, for_each_head, norm.inputs, (), {"heads": heads}),
+        GraphNode(node.name, read_heads, (read,), norm.weights + joint.weights, options | dict(norm.options)),
     )
 
 
-def _with_bias(node: Node, writes: Node, total: Callable[..., Tensor], bias: str) -> tuple[Node, ...]:
+def _with_bias(node: GraphNode, writes: GraphNode, total: Callable[..., Tensor], bias: str) -> tuple[GraphNode, ...]:
     """`node` as the sum of `writes` and of a bias, where it has one."""
-    biases = [Node(bias, constant, (), node.weights[1:])] if node.weights[1:] else []
+    biases = [GraphNode(bias, constant, (), node.weights[1:])] if node.weights[1:] else []
     together = total if biases or total is sum_heads else ops.same
-    return (writes, *biases, Node(node.name, together, (writes.name, *(one.name for one in biases))))
+    return (writes, *biases, GraphNode(node.name, together, (writes.name, *(one.name for one in biases))))
 
 
 def refine(graph: Graph, names: Collection[str]) -> Graph:
     """`graph` with those nodes in finer pieces that have one of `names` among their pieces."""
-    nodes: list[Node] = []
+    nodes: list[GraphNode] = []
     for node in graph.nodes:
         pieces = finer(node, graph)
         nodes += pieces if any(piece.name in names for piece in pieces[:-1]) else (node,)
@@ -107,7 +107,7 @@ def fuse(graph: Graph) -> Graph:
     return Graph(graph.inputs, [fused(node) for node in graph.nodes])
 
 
-def fused(node: Node) -> Node:
+def fused(node: GraphNode) -> GraphNode:
     """One node of such a graph."""
     alike = activation(node.options["function"]).alike if node.op is ops.activate else ""
     return replace(node, options={"function": alike}) if alike else node

@@ -37,7 +37,7 @@ class Extends(Protocol):
 
 
 @dataclass(frozen=True)
-class Choice:
+class Sampling:
     """How a token is chosen: the likeliest at temperature 0, else drawn among the likeliest that hold `top_p` of all.
 
     Raises `PellucidError` for a temperature below 0, a `top_p` that is no share, or a negative seed.
@@ -109,7 +109,7 @@ class Until:
 def write(
     predictor: Extends,
     prompts: Int64[np.ndarray, "batch pos"],
-    choice: Choice,
+    choice: Sampling,
     until: Until,
     spell: Callable[[int, Sequence[int]], str],
     rows: Sequence[int] | None = None,

@@ -16,7 +16,7 @@ from pellucid.family.blocks import Attention, Block, Decoder
 from pellucid.family.llama import NEEDS, decoder, gated, grouped, rms, sizes_of, whole
 from pellucid.family.positions import rotary_of
 from pellucid.family.rotary import Rotary
-from pellucid.family.settings import FOREIGN, Settings
+from pellucid.family.settings import FOREIGN, ConfigSettings
 from pellucid.family.slots import Sizes
 from pellucid.family.windows import FULL, SLIDING, layer_types, windows
 
@@ -25,7 +25,7 @@ TYPES = ("gemma2", "gemma3_text")
 
 def gemma(fields: Mapping[str, Any], path: object) -> Decoder:
     """The decoder of a Gemma's config. Raises `SubjectError` for what is malformed or not understood."""
-    read, third = Settings(fields, path, NEEDS), fields.get("model_type") == "gemma3_text"
+    read, third = ConfigSettings(fields, path, NEEDS), fields.get("model_type") == "gemma3_text"
     read.refuse(FOREIGN | ({"attn_logit_softcapping": ()} if third else {}))
     sizes = sizes_of(read, 4, 256)
     every = read.size("sliding_window_pattern", 6) if third else 2
@@ -42,7 +42,7 @@ def gemma(fields: Mapping[str, Any], path: object) -> Decoder:
     return decoder(read, sizes, tuple(blocks), True, **ends)
 
 
-def _attention(read: Settings, sizes: Sizes, positions: Rotary, third: bool) -> Attention:
+def _attention(read: ConfigSettings, sizes: Sizes, positions: Rotary, third: bool) -> Attention:
     biased = read.switch("attention_bias", False)
     found = grouped(rms(read, "input_layernorm", True), sizes, positions, biased, biased)
     own = rms(read, "self_attn.q_norm", True), rms(read, "self_attn.k_norm", True)
@@ -55,7 +55,7 @@ def _attention(read: Settings, sizes: Sizes, positions: Rotary, third: bool) -> 
     )
 
 
-def _by_type(read: Settings, dim: int) -> dict[str, Rotary]:
+def _by_type(read: ConfigSettings, dim: int) -> dict[str, Rotary]:
     """The rotary positions of layers that see all, and of those that see a window."""
     given = read.table("rope_parameters")
     if foreign := given.keys() - {FULL, SLIDING}:

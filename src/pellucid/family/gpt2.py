@@ -15,7 +15,7 @@ from pellucid.base.errors import SubjectError
 from pellucid.family.blocks import MLP, Attention, Block, Decoder, Norm
 from pellucid.family.names import Names
 from pellucid.family.possible import require_few
-from pellucid.family.settings import Settings
+from pellucid.family.settings import ConfigSettings
 from pellucid.family.shapes import shapes
 from pellucid.family.slots import Sizes, Slot
 
@@ -77,7 +77,7 @@ class GPT2Config:
         Raises `SubjectError` naming `path` for what is missing, malformed, or asks for another function than GPT-2's.
         """
         _refuse_unsupported(fields, path)
-        read = Settings(fields, path, _NEEDS, _ALIASES, _LARGEST)
+        read = ConfigSettings(fields, path, _NEEDS, _ALIASES, _LARGEST)
         n_embd, n_head = read.size("n_embd"), read.size("n_head")
         if n_embd % n_head:
             raise SubjectError(f"{path}: n_embd {n_embd} is not a multiple of n_head {n_head}")
@@ -107,7 +107,7 @@ def _refuse_unsupported(fields: Mapping[str, Any], path: object) -> None:
         also = f" and architectures {classes!r:.100}" if classes else ""
         raise SubjectError(f"{path} {said}{also}; supported is 'gpt2' (GPT2LMHeadModel)")
     plain: dict[str, tuple[object, ...]] = {"add_cross_attention": (False,), "is_causal": (True,)}
-    Settings(fields, path, _NEEDS).refuse(plain | {"pruned_heads": ({},), "quantization_config": ()})
+    ConfigSettings(fields, path, _NEEDS).refuse(plain | {"pruned_heads": ({},), "quantization_config": ()})
 
 
 def is_gpt2(fields: Mapping[str, Any]) -> bool:

@@ -14,7 +14,7 @@ from pellucid.family.blocks import MLP, Attention, Block, Decoder, Norm
 from pellucid.family.names import Names
 from pellucid.family.positions import rotary
 from pellucid.family.rotary import Rotary
-from pellucid.family.settings import FOREIGN, Settings
+from pellucid.family.settings import FOREIGN, ConfigSettings
 from pellucid.family.slots import Sizes, Slot
 
 TYPES = ("llama", "mistral")
@@ -28,7 +28,7 @@ NEEDS = (
 
 def llama(fields: Mapping[str, Any], path: object) -> Decoder:
     """The decoder of a Llama's or Mistral's config. Raises `SubjectError` for what is malformed or not understood."""
-    read, mistral = Settings(fields, path, NEEDS), fields.get("model_type") == "mistral"
+    read, mistral = ConfigSettings(fields, path, NEEDS), fields.get("model_type") == "mistral"
     read.refuse(FOREIGN | {"layer_types": ([],)} | ({} if mistral else {"sliding_window": ()}))
     sizes = sizes_of(read, 8 if mistral else None)
     biased = not mistral and read.switch("attention_bias", False)
@@ -39,7 +39,7 @@ def llama(fields: Mapping[str, Any], path: object) -> Decoder:
     return decoder(read, sizes, (Block(attention, mlp),) * read.size("num_hidden_layers"))
 
 
-def decoder(read: Settings, sizes: Sizes, blocks: tuple[Block, ...], tied: bool = False, **more: Any) -> Decoder:
+def decoder(read: ConfigSettings, sizes: Sizes, blocks: tuple[Block, ...], tied: bool = False, **more: Any) -> Decoder:
     """A decoder of `blocks` whose ends are named as Llama's."""
     unembed = None if read.switch("tie_word_embeddings", tied) else "lm_head.weight"
     final = Norm("rms", "norm", read.number("rms_norm_eps", 1e-6), bool(more.pop("plus_one", False)))
@@ -47,7 +47,7 @@ def decoder(read: Settings, sizes: Sizes, blocks: tuple[Block, ...], tied: bool 
     return Decoder(kind, sizes, blocks, "embed_tokens.weight", final, unembed, names=NAMES, **more)
 
 
-def sizes_of(read: Settings, groups: int | None, dim: int | None = None) -> Sizes:
+def sizes_of(read: ConfigSettings, groups: int | None, dim: int | None = None) -> Sizes:
     """The lengths of the axes; `groups` and `dim` where the config does not say them (None: one a head, all of it).
 
     Raises `SubjectError` where heads cannot be divided among groups.
@@ -64,12 +64,12 @@ def sizes_of(read: Settings, groups: int | None, dim: int | None = None) -> Size
     return Sizes(model, heads, shared, own, read.size("intermediate_size"), vocab, pos)
 
 
-def rms(read: Settings, name: str, plus_one: bool = False) -> Norm:
+def rms(read: ConfigSettings, name: str, plus_one: bool = False) -> Norm:
     """The norm of that name in a block."""
     return Norm("rms", f"{BLOCK}.{name}", read.number("rms_norm_eps", 1e-6), plus_one)
 
 
-def whole(read: Settings, dim: int) -> Rotary:
+def whole(read: ConfigSettings, dim: int) -> Rotary:
     """Rotary positions that turn all of a head. Raises `SubjectError` where only a part is to turn."""
     found = rotary(read, dim)
     if found.dims != dim:
@@ -88,7 +88,9 @@ def grouped(norm: Norm, sizes: Sizes, positions: Rotary, reads: bool, writes: bo
     return Attention(norm, *heads, out, sizes.dim**-0.5, positions)
 
 
-def gated(read: Settings, norm: Norm, biased: bool = False, activation: str = "hidden_act", usual: str = "silu") -> MLP:
+def gated(
+    read: ConfigSettings, norm: Norm, biased: bool = False, activation: str = "hidden_act", usual: str = "silu"
+) -> MLP:
     """Neurons with a gate."""
 
     def slot(name: str, layout: str) -> Slot:

@@ -13,7 +13,7 @@ from pellucid.base.errors import SubjectError
 from pellucid.family.blocks import MLP, Attention, Block, Decoder, Norm
 from pellucid.family.names import Names
 from pellucid.family.positions import rotary
-from pellucid.family.settings import FOREIGN, Settings
+from pellucid.family.settings import FOREIGN, ConfigSettings
 from pellucid.family.slots import Sizes, Slot
 
 TYPES = ("gpt_neox",)
@@ -24,7 +24,7 @@ _NEEDS = "a GPT-NeoX config names hidden_size, num_hidden_layers, num_attention_
 
 def neox(fields: Mapping[str, Any], path: object) -> Decoder:
     """The decoder of a GPT-NeoX's config. Raises `SubjectError` for what is malformed or not understood."""
-    read = Settings(fields, path, _NEEDS)
+    read = ConfigSettings(fields, path, _NEEDS)
     read.refuse(FOREIGN)
     model, heads = read.size("hidden_size"), read.size("num_attention_heads")
     if model % heads:
@@ -43,7 +43,7 @@ def neox(fields: Mapping[str, Any], path: object) -> Decoder:
     )
 
 
-def _attention(read: Settings, sizes: Sizes) -> Attention:
+def _attention(read: ConfigSettings, sizes: Sizes) -> Attention:
     biased = read.switch("attention_bias", True)
     joint = f"{_BLOCK}.attention.query_key_value"
     q, k, v = (Slot(joint, "head part dim <- model", part, biased) for part in range(3))
@@ -53,12 +53,12 @@ def _attention(read: Settings, sizes: Sizes) -> Attention:
     return Attention(_norm(read, f"{_BLOCK}.input_layernorm"), q, k, v, out, sizes.dim**-0.5, turned)
 
 
-def _mlp(read: Settings) -> MLP:
+def _mlp(read: ConfigSettings) -> MLP:
     into = Slot(f"{_BLOCK}.mlp.dense_h_to_4h", "neuron <- model")
     out = Slot(f"{_BLOCK}.mlp.dense_4h_to_h", "model <- neuron")
     norm = _norm(read, f"{_BLOCK}.post_attention_layernorm")
     return MLP(norm, into, out, read.activation("hidden_act", "gelu"))
 
 
-def _norm(read: Settings, tensor: str) -> Norm:
+def _norm(read: ConfigSettings, tensor: str) -> Norm:
     return Norm("layer", tensor, read.number("layer_norm_eps", 1e-5))

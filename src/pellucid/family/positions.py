@@ -8,7 +8,7 @@ from typing import Any
 
 from pellucid.base.errors import SubjectError, closest
 from pellucid.family.rotary import Linear, Llama3, Rotary, Yarn
-from pellucid.family.settings import Settings
+from pellucid.family.settings import ConfigSettings
 
 KINDS = ("default", "linear", "llama3", "yarn")
 _KNOWN = {
@@ -22,7 +22,7 @@ _KNOWN = {
 }
 
 
-def rotary(settings: Settings, dim: int, *, base: float = 10000.0, share: float = 1.0) -> Rotary:
+def rotary(settings: ConfigSettings, dim: int, *, base: float = 10000.0, share: float = 1.0) -> Rotary:
     """The rotary positions of heads of `dim` coordinates; `base` and the turned `share` where nothing says them.
 
     Raises `SubjectError` for a kind of positions that is not understood.
@@ -35,7 +35,7 @@ def rotary(settings: Settings, dim: int, *, base: float = 10000.0, share: float 
     return rotary_of(settings, "rope_parameters", fields, dim)
 
 
-def rotary_of(settings: Settings, key: str, fields: Mapping[str, Any], dim: int) -> Rotary:
+def rotary_of(settings: ConfigSettings, key: str, fields: Mapping[str, Any], dim: int) -> Rotary:
     """The rotary positions that the object `fields` under `key` describes."""
     kind = fields.get("rope_type", fields.get("type", "default"))
     if kind not in KINDS:
@@ -53,7 +53,7 @@ def rotary_of(settings: Settings, key: str, fields: Mapping[str, Any], dim: int)
     return Rotary(read.positive("rope_theta", 10000.0), dims, _stretch(kind, read, settings, trained))
 
 
-def _stretch(kind: str, read: Settings, settings: Settings, trained: int) -> Linear | Llama3 | Yarn | None:
+def _stretch(kind: str, read: ConfigSettings, settings: ConfigSettings, trained: int) -> Linear | Llama3 | Yarn | None:
     if kind == "linear":
         return Linear(read.positive("factor"))
     if kind == "llama3":
@@ -66,7 +66,7 @@ def _stretch(kind: str, read: Settings, settings: Settings, trained: int) -> Lin
     return None
 
 
-def _amplitude(read: Settings, factor: float) -> float:
+def _amplitude(read: ConfigSettings, factor: float) -> float:
     """What YaRN multiplies cosines and sines by."""
     if read.get("attention_factor") is not None:
         return read.positive("attention_factor")

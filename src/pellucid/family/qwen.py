@@ -12,7 +12,7 @@ from typing import Any
 
 from pellucid.family.blocks import Block, Decoder
 from pellucid.family.llama import NEEDS, decoder, gated, grouped, rms, sizes_of, whole
-from pellucid.family.settings import FOREIGN, Settings
+from pellucid.family.settings import FOREIGN, ConfigSettings
 from pellucid.family.windows import windows
 
 TYPES = ("qwen2", "qwen3")
@@ -20,7 +20,7 @@ TYPES = ("qwen2", "qwen3")
 
 def qwen(fields: Mapping[str, Any], path: object) -> Decoder:
     """The decoder of a Qwen's config. Raises `SubjectError` for what is malformed or not understood."""
-    read, third = Settings(fields, path, NEEDS), fields.get("model_type") == "qwen3"
+    read, third = ConfigSettings(fields, path, NEEDS), fields.get("model_type") == "qwen3"
     read.refuse(FOREIGN)
     sizes = sizes_of(read, 32, 128 if third else None)
     biased = read.switch("attention_bias", False) if third else True

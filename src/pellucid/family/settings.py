@@ -17,7 +17,7 @@ LARGEST = 1 << 24
 
 
 @dataclass(frozen=True)
-class Settings:
+class ConfigSettings:
     """The contents of the `config.json` at `path`; `aliases` are second names of keys, `needs` says what must be there.
 
     Reading raises `SubjectError` naming `path`, the key, and what was expected.
@@ -93,9 +93,9 @@ class Settings:
             raise SubjectError(f"{self.path}: {key} is {value!r:.60}, expected an object")
         return value
 
-    def inner(self, key: str, fields: Mapping[str, Any]) -> Settings:
+    def inner(self, key: str, fields: Mapping[str, Any]) -> ConfigSettings:
         """The settings `fields` that lie under `key`."""
-        return Settings(fields, f"{self.path}: {key}", f"{key} needs it")
+        return ConfigSettings(fields, f"{self.path}: {key}", f"{key} needs it")
 
     def refuse(self, unless: Mapping[str, tuple[object, ...]]) -> None:
         """Raise for all keys at once whose values are not among those that change nothing."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pellucid.base.errors import SubjectError
-from pellucid.family.settings import Settings
+from pellucid.family.settings import ConfigSettings
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 
 
-def layer_types(read: Settings, usual: Sequence[str]) -> list[str]:
+def layer_types(read: ConfigSettings, usual: Sequence[str]) -> list[str]:
     """The type of each layer, `usual` where the config does not say. Raises `SubjectError` for other types."""
     found = read.get("layer_types", list(usual))
     if not isinstance(found, list) or len(found) != len(usual):
@@ -22,7 +22,7 @@ def layer_types(read: Settings, usual: Sequence[str]) -> list[str]:
     return found
 
 
-def windows(read: Settings, usual: Sequence[str], window: int | None) -> list[int | None]:
+def windows(read: ConfigSettings, usual: Sequence[str], window: int | None) -> list[int | None]:
     """The window of each layer; None where it sees all. Raises `SubjectError` where one slides without a size."""
     kinds = layer_types(read, usual)
     if SLIDING in kinds and window is None:

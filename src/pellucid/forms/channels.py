@@ -82,7 +82,7 @@ class Comparisons:
         return {f"L{layer:02d}.H{h:02d}.QK.{name}": tensor[h] for h in heads for name, tensor in tensors.items()}
 
 
-class Moments:
+class ChannelMoments:
     """Second moments of what a layer reads and of the gradients there, gathered batch by batch."""
 
     def __init__(self, model: Model, layer: int) -> None:

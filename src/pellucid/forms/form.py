@@ -21,7 +21,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pellucid.base.address import Address
-from pellucid.exact.graph import Node
+from pellucid.exact.graph import GraphNode
 from pellucid.exact.model import Model
 from pellucid.exact.views import LayerView
 from pellucid.family import seams
@@ -35,7 +35,7 @@ Tensors = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Seen:
+class FormInput:
     """What a form computes from: the tokens, and the activations of its layer that it `reads`, by their short names."""
 
     ids: Int[Tensor, "batch pos"]
@@ -59,7 +59,7 @@ class Form(ABC):
     """Whether a twin runs it as weights of its layer, see `Together.write`; needed where it reads anything else."""
 
     @abstractmethod
-    def run(self, seen: Seen) -> Float[Tensor, batch * rest]:
+    def run(self, seen: FormInput) -> Float[Tensor, batch * rest]:
         """What it puts out in the part's place, see `outputs`.
 
         Scores [batch, query, key] (QK; those of later keys mean nothing), [batch, pos, dim] (OV), or [batch, pos]
@@ -89,7 +89,7 @@ class Form(ABC):
     """The shape in which forms of this class are kept between runs; None where they follow from vectors and a rank."""
 
     @classmethod
-    def restored(cls, tensors: Tensors, sharing: Sharing, mean: MeanOf) -> Iterator[Stored]:
+    def restored(cls, tensors: Tensors, sharing: Sharing, mean: MeanOf) -> Iterator[StoredForm]:
         """The forms of this class among tuned vectors: `tensors` by name, and who shares some (`sharing`).
 
         `mean` is what a part puts out on average.
@@ -131,7 +131,7 @@ class Written(Form):
         return ()
 
 
-class Stored(Form):
+class StoredForm(Form):
     """A form that is data: vectors beside the weights."""
 
     @property
@@ -182,12 +182,12 @@ class Together(ABC, Generic[F]):
         """The numbers of these heads or neurons."""
         return [form.address.index for form in self.forms]
 
-    def seen(self, ids: Int[Tensor, "batch pos"], values: Mapping[str, Tensor]) -> Seen:
+    def seen(self, ids: Int[Tensor, "batch pos"], values: Mapping[str, Tensor]) -> FormInput:
         """What they compute from, `values` being activations by their whole names."""
-        return Seen(ids, values, self.at, self.model.decoder.blocks[self.layer].attention.scale)
+        return FormInput(ids, values, self.at, self.model.decoder.blocks[self.layer].attention.scale)
 
     @abstractmethod
-    def pieces(self, seen: Seen) -> Iterator[tuple[Where, Tensor]]:
+    def pieces(self, seen: FormInput) -> Iterator[tuple[Where, Tensor]]:
         """What they put out: where in the activation, and what stands there."""
 
     @property
@@ -195,7 +195,7 @@ class Together(ABC, Generic[F]):
     def inner(self) -> tuple[int, ...]:
         """The axes of a piece along which a part's own numbers lie, behind the batch."""
 
-    def put(self, value: Tensor, seen: Seen) -> Tensor:
+    def put(self, value: Tensor, seen: FormInput) -> Tensor:
         """The activation `value` with what they put out in it."""
         value = value.clone()
         for where, piece in self.pieces(seen):
@@ -224,7 +224,7 @@ class Together(ABC, Generic[F]):
         del own, tensors
         raise TypeError(f"{type(self).__name__} cannot be run as weights")
 
-    def shorter(self, node: Node) -> Node | None:
+    def shorter(self, node: GraphNode) -> GraphNode | None:
         """What computes a node of the graph from `vectors` with less to do than from weights, if anything does."""
         del node
         return None
@@ -239,7 +239,7 @@ class Heads(Together[F]):
 
     inner = (1, 2)
 
-    def pieces(self, seen: Seen) -> Iterator[tuple[Where, Tensor]]:
+    def pieces(self, seen: FormInput) -> Iterator[tuple[Where, Tensor]]:
         """One piece a head."""
         for form in self.forms:
             yield self.output.of(form.address.index), form.run(seen)
@@ -250,15 +250,15 @@ class Neurons(Together[F]):
 
     inner = (1,)
 
-    def all(self, seen: Seen) -> Float[Tensor, "batch pos neuron"]:
+    def all(self, seen: FormInput) -> Float[Tensor, "batch pos neuron"]:
         """What each of them puts out."""
         return torch.stack([form.run(seen) for form in self.forms], -1)
 
-    def pieces(self, seen: Seen) -> Iterator[tuple[Where, Tensor]]:
+    def pieces(self, seen: FormInput) -> Iterator[tuple[Where, Tensor]]:
         """One piece for all."""
         yield (..., self.parts), self.all(seen)
 
-    def put(self, value: Tensor, seen: Seen) -> Tensor:
+    def put(self, value: Tensor, seen: FormInput) -> Tensor:
         """The activation with what they put out in it; all of it where they are all neurons of their layer."""
         said, at = self.all(seen).to(value.dtype), torch.tensor(self.parts, device=value.device)
         if len(at) == value.shape[-1]:

@@ -20,7 +20,7 @@ from pellucid.base.address import Address
 from pellucid.base.errors import ProjectError
 from pellucid.base.schema import CLOSED, Count, shown
 from pellucid.exact.model import Model
-from pellucid.forms.form import Neurons, Seen, Together, TokenText, Written
+from pellucid.forms.form import FormInput, Neurons, Together, TokenText, Written
 from pellucid.listing.count import literal
 from pellucid.listing.rows import SHOWN_TOKENS, Levels, described_row, row
 from pellucid.listing.wrap import wrap
@@ -199,7 +199,7 @@ class Looks(Written):
             scores += weight * term.twin(ids)
         return scores
 
-    def run(self, seen: Seen) -> Float[Tensor, "batch query key"]:
+    def run(self, seen: FormInput) -> Float[Tensor, "batch query key"]:
         """The scores, from the tokens alone."""
         return self.twin(seen.ids)
 
@@ -307,9 +307,9 @@ class Fires(Written):
     def twin(self, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos"]:
         """The pre-activation at every position."""
         vocab = 1 + max([int(ids.max()), *(max(members) for _, members, _ in self.sets)])
-        return Tables.of([self], vocab, ids.device)(ids)[..., 0]
+        return FiringTables.of([self], vocab, ids.device)(ids)[..., 0]
 
-    def run(self, seen: Seen) -> Float[Tensor, "batch pos"]:
+    def run(self, seen: FormInput) -> Float[Tensor, "batch pos"]:
         """The pre-activation, from the tokens alone."""
         return self.twin(seen.ids)
 
@@ -370,7 +370,7 @@ class Fires(Written):
 
 
 @dataclass(frozen=True)
-class Tables:
+class FiringTables:
     """Many `Fires` of one layer at once: two gathers whatever their number.
 
     `row` maps a token id (and, one beyond, "no token") to a row of `here` and `before`, which hold only tokens that
@@ -382,7 +382,7 @@ class Tables:
     before: Float[Tensor, "rows neuron"]
 
     @staticmethod
-    def of(fires: Sequence[Fires], vocab: int, device: torch.device | str = "cpu") -> Tables:
+    def of(fires: Sequence[Fires], vocab: int, device: torch.device | str = "cpu") -> FiringTables:
         """The tables of `fires`, one column each in their order."""
         named = sorted({token for form in fires for _, members, _ in form.sets for token in members})
         place = {token: 1 + n for n, token in enumerate(named)}
@@ -393,7 +393,7 @@ class Tables:
                 sides[which][[place[token] for token in members], column] += weight
         row = torch.zeros(vocab + 1, dtype=torch.long)
         row[named] = torch.arange(1, 1 + len(named))
-        return Tables(row.to(device), sides["token"].to(device), sides["previous"].to(device))
+        return FiringTables(row.to(device), sides["token"].to(device), sides["previous"].to(device))
 
     def __call__(self, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos neuron"]:
         """The pre-activation of every neuron at every position."""
@@ -405,9 +405,9 @@ class _Tabled(Neurons[Fires]):
 
     def __init__(self, model: Model, forms: Sequence[Fires]) -> None:
         super().__init__(model, forms)
-        self.tables = Tables.of(self.forms, model.n_vocab, model.device)
+        self.tables = FiringTables.of(self.forms, model.n_vocab, model.device)
 
-    def all(self, seen: Seen) -> Float[Tensor, "batch pos neuron"]:
+    def all(self, seen: FormInput) -> Float[Tensor, "batch pos neuron"]:
         """The pre-activation of each of them."""
         return self.tables(seen.ids)
 

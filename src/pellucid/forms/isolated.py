@@ -13,12 +13,12 @@ from torch import Tensor
 
 from pellucid.base.address import Address
 from pellucid.exact.model import Model
-from pellucid.forms.form import Stored, Together, Written, grouped
+from pellucid.forms.form import StoredForm, Together, Written, grouped
 from pellucid.forms.outputs import causal
 from pellucid.measure.record import Recording, record
 
 
-class Score(ABC):
+class ClassScore(ABC):
     """Sums over text about forms of one class in one layer, and the scores that follow from them."""
 
     watched: tuple[str, ...] = ()
@@ -57,19 +57,19 @@ def scores(model: Model, forms: Mapping[Address, Written], rows: Int[Tensor, "ro
     return found
 
 
-def kept(model: Model, forms: Iterable[Stored], rows: Int[Tensor, "row pos"]) -> dict[Address, float]:
+def kept(model: Model, forms: Iterable[StoredForm], rows: Int[Tensor, "row pos"]) -> dict[Address, float]:
     """The share of variance that each lifted form keeps of what its part computes, over all positions of `rows`.
 
     Of a head's write (OV), of a neuron's pre-activation (IN), and of a head's scores around their mean over the keys
     as it sees them (QK). 0 is what the mean keeps, and a part that never varies. What a neuron writes is no matter of
     directions; it has no share.
     """
-    by_kind: dict[str, type[Score]] = {"z": _Moved, "pre": _Read, "scores": _Compared}
+    by_kind: dict[str, type[ClassScore]] = {"z": _Moved, "pre": _Read, "scores": _Compared}
     groups = [group for group in grouped(model, forms) if group.output.name in by_kind]
     return measured([by_kind[group.output.name](group) for group in groups], rows)
 
 
-def measured(asked: Sequence[Score], rows: Int[Tensor, "row pos"]) -> dict[Address, float]:
+def measured(asked: Sequence[ClassScore], rows: Int[Tensor, "row pos"]) -> dict[Address, float]:
     """What `asked` come to on `rows`."""
     names = sorted({name for score in asked for name in score.names})
     for batch in record(asked[0].group.model, rows, names) if asked else ():
@@ -87,7 +87,7 @@ def head_out(model: Model, address: Address) -> Float[Tensor, "dim model"]:
 # --- sources ----------------------------------------------------------------------------------------------------------
 
 
-class _Shares(Score):
+class _Shares(ClassScore):
     """What is left of a whole, part by part: the score is the share that is not."""
 
     def __init__(self, group: Together[Any]) -> None:
@@ -121,7 +121,7 @@ class _Closeness(_Shares):
         return left.abs().sum(), whole.abs().sum()
 
 
-class _Correlation(Score):
+class _Correlation(ClassScore):
     """How pre-activations go with each other."""
 
     watched = ("pre",)
@@ -180,7 +180,7 @@ class _Compared(_Shares):
         return left, whole
 
 
-class _Read(Score):
+class _Read(ClassScore):
     """The same of the pre-activations of neurons."""
 
     watched = ("pre",)

@@ -23,8 +23,8 @@ from pellucid.base.progress import track
 from pellucid.exact.model import Model
 from pellucid.family.activations import activation
 from pellucid.family.allowance import most_rank
-from pellucid.forms.channels import Channels, Comparisons, Moments, roots
-from pellucid.forms.form import Stored
+from pellucid.forms.channels import ChannelMoments, Channels, Comparisons, roots
+from pellucid.forms.form import StoredForm
 from pellucid.forms.outputs import causal
 from pellucid.forms.stored import Lifted, Still
 from pellucid.measure.record import Recording, batches, record
@@ -57,7 +57,7 @@ class Vectors:
     channels: tuple[Channels, ...]
     comparisons: tuple[Comparisons, ...]
 
-    def form(self, address: Address, rank: int) -> Stored:
+    def form(self, address: Address, rank: int) -> StoredForm:
         """What the part at `address` is lifted to at a rank."""
         match address.kind:
             case "OV":
@@ -111,7 +111,7 @@ def fit_vectors(model: Model, averages: Mapping[str, Tensor], rows: Int[Tensor, 
     spread = [torch.zeros(*mean.shape, mean.shape[1], dtype=torch.float64) for mean in means]
     slopes = [torch.zeros_like(total) for total in spread]
     names = [f"L{layer:02d}.z" for layer in layers]
-    moments = [Moments(model, layer) for layer in layers]
+    moments = [ChannelMoments(model, layer) for layer in layers]
     wanted = [*names, *(name for moment in moments for name in moment.names)]
     slopes_at = [*names, *(name for moment in moments for name in moment.gradients)]
     batches_of = sum(1 for _ in batches(rows, model.n_vocab))

@@ -13,20 +13,20 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.base.address import Address
-from pellucid.exact.graph import Node
+from pellucid.exact.graph import GraphNode
 from pellucid.exact.model import Model
 from pellucid.exact.ops import linear
 from pellucid.exact.rules import head_weights
 from pellucid.exact.views import LayerView
 from pellucid.family.blocks import Block
 from pellucid.family.slots import Slot
-from pellucid.forms.form import Heads, MeanOf, Neurons, Seen, Sharing, Stored, Tensors, Together
+from pellucid.forms.form import FormInput, Heads, MeanOf, Neurons, Sharing, StoredForm, Tensors, Together
 
 # --- what heads move --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
-class Lifted(Stored):
+class Lifted(StoredForm):
     """A head's OV along a few directions of what it mixes (z): mean + (z − mean) · read · write. Rank 0 is its mean."""
 
     reads: ClassVar = ("z",)
@@ -50,7 +50,7 @@ class Lifted(Stored):
         centred: Tensor = z - self.mean.to(z)
         return self.mean.to(z) + (centred @ self.read.to(z)) @ self.write.to(z)
 
-    def run(self, seen: Seen) -> Float[Tensor, "batch pos dim"]:
+    def run(self, seen: FormInput) -> Float[Tensor, "batch pos dim"]:
         """What the head carries, from what it mixes."""
         return self.twin(seen["z"][:, :, self.address.index])
 
@@ -109,7 +109,7 @@ class _Moves(Heads[Lifted]):
         return {name: t for form in self.forms for name, t in (form.named(self.model) | _tuned(form)).items()}
 
 
-def _tuned(form: Stored) -> Tensors:
+def _tuned(form: StoredForm) -> Tensors:
     """What says that a part runs at the rank that it was tuned at, and no other."""
     return {f"{form.address}.tuned": torch.tensor([float(form.rank)])}
 
@@ -118,7 +118,7 @@ def _tuned(form: Stored) -> Tensors:
 
 
 @dataclass(frozen=True)
-class Still(Stored):
+class Still(StoredForm):
     """A neuron's OUT that is the same everywhere: what it writes at its mean post-activation."""
 
     address: Address
@@ -138,7 +138,7 @@ class Still(Stored):
         """The post-activation in the place of `post`."""
         return torch.full_like(post, self.post)
 
-    def run(self, seen: Seen) -> Float[Tensor, "batch pos"]:
+    def run(self, seen: FormInput) -> Float[Tensor, "batch pos"]:
         """The post-activation."""
         return torch.full(seen.ids.shape, self.post, device=seen.ids.device)
 
@@ -150,7 +150,7 @@ class Still(Stored):
 class _Stills(Neurons[Still]):
     """Neurons of a layer that always write the same."""
 
-    def all(self, seen: Seen) -> Float[Tensor, "batch pos neuron"]:
+    def all(self, seen: FormInput) -> Float[Tensor, "batch pos neuron"]:
         """The post-activation of each of them."""
         posts = torch.tensor([form.post for form in self.forms], device=seen.ids.device)
         return posts.expand(*seen.ids.shape, -1)
@@ -160,7 +160,7 @@ class _Stills(Neurons[Still]):
 
 
 @dataclass(frozen=True, eq=False)
-class Channel(Stored):
+class Channel(StoredForm):
     """A neuron's IN along the channels of its layer: pre-activation = x · read · write + bias, x what LN2 leaves."""
 
     reads: ClassVar = ("LN2",)
@@ -190,7 +190,7 @@ class Channel(Stored):
         said: Tensor = (x @ self.read.to(x)) @ self.write.to(x) + self.bias
         return said
 
-    def run(self, seen: Seen) -> Float[Tensor, "batch pos"]:
+    def run(self, seen: FormInput) -> Float[Tensor, "batch pos"]:
         """The pre-activation."""
         return self.twin(seen["LN2"])
 
@@ -225,7 +225,7 @@ class _Reads(Neurons[Channel]):
         self.key = self.at.named("IN")
         self.stacked = stacked(self.forms)
 
-    def all(self, seen: Seen) -> Float[Tensor, "batch pos neuron"]:
+    def all(self, seen: FormInput) -> Float[Tensor, "batch pos neuron"]:
         """The pre-activation of each of them."""
         x = seen["LN2"]
         read, write, bias = (part.to(x) for part in self.stacked)
@@ -252,11 +252,13 @@ class _Reads(Neurons[Channel]):
         assert own.read_bias is not None
         own.read[:, at], own.read_bias[at] = read @ write, bias
 
-    def shorter(self, node: Node) -> Node | None:
+    def shorter(self, node: GraphNode) -> GraphNode | None:
         """Where all neurons of the layer read them, channels first: that is less to do."""
         if node.name != self.name or self.parts != list(range(self.model.decoder.sizes.neuron)):
             return None
-        return Node(node.name, _read, node.inputs, tuple(f"{self.key}.{part}" for part in ("read", "write", "bias")))
+        return GraphNode(
+            node.name, _read, node.inputs, tuple(f"{self.key}.{part}" for part in ("read", "write", "bias"))
+        )
 
     def named(self) -> Tensors:
         """The vectors as a program reads them; neurons that are not among these have no numbers (NaN)."""
@@ -285,7 +287,7 @@ def _read(
 
 
 @dataclass(frozen=True, eq=False)
-class Compares(Stored):
+class Compares(StoredForm):
     """A head's QK along a few directions: score = (x_q · read_q + bias) · (x_k · read_k) · scale, x what LN1 leaves."""
 
     reads: ClassVar = ("LN1",)
@@ -311,7 +313,7 @@ class Compares(Stored):
         scores: Tensor = query @ key.transpose(1, 2) * scale
         return scores
 
-    def run(self, seen: Seen) -> Float[Tensor, "batch query key"]:
+    def run(self, seen: FormInput) -> Float[Tensor, "batch query key"]:
         """The scores."""
         return self.twin(seen["LN1"], seen.scale)
 

@@ -16,8 +16,8 @@ from pellucid.listing.draft import Draft, Revision, staying
 from pellucid.listing.parse import (
     STORED,
     Listing,
-    Page,
     Statement,
+    StatementPage,
     described_name,
     page_name,
     read_page,
@@ -108,7 +108,7 @@ class _Unit:
     """Whether it has a text, which sets it apart."""
 
 
-def _sorted(page: Page, effects: Mapping[Address, float]) -> str:
+def _sorted(page: StatementPage, effects: Mapping[Address, float]) -> str:
     """The text of a page with the rows that emission wrote in the order of their effects, those with texts set apart.
 
     Rows in order between which other things stand are left there.
@@ -135,7 +135,7 @@ def _sorted(page: Page, effects: Mapping[Address, float]) -> str:
     return "\n".join([*above, *block, *([""] * blank if below else []), *(below or [""])])
 
 
-def _units(page: Page) -> Iterator[_Unit]:
+def _units(page: StatementPage) -> Iterator[_Unit]:
     """The rows of a page that emission wrote, and what it says about neurons."""
     texts = {about.address: about for about in page.abouts if ".N" in about.address}
     for statement in page.statements:

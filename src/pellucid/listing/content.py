@@ -45,7 +45,7 @@ class TokenKinds:
 
 
 @dataclass(frozen=True)
-class Seen:
+class SeenBy:
     """What a value asks a head for: what it sees of a kind (or of that kind `steps` before each key), or of a value."""
 
     layer: int
@@ -68,7 +68,7 @@ class ValueDef:
     docstring: str | None
     asks: tuple[str, ...]
     """The names of its arguments."""
-    seen: tuple[Seen, ...]
+    seen: tuple[SeenBy, ...]
     fired: tuple[tuple[int, int], ...]
     """Layers whose neurons it asks for, each with the last of those."""
     kinds: tuple[str, ...]
@@ -195,7 +195,7 @@ def read_values(path: Path, tree: ast.Module, lines: list[str], nodes: Iterable[
         fired = [read_fired(call) for call in calls if ast.unparse(call.func) == "fired"]
         yield ValueDef(
             node.name, layer_of(path.name), path, line, end, "\n".join(lines[line - 1 : end]), ast.get_docstring(node),
-            tuple(arg.arg for arg in node.args.args), tuple(Seen(*each) for found in seen if found for each in found),
+            tuple(arg.arg for arg in node.args.args), tuple(SeenBy(*each) for found in seen if found for each in found),
             tuple((found[0], max(found[1])) for found in fired if found),
             tuple(kinds_of(node.name, defined, imported)),
         )  # fmt: skip

@@ -32,7 +32,7 @@ from pellucid.family.blocks import Decoder
 from pellucid.listing.bare import bare
 from pellucid.listing.content import imported_kinds, kinds_of
 from pellucid.listing.language import contents, definitions, reachable
-from pellucid.listing.parse import STORED, Listing, Page, Statement
+from pellucid.listing.parse import STORED, Listing, Statement, StatementPage
 from pellucid.listing.wiring import Wires
 
 BITS = 16
@@ -76,7 +76,7 @@ Use = tuple[Address, Collection[str], frozenset[str]]
 """An address with the named values and the kinds that it uses."""
 
 
-def count_page(page: Page) -> dict[Address, int]:
+def count_page(page: StatementPage) -> dict[Address, int]:
     """The numbers in every source of a page, by address. A constant neuron holds one; shares are not in it."""
     return _count(page, ())[0]
 
@@ -152,12 +152,12 @@ def _uses(listing: Listing) -> Iterator[Use]:
                 yield address, values, kinds
 
 
-def numbers_of(page: Page) -> int:
+def numbers_of(page: StatementPage) -> int:
     """All numbers in the sources and the named values of a page."""
     return sum(sum(found.values()) for found in _count(page, [value.name for value in page.values]))
 
 
-def _count(page: Page, values: Collection[str]) -> tuple[dict[Address, int], dict[str, int]]:
+def _count(page: StatementPage, values: Collection[str]) -> tuple[dict[Address, int], dict[str, int]]:
     """The numbers in the sources of a page, and in those of its named values that are in `values`."""
     defined, imported = definitions(page.tree), imported_kinds(page.tree)
     counted: set[str] = set()

@@ -15,7 +15,7 @@ from pellucid.listing.parse import (
     FRONT,
     VALUE,
     Listing,
-    Page,
+    StatementPage,
     check_listing,
     collect,
     described_name,
@@ -85,7 +85,7 @@ class Draft:
 
     # --- pages
 
-    def page(self, name: str) -> Page:
+    def page(self, name: str) -> StatementPage:
         """A page; one of descriptions that is not there yet begins empty."""
         if name not in self.pages:
             path = self.listing.program / name
@@ -111,7 +111,7 @@ class Draft:
         new = revise(revalue(page, texts, needed), {}, self.kinds, self.pages.get(_beside(name)), page)
         self.pages[name] = self._owned(new, values={value.name for value in new.values} - mine)
 
-    def _owned(self, page: Page, keys: Collection[str] = (), values: Collection[str] = ()) -> Page:
+    def _owned(self, page: StatementPage, keys: Collection[str] = (), values: Collection[str] = ()) -> StatementPage:
         """The page, of which emission wrote the statements `keys` and these `values`."""
         for statement in page.statements:
             if statement.key in keys:
@@ -296,7 +296,7 @@ def staying(listing: Listing) -> set[str]:
     return found
 
 
-def _heads(page: Page, layer: int, heads: int) -> dict[str, str | None]:
+def _heads(page: StatementPage, layer: int, heads: int) -> dict[str, str | None]:
     """What a page says once too often, or not yet, of where the heads of its layer look."""
     held = {statement.key: statement for statement in page.statements}
     edits: dict[str, str | None] = {}
@@ -310,7 +310,7 @@ def _heads(page: Page, layer: int, heads: int) -> dict[str, str | None]:
     return edits
 
 
-def _keys(held: Mapping[str, Page]) -> Iterator[str]:
+def _keys(held: Mapping[str, StatementPage]) -> Iterator[str]:
     """What is in the record about pages."""
     for name, page in held.items():
         yield f"docstring {name}"
@@ -332,5 +332,5 @@ def _beside(name: str) -> str:
     return "embedding.py" if name == described_name("embedding.py") else name.replace("described_", "layer_")
 
 
-def _is_empty(page: Page) -> bool:
+def _is_empty(page: StatementPage) -> bool:
     return not (page.statements or page.values or page.abouts)

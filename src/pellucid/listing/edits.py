@@ -21,7 +21,7 @@ why it was made, what was predicted of it, and what was measured.
 
 
 @dataclass(frozen=True)
-class Edited:
+class EditedStatement:
     """A statement of the page: an edit, or the base of one by hand. Helpers are the functions without an address."""
 
     kind: str
@@ -43,9 +43,9 @@ class Edits:
 
     path: Path
     text: str
-    statements: tuple[Edited, ...]
+    statements: tuple[EditedStatement, ...]
 
-    def of(self, number: int) -> list[Edited]:
+    def of(self, number: int) -> list[EditedStatement]:
         """The statements of an edit."""
         return [statement for statement in self.statements if statement.number == number]
 
@@ -79,20 +79,22 @@ def _passed(node: ast.stmt) -> bool:
     return is_docstring(node) or isinstance(node, ast.ImportFrom | ast.Assign)
 
 
-def _statement(node: ast.stmt, file: str, lines: list[str]) -> Edited:
+def _statement(node: ast.stmt, file: str, lines: list[str]) -> EditedStatement:
     """The statement that a node is."""
     place = f"{file}:{node.lineno}"
     match node:
         case ast.Expr(value=ast.Call(func=ast.Name(id="base")) as call):
             address, number, _ = _called(call, place)
-            return Edited("base", "", address, number, *_span(node, node.lineno, lines))
+            return EditedStatement("base", "", address, number, *_span(node, node.lineno, lines))
         case ast.FunctionDef(decorator_list=[]):
-            return Edited("helper", node.name, "", 0, *_span(node, node.lineno, lines), ast.get_docstring(node))
+            return EditedStatement(
+                "helper", node.name, "", 0, *_span(node, node.lineno, lines), ast.get_docstring(node)
+            )
         case ast.FunctionDef(decorator_list=[ast.Call(func=ast.Name(id="edit" | "base" as kind)) as call]):
             address, number, tokens = _called(call, place)
             span = _span(node, node.decorator_list[0].lineno, lines)
             sides = tokens.get("says", ()), tokens.get("over", ())
-            return Edited(kind, node.name, address, number, *span, ast.get_docstring(node), *sides)
+            return EditedStatement(kind, node.name, address, number, *span, ast.get_docstring(node), *sides)
     raise SourceError(f"{place}: `{lines[node.lineno - 1][:60]}`: expected a function under @edit(…) or @base(…)")
 
 

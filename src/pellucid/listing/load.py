@@ -31,7 +31,7 @@ _NUMBERS = count()
 _LOCK = RLock()
 
 
-class Sources:
+class LoadedSources:
     """The functions of a program that was just imported as `package`, each of which can be called alone."""
 
     def __init__(self, directory: Path, package: ModuleType) -> None:
@@ -102,7 +102,7 @@ class Program:
     Everything that goes wrong inside it becomes a `SourceError` naming file, line and part.
     """
 
-    def __init__(self, directory: Path, model: Any, sources: Sources, decoder: Decoder) -> None:
+    def __init__(self, directory: Path, model: Any, sources: LoadedSources, decoder: Decoder) -> None:
         self.directory = directory
         self.model = model
         self.decoder = decoder
@@ -247,7 +247,7 @@ def load_program(
     listing = listing or read_program(directory)
     with _errors(directory), _package(directory / "program", listing.texts) as package:
         model = importlib.import_module(".model", package.__name__).Model(source_only)
-        program = Program(directory, model, Sources(directory, package), listing.decoder)
+        program = Program(directory, model, LoadedSources(directory, package), listing.decoder)
         program.modules = {
             name: sys.modules[name] for name in sys.modules if name.partition(".")[0] == package.__name__
         }
@@ -255,7 +255,7 @@ def load_program(
     return program
 
 
-def load_sources(directory: Path, page: str) -> Sources:
+def load_sources(directory: Path, page: str) -> LoadedSources:
     """Import one page (`layer_00.py`) of the program in `directory`: its sources alone, without the weights.
 
     This runs the page's code: ask first whether it may. Raises `SourceError` naming file, line and part.
@@ -264,7 +264,7 @@ def load_sources(directory: Path, page: str) -> Sources:
     texts = read_program(directory).texts
     with _errors(directory), _package(directory / "program", texts) as package:
         importlib.import_module(f".{page.removesuffix('.py')}", package.__name__)
-        return Sources(directory, package)
+        return LoadedSources(directory, package)
 
 
 @contextmanager

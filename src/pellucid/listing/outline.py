@@ -13,7 +13,7 @@ from pellucid.family.blocks import Decoder
 from pellucid.listing.content import PAGE as WORDS
 from pellucid.listing.content import read_words
 from pellucid.listing.parse import Listing as Program
-from pellucid.listing.parse import Page, Statement, described_name, read_page
+from pellucid.listing.parse import Statement, StatementPage, described_name, read_page
 
 _FUNCTION = re.compile(r"(?m)^def \w+\(")
 
@@ -29,7 +29,7 @@ def outline(
     own: list[list[str]] = [[] for _ in values]
     for number, (key, text) in enumerate(statements.items()):
         own[int(key[1 : key.index(".")])].append(_FUNCTION.sub(f"def source_{number}(", text, count=1))
-    held: dict[str, Page] = {}
+    held: dict[str, StatementPage] = {}
     for layer, of_layer in enumerate(values):
         name = described_name(f"layer_{layer:02d}.py")
         pieces = [f"from .words import {', '.join(kinds.kinds)}"] if kinds.kinds else []

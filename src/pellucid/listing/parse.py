@@ -33,7 +33,7 @@ from pellucid.listing.edits import Edits, read_edits
 from pellucid.listing.language import beside_of, check, definitions, is_value, told
 from pellucid.listing.rows import Levels, read_row
 from pellucid.listing.wiring import PAGE as STREAM
-from pellucid.listing.wiring import WIRES, Stream, Wires, check_wires, read_stream, read_wires
+from pellucid.listing.wiring import WIRES, StreamNames, Wires, check_wires, read_stream, read_wires
 from pellucid.program.prelude import APART, BESIDE, DESCRIBED
 from pellucid.program.values import read_shared
 
@@ -125,7 +125,7 @@ class Statement:
 
 
 @dataclass(frozen=True)
-class Page:
+class StatementPage:
     """One file of a program that holds statements: `embedding.py`, `layer_NN.py` or `described_NN.py`."""
 
     path: Path
@@ -168,7 +168,7 @@ class Page:
         first, last = self._docstring
         return "\n".join(self.lines[first:last])
 
-    def with_docstring(self, text: str) -> Page:
+    def with_docstring(self, text: str) -> StatementPage:
         """This page with another docstring; statements keep their text but not their line numbers."""
         first, last = self._docstring
         return replace(self, text="\n".join([*self.lines[:first], text, *self.lines[last:]]))
@@ -187,13 +187,13 @@ class Listing:
     program: Path
     subject: str
     decoder: Decoder
-    pages: dict[str, Page]
+    pages: dict[str, StatementPage]
     statements: dict[str, Statement]
     words: TokenKinds | None = None
     """`words.py`, None where there is none."""
     edits: Edits | None = None
     """`edits.py`, None where there is none."""
-    stream: Stream | None = None
+    stream: StreamNames | None = None
     """`stream.py`, None where there is none."""
     front: str | None = None
     """The text of `__init__.py`, None where there is none."""
@@ -313,7 +313,7 @@ class Listing:
             yield from page.sources()
 
 
-def rest_is_idle(page: Page, key: str, listing: Listing) -> bool:
+def rest_is_idle(page: StatementPage, key: str, listing: Listing) -> bool:
     """Whether a page that says what runs names every neuron that `key`, `L00.N*.IN`, stands for."""
     start, kind = key.split("*")
     named = sum(own.key.startswith(start) and own.key.endswith(kind) and own.key != key for own in page.statements)
@@ -452,9 +452,9 @@ def read_listing(program: Path) -> Listing:
     return with_uses(listing)
 
 
-def _read_pages(program: Path, decoder: Decoder, hashes: Mapping[str, set[str]]) -> dict[str, Page]:
+def _read_pages(program: Path, decoder: Decoder, hashes: Mapping[str, set[str]]) -> dict[str, StatementPage]:
     """The pages of a program by name. Raises `SourceError` where together they are more than a program can be."""
-    pages: dict[str, Page] = {}
+    pages: dict[str, StatementPage] = {}
     size = 0
     for name in _page_names(program, decoder.layers):
         pages[name] = page = read_page(program / name, hashes)
@@ -534,7 +534,7 @@ def read_words(program: Path, hashes: Mapping[str, set[str]]) -> TokenKinds | No
     return replace(content.read_words(path, text), by_person=digest(text) not in hashes.get(content.PAGE, set()))
 
 
-def read_names(program: Path, hashes: Mapping[str, set[str]]) -> Stream | None:
+def read_names(program: Path, hashes: Mapping[str, set[str]]) -> StreamNames | None:
     """The names of the coordinates of the program in the folder `program`; None where it has no `stream.py`."""
     path = program / STREAM
     if not path.exists():
@@ -543,7 +543,7 @@ def read_names(program: Path, hashes: Mapping[str, set[str]]) -> Stream | None:
     return replace(read_stream(path, text), by_person=digest(text) not in hashes.get(STREAM, set()))
 
 
-def collect(pages: dict[str, Page], shape: Shape) -> dict[str, Statement]:
+def collect(pages: dict[str, StatementPage], shape: Shape) -> dict[str, Statement]:
     """All statements by key, in order of the files. Raises `SourceError` for doubled, misplaced and alien ones."""
     found: dict[str, Statement] = {}
     for name, page in pages.items():
@@ -579,7 +579,7 @@ def _meant(statement: Statement) -> list[Address]:
     return [Address.parse(key.replace("*", "0000"))]
 
 
-def read_page(path: Path, hashes: Mapping[str, set[str]], text: str | None = None) -> Page:
+def read_page(path: Path, hashes: Mapping[str, set[str]], text: str | None = None) -> StatementPage:
     """Parse one file of a program (or `text` in its place). Raises `SourceError` naming file and line."""
     try:
         text = read_text(path, MOST_OF_PAGE) if text is None else text
@@ -589,7 +589,7 @@ def read_page(path: Path, hashes: Mapping[str, set[str]], text: str | None = Non
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None) or 1
         raise SourceError(f"{path.name}:{line}: not Python: {getattr(error, 'msg', error)}") from None
-    page = Page(path, text, tree, ())
+    page = StatementPage(path, text, tree, ())
     statements = [found for node in tree.body if (found := read_statement(node, page))]
     owned = (replace(s, by_person=digest(s.text) not in hashes.get(s.record_key, set())) for s in statements)
     abouts = read_abouts(path, tree, page.lines)
@@ -606,7 +606,7 @@ def _named_values(path: Path, text: str) -> tuple[ValueDef, ...]:
     return tuple(content.read_values(path, tree, text.split("\n"), [node for node in tree.body if is_value(node)]))
 
 
-def read_statement(node: ast.stmt, page: Page) -> Statement | None:
+def read_statement(node: ast.stmt, page: StatementPage) -> Statement | None:
     """The statement that a top-level node makes about an address, None where it makes none."""
     name = page.path.name
     if isinstance(node, ast.FunctionDef):
@@ -752,7 +752,7 @@ def _called(call: ast.Call) -> str:
     return call.func.id if isinstance(call.func, ast.Name) else ""
 
 
-def _text(page: Page, line: int, node: ast.stmt) -> str:
+def _text(page: StatementPage, line: int, node: ast.stmt) -> str:
     return "\n".join(page.lines[line - 1 : node.end_lineno])
 
 

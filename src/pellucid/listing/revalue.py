@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from pellucid.base.errors import SourceError
-from pellucid.listing.parse import Page, order, read_page
+from pellucid.listing.parse import StatementPage, order, read_page
 
 
-def revalue(page: Page, texts: Sequence[str], needed: Collection[str] = ()) -> Page:
+def revalue(page: StatementPage, texts: Sequence[str], needed: Collection[str] = ()) -> StatementPage:
     """The page with the values `texts` as one block above the neurons, in the place of all that emission wrote there.
 
     A person's value of the same name stays instead. Of the old ones those in `needed` stay too, behind the new ones.
@@ -30,23 +30,23 @@ def revalue(page: Page, texts: Sequence[str], needed: Collection[str] = ()) -> P
     return read_page(page.path, {}, "\n\n\n".join(piece for piece in pieces if piece))
 
 
-def kept_values(page: Page, texts: Sequence[str]) -> list[str]:
+def kept_values(page: StatementPage, texts: Sequence[str]) -> list[str]:
     """The names among the values `texts` that stay as a person wrote them."""
     own = {value.name for value in page.values if value.by_person}
     return [name for name in (_name(page, text) for text in texts) if name in own]
 
 
-def _above_neurons(page: Page) -> int:
+def _above_neurons(page: StatementPage) -> int:
     """The line before which the statements about neurons begin."""
     norm = order(f"L{int(page.path.stem.rpartition('_')[2]):02d}.LN2")
     return min((found.line - 1 for found in page.held if order(found.key) > norm), default=len(page.lines))
 
 
-def _read(page: Page, text: str) -> Page:
+def _read(page: StatementPage, text: str) -> StatementPage:
     return read_page(page.path, {}, text)
 
 
-def _name(page: Page, text: str) -> str:
+def _name(page: StatementPage, text: str) -> str:
     """The name of the value that a text defines."""
     found = _read(page, text)
     if len(found.values) != 1 or len(found.tree.body) != 1:

@@ -12,7 +12,7 @@ from pellucid.listing.about import ABOUT, About, sides
 from pellucid.listing.content import imported_from, imported_kinds
 from pellucid.listing.language import RESERVED, STATEMENTS, beside_of, check, definitions
 from pellucid.listing.pages import raw
-from pellucid.listing.parse import Page, Statement, is_described, order, read_page
+from pellucid.listing.parse import Statement, StatementPage, is_described, order, read_page
 from pellucid.listing.rows import ROWS
 from pellucid.program import prelude, wires
 
@@ -26,12 +26,12 @@ _NEEDLESS = re.compile(r"L\d+\.(IN|OUT|N(\d+|\*)\.(IN|OUT)|(IN|H\d+\.QK)\.lifted
 
 
 def revise(
-    page: Page,
+    page: StatementPage,
     edits: Mapping[str, str | None],
     kinds: Collection[str] = (),
-    beside: Page | None = None,
-    was: Page | None = None,
-) -> Page:
+    beside: StatementPage | None = None,
+    was: StatementPage | None = None,
+) -> StatementPage:
     """The page with the statements of `edits` by key; None is raw, or nothing where a program can do without.
 
     It imports what it uses of the prelude, of `kinds`, those of `words.py`, and of the values of the page `beside` it;
@@ -62,12 +62,12 @@ def revise(
     return revised
 
 
-def _names(page: Page) -> set[str | None]:
+def _names(page: StatementPage) -> set[str | None]:
     """The functions of a page, and the kinds that it imports."""
     return {*(node.name for node in page.tree.body if isinstance(node, ast.FunctionDef)), *imported_kinds(page.tree)}
 
 
-def _statement(page: Page, key: str, text: str | None, taken: set[str | None], *, alone: bool = True) -> str:
+def _statement(page: StatementPage, key: str, text: str | None, taken: set[str | None], *, alone: bool = True) -> str:
     """The text to put in for `key`, with a function name that is free; empty where nothing is needed.
 
     It is not `alone` where it is said beside it what the part is lifted to.
@@ -97,7 +97,7 @@ def _is_row(key: str, edits: Mapping[str, str | None]) -> bool:
 
 
 def _add_rows(
-    page: Page, rows: Sequence[str], edits: Mapping[str, str | None], spans: dict[tuple[int, int], list[str]]
+    page: StatementPage, rows: Sequence[str], edits: Mapping[str, str | None], spans: dict[tuple[int, int], list[str]]
 ) -> None:
     """Put new rows behind those there are, and every text about a neuron above its row."""
     lines = {statement.key: statement for statement in page.statements}
@@ -123,7 +123,7 @@ def _stands_as_row(found: Statement | About) -> bool:
     return found.text.startswith(ROWS) or (isinstance(found, About) and ".N" in found.address)
 
 
-def _place(page: Page, key: str) -> int:
+def _place(page: StatementPage, key: str) -> int:
     """Where a new statement goes: behind all that run earlier, else before the first that runs later."""
     own, held = order(key), [(order(found.key), found) for found in page.held]
     earlier = [found.end for at, found in held if at < own]
@@ -184,7 +184,9 @@ def _blank(above: list[str], below: list[str], had: int) -> int:
 # --- imports ----------------------------------------------------------------------------------------------------------
 
 
-def _with_imports(page: Page, kinds: Collection[str], beside: Page | None, spare: Collection[str]) -> Page:
+def _with_imports(
+    page: StatementPage, kinds: Collection[str], beside: StatementPage | None, spare: Collection[str]
+) -> StatementPage:
     """The page importing what its text uses of the prelude, of `kinds`, and of the values that run `beside` it.
 
     What is `spare` it imports from the prelude as well.
@@ -200,7 +202,7 @@ def _with_imports(page: Page, kinds: Collection[str], beside: Page | None, spare
     return _importing(page, "words", (used & set(kinds)) - set(definitions(page.tree)))
 
 
-def _used(page: Page) -> set[str]:
+def _used(page: StatementPage) -> set[str]:
     """The names that stand in a page; those of statements that may be arguments too only where they are called."""
     calls = [
         node.value.func for node in page.tree.body if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
@@ -209,12 +211,12 @@ def _used(page: Page) -> set[str]:
     return said | {node.id for node in ast.walk(page.tree) if isinstance(node, ast.Name)} - (STATEMENTS - RESERVED)
 
 
-def _imported(page: Page, module: str) -> set[str]:
+def _imported(page: StatementPage, module: str) -> set[str]:
     """What a page imports from the prelude or from the kinds of tokens."""
     return {*imported_from(page.tree, module)}
 
 
-def _importing(page: Page, module: str, names: set[str]) -> Page:
+def _importing(page: StatementPage, module: str, names: set[str]) -> StatementPage:
     """The page importing exactly `names` from a module, in one statement, where it imports others now."""
     if names == _imported(page, module):
         return page

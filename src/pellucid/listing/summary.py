@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pellucid.base.address import Address
 from pellucid.family.blocks import Decoder
 from pellucid.family.partition import count
-from pellucid.listing.parse import Page
+from pellucid.listing.parse import StatementPage
 
 _FILES = 3
 """Files that are named one by one."""
@@ -27,7 +27,7 @@ class Held:
     idle: frozenset[Address]
 
     @staticmethod
-    def of(page: Page, beside: Page | None, dropped: Collection[Address] | None) -> Held:
+    def of(page: StatementPage, beside: StatementPage | None, dropped: Collection[Address] | None) -> Held:
         """What two pages hold, as far as it is known which residuals are `dropped`."""
         written = frozenset(address for address, _ in page.sources())
         lifted = frozenset(address for address, said in page.explained() if said.part_form == "lifted")

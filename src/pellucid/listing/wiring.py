@@ -69,7 +69,7 @@ class Wires:
 
 
 @dataclass(frozen=True)
-class Stream:
+class StreamNames:
     """`stream.py`: the names of the coordinates of the residual stream, and which are minus what their names say."""
 
     path: Path
@@ -79,7 +79,7 @@ class Stream:
     by_person: bool = True
 
 
-def read_stream(path: Path, text: str) -> Stream:
+def read_stream(path: Path, text: str) -> StreamNames:
     """Parse `stream.py`. Raises `SourceError` for anything but one statement that names coordinates."""
     try:
         nodes = ast.parse(text, path.name).body
@@ -101,7 +101,7 @@ def read_stream(path: Path, text: str) -> Stream:
                         f"{path.name}:{arg.lineno}: {ast.unparse(arg)[:60]} cannot name a coordinate; expected names "
                         'such as "person", or "-person" for what is minus that, each once'
                     )
-            return Stream(path, text, names, tuple(-1 if name.startswith("-") else 1 for name in written))
+            return StreamNames(path, text, names, tuple(-1 if name.startswith("-") else 1 for name in written))
     raise SourceError(f'{path.name}:1: expected `from .wires import coordinates`, and coordinates("person", …)')
 
 
@@ -186,7 +186,7 @@ def _wave(node: ast.expr) -> tuple[str, float, float]:
     raise ValueError("wave")
 
 
-def check_wires(found: Mapping[str, tuple[str, Wires]], stream: Stream | None, kinds: Collection[str]) -> None:
+def check_wires(found: Mapping[str, tuple[str, Wires]], stream: StreamNames | None, kinds: Collection[str]) -> None:
     """Raise `SourceError` where wired parts, by key with their places, name coordinates or kinds that are not there."""
     for key, (place, wires) in found.items():
         for name in sorted(wires.names - set(stream.names if stream else ())):

@@ -8,14 +8,14 @@ import numpy as np
 from jaxtyping import Integer
 
 from pellucid.corpus.lexicon import LONGEST, Lexicon
-from pellucid.exact.predictor import Cache, Predictor
+from pellucid.exact.predictor import Predictor, PredictorCache
 
 TOKENS_PER_WORD = 4
 """A continuation of n words is given room for 4n tokens."""
 
 
 @dataclass(frozen=True)
-class Continuation:
+class WordContinuation:
     """Complete words at temperature 0. `cut` if there was no room for all that were asked."""
 
     words: list[str]
@@ -28,8 +28,8 @@ def room_for(words: int, n_ctx: int) -> int:
 
 
 def continuations(
-    predictor: Predictor, cache: Cache, first: Integer[np.ndarray, " batch"], lexicon: Lexicon, words: int
-) -> list[Continuation]:
+    predictor: Predictor, cache: PredictorCache, first: Integer[np.ndarray, " batch"], lexicon: Lexicon, words: int
+) -> list[WordContinuation]:
     """Continue the rows of `cache`, whose next tokens are `first`, by `words` words each.
 
     A row leaves the batch when it has them, or has ended its document. All stop at the end of the model's context, or
@@ -60,7 +60,7 @@ def continuations(
     return [_continuation(tokens, lexicon, words) for tokens in written]
 
 
-def _continuation(tokens: list[int], lexicon: Lexicon, words: int) -> Continuation:
+def _continuation(tokens: list[int], lexicon: Lexicon, words: int) -> WordContinuation:
     complete = lexicon.words(tokens)[:words]
     ended = lexicon.eos is not None and lexicon.eos in tokens
-    return Continuation(complete, cut=len(complete) < words and not ended)
+    return WordContinuation(complete, cut=len(complete) < words and not ended)

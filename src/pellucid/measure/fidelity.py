@@ -31,8 +31,8 @@ from pellucid.base.work import Crew, threads
 from pellucid.corpus.cuts import Contexts
 from pellucid.corpus.lexicon import Lexicon
 from pellucid.corpus.rows import Row, padded
-from pellucid.exact.predictor import Cache, Predictor, TextCodec
-from pellucid.measure.continue_words import Continuation, continuations, room_for
+from pellucid.exact.predictor import Predictor, PredictorCache, TextCodec
+from pellucid.measure.continue_words import WordContinuation, continuations, room_for
 from pellucid.measure.ledger import Fidelity, Ledger
 from pellucid.measure.teacher import Comparison, compare
 from pellucid.measure.worst_rows import Divergence
@@ -44,7 +44,7 @@ _SHOWN = 60
 
 
 @dataclass(frozen=True)
-class Settings:
+class MeasureSettings:
     """How much to measure: contexts to continue (0: teacher-forced metrics only), words each, rows in a batch."""
 
     contexts: int = 5000
@@ -101,7 +101,7 @@ class _Reading:
 
     group: Int64[np.ndarray, " batch"]
     rows: list[Row]
-    caches: dict[str, Cache]
+    caches: dict[str, PredictorCache]
     places: dict[str, Int64[np.ndarray, " batch"]]
     tops: Int64[np.ndarray, "batch pos"]
     compared: dict[str, Comparison]
@@ -116,10 +116,10 @@ def evaluate(
     programs: Mapping[str, Predictor | Contender],
     rows: Sequence[Row],
     tokenizer: TextCodec,
-    settings: Settings | None = None,
+    settings: MeasureSettings | None = None,
 ) -> dict[str, Fidelity]:
     """Measure each of `programs` against `subject` on `rows` (as `sample_rows` gives them)."""
-    settings = settings or Settings()
+    settings = settings or MeasureSettings()
     contexts, groups = _dealing(rows, subject.n_ctx, settings)
     with threads() as crew:
         measure = _Measure(subject, programs, rows, Lexicon.of(tokenizer, subject.n_vocab), settings, crew)
@@ -129,14 +129,16 @@ def evaluate(
     return {name: ledger.fidelity(settings.seed) for name, ledger in measure.ledgers.items()}
 
 
-def contexts_on(rows: Sequence[Row], n_ctx: int, settings: Settings) -> int:
+def contexts_on(rows: Sequence[Row], n_ctx: int, settings: MeasureSettings) -> int:
     """How many contexts `evaluate` continues on `rows`: fewer than it is asked for where text is short."""
     contexts, groups = _dealing(rows, n_ctx, settings)
     lengths = np.array([len(row) for row in rows])
     return sum(len(members) for group in groups for _, members in contexts.draw(lengths[group]))
 
 
-def _dealing(rows: Sequence[Row], n_ctx: int, settings: Settings) -> tuple[Contexts, list[Int64[np.ndarray, " batch"]]]:
+def _dealing(
+    rows: Sequence[Row], n_ctx: int, settings: MeasureSettings
+) -> tuple[Contexts, list[Int64[np.ndarray, " batch"]]]:
     """What deals contexts to batches of rows, and these batches: rows of like length together."""
     contexts = Contexts(settings.contexts, len(rows), n_ctx - room_for(settings.words, n_ctx), settings.seed)
     order = np.argsort([len(row) for row in rows], kind="stable")
@@ -152,7 +154,7 @@ class _Measure:
         programs: Mapping[str, Predictor | Contender],
         rows: Sequence[Row],
         lexicon: Lexicon,
-        settings: Settings,
+        settings: MeasureSettings,
         crew: Crew,
     ) -> None:
         self.crew = crew
@@ -179,7 +181,7 @@ class _Measure:
 
     def _forced(
         self, ids: Int64[np.ndarray, "batch pos"], reads: Mapping[str, Int64[np.ndarray, " read"]]
-    ) -> tuple[dict[str, Cache], Int64[np.ndarray, "batch pos"], dict[str, Comparison]]:
+    ) -> tuple[dict[str, PredictorCache], Int64[np.ndarray, "batch pos"], dict[str, Comparison]]:
         """Run the subject over `ids`, and every program over the rows that it `reads`.
 
         A stretch of positions at a time, so that logits take a bounded amount of memory.
@@ -187,7 +189,7 @@ class _Measure:
         batch, pos = ids.shape
         targets = np.concatenate([ids[:, 1:], np.zeros((batch, 1), np.int64)], 1)
         step = ceil(_LOGITS / (batch * self.subject.n_vocab))
-        caches: dict[str, Cache] = {}
+        caches: dict[str, PredictorCache] = {}
         tops: list[Int64[np.ndarray, "batch stretch"]] = []
         parts: dict[str, list[Comparison]] = {name: [] for name in reads}
         for begin in range(0, pos, step):
@@ -245,7 +247,7 @@ class _Measure:
 
     def _calls(
         self, reading: _Reading, length: int, speak: Mapping[str, Int64[np.ndarray, " _row"]]
-    ) -> Iterator[Callable[[], dict[int, Continuation]]]:
+    ) -> Iterator[Callable[[], dict[int, WordContinuation]]]:
         """The subject's continuations and those of the programs, to be made."""
         if not speak:
             return
@@ -260,8 +262,8 @@ class _Measure:
         name: str,
         reading: _Reading,
         length: int,
-        ours: Mapping[int, Continuation],
-        theirs: Mapping[int, Continuation],
+        ours: Mapping[int, WordContinuation],
+        theirs: Mapping[int, WordContinuation],
     ) -> None:
         for at, continuation in theirs.items():
             row, kl = int(reading.group[at]), float(reading.compared[name].kl[at, length - 1])
@@ -272,12 +274,12 @@ class _Measure:
     def _say(
         self,
         predictor: Predictor,
-        cache: Cache,
+        cache: PredictorCache,
         tops: Int64[np.ndarray, "batch pos"],
         length: int,
         rows: Int64[np.ndarray, " member"],
         places: Int64[np.ndarray, " batch"] | None = None,
-    ) -> dict[int, Continuation]:
+    ) -> dict[int, WordContinuation]:
         """The continuations of the first `length` tokens of `rows`, by row of the batch; `places` in the cache."""
         cut, first = cache.take(rows if places is None else places[rows], length), tops[rows, length - 1]
         found = continuations(predictor, cut, first, self.lexicon, self.settings.words)

@@ -12,7 +12,7 @@ from jaxtyping import Float64, Int64
 from pellucid.corpus.lexicon import word_errors
 from pellucid.corpus.rows import Row
 from pellucid.measure.bootstrap import Estimate, estimates, units
-from pellucid.measure.continue_words import Continuation
+from pellucid.measure.continue_words import WordContinuation
 from pellucid.measure.worst_rows import Divergence, Worst
 
 METRICS = ("wer_next", "wer_16", "top1", "kl", "ce_gap")
@@ -70,7 +70,7 @@ class Ledger:
         above = np.array([agree.sum(), kl.sum(), gap.sum()])
         self._sums[:, row, 2:] += np.stack([above, np.full(3, len(kl)), np.full(3, len(kl))])
 
-    def add_words(self, row: int, ours: Continuation, theirs: Continuation, words: int) -> None:
+    def add_words(self, row: int, ours: WordContinuation, theirs: WordContinuation, words: int) -> None:
         """Add the continuations of one context; both are cut where the shorter one ran out of room."""
         limit = min((len(side.words) for side in (ours, theirs) if side.cut), default=words)
         for metric, most in enumerate((1, words)):

@@ -13,7 +13,7 @@ from pellucid.base.effort import Effort
 from pellucid.base.events import spell
 from pellucid.exact.predictor import Predictor
 from pellucid.measure.continue_words import room_for
-from pellucid.measure.fidelity import Settings
+from pellucid.measure.fidelity import MeasureSettings
 
 BESIDE_CONTEXTS = 1000
 """Contexts from which is continued what stands beside a full program, and is not held to the gate."""
@@ -43,7 +43,7 @@ class Pace:
 class MeasurementPlan:
     """How much to measure, and what it is expected to take: `seconds`, and `memory` in bytes without the weights."""
 
-    settings: Settings
+    settings: MeasureSettings
     rows: int
     length: int
     reference_tokens: int
@@ -121,7 +121,7 @@ def plan(
     batch = max(1, min(MOST_ROWS, rows, _MEMORY // (length * cache_bytes)))
     tables = min(effort.reference_bytes, 4 * n_vocab * tokens)
     memory = tables + len(paces) * (2 * batch * length * cache_bytes + (1 << 26))
-    settings = Settings(contexts=contexts, batch=batch)
+    settings = MeasureSettings(contexts=contexts, batch=batch)
     return MeasurementPlan(settings, rows, length, tokens, tables, contexts * each + tokens * own, memory)
 
 

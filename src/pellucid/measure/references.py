@@ -20,7 +20,7 @@ from pellucid.base.progress import track
 from pellucid.corpus.rows import Row, padded
 from pellucid.exact.predictor import Predictor
 from pellucid.measure.fidelity import SILENT, Contender
-from pellucid.measure.tables import FLOOR, Keys, Table, TablePredictor, pair
+from pellucid.measure.tables import FLOOR, ContextTable, Keys, TablePredictor, pair
 from pellucid.measure.teacher import Distribution
 
 LAMBDAS = (0.0, 0.25, 1.0, 4.0, 16.0, 64.0)
@@ -45,7 +45,7 @@ def references(
     tune = _few(tune, _LOGITS // vocab)
     seen = [_contexts(fit, order, vocab) for order in (1, 2)]
     keys, covered = _choose(seen, tune, heldout, vocab, limit // (4 * vocab))
-    tables = [Table.empty(wanted, vocab) for wanted in keys]
+    tables = [ContextTable.empty(wanted, vocab) for wanted in keys]
     total = np.zeros(vocab)
     for before, last, share in _predictions(subject, fit, "averaging predictions"):
         tables[0].add(last, share)

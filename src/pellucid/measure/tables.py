@@ -21,7 +21,7 @@ def pair(before: Int64[np.ndarray, " pos"], last: Int64[np.ndarray, " pos"], voc
 
 
 @dataclass(frozen=True)
-class Table:
+class ContextTable:
     """Sums of next-token distributions by context. `keys` are sorted; `smoothing` is λ."""
 
     keys: Keys
@@ -30,11 +30,11 @@ class Table:
     smoothing: float = 0.0
 
     @staticmethod
-    def empty(keys: Keys, n_vocab: int) -> Table:
+    def empty(keys: Keys, n_vocab: int) -> ContextTable:
         """A table for the contexts `keys`, of which nothing has been seen yet."""
-        return Table(keys, torch.zeros(len(keys), n_vocab), np.zeros(len(keys)))
+        return ContextTable(keys, torch.zeros(len(keys), n_vocab), np.zeros(len(keys)))
 
-    def with_smoothing(self, smoothing: float) -> Table:
+    def with_smoothing(self, smoothing: float) -> ContextTable:
         """The same table (not a copy) with another λ."""
         return replace(self, smoothing=smoothing)
 
@@ -85,8 +85,8 @@ class TablePredictor:
 
     n_ctx: int
     unigram: Float32[np.ndarray, " vocab"]
-    bigram: Table
-    trigram: Table | None = None
+    bigram: ContextTable
+    trigram: ContextTable | None = None
 
     @property
     def n_vocab(self) -> int:

@@ -12,7 +12,7 @@ from pellucid.family.allowance import most_rank
 from pellucid.pipeline.request import Request as Request
 from pellucid.pipeline.request import begin, check_directory
 from pellucid.pipeline.routes import RAW, SEPARATE, choose
-from pellucid.pipeline.stage import Run
+from pellucid.pipeline.stage import StageRun
 from pellucid.project.project import Project
 from pellucid.subject.load import load_subject
 
@@ -37,7 +37,7 @@ def _decompile(request: Request) -> Project:
     announce(project)
     if hindered:
         tell(f"{hindered}; every part runs from the weights")
-    run = Run(project, request.effort, request.tune, request.device)
+    run = StageRun(project, request.effort, request.tune, request.device)
     route = RAW if request.raw else choose(run)
     route.follow(run)
     return project

@@ -8,7 +8,7 @@ from pellucid.listing.count import count_program
 from pellucid.pipeline import states
 from pellucid.pipeline.find import TUNED, UNDERSTOOD
 from pellucid.pipeline.program import write_names, write_parts_of
-from pellucid.pipeline.stage import EVERYTHING, Kept, Run, Stage
+from pellucid.pipeline.stage import EVERYTHING, KeptAs, Stage, StageRun
 from pellucid.project import stage_names
 from pellucid.project.project import Project
 from pellucid.stages.about.write import tell_parts
@@ -24,7 +24,7 @@ def tell_all(project: Project, effort: Effort) -> None:
     write_parts_of(project, project.dropped())
 
 
-def understood(run: Run) -> set[Address]:
+def understood(run: StageRun) -> set[Address]:
     """Sources over kinds and values take the place of first sources that run nowhere alone; those addresses."""
     project, found, listing, dropped = run.project, run.of(TUNED), run.project.listing(), run.project.dropped()
     chosen = {address for address in found.sources.forms if address not in dropped or listing.lifted(address)}
@@ -57,7 +57,7 @@ UNDERSTANDING = Stage(
     make=understood,
     needs=(TUNED, UNDERSTOOD),
     cannot=EVERYTHING,
-    kept=Kept(
+    kept=KeptAs(
         lambda run: states.understanding_state(run.project),
         lambda chosen: " ".join(map(str, sorted(chosen))),
         lambda _, text: {Address.parse(address) for address in text.split()},

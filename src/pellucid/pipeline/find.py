@@ -8,11 +8,11 @@ from pellucid.base.address import Address
 from pellucid.base.terminal import tell
 from pellucid.listing.emit import emit
 from pellucid.pipeline.program import write_program
-from pellucid.pipeline.stage import EVERYTHING, Kept, Run, Stage
+from pellucid.pipeline.stage import EVERYTHING, KeptAs, Stage, StageRun
 from pellucid.pipeline.states import reads_less, stage_state, understood_before
 from pellucid.project import stage_names
 from pellucid.project.project import Project
-from pellucid.stages.first.sources import Sources, dump, find_sources, load, write_sources
+from pellucid.stages.first.sources import FirstSources, dump, find_sources, load, write_sources
 from pellucid.stages.lift.lifted import (
     LiftedParts,
     as_many_channels,
@@ -31,7 +31,7 @@ from pellucid.stages.tune.tuned import describe, named_tuned, read_tuned, with_t
 class Candidates:
     """What a run found: sources for QK and IN, and lifted forms."""
 
-    sources: Sources
+    sources: FirstSources
     lifted: LiftedParts
 
     @property
@@ -45,12 +45,12 @@ def promised(project: Project) -> float:
     return PROMISED[project.manifest.gate.asks]
 
 
-def first(run: Run) -> Sources:
+def first(run: StageRun) -> FirstSources:
     """Sources for every QK and IN, each by itself."""
     return find_sources(run.project, run.of(PROGRAM).means, run.effort, less=reads_less(run.project))
 
 
-def before(run: Run) -> set[Address]:
+def before(run: StageRun) -> set[Address]:
     """What an earlier run understood; where that was with other settings, it is about to be written over."""
     found = understood_before(run.project)
     if not found:
@@ -58,24 +58,24 @@ def before(run: Run) -> set[Address]:
     return found
 
 
-def written(run: Run) -> None:
+def written(run: StageRun) -> None:
     """First sources stand in the program, but for what is understood."""
     understood = run.of(UNDERSTOOD)
     write_sources(run.project, run.of(SOURCES).without(understood))
 
 
-def lifted(run: Run) -> LiftedParts:
+def lifted(run: StageRun) -> LiftedParts:
     """What can be lifted."""
     return find_lifted(run.project, run.of(PROGRAM).vectors, promised(run.project), run.effort)
 
 
-def standing(project: Project, sources: Sources) -> set[Address]:
+def standing(project: Project, sources: FirstSources) -> set[Address]:
     """The addresses that no person wrote about, sources that are too weak to be written among them."""
     listing = project.listing()
     return {address for address in sources.forms if not listing[address].by_person}
 
 
-def candidates(run: Run) -> Candidates:
+def candidates(run: StageRun) -> Candidates:
     """What linking may choose among: of each part what costs less, and nothing that a person wrote about."""
     project, sources, parts, vectors = run.project, run.of(SOURCES), run.of(LIFTED), run.of(PROGRAM).vectors
     free = sources.only(standing(project, sources))
@@ -84,7 +84,7 @@ def candidates(run: Run) -> Candidates:
     return Candidates(free, as_many_channels(parts, vectors, project.model.decoder))
 
 
-def tuned(run: Run) -> Candidates:
+def tuned(run: StageRun) -> Candidates:
     """The candidates with their vectors tuned together for as long as was asked, or as they were tuned before."""
     project, found, vectors = run.project, run.of(CANDIDATES), run.of(PROGRAM).vectors
     held = read_tuned(project)
@@ -107,7 +107,7 @@ SOURCES = Stage(
     make=first,
     needs=(PROGRAM,),
     cannot=EVERYTHING,
-    kept=Kept(lambda run: stage_state(run.project), dump, lambda _, text: load(text)),
+    kept=KeptAs(lambda run: stage_state(run.project), dump, lambda _, text: load(text)),
 )
 UNDERSTOOD = Stage("understood before", "what an earlier run understood with these settings", make=before)
 WRITTEN = Stage("first sources", "sources stand in the program", make=written, needs=(SOURCES, UNDERSTOOD))
@@ -117,7 +117,7 @@ LIFTED = Stage(
     make=lifted,
     needs=(PROGRAM,),
     cannot=EVERYTHING,
-    kept=Kept(
+    kept=KeptAs(
         lambda run: stage_state(run.project), dump_lifted, lambda run, text: load_lifted(text, run.of(PROGRAM).vectors)
     ),
 )

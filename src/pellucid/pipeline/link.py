@@ -10,7 +10,7 @@ from pellucid.base.terminal import tell
 from pellucid.pipeline import states
 from pellucid.pipeline.find import TUNED, UNDERSTOOD, Candidates
 from pellucid.pipeline.program import write_parts_of
-from pellucid.pipeline.stage import Kept, Run, Stage
+from pellucid.pipeline.stage import KeptAs, Stage, StageRun
 from pellucid.project import stage_names
 from pellucid.project.gate import judge
 from pellucid.project.project import Project
@@ -26,7 +26,7 @@ Linked = tuple[Address, ...]
 """What runs without its residual."""
 
 
-def linked(run: Run) -> Linked:
+def linked(run: StageRun) -> Linked:
     """What may run alone, judged jointly; understood parts stand there otherwise, and are left alone."""
     found, understood = run.of(TUNED), run.of(UNDERSTOOD)
     return tuple(link_sources(run.project, found.sources.without(understood), found.lifted, run.effort))
@@ -54,7 +54,7 @@ def settle(project: Project, found: Candidates, linked: Sequence[Address]) -> No
     write_parts_of(project, frozenset(by_hand | chosen))
 
 
-def back_off(run: Run) -> Linked:
+def back_off(run: StageRun) -> Linked:
     """Put residuals back, the costliest half each time, until the full program keeps within the gate on check text.
 
     What was tuned together comes last. Without check text held-out text is consulted, which is said and counted.
@@ -104,7 +104,7 @@ LINK = Stage(
     "what runs without its residual, judged jointly on check text",
     make=linked,
     needs=(TUNED, UNDERSTOOD),
-    kept=Kept(lambda run: states.link_state(run.project), dump, lambda _, text: load(text)),
+    kept=KeptAs(lambda run: states.link_state(run.project), dump, lambda _, text: load(text)),
     then=lambda run, found: settle(run.project, run.of(TUNED), found),
 )
 CHOSEN = Stage(

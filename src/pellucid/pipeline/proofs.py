@@ -12,40 +12,40 @@ from pellucid.pipeline import states
 from pellucid.pipeline.find import TUNED, UNDERSTOOD, Candidates
 from pellucid.pipeline.link import CHOSEN
 from pellucid.pipeline.program import write_names
-from pellucid.pipeline.stage import Kept, Run, Stage, measured
+from pellucid.pipeline.stage import KeptAs, Stage, StageRun, measured
 from pellucid.project import stage_names
 from pellucid.project.evidence import Measurement
 from pellucid.stages.link.joint import measure_joint
 from pellucid.stages.prove import contexts, names, prove, prove_lifted
 
 
-def standing(run: Run) -> Candidates:
+def standing(run: StageRun) -> Candidates:
     """What was found and stands in the program: not what is understood."""
     found = run.of(TUNED)
     understood = run.results.get(stage_names.UNDERSTANDING, run.of(UNDERSTOOD))
     return replace(found, sources=found.sources.without(understood))
 
 
-def together(run: Run) -> list[Measurement]:
+def together(run: StageRun) -> list[Measurement]:
     """What each part that was linked costs in the full program, as it stands after all backing off."""
     found = run.of(FOUND)
     effects = found.sources.effects | found.lifted.effects
     return measure_joint(run.project, alone(run), effects, run.effort)
 
 
-def alone(run: Run) -> dict[Address, Form]:
+def alone(run: StageRun) -> dict[Address, Form]:
     """The forms of what runs without its residual."""
     found, dropped = run.of(FOUND), run.project.dropped()
     forms: dict[Address, Form] = {**found.sources.forms, **found.lifted.forms}
     return {address: form for address, form in forms.items() if address in dropped}
 
 
-def state_of(run: Run, addresses: Iterable[Address], more: str = "") -> str:
+def state_of(run: StageRun, addresses: Iterable[Address], more: str = "") -> str:
     """What a proof of these depends on."""
     return sha256_text(" ".join([states.link_state(run.project), *map(str, sorted(addresses))]) + more)
 
 
-def state_of_sources(run: Run) -> str:
+def state_of_sources(run: StageRun) -> str:
     """What the proof of sources depends on."""
     weak = " and weak ones" * run.project.manifest.settings.keep_weak
     return state_of(run, run.of(FOUND).sources.forms, weak)
@@ -57,7 +57,7 @@ CONTEXTS: Stage[str] = Stage(
     "the places where sources are most wrong",
     make=lambda run: contexts(run.project, run.of(FOUND).sources, run.effort),
     needs=(FOUND,),
-    kept=Kept(state_of_sources, str, lambda _, text: text),
+    kept=KeptAs(state_of_sources, str, lambda _, text: text),
 )
 PROOF = Stage(
     stage_names.PROOF,

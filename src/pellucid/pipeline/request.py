@@ -16,7 +16,7 @@ from pellucid.base.lock import LOCK
 from pellucid.base.terminal import tell
 from pellucid.exact.model import Model
 from pellucid.pipeline.states import understood_before
-from pellucid.project.manifest import MANIFEST, CorpusEntry, Gate, Manifest, Settings, Size, SubjectEntry
+from pellucid.project.manifest import MANIFEST, CorpusEntry, Gate, Manifest, RunSettings, Size, SubjectEntry
 from pellucid.project.project import Project, belonging, numbers_for
 from pellucid.project.texts import compared, open_texts, require_enough, with_tokens
 from pellucid.project.trust import require_trust, trust
@@ -104,7 +104,9 @@ def begin(request: Request, subject: Subject) -> Project:
         SubjectEntry(subject.place or subject.name, subject.weights_sha256, subject.tokenizer_sha256),
         corpus.about(texts.heldout.corpus.origin, {name: split.sha256 for name, split in texts.named.items()}),
         replace(gate, asks=request.gate or gate.asks),
-        Settings(request.seed, request.size, request.effort.is_quick, *versions, steps, stray, weak, training.minutes),
+        RunSettings(
+            request.seed, request.size, request.effort.is_quick, *versions, steps, stray, weak, training.minutes
+        ),
     )
     project = Project(directory, manifest, model, texts, granted=True)
     if not request.raw and not (steps and understood_before(project)):
@@ -116,7 +118,7 @@ def begin(request: Request, subject: Subject) -> Project:
     return project
 
 
-def trained(request: Request, before: Settings | None, subject: Subject) -> Budget:
+def trained(request: Request, before: RunSettings | None, subject: Subject) -> Budget:
     """How long sources are trained: as asked, as in the run `before`, or for the minutes that the model's size gives.
 
     Raises `ProjectError` for minutes that are none.

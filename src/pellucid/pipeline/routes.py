@@ -8,7 +8,7 @@ from pellucid.pipeline.explain import ABOUT, HELD_OUT, UNDERSTANDING
 from pellucid.pipeline.find import CANDIDATES, LIFTED, PROGRAM, SOURCES, TUNED, UNDERSTOOD, WRITTEN
 from pellucid.pipeline.link import CHOSEN, LINK
 from pellucid.pipeline.proofs import CONTEXTS, FOUND, JOINT_PROOF, LIFTED_PROOF, NAMES, PROOF
-from pellucid.pipeline.stage import Route, Run, Stage
+from pellucid.pipeline.stage import Route, Stage, StageRun
 from pellucid.pipeline.wire import STRONGEST, WIRED, WIRED_NAMES, WIRES, WIRING
 from pellucid.verify.verify import verify
 
@@ -32,7 +32,7 @@ WIRED_THROUGHOUT: Final = Route(
 ROUTES: Final = (RAW, SEPARATE, TOGETHER, WIRED_THROUGHOUT)
 
 
-def choose(run: Run) -> Route:
+def choose(run: StageRun) -> Route:
     """The route for a subject that is to be explained: by its weights, and by whether there are steps to train for."""
     WIRES.carry_out(run)
     if run.of(WIRES) is not None:

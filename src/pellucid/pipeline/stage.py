@@ -22,7 +22,7 @@ EVERYTHING: Final = tuple(needs.SWITCHES)
 
 
 @dataclass
-class Run:
+class StageRun:
     """One run of stages over a project. Vectors are tuned for `tune` minutes; training and tuning run on `device`."""
 
     project: Project
@@ -51,27 +51,27 @@ def _no_rows(_: object) -> Iterable[Measurement]:
 
 
 @dataclass(frozen=True)
-class Kept(Generic[Made]):
+class KeptAs(Generic[Made]):
     """How what a stage gave is kept with the evidence: as text, for a state, with the rows that it measured.
 
     Where it wrote what other settings write over, it must also be what was kept `last`.
     """
 
-    state: Callable[[Run], str]
+    state: Callable[[StageRun], str]
     dump: Callable[[Made], str]
-    load: Callable[[Run, str], Made]
+    load: Callable[[StageRun, str], Made]
     rows: Callable[[Made], Iterable[Measurement]] = _no_rows
     last: bool = False
 
-    def found(self, name: str, run: Run, state: str) -> str | None:
+    def found(self, name: str, run: StageRun, state: str) -> str | None:
         """What is kept for a state, None where nothing is."""
         evidence = run.project.evidence
         return None if self.last and evidence.latest_state(name) != state else evidence.finished(name, state)
 
 
-def measured(state: Callable[[Run], str]) -> Kept[list[Measurement]]:
+def measured(state: Callable[[StageRun], str]) -> KeptAs[list[Measurement]]:
     """How measurements are kept: as rows of the evidence, where they stay; a later run does not need them."""
-    return Kept(state, lambda _: "", lambda *_: [], list)
+    return KeptAs(state, lambda _: "", lambda *_: [], list)
 
 
 @dataclass(frozen=True)
@@ -90,13 +90,13 @@ class Stage(Generic[Made]):
 
     name: str
     does: str
-    make: Callable[[Run], Made]
+    make: Callable[[StageRun], Made]
     needs: tuple[Stage[Any], ...] = ()
     cannot: tuple[Switch, ...] = ()
-    kept: Kept[Made] | None = None
-    then: Callable[[Run, Made], None] | None = None
+    kept: KeptAs[Made] | None = None
+    then: Callable[[StageRun, Made], None] | None = None
 
-    def carry_out(self, run: Run) -> None:
+    def carry_out(self, run: StageRun) -> None:
         """Run it, or take what it gave for the same state before; print the program as it is then."""
         for other in self.needs:
             run.of(other)
@@ -105,7 +105,7 @@ class Stage(Generic[Made]):
             self.then(run, made)
         run.project.print_program()
 
-    def _again(self, run: Run, kept: Kept[Made]) -> Made:
+    def _again(self, run: StageRun, kept: KeptAs[Made]) -> Made:
         """What is kept of it; made, and kept, where nothing is."""
         evidence, state = run.project.evidence, kept.state(run)
         text = kept.found(self.name, run, state)
@@ -137,7 +137,7 @@ class Route:
         names = ", ".join(repr(stage.name) for stage in stages)
         return needs.hindered(decoder, f"{names} of decompiling", *what)
 
-    def follow(self, run: Run) -> None:
+    def follow(self, run: StageRun) -> None:
         """Carry out the stages, but for those that have run."""
         self.require(run.project.subject.decoder)
         for stage in self.stages:

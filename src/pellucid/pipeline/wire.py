@@ -7,13 +7,13 @@ from pellucid.base.terminal import tell
 from pellucid.pipeline import states
 from pellucid.pipeline.find import PROGRAM
 from pellucid.pipeline.program import write_names, write_parts_of
-from pellucid.pipeline.stage import EVERYTHING, Kept, Run, Stage, measured
+from pellucid.pipeline.stage import EVERYTHING, KeptAs, Stage, StageRun, measured
 from pellucid.project import stage_names
 from pellucid.stages.wired.run import proved, strongest_places, wire, wired_names, written
 from pellucid.stages.wired.write import WiredTexts
 
 
-def text_of(run: Run) -> WiredTexts:
+def text_of(run: StageRun) -> WiredTexts:
     """The text of the wired program. Raises `LookupError` where the subject is not wired."""
     text = run.of(WIRES)
     if text is None:
@@ -21,14 +21,14 @@ def text_of(run: Run) -> WiredTexts:
     return text
 
 
-def wired(run: Run) -> None:
+def wired(run: StageRun) -> None:
     """Every part is wired in the program."""
     if run.project.manifest.settings.understand:
         tell("every part is wired: there is nothing left for --understand to train")
     write_parts_of(run.project, wire(run.project, text_of(run)))
 
 
-def state_of(run: Run) -> str:
+def state_of(run: StageRun) -> str:
     """What the proofs depend on: the program as it stands."""
     return sha256_text(f"{states.stage_state(run.project)} {run.project.state()}")
 
@@ -45,7 +45,7 @@ STRONGEST: Stage[str] = Stage(
     "where each part acts most",
     make=lambda run: strongest_places(run.project),
     needs=(WIRING,),
-    kept=Kept(state_of, str, lambda _, text: text),
+    kept=KeptAs(state_of, str, lambda _, text: text),
 )
 WIRED = Stage(
     stage_names.WIRED,

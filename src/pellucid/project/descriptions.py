@@ -13,22 +13,22 @@ from pellucid.project.stage_names import ABOUT
 
 
 @dataclass(frozen=True)
-class Told:
+class Described:
     """What is known of a part in words: a text, and its share of the summed effects of all parts of its kind."""
 
     text: str
     share: float
 
 
-def dump(told: Mapping[str, Told]) -> str:
+def dump(told: Mapping[str, Described]) -> str:
     """`told` as JSON, to be kept with the evidence."""
     return json.dumps({part: [found.text, found.share] for part, found in told.items()}, ensure_ascii=False)
 
 
-def load(text: str) -> dict[str, Told]:
+def load(text: str) -> dict[str, Described]:
     """What `dump` wrote. Raises `ProjectError` for anything else."""
     kept = parsed(dict[str, tuple[str, float]], text, f"evidence.sqlite, {ABOUT}", ProjectError)
-    return {part: Told(said, share) for part, (said, share) in kept.items()}
+    return {part: Described(said, share) for part, (said, share) in kept.items()}
 
 
 def told_before(evidence: Evidence) -> dict[str, str]:

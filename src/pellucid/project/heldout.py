@@ -23,7 +23,7 @@ class _Kept:
     unfinished: str
 
 
-class Readings:
+class HeldoutReadings:
     """The readings of one held-out text (by its SHA-256), as the evidence of a directory counts them.
 
     An object of this class is one command's: however often it is told of one, it counts one reading until `anew`.

@@ -107,7 +107,7 @@ class Gate:
 
 
 @dataclass(frozen=True)
-class Settings:
+class RunSettings:
     """What a re-run has to repeat to get the same result."""
 
     __pydantic_config__ = CLOSED
@@ -131,7 +131,7 @@ class Manifest:
     subject: SubjectEntry
     corpus: CorpusEntry
     gate: Gate = field(default_factory=Gate)
-    settings: Settings = field(default_factory=Settings)
+    settings: RunSettings = field(default_factory=RunSettings)
     format: Literal[1, 2] = 2
 
     def write(self, directory: Path) -> None:

@@ -24,13 +24,13 @@ from pellucid.base.nulls import nulled
 from pellucid.base.shell import quoted
 from pellucid.base.trusted import PROGRAM, Contents, contents
 from pellucid.base.trusted import stamps as stamps_of_all
-from pellucid.exact.writing import Choice, Continuation, Until, write
+from pellucid.exact.writing import Continuation, Sampling, Until, write
 from pellucid.listing.draft import Revision
 from pellucid.listing.load import Program, load_program
 from pellucid.listing.parse import Listing, check_whole, read_program
 from pellucid.listing.printing import print_program
 from pellucid.project.evidence import Evidence
-from pellucid.project.heldout import Readings
+from pellucid.project.heldout import HeldoutReadings
 from pellucid.project.manifest import MANIFEST, Manifest
 from pellucid.project.parts_file import PARTS, partition, read_dropped, without_residual, write_parts
 from pellucid.project.report_file import read_report
@@ -154,9 +154,9 @@ class Project:
         return splits.watched(self.note_reading)
 
     @cached_property
-    def readings(self) -> Readings:
+    def readings(self) -> HeldoutReadings:
         """How often the held-out text was read; one `Project` reads it once, however often it asks."""
-        return Readings(self.evidence, self.texts.heldout.sha256)
+        return HeldoutReadings(self.evidence, self.texts.heldout.sha256)
 
     def note_reading(self) -> None:
         """Count that held-out text is being read."""
@@ -316,7 +316,7 @@ class Project:
         seed: int = 0,
         stop: Sequence[str] = (),
     ) -> Continuation:
-        choice = Choice(temperature, top_p, seed)
+        choice = Sampling(temperature, top_p, seed)
         program = self.program("code" if source_only else None)
         vocabulary = program.model.vocabulary
         ids = program.encode(prompt) if isinstance(prompt, str) else [*prompt]

@@ -38,7 +38,7 @@ class FigureBlock:
 
 
 @dataclass(frozen=True)
-class Subject:
+class SubjectEntry:
     """What was decompiled."""
 
     __pydantic_config__ = OPEN
@@ -76,7 +76,7 @@ class Texts:
 
 
 @dataclass(frozen=True)
-class Overlap:
+class OverlapEntry:
     """Stretches of held-out text, and how many of them also stand in the text to fit on, or nearly do."""
 
     __pydantic_config__ = OPEN
@@ -86,14 +86,14 @@ class Overlap:
 
 
 @dataclass(frozen=True)
-class Corpus:
+class CorpusEntry:
     """The text that was measured on."""
 
     __pydantic_config__ = OPEN
     origin: str
     splits: Texts
     domains: list[str] = field(default_factory=list)
-    overlap: Overlap | None = None
+    overlap: OverlapEntry | None = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
-class Standing:
+class StandingEntry:
     """Where both programs stand, in words, and the table that source-only is below, if any."""
 
     __pydantic_config__ = OPEN
@@ -128,7 +128,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Gate:
+class GateEntry:
     """What became of the gate."""
 
     __pydantic_config__ = OPEN
@@ -182,7 +182,7 @@ class Described:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class CalibrationEntry:
     """How well estimated effects agree with exact ones."""
 
     __pydantic_config__ = OPEN
@@ -191,19 +191,19 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class Progress:
+class ProgressEntry:
     """The progress numbers."""
 
     __pydantic_config__ = OPEN
     residual_free: ResidualFree
     source_only: Metrics
     evidence: Described
-    effect_calibration: Calibration | None = None
+    effect_calibration: CalibrationEntry | None = None
     parts: dict[str, Count] | None = None
 
 
 @dataclass(frozen=True)
-class Divergence:
+class DivergenceEntry:
     """A place where the full program says another word."""
 
     __pydantic_config__ = OPEN
@@ -236,7 +236,7 @@ class Uncovered:
 
 
 @dataclass(frozen=True)
-class Told:
+class ToldFigures:
     """Lines of tables, and those of them that say whether the text tells them; phantoms are what it never tells."""
 
     __pydantic_config__ = OPEN
@@ -257,7 +257,7 @@ class Ties:
 
 
 @dataclass(frozen=True)
-class Accounts:
+class AccountsEntry:
     """What accounts cover of all positions and of hard ones, and how large they are."""
 
     __pydantic_config__ = OPEN
@@ -265,7 +265,7 @@ class Accounts:
     hard: Metrics
     symbols: Count
     uncovered: Uncovered | None = None
-    tables: Told | None = None
+    tables: ToldFigures | None = None
     ties: Ties | None = None
 
 
@@ -276,18 +276,18 @@ class _About:
     __pydantic_config__ = OPEN
     quick: bool
     state: str
-    subject: Subject
-    corpus: Corpus
+    subject: SubjectEntry
+    corpus: CorpusEntry
     heldout: HeldOut | None = None
-    standing: Standing | None = None
-    gate: Gate
-    progress: Progress
+    standing: StandingEntry | None = None
+    gate: GateEntry
+    progress: ProgressEntry
     pellucid: str = ""
     created: str = ""
     command: str = ""
     measured: list[str] = field(default_factory=list)
-    worst: list[Divergence] = field(default_factory=list)
-    accounts: Accounts | None = None
+    worst: list[DivergenceEntry] = field(default_factory=list)
+    accounts: AccountsEntry | None = None
     numbers: dict[str, Any] = field(default_factory=dict)
 
 

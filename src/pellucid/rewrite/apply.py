@@ -19,7 +19,7 @@ from pellucid.rewrite.edit import FOLDER, Record, find, next_number, read_record
 from pellucid.rewrite.forecast import AGREE, Forecast, forecast, measure
 from pellucid.rewrite.hand import restore
 from pellucid.rewrite.intent import SURE, Proposal
-from pellucid.rewrite.predict import Edited, strengths
+from pellucid.rewrite.predict import EditAtWork, strengths
 from pellucid.rewrite.wording import GLANCE
 from pellucid.rewrite.workbench import Workbench
 
@@ -205,7 +205,7 @@ def _refuse_conflict(bench: Workbench, proposal: Proposal) -> None:
             )
 
 
-def _speaks_behind(bench: Workbench, edit: Edited, ids: Int[Tensor, "one pos"]) -> bool:
+def _speaks_behind(bench: Workbench, edit: EditAtWork, ids: Int[Tensor, "one pos"]) -> bool:
     """Whether an edit speaks at the end of a text: of a token that its head does look at there, if it has one."""
     said = strengths(bench.program, edit, ids)[0, -1] != 0
     if edit.kind != "OV" or not said.any():

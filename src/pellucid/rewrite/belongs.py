@@ -11,7 +11,7 @@ from pellucid.rewrite.donors import TAKES, takers
 from pellucid.rewrite.locate import SHARE, Located, locate
 from pellucid.rewrite.predict import ready, strengths
 from pellucid.rewrite.source import Speech
-from pellucid.rewrite.wording import Wording, worded
+from pellucid.rewrite.wording import AskedWording, worded
 from pellucid.rewrite.words import token_name
 from pellucid.rewrite.workbench import Workbench
 
@@ -27,7 +27,7 @@ class EditHome:
 
     ids: list[int]
     located: Located
-    wording: Wording | None
+    wording: AskedWording | None
     """None where no head that takes from one token knows it."""
     more: tuple[list[int], ...] = ()
     """Other prompts that ask it here."""
@@ -84,7 +84,7 @@ def _add(found: list[EditHome], other: EditHome) -> None:
     found.append(_alone(other) if found else other)
 
 
-def _both(one: Wording | None, other: Wording | None) -> Wording | None:
+def _both(one: AskedWording | None, other: AskedWording | None) -> AskedWording | None:
     """When the one is asked, and the prompt of the other."""
     if one is None or other is None:
         return one

@@ -53,7 +53,7 @@ class Intent:
 
 
 @dataclass(frozen=True)
-class Made:
+class EditMade:
     """An edit, and what was shown before it was made; `record` is None where it was only predicted."""
 
     proposal: Proposal
@@ -75,7 +75,7 @@ class Made:
         return said | {"located": located, "source": self.text, "prediction": self.figures, "record": record}
 
 
-def propose(bench: Workbench, intent: Intent) -> Made:
+def propose(bench: Workbench, intent: Intent) -> EditMade:
     """Locate and predict what is asked for; nothing is written."""
     if intent.fact:
         proposal = fact(bench, *intent.fact)
@@ -89,10 +89,10 @@ def propose(bench: Workbench, intent: Intent) -> Made:
         proposal = rule(bench, intent.when or "", intent.prefer or "", intent.over or "")
     ready = predicted(bench, proposal)
     _, text = proposal.page(bench, next_number(read_records(bench.program.directory)))
-    return Made(proposal, ready, text, ready.to_dict(bench))
+    return EditMade(proposal, ready, text, ready.to_dict(bench))
 
 
-def make(bench: Workbench, made: Made, *, anyway: bool = False) -> Record:
+def make(bench: Workbench, made: EditMade, *, anyway: bool = False) -> Record:
     """Make what was proposed; see `apply`."""
     with writing(bench.program.directory):
         return settle(bench, made.proposal, apply(bench, made.ready, anyway=anyway))

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pellucid.accounts.differ import Difference, difference
+from pellucid.accounts.differ import AccountsDifference, difference
 from pellucid.base.effort import Effort
 from pellucid.base.errors import ProjectError
 from pellucid.corpus.corpus import ALL, CUTS, Split, read_corpus
@@ -22,13 +22,13 @@ from pellucid.exact.predictor import Predictor
 from pellucid.listing.edits import Edits
 from pellucid.listing.load import Program
 from pellucid.listing.parse import Listing
-from pellucid.measure.fidelity import Settings, evaluate
+from pellucid.measure.fidelity import MeasureSettings, evaluate
 from pellucid.measure.ledger import Report
 from pellucid.project.manifest import MANIFEST
 from pellucid.project.project import Project
 from pellucid.rewrite.forecast import ROWS as MEASURED
 from pellucid.rewrite.hand import refined, written
-from pellucid.rewrite.predict import Edited, acts
+from pellucid.rewrite.predict import EditAtWork, acts
 from pellucid.rewrite.workbench import CHECK_ROWS, text_of
 from pellucid.subject.load import load_subject
 
@@ -40,7 +40,7 @@ Status = Literal["refinement", "edit", "changed"]
 
 
 @dataclass(frozen=True)
-class Part:
+class PartDiffers:
     """A part that says something else, and whether that is a refinement (its residual follows) or an edit.
 
     Between two directories a part may also have `changed` without a person: it was decompiled otherwise.
@@ -68,7 +68,7 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Spoken:
+class SpokenWhere:
     """Where an edit is measured: at how many places it speaks, on how many rows, and what changed at their positions.
 
     What it changes is rare in text, so that sampled rows hardly show it. These rows are chosen, and no share of text.
@@ -89,14 +89,14 @@ Move = tuple[float, Row, int, int, int]
 class Diff:
     """Parts and predictions that changed, and the totals by domain, in the shape of a report."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[PartDiffers, ...]
     predictions: tuple[Prediction, ...]
     changed: dict[str, Any]
     """`overall`, and by name in `domains`: positions, those that changed, and their share, on rows that are sampled."""
     totals: Report
-    spoken: tuple[Spoken, ...] = ()
+    spoken: tuple[SpokenWhere, ...] = ()
     """What changed where the edits speak that one side has and the other has not."""
-    accounts: Difference | None = None
+    accounts: AccountsDifference | None = None
     """How the accounts of two directories differ; None where there are none, and beside a subject."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def diff(project: Project, against: str | None = None, corpus: tuple[Path, ...] 
         edits |= _differing(before, theirs.edits, mine.edits)
     many = sample_rows(split, model.tokenizer, length, CHECK_ROWS, seed) if edits else []
     spoken = [_spoken(after, edits[key], many, before, after) for key in sorted(edits)]
-    settings = Settings(contexts=Effort.quick().contexts, seed=seed)
+    settings = MeasureSettings(contexts=Effort.quick().contexts, seed=seed)
     totals = evaluate(before, {"after": after}, rows, model.tokenizer, settings)["after"].to_dict()
     every = [move for found in (*moves, *(found for _, found in spoken)) for move in found]
     where = tuple(found for found, _ in spoken)
@@ -187,7 +187,7 @@ def _split(paths: tuple[Path, ...]) -> Split:
     return Split(corpus, CUTS[-1], ALL, "", 0, 0)
 
 
-def parts(listing: Listing, other: Listing | None = None) -> Iterator[Part]:
+def parts(listing: Listing, other: Listing | None = None) -> Iterator[PartDiffers]:
     """The parts that a person changed or that were edited, or all that are not as in the program `other`."""
     numbers = listing.edits.based if listing.edits else {}
     for statement in refined(listing) if other is None else listing.statements.values():
@@ -196,18 +196,18 @@ def parts(listing: Listing, other: Listing | None = None) -> Iterator[Part]:
             status: Status = "refinement" if statement.by_person else "changed"
             if statement.key not in numbers:
                 before = said.text if said else written(listing, statement) if other is None else ""
-                yield Part(statement.key, status, None, before, statement.text)
+                yield PartDiffers(statement.key, status, None, before, statement.text)
     held = other.edits.text if other and other.edits else ""
     for edited in listing.edits.statements if listing.edits else ():
         if edited.kind == "base":
             now = listing.statements.get(edited.address)
-            yield Part(edited.address, "edit", edited.number, edited.text, now.text if now else "")
+            yield PartDiffers(edited.address, "edit", edited.number, edited.text, now.text if now else "")
         elif edited.kind == "edit" and edited.text not in held:
-            yield Part(edited.address, "edit", edited.number, "", edited.text)
+            yield PartDiffers(edited.address, "edit", edited.number, "", edited.text)
     mine = listing.edits.text if listing.edits else ""
     for edited in other.edits.statements if other and other.edits else ():
         if edited.kind == "edit" and edited.text not in mine:
-            yield Part(edited.address, "edit", edited.number, edited.text, "")
+            yield PartDiffers(edited.address, "edit", edited.number, edited.text, "")
 
 
 def _moves(before: Predictor, after: Predictor, rows: Sequence[Row]) -> list[list[Move]]:
@@ -242,12 +242,12 @@ def _share(total: list[int]) -> dict[str, Any]:
 # --- where edits speak ------------------------------------------------------------------------------------------------
 
 
-def _differing(program: Program, own: Edits | None, held: Edits | None) -> dict[tuple[int, str], list[Edited]]:
+def _differing(program: Program, own: Edits | None, held: Edits | None) -> dict[tuple[int, str], list[EditAtWork]]:
     """The edits of a program that are not among those `held`, ready to be called, by number and first function."""
     known = {statement.text for statement in held.statements} if held else set()
     new = [s for s in own.statements if s.kind == "edit" and s.text not in known] if own else []
     names = {statement.number: statement.name for statement in reversed(new)}
-    found: dict[tuple[int, str], list[Edited]] = {}
+    found: dict[tuple[int, str], list[EditAtWork]] = {}
     changes = program.model.plan.changes
     for group in (*changes.moves.values(), *changes.writes.values()):
         for edit in group:
@@ -257,15 +257,15 @@ def _differing(program: Program, own: Edits | None, held: Edits | None) -> dict[
 
 
 def _spoken(
-    program: Program, edits: Sequence[Edited], rows: Sequence[Row], before: Predictor, after: Predictor
-) -> tuple[Spoken, list[Move]]:
+    program: Program, edits: Sequence[EditAtWork], rows: Sequence[Row], before: Predictor, after: Predictor
+) -> tuple[SpokenWhere, list[Move]]:
     """What changes on the rows that an edit is measured on: the first of those where it speaks."""
     speaks = acts(program, edits, text_of(rows), MEASURED)
     at = speaks.any(1).nonzero()[:MEASURED, 0].tolist()
     chosen = [rows[row] for row in at]
     moves = [move for found in _moves(before, after, chosen) for move in found]
     positions = sum(map(len, chosen))
-    return Spoken(edits[0].change.number, int(speaks[at].sum()), len(chosen), positions, len(moves)), moves
+    return SpokenWhere(edits[0].change.number, int(speaks[at].sum()), len(chosen), positions, len(moves)), moves
 
 
 def _changes(old: Float[Tensor, "pos vocab"], new: Float[Tensor, "pos vocab"]) -> Iterator[tuple[int, int, int, float]]:

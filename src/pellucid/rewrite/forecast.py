@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from pellucid.rewrite.predict import Edited, LogitChange, acts, predict
+from pellucid.rewrite.predict import EditAtWork, LogitChange, acts, predict
 from pellucid.rewrite.workbench import PaddedRows, Workbench
 
 ROWS = 16
@@ -87,7 +87,7 @@ class Forecast:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ForecastOutcome:
     """What an edit did where it was predicted, and how that agrees with the prediction; None where nothing moved.
 
     `correlation` and `sign_errors` are of the logits that count whose measured change exceeds `COUNTED`. `surprises`
@@ -109,7 +109,7 @@ class Outcome:
 
 def forecast(
     bench: Workbench,
-    edits: Sequence[Edited],
+    edits: Sequence[EditAtWork],
     text: PaddedRows,
     tokens: Sequence[int],
     near: Sequence[int] = (),
@@ -131,18 +131,18 @@ def forecast(
     return Forecast(found, len(rows), int(chosen.inside.sum()), int(at.sum()), doubt)
 
 
-def measure(bench: Workbench, predicted: Forecast, tokens: Sequence[int]) -> Outcome:
+def measure(bench: Workbench, predicted: Forecast, tokens: Sequence[int]) -> ForecastOutcome:
     """Run the program, as it is now, where an edit of it was predicted."""
     change, text = predicted.change, predicted.change.text
     if not len(text.ids):
-        return Outcome(0, None, 0, 0, 0, 0, ())
+        return ForecastOutcome(0, None, 0, 0, 0, 0, ())
     after = bench.measured(text.ids)
     moved = after - change.before
     counted = _counted(change, tokens) & (moved.abs() > COUNTED)
     told, found = change.change[counted], moved[counted]
     changed = (after.argmax(-1) != change.before.argmax(-1)) & text.inside
     correlation = _correlation(told, found) if len(found) > 2 else None
-    return Outcome(
+    return ForecastOutcome(
         int(changed.sum()),
         correlation,
         len(found),

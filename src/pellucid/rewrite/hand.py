@@ -25,7 +25,16 @@ from pellucid.listing.content import imported_kinds
 from pellucid.listing.edits import HEAD, PAGE
 from pellucid.listing.language import definitions, reachable
 from pellucid.listing.pages import raw
-from pellucid.listing.parse import Listing, Page, Statement, digest, is_described, read_listing, read_page, read_record
+from pellucid.listing.parse import (
+    Listing,
+    Statement,
+    StatementPage,
+    digest,
+    is_described,
+    read_listing,
+    read_page,
+    read_record,
+)
 from pellucid.listing.revise import revise
 from pellucid.listing.rows import as_function
 from pellucid.listing.written import FILE as WRITTEN
@@ -121,7 +130,7 @@ def _not_a_source(address: Address, statement: Statement) -> str:
 
 def _before(
     project: Project, listing: Listing, address: Address, statement: Statement, against: Path | None
-) -> tuple[Page, Statement] | None:
+) -> tuple[StatementPage, Statement] | None:
     """The statement of `address` before a person changed it, with its page; None where it was raw."""
     if against is not None:
         other = read_listing(against / "program")
@@ -153,7 +162,7 @@ def written(listing: Listing, statement: Statement) -> str | None:
     return next((old.text for old in page.statements if old.key == statement.key), None) if page else None
 
 
-def was(listing: Listing, statement: Statement) -> Page | None:
+def was(listing: Listing, statement: Statement) -> StatementPage | None:
     """The page of `statement` as emission wrote that, or as the last commit of git has it; None for neither."""
     written = read_written(listing.program)
     name = statement.file.name
@@ -168,7 +177,7 @@ def was(listing: Listing, statement: Statement) -> Page | None:
     return None if said.returncode else read_page(Path(name), {}, said.stdout.decode("utf-8", "replace"))
 
 
-def _told(page: Page, old: Statement, new: Statement) -> tuple[Page, Statement] | None:
+def _told(page: StatementPage, old: Statement, new: Statement) -> tuple[StatementPage, Statement] | None:
     """A statement with its page, None where it is raw. Raises `PellucidError` where it is the same."""
     if old.text == new.text:
         raise PellucidError(f"{new.key} says there what it says here ({old.place}); nobody changed it")
@@ -184,7 +193,7 @@ def _told(page: Page, old: Statement, new: Statement) -> tuple[Page, Statement] 
     return page, old
 
 
-def _based(before: tuple[Page, Statement] | None, address: Address, number: int) -> tuple[str, str | None]:
+def _based(before: tuple[StatementPage, Statement] | None, address: Address, number: int) -> tuple[str, str | None]:
     """What `edits.py` says of a base, and the text of the statement that it was."""
     if before is None:
         return f'base("{address}", {number})', None

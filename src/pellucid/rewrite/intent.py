@@ -13,8 +13,8 @@ from torch import Tensor
 from pellucid.base.errors import PellucidError
 from pellucid.rewrite.belongs import EditHome, place_of, places_of
 from pellucid.rewrite.edit import EditKind, today
-from pellucid.rewrite.locate import Site
-from pellucid.rewrite.predict import Edited, carried, direction, needed, ready, start_of, written
+from pellucid.rewrite.locate import EditSite
+from pellucid.rewrite.predict import EditAtWork, carried, direction, needed, ready, start_of, written
 from pellucid.rewrite.source import Speech, function, helpers_of, page
 from pellucid.rewrite.words import answer_ids, prompt_ids, span_of, token_name, without_opening
 from pellucid.rewrite.workbench import PaddedRows, Workbench
@@ -38,7 +38,7 @@ Margin = Callable[[Float[Tensor, "place vocab"], Float[Tensor, "place vocab"]], 
 
 
 @dataclass(frozen=True)
-class Said:
+class SaidToken:
     """A token that the program may say next, and its probability."""
 
     token: str
@@ -55,7 +55,7 @@ class Proposal:
     speeches: tuple[Speech, ...]
     tokens: tuple[int, ...]
     """The tokens that it names."""
-    located: tuple[Site, ...]
+    located: tuple[EditSite, ...]
     margin: float
     """The least predicted margin of what it is to say, over the prompt and the places that it was tuned on."""
     inserted: str = ""
@@ -64,7 +64,7 @@ class Proposal:
     """Places in other wordings that it was tuned on."""
     prompt: tuple[int, ...] = ()
     """A text behind which it speaks."""
-    now: tuple[Said, ...] = ()
+    now: tuple[SaidToken, ...] = ()
     """What the program says behind the prompt before the edit, the likeliest first; empty of what has no prompt."""
 
     @property
@@ -89,7 +89,7 @@ class Proposal:
         names = [token for side in sides for condition in side for back, token in condition if back == 0]
         return [bench.program.sources.vocabulary.id_of(token) for token in names] if all(sides) else []
 
-    def ready(self, bench: Workbench) -> list[Edited]:
+    def ready(self, bench: Workbench) -> list[EditAtWork]:
         """The edit, ready to be called."""
         return ready(bench, self.speeches)
 
@@ -159,7 +159,7 @@ def _rival(bench: Workbench, rows: Sequence[list[int]], token: int) -> int | Non
 
 
 def _proposal(
-    kind: EditKind, what: str, why: str, places: Sequence[EditHome], steps: Sequence[_Step], now: tuple[Said, ...]
+    kind: EditKind, what: str, why: str, places: Sequence[EditHome], steps: Sequence[_Step], now: tuple[SaidToken, ...]
 ) -> Proposal:
     known = all(place.wording is not None for place in places)
     place = places[0]
@@ -199,11 +199,11 @@ def _step(bench: Workbench, place: EditHome, said: list[int], token: int, old: i
     return _Step(speech, margin, (token, old) if says else (old,))
 
 
-def _likeliest(bench: Workbench, ids: list[int]) -> tuple[Said, ...]:
+def _likeliest(bench: Workbench, ids: list[int]) -> tuple[SaidToken, ...]:
     """What the program says behind `ids`, the likeliest tokens first."""
     chances = bench.run(torch.tensor([ids]), ("logits",))["logits"][0, -1].softmax(-1).topk(NOW)
     texts = bench.texts(chances.indices.tolist())
-    return tuple(Said(text, chance) for text, chance in zip(texts, chances.values.tolist(), strict=True))
+    return tuple(SaidToken(text, chance) for text, chance in zip(texts, chances.values.tolist(), strict=True))
 
 
 def goes_on(bench: Workbench, ids: list[int], count: int) -> list[int]:

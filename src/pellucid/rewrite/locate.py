@@ -31,7 +31,7 @@ MEAN_ROWS = 32
 
 
 @dataclass(frozen=True)
-class Site:
+class EditSite:
     """A part at the place in question: what gradients say it adds, what its mean in its place takes away, as a share.
 
     `keeps` is the correlation of all logits with what they are then: near 1 where the answer alone was changed. For a
@@ -68,9 +68,9 @@ class Located:
     """The parts that carry log odds, the largest exact effect first."""
 
     margin: float
-    sites: tuple[Site, ...]
+    sites: tuple[EditSite, ...]
 
-    def heads(self) -> list[Site]:
+    def heads(self) -> list[EditSite]:
         """The heads that carry enough to speak of a place, those first that carry the answer and not the question."""
         found = [site for site in self.sites if site.is_head and site.share >= SHARE]
         return sorted(found, key=lambda site: -site.effect * max(0.0, site.keeps))
@@ -126,7 +126,7 @@ def locate(
             pattern = run.activations[f"{name[:3]}.pattern"][0, member, at[0]].detach()
             looks = int(pattern.argmax()), float(pattern.max())
         sites.append(
-            Site(
+            EditSite(
                 _part(name, member),
                 estimates[name, member],
                 effect,

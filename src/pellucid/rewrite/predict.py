@@ -35,7 +35,7 @@ Stream = Float[Tensor, "batch pos model"]
 
 
 @runtime_checkable
-class Edited(Protocol):
+class EditAtWork(Protocol):
     """One edit at work: `Edited` of `program/changes.py`, as the program has it."""
 
     layer: int
@@ -54,7 +54,7 @@ class Edited(Protocol):
 
 
 @dataclass(frozen=True)
-class Start:
+class WriteStart:
     """Where a write enters the stream: its layer, in front of the neurons (a head's) or behind them."""
 
     layer: int
@@ -67,7 +67,7 @@ class Start:
         return (f"{at}.resid_mid", f"{at}.pre") if self.before_neurons else ()
 
 
-def needed(model: Model, start: Start) -> list[str]:
+def needed(model: Model, start: WriteStart) -> list[str]:
     """The activations, before the edit, that paths from `start` on need."""
     names = [*start.names, "logits"]
     for layer in range(start.layer + 1, model.decoder.layers):
@@ -76,7 +76,7 @@ def needed(model: Model, start: Start) -> list[str]:
 
 
 def carried(
-    model: Model, before: dict[str, Tensor], start: Start, write: Stream, *, bent: bool = False
+    model: Model, before: dict[str, Tensor], start: WriteStart, write: Stream, *, bent: bool = False
 ) -> Float[Tensor, "batch pos vocab"]:
     """The change of the logits that `write` makes; `before` has what `needed` names.
 
@@ -115,7 +115,7 @@ def _fired(
     return before[f"{name}.slope"] * driven
 
 
-def ready(bench: Workbench, speeches: Sequence[Speech]) -> list[Edited]:
+def ready(bench: Workbench, speeches: Sequence[Speech]) -> list[EditAtWork]:
     """Speeches ready to be called, without the program taking them over."""
     helpers: dict[str, str] = {}
     functions = [function(speech, 1, f"edit_{n}", "Tried.", helpers) for n, speech in enumerate(speeches)]
@@ -125,12 +125,12 @@ def ready(bench: Workbench, speeches: Sequence[Speech]) -> list[Edited]:
 # --- what an edit writes ----------------------------------------------------------------------------------------------
 
 
-def start_of(edit: Edited) -> Start:
+def start_of(edit: EditAtWork) -> WriteStart:
     """Where an edit writes."""
-    return Start(edit.layer, edit.kind == "OV")
+    return WriteStart(edit.layer, edit.kind == "OV")
 
 
-def strengths(program: Program, edit: Edited, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos *key"]:
+def strengths(program: Program, edit: EditAtWork, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos *key"]:
     """How strongly an edit speaks, by its source: [batch, query, key] for a head, else [batch, pos]."""
     view = program.sources.view(ids.numpy())
     length = ids.shape[1]
@@ -144,7 +144,7 @@ def strengths(program: Program, edit: Edited, ids: Int[Tensor, "batch pos"]) -> 
     return found * torch.tril(torch.ones(length, length)) if edit.kind == "OV" else found
 
 
-def acts(program: Program, edits: Sequence[Edited], text: PaddedRows, most: int) -> Bool[Tensor, "row pos"]:
+def acts(program: Program, edits: Sequence[EditAtWork], text: PaddedRows, most: int) -> Bool[Tensor, "row pos"]:
     """Where any of the edits speaks at all; after `most` rows where one does, others are not looked at."""
     found = torch.zeros(text.ids.shape, dtype=torch.bool)
     for at in range(0, len(text.ids), BATCH):
@@ -156,12 +156,12 @@ def acts(program: Program, edits: Sequence[Edited], text: PaddedRows, most: int)
     return found & text.inside
 
 
-def direction(bench: Workbench, edit: Edited) -> Float[Tensor, " model"]:
+def direction(bench: Workbench, edit: EditAtWork) -> Float[Tensor, " model"]:
     """Along what an edit writes."""
     return torch.from_numpy(np.array(edit.direction(bench.program.sources.vocabulary)))
 
 
-def written(bench: Workbench, edit: Edited, ids: Int[Tensor, "batch pos"], pattern: Tensor | None) -> Stream:
+def written(bench: Workbench, edit: EditAtWork, ids: Int[Tensor, "batch pos"], pattern: Tensor | None) -> Stream:
     """What an edit writes; `pattern` [batch, query, key] is that of its head."""
     said = strengths(bench.program, edit, ids)
     amount = said if pattern is None else (said * pattern).sum(-1)
@@ -178,7 +178,7 @@ class LogitChange:
     bent: Float[Tensor, "row pos vocab"]
 
 
-def predict(bench: Workbench, edits: Sequence[Edited], text: PaddedRows) -> LogitChange:
+def predict(bench: Workbench, edits: Sequence[EditAtWork], text: PaddedRows) -> LogitChange:
     """What `edits` of one intent will do on `text`, in linear paths of the program as it is now."""
     if not len(text.ids):
         nothing = torch.zeros(*text.ids.shape, bench.model.n_vocab)
@@ -188,7 +188,7 @@ def predict(bench: Workbench, edits: Sequence[Edited], text: PaddedRows) -> Logi
     return LogitChange(text, *(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
-def _reread(bench: Workbench, edits: Sequence[Edited], ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _reread(bench: Workbench, edits: Sequence[EditAtWork], ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """What the program says now, and what changes where the text has the tokens that are read instead."""
     vocabulary, text = bench.program.sources.vocabulary, ids.clone()
     for edit in edits:
@@ -197,7 +197,7 @@ def _reread(bench: Workbench, edits: Sequence[Edited], ids: Tensor) -> tuple[Ten
     return before, after - before, after - before
 
 
-def _predict(bench: Workbench, edits: Sequence[Edited], ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _predict(bench: Workbench, edits: Sequence[EditAtWork], ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     starts = {(edit.layer, edit.kind == "OV"): start_of(edit) for edit in edits}
     heads = {f"L{edit.layer:02d}.pattern" for edit in edits if edit.kind == "OV"}
     names = [name for start in starts.values() for name in needed(bench.model, start)]

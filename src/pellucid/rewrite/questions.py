@@ -10,7 +10,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from pellucid.accounts.answers import LONGEST
-from pellucid.accounts.lines import Tables
+from pellucid.accounts.lines import AskedTables
 from pellucid.exact.model import Model
 from pellucid.rewrite.asking import said_ids
 from pellucid.rewrite.intent import Proposal, rows_of
@@ -67,7 +67,7 @@ class Questions:
         return list(dict.fromkeys(self.places[row] for row in rows))
 
 
-def questions_of(model: Model, tables: Tables, places: Container[TableKey] | None = None) -> Questions:
+def questions_of(model: Model, tables: AskedTables, places: Container[TableKey] | None = None) -> Questions:
     """What tables ask that were asked, in all wordings, of all keys or of `places` alone.
 
     Prompts behind which the model has no room for an answer are left out.

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pellucid.accounts import asked as kept
 from pellucid.accounts.folder import Folder
 from pellucid.accounts.language import COLUMNS
-from pellucid.accounts.lines import Tables, columns_of, read_tables, rewrite
+from pellucid.accounts.lines import AskedTables, columns_of, read_tables, rewrite
 from pellucid.base.errors import SourceError
 from pellucid.base.terminal import tell
 from pellucid.listing.load import Program
@@ -55,7 +55,7 @@ def settle_places(project: Project, logits: Logits, places: Mapping[TableKey, st
         _moved(folder, tables, logits, questions_of(project.model, tables, places), places)
 
 
-def _read(folder: Folder) -> Tables | None:
+def _read(folder: Folder) -> AskedTables | None:
     """The tables, if any of them was asked; an edit is not lost on one that cannot be read."""
     try:
         tables = read_tables(folder)
@@ -66,7 +66,7 @@ def _read(folder: Folder) -> Tables | None:
 
 
 def _moved(
-    folder: Folder, tables: Tables, logits: Logits, questions: Questions, before: Mapping[TableKey, str]
+    folder: Folder, tables: AskedTables, logits: Logits, questions: Questions, before: Mapping[TableKey, str]
 ) -> list[MovedLine]:
     """Ask `questions`, and bring the lines up to date whose answers are others now."""
     tokenizer = folder.project.model.tokenizer
@@ -87,7 +87,7 @@ def _moved(
     return moved
 
 
-def _beside(project: Project, tables: Tables, place: TableKey) -> list[list[int]]:
+def _beside(project: Project, tables: AskedTables, place: TableKey) -> list[list[int]]:
     """What is asked of others in the same table."""
     name, key = place
     others = [(name, other) for other in tables.asked[name].answers if other != key]
@@ -95,7 +95,7 @@ def _beside(project: Project, tables: Tables, place: TableKey) -> list[list[int]
 
 
 def _brought(
-    folder: Folder, tables: Tables, name: str, found: Mapping[str, KeyAnswer], before: Mapping[TableKey, str]
+    folder: Folder, tables: AskedTables, name: str, found: Mapping[str, KeyAnswer], before: Mapping[TableKey, str]
 ) -> list[MovedLine]:
     """Bring one table up to date, and tell of each line what it said and says."""
     asked, held = tables.asked[name], tables.tables[name]

@@ -11,7 +11,7 @@ from rich.text import Text
 from pellucid.accounts.differ import difference_lines
 from pellucid.base.terminal import terminal
 from pellucid.rewrite.apply import Ready
-from pellucid.rewrite.diff import Diff, Part
+from pellucid.rewrite.diff import Diff, PartDiffers
 from pellucid.rewrite.edit import MovedLine, Record
 from pellucid.rewrite.intent import Proposal
 from pellucid.verify.lines import printable
@@ -70,7 +70,7 @@ def _figure(entry: Any) -> str:
     return "–" if not entry or entry["value"] is None else f"{entry['value']:.4g}"
 
 
-def _part(part: Part) -> Iterator[str]:
+def _part(part: PartDiffers) -> Iterator[str]:
     """A part, and the lines that it says otherwise."""
     yield ""
     yield f"{part.address}: {part.status}{f' {part.edit}' if part.edit else ''}"

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from pellucid.accounts.asked import Asked
+from pellucid.accounts.asked import AskedTable
 from pellucid.accounts.folder import Folder
 from pellucid.accounts.follows import Follows, follows
-from pellucid.accounts.lines import Differs, Tables, read_tables
+from pellucid.accounts.lines import AskedTables, Differs, read_tables
 from pellucid.accounts.uses import pages
 from pellucid.base.errors import PellucidError, ProjectError
 from pellucid.base.lock import writing
@@ -34,7 +34,7 @@ MOST = 0.5
 
 
 @dataclass(frozen=True)
-class Question:
+class LineQuestion:
     """A line's question in the wordings that have the old answer, and the tokens of the new one."""
 
     line: Differs
@@ -49,7 +49,7 @@ class Planned:
     """A changed line: the edit that it asks for, what is predicted, and why it is refused if it is."""
 
     line: Differs
-    question: Question | None = None
+    question: LineQuestion | None = None
     proposal: Proposal | None = None
     figures: dict[str, Any] | None = None
     """The prediction on held-out text, as the record of an edit holds it."""
@@ -144,7 +144,7 @@ def plan(bench: Workbench) -> TablePlan:
     return TablePlan(tuple(found), tuple(follows(tables.tables, pages(folder), kept)), tuple(tables.asked), by_hand)
 
 
-def _planned(bench: Workbench, tables: Tables, line: Differs, questions: Questions) -> Planned:
+def _planned(bench: Workbench, tables: AskedTables, line: Differs, questions: Questions) -> Planned:
     """One line, by itself."""
     asked = tables.asked[line.table]
     if reason := _no_answer(asked, line):
@@ -163,7 +163,7 @@ def _planned(bench: Workbench, tables: Tables, line: Differs, questions: Questio
     return Planned(line, question, proposal, figures, says, tuple(others))
 
 
-def _no_answer(asked: Asked, line: Differs) -> str:
+def _no_answer(asked: AskedTable, line: Differs) -> str:
     """Why a line is no changed answer; empty where it is one."""
     prompt = asked.prompts(line.key)[0]
     if line.was is None:
@@ -179,7 +179,7 @@ def _no_answer(asked: Asked, line: Differs) -> str:
     return ""
 
 
-def _question(bench: Workbench, asked: Asked, line: Differs) -> Question:
+def _question(bench: Workbench, asked: AskedTable, line: Differs) -> LineQuestion:
     """The wordings in which the program gives the old answer; none if it gives the new one already.
 
     Raises `PellucidError` where the new answer cannot be said, and where the program gives neither.
@@ -199,10 +199,10 @@ def _question(bench: Workbench, asked: Asked, line: Differs) -> Question:
             f"{line.now!r}; say it with --fact {prompts[0]!r} {line.now!r}"
         )
     rows = tuple(tuple(prompt_ids(bench, prompts[at])) for at in chosen)
-    return Question(line, tuple(prompts[at] for at in chosen), tuple(letters[at] for at in chosen), rows, now)
+    return LineQuestion(line, tuple(prompts[at] for at in chosen), tuple(letters[at] for at in chosen), rows, now)
 
 
-def _proposal(bench: Workbench, question: Question, others: Sequence[str]) -> Proposal:
+def _proposal(bench: Workbench, question: LineQuestion, others: Sequence[str]) -> Proposal:
     """The edit of a line, told apart from the other keys."""
     line, (first, *also) = question.line, question.prompts
     found = fact(bench, first, line.now or "", also, question.letters, others)
@@ -210,7 +210,7 @@ def _proposal(bench: Workbench, question: Question, others: Sequence[str]) -> Pr
     return replace(found, what=what, why=f"--tables {line}: {line.key!r} {line.now!r}")
 
 
-def _says(bench: Workbench, proposal: Proposal, question: Question) -> int:
+def _says(bench: Workbench, proposal: Proposal, question: LineQuestion) -> int:
     """In how many wordings the program is predicted to say the new answer, each token behind those before."""
     change = predict(bench, proposal.ready(bench), rows_of([[*row, *question.wanted] for row in question.rows]))
     top = (change.before + change.bent).argmax(-1)  # neurons bend where strengths are tuned, too

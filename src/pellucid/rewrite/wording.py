@@ -13,7 +13,7 @@ from pellucid.rewrite import places
 from pellucid.rewrite.donors import Taker
 from pellucid.rewrite.places import AskedAt, alike, conditions, surveyed
 from pellucid.rewrite.source import Condition
-from pellucid.rewrite.words import Word, forms, goes_on_otherwise, spelled, token_name, word_at
+from pellucid.rewrite.words import PromptWord, forms, goes_on_otherwise, spelled, token_name, word_at
 from pellucid.rewrite.workbench import Workbench
 
 TUNED = 16
@@ -25,7 +25,7 @@ GLANCE = 0.1
 
 
 @dataclass(frozen=True)
-class Wording:
+class AskedWording:
     """When something is asked of a word that a head takes from, in whatever wording."""
 
     taker: Taker
@@ -43,7 +43,7 @@ class Wording:
         return tuple(tuple((back, token_name(bench, token)) for back, token in one) for one in shifted if one)
 
 
-def worded(bench: Workbench, ids: list[int], taker: Taker, apart: Sequence[str] = ()) -> Wording:
+def worded(bench: Workbench, ids: list[int], taker: Taker, apart: Sequence[str] = ()) -> AskedWording:
     """What asks the same as `ids` of the word that a head takes from there; it is told `apart` from other words.
 
     Raises `PellucidError` where other words begin with all that it looks at of this one.
@@ -52,14 +52,14 @@ def worded(bench: Workbench, ids: list[int], taker: Taker, apart: Sequence[str] 
     survey = surveyed(bench, taker.layer, taker.head)
     of = _of(bench, ids, taker, word, survey, [other for other in apart if other != word.text])
     if survey is None:
-        return Wording(taker, of, (tuple(enumerate(reversed(ids[word.stop :]))),), ())
+        return AskedWording(taker, of, (tuple(enumerate(reversed(ids[word.stop :]))),), ())
     same = alike(bench, survey, torch.tensor([ids]))
     literal = tuple(conditions(survey, same, ids[::-1]))
-    return Wording(taker, of, literal, _examples(bench, survey, same, literal, word.text))
+    return AskedWording(taker, of, literal, _examples(bench, survey, same, literal, word.text))
 
 
 def _of(
-    bench: Workbench, ids: list[int], taker: Taker, word: Word, survey: AskedAt | None, apart: Sequence[str]
+    bench: Workbench, ids: list[int], taker: Taker, word: PromptWord, survey: AskedAt | None, apart: Sequence[str]
 ) -> tuple[Condition, ...]:
     """Conditions on the tokens of a word that the head looks at, however it is spelled.
 

@@ -90,7 +90,7 @@ def _shared(bench: Workbench, prompt: str, end: int) -> int:
 
 
 @dataclass(frozen=True)
-class Word:
+class PromptWord:
     """A word of a prompt: its text without space, and where its tokens start and stop."""
 
     text: str
@@ -98,17 +98,17 @@ class Word:
     stop: int
 
 
-def word_at(bench: Workbench, ids: Sequence[int], at: int) -> Word:
+def word_at(bench: Workbench, ids: Sequence[int], at: int) -> PromptWord:
     """The whole word that the token at position `at` is of."""
     texts = bench.texts(ids)
     start, stop = at, at + 1
     if bench.model.tokenizer.kind == "words":
-        return Word(texts[at], start, stop)
+        return PromptWord(texts[at], start, stop)
     while start > 0 and texts[start][:1].isalnum() and texts[start - 1][-1:].isalnum():
         start -= 1
     while stop < len(texts) and texts[stop][:1].isalnum() and texts[stop - 1][-1:].isalnum():
         stop += 1
-    return Word("".join(texts[start:stop]).strip(), start, stop)
+    return PromptWord("".join(texts[start:stop]).strip(), start, stop)
 
 
 def spelled(bench: Workbench, word: str, own: Sequence[int] = ()) -> list[list[int]]:

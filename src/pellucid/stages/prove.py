@@ -16,13 +16,13 @@ from pellucid.project.inventory import PASSING, lifted_state, statement_state
 from pellucid.project.project import Project
 from pellucid.project.rows import first_tokens, rows_for
 from pellucid.project.symbols import Symbol
-from pellucid.stages.first.sources import Sources
+from pellucid.stages.first.sources import FirstSources
 from pellucid.stages.lift.lifted import LiftedParts
 
 ESTIMATED = "second-order estimate"
 
 
-def prove(project: Project, sources: Sources, effort: Effort) -> list[Measurement]:
+def prove(project: Project, sources: FirstSources, effort: Effort) -> list[Measurement]:
     """Evidence about every source of `sources` that still stands in the program as it was written.
 
     `effect`: what the mean in the part's place costs on tune text; `isolated`: the held-out score, and
@@ -96,20 +96,20 @@ def _row(address: Address, about: tuple[str, str, str, str, str], value: float, 
     return Measurement(str(address), *about, "overall", value, None, None, n, note)
 
 
-def contexts(project: Project, sources: Sources, effort: Effort) -> str:
+def contexts(project: Project, sources: FirstSources, effort: Effort) -> str:
     """The worst places of every source on held-out text, as JSON."""
     rows = rows_for(project, "heldout", effort.context_tokens)
     found = worst_contexts(project.model, standing(project, sources).forms, rows)
     return json.dumps({str(address): entries for address, entries in found.items()})
 
 
-def names(project: Project, sources: Sources) -> dict[str, Symbol]:
+def names(project: Project, sources: FirstSources) -> dict[str, Symbol]:
     """Symbols of all parts with a source: named where the description passed its test on held-out text."""
     text = token_texts(project.model.tokenizer)
     return tested(project, {a: form.name(text) for a, form in standing(project, sources).forms.items()})
 
 
-def standing(project: Project, sources: Sources) -> Sources:
+def standing(project: Project, sources: FirstSources) -> FirstSources:
     """Those that stand in the program: weak ones may not."""
     listing = project.listing()
     return sources.only({address for address in sources.forms if listing[address].part_form == "source"})

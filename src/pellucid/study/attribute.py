@@ -22,7 +22,7 @@ from torch import Tensor
 
 from pellucid.base.errors import PellucidError, closest
 from pellucid.engine.metrics import Metric
-from pellucid.engine.pairs import Cut, Pairs, paired
+from pellucid.engine.pairs import CutMetric, Pairs, paired
 from pellucid.engine.shares import divides
 from pellucid.engine.subjects import Subject, Text, edits_of, model_of
 from pellucid.engine.sweep import KINDS, STREAMS
@@ -226,7 +226,7 @@ def _edge_scores(subject: Subject, pairs: Pairs, method: str, steps: int, prompt
     attributed = difference = 0.0
     for start in range(0, len(pairs), prompts):
         at = slice(start, start + prompts)
-        own = Cut(pairs.metric.metric, pairs.numbers[at])
+        own = CutMetric(pairs.metric.metric, pairs.numbers[at])
         scores, at_embeddings = _edges(subject, pairs.base[at], pairs.source[at], own, method, steps)
         total += scores
         attributed += at_embeddings

@@ -22,7 +22,7 @@ from pellucid.base.errors import PellucidError
 from pellucid.base.work import mapped
 from pellucid.engine.batches import in_batches
 from pellucid.engine.subjects import Subject, edits_of, model_of
-from pellucid.engine.tasks import Batch, Task
+from pellucid.engine.tasks import Batch, MinimalPairs
 from pellucid.exact.graph import Edit
 from pellucid.study.attribute import STEPS, EdgeScores, edge_attribution, messages, pooled
 from pellucid.study.wiring import Wiring
@@ -137,7 +137,7 @@ class Examiner:
     """
 
     subject: Subject
-    task: Task
+    task: MinimalPairs
     prompts: int = PROMPTS
     resample: int | None = None
     _clean: float | None = None
@@ -211,7 +211,7 @@ class Examiner:
 # --- finding and judging ----------------------------------------------------------------------------------------------
 
 
-def score_edges(subject: Subject, task: Task, method: str = "ig", steps: int = STEPS) -> EdgeScores:
+def score_edges(subject: Subject, task: MinimalPairs, method: str = "ig", steps: int = STEPS) -> EdgeScores:
     """Edge attribution on all prompts of `task`: the mean over them.
 
     Args:
@@ -237,13 +237,13 @@ def score_edges(subject: Subject, task: Task, method: str = "ig", steps: int = S
 
 def find_circuit(
     subject: Subject,
-    task: Task,
+    task: MinimalPairs,
     budget: float | int = 0.05,
     *,
     faithful: float | None = None,
     method: str = "ig",
     scores: EdgeScores | None = None,
-    test: Task | None = None,
+    test: MinimalPairs | None = None,
 ) -> Circuit:
     """A circuit for `task` of at most `budget` edges, found, verified and pruned.
 
@@ -354,7 +354,7 @@ def _area(x: Sequence[float], y: Sequence[float]) -> float:
 
 
 def faithfulness_curve(
-    subject: Subject, task: Task, scores: EdgeScores, sizes: Sequence[float] = SIZES, *, absolute: bool = True
+    subject: Subject, task: MinimalPairs, scores: EdgeScores, sizes: Sequence[float] = SIZES, *, absolute: bool = True
 ) -> Curve:
     """The faithfulness of the circuits of the largest edges at each share of `sizes`.
 
@@ -398,7 +398,7 @@ class Judgement:
         return [{"node": name, "lost": lost} for name, lost in sorted(self.without.items(), key=lambda item: -item[1])]
 
 
-def judge(subject: Subject, task: Task, circuit: Circuit, sets: int = 8, seed: int = 0) -> Judgement:
+def judge(subject: Subject, task: MinimalPairs, circuit: Circuit, sets: int = 8, seed: int = 0) -> Judgement:
     """Judge a circuit as Wang et al. (2022, arXiv 2211.00593, section 4) do, with random sets, and by resampling.
 
     Args:

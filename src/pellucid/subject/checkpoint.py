@@ -35,7 +35,7 @@ _LISTED = 12
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredTensor:
     """One tensor of a checkpoint as its file's header describes it."""
 
     file: Path
@@ -125,9 +125,9 @@ def read_weights(files: list[Path], decoder: Decoder) -> tuple[dict[str, Tensor]
     return {name: weights[name] for name in expected}, notes
 
 
-def _inventory(files: list[Path], names: Names) -> dict[str, Stored]:
+def _inventory(files: list[Path], names: Names) -> dict[str, StoredTensor]:
     """What the headers of `files` say, by canonical name, without the buffers that are no parameters."""
-    found: dict[str, Stored] = {}
+    found: dict[str, StoredTensor] = {}
     for file in files:
         with _opened(file) as handle:
             for name in handle.keys():  # noqa: SIM118 - a safetensors handle is not a mapping
@@ -136,17 +136,17 @@ def _inventory(files: list[Path], names: Names) -> dict[str, Stored]:
                 if canonical in found:
                     raise SubjectError(f"{file}: {name!r} is there twice, also as {found[canonical].name!r}")
                 if canonical is not None:
-                    found[canonical] = Stored(file, name, tuple(view.get_shape()), str(view.get_dtype()))
+                    found[canonical] = StoredTensor(file, name, tuple(view.get_shape()), str(view.get_dtype()))
     return found
 
 
-def _without_heads(stored: dict[str, Stored]) -> tuple[dict[str, Stored], list[str]]:
+def _without_heads(stored: dict[str, StoredTensor]) -> tuple[dict[str, StoredTensor], list[str]]:
     """What belongs to the language model, and the names of what belongs to heads beside its own."""
     heads = [name for name in stored if name.partition(".")[0] in _HEADS]
     return {name: entry for name, entry in stored.items() if name not in heads}, [stored[name].name for name in heads]
 
 
-def check_shapes(stored: dict[str, Stored], expected: dict[str, tuple[int, ...]], files: list[Path]) -> None:
+def check_shapes(stored: dict[str, StoredTensor], expected: dict[str, tuple[int, ...]], files: list[Path]) -> None:
     """Raise `SubjectError` for all tensors at once that are missing, unexpected, or of another shape or kind."""
     wrong = []
     if missing := [name for name in expected if name not in stored]:
@@ -170,7 +170,7 @@ def refuse_not_finite(weights: dict[str, Tensor], where: str) -> None:
         raise SubjectError(f"{where}: NaN or infinite numbers in {listing(broken)}")
 
 
-def _check_tied(copy: Stored, name: str, table: Tensor) -> None:
+def _check_tied(copy: StoredTensor, name: str, table: Tensor) -> None:
     if copy.shape != tuple(table.shape) or not torch.equal(dict(_load({"copy": copy}))["copy"], table):
         raise SubjectError(
             f"{copy.file}: {copy.name} differs from {name}, but config.json ties them; "
@@ -178,7 +178,7 @@ def _check_tied(copy: Stored, name: str, table: Tensor) -> None:
         )
 
 
-def _load(stored: dict[str, Stored]) -> Iterator[tuple[str, Tensor]]:
+def _load(stored: dict[str, StoredTensor]) -> Iterator[tuple[str, Tensor]]:
     """The tensors, the largest first, each in memory of its own and so aligned as PyTorch aligns it.
 
     A file is opened anew for each: what was read of it stays in memory as long as it is open.

@@ -13,11 +13,11 @@ from torch import Tensor
 from pellucid.base.errors import SubjectError
 from pellucid.family.blocks import Decoder
 from pellucid.family.gguf import FREQUENCIES, FileNames, architecture_of, config_of, stretched, undone
-from pellucid.subject.checkpoint import Stored, check_shapes, refuse_not_finite
+from pellucid.subject.checkpoint import StoredTensor, check_shapes, refuse_not_finite
 from pellucid.subject.gguf_file import GGUF
 from pellucid.subject.gguf_tokenizer import tokenizer_files
 from pellucid.subject.given import given_tokenizer, saving
-from pellucid.subject.tokenizer_files import Reading
+from pellucid.subject.tokenizer_files import TokenizerRead
 
 
 def gguf_config(file: GGUF) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def gguf_weights(file: GGUF, decoder: Decoder, expected: Mapping[str, tuple[int,
     """
     names = architecture_of(file.values, file.path).names
     placed = {names.canonical(name) or name: name for name in file.tensors if name != FREQUENCIES}
-    stored = {to: Stored(file.path, at, _shape(names, file, at), "F32") for to, at in placed.items()}
+    stored = {to: StoredTensor(file.path, at, _shape(names, file, at), "F32") for to, at in placed.items()}
     check_shapes(stored, dict(expected), [file.path])
     heads = {"attn_q": decoder.sizes.head, "attn_k": decoder.sizes.group}
     found = {}
@@ -52,7 +52,7 @@ def _shape(names: FileNames, file: GGUF, name: str) -> tuple[int, ...]:
     return shape[::-1] if name.split(".")[-2] in names.columns else shape
 
 
-def gguf_tokenizer(file: GGUF, config: Mapping[str, Any], known: int, *, ids: bool) -> Reading:
+def gguf_tokenizer(file: GGUF, config: Mapping[str, Any], known: int, *, ids: bool) -> TokenizerRead:
     """The tokenizer of a file; text is token ids with `ids`, and where it is of a kind that is not known."""
     path = str(file.path)
     try:
@@ -60,7 +60,7 @@ def gguf_tokenizer(file: GGUF, config: Mapping[str, Any], known: int, *, ids: bo
     except (ValueError, TypeError) as error:
         found = given_tokenizer(saving({}), path, config, known, ids=True)
         said = f"{path} has a tokenizer that is not supported: {error}; text is neither read nor written"
-        return Reading(
+        return TokenizerRead(
             found.tokenizer, found.sha256, None, (f"{said}, tokens are given as their ids, such as '5 17 3'",)
         )
     return given_tokenizer(saving(files), path, config, known, ids=ids)

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from pellucid.base.errors import SubjectError
-from pellucid.subject.tokenizer_files import Reading, load_tokenizer
+from pellucid.subject.tokenizer_files import TokenizerRead, load_tokenizer
 
 Save = Callable[[Path], object]
 """What writes the files of a tokenizer into a directory."""
 
 
-def given_tokenizer(save: Save, name: str, config: Mapping[str, Any], known: int, *, ids: bool) -> Reading:
+def given_tokenizer(save: Save, name: str, config: Mapping[str, Any], known: int, *, ids: bool) -> TokenizerRead:
     """The tokenizer that `save` writes, of the model `name` with that config, which knows so many tokens.
 
     Raises `SubjectError` as `load_tokenizer` does, with the model's name in the place of a file's.

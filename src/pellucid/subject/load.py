@@ -17,7 +17,7 @@ from pellucid.subject.checkpoint import read_json, read_weights, weight_files
 from pellucid.subject.gguf_weights import gguf_config, gguf_tokenizer, gguf_weights, read_gguf
 from pellucid.subject.locate import at_revision, locate
 from pellucid.subject.tokenizer import Pieces, Tokenizer, byte_alphabet
-from pellucid.subject.tokenizer_files import Reading, load_tokenizer
+from pellucid.subject.tokenizer_files import TokenizerRead, load_tokenizer
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Parts:
     decoder: Decoder
     weights: dict[str, Tensor]
     weights_sha256: str
-    tokens: Reading
+    tokens: TokenizerRead
     notes: tuple[str, ...] = ()
 
 

@@ -26,7 +26,7 @@ TOKENIZER_FILES = (WHOLE, *HALVES, TASK, SETTINGS, SPECIAL, ADDED, GENERATION, T
 
 
 @dataclass(frozen=True)
-class Reading:
+class TokenizerRead:
     """A tokenizer, the SHA-256 of all that decides its ids, and what is unusual about it.
 
     `formerly` is the SHA-256 of its vocabulary alone, by which it was known before the other files were read, where the
@@ -39,7 +39,7 @@ class Reading:
     notes: tuple[str, ...] = ()
 
 
-def load_tokenizer(directory: Path, config: Mapping[str, Any], n_vocab: int, *, ids: bool = False) -> Reading:
+def load_tokenizer(directory: Path, config: Mapping[str, Any], n_vocab: int, *, ids: bool = False) -> TokenizerRead:
     """The tokenizer in `directory` of the model that `config`, its `config.json`, describes.
 
     With `ids`, and where it is of another kind or not there, the text of the subject is its token ids. Raises
@@ -54,15 +54,15 @@ def load_tokenizer(directory: Path, config: Mapping[str, Any], n_vocab: int, *, 
         return _bare(directory, config, n_vocab, note)
 
 
-def _bare(directory: Path, config: Mapping[str, Any], n_vocab: int, *notes: str) -> Reading:
+def _bare(directory: Path, config: Mapping[str, Any], n_vocab: int, *notes: str) -> TokenizerRead:
     known = range(n_vocab)
     tokenizer = IdTokenizer(n_vocab, _first(config.get("eos_token_id"), known), directory.name)
     tokenizer.bos_id = _begin(config, None, tokenizer.eos_id, known)
     tokenizer.stops = _stops(directory, config, known)
-    return Reading(tokenizer, sha256_text(f"ids {n_vocab} {tokenizer.start}"), None, notes)
+    return TokenizerRead(tokenizer, sha256_text(f"ids {n_vocab} {tokenizer.start}"), None, notes)
 
 
-def _read(directory: Path, config: Mapping[str, Any], n_vocab: int) -> Reading:
+def _read(directory: Path, config: Mapping[str, Any], n_vocab: int) -> TokenizerRead:
     settings, files = read_if_there(directory / SETTINGS), _files(directory)
     tokenizer: Tokenizer
     named: dict[str, str] = {}
@@ -92,7 +92,7 @@ def _read(directory: Path, config: Mapping[str, Any], n_vocab: int) -> Reading:
     same, digest = decisions == before, sha256_files(files)
     usual = same and not tokenizer.opening and (files[0].name == TASK or tokenizer.eos_id == ids.get(END_OF_TEXT))
     sha256 = digest if usual else sha256_text(f"{digest} {json.dumps(decisions)}")
-    return Reading(tokenizer, sha256, digest if same else None, notes)
+    return TokenizerRead(tokenizer, sha256, digest if same else None, notes)
 
 
 def _files(directory: Path) -> list[Path]:

@@ -17,10 +17,10 @@ from pellucid.corpus.rows import Row, sample_rows
 from pellucid.exact.model import Model
 from pellucid.forms.isolated import head_out, kept
 from pellucid.forms.stored import Channel, Compares
-from pellucid.listing.load import Program, Sources
+from pellucid.listing.load import LoadedSources, Program
 from pellucid.listing.parse import Listing, Statement
 from pellucid.measure.bootstrap import Estimate
-from pellucid.measure.fidelity import Settings, evaluate
+from pellucid.measure.fidelity import MeasureSettings, evaluate
 from pellucid.measure.ledger import Fidelity
 from pellucid.project.evidence import Measurement
 from pellucid.project.inventory import statement_state
@@ -92,7 +92,7 @@ def _joint(project: Project, statement: Statement, address: Address, rows: list[
 
 def _against(project: Project, programs: dict[str, Program], rows: list[Row]) -> dict[str, Fidelity]:
     """Teacher-forced metrics of `programs` against the subject."""
-    return evaluate(project.model, programs, rows, project.model.tokenizer, Settings(contexts=0))
+    return evaluate(project.model, programs, rows, project.model.tokenizer, MeasureSettings(contexts=0))
 
 
 def _rows(project: Project, address: Address, source: str, runs: str, figures: Estimates) -> list[Measurement]:
@@ -172,7 +172,7 @@ def agreement(
 
 
 def source_output(
-    program: Program | Sources,
+    program: Program | LoadedSources,
     listing: Listing,
     address: Address,
     ids: Integer[np.ndarray, "1 pos"],

@@ -23,8 +23,8 @@ from pellucid.corpus.rows import sample_rows
 from pellucid.exact.model import Model
 from pellucid.family.allowance import LIFTED_SHARE, lifted_numbers, most_rank
 from pellucid.family.partition import count
-from pellucid.forms.channels import Moments
-from pellucid.forms.form import Stored
+from pellucid.forms.channels import ChannelMoments
+from pellucid.forms.form import StoredForm
 from pellucid.forms.twin import Twin
 from pellucid.listing.count import count_lifted, count_program
 from pellucid.measure.distance import distance, logits_of
@@ -118,7 +118,7 @@ def curves(project: Project, rows: Int[Tensor, "row pos"], effort: Effort) -> It
     """All IN through k channels a layer, and all QK at rank r, at several k and r."""
     model, seed = project.model, project.manifest.settings.seed
     decoder, sizes, parameters = model.decoder, model.decoder.sizes, model.subject.parameters
-    moments = [Moments(model, layer) for layer in range(model.decoder.layers)]
+    moments = [ChannelMoments(model, layer) for layer in range(model.decoder.layers)]
     fit = first_tokens(rows_for(project, "fit", effort.vector_tokens), effort.vector_tokens)
     names = [name for moment in moments for name in moment.names]
     slopes = [name for moment in moments for name in moment.gradients]
@@ -130,7 +130,7 @@ def curves(project: Project, rows: Int[Tensor, "row pos"], effort: Effort) -> It
     looks = [moment.comparisons(sizes.dim) for moment in moments]
     for k in ranks(sizes.model, most_rank(decoder, "IN", sizes.neuron)):
         neurons = [Address("IN", layer, n) for layer in range(model.decoder.layers) for n in range(sizes.neuron)]
-        forms: list[Stored] = [channels[a.layer].form(a, k) for a in neurons]
+        forms: list[StoredForm] = [channels[a.layer].form(a, k) for a in neurons]
         held = lifted_numbers("IN", decoder, rank=k, sharing=sizes.neuron)
         yield _point(model, f"IN, {k} channels", "channels", forms, parameters, held, k, rows)
     for r in ranks(sizes.dim, most_rank(decoder, "QK")):
@@ -149,7 +149,7 @@ def _point(
     model: Model,
     name: str,
     curve: str,
-    forms: Sequence[Stored],
+    forms: Sequence[StoredForm],
     parameters: int,
     held: int,
     rank: int,

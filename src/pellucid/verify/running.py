@@ -21,8 +21,8 @@ from torch import Tensor
 from pellucid.base.axes import BATCH, KEY, POS, QUERY
 from pellucid.base.errors import ProjectError
 from pellucid.exact import ops
-from pellucid.exact.cache import Cache
-from pellucid.exact.graph import Edit, Graph, Node
+from pellucid.exact.cache import ModelCache
+from pellucid.exact.graph import Edit, Graph, GraphNode
 from pellucid.exact.model import Model
 from pellucid.exact.rows import Rows
 from pellucid.exact.rules import head_writes, product, refine
@@ -150,7 +150,7 @@ def _graph(graph: Graph, sources: dict[str, list[_Source]], weights: dict[str, T
     nodes = []
     for node in refine(graph, pieces).nodes:
         if f"mean.{node.name}" in weights:
-            node = Node(node.name, _everywhere, ("ids",), (f"mean.{node.name}",))
+            node = GraphNode(node.name, _everywhere, ("ids",), (f"mean.{node.name}",))
         elif own := sources.get(node.name):
             options = {**node.options, "sources": tuple(own), "slot": f"{node.name}.text"}
             read = () if node.op is ops.embed else node.inputs
@@ -160,7 +160,7 @@ def _graph(graph: Graph, sources: dict[str, list[_Source]], weights: dict[str, T
     return Graph(graph.inputs, nodes)
 
 
-def _text(ids: Ids, cache: Cache | None, pads: Pads, slot: str) -> _Words:
+def _text(ids: Ids, cache: ModelCache | None, pads: Pads, slot: str) -> _Words:
     """All tokens so far, and how many of them come before `ids`."""
     held = None if cache is None else cache.append(slot, ids[:, None, :, None].double())  # a cache holds floats
     text = ids if held is None else held[:, 0, :, 0].long()
@@ -173,7 +173,7 @@ def _everywhere(ids: Ids, mean: Float[Tensor, " model"]) -> ops.Resid:
 
 
 def _embed(
-    ids: Ids, cache: Cache | None, pads: Pads, table: Tensor, *, sources: Sequence[_Source], slot: str
+    ids: Ids, cache: ModelCache | None, pads: Pads, table: Tensor, *, sources: Sequence[_Source], slot: str
 ) -> ops.Resid:
     """What a source of an embedding writes."""
     (source,) = sources
@@ -184,7 +184,7 @@ def _scores(
     queries: ops.PerHead,
     keys: Float[Tensor, "batch head key dim"],
     ids: Ids,
-    cache: Cache | None,
+    cache: ModelCache | None,
     pads: Pads,
     *,
     scale: float,
@@ -201,7 +201,7 @@ def _scores(
 def _pre(
     x: ops.Resid,
     ids: Ids,
-    cache: Cache | None,
+    cache: ModelCache | None,
     pads: Pads,
     weight: Tensor,
     bias: Tensor,
@@ -220,7 +220,7 @@ def _head_writes(
     z: ops.PerHead,
     pattern: ops.QueryKeys,
     ids: Ids,
-    cache: Cache | None,
+    cache: ModelCache | None,
     pads: Pads,
     weight: Tensor,
     *,
@@ -238,7 +238,7 @@ def _head_writes(
 def _neuron_writes(
     post: Float[Tensor, "batch pos neuron"],
     ids: Ids,
-    cache: Cache | None,
+    cache: ModelCache | None,
     pads: Pads,
     weight: Tensor,
     *,

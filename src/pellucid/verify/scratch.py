@@ -11,7 +11,7 @@ from jaxtyping import Float32, Float64
 
 from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError
-from pellucid.listing.load import Program, Sources, load_sources
+from pellucid.listing.load import LoadedSources, Program, load_sources
 from pellucid.listing.parse import Listing
 from pellucid.project.project import Project
 from pellucid.project.variant import variant
@@ -119,7 +119,7 @@ def one(listing: Listing, text: str) -> Address:
     return found[0]
 
 
-def _said(project: Project, sources: Sources, listing: Listing, frozen: Frozen) -> Values:
+def _said(project: Project, sources: LoadedSources, listing: Listing, frozen: Frozen) -> Values:
     """What the source says; of what reads named values, which look where the heads do, by running the program.
 
     All other residuals are on then, so that heads look where the subject's do.
@@ -131,10 +131,10 @@ def _said(project: Project, sources: Sources, listing: Listing, frozen: Frozen) 
         return say(program, listing, frozen)
 
 
-def say(sources: Sources | Program, listing: Listing, frozen: Frozen) -> Values:
+def say(sources: LoadedSources | Program, listing: Listing, frozen: Frozen) -> Values:
     """What the source says on every frozen row. Raises `SourceError` for one that is broken or looks ahead."""
     address = frozen.address
-    if listing[address].form == "source" and isinstance(sources, Sources):
+    if listing[address].form == "source" and isinstance(sources, LoadedSources):
         sources.check(str(address))
     pairs = zip(frozen.rows, frozen.raw, strict=True)
     return [source_output(sources, listing, address, row[None], values.shape) for row, values in pairs]
@@ -147,7 +147,7 @@ def figures(frozen: Frozen, said: Values) -> Closeness:
     return Closeness(agreement(frozen.address, frozen.raw, said).value, float(error))
 
 
-def worst(frozen: Frozen, said: Values, sources: Sources) -> tuple[Difference, ...]:
+def worst(frozen: Frozen, said: Values, sources: LoadedSources) -> tuple[Difference, ...]:
     """The places where `said` is furthest from the raw part, one a row and each text once, the worst first."""
     found = []
     for number, (raw, values) in enumerate(zip(frozen.raw, said, strict=True)):

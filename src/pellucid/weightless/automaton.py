@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pellucid.weightless.language import Alphabet, Program, Walk
+from pellucid.weightless.language import Alphabet, Walk, WeightlessProgram
 from pellucid.weightless.questions import answer_text
 from pellucid.weightless.task import Judged
 from pellucid.weightless.teacher import Read
-from pellucid.weightless.tree import Node
+from pellucid.weightless.tree import DecisionNode
 
 MOST_STATES = 40
 UNKNOWN = -1
@@ -69,7 +69,7 @@ class _States:
                 del self.after[state][token]
 
 
-def learned(read: Read, alphabet: Alphabet, kind: Judged) -> Program | None:
+def learned(read: Read, alphabet: Alphabet, kind: Judged) -> WeightlessProgram | None:
     """The automaton that says on the rows of `read` what the model clearly says there; None if it needs many states."""
     given = read.answer[read.scored & read.clear]
     if not len(given):
@@ -86,7 +86,7 @@ def learned(read: Read, alphabet: Alphabet, kind: Judged) -> Program | None:
     says = [answer_text(alphabet, kind, kinds[max(states.says[state], 0)]) for state in kept]
     known = tuple(dict.fromkeys(says))
     walk = Walk(after, tuple(known.index(text) for text in says))
-    return Program(alphabet, kind, (), (), known, Node(0), walk=walk)
+    return WeightlessProgram(alphabet, kind, (), (), known, DecisionNode(0), walk=walk)
 
 
 def _prefixes(read: Read, numbers: dict[bytes, int]) -> _States:

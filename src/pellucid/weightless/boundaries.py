@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from pellucid.weightless.cases import States
+from pellucid.weightless.cases import CaseStates
 from pellucid.weightless.emit import number_text
 from pellucid.weightless.language import Alphabet, Look
 
@@ -33,7 +33,7 @@ SOFT, HARD = 100.0, 10_000.0
 
 
 def planes(
-    states: States, looks: Sequence[Look], alphabet: Alphabet, present: Sequence[int], margins: Sequence[float]
+    states: CaseStates, looks: Sequence[Look], alphabet: Alphabet, present: Sequence[int], margins: Sequence[float]
 ) -> list[str]:
     """Questions `a * x + b * y > 0` over shares, for pairs of frequent answers, for all tokens and for each.
 
@@ -85,17 +85,17 @@ def _tells(
     return bool(np.isfinite(slope).all()) and bool(((matrix @ slope > 0) == above).mean() >= 0.9)
 
 
-def _column(text: str, alphabet: Alphabet, states: States) -> Float[np.ndarray, " case"]:
+def _column(text: str, alphabet: Alphabet, states: CaseStates) -> Float[np.ndarray, " case"]:
     return np.asarray(eval(text, {"__builtins__": {}}, alphabet.constants | states.values), float)
 
 
-def _kinds(states: States) -> tuple[np.ndarray, np.ndarray]:
+def _kinds(states: CaseStates) -> tuple[np.ndarray, np.ndarray]:
     """The distinct answers, and which each case has."""
     kinds, which = np.unique(states.answer, axis=0, return_inverse=True)
     return kinds, which.ravel()
 
 
-def _deciding(states: States, one: Any, two: Any) -> list[np.ndarray]:
+def _deciding(states: CaseStates, one: Any, two: Any) -> list[np.ndarray]:
     """The logits, or difference of logits, whose sign tells the answers `one` and `two` apart."""
     if states.kind == "set":
         return [states.logits[:, id] for id in np.flatnonzero(one != two)[:2]]
@@ -130,7 +130,7 @@ def _sides(logit: np.ndarray) -> list[np.ndarray]:
 
 
 def handicaps(
-    states: States, looks: Sequence[Look], alphabet: Alphabet
+    states: CaseStates, looks: Sequence[Look], alphabet: Alphabet
 ) -> tuple[dict[str, tuple[float, ...]], tuple[str, ...]]:
     """For each look, how tokens compete where the largest share is not what is said: handicaps, and weights.
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from pellucid.weightless.tree import Node
+from pellucid.weightless.tree import DecisionNode
 
 WIDTH = 118
 DEEPEST = 4
@@ -23,7 +23,7 @@ DEEPEST = 4
 class Branches:
     """Writes `tree` over `questions` and `choices`, expressions over `arguments`; `functions` are split off."""
 
-    tree: Node
+    tree: DecisionNode
     questions: Sequence[str]
     choices: Sequence[str]
     arguments: Sequence[str]
@@ -39,7 +39,7 @@ class Branches:
         """Whether no question need be negated."""
         return 1 + _as_asked(self.tree) <= DEEPEST
 
-    def _lines(self, node: Node, depth: int) -> list[str]:
+    def _lines(self, node: DecisionNode, depth: int) -> list[str]:
         if node.above is None or node.below is None:
             return [f"{'    ' * depth}return {self.choices[node.leaf]}"]
         asked = question_text(self.questions[node.feature], node.threshold)
@@ -48,7 +48,7 @@ class Branches:
             return [*if_lines(asked, depth), *self._inner(yes, depth), *self._lines(no, depth)]
         return [*if_lines(negated(asked), depth), *self._inner(no, depth), *self._lines(yes, depth)]
 
-    def _inner(self, node: Node, depth: int) -> list[str]:
+    def _inner(self, node: DecisionNode, depth: int) -> list[str]:
         """The indented side of a question that is asked at `depth`."""
         if depth + 1 + needed(node) <= DEEPEST:
             return self._lines(node, depth + 1)
@@ -61,7 +61,7 @@ class Branches:
         return [f"{'    ' * (depth + 1)}return {called}"]
 
 
-def needed(node: Node) -> int:
+def needed(node: DecisionNode) -> int:
     """How many questions lie within one another at least, the better side of each being indented."""
     if node.above is None or node.below is None:
         return 0
@@ -69,7 +69,7 @@ def needed(node: Node) -> int:
     return max(low + 1, high)
 
 
-def _as_asked(node: Node) -> int:
+def _as_asked(node: DecisionNode) -> int:
     """How many questions lie within one another where no question is negated."""
     if node.above is None or node.below is None:
         return 0

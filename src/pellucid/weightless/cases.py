@@ -29,7 +29,7 @@ FURTHER = 0.75
 
 
 @dataclass(frozen=True, eq=False)
-class States:
+class CaseStates:
     """Places with the values that hold there, and the model's logits."""
 
     values: dict[str, Any]
@@ -51,17 +51,17 @@ class States:
     def __len__(self) -> int:
         return len(self.logits)
 
-    def at(self, cases: Int[np.ndarray, " case"]) -> States:
+    def at(self, cases: Int[np.ndarray, " case"]) -> CaseStates:
         """Some of them."""
-        return States({name: value[cases] for name, value in self.values.items()}, self.logits[cases], self.kind)
+        return CaseStates({name: value[cases] for name, value in self.values.items()}, self.logits[cases], self.kind)
 
 
-def joined(parts: Sequence[States]) -> States:
+def joined(parts: Sequence[CaseStates]) -> CaseStates:
     """All cases of `parts` in order."""
     first = parts[0]
     values = {name: _joined([part.values[name] for part in parts]) for name in first.values}
     moved = [np.zeros(len(part), bool) if part.moved is None else part.moved for part in parts]
-    return States(values, np.concatenate([part.logits for part in parts]), first.kind, np.concatenate(moved))
+    return CaseStates(values, np.concatenate([part.logits for part in parts]), first.kind, np.concatenate(moved))
 
 
 def _joined(values: Sequence[Any]) -> Any:
@@ -90,11 +90,11 @@ def drawn(sight: Sight, seed: int) -> Int[np.ndarray, "case two"]:
     return places[np.sort(np.random.default_rng(seed).permutation(len(places))[:MOST])]
 
 
-def states(model: Model, sight: Sight, looks: Sequence[Look], kind: Judged, seed: int = 0) -> States:
+def states(model: Model, sight: Sight, looks: Sequence[Look], kind: Judged, seed: int = 0) -> CaseStates:
     """Scored places of `sight` as they are."""
     places = drawn(sight, seed)
     found = sight.record(model, ("logits",))["logits"][places[:, 0], places[:, 1]]
-    return States(gather(sight, looks, places), found, kind, _changed(sight, places, found, kind))
+    return CaseStates(gather(sight, looks, places), found, kind, _changed(sight, places, found, kind))
 
 
 def _changed(sight: Sight, places: np.ndarray, found: np.ndarray, kind: Judged) -> Bool[np.ndarray, " case"]:
@@ -104,7 +104,7 @@ def _changed(sight: Sight, places: np.ndarray, found: np.ndarray, kind: Judged) 
 
 def interchanged(
     model: Model, sight: Sight, looks: Sequence[Look], swapped: Sequence[Look], kind: Judged, seed: int
-) -> States:
+) -> CaseStates:
     """Scored places of `sight`, each with what the looks `swapped`, of one layer, saw at another scored place."""
     places = drawn(sight, seed)
     sources = places[np.random.default_rng(seed).permutation(len(places))]
@@ -116,7 +116,7 @@ def interchanged(
     after = logits(model, sight.read.ids, {**sight.instead, name: other})[places[:, 0], places[:, 1]]
     values, taken = gather(sight, looks, places), gather(sight, looks, sources)
     moved = {look.name: taken[look.name] for look in swapped}
-    return States(values | moved, after, kind, _changed(sight, places, after, kind))
+    return CaseStates(values | moved, after, kind, _changed(sight, places, after, kind))
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +153,7 @@ class Crossing:
             ids = torch.zeros(len(resid), 1, dtype=torch.long)
             return np.asarray(self.model.run(ids, ("logits",), given=given)["logits"][:, 0].numpy())
 
-    def cases(self, count: int, seed: int) -> tuple[States, States]:
+    def cases(self, count: int, seed: int) -> tuple[CaseStates, CaseStates]:
         """`count` places with what looks saw on the line between two other places; and as many next to a boundary.
 
         The line runs on behind either place as long as no share is negative. Where the answers at its ends differ, the
@@ -183,7 +183,7 @@ class Crossing:
         sides = [self._case(base, one, two, which, edge) for edge in (left - gap, right + gap)]
         return free, joined(sides)
 
-    def longer(self, count: int, seed: int) -> States:
+    def longer(self, count: int, seed: int) -> CaseStates:
         """At most `count` places as they would be in longer rows.
 
         What a soft look sees comes near some limit as rows grow, in steps that shrink like one by the length: two
@@ -217,7 +217,9 @@ class Crossing:
             low = np.maximum(low, np.where(slope > 1e-6, zero, -np.inf).max(1))
         return np.minimum(low, 0.0), np.maximum(high, 1.0)
 
-    def _case(self, base: np.ndarray, one: np.ndarray, two: np.ndarray, which: np.ndarray, at: np.ndarray) -> States:
+    def _case(
+        self, base: np.ndarray, one: np.ndarray, two: np.ndarray, which: np.ndarray, at: np.ndarray
+    ) -> CaseStates:
         """The places `base` with what looks (number `which`, or all where that is -1) saw at `at` from one to two."""
         z = self.z[base].copy()
         values = {name: value[base] for name, value in self.values.items()}
@@ -234,12 +236,12 @@ class Crossing:
             values[look.name] = Seen(shares, means)
             for head in look.heads:
                 z[mine, head] = (1 - part) * self.z[one[mine], head] + part * self.z[two[mine], head]
-        return States(values, self.logits(self.resid[base], z), self.kind)
+        return CaseStates(values, self.logits(self.resid[base], z), self.kind)
 
 
 def reset(
     model: Model, sight: Sight, looks: Sequence[Look], kind: Judged, name: str, content: Sequence[int], seed: int
-) -> States:
+) -> CaseStates:
     """Scored places, some a row, with another `token` (of `content`) or `position`; what heads give there stays."""
     draw = np.random.default_rng(seed)
     places = np.argwhere(sight.read.scored)
@@ -253,10 +255,10 @@ def reset(
     kept = {at: torch.from_numpy(z) for at, z in sight.record(model, ["L00.resid_pre", *names]).items()}
     kept["L00.resid_pre"][places[:, 0], places[:, 1]] += table[torch.from_numpy(others)] - table[torch.from_numpy(was)]
     after = logits(model, sight.read.ids, kept)[places[:, 0], places[:, 1]]
-    return States(gather(sight, looks, places) | {name: others}, after, kind, _changed(sight, places, after, kind))
+    return CaseStates(gather(sight, looks, places) | {name: others}, after, kind, _changed(sight, places, after, kind))
 
 
-def repeat(weight: float, states: States) -> Float[np.ndarray, " case"]:
+def repeat(weight: float, states: CaseStates) -> Float[np.ndarray, " case"]:
     """`weight` for every case, more where an intervention had effect; a quarter where the model is not clear."""
     heavy = np.ones(len(states)) if states.moved is None else np.where(states.moved, 3.0, 1.0)
     return np.where(states.clear, weight, weight / 4) * heavy

@@ -21,10 +21,10 @@ from pellucid.weightless.emit import count, lines, number_text, plain
 from pellucid.weightless.fourier import Losses, Waves, key_waves, losses
 from pellucid.weightless.hooked import Edit, Hooked
 from pellucid.weightless.language import Alphabet
-from pellucid.weightless.measure import Match, Share
+from pellucid.weightless.measure import Hits, Match
 from pellucid.weightless.mechanism import Interchange
 from pellucid.weightless.split import split
-from pellucid.weightless.task import Row, Task
+from pellucid.weightless.task import Task, TaskRow
 from pellucid.weightless.teacher import ARGMAX_MARGIN
 from pellucid.weightless.verdict import Figures
 
@@ -84,7 +84,7 @@ def decompiled_clock(model: Hooked, task: Task, title: str) -> tuple[dict[str, s
     return files, figures
 
 
-def sums(model: Hooked, rows: Sequence[Row], numbers: int, edits: Mapping[str, Edit] | None = None) -> Sums:
+def sums(model: Hooked, rows: Sequence[TaskRow], numbers: int, edits: Mapping[str, Edit] | None = None) -> Sums:
     """What the model says after `rows`, and its neurons there, with `edits` applied."""
     ids = np.array([row.ids for row in rows])
     with torch.inference_mode():
@@ -98,8 +98,8 @@ def compare(held: Sums, waves: Waves) -> Match:
     agree = waves.logits(waves.angles(held.total)).argmax(1) == held.logits.argmax(1)
     top = np.partition(held.logits, -2, axis=1)[:, -2:]
     clear = top[:, 1] - top[:, 0] > ARGMAX_MARGIN
-    share = Share(int(agree.sum()), len(agree))
-    return Match(share, share, Share(int(agree[clear].sum()), int(clear.sum())))
+    share = Hits(int(agree.sum()), len(agree))
+    return Match(share, share, Hits(int(agree[clear].sum()), int(clear.sum())))
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,14 +112,14 @@ class Bench:
 
     model: Hooked
     waves: Waves
-    rows: Sequence[Row]
+    rows: Sequence[TaskRow]
     held: Sums
     order: Int[np.ndarray, " case"]
     tokens: Float[np.ndarray, "axis model"]
     neurons: Float[np.ndarray, "column neuron"]
 
     @staticmethod
-    def of(model: Hooked, waves: Waves, fit: Sums, held: Sums, rows: Sequence[Row]) -> Bench:
+    def of(model: Hooked, waves: Waves, fit: Sums, held: Sums, rows: Sequence[TaskRow]) -> Bench:
         """The first rows of `rows`, whose sums are `held`."""
         size = min(INTERVENTIONS, len(rows))
         part = Sums(held.ids[:size], held.logits[:size], held.post[:size])
@@ -131,7 +131,7 @@ class Bench:
         order = np.random.default_rng(41).permutation(size)
         return Bench(model, waves, rows[:size], part, order, tokens, neurons)
 
-    def number(self, at: int) -> Share:
+    def number(self, at: int) -> Hits:
         """The angles of the number at place `at`, along their directions of its embedding."""
         was, other = self.held.ids[:, at], self.held.ids[self.order, at]
         change = torch.from_numpy(self._change(was, other) @ self.tokens).float()
@@ -144,7 +144,7 @@ class Bench:
         angles = self.waves.angles(self.held.total - was + other)
         return self._share(angles, sums(self.model, self.rows, self.waves.p, {"resid": shift}))
 
-    def total(self, chosen: Sequence[int]) -> Share:
+    def total(self, chosen: Sequence[int]) -> Hits:
         """The angles of the sum, for the `chosen` waves, along their directions of neurons."""
         axes = [1 + 2 * at + part for at in chosen for part in (0, 1)]
         coordinates = self.held.post @ np.linalg.pinv(self.neurons)
@@ -163,12 +163,12 @@ class Bench:
     def _change(self, was: np.ndarray, other: np.ndarray) -> Float[np.ndarray, "case axis"]:
         return np.asarray(self.waves.angles(other) - self.waves.angles(was)).reshape(len(was), -1)
 
-    def _share(self, angles: np.ndarray, after: Sums) -> Share:
+    def _share(self, angles: np.ndarray, after: Sums) -> Hits:
         """How often both agree, of the interventions that changed what either says."""
         before = self.waves.logits(self.waves.angles(self.held.total)).argmax(1)
         ours, theirs = self.waves.logits(angles).argmax(1), after.logits.argmax(1)
         moved = (ours != before) | (theirs != self.held.logits.argmax(1))
-        return Share(int((ours == theirs)[moved].sum()), int(moved.sum()))
+        return Hits(int((ours == theirs)[moved].sum()), int(moved.sum()))
 
 
 def interchanges(bench: Bench) -> list[Interchange]:

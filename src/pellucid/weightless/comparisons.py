@@ -68,7 +68,7 @@ def _looks(look: str, names: Sequence[str], small: bool) -> list[str]:
 
 
 @dataclass(frozen=True, eq=False)
-class Side:
+class SideValues:
     """Values of the queries, or of the keys, of many pairs: one entry a pair."""
 
     token: Int[np.ndarray, " pair"]
@@ -83,7 +83,9 @@ class Side:
             raise AttributeError(name) from None
 
 
-def evaluate(texts: Sequence[str], alphabet: Alphabet, query: Side, key: Side) -> Float[np.ndarray, "text pair"]:
+def evaluate(
+    texts: Sequence[str], alphabet: Alphabet, query: SideValues, key: SideValues
+) -> Float[np.ndarray, "text pair"]:
     """What every comparison gives for every pair."""
     scope = alphabet.constants | {"query": query, "key": key, "distance": query.position - key.position}
     return np.stack([np.asarray(eval(text, {"__builtins__": {}}, scope), float) for text in texts])

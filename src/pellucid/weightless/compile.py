@@ -28,9 +28,9 @@ from pellucid.family.shapes import shapes
 from pellucid.family.slots import Sizes
 from pellucid.subject.checkpoint import WEIGHTS
 from pellucid.weightless.branches import is_condition
-from pellucid.weightless.comparisons import Side, evaluate
-from pellucid.weightless.language import Look, Program
-from pellucid.weightless.tree import Node
+from pellucid.weightless.comparisons import SideValues, evaluate
+from pellucid.weightless.language import Look, WeightlessProgram
+from pellucid.weightless.tree import DecisionNode
 
 CONSTANT = 300.0
 """The coordinate that fixes the norms' scale: a value of 1 beside it changes the scale by 1e-5."""
@@ -56,7 +56,7 @@ class Compiled:
         write_text(directory / "config.json", json.dumps(self.made.fields, indent=1) + "\n")
 
 
-def compiled(program: Program, positions: int) -> Compiled:
+def compiled(program: WeightlessProgram, positions: int) -> Compiled:
     """The model that computes `program` on rows of at most `positions` tokens.
 
     Raises `SourceError` naming every comparison, question and answer that has no such weights.
@@ -72,10 +72,10 @@ class Leaf:
     choice: str
 
 
-def leaves(program: Program) -> list[Leaf]:
+def leaves(program: WeightlessProgram) -> list[Leaf]:
     """The leaves of the program's tree with the way to each."""
 
-    def below(node: Node, path: tuple[tuple[int, bool], ...]) -> list[Leaf]:
+    def below(node: DecisionNode, path: tuple[tuple[int, bool], ...]) -> list[Leaf]:
         if node.above is None or node.below is None:
             return [Leaf(path, program.choices[node.leaf])]
         yes, no = (*path, (node.feature, True)), (*path, (node.feature, False))
@@ -85,7 +85,7 @@ def leaves(program: Program) -> list[Leaf]:
 
 
 class _Compiler:
-    def __init__(self, program: Program, positions: int) -> None:
+    def __init__(self, program: WeightlessProgram, positions: int) -> None:
         self.program, self.positions = program, positions
         self.size = len(program.alphabet.texts)
         self.leaves = leaves(program)
@@ -223,7 +223,7 @@ class _Compiler:
             return
         size, start = (self.size, self.at["token"]) if kind == "token" else (self.positions, self.at["position"])
         query, key = (side.ravel() for side in np.meshgrid(np.arange(size), np.arange(size), indexing="ij"))
-        sides = [Side(at, at, alphabet.number[at] if kind == "token" else at, {}) for at in (query, key)]
+        sides = [SideValues(at, at, alphabet.number[at] if kind == "token" else at, {}) for at in (query, key)]
         with np.errstate(all="ignore"):  # places behind the query are never looked at
             table = np.nan_to_num(evaluate([text], alphabet, *sides)[0].reshape(size, size))
         table = np.tril(table) if kind == "position" else table
@@ -297,7 +297,7 @@ class _Compiler:
                 head[token, constant] += 0.0 if truth else LOUD * sign / CONSTANT
 
 
-def _thresholds(node: Node) -> dict[int, float]:
+def _thresholds(node: DecisionNode) -> dict[int, float]:
     if node.above is None or node.below is None:
         return {}
     return {node.feature: node.threshold} | _thresholds(node.above) | _thresholds(node.below)

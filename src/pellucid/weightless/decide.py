@@ -11,9 +11,9 @@ from jaxtyping import Int
 
 from pellucid.weightless import questions, tree
 from pellucid.weightless.boundaries import HARD, SOFT, handicaps, planes
-from pellucid.weightless.cases import States
+from pellucid.weightless.cases import CaseStates
 from pellucid.weightless.comparisons import SMALL
-from pellucid.weightless.language import Alphabet, Look, Program
+from pellucid.weightless.language import Alphabet, Look, WeightlessProgram
 from pellucid.weightless.task import Judged
 
 LEAVES = 80
@@ -36,7 +36,7 @@ MANY = 100
 class Weighted:
     """Cases and what each counts; `kind` is row, longer (row), probe, mixture, or the value that is from elsewhere."""
 
-    states: States
+    states: CaseStates
     weight: np.ndarray
     kind: np.ndarray
 
@@ -47,7 +47,7 @@ class Weighted:
 
 
 @dataclass(frozen=True)
-class Score:
+class DecisionScore:
     """Agreement on rows, longer rows, probes, and, for the value where it is least, under interventions that matter."""
 
     rows: float
@@ -62,7 +62,7 @@ class Score:
         return 1 - MANY * (1 - self.rows) - FINE * (1 - self.longer + short)
 
 
-def acceptable(scores: Sequence[Score]) -> list[int]:
+def acceptable(scores: Sequence[DecisionScore]) -> list[int]:
     """Which of `scores` are about as good as the best: on rows first, longer rows, probes, then under interventions."""
     near = list(range(len(scores)))
     for name, slack, enough in (("rows", SLACK, 1.0), ("longer", 5 * SLACK, 1.0), ("probes", NEAR, ENOUGH),
@@ -74,7 +74,7 @@ def acceptable(scores: Sequence[Score]) -> list[int]:
 
 def decide(
     fit: Weighted, tune: Weighted, looks: Sequence[Look], alphabet: Alphabet, kind: Judged, positions: bool
-) -> tuple[Program, float]:
+) -> tuple[WeightlessProgram, float]:
     """The smallest program that agrees about best with the model on `tune` cases, and on what share of them."""
     present = _present(fit.states, looks)
     linear = _planes(fit, looks, alphabet, present) if len(present) <= SMALL and looks else []
@@ -91,14 +91,14 @@ def decide(
         for part in (lived, plain, fitting)
         if len(allowed)
     ]
-    tries = tries or [(tree.Node(0), _score(tree.Node(0), tuning, tune, texts))]
+    tries = tries or [(tree.DecisionNode(0), _score(tree.DecisionNode(0), tuning, tune, texts))]
     node, score = tries[acceptable([score for _, score in tries])[0]]
     used = tree.used(node)
     asked, node = tuple(texts[at] for at in used), _renumbered(node, {feature: at for at, feature in enumerate(used)})
     said = " ".join(answers[leaf] for leaf in tree.leaves_of(node))
     kept = {name: table for name, table in tables.items() if f"({name})" in said}
     shown = tuple(_with_numbers(look, asked) for look in looks)
-    return Program(alphabet, kind, shown, asked, tuple(answers), node, kept, cautions=cautions), score.total
+    return WeightlessProgram(alphabet, kind, shown, asked, tuple(answers), node, kept, cautions=cautions), score.total
 
 
 def _families(texts: Sequence[str], varied: Int[np.ndarray, " some"]) -> list[np.ndarray]:
@@ -126,7 +126,7 @@ def _with_numbers(look: Look, asked: Sequence[str]) -> Look:
 
 def _smallest(
     fitting: tree.Cases, tuning: tree.Cases, tune: Weighted, allowed: np.ndarray, texts: Sequence[str]
-) -> tuple[tree.Node, Score]:
+) -> tuple[tree.DecisionNode, DecisionScore]:
     """The smallest tree of questions `allowed` that agrees about best on tune cases, and how well it agrees."""
     own = tree.Cases(fitting.features[allowed], fitting.right, fitting.weight)
     other = tree.Cases(tuning.features[allowed], tuning.right, tuning.weight)
@@ -138,13 +138,13 @@ def _smallest(
     return _renumbered(tries[best], names), scores[best]
 
 
-def _present(states: States, looks: Sequence[Look]) -> list[int]:
+def _present(states: CaseStates, looks: Sequence[Look]) -> list[int]:
     """The tokens that stand at places or are seen by looks."""
     seen = {int(id) for look in looks for id in np.flatnonzero(states.values[look.name].shares.max(0) > 0)}
     return sorted(seen | {int(id) for id in np.unique(states.values["token"])})
 
 
-def _score(node: tree.Node, cases: tree.Cases, tune: Weighted, texts: Sequence[str]) -> Score:
+def _score(node: tree.DecisionNode, cases: tree.Cases, tune: Weighted, texts: Sequence[str]) -> DecisionScore:
     """How often a tree is right. Of interventions those count that change what the model says or the tree gets wrong.
 
     Inputs that it does not ask about need not be right: they are no values of the program.
@@ -165,7 +165,7 @@ def _score(node: tree.Node, cases: tree.Cases, tune: Weighted, texts: Sequence[s
         else 1.0
         for kind in ("row", "longer", "probe")
     )
-    return Score(rows, longer, probes, min(shares, default=1.0))
+    return DecisionScore(rows, longer, probes, min(shares, default=1.0))
 
 
 def _cases(
@@ -182,8 +182,8 @@ def _cases(
     return tree.Cases(features, right, part.weight)
 
 
-def _renumbered(node: tree.Node, names: dict[int, int]) -> tree.Node:
+def _renumbered(node: tree.DecisionNode, names: dict[int, int]) -> tree.DecisionNode:
     if node.above is None or node.below is None:
-        return tree.Node(node.leaf)
+        return tree.DecisionNode(node.leaf)
     above, below = _renumbered(node.above, names), _renumbered(node.below, names)
-    return tree.Node(node.leaf, names[node.feature], node.threshold, above, below)
+    return tree.DecisionNode(node.leaf, names[node.feature], node.threshold, above, below)

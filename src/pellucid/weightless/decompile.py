@@ -18,14 +18,14 @@ from pellucid.weightless import describe, mechanism, search
 from pellucid.weightless.clock import decompiled_clock
 from pellucid.weightless.emit import count, files, json_text, lines, program_text
 from pellucid.weightless.hooked import is_hooked, load_hooked
-from pellucid.weightless.language import Program
+from pellucid.weightless.language import WeightlessProgram
 from pellucid.weightless.measure import Match, match
 from pellucid.weightless.probes import draw_probes
 from pellucid.weightless.runner import Runner
 from pellucid.weightless.sample import sampled, with_pairs
 from pellucid.weightless.saved import REPORT
-from pellucid.weightless.split import Split, split
-from pellucid.weightless.task import INPUTS, TASK, Row, Task, read_task
+from pellucid.weightless.split import BandSplit, split
+from pellucid.weightless.task import INPUTS, TASK, Task, TaskRow, read_task
 from pellucid.weightless.teacher import read
 from pellucid.weightless.threads import one_thread
 from pellucid.weightless.verdict import Figures
@@ -108,7 +108,7 @@ def _title(task: Task) -> str:
     return f"{task.name} as a program without weights."
 
 
-def measured(model: Model, task: Task, rows: Split, program: Program, start: float) -> Figures:
+def measured(model: Model, task: Task, rows: BandSplit, program: WeightlessProgram, start: float) -> Figures:
     """The figures of `program` on held-out rows and on probes that nothing was fitted on."""
     runner, kind = Runner(program), task.answer
     bands = {band: match(runner, read(model, part, kind)) for band, part in rows.heldout.items() if part}
@@ -134,5 +134,5 @@ def measured(model: Model, task: Task, rows: Split, program: Program, start: flo
     )
 
 
-def _match(runner: Runner, model: Model, probes: list[Row], task: Task) -> Match | None:
+def _match(runner: Runner, model: Model, probes: list[TaskRow], task: Task) -> Match | None:
     return match(runner, read(model, probes, task.answer)) if probes else None

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pellucid.weightless.branches import is_condition
-from pellucid.weightless.language import Look, Program
+from pellucid.weightless.language import Look, WeightlessProgram
 from pellucid.weightless.mechanism import Interchange
 
 _STRONG = 0.3
 
 
-def docstrings(program: Program, tried: Sequence[Interchange], layers: int) -> dict[str, str]:
+def docstrings(program: WeightlessProgram, tried: Sequence[Interchange], layers: int) -> dict[str, str]:
     """What each function replaces, and how well."""
     found = {entry.value: entry for entry in tried}
     notes = {look.name: _of_look(look, found.get(look.name)) for look in program.looks}
@@ -61,7 +61,7 @@ def _clause(text: str, weight: float) -> str:
     return f"{'more' if weight > 0 else 'less'} with {text}"
 
 
-def summary(program: Program) -> str:
+def summary(program: WeightlessProgram) -> str:
     """One line for a table."""
     if program.walk:
         return f"an automaton of {len(program.walk.says)} states, learned from what the model says"

@@ -14,7 +14,7 @@ from typing import Any
 from pellucid.base.nulls import nulled
 from pellucid.listing.count import numbers
 from pellucid.weightless.branches import WIDTH, Branches, if_lines
-from pellucid.weightless.language import Alphabet, Look, Program, Walk
+from pellucid.weightless.language import Alphabet, Look, Walk, WeightlessProgram
 
 QUOTES = '"""'
 SAYS = "said"
@@ -33,7 +33,7 @@ def number_text(value: float) -> str:
     return repr(float(text)) if "e" in text else text
 
 
-def program_text(program: Program, title: str) -> str:
+def program_text(program: WeightlessProgram, title: str) -> str:
     """`program.py`."""
     body = "\n\n".join([*(_look(look, program) for look in program.looks), *_state(program), *_answer(program)])
     used = {node.id for node in ast.walk(ast.parse(body)) if isinstance(node, ast.Name)}
@@ -51,11 +51,11 @@ def program_text(program: Program, title: str) -> str:
     return re.sub(r"\n{4,}", "\n\n\n", text)
 
 
-def _values(program: Program) -> list[str]:
+def _values(program: WeightlessProgram) -> list[str]:
     return [look.name for look in program.looks] + (["state"] if program.walk else [])
 
 
-def _state(program: Program) -> list[str]:
+def _state(program: WeightlessProgram) -> list[str]:
     """The table of an automaton, and the function that follows it."""
     if program.walk is None:
         return []
@@ -73,7 +73,7 @@ def _table(values: tuple[float, ...]) -> str:
     return f"({text})" if len(text) < 100 else "(\n    " + "\n    ".join(textwrap.wrap(text, WIDTH - 4)) + "\n)"
 
 
-def _look(look: Look, program: Program) -> str:
+def _look(look: Look, program: WeightlessProgram) -> str:
     numbers = ", ".join(f'"{name}": {text}' for name, text in look.numbers)
     lines = [f"def {look.name}(query, key, values):", *_docstring(look.name, program)]
     if any("distance" in text for text in [t.text for t in look.terms] + [text for _, text in look.numbers]):
@@ -90,7 +90,7 @@ def _look(look: Look, program: Program) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _docstring(name: str, program: Program) -> list[str]:
+def _docstring(name: str, program: WeightlessProgram) -> list[str]:
     note = program.notes.get(name, "")
     wrapped = [piece for line in note.split("\n") for piece in (textwrap.wrap(line, WIDTH - 8) or [""])]
     if not note:
@@ -108,7 +108,7 @@ def _term(text: str, weight: float, at: int) -> str:
     return f"{sign} {product}".strip()
 
 
-def _answer(program: Program) -> list[str]:
+def _answer(program: WeightlessProgram) -> list[str]:
     """The function that answers, and those that it calls."""
     arguments = ["token", "position", *_values(program)]
     branches = Branches(program.tree, program.questions, program.choices, arguments)
@@ -117,7 +117,7 @@ def _answer(program: Program) -> list[str]:
     return ["\n".join(lines) + "\n" for lines in (first, *branches.functions)]
 
 
-def _by_state(program: Program, walk: Walk) -> list[str]:
+def _by_state(program: WeightlessProgram, walk: Walk) -> list[str]:
     """What is said in each state; what is said in most states comes last, without a question."""
     groups = {said: [state for state, other in enumerate(walk.says) if other == said] for said in walk.says}
     *first, last = sorted(groups, key=lambda said: (len(groups[said]), said))
@@ -169,7 +169,7 @@ def lines(text: str) -> int:
     return len(kept)
 
 
-def files(program: Program, text: str) -> dict[str, str]:
+def files(program: WeightlessProgram, text: str) -> dict[str, str]:
     """The files of the package that runs `text`, the program as printed."""
     return {
         "program/program.py": text,

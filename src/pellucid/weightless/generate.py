@@ -17,10 +17,10 @@ import numpy as np
 
 from pellucid.base.files import atomic_path, write_text
 from pellucid.weightless.compile import compiled
-from pellucid.weightless.language import Alphabet, Look, Program, Term
+from pellucid.weightless.language import Alphabet, Look, Term, WeightlessProgram
 from pellucid.weightless.runner import Runner
-from pellucid.weightless.task import INPUTS, TASK, Judged, Row
-from pellucid.weightless.tree import Node
+from pellucid.weightless.task import INPUTS, TASK, Judged, TaskRow
+from pellucid.weightless.tree import DecisionNode
 
 Draw = np.random.Generator
 BANDS = {"3-12": (3, 12), "13-18": (13, 18)}
@@ -32,13 +32,13 @@ GAP = 0.03
 
 
 @dataclass(frozen=True, eq=False)
-class Generated:
+class GeneratedProgram:
     """A program and where it came from."""
 
     seed: int
-    program: Program
+    program: WeightlessProgram
 
-    def rows(self, seed: int, count: int, band: str) -> list[Row]:
+    def rows(self, seed: int, count: int, band: str) -> list[TaskRow]:
         """Rows `<bos> content <eos>`, scored at every place of the content."""
         return _rows(self.program.alphabet, np.random.default_rng((self.seed, seed)), count, band)
 
@@ -62,7 +62,7 @@ class Generated:
             path.write_bytes(gzip.compress(("\n".join(lines) + "\n").encode(), mtime=0))
 
 
-def generated(seed: int) -> Generated:
+def generated(seed: int) -> GeneratedProgram:
     """The program of a seed: drafts are drawn until nothing in one is idle."""
     draw = np.random.default_rng(seed)
     while True:
@@ -70,27 +70,27 @@ def generated(seed: int) -> Generated:
         alphabet = Alphabet((*ascii_lowercase[:size], "<bos>", "<eos>"), (size, size + 1))
         program = _draft(draw, alphabet)
         if program and nothing_idle(program, _rows(alphabet, draw, TRIED, next(iter(BANDS)))):
-            return Generated(seed, program)
+            return GeneratedProgram(seed, program)
 
 
-def _rows(alphabet: Alphabet, draw: Draw, count: int, band: str) -> list[Row]:
+def _rows(alphabet: Alphabet, draw: Draw, count: int, band: str) -> list[TaskRow]:
     low, high = BANDS[band]
     bos, eos = alphabet.special
     found = []
     for _ in range(count):
         length = int(draw.integers(low, high + 1))
         content = draw.choice(bos, length, p=draw.dirichlet(np.ones(bos)))
-        found.append(Row(band, (bos, *map(int, content), eos), tuple(range(1, length + 1))))
+        found.append(TaskRow(band, (bos, *map(int, content), eos), tuple(range(1, length + 1))))
     return found
 
 
 # --- drafts -----------------------------------------------------------------------------------------------------------
 
 
-def _draft(draw: Draw, alphabet: Alphabet) -> Program | None:
+def _draft(draw: Draw, alphabet: Alphabet) -> WeightlessProgram | None:
     looks = _looks(draw, alphabet)
     kind: Judged = "set" if draw.random() < 0.3 else "argmax"
-    program = Program(alphabet, kind, looks, (), (), Node(0))
+    program = WeightlessProgram(alphabet, kind, looks, (), (), DecisionNode(0))
     rows = _rows(alphabet, draw, TRIED, next(iter(BANDS)))
     return _answered(draw, program, rows)
 
@@ -133,7 +133,7 @@ def _letter(draw: Draw, alphabet: Alphabet) -> str:
     return alphabet.names[int(draw.integers(alphabet.special[0]))]
 
 
-def _answered(draw: Draw, draft: Program, rows: Sequence[Row]) -> Program | None:
+def _answered(draw: Draw, draft: WeightlessProgram, rows: Sequence[TaskRow]) -> WeightlessProgram | None:
     """`draft` with a tree of up to two questions; None where a question has no clear threshold."""
     alphabet, last = draft.alphabet, draft.looks[-1].name
     plan = draw.choice(["pass", "ask", "token", "ask twice"], p=[0.3, 0.35, 0.15, 0.2])
@@ -143,22 +143,22 @@ def _answered(draw: Draw, draft: Program, rows: Sequence[Row]) -> Program | None
     first = f"token == {_letter(draw, alphabet)}" if plan == "token" else asked[0]
     texts = [first, asked[-1] if len(asked) > 1 or plan == "token" else f"token == {_letter(draw, alphabet)}"]
     thresholds = [0.5 if "==" in text else _middle(draft, rows, text) for text in texts]
-    nodes = [Node(0, at, threshold) for at, threshold in enumerate(thresholds) if threshold is not None]
+    nodes = [DecisionNode(0, at, threshold) for at, threshold in enumerate(thresholds) if threshold is not None]
     if len(nodes) < len(texts):
         return None
     choices = _choices(draw, draft, 3)
-    one, other, third = (Node(at) for at in range(3))
+    one, other, third = (DecisionNode(at) for at in range(3))
     if plan in ("ask", "token"):
         return replace(draft, questions=(first,), choices=choices[:2], tree=_branch(nodes[0], one, other))
     inner = _branch(nodes[1], other, third)
     return replace(draft, questions=tuple(texts), choices=choices, tree=_branch(nodes[0], one, inner))
 
 
-def _branch(question: Node, above: Node, below: Node) -> Node:
-    return Node(0, question.feature, question.threshold, above, below)
+def _branch(question: DecisionNode, above: DecisionNode, below: DecisionNode) -> DecisionNode:
+    return DecisionNode(0, question.feature, question.threshold, above, below)
 
 
-def _choices(draw: Draw, draft: Program, count: int) -> tuple[str, ...]:
+def _choices(draw: Draw, draft: WeightlessProgram, count: int) -> tuple[str, ...]:
     """Answers, none twice."""
     alphabet = draft.alphabet
     letters = [alphabet.names[at] for at in draw.permutation(alphabet.special[0])]
@@ -169,7 +169,7 @@ def _choices(draw: Draw, draft: Program, count: int) -> tuple[str, ...]:
     return tuple(pool[int(at)] for at in draw.permutation(4)[:count])
 
 
-def _middle(draft: Program, rows: Sequence[Row], text: str) -> float | None:
+def _middle(draft: WeightlessProgram, rows: Sequence[TaskRow], text: str) -> float | None:
     """A threshold in the widest gap between values of a question, so that few rows are close to it; None without."""
     look, token = text.split(".share(")
     runner = Runner(replace(draft, questions=(), choices=("()" if draft.answer == "set" else "token",)))
@@ -184,7 +184,7 @@ def _middle(draft: Program, rows: Sequence[Row], text: str) -> float | None:
 # --- whether anything is idle -----------------------------------------------------------------------------------------
 
 
-def nothing_idle(program: Program, rows: Sequence[Row]) -> bool:
+def nothing_idle(program: WeightlessProgram, rows: Sequence[TaskRow]) -> bool:
     """Whether every look and every leaf matters, and no answer is given nearly always."""
     before = _said(program, rows)
     _, counts = np.unique(before, axis=0, return_counts=True)
@@ -195,7 +195,7 @@ def nothing_idle(program: Program, rows: Sequence[Row]) -> bool:
     return all(_differ(before, _said(other, rows)) >= NEEDED for other in others)
 
 
-def _said(program: Program, rows: Sequence[Row]) -> np.ndarray:
+def _said(program: WeightlessProgram, rows: Sequence[TaskRow]) -> np.ndarray:
     runner = Runner(program)
     return np.stack(
         [
@@ -212,14 +212,14 @@ def _differ(left: np.ndarray, right: np.ndarray) -> float:
     return float((differ.any(-1) if differ.ndim > 1 else differ).mean())
 
 
-def _without(program: Program, at: int) -> Program:
+def _without(program: WeightlessProgram, at: int) -> WeightlessProgram:
     """`program` with one look that looks everywhere alike; or only at its own place, where that changes nothing."""
     look = program.looks[at]
     plain = replace(look, terms=() if look.terms else (Term("distance == 0", 20.0),))
     return replace(program, looks=(*program.looks[:at], plain, *program.looks[at + 1 :]))
 
 
-def _elsewhere(program: Program, choice: int) -> Program:
+def _elsewhere(program: WeightlessProgram, choice: int) -> WeightlessProgram:
     """`program` with something else in place of one answer."""
     neutral = "()" if program.answer == "set" else program.alphabet.names[program.alphabet.special[1]]
     return replace(program, choices=(*program.choices[:choice], neutral, *program.choices[choice + 1 :]))

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.weightless.task import Judged, Task
-from pellucid.weightless.tree import Node
+from pellucid.weightless.tree import DecisionNode
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Walk:
 
 
 @dataclass(frozen=True, eq=False)
-class Program:
+class WeightlessProgram:
     """Looks in order of layers, and a tree whose questions and answers are expressions over values at a place.
 
     `tables` are the named constants that these use. With a `walk` it is an automaton, and there are no looks.
@@ -66,13 +66,13 @@ class Program:
     looks: tuple[Look, ...]
     questions: tuple[str, ...]
     choices: tuple[str, ...]
-    tree: Node
+    tree: DecisionNode
     tables: dict[str, tuple[float, ...]] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     walk: Walk | None = None
     cautions: tuple[str, ...] = ()
 
-    def with_notes(self, notes: dict[str, str]) -> Program:
+    def with_notes(self, notes: dict[str, str]) -> WeightlessProgram:
         """The same program, with what is known about its values."""
         return replace(self, notes=notes)
 

@@ -89,7 +89,7 @@ def put(seen: Seen, place: int, other: Seen) -> None:
 
 
 @dataclass(frozen=True)
-class Effort:
+class LookLimits:
     """How closely looks are fitted: until `enough` nats are left, with at most `most` comparisons.
 
     A `sharp` look is fitted to the pattern to that power: what is looked at most matters, not by how much.
@@ -102,7 +102,7 @@ class Effort:
 
 def fit_look(
     name: str, group: Group, sights: Sequence[tuple[Sight, np.ndarray]], alphabet: Alphabet, looks: Sequence[Look],
-    last: bool, effort: Effort, positions: bool, matter: np.ndarray, seed: int = 0,
+    last: bool, effort: LookLimits, positions: bool, matter: np.ndarray, seed: int = 0,
 ) -> Look:  # fmt: skip
     """The look of the fewest comparisons for a group of heads, on rows with the group's pattern [batch query key].
 
@@ -130,7 +130,7 @@ def fit_look(
 
 def _pairs(
     sight: Sight, pattern: np.ndarray, looks: Sequence[Look], last: bool, matter: np.ndarray, draw: np.random.Generator
-) -> tuple[attend.AttendedPairs, comparisons.Side, comparisons.Side]:
+) -> tuple[attend.AttendedPairs, comparisons.SideValues, comparisons.SideValues]:
     """Some queries of `sight` with all their keys, and the values on either side."""
     places = np.argwhere(sight.read.scored if last else sight.read.inside)
     rarity = 1 / np.bincount(places[:, 0])[places[:, 0]]  # rows count alike, however long they are
@@ -185,7 +185,7 @@ def _numbers(alphabet: Alphabet, present: Sequence[int], looks: Sequence[Look]) 
     return (*larger, ("back", "distance"), *named) if looks else tuple(larger)
 
 
-def _side(sight: Sight, row: np.ndarray, place: np.ndarray, looks: Sequence[Look]) -> comparisons.Side:
+def _side(sight: Sight, row: np.ndarray, place: np.ndarray, looks: Sequence[Look]) -> comparisons.SideValues:
     """The values at `place` of `row`, pair by pair."""
     length = max(len(values["token"]) for values in sight.rows)
 
@@ -201,7 +201,7 @@ def _side(sight: Sight, row: np.ndarray, place: np.ndarray, looks: Sequence[Look
         shares = gathered(lambda values, look=look: values[look.name].shares.astype(np.float32))
         seen[look.name] = Seen(shares)
     token, number = gathered(lambda values: values["token"]), gathered(lambda values: values["number"])
-    return comparisons.Side(token, place, number, seen)
+    return comparisons.SideValues(token, place, number, seen)
 
 
 def pattern_of(patterns: dict[str, np.ndarray], group: Group) -> np.ndarray:

@@ -11,7 +11,7 @@ from pellucid.weightless.teacher import Read, same
 
 
 @dataclass(frozen=True)
-class Share:
+class Hits:
     """`hits` of `n`; nothing was measured where `n` is 0."""
 
     hits: int
@@ -27,9 +27,9 @@ class Share:
 class Match:
     """Rows that agree at all scored positions, and positions that agree: all of them, and the clear ones."""
 
-    rows: Share
-    positions: Share
-    clear: Share
+    rows: Hits
+    positions: Hits
+    clear: Hits
 
 
 def match(runner: Runner, read: Read) -> Match:
@@ -40,7 +40,7 @@ def match(runner: Runner, read: Read) -> Match:
     whole[read.scored] = agree
     certain = read.clear[read.scored]
     return Match(
-        Share(int(whole.all(1).sum()), len(whole)),
-        Share(int(agree.sum()), len(agree)),
-        Share(int(agree[certain].sum()), int(certain.sum())),
+        Hits(int(whole.all(1).sum()), len(whole)),
+        Hits(int(agree.sum()), len(agree)),
+        Hits(int(agree[certain].sum()), int(certain.sum())),
     )

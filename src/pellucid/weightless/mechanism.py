@@ -18,8 +18,8 @@ from torch import Tensor
 
 from pellucid.exact.graph import Edit
 from pellucid.exact.model import Model
-from pellucid.weightless.language import Look, Program
-from pellucid.weightless.measure import Share
+from pellucid.weightless.language import Look, WeightlessProgram
+from pellucid.weightless.measure import Hits
 from pellucid.weightless.runner import Runner
 from pellucid.weightless.task import Task, content
 from pellucid.weightless.teacher import Read, answers, constant, edited, record, same
@@ -35,10 +35,10 @@ class Interchange:
 
     value: str
     addresses: str
-    agree: Share
+    agree: Hits
 
 
-def interchanges(program: Program, model: Model, task: Task, read: Read, seed: int) -> list[Interchange]:
+def interchanges(program: WeightlessProgram, model: Model, task: Task, read: Read, seed: int) -> list[Interchange]:
     """The interventions on every value that `program` uses, over the rows of `read`."""
     bench = _Bench(Runner(program), model, task, read, np.random.default_rng(seed))
     text = bench.runner.text
@@ -78,7 +78,7 @@ class _Bench:
         names = [f"L{layer:02d}.z" for layer in range(self.model.decoder.layers)]
         self.z = {name: torch.from_numpy(value) for name, value in record(self.model, self.read.ids, names).items()}
 
-    def count(self, swap: Callable[[], _Swap]) -> Share:
+    def count(self, swap: Callable[[], _Swap]) -> Hits:
         """Interventions until enough of them changed something, or until it is plain that too few ever will."""
         hits = n = 0
         for done in range(ROUNDS):
@@ -87,7 +87,7 @@ class _Bench:
                 break
             agree, effective = self.outcome(swap())
             hits, n = hits + int((agree & effective).sum()), n + int(effective.sum())
-        return Share(hits, n)
+        return Hits(hits, n)
 
     def outcome(self, swap: _Swap) -> tuple[np.ndarray, np.ndarray]:
         """Where program and model agree after an intervention, and where it changed what either says."""

@@ -11,17 +11,17 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from pellucid.weightless.task import Row, Task, content
+from pellucid.weightless.task import Task, TaskRow, content
 
 KINDS = ("uniform", "changed", "sticky", "changed", "few", "changed", "shuffled", "changed", "half", "changed")
 
 
 def draw_probes(
-    task: Task, rows: Sequence[Row], count: int, seed: int, but: Collection[tuple[int, ...]] = ()
-) -> list[Row]:
+    task: Task, rows: Sequence[TaskRow], count: int, seed: int, but: Collection[tuple[int, ...]] = ()
+) -> list[TaskRow]:
     """`count` distinct probes that are none of the rows of the task and none of `but`; fewer where there are none."""
     draw = np.random.default_rng(seed)
-    known, found = {row.ids for row in task.rows} | set(but), dict[tuple[int, ...], Row]()
+    known, found = {row.ids for row in task.rows} | set(but), dict[tuple[int, ...], TaskRow]()
     alphabet = np.array(content(task))
     for attempt in range(8 * count):
         if len(found) >= count:
@@ -29,11 +29,13 @@ def draw_probes(
         row = rows[int(draw.integers(len(rows)))]
         ids = _probe(row, KINDS[attempt % len(KINDS)], alphabet, set(task.special), draw)
         if ids not in known:
-            found[ids] = Row(row.band, ids, row.scored)
+            found[ids] = TaskRow(row.band, ids, row.scored)
     return list(found.values())
 
 
-def _probe(row: Row, kind: str, alphabet: np.ndarray, special: set[int], draw: np.random.Generator) -> tuple[int, ...]:
+def _probe(
+    row: TaskRow, kind: str, alphabet: np.ndarray, special: set[int], draw: np.random.Generator
+) -> tuple[int, ...]:
     ids = np.array(row.ids)
     places = np.flatnonzero([id not in special for id in row.ids])
     if not len(places):

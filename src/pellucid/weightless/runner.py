@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from pellucid.weightless.emit import load, program_text
-from pellucid.weightless.language import Alphabet, Look, Program
+from pellucid.weightless.language import Alphabet, Look, WeightlessProgram
 from pellucid.weightless.prelude import Place, Seen, attend, run
 from pellucid.weightless.task import Judged
 
@@ -19,7 +19,7 @@ Given = Mapping[tuple[str, int], Any]
 class Runner:
     """A program that answers: `values` of a row, and `answers` at places."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: WeightlessProgram) -> None:
         self.text = program_text(program, "")
         self.module = load(self.text)
         self.looks = list(self.module.LOOKS)

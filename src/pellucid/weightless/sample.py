@@ -9,7 +9,7 @@ import numpy as np
 from pellucid.base.errors import SubjectError
 from pellucid.exact.model import Model
 from pellucid.weightless.language import Alphabet
-from pellucid.weightless.task import Row, Task
+from pellucid.weightless.task import Task, TaskRow
 
 COUNT, LONGEST = 600, 50
 BAND = "sampled"
@@ -32,7 +32,7 @@ def sampled(task: Task, model: Model, seed: int = 0) -> Task:
         weights = draw.dirichlet(np.ones(len(content)))
         middle = draw.choice(content, int(draw.integers(1, longest + 1)), p=weights)
         ids = (*begin, *map(int, middle), *end)
-        rows.append(Row(BAND, ids, tuple(range(max(1, len(ids) - len(end))))))
+        rows.append(TaskRow(BAND, ids, tuple(range(max(1, len(ids) - len(end))))))
     return replace(task, rows=tuple(rows), bands=(BAND,), trained=BAND, sampled=True)
 
 
@@ -46,5 +46,5 @@ def with_pairs(task: Task) -> Task:
         raise SubjectError(
             f"the vocabulary of {task.name} is not numbers and a token to end with; give inputs.jsonl.gz"
         )
-    rows = tuple(Row(BAND, (int(a), int(b), int(others[0])), (2,)) for a in ids for b in ids)
+    rows = tuple(TaskRow(BAND, (int(a), int(b), int(others[0])), (2,)) for a in ids for b in ids)
     return replace(task, rows=rows, bands=(BAND,), trained=BAND, sampled=True)

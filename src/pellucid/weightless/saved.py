@@ -14,7 +14,7 @@ REPORT = WEIGHTLESS
 
 
 @dataclass(frozen=True)
-class Part:
+class SavedShare:
     """A share, and of how many; None where nothing was measured."""
 
     __pydantic_config__ = OPEN
@@ -27,7 +27,7 @@ class Band:
     """How rows of one length band match."""
 
     __pydantic_config__ = OPEN
-    rows: Part
+    rows: SavedShare
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Saved:
     verdict: str
     misses: tuple[str, ...]
     match: dict[str, Band]
-    probes: Part | None
+    probes: SavedShare | None
     mechanism: tuple[ValueAgreement, ...]
     numbers: Count
     lines: Count

@@ -18,20 +18,20 @@ from pellucid.weightless.boundaries import MOST_HANDICAPS
 from pellucid.weightless.comparisons import SMALL
 from pellucid.weightless.decide import Weighted, decide
 from pellucid.weightless.emit import count, program_text
-from pellucid.weightless.language import Alphabet, Look, Program
-from pellucid.weightless.looks import Effort, Group, Sight, fit_look, importance, pattern_of
+from pellucid.weightless.language import Alphabet, Look, WeightlessProgram
+from pellucid.weightless.looks import Group, LookLimits, Sight, fit_look, importance, pattern_of
 from pellucid.weightless.measure import match
 from pellucid.weightless.probes import draw_probes
 from pellucid.weightless.runner import Runner
-from pellucid.weightless.split import Split
-from pellucid.weightless.task import Row, Task, content
+from pellucid.weightless.split import BandSplit
+from pellucid.weightless.task import Task, TaskRow, content
 from pellucid.weightless.teacher import Read, read
 
 ROWS, HEAD_ROWS = 250, 80
 CROSSED, MIXED, LONGER, PROBE, RESET = 5000, 0.1, 1.0, 0.5, 0.25
 ANSWERS = 2000
 """Where rows have few scored places there are more probes, so that these have so many answers."""
-EFFORTS = (Effort(0.01, 6), Effort(0.00001, 16), Effort(0.01, 6, sharp=3.0), Effort(0.002, 10))
+EFFORTS = (LookLimits(0.01, 6), LookLimits(0.00001, 16), LookLimits(0.01, 6, sharp=3.0), LookLimits(0.002, 10))
 FAILS, FALLBACK = 0.9, 0.05
 """Where fewer tune rows match an automaton is learned; it is taken where it matches so many more."""
 NEARLY = 0.9
@@ -43,10 +43,10 @@ WORTH = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
-class Candidate:
+class ProgramCandidate:
     """A program, its share of agreement on tune cases, and how many numbers it holds."""
 
-    program: Program
+    program: WeightlessProgram
     agreement: float
     numbers: int
 
@@ -77,11 +77,11 @@ class Search:
     failed: list[str] = field(default_factory=list, repr=False)
 
     @staticmethod
-    def of(model: Model, task: Task, rows: Split) -> Search:
+    def of(model: Model, task: Task, rows: BandSplit) -> Search:
         """Draw rows and probes, find whether positions matter and which heads are needed."""
         kind = task.answer
 
-        def drawn(part: Sequence[Row], seed: int) -> Read:
+        def drawn(part: Sequence[TaskRow], seed: int) -> Read:
             return read(model, [*part[:ROWS], *probes_of(task, part, seed)], kind)
 
         (fit_rows, fit_seed), (tune_rows, tune_seed) = probe_draws(rows)
@@ -95,19 +95,19 @@ class Search:
         return Search(model, task, fit, tune, sizes, positions, found, left)
 
 
-def probe_draws(rows: Split) -> tuple[tuple[list[Row], int], tuple[list[Row], int]]:
+def probe_draws(rows: BandSplit) -> tuple[tuple[list[TaskRow], int], tuple[list[TaskRow], int]]:
     """The rows that probes for fitting and for tuning are drawn from, each with its seed."""
     return (rows.fit, 12), (rows.tune or rows.fit, 13)
 
 
-def probes_of(task: Task, rows: Sequence[Row], seed: int) -> list[Row]:
+def probes_of(task: Task, rows: Sequence[TaskRow], seed: int) -> list[TaskRow]:
     """Probes that candidates are fitted or chosen on."""
     scored = max(1.0, float(np.mean([len(row.scored) for row in rows]))) if rows else 1.0
     few = min(ROWS, max(len(rows), HEAD_ROWS))
     return draw_probes(task, rows, max(few, int(ANSWERS / scored)), seed)
 
 
-def candidates(search: Search, seconds: float) -> Iterator[Candidate]:
+def candidates(search: Search, seconds: float) -> Iterator[ProgramCandidate]:
     """Programs from simple to rich, until one agrees well enough or `seconds` of processor time are used up."""
     until = process_time() + seconds
     for positions, groups, effort in product(search.positions, groupings(search), EFFORTS):
@@ -124,7 +124,7 @@ def candidates(search: Search, seconds: float) -> Iterator[Candidate]:
             return
 
 
-def best(search: Search, seconds: float) -> Candidate:
+def best(search: Search, seconds: float) -> ProgramCandidate:
     """The candidate of the highest score; an automaton where that fails many rows and an automaton does not.
 
     Raises `SubjectError` where no candidate's numbers could be computed.
@@ -137,19 +137,19 @@ def best(search: Search, seconds: float) -> Candidate:
     return replace(chosen, program=replace(chosen.program, cautions=tuple(dict.fromkeys(cautions))))
 
 
-def _or_automaton(search: Search, found: Candidate) -> Candidate:
+def _or_automaton(search: Search, found: ProgramCandidate) -> ProgramCandidate:
     """`found`, or an automaton that matches more rows where `found` fails many."""
     alphabet = Alphabet.of(search.task)
     if len(content(search.task)) > SMALL or (matched := rows_matched(search, found.program)) >= FAILS:
         return found
     reads = (search.fit, first(search.fit, search.rows[0]))
     walks = [walk for read in reads if (walk := learned(read, alphabet, search.task.answer))]
-    tries = [Candidate(walk, rows_matched(search, walk), count(program_text(walk, ""))) for walk in walks]
+    tries = [ProgramCandidate(walk, rows_matched(search, walk), count(program_text(walk, ""))) for walk in walks]
     better = max(tries, key=lambda candidate: candidate.agreement, default=None)
     return better if better and better.agreement >= matched + FALLBACK else found
 
 
-def rows_matched(search: Search, program: Program) -> float:
+def rows_matched(search: Search, program: WeightlessProgram) -> float:
     """The share of tune rows on which `program` says what the model says, everywhere."""
     return match(Runner(program), first(search.tune, search.rows[1])).rows.value or 0.0
 
@@ -172,7 +172,7 @@ def groupings(search: Search) -> list[tuple[Group, ...]]:
     return list(found)
 
 
-def build(search: Search, groups: Sequence[Group], effort: Effort, positions: bool) -> Candidate | None:
+def build(search: Search, groups: Sequence[Group], effort: LookLimits, positions: bool) -> ProgramCandidate | None:
     """The program whose looks are `groups` of heads; it asks for `positions` or not. None where it was tried before."""
     model, task, alphabet = search.model, search.task, Alphabet.of(search.task)
     fits = [Sight.of(search.fit, alphabet), Sight.of(search.fit, alphabet)]
@@ -207,7 +207,7 @@ def build(search: Search, groups: Sequence[Group], effort: Effort, positions: bo
         for sights, rows, seed in ((fits, search.rows[0], 21), (tunes, search.rows[1], 22))
     )
     program, agreement = decide(fit, tune, looks, alphabet, task.answer, positions)
-    return Candidate(program, agreement, count(program_text(program, "")))
+    return ProgramCandidate(program, agreement, count(program_text(program, "")))
 
 
 def _weighted(
@@ -218,8 +218,8 @@ def _weighted(
     model, kind, sight = search.model, search.task.answer, sights[0]
     plain = cases.states(model, sight, looks, kind)
     moved = _moved(search, sights, looks, multiple, positions, seed)
-    mixed: list[cases.States] = []
-    longer: list[cases.States] = []
+    mixed: list[cases.CaseStates] = []
+    longer: list[cases.CaseStates] = []
     if any(look.layer == model.decoder.layers - 1 for look in looks):
         crossing = cases.Crossing.of(model, sight, looks, kind)
         longer += [found for found in [crossing.longer(CROSSED, seed)] if len(found)]
@@ -245,7 +245,7 @@ def _part(value: str) -> float:
 
 def _moved(
     search: Search, sights: Sequence[Sight], looks: Sequence[Look], multiple: bool, positions: bool, seed: int
-) -> dict[str, cases.States]:
+) -> dict[str, cases.CaseStates]:
     """States by interchange, by the value that was taken from elsewhere."""
     model, kind, sight = search.model, search.task.answer, sights[0]
     last = [look for look in looks if look.layer == looks[-1].layer]

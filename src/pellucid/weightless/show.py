@@ -10,7 +10,7 @@ from rich.text import Text
 from pellucid.base.shell import quoted
 from pellucid.base.terminal import terminal
 from pellucid.weightless.functions import Function, functions
-from pellucid.weightless.saved import Part, ValueAgreement, read_saved
+from pellucid.weightless.saved import SavedShare, ValueAgreement, read_saved
 
 WIDTH = 120
 """Where standard output is no terminal it is as wide as the widest line of a program."""
@@ -47,7 +47,7 @@ def agreement(value: ValueAgreement) -> str:
     return f"{percent(value)} of {value.n} interventions"
 
 
-def percent(share: Part | ValueAgreement) -> str:
+def percent(share: SavedShare | ValueAgreement) -> str:
     """A share in percent."""
     return "–" if share.value is None else f"{100 * share.value:.1f} %"
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pellucid.base.files import sha256_text
-from pellucid.weightless.task import Row, Task, by_band
+from pellucid.weightless.task import Task, TaskRow, by_band
 
 FEW = 100
 """Fewer distinct rows than this are enumerated: every one of them is measured."""
@@ -14,19 +14,19 @@ FIT, TUNE = 0.5, 0.2
 
 
 @dataclass(frozen=True)
-class Split:
+class BandSplit:
     """Distinct rows: `fit` and `tune` from the trained band alone, `heldout` by band.
 
     `enumerated` names the bands with so few distinct rows that all of them are measured, those fitted on included.
     """
 
-    fit: list[Row] = field(repr=False)
-    tune: list[Row] = field(repr=False)
-    heldout: dict[str, list[Row]] = field(repr=False)
+    fit: list[TaskRow] = field(repr=False)
+    tune: list[TaskRow] = field(repr=False)
+    heldout: dict[str, list[TaskRow]] = field(repr=False)
     enumerated: tuple[str, ...]
 
 
-def split(task: Task) -> Split:
+def split(task: Task) -> BandSplit:
     """Deduplicate the rows of `task` and deal them out."""
     distinct = {band: list(dict.fromkeys(rows)) for band, rows in by_band(task.rows).items()}
     trained = sorted(distinct[task.trained], key=_ticket)
@@ -38,13 +38,13 @@ def split(task: Task) -> Split:
     heldout[task.trained] = rest
     for band in enumerated:
         heldout[band] = distinct[band]
-    return Split(fit, tune, heldout, enumerated)
+    return BandSplit(fit, tune, heldout, enumerated)
 
 
-def _ticket(row: Row) -> str:
+def _ticket(row: TaskRow) -> str:
     return sha256_text(" ".join(map(str, row.ids)))
 
 
-def lengths(rows: Sequence[Row]) -> list[int]:
+def lengths(rows: Sequence[TaskRow]) -> list[int]:
     """How many tokens each row has."""
     return [len(row.ids) for row in rows]

@@ -20,7 +20,7 @@ TASK, INPUTS = "task.json", "inputs.jsonl.gz"
 
 
 @dataclass(frozen=True)
-class Row:
+class TaskRow:
     """Token ids from position 0, and the positions whose prediction counts."""
 
     band: str
@@ -39,7 +39,7 @@ class Task:
     vocabulary: tuple[str, ...]
     special: tuple[int, ...]
     answer: Judged
-    rows: tuple[Row, ...] = field(repr=False)
+    rows: tuple[TaskRow, ...] = field(repr=False)
     bands: tuple[str, ...]
     trained: str
     accuracy: dict[str, float]
@@ -97,7 +97,7 @@ def _named(said: _Fields, vocabulary: list[str]) -> set[int]:
     return {vocabulary.index(text) for text in named if text is not None and text in vocabulary}
 
 
-def read_rows(path: Path, vocabulary: int) -> tuple[Row, ...]:
+def read_rows(path: Path, vocabulary: int) -> tuple[TaskRow, ...]:
     """The rows in `path`. Raises `SubjectError` naming the first line that is not one."""
     rows = []
     try:
@@ -111,9 +111,9 @@ def read_rows(path: Path, vocabulary: int) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def _row(line: str, where: str, vocabulary: int) -> Row:
+def _row(line: str, where: str, vocabulary: int) -> TaskRow:
     found = parsed(_RowLine, line, where, SubjectError)
-    row = Row(found.band, found.ids, found.scored)
+    row = TaskRow(found.band, found.ids, found.scored)
     if not row.scored or not all(id < vocabulary for id in row.ids):
         raise SubjectError(f"{where}: ids must be in 0 … {vocabulary - 1}, and some position must be scored")
     if not all(0 <= at < len(row.ids) for at in row.scored):
@@ -121,9 +121,9 @@ def _row(line: str, where: str, vocabulary: int) -> Row:
     return row
 
 
-def by_band(rows: Sequence[Row]) -> dict[str, list[Row]]:
+def by_band(rows: Sequence[TaskRow]) -> dict[str, list[TaskRow]]:
     """`rows` by band, in order of first appearance."""
-    found: dict[str, list[Row]] = defaultdict(list)
+    found: dict[str, list[TaskRow]] = defaultdict(list)
     for row in rows:
         found[row.band].append(row)
     return dict(found)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pellucid.exact.graph import Edit
 from pellucid.exact.model import Model
-from pellucid.weightless.task import Judged, Row
+from pellucid.weightless.task import Judged, TaskRow
 
 ARGMAX_MARGIN, SET_MARGIN = 0.5, 0.25
 BATCH_TOKENS = 12_000
@@ -39,7 +39,7 @@ class Read:
         return np.arange(self.ids.shape[1])[None] <= last[:, None]
 
 
-def padded(rows: Sequence[Row], length: int | None = None) -> Int64[np.ndarray, "batch pos"]:
+def padded(rows: Sequence[TaskRow], length: int | None = None) -> Int64[np.ndarray, "batch pos"]:
     """The ids of `rows` as one array, zeros behind their ends."""
     ids = np.zeros((len(rows), length or max(len(row.ids) for row in rows)), np.int64)
     for at, row in enumerate(rows):
@@ -47,7 +47,7 @@ def padded(rows: Sequence[Row], length: int | None = None) -> Int64[np.ndarray, 
     return ids
 
 
-def scored(rows: Sequence[Row], length: int) -> Bool[np.ndarray, "batch pos"]:
+def scored(rows: Sequence[TaskRow], length: int) -> Bool[np.ndarray, "batch pos"]:
     """Which positions of `rows` count."""
     mask = np.zeros((len(rows), length), bool)
     for at, row in enumerate(rows):
@@ -113,7 +113,7 @@ def constant(value: Tensor) -> Edit:
     return lambda _: value
 
 
-def read(model: Model, rows: Sequence[Row], kind: Judged) -> Read:
+def read(model: Model, rows: Sequence[TaskRow], kind: Judged) -> Read:
     """Run the model over `rows`."""
     ids = padded(rows)
     found = logits(model, ids)

@@ -28,7 +28,7 @@ from pellucid.weightless.language import Alphabet
 from pellucid.weightless.progress_measures import Progress, TaskRows, progress
 from pellucid.weightless.sample import with_pairs
 from pellucid.weightless.split import split
-from pellucid.weightless.task import TASK, Row, Task, by_band, read_task
+from pellucid.weightless.task import TASK, Task, TaskRow, by_band, read_task
 from pellucid.weightless.teacher import logits, padded
 from pellucid.weightless.verdict import Figures
 
@@ -194,7 +194,7 @@ def _of_rows(model: Model | Hooked, task: Task) -> tuple[dict[str, float] | None
     return {band: loss for band, (loss, _) in found.items()}, {band: share for band, (_, share) in found.items()}
 
 
-def _losses(model: Model, rows: Sequence[Row]) -> tuple[float, float]:
+def _losses(model: Model, rows: Sequence[TaskRow]) -> tuple[float, float]:
     """Mean loss of a scored place, and the share of rows without a mistake."""
     said = logits(model, padded(rows)).astype(np.float64)
     losses, right = [], []

@@ -20,14 +20,14 @@ BETTER = 1.01
 
 
 @dataclass(eq=False)
-class Node:
+class DecisionNode:
     """A leaf that gives choice number `leaf`, or a question `feature > threshold` with a node for either case."""
 
     leaf: int
     feature: int = -1
     threshold: float = 0.0
-    above: Node | None = None
-    below: Node | None = None
+    above: DecisionNode | None = None
+    below: DecisionNode | None = None
     rows: Int[np.ndarray, " case"] = field(default_factory=lambda: np.zeros(0, np.int64), repr=False)
 
     def leaves(self) -> int:
@@ -48,10 +48,10 @@ class Cases:
         return Cases(self.features[:, cases], self.right[cases], self.weight[cases])
 
 
-def grow(cases: Cases, most: int) -> Node:
+def grow(cases: Cases, most: int) -> DecisionNode:
     """A tree of at most `most` leaves."""
     kind = primary(cases)
-    root = Node(_best_leaf(cases, np.arange(len(cases.weight))), rows=np.arange(len(cases.weight)))
+    root = DecisionNode(_best_leaf(cases, np.arange(len(cases.weight))), rows=np.arange(len(cases.weight)))
     open_splits = [(split, root) for split in [_best_split(cases, kind, root.rows)] if split]
     leaves = 1
     while open_splits and leaves < most:
@@ -60,7 +60,7 @@ def grow(cases: Cases, most: int) -> Node:
         node.feature, node.threshold = split.feature, split.threshold
         above = cases.features[split.feature, node.rows] > split.threshold
         for name, part in (("above", node.rows[above]), ("below", node.rows[~above])):
-            child = Node(_best_leaf(cases, part), rows=part)
+            child = DecisionNode(_best_leaf(cases, part), rows=part)
             setattr(node, name, child)
             if found := _best_split(cases, kind, part):
                 open_splits.append((found, child))
@@ -139,7 +139,7 @@ def between(low: float, high: float) -> float:
     return middle
 
 
-def choose(node: Node, features: Float[np.ndarray, "feature case"]) -> Int[np.ndarray, " case"]:
+def choose(node: DecisionNode, features: Float[np.ndarray, "feature case"]) -> Int[np.ndarray, " case"]:
     """The choice that the tree makes in each case."""
     found = np.full(features.shape[1], node.leaf)
     if node.above is not None and node.below is not None:
@@ -149,34 +149,34 @@ def choose(node: Node, features: Float[np.ndarray, "feature case"]) -> Int[np.nd
     return found
 
 
-def prune(node: Node, cases: Cases, price: float) -> Node:
+def prune(node: DecisionNode, cases: Cases, price: float) -> DecisionNode:
     """Without the questions that save, on `cases`, less than `price` weighted errors each."""
     pruned, _, _ = _pruned(node, cases, np.arange(len(cases.weight)), price)
     return pruned
 
 
-def _pruned(node: Node, cases: Cases, rows: np.ndarray, price: float) -> tuple[Node, float, int]:
+def _pruned(node: DecisionNode, cases: Cases, rows: np.ndarray, price: float) -> tuple[DecisionNode, float, int]:
     errors = float(cases.weight[rows] @ ~cases.right[rows, node.leaf])
     if node.above is None or node.below is None:
-        return Node(node.leaf), errors, 1
+        return DecisionNode(node.leaf), errors, 1
     asked = cases.features[node.feature, rows] > node.threshold
     above, wrong_above, leaves_above = _pruned(node.above, cases, rows[asked], price)
     below, wrong_below, leaves_below = _pruned(node.below, cases, rows[~asked], price)
     kept, leaves = wrong_above + wrong_below, leaves_above + leaves_below
     same = leaves == 2 and above.leaf == below.leaf
     if same or errors <= kept + price * (leaves - 1):
-        return Node(node.leaf), errors, 1
-    return Node(node.leaf, node.feature, node.threshold, above, below), kept, leaves
+        return DecisionNode(node.leaf), errors, 1
+    return DecisionNode(node.leaf, node.feature, node.threshold, above, below), kept, leaves
 
 
-def used(node: Node) -> Sequence[int]:
+def used(node: DecisionNode) -> Sequence[int]:
     """The features that the tree asks about, in order of first question."""
     if node.above is None or node.below is None:
         return []
     return list(dict.fromkeys([node.feature, *used(node.above), *used(node.below)]))
 
 
-def leaves_of(node: Node) -> list[int]:
+def leaves_of(node: DecisionNode) -> list[int]:
     """The choices that the tree can make, each once."""
     if node.above is None or node.below is None:
         return [node.leaf]

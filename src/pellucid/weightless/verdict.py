@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pellucid.weightless.measure import Match, Share
+from pellucid.weightless.measure import Hits, Match
 from pellucid.weightless.mechanism import Interchange
 
 TRAINED, LONGER, PROBES, MECHANISM, EFFECTIVE = 0.99, 0.95, 0.95, 0.95, 200
@@ -72,7 +72,7 @@ class Figures:
         behaves = [miss for miss in self.misses if "interventions" in miss or "intervene" in miss] == self.misses
         return "behavioural" if behaves else "partial"
 
-    def _band(self, band: str, match: Match) -> tuple[Share, float, str]:
+    def _band(self, band: str, match: Match) -> tuple[Hits, float, str]:
         if band == self.trained:
             return match.rows, TRAINED, "rows"
         weak = self.accuracy.get(band, 1.0) < SOLVES
@@ -102,9 +102,9 @@ class Figures:
         }
 
 
-def _share(share: Share) -> dict[str, float | int | None]:
+def _share(share: Hits) -> dict[str, float | int | None]:
     return {"value": share.value, "n": share.n}
 
 
-def _percent(share: Share) -> str:
+def _percent(share: Hits) -> str:
     return "–" if share.value is None else f"{100 * share.value:.1f} %"

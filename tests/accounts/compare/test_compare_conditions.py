@@ -7,7 +7,7 @@ import pytest
 
 from corpora_support import Language
 from pellucid.accounts.compare.conditions import Field, clusters
-from pellucid.accounts.find.stream import Places, Stream, Words
+from pellucid.accounts.find.stream import FlatRows, Places, Words
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def field() -> Field:
     return Field(language.stream(400, 5, Words(language.spelling)))
 
 
-def ends(stream: Stream, *texts: str) -> Places:
+def ends(stream: FlatRows, *texts: str) -> Places:
     """Where the text ends in one of these words, one after the other with blanks between."""
     pieces, found = stream.words.spelling.pieces, []
     for place in np.flatnonzero(stream.closed & ~stream.ends).tolist():

@@ -10,8 +10,8 @@ import pytest
 from corpora_support import accounts_of
 from pellucid.accounts.find.choose import rank_of
 from pellucid.accounts.find.ends import Ends, ends, write_ends
-from pellucid.accounts.find.spelling import Names
-from pellucid.accounts.find.stream import NONE, Stream, Words
+from pellucid.accounts.find.spelling import FreeNames
+from pellucid.accounts.find.stream import NONE, FlatRows, Words
 from pellucid.accounts.find.write import AccountFiles
 from pellucid.accounts.language import Accounts, Spelling
 
@@ -31,7 +31,7 @@ def encode(text: str) -> list[int]:
 SPELLING = Spelling(PIECES, encode, frozenset({0}))
 
 
-def stream(*rows: tuple[str, str, int]) -> Stream:
+def stream(*rows: tuple[str, str, int]) -> FlatRows:
     """Rows of texts, each so often, behind whose last token something is said; behind the others, many things."""
     ids, own = list[list[int]](), list[list[int]]()
     for text, said, often in rows:
@@ -39,13 +39,13 @@ def stream(*rows: tuple[str, str, int]) -> Stream:
         for _ in range(often):
             ids.append([*tokens, NUMBER["<end>"]])
             own.append([*((len(own) + at) % 3 for at in range(len(tokens) - 1)), NUMBER[said], 0])
-    return Stream.of(np.array(ids), np.array(own), Words(SPELLING))
+    return FlatRows.of(np.array(ids), np.array(own), Words(SPELLING))
 
 
 SEA = [(" of the", " sea", 40), (" in the", " pump", 40)]
 
 
-def found_in(text: Stream, price: float = 1.0, asks: int = NONE, tune: Stream | None = None) -> Ends:
+def found_in(text: FlatRows, price: float = 1.0, asks: int = NONE, tune: FlatRows | None = None) -> Ends:
     return ends(text, tune or text, np.full(len(text), asks), price)
 
 
@@ -95,7 +95,7 @@ def test_behind_a_blank_is_no_end() -> None:
 
 def written(tmp_path: Path, found: Ends) -> Accounts:
     made = AccountFiles(accounts={"09_last.py": ""})
-    write_ends(made, found, Names())
+    write_ends(made, found, FreeNames())
     assert list(made.accounts) == ["09_last.py", "10_always_behind.py"]
     del made.accounts["09_last.py"]
     return accounts_of(made, tmp_path, SPELLING)
@@ -119,5 +119,5 @@ def test_the_longer_end_counts_over_a_shorter_rule(tmp_path: Path) -> None:
 
 
 def test_nothing_is_written_where_nothing_was_found() -> None:
-    write_ends(made := AccountFiles(), found_in(stream(*SEA), asks=rank_of(9, 9, 9)), Names())
+    write_ends(made := AccountFiles(), found_in(stream(*SEA), asks=rank_of(9, 9, 9)), FreeNames())
     assert made == AccountFiles()

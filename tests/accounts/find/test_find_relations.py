@@ -11,7 +11,7 @@ from corpora_support import NAMES, Language
 from pellucid.accounts.find.classes import WordClass
 from pellucid.accounts.find.features import Features, Vocabulary
 from pellucid.accounts.find.relations import Says, _joined, proposed, relations
-from pellucid.accounts.find.stream import NONE, Places, Stream, Words
+from pellucid.accounts.find.stream import NONE, FlatRows, Places, Words
 from pellucid.accounts.find.tables import labels, usual
 
 
@@ -25,7 +25,7 @@ def features() -> Features:
     return Features(stream, Vocabulary((people,)), slots)
 
 
-def knowing(stream: Stream, asked: list[str]) -> Says:
+def knowing(stream: FlatRows, asked: list[str]) -> Says:
     """A model that knows where people live, and says a full stop behind all else."""
     home = Language().home
     first = stream.words.first()

@@ -8,8 +8,8 @@ import numpy as np
 
 from corpora_support import accounts_of
 from pellucid.accounts.find.rests import Rests, rests, write_rests
-from pellucid.accounts.find.spelling import Names
-from pellucid.accounts.find.stream import Stream, Words
+from pellucid.accounts.find.spelling import FreeNames
+from pellucid.accounts.find.stream import FlatRows, Words
 from pellucid.accounts.find.write import AccountFiles
 from pellucid.accounts.language import Spelling
 
@@ -32,18 +32,18 @@ SAYS = ["kin", ".", " car", "rot", ".", " the", ".", " pump"]
 OTHER = ["kin", ".", " car", "pet", ".", " the", ".", " pump"]
 
 
-def stream(often: int, other: int) -> Stream:
+def stream(often: int, other: int) -> FlatRows:
     """Rows of one text, of which the model says the second half otherwise."""
     rows = np.array([[NUMBER[piece] for piece in TEXT]] * (often + other))
     own = np.array([[NUMBER[piece] for piece in SAYS]] * often + [[NUMBER[piece] for piece in OTHER]] * other)
-    return Stream.of(rows, own, Words(SPELLING))
+    return FlatRows.of(rows, own, Words(SPELLING))
 
 
 def found(price: float, often: int = 30, other: int = 10) -> Rests:
     return rests(text := stream(often, other), silent(text), price)
 
 
-def silent(text: Stream) -> np.ndarray:
+def silent(text: FlatRows) -> np.ndarray:
     return np.ones(len(text), dtype=bool)
 
 
@@ -58,13 +58,13 @@ def test_a_line_pays_for_its_symbols_and_a_table_for_its_rule() -> None:
 
 
 def test_where_a_rule_speaks_nothing_is_looked_up() -> None:
-    text = Stream.of(np.array([[NUMBER[" the"]] * 40]), np.array([[NUMBER["kin"]] * 40]), Words(SPELLING))
+    text = FlatRows.of(np.array([[NUMBER[" the"]] * 40]), np.array([[NUMBER["kin"]] * 40]), Words(SPELLING))
     assert rests(text, silent(text), 0.1).sure == {"the": "kin"}
     assert rests(text, ~silent(text), 0.1).sure == {}
 
 
 def test_the_written_account_goes_on_with_a_word(tmp_path: Path) -> None:
-    written, names = AccountFiles(accounts={"09_last.py": ""}), Names()
+    written, names = AccountFiles(accounts={"09_last.py": ""}), FreeNames()
     names.free(["goes_on"], "goes_on")
     write_rests(written, found(0.5), names)
     assert list(written.accounts) == ["09_last.py", "10_rest_of_words.py"]
@@ -78,5 +78,5 @@ def test_the_written_account_goes_on_with_a_word(tmp_path: Path) -> None:
 
 def test_nothing_is_written_where_nothing_was_found() -> None:
     written = AccountFiles()
-    write_rests(written, Rests({}, {}), Names())
+    write_rests(written, Rests({}, {}), FreeNames())
     assert written == AccountFiles()

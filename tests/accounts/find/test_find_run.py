@@ -7,13 +7,13 @@ import pytest
 
 from corpora_support import Language, accounts_of
 from pellucid.accounts.find.program import judged
-from pellucid.accounts.find.run import Found, find
-from pellucid.accounts.find.spelling import Names, Spelled
-from pellucid.accounts.find.stream import Stream, Words
+from pellucid.accounts.find.run import FoundAccounts, find
+from pellucid.accounts.find.spelling import FreeNames, Spelled
+from pellucid.accounts.find.stream import FlatRows, Words
 from pellucid.accounts.find.write import Writer
 from pellucid.accounts.language import Accounts
 
-Stories = tuple[Language, Found, Stream]
+Stories = tuple[Language, FoundAccounts, FlatRows]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def stories() -> Stories:
 def accounts(stories: Stories, tmp_path_factory: pytest.TempPathFactory) -> Accounts:
     language, found, _ = stories
     folder = tmp_path_factory.mktemp("accounts")
-    names, known = Names(), found.board.features.known
+    names, known = FreeNames(), found.board.features.known
     spelled = Spelled.of(found.board.features.stream, known.classes, names)
     written = Writer(found.board, known, spelled, names).all(found.behaviours)
     return accounts_of(written, folder, language.spelling)

@@ -10,31 +10,31 @@ import pytest
 from corpora_support import Language
 from pellucid.accounts.find.classes import WordClass
 from pellucid.accounts.find.features import Features, Guard, Vocabulary
-from pellucid.accounts.find.spelling import Names, Spelled
-from pellucid.accounts.find.stream import NONE, Stream, Words
+from pellucid.accounts.find.spelling import FreeNames, Spelled
+from pellucid.accounts.find.stream import NONE, FlatRows, Words
 from pellucid.accounts.find.variables import values
-from pellucid.accounts.language import Row, Slots, Text, spans
+from pellucid.accounts.language import AccountText, Slots, Text, spans
 
 
 @pytest.fixture(scope="module")
-def stream() -> Stream:
+def stream() -> FlatRows:
     language = Language()
     return language.stream(60, 3, Words(language.spelling))
 
 
-def text_at(stream: Stream, place: int, slots: Slots | None = None) -> Text:
+def text_at(stream: FlatRows, place: int, slots: Slots | None = None) -> Text:
     """The text at a place, as an account is asked about it."""
     begins = int(stream.begins[place])
     spelling = stream.words.spelling
     pieces = [spelling.pieces[token] for token in stream.ids[begins : place + 1]]
-    return Text(Row(pieces, spelling.spaced, slots, spelling.grows), 0, len(pieces))
+    return Text(AccountText(pieces, spelling.spaced, slots, spelling.grows), 0, len(pieces))
 
 
-def a_class(stream: Stream, *members: str) -> WordClass:
+def a_class(stream: FlatRows, *members: str) -> WordClass:
     return WordClass(tuple(stream.words.numbers[member] for member in members), True)
 
 
-def test_variables_are_what_the_language_says(stream: Stream, tmp_path: Path) -> None:
+def test_variables_are_what_the_language_says(stream: FlatRows, tmp_path: Path) -> None:
     people = a_class(stream, "Ada", "Bo", "Cy", "Di", "Ed", "Flo", "Gus", "Hal", "Ida", "Jo", "Kim", "Lou")
     (tmp_path / "tables").mkdir()
     members = [stream.words.texts[member] for member in people.members]
@@ -51,12 +51,12 @@ def test_variables_are_what_the_language_says(stream: Stream, tmp_path: Path) ->
             assert said == expected, f"{says} at {str(text_at(stream, place))!r}"
 
 
-def test_patterns_match_where_the_language_finds_them(stream: Stream, tmp_path: Path) -> None:
+def test_patterns_match_where_the_language_finds_them(stream: FlatRows, tmp_path: Path) -> None:
     towns = a_class(stream, "Rome", "Bath", "Oslo", "Nice", "Cork", "Bonn")
     slots = np.full(len(stream.words) + 1, NONE)
     slots[list(towns.members)] = 0
     features = Features(stream, Vocabulary((towns,)), slots)
-    spelled = Spelled.of(stream, [towns], Names())
+    spelled = Spelled.of(stream, [towns], FreeNames())
     (tmp_path / "tables").mkdir()
     members = [stream.words.texts[member] for member in towns.members]
     (tmp_path / "tables" / f"{spelled.names[0]}.txt").write_text("".join(f"{member}\n" for member in members))
@@ -81,9 +81,9 @@ def test_patterns_match_where_the_language_finds_them(stream: Stream, tmp_path: 
         Guard("has", word=".").other(),
     ],
 )
-def test_conditions_hold_where_the_language_says_so(stream: Stream, guard: Guard) -> None:
+def test_conditions_hold_where_the_language_says_so(stream: FlatRows, guard: Guard) -> None:
     features = Features(stream, Vocabulary(()), np.full(len(stream.words) + 1, NONE))
-    says = Spelled.of(stream, [], Names()).guard(guard)
+    says = Spelled.of(stream, [], FreeNames()).guard(guard)
     flags = features.flags(guard)
     assert flags.any()
     assert not flags.all()

@@ -8,10 +8,10 @@ import torch
 import checkpoints
 from pellucid.base.address import Address
 from pellucid.family.activations import activation
-from pellucid.forms.forms import Fires, Tables
+from pellucid.forms.forms import Fires, FiringTables
 from pellucid.stages.first import neurons
 from pellucid.stages.first.levels import Inverse, clusters, gauss_newton, loss
-from pellucid.stages.first.neurons import WORTH, FiresCandidate, LayerFit, Moments, Usual, choose, propose_fires
+from pellucid.stages.first.neurons import WORTH, FiresCandidate, LayerFit, NeuronMoments, Usual, choose, propose_fires
 
 VOCAB = 40
 NEURONS = [Address("IN", 0, n) for n in range(4)]
@@ -28,13 +28,13 @@ def text(token: int) -> str:
     return chr(ord("A") + token)
 
 
-def moments(seed: int, words: Usual, ids: torch.Tensor, noise: float = 0.0) -> Moments:
+def moments(seed: int, words: Usual, ids: torch.Tensor, noise: float = 0.0) -> NeuronMoments:
     """What a layer of the planted neurons does on `ids`, its pre-activations disturbed by `noise`."""
     generator = torch.Generator().manual_seed(seed)
-    pre = Tables.of(PLANTED, VOCAB)(ids)
+    pre = FiringTables.of(PLANTED, VOCAB)(ids)
     pre = pre + noise * torch.randn(pre.shape, generator=generator)
     weight = torch.rand(pre.shape, generator=generator) / ids.numel()
-    return Moments(*words.pairs(ids), weight.flatten(0, 1), activation("gelu_new").torch(pre).flatten(0, 1))
+    return NeuronMoments(*words.pairs(ids), weight.flatten(0, 1), activation("gelu_new").torch(pre).flatten(0, 1))
 
 
 def fitted(limit: int, noise: float = 0.0) -> dict[Address, object]:

@@ -16,8 +16,8 @@ from pellucid.stages.understand.begin import by_kinds, compare, first_sources, r
 from pellucid.stages.understand.kinds import first_kinds
 from pellucid.stages.understand.plan import Plan
 from pellucid.stages.understand.prune import held, prices
-from pellucid.stages.understand.student import Reading, Student, new_student
-from pellucid.stages.understand.sweep import Sweep, fired_by
+from pellucid.stages.understand.student import Student, StudentReading, new_student
+from pellucid.stages.understand.sweep import ReadingSweep, fired_by
 from pellucid.stages.understand.train import kl_of, train
 
 WIDE = Plan(kinds=16, values=16, late=16, rank=8, steps=40, budget=2000)
@@ -50,14 +50,14 @@ def test_more_products_than_there_are_kinds_add_nothing(kinds: int, model: Model
         found = first_kinds(model.weights["wte.weight"], rows, kinds)
         student = new_student(model, replace(WIDE, kinds=kinds, rank=rank), found)
         compare(student, 0, *by_kinds(student, rows))
-        scores.append(Reading(student, rows[:4]).scores(0))
+        scores.append(StudentReading(student, rows[:4]).scores(0))
     assert scores[0].std() > 1e-3
     torch.testing.assert_close(scores[1], scores[0])
 
 
 def test_what_is_written_adds_up_and_a_scale_divides_it(model: Model, rows: torch.Tensor) -> None:
     run = model.run(rows, ["L00.resid_mid", "L00.post", "L01.resid_pre", "L01.LN1"])
-    reading, gain = Reading(empty(model, rows), rows), model.weights["h.1.ln_1.weight"]
+    reading, gain = StudentReading(empty(model, rows), rows), model.weights["h.1.ln_1.weight"]
     reading.scale("L01.LN1", run["L01.resid_pre"])
     pieces = [run["L00.resid_mid"], model.weights["h.0.mlp.c_proj.bias"]]
     pieces.append(run["L00.post"] @ model.weights["h.0.mlp.c_proj.weight"])
@@ -73,7 +73,7 @@ def test_a_sweep_reads_what_a_run_from_the_start_reads() -> None:
     student = new_student(model, plan, first_kinds(model.weights["wte.weight"], rows, plan.kinds))
     for name, tensor in student.tensors.items():
         student.tensors[name] = tensor + 0.1 * torch.randn(tensor.shape, generator=generator)
-    sweep, wanted = Sweep(student, rows), torch.randn(*rows.shape, 2, generator=generator)
+    sweep, wanted = ReadingSweep(student, rows), torch.randn(*rows.shape, 2, generator=generator)
     for layer in range(model.decoder.layers):
         sweep.attend(layer)
         if layer == model.decoder.layers - 1:

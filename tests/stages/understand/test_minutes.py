@@ -14,7 +14,7 @@ from pellucid.base.errors import CorpusError, ProjectError
 from pellucid.family.slots import Sizes
 from pellucid.pipeline import request as asking
 from pellucid.pipeline.request import Request
-from pellucid.project.manifest import Settings
+from pellucid.project.manifest import RunSettings
 from pellucid.stages.understand.minutes import WORTH, Budget, given, needed, seconds, within
 from pellucid.stages.understand.plan import MOST_BRISK, plan_of, step_tokens
 from pellucid.subject.load import load_subject
@@ -53,7 +53,7 @@ def test_few_steps_are_brisk() -> None:
     assert len(few.counted_at) < len(many.counted_at)
 
 
-def begun(workshop: Workshop, directory: Path, **asked: Any) -> Settings:
+def begun(workshop: Workshop, directory: Path, **asked: Any) -> RunSettings:
     """The settings of a decompilation that has begun."""
     request = Request(
         subject=str(workshop.subject),

@@ -17,7 +17,7 @@ from pellucid.exact.model import Model
 from pellucid.stages.understand import train as training
 from pellucid.stages.understand.plan import Plan
 from pellucid.stages.understand.student import PLACES, SHIFTS, new_student, reach
-from pellucid.stages.understand.ties import Tie, cells, clustered, tie, tie_tensor
+from pellucid.stages.understand.ties import SharedNumbers, cells, clustered, tie, tie_tensor
 from pellucid.stages.understand.train import larger, train
 
 
@@ -90,7 +90,7 @@ def test_training_keeps_what_is_tied_one_number(
 ) -> None:
     """Shared at three quarters of the steps, trained on, stored: the groups are still of one value each."""
     plan = Plan(kinds=6, values=5, late=4, rank=2, steps=60, budget=600)
-    kept: list[dict[str, Tie]] = []
+    kept: list[dict[str, SharedNumbers]] = []
     share = training.share
 
     def shared(*given: Any) -> Any:

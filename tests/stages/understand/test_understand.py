@@ -34,7 +34,7 @@ from pellucid.stages.understand.plan import MOST_BRISK, Plan, plan_for
 from pellucid.stages.understand.prove import prove, worst_contexts
 from pellucid.stages.understand.prune import held, join_levels, prices, prune
 from pellucid.stages.understand.spread import spread
-from pellucid.stages.understand.student import PLACES, Reading, Student, edits, new_student, of_model
+from pellucid.stages.understand.student import PLACES, Student, StudentReading, edits, new_student, of_model
 from pellucid.stages.understand.ties import tie
 from pellucid.stages.understand.train import kl_of, train
 from pellucid.stages.understand.trim import printed
@@ -394,11 +394,11 @@ def test_names_follow_what_values_go_with(model: Model, plan: Plan, rows: torch.
 
 def test_spread(model: Model, student: Student, rows: torch.Tensor) -> None:
     found = spread(student, rows[:10])
-    kinds = Reading(student, rows[:10]).levels[:, :, 0].flatten(0, 1).std(0, unbiased=False)
+    kinds = StudentReading(student, rows[:10]).levels[:, :, 0].flatten(0, 1).std(0, unbiased=False)
     torch.testing.assert_close(found.kinds, kinds, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(found.terms[0][1 + PLACES :][: len(kinds)], kinds, atol=1e-5, rtol=1e-4)
     assert [len(each) for each in found.late] == [4]
-    reading = Reading(student, rows[:10])
+    reading = StudentReading(student, rows[:10])
     student.engine.run(rows[:10], ("L01.post",), edits=edits(reading, range(2)))
     known, late = torch.cat(reading.terms(0), -1).flatten(0, 1), reading.late(0).flatten(0, 1)
     expected = torch.corrcoef(torch.cat([known, late], -1).double().T)[: known.shape[1], known.shape[1] :]

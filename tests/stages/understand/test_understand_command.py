@@ -24,7 +24,7 @@ from pellucid.pipeline.decompile import Request, decompile
 from pellucid.pipeline.request import begin
 from pellucid.project.project import Project
 from pellucid.project.rows import rows_for
-from pellucid.stages.first.sources import Sources
+from pellucid.stages.first.sources import FirstSources
 from pellucid.stages.understand import run
 from pellucid.stages.understand.plan import Plan
 from pellucid.subject.load import load_subject
@@ -81,7 +81,7 @@ def test_linking_again_leaves_understood_parts_alone(
     """Their first sources are not what the program says any more."""
     directory, judged = tmp_path / "again", []
 
-    def linked(_project: Project, sources: Sources, *_: object, **__: object) -> list[Address]:
+    def linked(_project: Project, sources: FirstSources, *_: object, **__: object) -> list[Address]:
         judged.append(set(sources.forms))
         return []
 

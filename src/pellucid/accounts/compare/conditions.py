@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float
 
-from pellucid.accounts.find.stream import NONE, Flags, Places, Stream
+from pellucid.accounts.find.stream import NONE, Flags, FlatRows, Places
 
 REACH = 6
 """Words back that are looked at one by one."""
@@ -57,7 +57,7 @@ class Cluster:
 class Field:
     """A text, and what has been asked of its places."""
 
-    stream: Stream
+    stream: FlatRows
 
     def __post_init__(self) -> None:
         self._lately: dict[int, Flags] = {}

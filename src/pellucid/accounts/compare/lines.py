@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pellucid.accounts.answers import batches, replied
-from pellucid.accounts.asked import NEVER, PLACE, TOLD, Asked
+from pellucid.accounts.asked import NEVER, PLACE, TOLD, AskedTable
 from pellucid.accounts.compare.readings import SURE, Programs, compared
 from pellucid.accounts.language import Table
 from pellucid.base.progress import track
@@ -25,7 +25,7 @@ Moved = tuple[int, int]
 
 
 @dataclass
-class Question:
+class TableQuestion:
     """A table as it is asked of both programs."""
 
     name: str
@@ -52,20 +52,23 @@ class LineMoved:
 
 
 def questions(
-    before: Mapping[str, tuple[Table, Asked]], after: Mapping[str, tuple[Table, Asked]], same: Mapping[str, str]
-) -> list[Question]:
+    before: Mapping[str, tuple[Table, AskedTable]],
+    after: Mapping[str, tuple[Table, AskedTable]],
+    same: Mapping[str, str],
+) -> list[TableQuestion]:
     """What to ask: the later tables, with the wordings of those before that are the same, and the rest of these."""
     found = {
-        name: Question(name, table, list(asked.asks), list(asked.answers)) for name, (table, asked) in after.items()
+        name: TableQuestion(name, table, list(asked.asks), list(asked.answers))
+        for name, (table, asked) in after.items()
     }
     for name, (table, asked) in before.items():
-        known = found.setdefault(same.get(name, name), Question(name, table, [], []))
+        known = found.setdefault(same.get(name, name), TableQuestion(name, table, [], []))
         known.asks += [ask for ask in asked.asks if ask not in known.asks]
         known.keys += [key for key in asked.answers if key not in known.keys]
     return list(found.values())
 
 
-def lines_moved(programs: Programs, asked: Sequence[Question], tokenizer: Tokenizer) -> Iterator[LineMoved]:
+def lines_moved(programs: Programs, asked: Sequence[TableQuestion], tokenizer: Tokenizer) -> Iterator[LineMoved]:
     """The lines that are answered differently, table by table."""
     known: dict[str, Moved | None] = {}
     for question in track(asked, "asking for tables", len(asked)):
@@ -106,7 +109,7 @@ def _gone_on(program: Predictor, ids: np.ndarray) -> np.ndarray:
 
 def _told(
     programs: Programs,
-    question: Question,
+    question: TableQuestion,
     moved: Sequence[str],
     parted: Mapping[str, Sequence[Moved | None]],
     tokenizer: Tokenizer,

@@ -13,14 +13,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pellucid.accounts.asked import Asked, read
+from pellucid.accounts.asked import AskedTable, read
 from pellucid.accounts.compare.conditions import Cluster, Field, clusters
 from pellucid.accounts.compare.lines import LineMoved, lines_moved, questions
-from pellucid.accounts.compare.readings import SURE, Programs, Readings, read_both, text_of
-from pellucid.accounts.find.stream import Places, Stream, Words
+from pellucid.accounts.compare.readings import SURE, PairedReadings, Programs, read_both, text_of
+from pellucid.accounts.find.stream import FlatRows, Places, Words
 from pellucid.accounts.folder import FOLDER, Folder
 from pellucid.accounts.language import AccountError, Accounts, Table
-from pellucid.accounts.paired import Side, pairs
+from pellucid.accounts.paired import ReadFolder, pairs
 from pellucid.base.errors import SourceError
 from pellucid.project.project import Project
 
@@ -79,7 +79,7 @@ def apart(project: Project, other: Project, programs: Programs) -> Apart:
     """
     readings = read_both(programs, text_of(project, other))
     sides = Folder(other), Folder(project)
-    held = Side.of(sides[0]), Side.of(sides[1])
+    held = ReadFolder.of(sides[0]), ReadFolder.of(sides[1])
     tables = [_asked(folder, side) for folder, side in zip(sides, held, strict=True)]
     lines = list(lines_moved(programs, questions(tables[0], tables[1], pairs(*held)), project.model.tokenizer))
     sure = readings.sure.ravel() >= SURE
@@ -90,7 +90,7 @@ def apart(project: Project, other: Project, programs: Programs) -> Apart:
     return Apart(readings.ids.size, differing, int(sure.sum()), untold, tuple(told))
 
 
-def _asked(folder: Folder, side: Side) -> Mapping[str, tuple[Table, Asked]]:
+def _asked(folder: Folder, side: ReadFolder) -> Mapping[str, tuple[Table, AskedTable]]:
     """The tables of a side that were asked of its model, with how."""
     asked = {name: read(folder.project, name) for name in side.tables}
     return {name: (side.tables[name], found) for name, found in asked.items() if found}
@@ -100,15 +100,15 @@ def _asked(folder: Folder, side: Side) -> Mapping[str, tuple[Table, Asked]]:
 class _Telling:
     """Tells what places have in common."""
 
-    readings: Readings
-    stream: Stream
+    readings: PairedReadings
+    stream: FlatRows
     accounts: tuple[Accounts, Accounts]
     classes: Mapping[str, frozenset[str]]
 
     @staticmethod
-    def of(readings: Readings, sides: Sides, held: Sequence[Side]) -> _Telling:
+    def of(readings: PairedReadings, sides: Sides, held: Sequence[ReadFolder]) -> _Telling:
         words = Words(sides[1].spelling)
-        stream = Stream.of(readings.ids, readings.after, words)
+        stream = FlatRows.of(readings.ids, readings.after, words)
         classes = {name.rpartition(".")[0]: members for side in held for name, members in side.classes.items()}
         return _Telling(readings, stream, (sides[0].accounts(), sides[1].accounts()), classes)
 

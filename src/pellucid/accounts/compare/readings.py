@@ -27,7 +27,7 @@ Programs = tuple[Predictor, Predictor]
 
 
 @dataclass(frozen=True)
-class Readings:
+class PairedReadings:
     """Rows of tokens, what either program says behind each, and how surely that differs: 0 where it does not.
 
     `sure` is by how much each program at least prefers its own token to the other's, as a difference of probabilities.
@@ -49,7 +49,7 @@ def text_of(project: Project, other: Project) -> Int[np.ndarray, "row pos"]:
     return np.stack([ids[:count, :length], theirs[:count, :length]], 1).reshape(-1, length)
 
 
-def read_both(programs: Programs, ids: Int[np.ndarray, "row pos"], seconds: float = SECONDS) -> Readings:
+def read_both(programs: Programs, ids: Int[np.ndarray, "row pos"], seconds: float = SECONDS) -> PairedReadings:
     """What both programs say on as many of the rows `ids` as they read in so many seconds, one batch at least."""
     ids = ids[:, : min(program.n_ctx for program in programs)]
     size = _rows(programs, ids.shape[1])
@@ -61,7 +61,7 @@ def read_both(programs: Programs, ids: Int[np.ndarray, "row pos"], seconds: floa
         tell(f"{count * ids.shape[1]:,} tokens are compared: so many are read in {seconds:.0f} s")
     starts = range(size, count, size)
     parts += [compared(programs, ids[at : at + size]) for at in track(starts, "asking both programs", len(starts))]
-    return Readings(ids[:count], *(np.concatenate(part) for part in zip(*parts, strict=True)))
+    return PairedReadings(ids[:count], *(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
 def compared(

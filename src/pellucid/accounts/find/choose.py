@@ -35,7 +35,7 @@ SHARED = 4
 
 
 @dataclass(frozen=True)
-class Rule:
+class FoundRule:
     """Behind a pattern, where all conditions hold: a word or token, a copy of a variable, or a line of a table."""
 
     pattern: Pattern
@@ -47,7 +47,7 @@ class Rule:
     """Which of several trees behind one pattern its conditions are of."""
 
 
-def specific(rule: Rule) -> tuple[int, int, int]:
+def specific(rule: FoundRule) -> tuple[int, int, int]:
     """How much a rule asks for: conditions, elements of its pattern, elements that are words."""
     return len(rule.guards), len(rule.pattern), sum(element >= 0 for element in rule.pattern)
 
@@ -57,12 +57,12 @@ def rank_of(guards: int, length: int, words: int) -> int:
     return (guards * _MOST + length) * _MOST + words
 
 
-def _rank(rule: Rule) -> int:
+def _rank(rule: FoundRule) -> int:
     return rank_of(*specific(rule))
 
 
 @dataclass
-class Said:
+class SaidEverywhere:
     """What rules say at every place: the token and the word that it begins (`NONE` where that is not known)."""
 
     token: Places
@@ -72,9 +72,9 @@ class Said:
     """How much that rule asks for."""
 
     @staticmethod
-    def nothing(count: int) -> Said:
+    def nothing(count: int) -> SaidEverywhere:
         """No rule speaks anywhere."""
-        return Said(*(np.full(count, NONE) for _ in range(4)))
+        return SaidEverywhere(*(np.full(count, NONE) for _ in range(4)))
 
 
 @dataclass
@@ -86,11 +86,11 @@ class Board:
     tables: list[Lookup]
     lengths: Places
     """Tokens of each word."""
-    said: Said = field(init=False)
+    said: SaidEverywhere = field(init=False)
     _lines: dict[int, Places] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.said = Said.nothing(len(self.features.stream))
+        self.said = SaidEverywhere.nothing(len(self.features.stream))
 
     def table(self, number: int) -> Places:
         """The labels of a table by key, `NONE` for words that are none."""
@@ -105,7 +105,7 @@ class Board:
         """Read the tables anew: some have changed."""
         self._lines.clear()
 
-    def says(self, rule: Rule, places: Places) -> tuple[Places, Places]:
+    def says(self, rule: FoundRule, places: Places) -> tuple[Places, Places]:
         """The tokens and words that a rule says at places; `NONE` where it says nothing."""
         if rule.variable is None:
             label = np.full(len(places), rule.label)
@@ -115,7 +115,7 @@ class Board:
         token = first_of(label, self.first)
         return token, np.where((label >= 0) & (token >= 0), label, NONE)
 
-    def places(self, rule: Rule) -> Places:
+    def places(self, rule: FoundRule) -> Places:
         """Where a rule speaks."""
         places = self.features.matching(rule.pattern)
         for guard in rule.guards:
@@ -133,7 +133,7 @@ class Board:
         """The tokens that are right as things stand."""
         return self.right(self.said.token[places], self.said.word[places], places)
 
-    def apply(self, rule: Rule, places: Places, number: int = 0) -> None:
+    def apply(self, rule: FoundRule, places: Places, number: int = 0) -> None:
         """Let a rule speak as rule `number`, over those before it that ask for no more."""
         token, word = self.says(rule, places)
         there = (token >= 0) & (self.said.rank[places] <= _rank(rule))
@@ -142,13 +142,13 @@ class Board:
         self.said.rule[places[there]] = number
         self.said.rank[places[there]] = _rank(rule)
 
-    def gain(self, rule: Rule, places: Places) -> float:
+    def gain(self, rule: FoundRule, places: Places) -> float:
         """What a rule would make right."""
         token, word = self.says(rule, places)
         there = (token >= 0) & (self.said.rank[places] <= _rank(rule))
         return float((self.right(token, word, places) - self.now(places))[there].sum())
 
-    def price(self, rule: Rule) -> float:
+    def price(self, rule: FoundRule) -> float:
         """The symbols of a rule, its table left out.
 
         `ASKED` of them where the model was asked for it; of a leaf of a tree the last question, at `CHEAPER`.
@@ -159,7 +159,7 @@ class Board:
         pattern = sum(int(self.lengths[element]) if element >= 0 else 1 for element in rule.pattern)
         return share * (1.0 + pattern + self.answer_price(rule))
 
-    def answer_price(self, rule: Rule) -> float:
+    def answer_price(self, rule: FoundRule) -> float:
         """The symbols of what a rule says."""
         return 1.0 if rule.variable is not None or rule.label < 0 else float(self.lengths[rule.label])
 
@@ -181,7 +181,7 @@ class Board:
         )
 
 
-def choose(board: Board, candidates: Sequence[Candidate], label: Places, price: float) -> list[Rule]:
+def choose(board: Board, candidates: Sequence[Candidate], label: Places, price: float) -> list[FoundRule]:
     """The rules that gain more than they cost; the board is left as they say.
 
     Tables that were asked for are paid for together, by all that asks for them: what stands in one is not learned from
@@ -204,7 +204,7 @@ def choose(board: Board, candidates: Sequence[Candidate], label: Places, price: 
 
     heap = [(-gain, one) for one in range(len(rules)) if (gain := worth(one)) > 0]
     heapq.heapify(heap)
-    chosen: list[Rule] = []
+    chosen: list[FoundRule] = []
     done: set[int] = set()
     while heap:
         _, one = heapq.heappop(heap)
@@ -228,7 +228,11 @@ def choose(board: Board, candidates: Sequence[Candidate], label: Places, price: 
 
 
 def _paid(
-    board: Board, candidates: Sequence[Candidate], rules: Sequence[Rule], users: Mapping[int, list[int]], price: float
+    board: Board,
+    candidates: Sequence[Candidate],
+    rules: Sequence[FoundRule],
+    users: Mapping[int, list[int]],
+    price: float,
 ) -> set[int]:
     """The tables that were asked for and are worth it: all their rules gain more than they and the table cost."""
     found = set[int]()
@@ -240,12 +244,12 @@ def _paid(
     return found
 
 
-def widened(board: Board, rules: Sequence[Rule], price: float) -> list[Rule]:
+def widened(board: Board, rules: Sequence[FoundRule], price: float) -> list[FoundRule]:
     """The same rules with a class in place of a word of their pattern, where more is right with them.
 
     They cost nothing beside: the narrower ones are not needed then.
     """
-    slots, found = board.features.slots, list[Rule]()
+    slots, found = board.features.slots, list[FoundRule]()
     for rule in rules:
         for at, element in enumerate(rule.pattern):
             if element >= 0 and slots[element] >= 0:
@@ -260,12 +264,12 @@ def widened(board: Board, rules: Sequence[Rule], price: float) -> list[Rule]:
     return found
 
 
-def collapsed(board: Board, rules: Sequence[Rule], price: float) -> list[Rule]:
+def collapsed(board: Board, rules: Sequence[FoundRule], price: float) -> list[FoundRule]:
     """Rules for what tables have alike for a class of words right before their patterns, in place of those lines.
 
     The lines are taken out of the tables.
     """
-    found = list[Rule]()
+    found = list[FoundRule]()
     for table in dict.fromkeys(rule.table for rule in rules if rule.table >= 0):
         users = [rule for rule in rules if rule.table == table]
         before = [f"text.word({len(rule.pattern) + 1})" for rule in users]
@@ -273,7 +277,7 @@ def collapsed(board: Board, rules: Sequence[Rule], price: float) -> list[Rule]:
             rule.variable is not None and rule.variable.says == word for rule, word in zip(users, before, strict=True)
         ):
             for slot, label, keys in _alike(board, table):
-                wider = [Rule((slot, *rule.pattern), rule.guards, label=label) for rule in users]
+                wider = [FoundRule((slot, *rule.pattern), rule.guards, label=label) for rule in users]
                 cost = sum(board.price(rule) for rule in wider) - sum(1 + int(board.lengths[key]) for key in keys)
                 places = [board.places(rule) for rule in wider]
                 if sum(map(board.gain, wider, places)) > price * cost:
@@ -299,32 +303,34 @@ def _alike(board: Board, table: int) -> Iterator[tuple[int, int, list[int]]]:
             yield int(slot_element(np.array([group]))[0]), label, keys
 
 
-def anywhere(board: Board, price: float) -> list[Rule]:
+def anywhere(board: Board, price: float) -> list[FoundRule]:
     """What followed the same words before, as what comes next behind whatever a text ends in, where that pays.
 
     It is what is said where no rule with a pattern speaks; behind rare words there is none.
     """
     places = board.features.matching(())
-    chosen: list[Rule] = []
+    chosen: list[FoundRule] = []
     for variable in board.features.values:
-        rule = Rule((), variable=variable)
+        rule = FoundRule((), variable=variable)
         if variable.says.startswith("text.again") and board.gain(rule, places) > price * board.price(rule):
             board.apply(rule, places)
             chosen.append(rule)
     return chosen
 
 
-def rule_of(candidate: Candidate, board: Board, label: Places) -> Rule:
+def rule_of(candidate: Candidate, board: Board, label: Places) -> FoundRule:
     if candidate.variable is not None:
-        return Rule(candidate.pattern, (), candidate.variable, table=candidate.table if candidate.looks_up else NONE)
+        return FoundRule(
+            candidate.pattern, (), candidate.variable, table=candidate.table if candidate.looks_up else NONE
+        )
     own = board.features.stream.own
     said = label[candidate.places[own[candidate.places] == candidate.token]]
     numbers, seen = np.unique(said, return_counts=True)
-    return Rule(candidate.pattern, label=int(numbers[seen.argmax()]))
+    return FoundRule(candidate.pattern, label=int(numbers[seen.argmax()]))
 
 
-def spoken(board: Board, rules: Sequence[Rule]) -> None:
+def spoken(board: Board, rules: Sequence[FoundRule]) -> None:
     """Let all rules speak anew, in their order."""
-    board.said = Said.nothing(len(board.features.stream))
+    board.said = SaidEverywhere.nothing(len(board.features.stream))
     for number, rule in enumerate(rules):
         board.apply(rule, board.places(rule), number)

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from scipy import sparse
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from pellucid.accounts.find.stream import NONE, Flags, Places, Stream
+from pellucid.accounts.find.stream import NONE, Flags, FlatRows, Places
 
 OFTEN = 20
 """How often a word is seen that gets into a class."""
@@ -45,7 +45,7 @@ class WordClass:
         return found
 
 
-def classes(stream: Stream) -> list[WordClass]:
+def classes(stream: FlatRows) -> list[WordClass]:
     """The classes of the words of `stream`, the commonest first: slots, and others whose members nobody else has."""
     counts = np.bincount(stream.word[stream.whole], minlength=len(stream.words))
     often = np.flatnonzero(counts >= OFTEN)
@@ -72,7 +72,7 @@ def slots_of(found: list[WordClass], count: int) -> Places:
     return slots
 
 
-def _surroundings(stream: Stream, often: Places) -> Float[np.ndarray, "word context"]:
+def _surroundings(stream: FlatRows, often: Places) -> Float[np.ndarray, "word context"]:
     ends = np.flatnonzero(stream.whole)
     number = np.full(len(stream.words), NONE)
     number[often] = np.arange(len(often))
@@ -98,7 +98,7 @@ def _information(rows: Places, columns: Places, count: int, width: int) -> Float
     return np.maximum(np.where(np.isfinite(information), information, 0), 0).astype(np.float32)
 
 
-def _alike(stream: Stream, group: Places) -> Places:
+def _alike(stream: FlatRows, group: Places) -> Places:
     """The members behind which the model says about the same as behind all of them."""
     there = np.flatnonzero(stream.whole & np.isin(stream.word, group))
     tokens, said = np.unique(stream.own[there], return_inverse=True)
@@ -112,7 +112,7 @@ def _alike(stream: Stream, group: Places) -> Places:
     return np.array(kept, dtype=np.int64)
 
 
-def _tells(stream: Stream, group: Places) -> float:
+def _tells(stream: FlatRows, group: Places) -> float:
     """How much oftener the next token is right by the member's commonest one than by that of the class."""
     there = np.flatnonzero(stream.whole & np.isin(stream.word, group))
     pairs, counts = np.unique(np.stack([stream.word[there], stream.own[there]]), axis=1, return_counts=True)

@@ -15,9 +15,9 @@ from pellucid.accounts.find.asking import asker
 from pellucid.accounts.find.ends import write_ends
 from pellucid.accounts.find.fill import filled
 from pellucid.accounts.find.rests import write_rests
-from pellucid.accounts.find.run import Found, find
-from pellucid.accounts.find.spelling import Names, Spelled
-from pellucid.accounts.find.stream import Flags, Stream, Words
+from pellucid.accounts.find.run import FoundAccounts, find
+from pellucid.accounts.find.spelling import FreeNames, Spelled
+from pellucid.accounts.find.stream import Flags, FlatRows, Words
 from pellucid.accounts.find.write import Writer
 from pellucid.accounts.folder import FOLDER, Folder
 from pellucid.accounts.glance import glance
@@ -112,15 +112,15 @@ def follow(project: Project, seconds: float = SECONDS) -> list[str]:
     return [] if figures is None else [*glance(project, figures)]
 
 
-def _stream(project: Project, name: str, count: int, words: Words) -> Stream:
+def _stream(project: Project, name: str, count: int, words: Words) -> FlatRows:
     """Rows of a split, of `count` tokens; of fit text the first of those that are measured on, where these are more."""
     place = read(project, name, max(count, POSITIONS["fit"]) if name == "fit" else count)
     rows = max(1, count // row_tokens(project.model))
     ids, own = (part[:rows].numpy().astype(np.int64) for part in (place.ids, place.own))
-    return Stream.of(ids, own, words)
+    return FlatRows.of(ids, own, words)
 
 
-def _back_off(project: Project, tune: Stream) -> Flags:
+def _back_off(project: Project, tune: FlatRows) -> Flags:
     """Where the back-off of the meter is right, which speaks where no account does."""
     fit, model = read(project, "fit"), project.model
     rows = torch.from_numpy(tune.ids).view(-1, min(row_tokens(model), len(tune)))
@@ -129,10 +129,10 @@ def _back_off(project: Project, tune: Stream) -> Flags:
     return right
 
 
-def _write(project: Project, found: Found) -> list[str]:
+def _write(project: Project, found: FoundAccounts) -> list[str]:
     """The files of what was found, written where nobody else's stand."""
     tables = filled(found.board, found.rules, project.model)
-    names = Names()
+    names = FreeNames()
     known = found.board.features.known
     spelled = Spelled.of(found.board.features.stream, known.classes, names)
     lines = {number: table.lines for number, table in tables.items()}

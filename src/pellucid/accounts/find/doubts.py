@@ -11,10 +11,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from pellucid.accounts.find.choose import Board, Rule, spoken
+from pellucid.accounts.find.choose import Board, FoundRule, spoken
 from pellucid.accounts.find.features import Guard
 from pellucid.accounts.find.stream import Flags
-from pellucid.accounts.find.trees import Node, Path, TreeQuestions, grown
+from pellucid.accounts.find.trees import Path, TreeNode, TreeQuestions, grown
 
 LARGE = 0.003
 """The share of all places at which a rule speaks that is looked at, at least."""
@@ -28,12 +28,12 @@ APART = 0.1
 """The share of places of a leaf at which other rules speak, at most."""
 
 
-def doubts(board: Board, rules: Sequence[Rule], guards: Sequence[Guard], price: float) -> list[Rule]:
+def doubts(board: Board, rules: Sequence[FoundRule], guards: Sequence[Guard], price: float) -> list[FoundRule]:
     """Rules under conditions that say the same as one of `rules` that is often wrong there."""
     spoken(board, rules)
     by, right = board.said.rule.copy(), board.said.token == board.features.stream.own
     asked = board.features.stream.asked
-    found = list[Rule]()
+    found = list[FoundRule]()
     for number, rule in enumerate(rules):
         own = (by == number) & asked
         plain = not rule.guards and (rule.table < 0 or (rule.variable is not None and rule.variable.of is not None))
@@ -42,7 +42,9 @@ def doubts(board: Board, rules: Sequence[Rule], guards: Sequence[Guard], price: 
     return found
 
 
-def _apart(board: Board, rule: Rule, own: Flags, right: Flags, guards: Sequence[Guard], price: float) -> Iterator[Rule]:
+def _apart(
+    board: Board, rule: FoundRule, own: Flags, right: Flags, guards: Sequence[Guard], price: float
+) -> Iterator[FoundRule]:
     """The rule where it is a guess; nothing where what would be left of it is one too."""
     places = board.places(rule)
     mine, good = own[places], right[places]
@@ -55,7 +57,7 @@ def _apart(board: Board, rule: Rule, own: Flags, right: Flags, guards: Sequence[
             yield replace(rule, guards=path, tree=1)
 
 
-def _doubtful(tree: Node, mine: Flags, good: Flags, enough: float, left_over: float) -> set[int]:
+def _doubtful(tree: TreeNode, mine: Flags, good: Flags, enough: float, left_over: float) -> set[int]:
     """The leaves, by the first of their places, that have to be set apart; none where too little would be left."""
     leaves = [node for node in _leaves(tree) if (~mine[node.places]).mean() <= APART]
     leaves.sort(key=lambda node: float(good[node.places].mean()))
@@ -70,7 +72,7 @@ def _doubtful(tree: Node, mine: Flags, good: Flags, enough: float, left_over: fl
     return found if hits >= enough * left and left >= left_over * count else set()
 
 
-def _leaves(node: Node) -> Iterator[Node]:
+def _leaves(node: TreeNode) -> Iterator[TreeNode]:
     if node.holds is None or node.fails is None:
         yield node
     else:
@@ -78,7 +80,7 @@ def _leaves(node: Node) -> Iterator[Node]:
         yield from _leaves(node.fails)
 
 
-def _paths(node: Node, chosen: set[int], guards: Sequence[Guard], path: Path = ()) -> Iterator[Path]:
+def _paths(node: TreeNode, chosen: set[int], guards: Sequence[Guard], path: Path = ()) -> Iterator[Path]:
     """The conditions under which the largest parts of a tree are reached all of whose leaves are chosen."""
     if all(int(leaf.places[0]) in chosen for leaf in _leaves(node)):
         yield path

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Int
 
-from pellucid.accounts.find.choose import Board, Rule, rank_of
+from pellucid.accounts.find.choose import Board, FoundRule, rank_of
 from pellucid.accounts.find.patterns import commonest
 from pellucid.accounts.find.program import MOSTLY, Behaviour
-from pellucid.accounts.find.spelling import Names, is_cell
-from pellucid.accounts.find.stream import NONE, Flags, Places, Stream
+from pellucid.accounts.find.spelling import FreeNames, is_cell
+from pellucid.accounts.find.stream import NONE, Flags, FlatRows, Places
 from pellucid.accounts.find.variables import quoted
 from pellucid.accounts.find.write import AccountFiles
 from pellucid.accounts.kinds import escaped
@@ -63,7 +63,7 @@ class Ends:
         return len(self.comes) + len(self.goes_on) + sum(map(len, self.marks.values()))
 
 
-def ends(stream: Stream, tune: Stream, asks: Places, price: float) -> Ends:
+def ends(stream: FlatRows, tune: FlatRows, asks: Places, price: float) -> Ends:
     """The ends that are worth a line on a text: `price` places for each of its symbols.
 
     `asks` is how much that rule asks for which speaks at a place: nothing is looked up where it asks for more words.
@@ -77,7 +77,7 @@ def ends(stream: Stream, tune: Stream, asks: Places, price: float) -> Ends:
     return _as_written(stream, [line for line in lines if line.text not in wrong], lines, by, price)
 
 
-def _tails(stream: Stream) -> Iterator[Tails]:
+def _tails(stream: FlatRows) -> Iterator[Tails]:
     """The ends of one word of every place, of two and so on."""
     blank = np.array([not text.strip(" ") for text in stream.words.texts] or [True])
     back, valid, columns = stream.places, ~stream.ends & ~stream.last, list[Places]()
@@ -91,7 +91,7 @@ def _tails(stream: Stream) -> Iterator[Tails]:
 def _add(
     lines: list[EndLine],
     by: Places,
-    stream: Stream,
+    stream: FlatRows,
     tails: Tails,
     open_there: Flags,
     price: float,
@@ -118,7 +118,7 @@ def _add(
     by[at[told]] = number[key[told]]
 
 
-def _wrong(tune: Stream, lines: Sequence[EndLine]) -> set[str]:
+def _wrong(tune: FlatRows, lines: Sequence[EndLine]) -> set[str]:
     """The ends of lines that are wrong on a text more often than they may be."""
     known = {line.text: line.answer for line in lines}
     seen, right = Counter[str](), Counter[str]()
@@ -131,7 +131,7 @@ def _wrong(tune: Stream, lines: Sequence[EndLine]) -> set[str]:
     return {text for text, count in seen.items() if right[text] < SURE * count}
 
 
-def _as_written(stream: Stream, kept: Sequence[EndLine], lines: Sequence[EndLine], by: Places, price: float) -> Ends:
+def _as_written(stream: FlatRows, kept: Sequence[EndLine], lines: Sequence[EndLine], by: Places, price: float) -> Ends:
     """The lines that are `kept` in tables, or as patterns, those left out that do not pay for their rule."""
     found, answers = Ends(np.full(len(stream), NONE)), dict[str, int]()
     groups = defaultdict[tuple[str, str], list[tuple[EndLine, str]]](list)
@@ -150,7 +150,7 @@ def _as_written(stream: Stream, kept: Sequence[EndLine], lines: Sequence[EndLine
     return found
 
 
-def _can_say(stream: Stream, token: int) -> bool:
+def _can_say(stream: FlatRows, token: int) -> bool:
     """Whether the text of a token is cut into it: one that is a part of a character has none."""
     spelling = stream.words.spelling
     try:
@@ -159,7 +159,7 @@ def _can_say(stream: Stream, token: int) -> bool:
         return False
 
 
-def _cell(stream: Stream, key: str, token: int) -> tuple[str, str]:
+def _cell(stream: FlatRows, key: str, token: int) -> tuple[str, str]:
     """How a line is written: in which table and with which answer, or as `marks`, with the whole token."""
     spelling = stream.words.spelling
     piece = spelling.pieces[token]
@@ -187,7 +187,7 @@ def _answers(
     return answer, most >= SURE * total, gain
 
 
-def _text(stream: Stream, start: int, end: int) -> str:
+def _text(stream: FlatRows, start: int, end: int) -> str:
     """The text of the tokens from one place to another."""
     pieces = stream.words.spelling.pieces
     return "".join(pieces[token] for token in stream.ids[start : end + 1].tolist()).lstrip(" ")
@@ -196,7 +196,7 @@ def _text(stream: Stream, start: int, end: int) -> str:
 # --- beside rules -----------------------------------------------------------------------------------------------------
 
 
-def asked_for(board: Board, found: Sequence[Behaviour], rules: Sequence[Rule]) -> Places:
+def asked_for(board: Board, found: Sequence[Behaviour], rules: Sequence[FoundRule]) -> Places:
     """How much that is asked for at each place of what can be relied on there, as `ends` is told; `NONE` for nothing.
 
     `rules` are in the order in which the board knows them.
@@ -224,7 +224,7 @@ def silent(board: Board) -> Flags:
     return found
 
 
-def without(board: Board, rules: Sequence[Rule], found: Ends) -> list[Rule]:
+def without(board: Board, rules: Sequence[FoundRule], found: Ends) -> list[FoundRule]:
     """The rules without those that say but one token at places where the lines say as much that is right."""
     said, own = board.said, board.features.stream.own
     speaks = said.rule != NONE
@@ -237,13 +237,13 @@ def without(board: Board, rules: Sequence[Rule], found: Ends) -> list[Rule]:
     ]
 
 
-def _one_token(board: Board, rule: Rule) -> bool:
+def _one_token(board: Board, rule: FoundRule) -> bool:
     """Whether a rule says one and the same token wherever the text ends in its pattern."""
     plain = rule.variable is None and not rule.guards
     return plain and (rule.label < 0 or bool(board.lengths[rule.label] == 1))
 
 
-def write_ends(written: AccountFiles, found: Ends, names: Names) -> None:
+def write_ends(written: AccountFiles, found: Ends, names: FreeNames) -> None:
     """Add the account and its tables to what is written, as the last one."""
     if not len(found):
         return

@@ -11,7 +11,7 @@ import numpy as np
 from pellucid.accounts.find.classes import WordClass
 from pellucid.accounts.find.folds import Fold, Sentences, kinds_counted
 from pellucid.accounts.find.patterns import Pattern
-from pellucid.accounts.find.stream import NONE, Flags, Places, Stream
+from pellucid.accounts.find.stream import NONE, Flags, FlatRows, Places
 from pellucid.accounts.find.variables import Values, Variable, values
 
 
@@ -66,7 +66,7 @@ def fold_variable(number: int, of: int) -> Variable:
 class Features:
     """All of it for a stream."""
 
-    stream: Stream
+    stream: FlatRows
     known: Vocabulary
     slots: Places
     _flags: dict[Guard, Flags] = field(default_factory=dict)

@@ -15,10 +15,10 @@ import numpy as np
 
 from pellucid.accounts.answers import whole_answers
 from pellucid.accounts.asked import NEVER, PLACE
-from pellucid.accounts.find.choose import Board, Rule
+from pellucid.accounts.find.choose import Board, FoundRule
 from pellucid.accounts.find.relations import is_about_all
 from pellucid.accounts.find.spelling import is_cell
-from pellucid.accounts.find.stream import Places, Stream
+from pellucid.accounts.find.stream import FlatRows, Places
 from pellucid.accounts.find.tables import Lookup
 from pellucid.base.progress import track
 from pellucid.exact.model import Model
@@ -44,7 +44,7 @@ class Filled:
     lines: dict[str, tuple[str, str, str, str]]
 
 
-def filled(board: Board, rules: Sequence[Rule], model: Model) -> dict[int, Filled]:
+def filled(board: Board, rules: Sequence[FoundRule], model: Model) -> dict[int, Filled]:
     """The tables of `rules` whose keys are members of a class, by number, filled by asking `model`."""
     found: dict[int, Filled] = {}
     numbers = list(dict.fromkeys(rule.table for rule in rules if _is_asked(board, rule)))
@@ -57,7 +57,7 @@ def filled(board: Board, rules: Sequence[Rule], model: Model) -> dict[int, Fille
     return found
 
 
-def _is_asked(board: Board, rule: Rule) -> bool:
+def _is_asked(board: Board, rule: FoundRule) -> bool:
     """Whether a rule looks up a member of a class in a table of many lines with several answers."""
     if rule.table < 0 or rule.variable is None or rule.variable.of is None:
         return False
@@ -65,7 +65,7 @@ def _is_asked(board: Board, rule: Rule) -> bool:
     return len(lines) >= KEYS and len(set(lines.values())) > 2
 
 
-def _wordings(board: Board, rules: Sequence[Rule]) -> list[str]:
+def _wordings(board: Board, rules: Sequence[FoundRule]) -> list[str]:
     """The commonest wordings behind which the rules look something up."""
     stream, words = board.features.stream, board.features.stream.words
     seen = Counter[str]()
@@ -81,7 +81,7 @@ def _wordings(board: Board, rules: Sequence[Rule]) -> list[str]:
     return plain[:WORDINGS]
 
 
-def _wording(stream: Stream, place: int, key: str) -> str:
+def _wording(stream: FlatRows, place: int, key: str) -> str:
     """What stands up to `place` from the sentence that names `key` on, with the place of the key; empty if too long."""
     at = place
     number = stream.words.numbers[key]
@@ -100,7 +100,7 @@ def _wording(stream: Stream, place: int, key: str) -> str:
     return wording if len(wording) <= LONGEST and not set("{}\n\t") & set(plain) else ""
 
 
-def _asked(board: Board, rules: Sequence[Rule], asks: Sequence[str], model: Model) -> Filled | None:
+def _asked(board: Board, rules: Sequence[FoundRule], asks: Sequence[str], model: Model) -> Filled | None:
     """The table as the model answers it; None where that depends on more than the key, and is no table of its own."""
     words = board.features.stream.words
     assert rules[0].variable is not None
@@ -141,7 +141,7 @@ def _learned(table: Lookup) -> dict[int, int]:
     return {key: label for key, label in table.lines.items() if key not in table.asked or key in table.told}
 
 
-def _told(board: Board, rules: Sequence[Rule]) -> dict[int, set[str]]:
+def _told(board: Board, rules: Sequence[FoundRule]) -> dict[int, set[str]]:
     """What the fit text says for each key where the rules speak: the words that come next."""
     stream = board.features.stream
     found: dict[int, set[str]] = {}

@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from pellucid.accounts.find.patterns import Pattern, slot_element
-from pellucid.accounts.find.stream import NONE, Flags, Places, Stream
+from pellucid.accounts.find.stream import NONE, Flags, FlatRows, Places
 
 KINDS = 12
 """Kinds of sentences that change a state, at most."""
@@ -47,7 +47,7 @@ class Fold:
 class Sentences:
     """The sentences of a stream, by the text that they are of."""
 
-    def __init__(self, stream: Stream, slots: Places) -> None:
+    def __init__(self, stream: FlatRows, slots: Places) -> None:
         self.stream = stream
         self.slot = slot = slots[stream.word]
         elements = np.where(slot >= 0, slot_element(slot), stream.word)

@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 from jaxtyping import Float
 
-from pellucid.accounts.find.stream import NONE, Places, Stream
+from pellucid.accounts.find.stream import NONE, FlatRows, Places
 from pellucid.accounts.find.variables import Values, Variable
 from pellucid.base.work import threads
 
@@ -77,7 +77,7 @@ class _Frontier:
 
 
 def grow(
-    stream: Stream, values: Values, first: Places, slots: Places, sizes: Sequence[int], mode: Mode
+    stream: FlatRows, values: Values, first: Places, slots: Places, sizes: Sequence[int], mode: Mode
 ) -> Iterator[Candidate]:
     """Candidates of one kind; `first` are first tokens of words, `slots` the classes of words, `sizes` of classes."""
     usable = slots.copy()
@@ -94,7 +94,7 @@ def grow(
         frontier = level.left()
 
 
-def _extended(stream: Stream, frontier: _Frontier, slots: Places | None, least: int) -> _Frontier:
+def _extended(stream: FlatRows, frontier: _Frontier, slots: Places | None, least: int) -> _Frontier:
     """Patterns with one more element on the left."""
     element = stream.at(frontier.at)
     if slots is not None:
@@ -115,7 +115,7 @@ def _extended(stream: Stream, frontier: _Frontier, slots: Places | None, least: 
 class _Level:
     """The patterns of one length."""
 
-    def __init__(self, stream: Stream, frontier: _Frontier, values: Values, first: Places) -> None:
+    def __init__(self, stream: FlatRows, frontier: _Frontier, values: Values, first: Places) -> None:
         self.stream, self.frontier, self.values, self.first = stream, frontier, values, first
         self.count = len(frontier.patterns)
         self.own, self.weight = stream.own[frontier.places], stream.weight[frontier.places]
@@ -205,7 +205,7 @@ class _Level:
         return _Frontier(places, node, self.stream.back(at), self.frontier.patterns)
 
 
-def halves(stream: Stream) -> Places:
+def halves(stream: FlatRows) -> Places:
     """Half of the texts are 0, half of them 1, in turns."""
     texts: Places = np.cumsum(stream.begins == stream.places)
     return texts % 2

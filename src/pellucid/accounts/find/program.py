@@ -14,7 +14,7 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Float
 
-from pellucid.accounts.find.choose import Board, Rule, Said, specific
+from pellucid.accounts.find.choose import Board, FoundRule, SaidEverywhere, specific
 from pellucid.accounts.find.classes import WordClass
 from pellucid.accounts.find.patterns import Pattern
 from pellucid.accounts.find.stream import NONE, Flags, Places
@@ -34,7 +34,7 @@ MOSTLY = 0.96
 class ReturnBlock:
     """Rules that say the same under the same conditions: one `return` with several patterns."""
 
-    rules: list[Rule]
+    rules: list[FoundRule]
     sure: int
     """How sure they are together: 2 where that is nearly always right, 1 where mostly, 0 for guesses."""
 
@@ -47,7 +47,7 @@ class Behaviour:
     blocks: list[ReturnBlock] = field(default_factory=list)
 
 
-def in_order(rules: Sequence[Rule]) -> list[Rule]:
+def in_order(rules: Sequence[FoundRule]) -> list[FoundRule]:
     """The rules in the order in which they override; those that ask for as much stay as they were."""
     return sorted(rules, key=specific)
 
@@ -67,11 +67,11 @@ class Judged:
     """Whether it is right there."""
 
 
-def judged(board: Board, rules: Sequence[Rule], places: dict[Rule, Places]) -> Judged:
+def judged(board: Board, rules: Sequence[FoundRule], places: dict[FoundRule, Places]) -> Judged:
     """Let all rules speak, and compare each with what would be said without it."""
     stream = board.features.stream
-    board.said = Said.nothing(len(stream))
-    before = Said.nothing(len(stream))
+    board.said = SaidEverywhere.nothing(len(stream))
+    before = SaidEverywhere.nothing(len(stream))
     for number, rule in enumerate(rules):
         there = places[rule]
         token, _ = board.says(rule, there)
@@ -92,7 +92,7 @@ def judged(board: Board, rules: Sequence[Rule], places: dict[Rule, Places]) -> J
     )
 
 
-def pruned(board: Board, rules: Sequence[Rule], price: float) -> list[Rule]:
+def pruned(board: Board, rules: Sequence[FoundRule], price: float) -> list[FoundRule]:
     """The rules without those that gain less on the text of `board` than they cost there."""
     rules = list(rules)
     places = {rule: board.places(rule) for rule in rules}
@@ -105,7 +105,7 @@ def pruned(board: Board, rules: Sequence[Rule], price: float) -> list[Rule]:
     return rules
 
 
-def useful(board: Board, rules: Sequence[Rule], otherwise: Flags) -> list[Rule]:
+def useful(board: Board, rules: Sequence[FoundRule], otherwise: Flags) -> list[FoundRule]:
     """The rules without guesses that do worse than what is said where nothing speaks.
 
     `otherwise` tells where on the text of `board` that is right. A rule that can be relied on stays: it says why.
@@ -136,7 +136,11 @@ def _outdone(found: Judged, otherwise: Flags) -> Flags:
 
 
 def _useless(
-    board: Board, rules: Sequence[Rule], gains: Float[np.ndarray, " _rule"], places: dict[Rule, Places], price: float
+    board: Board,
+    rules: Sequence[FoundRule],
+    gains: Float[np.ndarray, " _rule"],
+    places: dict[FoundRule, Places],
+    price: float,
 ) -> set[int]:
     """Rules that do not pay, no two of which speak at the same place: without one, the other may be needed."""
     taken = np.zeros(len(board.features.stream), dtype=bool)
@@ -149,14 +153,14 @@ def _useless(
     return found
 
 
-def behaviours(board: Board, rules: Sequence[Rule]) -> list[Behaviour]:
+def behaviours(board: Board, rules: Sequence[FoundRule]) -> list[Behaviour]:
     """The rules as behaviours, those that speak most first."""
     rules = in_order(rules)
     places = {rule: board.places(rule) for rule in rules}
     found = judged(board, rules, places)
     split = _split(board, rules)
     sure = _sure(rules, found)
-    groups: dict[tuple[str, object], list[tuple[Rule, int, float]]] = defaultdict(list)
+    groups: dict[tuple[str, object], list[tuple[FoundRule, int, float]]] = defaultdict(list)
     for number, rule in enumerate(rules):
         for one, certain in split.get(rule, [(rule, int(sure[number]))]):
             groups[_behaviour(rule)].append((one, certain, found.spoken[number]))
@@ -167,7 +171,7 @@ def behaviours(board: Board, rules: Sequence[Rule]) -> list[Behaviour]:
     ]
 
 
-def _sure(rules: Sequence[Rule], found: Judged) -> Places:
+def _sure(rules: Sequence[FoundRule], found: Judged) -> Places:
     """How sure each rule is: of those that say the same thing the surest ones, as long as they are so together."""
     said: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for number, rule in enumerate(rules):
@@ -192,7 +196,7 @@ def _together(right: Float[np.ndarray, " _part"], spoken: Float[np.ndarray, " _p
     return chosen
 
 
-def _behaviour(rule: Rule) -> tuple[str, object]:
+def _behaviour(rule: FoundRule) -> tuple[str, object]:
     """What a rule is grouped by: the class whose members it looks up, the variable that it copies, or what it is."""
     if rule.guards:
         return "guarded", (rule.pattern, rule.tree)
@@ -203,7 +207,7 @@ def _behaviour(rule: Rule) -> tuple[str, object]:
     return "phrases", None
 
 
-def _blocks(rules: Sequence[tuple[Rule, int]], classes: Sequence[WordClass]) -> list[ReturnBlock]:
+def _blocks(rules: Sequence[tuple[FoundRule, int]], classes: Sequence[WordClass]) -> list[ReturnBlock]:
     """As few blocks as there can be, each for one thing said, such that no rule stands before one that overrides it."""
     rules = list(reversed(rules))
     keys = [(bool(rule.pattern), rule.guards, rule.variable, rule.label, rule.table, sure) for rule, sure in rules]
@@ -241,9 +245,9 @@ def meet(one: Pattern, other: Pattern, classes: Sequence[WordClass]) -> bool:
     return all(mine == yours or not set(members(mine)).isdisjoint(members(yours)) for mine, yours in pairs)
 
 
-def _split(board: Board, rules: Sequence[Rule]) -> dict[Rule, list[tuple[Rule, int]]]:
+def _split(board: Board, rules: Sequence[FoundRule]) -> dict[FoundRule, list[tuple[FoundRule, int]]]:
     """Rules that look words of the text up, as two: for the lines that are nearly always right, and for the others."""
-    found: dict[Rule, list[tuple[Rule, int]]] = {}
+    found: dict[FoundRule, list[tuple[FoundRule, int]]] = {}
     parts: dict[int, list[tuple[int, int]]] = {}
     for rule in rules:
         if rule.table < 0 or rule.variable is None or rule.variable.of is not None:
@@ -255,7 +259,7 @@ def _split(board: Board, rules: Sequence[Rule]) -> dict[Rule, list[tuple[Rule, i
     return found
 
 
-def _halves(board: Board, rule: Rule, same: Sequence[int]) -> list[tuple[int, int]]:
+def _halves(board: Board, rule: FoundRule, same: Sequence[int]) -> list[tuple[int, int]]:
     """The lines of a table that are nearly always right where the rules `same` have the last word, and the others.
 
     A table that is nearly always right as a whole stays whole.

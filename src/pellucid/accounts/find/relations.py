@@ -18,7 +18,7 @@ from jaxtyping import Int
 from pellucid.accounts.asked import PLACE
 from pellucid.accounts.find.features import Features
 from pellucid.accounts.find.patterns import Candidate, Pattern, slot_element
-from pellucid.accounts.find.stream import NONE, Places, Stream
+from pellucid.accounts.find.stream import NONE, FlatRows, Places
 from pellucid.accounts.find.tables import Lookup
 from pellucid.accounts.find.variables import Mentions, Variable
 from pellucid.base.progress import track
@@ -131,7 +131,7 @@ def _alike(features: Features, own: int) -> Places:
     return found
 
 
-def _is_alone(stream: Stream, wording: Wording, members: Collection[int]) -> bool:
+def _is_alone(stream: FlatRows, wording: Wording, members: Collection[int]) -> bool:
     """Whether no other word of a wording is of the class of its member."""
     low, high = wording.within
     others = [place for place in range(low, high) if place != wording.at and stream.closed[place]]
@@ -141,7 +141,7 @@ def _is_alone(stream: Stream, wording: Wording, members: Collection[int]) -> boo
 # --- wordings ---------------------------------------------------------------------------------------------------------
 
 
-def wordings(stream: Stream, mentions: Mentions, alike: Places, first: Places) -> Iterator[Wording]:
+def wordings(stream: FlatRows, mentions: Mentions, alike: Places, first: Places) -> Iterator[Wording]:
     """What the text asks of members of a class, the commonest first, where what comes next differs by member.
 
     Words that are `alike` make no different wordings.
@@ -166,7 +166,7 @@ def wordings(stream: Stream, mentions: Mentions, alike: Places, first: Places) -
 
 
 def _hashes(
-    stream: Stream, alike: Places, starts: Places, at: Places, places: Places
+    stream: FlatRows, alike: Places, starts: Places, at: Places, places: Places
 ) -> Int[np.ndarray, "_wording side"]:
     """Two numbers by which wordings differ: of the words before the member, and of those behind it."""
     odd = np.uint64(0x9E3779B97F4A7C15)
@@ -186,7 +186,7 @@ def _hashes(
     return np.stack(found, axis=1)
 
 
-def _wording(stream: Stream, starts: Places, at: Places, places: Places) -> Wording | None:
+def _wording(stream: FlatRows, starts: Places, at: Places, places: Places) -> Wording | None:
     """The wording at some places; None where a person could not write it down as a prompt."""
     pieces = stream.words.spelling.pieces
     start, mention, place = int(starts[0]), int(at[0]), int(places[0])
@@ -244,7 +244,7 @@ class _Asking:
         return sum(tried[key] == seen[key] for key in sample) >= AGREES * len(sample)
 
 
-def _answered(stream: Stream, known: Sequence[Wording], members: Sequence[int], says: Says) -> list[Wording]:
+def _answered(stream: FlatRows, known: Sequence[Wording], members: Sequence[int], says: Says) -> list[Wording]:
     """The wordings that are answered by member, and as in the text, with their answers for all members.
 
     One that begins no texts is asked behind a text that it stands in.
@@ -263,7 +263,7 @@ def _answered(stream: Stream, known: Sequence[Wording], members: Sequence[int], 
     return found
 
 
-def _led(stream: Stream, wording: Wording) -> str:
+def _led(stream: FlatRows, wording: Wording) -> str:
     """A wording behind what stands before it at one of its places; empty where that is nothing or cannot be written."""
     start = wording.within[0]
     pieces = stream.words.spelling.pieces

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pellucid.accounts.find.patterns import commonest
-from pellucid.accounts.find.spelling import Names, is_cell
-from pellucid.accounts.find.stream import Flags, Stream
+from pellucid.accounts.find.spelling import FreeNames, is_cell
+from pellucid.accounts.find.stream import Flags, FlatRows
 from pellucid.accounts.find.write import AccountFiles
 
 SURE = 0.98
@@ -30,7 +30,7 @@ class Rests:
     likely: dict[str, str]
 
 
-def rests(stream: Stream, silent: Flags, price: float) -> Rests:
+def rests(stream: FlatRows, silent: Flags, price: float) -> Rests:
     """The beginnings that are worth a line on a text: `price` places for each of its symbols.
 
     `silent` tells where nothing is said.
@@ -54,7 +54,7 @@ def rests(stream: Stream, silent: Flags, price: float) -> Rests:
     return Rests(*tables)
 
 
-def write_rests(written: AccountFiles, found: Rests, names: Names) -> None:
+def write_rests(written: AccountFiles, found: Rests, names: FreeNames) -> None:
     """Add the account and its tables to what is written, as the last one: it speaks where no other does."""
     named = (("goes_on", found.sure), ("mostly_goes_on", found.likely))
     tables = {names.free([name], name): lines for name, lines in named if lines}

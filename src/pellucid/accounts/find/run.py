@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pellucid.accounts.find import deepen
-from pellucid.accounts.find.choose import CHEAPER, Board, Rule, anywhere, choose, collapsed, rule_of, widened
+from pellucid.accounts.find.choose import CHEAPER, Board, FoundRule, anywhere, choose, collapsed, rule_of, widened
 from pellucid.accounts.find.classes import classes, slots_of
 from pellucid.accounts.find.doubts import doubts
 from pellucid.accounts.find.ends import Ends, asked_for, ends, silent, without
@@ -21,7 +21,7 @@ from pellucid.accounts.find.patterns import MODES, Candidate, grow, slot_element
 from pellucid.accounts.find.program import Behaviour, behaviours, in_order, pruned, useful
 from pellucid.accounts.find.relations import Says, proposed, relations
 from pellucid.accounts.find.rests import Rests, rests
-from pellucid.accounts.find.stream import NONE, Flags, Places, Stream
+from pellucid.accounts.find.stream import NONE, Flags, FlatRows, Places
 from pellucid.accounts.find.tables import Lookup, alike, labels, shared, usual
 from pellucid.accounts.find.trees import conditional
 from pellucid.accounts.find.variables import telling
@@ -34,19 +34,19 @@ _BITS = 21
 
 
 @dataclass
-class Found:
+class FoundAccounts:
     """Behaviours, and what they were found with."""
 
     board: Board
-    rules: list[Rule]
+    rules: list[FoundRule]
     behaviours: list[Behaviour]
     ends: Ends
     rests: Rests
 
 
 def find(
-    fit: Stream, tune: Stream, price: float = SYMBOL_PRICE, says: Says | None = None, otherwise: Flags | None = None
-) -> Found:
+    fit: FlatRows, tune: FlatRows, price: float = SYMBOL_PRICE, says: Says | None = None, otherwise: Flags | None = None
+) -> FoundAccounts:
     """The behaviours of the model that says what `fit` and `tune` say, and `says` what it is asked beside.
 
     `otherwise` tells at which places of `tune` that is right which is said where no account speaks.
@@ -84,7 +84,7 @@ def find(
     left = without(board, in_order(kept), rare)
     if len(left) < len(kept):
         found = behaviours(board, left)
-    return Found(board, left, found, rare, rests(fit, silent(board) & (rare.said == NONE), price * len(fit)))
+    return FoundAccounts(board, left, found, rare, rests(fit, silent(board) & (rare.said == NONE), price * len(fit)))
 
 
 def _asked(features: Features, first: Places, says: Says) -> tuple[list[Lookup], list[Candidate]]:
@@ -93,7 +93,7 @@ def _asked(features: Features, first: Places, says: Says) -> tuple[list[Lookup],
     return proposed(features, relations(features, first, says), labels(stream, first), usual(stream, first))
 
 
-def _pairs(stream: Stream, slots: Places) -> tuple[Places, Places]:
+def _pairs(stream: FlatRows, slots: Places) -> tuple[Places, Places]:
     """The last two words of every place as a group, and how much the commonest token of each group has right."""
 
     def element(places: Places) -> Places:
@@ -111,7 +111,7 @@ def _pairs(stream: Stream, slots: Places) -> tuple[Places, Places]:
     return np.where(stream.asked, group, NONE), best
 
 
-def _deepened(board: Board, candidates: Sequence[Candidate], label: Places, cost: float) -> list[Rule]:
+def _deepened(board: Board, candidates: Sequence[Candidate], label: Places, cost: float) -> list[FoundRule]:
     """Rules that ask for states, counted sentences and conditions."""
     rules = _stated(board, candidates, label, cost)
     often = Counter(board.features.stream.word[board.features.stream.whole].tolist()).most_common(deepen.TALLIED_WORDS)
@@ -130,10 +130,10 @@ def _deepened(board: Board, candidates: Sequence[Candidate], label: Places, cost
     return rules
 
 
-def _stated(board: Board, candidates: Sequence[Candidate], label: Places, cost: float) -> list[Rule]:
+def _stated(board: Board, candidates: Sequence[Candidate], label: Places, cost: float) -> list[FoundRule]:
     found = deepen.states(board, deepen.spots(board, candidates), label)
     board.features, more = deepen.with_states(board.features, found)
-    rules = list[Rule]()
+    rules = list[FoundRule]()
     for candidate in sorted(more, key=lambda one: -len(one.places)):
         rule = rule_of(candidate, board, label)
         if board.gain(rule, candidate.places) > cost * board.price(rule):

@@ -11,7 +11,7 @@ import numpy as np
 from pellucid.accounts.find.classes import WordClass
 from pellucid.accounts.find.features import Guard
 from pellucid.accounts.find.patterns import Pattern
-from pellucid.accounts.find.stream import Stream, Words
+from pellucid.accounts.find.stream import FlatRows, Words
 from pellucid.accounts.find.variables import Variable, quoted
 from pellucid.accounts.kinds import escaped
 from pellucid.accounts.language import BUILTINS, WORDS
@@ -38,7 +38,7 @@ _TAKEN = {
 
 
 @dataclass
-class Names:
+class FreeNames:
     """Names that are free: of letters, digits and lines, no two the same."""
 
     taken: set[str] = field(default_factory=lambda: set(_TAKEN))
@@ -72,7 +72,7 @@ class Spelled:
     """The names of the classes."""
 
     @staticmethod
-    def of(stream: Stream, classes: Sequence[WordClass], names: Names) -> Spelled:
+    def of(stream: FlatRows, classes: Sequence[WordClass], names: FreeNames) -> Spelled:
         """For what was found in `stream`."""
         words = stream.words
         opens = np.array([piece[:1] == " " for piece in words.spelling.pieces])[stream.ids[stream.unit]]

@@ -61,7 +61,7 @@ class Words:
 
 
 @dataclass(frozen=True)
-class Stream:
+class FlatRows:
     """Rows of tokens, flat."""
 
     words: Words
@@ -82,7 +82,7 @@ class Stream:
     """Whether it is the last of its row, with nothing behind it."""
 
     @staticmethod
-    def of(ids: Int[np.ndarray, "row pos"], own: Int[np.ndarray, "row pos"], words: Words) -> Stream:
+    def of(ids: Int[np.ndarray, "row pos"], own: Int[np.ndarray, "row pos"], words: Words) -> FlatRows:
         """The stream of rows `ids`, behind whose tokens the model says `own`."""
         flat, place = ids.ravel().astype(np.int64), np.arange(ids.size)
         starts = place % ids.shape[1] == 0
@@ -91,7 +91,7 @@ class Stream:
         grows = _grows(flat, spelling) & ~starts & ~ends & ~np.roll(ends, 1)
         text = np.where(ends, place + 1, np.where(starts, place, NONE))
         closed = np.append(~grows[1:], True)
-        return Stream(
+        return FlatRows(
             words,
             flat,
             own.ravel().astype(np.int64),

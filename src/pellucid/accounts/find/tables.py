@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pellucid.accounts.find.patterns import Candidate
-from pellucid.accounts.find.stream import NONE, Places, Stream
+from pellucid.accounts.find.stream import NONE, FlatRows, Places
 from pellucid.accounts.find.variables import Values, Variable
 
 AGREE = 0.9
@@ -47,13 +47,13 @@ class Lookup:
         return said | self.asked
 
 
-def labels(stream: Stream, first: Places) -> Places:
+def labels(stream: FlatRows, first: Places) -> Places:
     """What the model says behind each place, as a word: the one of the text where it begins that one, or the usual."""
     said = np.where(stream.agrees & (first[np.maximum(stream.following, 0)] == stream.own), stream.following, NONE)
     return np.where(said >= 0, said, usual(stream, first)[stream.own])
 
 
-def usual(stream: Stream, first: Places) -> Places:
+def usual(stream: FlatRows, first: Places) -> Places:
     """For each token that the model says, the commonest word that begins with it; `-2 - token` where none does."""
     count = len(stream.words)
     width = int(stream.own.max(initial=0)) + 1

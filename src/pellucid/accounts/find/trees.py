@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from pellucid.accounts.find.choose import Board, Rule
+from pellucid.accounts.find.choose import Board, FoundRule
 from pellucid.accounts.find.features import Guard
 from pellucid.accounts.find.patterns import Pattern
 from pellucid.accounts.find.stream import NONE, Places
@@ -50,14 +50,14 @@ class Says:
 
 
 @dataclass
-class Node:
+class TreeNode:
     """Places of a tree: a question with the places where it holds and those where not, or a leaf."""
 
     places: Places
     """By number among those of the spot."""
     guard: int = NONE
-    holds: Node | None = None
-    fails: Node | None = None
+    holds: TreeNode | None = None
+    fails: TreeNode | None = None
 
 
 def sayings(board: Board, spot: Spot, label: Places) -> Says:
@@ -69,11 +69,11 @@ def sayings(board: Board, spot: Spot, label: Places) -> Says:
     columns: list[np.ndarray] = []
     tokens, seen = np.unique(label[spot.places], return_counts=True)
     for number in tokens[np.argsort(-seen, kind="stable")][:TOKENS]:
-        token, word = board.says(Rule((), label=int(number)), spot.places)
+        token, word = board.says(FoundRule((), label=int(number)), spot.places)
         rules.append((None, int(number)))
         columns.append(board.right(token, word, spot.places))
     for variable in values:
-        token, word = board.says(Rule((), variable=variable), spot.places)
+        token, word = board.says(FoundRule((), variable=variable), spot.places)
         if (token == own).sum() > 0.01 * len(own):
             rules.append((variable, NONE))
             columns.append(np.where(token >= 0, board.right(token, word, spot.places), now))
@@ -97,12 +97,12 @@ class TreeQuestions:
         return TreeQuestions(kept, holds[useful], np.array([price * guard.price for guard in kept], dtype=np.float32))
 
 
-def grown(kinds: Float[np.ndarray, "place kind"], asked: TreeQuestions, most: int = LEAVES) -> Node:
+def grown(kinds: Float[np.ndarray, "place kind"], asked: TreeQuestions, most: int = LEAVES) -> TreeNode:
     """A tree of at most so many leaves that tells `kinds` apart: by place and kind whether it is of that."""
-    root, leaves = Node(np.arange(len(kinds))), 1
-    waiting: list[tuple[float, int, Node, int, int]] = []
+    root, leaves = TreeNode(np.arange(len(kinds))), 1
+    waiting: list[tuple[float, int, TreeNode, int, int]] = []
 
-    def wait(node: Node, depth: int) -> None:
+    def wait(node: TreeNode, depth: int) -> None:
         if len(node.places) >= 2 * FEWEST and depth < DEEPEST:
             gain, guard = _split(kinds, asked, node.places)
             if guard != NONE:
@@ -112,7 +112,7 @@ def grown(kinds: Float[np.ndarray, "place kind"], asked: TreeQuestions, most: in
     while waiting and leaves < most:
         _, _, node, guard, depth = heapq.heappop(waiting)
         there = asked.holds[guard][node.places]
-        node.guard, node.holds, node.fails = guard, Node(node.places[there]), Node(node.places[~there])
+        node.guard, node.holds, node.fails = guard, TreeNode(node.places[there]), TreeNode(node.places[~there])
         leaves += 1
         for child in (node.holds, node.fails):
             wait(child, depth + 1)
@@ -161,7 +161,7 @@ class _Worth:
         number = int(worth.argmax())
         return float(worth[number]), number
 
-    def cut(self, node: Node, asked: TreeQuestions) -> float:
+    def cut(self, node: TreeNode, asked: TreeQuestions) -> float:
         """Take out questions that do not pay; what the tree is worth then."""
         alone, _ = self.best(node.places)
         if node.holds is None or node.fails is None:
@@ -176,7 +176,7 @@ class _Worth:
 Path = tuple[Guard, ...]
 
 
-def leaves(node: Node, guards: Sequence[Guard], path: Path = ()) -> Iterator[tuple[Path, Node]]:
+def leaves(node: TreeNode, guards: Sequence[Guard], path: Path = ()) -> Iterator[tuple[Path, TreeNode]]:
     """The leaves of a tree, each with the conditions under which it is reached."""
     if node.holds is None or node.fails is None:
         yield path, node
@@ -186,11 +186,11 @@ def leaves(node: Node, guards: Sequence[Guard], path: Path = ()) -> Iterator[tup
     yield from leaves(node.fails, guards, (*path, guard.other()))
 
 
-def conditional(board: Board, spot: Spot, label: Places, guards: Sequence[Guard], price: float) -> Iterator[Rule]:
+def conditional(board: Board, spot: Spot, label: Places, guards: Sequence[Guard], price: float) -> Iterator[FoundRule]:
     """The rules of the tree behind a spot, each applied to the board."""
     says = sayings(board, spot, label)
     asked = TreeQuestions.at(board, spot.places, guards, price)
-    answers = [price * (1 + board.answer_price(Rule((), (), *said))) for said in says.rules]
+    answers = [price * (1 + board.answer_price(FoundRule((), (), *said))) for said in says.rules]
     worth = _Worth(says, np.array([*answers, 0.0], dtype=np.float32))
     tree = grown(worth.kinds(), asked)
     worth.cut(tree, asked)
@@ -198,6 +198,6 @@ def conditional(board: Board, spot: Spot, label: Places, guards: Sequence[Guard]
         _, best = worth.best(leaf.places)
         if path and best < len(says.rules):
             variable, word = says.rules[best]
-            rule = Rule(spot.pattern, path, variable, word)
+            rule = FoundRule(spot.pattern, path, variable, word)
             board.apply(rule, spot.places[leaf.places])
             yield rule

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from pellucid.accounts.find.classes import WordClass
-from pellucid.accounts.find.stream import NONE, Flags, Places, Stream
+from pellucid.accounts.find.stream import NONE, Flags, FlatRows, Places
 
 WORDS = 4
 """Words at offsets from the end that are variables."""
@@ -44,7 +44,7 @@ Values = dict[Variable, Places]
 class Mentions:
     """Where members of a class stand in a stream, and how to go from one to the next."""
 
-    def __init__(self, stream: Stream, group: WordClass) -> None:
+    def __init__(self, stream: FlatRows, group: WordClass) -> None:
         self.stream = stream
         member = group.has(len(stream.words))[stream.word] & ~stream.ends
         self.whole = member & stream.closed
@@ -81,7 +81,7 @@ class Mentions:
         return np.where((found >= 0) & (self.stream.at(found) != own), found, NONE)
 
 
-def values(stream: Stream, classes: Sequence[WordClass], behind: Sequence[str]) -> Values:
+def values(stream: FlatRows, classes: Sequence[WordClass], behind: Sequence[str]) -> Values:
     """All variables with their words in `stream`; `behind` are words behind which others stood."""
     found: Values = {}
     for number, group in enumerate(classes):
@@ -108,13 +108,13 @@ def quoted(text: str) -> str:
     return f'"{single[1:-1]}"' if single[0] == "'" and '"' not in text and "\\" not in single else single
 
 
-def _bare(stream: Stream) -> Places:
+def _bare(stream: FlatRows) -> Places:
     """The numbers of words without blanks around them, by number; of `NONE`, itself."""
     texts = list(stream.words.texts)
     return np.array([stream.words.of(text.strip() or text) for text in texts] + [NONE], dtype=np.int64)
 
 
-def _members(stream: Stream, group: WordClass) -> Iterator[tuple[str, Places]]:
+def _members(stream: FlatRows, group: WordClass) -> Iterator[tuple[str, Places]]:
     mentions = Mentions(stream, group)
     here, last = np.maximum(stream.places, 0), mentions.last
 
@@ -138,7 +138,7 @@ def _members(stream: Stream, group: WordClass) -> Iterator[tuple[str, Places]]:
     yield "text.sentence().other({name})", within(other)
 
 
-def again(stream: Stream, same: int) -> Places:
+def again(stream: FlatRows, same: int) -> Places:
     """The word that followed when the last `same` words stood there before, in the same text."""
     keys = stream.word.copy()
     before = stream.places
@@ -158,7 +158,7 @@ def again(stream: Stream, same: int) -> Places:
     return found
 
 
-def stood_behind(stream: Stream, word: int) -> Places:
+def stood_behind(stream: FlatRows, word: int) -> Places:
     """The whole word behind the last place where `word` stands in the text, or behind the one before that."""
     there = (stream.word == word) & stream.whole
     ends = np.minimum.accumulate(np.where(stream.closed, stream.places, len(stream))[::-1])[::-1]
@@ -176,7 +176,7 @@ def stood_behind(stream: Stream, word: int) -> Places:
     return np.where(chosen >= 0, stream.word[end], NONE)
 
 
-def opened(stream: Stream) -> Places:
+def opened(stream: FlatRows) -> Places:
     """The last mark that was opened and not closed."""
     found = np.full(len(stream), NONE)
     marks = {number: text.strip() for number, text in enumerate(stream.words.texts) if text.strip() in _CLOSING}
@@ -199,7 +199,9 @@ def opened(stream: Stream) -> Places:
 _CLOSING = {*_PAIRS, *_PAIRS.values()}
 
 
-def telling(stream: Stream, first: Places, groups: Places, best: Places, most: int = 8, tried: int = 150) -> list[str]:
+def telling(
+    stream: FlatRows, first: Places, groups: Places, best: Places, most: int = 8, tried: int = 150
+) -> list[str]:
     """The words such that what stood behind the last of them comes next, in groups of places where little else tells.
 
     `first` are the first tokens of words, `groups` the group of every place (`NONE` for places that count for nothing),

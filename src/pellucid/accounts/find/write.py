@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pellucid.accounts.find.choose import Board, Rule
+from pellucid.accounts.find.choose import Board, FoundRule
 from pellucid.accounts.find.features import Guard, Vocabulary
 from pellucid.accounts.find.program import Behaviour, ReturnBlock, meet
-from pellucid.accounts.find.spelling import Names, Spelled
+from pellucid.accounts.find.spelling import FreeNames, Spelled
 from pellucid.accounts.find.variables import quoted
 from pellucid.accounts.language import COLUMNS, TABLES
 
@@ -83,7 +83,7 @@ class Writer:
     board: Board
     known: Vocabulary
     spelled: Spelled
-    names: Names
+    names: FreeNames
     lines: Mapping[int, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     """For tables that were filled by asking: answer and what else is known of it, by key."""
     written: AccountFiles = field(default_factory=AccountFiles)
@@ -111,7 +111,7 @@ class Writer:
             return self.names.free(["behind", self.spelled.pattern(rule.pattern)], "behind_marks")
         return self.names.free([kind], kind)
 
-    def _said(self, rule: Rule) -> str:
+    def _said(self, rule: FoundRule) -> str:
         assert rule.variable is not None
         return self.spelled.variable(rule.variable).replace("text.", "").replace("()", "")
 
@@ -201,7 +201,7 @@ class Writer:
         joined = " or ".join(parts)
         return f"({joined})" if len(parts) > 1 and block.rules[0].guards else joined
 
-    def _answer(self, rule: Rule) -> tuple[str, str] | None:
+    def _answer(self, rule: FoundRule) -> tuple[str, str] | None:
         """What a block returns, and what has to hold for it besides; None where the language cannot say it."""
         if rule.variable is None:
             said = self.spelled.answer(rule.label)
@@ -215,7 +215,7 @@ class Writer:
         name = self.table(rule.table, rule).upper()
         return f"{name}[{variable}]", "" if self._is_whole(rule) else f"{variable} in {name}"
 
-    def _is_whole(self, rule: Rule) -> bool:
+    def _is_whole(self, rule: FoundRule) -> bool:
         """Whether a table has a line for all that it might be asked for."""
         assert rule.variable is not None
         if rule.variable.of is None:
@@ -225,7 +225,7 @@ class Writer:
             return all(self.spelled.words.texts[member] in self.lines[rule.table] for member in members)
         return self.board.tables[rule.table].lines.keys() >= set(members)
 
-    def _variable(self, rule: Rule) -> str:
+    def _variable(self, rule: FoundRule) -> str:
         """A variable as a rule asks for it: those of classes and of what stood elsewhere as functions of their own."""
         assert rule.variable is not None
         says = self.spelled.variable(rule.variable)
@@ -239,7 +239,7 @@ class Writer:
         )
         return f"{name}(text)"
 
-    def _two(self, rule: Rule) -> tuple[str, str, str] | None:
+    def _two(self, rule: FoundRule) -> tuple[str, str, str] | None:
         """A table of two answers as a class and both of them."""
         if rule.table in self._sides:
             return self._sides[rule.table]
@@ -263,7 +263,7 @@ class Writer:
         self._sides[rule.table] = (name.removesuffix(".txt"), said[0], said[1])
         return self._sides[rule.table]
 
-    def table(self, number: int, rule: Rule) -> str:
+    def table(self, number: int, rule: FoundRule) -> str:
         """The name of a table, which is written if it is not yet."""
         if number not in self._tables:
             texts = self.spelled.words.texts
@@ -345,7 +345,7 @@ class Writer:
             return f"What comes next behind {self.spelled.pattern(rule.pattern).strip()}, by what else the text has."
         return f"What always comes next: {behind}."
 
-    def _meant(self, rule: Rule) -> str:
+    def _meant(self, rule: FoundRule) -> str:
         """What a variable is, within a sentence."""
         assert rule.variable is not None
         says = self.spelled.variable(rule.variable)

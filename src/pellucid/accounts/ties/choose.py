@@ -28,7 +28,7 @@ RANDOM = 20
 
 
 @dataclass(frozen=True)
-class Sizes:
+class CarrierSizes:
     """The heads of a model, and how many numbers a head and a residual position are."""
 
     layers: int
@@ -37,10 +37,10 @@ class Sizes:
     stream: int
 
     @staticmethod
-    def of(model: Model) -> Sizes:
+    def of(model: Model) -> CarrierSizes:
         """Those of `model`."""
         sizes = model.decoder.sizes
-        return Sizes(model.decoder.layers, sizes.head, sizes.dim, sizes.model)
+        return CarrierSizes(model.decoder.layers, sizes.head, sizes.dim, sizes.model)
 
     @property
     def heads(self) -> list[Head]:
@@ -81,7 +81,7 @@ class Chosen:
         return (enough and self.is_clear, enough, -self.numbers * enough, behind * enough, *self.outcome.rank)
 
 
-def best(moves: Moves, role: str, sizes: Sizes, generator: torch.Generator) -> Chosen:
+def best(moves: Moves, role: str, sizes: CarrierSizes, generator: torch.Generator) -> Chosen:
     """The best carrier at the position with a role: a set of heads, or the stream behind a layer but the last.
 
     Where the rule speaks the stream carries all else too, and heads may agree more; where the value stands heads are
@@ -100,7 +100,7 @@ def best(moves: Moves, role: str, sizes: Sizes, generator: torch.Generator) -> C
     return max((_compared(moves, one, sizes, generator) for one in (grown, stream)), key=lambda one: one.order)
 
 
-def _compared(moves: Moves, chosen: Chosen, sizes: Sizes, generator: torch.Generator) -> Chosen:
+def _compared(moves: Moves, chosen: Chosen, sizes: CarrierSizes, generator: torch.Generator) -> Chosen:
     """The same, and whether random sets come near it; of what agrees too seldom that makes no difference."""
     if not chosen.is_enough:
         return chosen
@@ -109,12 +109,12 @@ def _compared(moves: Moves, chosen: Chosen, sizes: Sizes, generator: torch.Gener
     return replace(chosen, is_clear=chosen.outcome.agreement - beside >= CLEAR)
 
 
-def _tried(moves: Moves, carriers: Sequence[Carrier], sizes: Sizes) -> list[Chosen]:
+def _tried(moves: Moves, carriers: Sequence[Carrier], sizes: CarrierSizes) -> list[Chosen]:
     outcomes = moves.by(carriers)
     return [Chosen(one, outcome, sizes.numbers(one)) for one, outcome in zip(carriers, outcomes, strict=True)]
 
 
-def _grown(moves: Moves, role: str, singles: Sequence[Chosen], most: int, sizes: Sizes) -> Chosen:
+def _grown(moves: Moves, role: str, singles: Sequence[Chosen], most: int, sizes: CarrierSizes) -> Chosen:
     """The best head, and others with it, the best first, until they agree often enough or are `most`."""
     chosen, others = singles[0], [one.carrier.heads[0] for one in singles[1:TRIED]]
     while chosen.outcome.agreement < ENOUGH and len(chosen.carrier.heads) < most and others:
@@ -127,7 +127,7 @@ def _grown(moves: Moves, role: str, singles: Sequence[Chosen], most: int, sizes:
     return chosen
 
 
-def _shrunk(moves: Moves, chosen: Chosen, sizes: Sizes) -> Chosen:
+def _shrunk(moves: Moves, chosen: Chosen, sizes: CarrierSizes) -> Chosen:
     """The same without heads without which it agrees about as often, or often enough."""
     least = min(ENOUGH, chosen.outcome.agreement - POINT)
     while len(heads := chosen.carrier.heads) > 1:
@@ -139,7 +139,7 @@ def _shrunk(moves: Moves, chosen: Chosen, sizes: Sizes) -> Chosen:
     return chosen
 
 
-def random_sets(carrier: Carrier, sizes: Sizes, generator: torch.Generator) -> list[Carrier]:
+def random_sets(carrier: Carrier, sizes: CarrierSizes, generator: torch.Generator) -> list[Carrier]:
     """Random other sets of heads at the same position, of as many numbers; all there are where these are few."""
     heads = sizes.heads
     count = min(len(heads), max(1, round(sizes.numbers(carrier) / sizes.head)))
@@ -154,7 +154,7 @@ def random_sets(carrier: Carrier, sizes: Sizes, generator: torch.Generator) -> l
     return list(found)
 
 
-def complement(carrier: Carrier, sizes: Sizes) -> Carrier | None:
+def complement(carrier: Carrier, sizes: CarrierSizes) -> Carrier | None:
     """All other heads at the same position; of a stream those of later layers. None where there are none."""
     if carrier.behind is not None:
         others = [head for head in sizes.heads if head[0] > carrier.behind]

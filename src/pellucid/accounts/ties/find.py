@@ -10,12 +10,12 @@ from typing import Any
 import torch
 
 from pellucid.accounts.language import Accounts
-from pellucid.accounts.meter import Share
+from pellucid.accounts.meter import Proportion
 from pellucid.accounts.ties import choose
 from pellucid.accounts.ties.carrier import HERE, ONCE, VALUE, Carrier
-from pellucid.accounts.ties.choose import Chosen, Sizes
+from pellucid.accounts.ties.choose import CarrierSizes, Chosen
 from pellucid.accounts.ties.moves import Move, Moves, states
-from pellucid.accounts.ties.places import Drawing, Pair, Reliable, Start, Valued, even, halves, using
+from pellucid.accounts.ties.places import Drawing, PlacePair, Reliable, Start, Valued, even, halves, using
 from pellucid.accounts.ties.variables import Quantity
 from pellucid.exact.model import Model
 
@@ -36,12 +36,12 @@ class Tie:
     """What carries a variable, with what it was scored by; no carrier, and `why`, where there were too few pairs."""
 
     carrier: Carrier | None
-    agreement: Share
+    agreement: Proportion
     """How often the model said, with the carrier moved, what the account says with the variable moved."""
-    random: Share
+    random: Proportion
     """The best of random sets."""
-    complement: Share
-    chosen: Share
+    complement: Proportion
+    chosen: Proportion
     """Agreement on the half that it was chosen on."""
     sources: str
     """Which prompts it was taken from."""
@@ -49,7 +49,7 @@ class Tie:
     """Whether only rules, and lines of tables, that are right nearly everywhere were asked."""
     prompts: int
     """Different base prompts among the pairs."""
-    rules: dict[str, Share]
+    rules: dict[str, Proportion]
     """Agreement by the rule that speaks at the base."""
     why: str = ""
     inside: Tie | None = None
@@ -74,7 +74,7 @@ class Tie:
         }
 
 
-NONE = Share(0, 0)
+NONE = Proportion(0, 0)
 
 
 def too_few(why: str) -> Tie:
@@ -87,7 +87,7 @@ class Drawn:
     """Pairs of both halves, and where they come from."""
 
     drawing: Drawing
-    pairs: Sequence[Sequence[Pair]]
+    pairs: Sequence[Sequence[PlacePair]]
     sources: str
 
     @property
@@ -187,8 +187,8 @@ class Finder:
         return _scored(half, chosen, self._sizes, drawn, generator) if len(half) >= LEAST else None
 
     @property
-    def _sizes(self) -> Sizes:
-        return Sizes.of(self.model)
+    def _sizes(self) -> CarrierSizes:
+        return CarrierSizes.of(self.model)
 
     def _by_role(
         self, drawn: Drawn, bases: Sequence[Sequence[Valued]], generator: torch.Generator
@@ -202,7 +202,7 @@ class Finder:
         ) is not None:
             yield ONCE, again
 
-    def half(self, drawing: Drawing, pairs: Sequence[Pair], role: str) -> Half:
+    def half(self, drawing: Drawing, pairs: Sequence[PlacePair], role: str) -> Half:
         """The pairs that have the position with a role, and the moves between them."""
         kept = [(pair, ends) for pair in pairs if (ends := self._ends(drawing, pair, role))]
         prompts = [self._ids(pair.source.place)[: source + 1] for pair, (_, source) in kept]
@@ -214,7 +214,7 @@ class Finder:
         ]
         return Half(self.model, [pair for pair, _ in kept], moves, unique)
 
-    def _ends(self, drawing: Drawing, pair: Pair, role: str) -> tuple[int, int] | None:
+    def _ends(self, drawing: Drawing, pair: PlacePair, role: str) -> tuple[int, int] | None:
         """The position with a role among the ids of base and source; None where one of them has none."""
         if role == HERE:
             return len(self._ids(pair.base.place)) - 1, len(self._ids(pair.source.place)) - 1
@@ -228,7 +228,7 @@ class Half:
     """Pairs, the moves between them, and the prompts up to where something is taken from."""
 
     model: Model
-    pairs: Sequence[Pair]
+    pairs: Sequence[PlacePair]
     made: Sequence[Move]
     prompts: Sequence[Sequence[int]]
 
@@ -241,7 +241,7 @@ class Half:
         return Moves(self.model, self.made, states(self.model, self.prompts))
 
 
-def _scored(half: Half, chosen: Chosen, sizes: Sizes, drawn: Drawn, generator: torch.Generator) -> Tie:
+def _scored(half: Half, chosen: Chosen, sizes: CarrierSizes, drawn: Drawn, generator: torch.Generator) -> Tie:
     """The figures of a carrier on pairs that it was not chosen on."""
     random = choose.random_sets(chosen.carrier, sizes, generator)
     others = choose.complement(chosen.carrier, sizes)
@@ -263,5 +263,5 @@ def _scored(half: Half, chosen: Chosen, sizes: Sizes, drawn: Drawn, generator: t
     )
 
 
-def _share(hits: torch.Tensor) -> Share:
-    return Share(int(hits.sum()), len(hits))
+def _share(hits: torch.Tensor) -> Proportion:
+    return Proportion(int(hits.sum()), len(hits))

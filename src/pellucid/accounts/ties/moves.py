@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pellucid.accounts.ties.carrier import Carrier, stream
 from pellucid.engine.sites import heads_write
-from pellucid.exact.cache import Cache
+from pellucid.exact.cache import ModelCache
 from pellucid.exact.graph import Edit
 from pellucid.exact.model import Model
 
@@ -25,7 +25,7 @@ KEPT = 1 << 27
 
 
 @dataclass(frozen=True)
-class States:
+class EndStates:
     """What stands at the ends of prompts: the token, what all heads write, the residual stream behind each layer, and
     what is said."""
 
@@ -35,7 +35,7 @@ class States:
     says: Int[Tensor, " prompt"]
 
 
-def states(model: Model, prompts: Sequence[Sequence[int]]) -> States:
+def states(model: Model, prompts: Sequence[Sequence[int]]) -> EndStates:
     """The states at the ends of prompts of any lengths."""
     written = heads_write(model)
     layers = [f"L{layer:02d}" for layer in range(model.decoder.layers)]
@@ -51,7 +51,7 @@ def states(model: Model, prompts: Sequence[Sequence[int]]) -> States:
         says.append(model.unembed(found["final"][:, -1:])[:, 0].argmax(-1))
     back = torch.tensor(order).argsort()
     tokens = torch.tensor([prompt[-1] for prompt in prompts])
-    return States(tokens, torch.cat(heads)[back], torch.cat(streams)[back], torch.cat(says)[back])
+    return EndStates(tokens, torch.cat(heads)[back], torch.cat(streams)[back], torch.cat(says)[back])
 
 
 @dataclass(frozen=True)
@@ -99,11 +99,11 @@ class _Batch:
 class Moves:
     """Moves between prompts, to be made by one carrier after another."""
 
-    def __init__(self, model: Model, moves: Sequence[Move], sources: States) -> None:
+    def __init__(self, model: Model, moves: Sequence[Move], sources: EndStates) -> None:
         self._model, self._sources = model, sources
         self._order = sorted(range(len(moves)), key=lambda at: (len(moves[at].ids) - moves[at].at, moves[at].at))
         self._batches = [_batch(own) for own in _batched([moves[at] for at in self._order], model.n_ctx)]
-        self._kept: dict[int, Cache] = {}
+        self._kept: dict[int, ModelCache] = {}
         self._room = KEPT
 
     def __len__(self) -> int:
@@ -128,11 +128,11 @@ class Moves:
             Outcome(torch.cat(own).cpu()[back], margin / len(self)) for own, margin in zip(hits, margins, strict=True)
         ]
 
-    def _before(self, number: int, batch: _Batch) -> Cache:
+    def _before(self, number: int, batch: _Batch) -> ModelCache:
         """What the model remembers of the tokens before what is changed."""
         if (known := self._kept.get(number)) is not None:
             return known
-        cache = Cache().grown(batch.first.shape[1])
+        cache = ModelCache().grown(batch.first.shape[1])
         if batch.first.shape[1]:
             self._model.run(batch.first, ("final",), cache=cache, pads=batch.pads)
         size = 2 * batch.first.numel() * self._model.decoder.layers * self._sources.streams.shape[-1]
@@ -141,7 +141,7 @@ class Moves:
             self._kept[number] = cache
         return cache
 
-    def _logits(self, batch: _Batch, cache: Cache, carrier: Carrier) -> Float[Tensor, "move vocab"]:
+    def _logits(self, batch: _Batch, cache: ModelCache, carrier: Carrier) -> Float[Tensor, "move vocab"]:
         """The logits at the ends of the prompts, with what `carrier` holds in the sources in its place."""
         sources = torch.tensor([move.source for move in batch.moves])
         ids, edits = batch.rest, self._edits(carrier, sources)

@@ -12,7 +12,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from pellucid.accounts.folder import FOLDER
-from pellucid.accounts.language import AccountError, Accounts, Row, Span
+from pellucid.accounts.language import AccountError, Accounts, AccountText, Span
 from pellucid.accounts.ties.variables import Quantity
 from pellucid.base.errors import SourceError
 from pellucid.base.progress import track
@@ -63,7 +63,7 @@ class Valued:
 
 
 @dataclass(frozen=True, eq=False)
-class Pair:
+class PlacePair:
     """Two places with different values of a variable; `token` is the answer at `base` with the value of `source`."""
 
     base: Valued
@@ -167,19 +167,19 @@ class Drawing:
         found = ((place, self.value(place)) for place in lot)
         return [Valued(place, value) for place, value in found if value is not None]
 
-    def _at(self, row: Row) -> Any:
+    def _at(self, row: AccountText) -> Any:
         return self.accounts.value(self.wanted.files[0], self.wanted.key, row)
 
     def pairs(
         self, bases: Sequence[Valued], sources: Sequence[Valued], wanted: int, generator: torch.Generator
-    ) -> list[Pair]:
+    ) -> list[PlacePair]:
         """At most `wanted` random pairs whose answer differs from what the accounts say at the base and the source.
 
         That is what the account of the base says of its text with the value of the source.
         """
         rows = [self.accounts.row(base.place.own) for base in bases]
         answers: dict[tuple[int, Any], int | None] = {}
-        kept: dict[tuple[int, int], Pair] = {}
+        kept: dict[tuple[int, int], PlacePair] = {}
         for _ in range(TRIED * wanted if bases and sources else 0):
             at, other = (int(torch.randint(len(lot), (1,), generator=generator)) for lot in (bases, sources))
             base, source = bases[at], sources[other]
@@ -188,12 +188,12 @@ class Drawing:
             if (at, source.value) not in answers:
                 answers[at, source.value] = self._answer(base.place, rows[at], source.value)
             if (token := answers[at, source.value]) not in (None, base.place.token, source.place.token):
-                kept[at, other] = Pair(base, source, token)
+                kept[at, other] = PlacePair(base, source, token)
                 if len(kept) == wanted:
                     break
         return list(kept.values())
 
-    def _answer(self, place: Start, row: Row, value: Any) -> int | None:
+    def _answer(self, place: Start, row: AccountText, value: Any) -> int | None:
         """The first token of what the account of a place says there with another value, and differs.
 
         None if it says nothing else, another account speaks, or what says so is not reliable.

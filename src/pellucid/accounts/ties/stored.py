@@ -9,7 +9,7 @@ from typing import Any
 
 from pellucid.accounts.folder import Folder
 from pellucid.accounts.ties.variables import Quantity, quantities
-from pellucid.accounts.uses import Page, pages
+from pellucid.accounts.uses import AccountPage, pages
 from pellucid.base.files import sha256_files, sha256_text
 from pellucid.project.project import Project
 
@@ -28,7 +28,7 @@ def state(folder: Folder, quantity: Quantity) -> str:
     return sha256_text(f"{about} {project.manifest.settings.seed} {sha256_files(folder.tables)} {texts}")
 
 
-def _untied(page: Page) -> str:
+def _untied(page: AccountPage) -> str:
     """The text of a file without what its variables say of ties."""
     lines = page.text.split("\n")
     for call, _ in decorators(page):
@@ -37,7 +37,7 @@ def _untied(page: Page) -> str:
     return "\n".join(lines)
 
 
-def decorators(page: Page) -> Iterator[tuple[ast.Call, str]]:
+def decorators(page: AccountPage) -> Iterator[tuple[ast.Call, str]]:
     """What stands above variables, the last of the file first, with their names."""
     for node in reversed(page.tree.body):
         if isinstance(node, ast.FunctionDef) and node.name in page.variables:
@@ -71,7 +71,7 @@ def told(tie: dict[str, Any]) -> str:
     return f'variable(tie="{tie["tie"]}", moved={agreement:.3f})'
 
 
-def tied(page: Page, ties: Iterable[tuple[Quantity, dict[str, Any]]]) -> str:
+def tied(page: AccountPage, ties: Iterable[tuple[Quantity, dict[str, Any]]]) -> str:
     """The text of a file with what was measured above the variables that it defines."""
     said = {one.name: told(tie) for one, tie in ties if one.is_variable and page.file in one.files}
     lines = page.text.split("\n")

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pellucid.accounts.language import Call, is_account
-from pellucid.accounts.uses import Page, returns
+from pellucid.accounts.uses import AccountPage, returns
 
 CALLS = ("word", "token", "again", "after", "behind", "opened")
 """What a text is asked that is a quantity by itself, wherever rules ask it."""
@@ -42,13 +42,13 @@ class Quantity:
         return self.call or self.name
 
 
-def quantities(pages: Sequence[Page]) -> list[Quantity]:
+def quantities(pages: Sequence[AccountPage]) -> list[Quantity]:
     """The quantities of `pages`: variables in the order in which files define them, then what rules ask themselves."""
     return [*_variables(pages), *_calls(pages)]
 
 
-def _variables(pages: Sequence[Page]) -> Iterator[Quantity]:
-    found: dict[tuple[str, str], list[Page]] = {}
+def _variables(pages: Sequence[AccountPage]) -> Iterator[Quantity]:
+    found: dict[tuple[str, str], list[AccountPage]] = {}
     for page in pages:
         for name in page.variables:
             found.setdefault((name, definition(page, name)), []).append(page)
@@ -63,7 +63,7 @@ def _variables(pages: Sequence[Page]) -> Iterator[Quantity]:
         )
 
 
-def _calls(pages: Sequence[Page]) -> Iterator[Quantity]:
+def _calls(pages: Sequence[AccountPage]) -> Iterator[Quantity]:
     """What rules ask of the text themselves."""
     found: dict[str, tuple[Call, dict[str, str]]] = {}
     for page in pages:
@@ -86,20 +86,20 @@ def _call(node: ast.AST) -> Call | None:
     return None
 
 
-def _returned(page: Page) -> Iterator[tuple[ast.Return, list[ast.expr]]]:
+def _returned(page: AccountPage) -> Iterator[tuple[ast.Return, list[ast.expr]]]:
     """The rules of a file, and the expressions that each hangs on."""
     for function in filter(is_account, page.tree.body):
         yield from returns(function, [])
 
 
-def definition(page: Page, name: str) -> str:
+def definition(page: AccountPage, name: str) -> str:
     """The text of a variable, and of all else at the top of its file that it hangs on, without what it says of ties."""
     function = page.functions[name]
     names = page.reached([part for part in ast.walk(function) if isinstance(part, ast.Name)], function) | {name}
     return "\n".join(_texts(page, names))
 
 
-def _texts(page: Page, names: frozenset[str]) -> Iterator[str]:
+def _texts(page: AccountPage, names: frozenset[str]) -> Iterator[str]:
     for node in page.tree.body:
         match node:
             case ast.FunctionDef(name=name) if name in names:

@@ -15,7 +15,7 @@ from torch import Tensor
 from pellucid.base.errors import ProjectError
 from pellucid.base.schema import fitting
 from pellucid.base.work import Results, mapped
-from pellucid.exact.cache import Cache
+from pellucid.exact.cache import ModelCache
 from pellucid.exact.model import Model
 
 AFTER = 12
@@ -72,7 +72,7 @@ def without(
     def of_row(numbers: list[int]) -> list[Example]:
         """The answers to the questions about one row, in their order."""
         row = asked[numbers[0]].place // length
-        ids, remembered = rows[row : row + 1], Cache().grown(length)
+        ids, remembered = rows[row : row + 1], ModelCache().grown(length)
         with torch.no_grad():
             final = model.run(ids, ("final",), cache=remembered)["final"][0]
         groups = ([asked[n] for n in group] for group in _groups(numbers, at))
@@ -109,7 +109,7 @@ def _answers(
     model: Model,
     ids: Int[Tensor, " pos"],
     final: Float[Tensor, "pos model"],
-    remembered: Cache,
+    remembered: ModelCache,
     means: Mapping[str, Tensor],
     asked: Sequence[Ablation],
 ) -> Iterator[Example]:

@@ -77,7 +77,7 @@ def propose_looks(
     """Candidates for every head, fitted on `fit` and scored on `tune` rows, on so many `pairs` of tokens of each."""
     terms = terms_for(fit.shape[1])
     found: dict[Address, LooksProposal] = {}
-    asked = [Asked.of(sampled(rows, pairs), model.n_vocab, terms, seed, pairs) for rows in (fit, tune)]
+    asked = [SampledQueries.of(sampled(rows, pairs), model.n_vocab, terms, seed, pairs) for rows in (fit, tune)]
     for layer, sides in enumerate(zip(*(patterns(model, side.rows) for side in asked), strict=True)):
         samples = [side.answered(said) for side, said in zip(asked, sides, strict=True)]
         for head in range(model.decoder.sizes.head):
@@ -107,7 +107,7 @@ def patterns(model: Model, rows: Int[Tensor, "row pos"]) -> Iterator[Iterator[Te
 
 
 @dataclass(frozen=True)
-class Asked:
+class SampledQueries:
     """Queries of `rows`, the same ones in every layer, and what the terms say of them.
 
     They are spread evenly over rows and at random over positions; of the first position there are none.
@@ -119,7 +119,9 @@ class Asked:
     features: Float[Tensor, "query key term"]
 
     @staticmethod
-    def of(rows: Int[Tensor, "row pos"], vocab: int, terms: Sequence[Term], seed: int, pairs: int = PAIRS) -> Asked:
+    def of(
+        rows: Int[Tensor, "row pos"], vocab: int, terms: Sequence[Term], seed: int, pairs: int = PAIRS
+    ) -> SampledQueries:
         """The queries that a seed draws; `vocab` is how many tokens the model has, which bounds batches."""
         length = rows.shape[1]
         each = max(1, min(length - 1, pairs // (length * len(rows))))
@@ -133,7 +135,7 @@ class Asked:
             said = [term.twin(ids).expand(len(here), -1, -1)[pick, here] for term in terms]
             features.append(torch.stack(said, -1).flatten(0, 1))
         seen = torch.arange(length)[None] <= places.flatten()[:, None]
-        return Asked(rows, places, seen, torch.cat(features) * seen[..., None])
+        return SampledQueries(rows, places, seen, torch.cat(features) * seen[..., None])
 
     def answered(self, text: Iterable[Float[Tensor, "batch head query key"]]) -> Queries:
         """Where the heads of a layer look from there, by their patterns on batches of the rows."""

@@ -81,7 +81,7 @@ class FiresProposal:
 
 
 @dataclass(frozen=True)
-class Rule:
+class TokenSets:
     """Sets of a layer's neurons: `here[token, neuron]` and `before[token, neuron]` number a token's set, 0 for none.
 
     Tokens are numbered as in `Words`; `here` and `before` have one row more, for no token.
@@ -158,7 +158,7 @@ def propose_fires(
 
 
 @dataclass(frozen=True)
-class Moments:
+class NeuronMoments:
     """A layer's neurons on a batch: weights ½g² in nats per token, post-activations, and the words at each position."""
 
     words: Int[Tensor, "batch pos"]
@@ -198,7 +198,7 @@ def _met(model: Model, rows: Int[Tensor, "row pos"], layers: Iterable[int], word
     return found
 
 
-def _moments(model: Model, layer: int, met: _Met) -> Iterator[Moments]:
+def _moments(model: Model, layer: int, met: _Met) -> Iterator[NeuronMoments]:
     """A layer's moments on every batch of rows."""
     own, places = model.layer(layer), 2 * len(met.read)
     act, bias = activation(own.block.mlp.activation).torch, own.read_bias
@@ -207,10 +207,10 @@ def _moments(model: Model, layer: int, met: _Met) -> Iterator[Moments]:
     reads, slopes = torch.split(met.read, sizes), torch.split(met.slope, sizes)
     for read, slope, (here, before) in zip(reads, slopes, met.pairs, strict=True):
         post = act(read @ own.read + bias)
-        yield Moments(here, before, (slope @ own.write.T).square() / places, post)
+        yield NeuronMoments(here, before, (slope @ own.write.T).square() / places, post)
 
 
-def _kept(model: Model, layer: int, met: _Met) -> list[Moments]:
+def _kept(model: Model, layer: int, met: _Met) -> list[NeuronMoments]:
     """A layer's moments on all rows, or none where they would take too much memory."""
     room = 2 * 4 * len(met.read) * model.decoder.sizes.neuron
     return list(_moments(model, layer, met)) if room <= KEPT_BYTES else []
@@ -222,7 +222,7 @@ class LayerFit:
     def __init__(self, layer: int, act: Act, words: Usual, limit: int) -> None:
         self.layer, self.act, self.words, self.limit = layer, act, words, limit
         self.inverse = Inverse(act)
-        self.rules: list[Rule] = []
+        self.rules: list[TokenSets] = []
         self.tables: Float[Tensor, "moment word neuron"] | None = None
         self.squares = self.price = torch.zeros(())
         self.positions = 0
@@ -230,7 +230,7 @@ class LayerFit:
         self.tune: list[Cells] = []
         self.levels: list[Float[Tensor, "constant neuron"]] = []
 
-    def add(self, step: int, m: Moments) -> None:
+    def add(self, step: int, m: NeuronMoments) -> None:
         """Take in a batch: moments per current token, per previous token, per cell on fit rows, or on tune rows."""
         if step == 0:
             self.tables = self._added(self.tables, m.words, m.weight, m.weight * m.post)
@@ -297,11 +297,11 @@ class LayerFit:
         ]
         if step == 0:
             none = torch.zeros(len(self.words) + 1, weight.shape[1], dtype=torch.uint8)
-            self.rules = [Rule(none, none), *(Rule(side, none) for side in sides)]
+            self.rules = [TokenSets(none, none), *(TokenSets(side, none) for side in sides)]
             self.levels = [self._start(sides[-1], weight, first)]
         else:
             shared = zip(self.rules[1:-1], sides[:-1], strict=True)
-            self.rules += [Rule(rule.here, before) for rule, before in shared]
+            self.rules += [TokenSets(rule.here, before) for rule, before in shared]
         self.tables = None
 
     def _budgets(self) -> list[int]:
@@ -325,7 +325,7 @@ class LayerFit:
         here, before = torch.cat([none, levels[1 : 1 + SETS]]), torch.cat([none, levels[1 + SETS :]])
         return levels[0] + (here[:, None] + before[None]).flatten(0, 1)
 
-    def _constants(self, rule: Rule, cells: Cells) -> Float[Tensor, "constant neuron"]:
+    def _constants(self, rule: TokenSets, cells: Cells) -> Float[Tensor, "constant neuron"]:
         """The constants of least loss."""
         by_set = cells.view(3, 1 + SETS, 1 + SETS, -1).sum(2)
         start = self._start_from(by_set)
@@ -356,7 +356,7 @@ class LayerFit:
             found[forms[0].address] = choose(candidate for candidate in tried if candidate.numbers <= self.limit)
         return found
 
-    def _forms(self, rule: Rule, levels: Float[Tensor, "constant neuron"]) -> list[Fires]:
+    def _forms(self, rule: TokenSets, levels: Float[Tensor, "constant neuron"]) -> list[Fires]:
         """The rule of every neuron with its constants, rounded."""
         members: list[list[tuple[Which, tuple[int, ...], float]]] = [[] for _ in range(levels.shape[1])]
         sides: tuple[tuple[Which, Tensor, int], ...] = (("token", rule.here, 1), ("previous", rule.before, 1 + SETS))
@@ -372,7 +372,7 @@ class LayerFit:
             for address, bias, sets in zip(addresses, levels[0], members, strict=True)
         ]
 
-    def _losses(self, forms: Sequence[Fires], rule: Rule, cells: Cells) -> Float[Tensor, " neuron"]:
+    def _losses(self, forms: Sequence[Fires], rule: TokenSets, cells: Cells) -> Float[Tensor, " neuron"]:
         """The loss of each form, with the constants that it prints."""
         levels = torch.zeros(1 + 2 * SETS, len(forms))
         for neuron, form in enumerate(forms):

@@ -34,7 +34,7 @@ WEAK = 0.2
 
 
 @dataclass(frozen=True)
-class Sources:
+class FirstSources:
     """What was chosen.
 
     `effects` are the nats per token that the mean in a part's place costs, `losses` those that its form costs, both
@@ -46,17 +46,17 @@ class Sources:
     losses: dict[Address, float]
     calibration: Calibration
 
-    def only(self, addresses: Collection[Address]) -> Sources:
+    def only(self, addresses: Collection[Address]) -> FirstSources:
         """These sources, of `addresses` alone; effects stay those of all parts."""
         forms = {address: form for address, form in self.forms.items() if address in addresses}
         return replace(self, forms=forms)
 
-    def without(self, addresses: Collection[Address]) -> Sources:
+    def without(self, addresses: Collection[Address]) -> FirstSources:
         """These sources but for those of `addresses`."""
         return self.only(self.forms.keys() - addresses)
 
 
-def find_sources(project: Project, means: Mapping[str, Tensor], effort: Effort, *, less: bool = False) -> Sources:
+def find_sources(project: Project, means: Mapping[str, Tensor], effort: Effort, *, less: bool = False) -> FirstSources:
     """Propose sources for every QK and IN, and choose among them within the project's budget.
 
     From `less` fit text, and fewer pairs of tokens, where most of them will be replaced.
@@ -74,7 +74,7 @@ def find_sources(project: Project, means: Mapping[str, Tensor], effort: Effort, 
     forms = {address: option.form for address, option in chosen.items()}
     losses = estimate(model, tune, forms.values(), seed=seed)[0]
     release()
-    found = Sources(forms, effects, losses, calibration(model, tune, ablated, effort, seed=seed))
+    found = FirstSources(forms, effects, losses, calibration(model, tune, ablated, effort, seed=seed))
     release()
     return found
 
@@ -109,13 +109,13 @@ def offers(
 # --- written ----------------------------------------------------------------------------------------------------------
 
 
-def is_weak(sources: Sources, address: Address) -> bool:
+def is_weak(sources: FirstSources, address: Address) -> bool:
     """Whether a source says next to nothing: it removes less than a fifth of what its mean costs, or is the mean."""
     form, effect = sources.forms[address], sources.effects[address]
     return form.constant is not None or effect - sources.losses[address] < WEAK * effect or effect <= 0
 
 
-def write_sources(project: Project, sources: Sources) -> None:
+def write_sources(project: Project, sources: FirstSources) -> None:
     """Write the chosen forms: functions of heads, a row for each neuron, the largest effects first.
 
     Weak ones are left out unless the settings keep them, or what they are about runs without its residual; a part that
@@ -127,7 +127,7 @@ def write_sources(project: Project, sources: Sources) -> None:
     _write(project, sources, {address: address in wanted for address in sources.forms})
 
 
-def write_linked(project: Project, sources: Sources, linked: Collection[Address]) -> None:
+def write_linked(project: Project, sources: FirstSources, linked: Collection[Address]) -> None:
     """Write the weak ones among the sources that are `linked` as such, since they run; take others away again."""
     if project.manifest.settings.keep_weak:
         return
@@ -137,7 +137,7 @@ def write_linked(project: Project, sources: Sources, linked: Collection[Address]
     _write(project, sources, {a: a in linked for a in weak if a in linked or a in idle})
 
 
-def _write(project: Project, sources: Sources, wanted: Mapping[Address, bool]) -> None:
+def _write(project: Project, sources: FirstSources, wanted: Mapping[Address, bool]) -> None:
     """Write what is wanted of `sources`, and take away what is not."""
     text = token_texts(project.model.tokenizer)
     statements: dict[Address, str | None] = {}
@@ -154,12 +154,12 @@ def _write(project: Project, sources: Sources, wanted: Mapping[Address, bool]) -
         project.take(with_constants(project.listing(), constants))
 
 
-def _statement(sources: Sources, address: Address, text: TokenText) -> str:
+def _statement(sources: FirstSources, address: Address, text: TokenText) -> str:
     """A source as it is printed."""
     return sources.forms[address].statement(text, evidence_lines(sources, address))
 
 
-def evidence_lines(sources: Sources, address: Address) -> list[str]:
+def evidence_lines(sources: FirstSources, address: Address) -> list[str]:
     """What the docstring says of the numbers behind a source."""
     effect, left = sources.effects[address], sources.losses[address]
     removed = 100 * (effect - left) / effect if effect > 0 else 0.0
@@ -178,7 +178,7 @@ def stored_effects(project: Project) -> dict[Address, float]:
     return load(text).effects if text else {}
 
 
-def dump(sources: Sources) -> str:
+def dump(sources: FirstSources) -> str:
     """`sources` as JSON, to go on from in a later run."""
     c = sources.calibration
     return json.dumps(
@@ -201,7 +201,7 @@ class _Kept:
     calibration: tuple[float | None, float | None, float | None, Count]
 
 
-def load(text: str) -> Sources:
+def load(text: str) -> FirstSources:
     """What `dump` wrote, without the single pairs of the calibration. Raises `ProjectError` for anything else."""
     kept = parsed(_Kept, text, STORED_SOURCES, ProjectError)
     effects, losses = ({Address.parse(a): v for a, v in found.items()} for found in (kept.effects, kept.losses))
@@ -209,4 +209,4 @@ def load(text: str) -> Sources:
     if lost := forms.keys() - (effects.keys() & losses.keys()):
         raise ProjectError(f"{STORED_SOURCES}: {min(lost)} has a form, but no effect and loss")
     pearson, spearman, scale, n = kept.calibration
-    return Sources(forms, effects, losses, Calibration(finite(pearson), finite(spearman), finite(scale), n, ()))
+    return FirstSources(forms, effects, losses, Calibration(finite(pearson), finite(spearman), finite(scale), n, ()))

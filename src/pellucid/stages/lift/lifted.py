@@ -14,7 +14,7 @@ from pellucid.base.memory import keeping
 from pellucid.base.schema import Count, parsed
 from pellucid.family.allowance import most_rank
 from pellucid.family.blocks import Decoder
-from pellucid.forms.form import Stored
+from pellucid.forms.form import StoredForm
 from pellucid.forms.lifting import Costs, Vectors, costs
 from pellucid.listing.change import with_lifted
 from pellucid.listing.parse import STORED
@@ -37,7 +37,7 @@ class LiftedParts:
     tuned `together` is linked together.
     """
 
-    forms: dict[Address, Stored]
+    forms: dict[Address, StoredForm]
     effects: dict[Address, float]
     losses: dict[Address, float]
     together: frozenset[Address] = frozenset()
@@ -62,7 +62,7 @@ def choose(estimated: Costs, vectors: Vectors, promised: float) -> LiftedParts:
 
     No OV or OUT costs more than `promised` alone; of QK and IN all are, since tuning may make them cheaper together.
     """
-    forms: dict[Address, Stored] = {}
+    forms: dict[Address, StoredForm] = {}
     effects: dict[Address, float] = {}
     losses: dict[Address, float] = {}
     heads = sum(len(of_layer) for of_layer in estimated.heads)
@@ -118,7 +118,7 @@ def before_sources(parts: LiftedParts, losses: Mapping[Address, float], promised
 def as_many_channels(parts: LiftedParts, vectors: Vectors, decoder: Decoder) -> LiftedParts:
     """The candidates with the neurons of each layer reading as many channels as those that are left may share."""
     left = Counter(address.layer for address in parts.forms if address.kind == "IN")
-    forms: dict[Address, Stored] = {}
+    forms: dict[Address, StoredForm] = {}
     for address, form in parts.forms.items():
         rank = min(form.rank, most_rank(decoder, "IN", left[address.layer])) if address.kind == "IN" else form.rank
         if rank == form.rank:

@@ -24,7 +24,7 @@ from pellucid.forms.form import Form
 from pellucid.forms.twin import Twin
 from pellucid.project.project import Project
 from pellucid.project.rows import rows_for
-from pellucid.stages.first.sources import Sources
+from pellucid.stages.first.sources import FirstSources
 from pellucid.stages.lift.lifted import LiftedParts
 from pellucid.stages.link.link import link
 from pellucid.stages.link.rollouts import Rollouts, Slips, roll, slips
@@ -44,7 +44,7 @@ Unit = tuple[Address, ...]
 
 
 @keeping()
-def link_sources(project: Project, sources: Sources, lifted: LiftedParts, effort: Effort) -> list[Address]:
+def link_sources(project: Project, sources: FirstSources, lifted: LiftedParts, effort: Effort) -> list[Address]:
     """The addresses whose residuals can go, cheapest for their size first; says on standard error how trials ended.
 
     What was tuned together is tried first, all at once, since its parts make up for each other.
@@ -79,7 +79,7 @@ def link_sources(project: Project, sources: Sources, lifted: LiftedParts, effort
     return allowed([*base, *found.accepted], forms, model.decoder)
 
 
-def units(sources: Sources, lifted: LiftedParts) -> dict[Unit, float]:
+def units(sources: FirstSources, lifted: LiftedParts) -> dict[Unit, float]:
     """What is linked together, with its estimated cost in nats per token.
 
     Sources that cost as much as the mean are left out, and those of parts that can be lifted. A neuron that fires by a

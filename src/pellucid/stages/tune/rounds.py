@@ -16,13 +16,13 @@ from pellucid.base.effort import Effort
 from pellucid.base.files import sha256_text
 from pellucid.base.terminal import tell
 from pellucid.exact.model import Model
-from pellucid.forms.form import Stored
+from pellucid.forms.form import StoredForm
 from pellucid.forms.lifting import Vectors
 from pellucid.forms.twin import Twin
 from pellucid.measure.distance import mean_kl
 from pellucid.project.project import Project
 from pellucid.project.rows import Rows, first_tokens, rows_for
-from pellucid.stages.first.sources import Sources
+from pellucid.stages.first.sources import FirstSources
 from pellucid.stages.lift.lifted import LiftedParts
 from pellucid.stages.link.linking import PROMISED, Unit, chosen_on, excess, rollouts, units, worth
 from pellucid.stages.link.rollouts import Slips, slips
@@ -47,7 +47,7 @@ CELLS = 10_000
 
 
 @dataclass(frozen=True)
-class Choice:
+class TuneChoice:
     """What of a model may be tuned, what it is worth, and what it costs."""
 
     model: Model
@@ -56,7 +56,7 @@ class Choice:
     """Of each unit alone before anything is tuned, in nats per token."""
 
     @staticmethod
-    def of(model: Model, sources: Sources, lifted: LiftedParts, rows: Rows) -> Choice:
+    def of(model: Model, sources: FirstSources, lifted: LiftedParts, rows: Rows) -> TuneChoice:
         """All of `lifted` that can be tuned; what costs most is measured on `rows`, the rest estimated."""
         costs = {
             unit: cost
@@ -64,8 +64,10 @@ class Choice:
             if all(tunes(lifted.forms.get(address)) for address in unit)
         }
         worths = dict(zip(costs, worth(list(costs), sources.effects | lifted.effects, model.decoder), strict=True))
-        dear = Choice(model, worths, costs).cheapest()[-MEASURED:]
-        return Choice(model, worths, costs | {u: joint_cost(model, forms_of([u], lifted.forms), rows) for u in dear})
+        dear = TuneChoice(model, worths, costs).cheapest()[-MEASURED:]
+        return TuneChoice(
+            model, worths, costs | {u: joint_cost(model, forms_of([u], lifted.forms), rows) for u in dear}
+        )
 
     def cheapest(self) -> list[Unit]:
         """The units, those first that cost least for what they are worth."""
@@ -75,7 +77,7 @@ class Choice:
 def tune_parts(
     project: Project,
     trainer: Model,
-    sources: Sources,
+    sources: FirstSources,
     lifted: LiftedParts,
     vectors: Vectors,
     minutes: float,
@@ -89,7 +91,7 @@ def tune_parts(
     """
     model, gate = project.model, project.manifest.gate
     check = first_tokens(rows_for(project, "tune", 4 * effort.tuned_by_tokens), effort.tuned_by_tokens)
-    choice = Choice.of(model, sources, lifted, first_tokens(check, START_TOKENS))
+    choice = TuneChoice.of(model, sources, lifted, first_tokens(check, START_TOKENS))
     spoken = rollouts(project, effort.link_contexts)
     forms = starting(choice, lifted, check, gate.asks)
     tuned, left, steps = None, 60 * minutes, 0
@@ -120,7 +122,7 @@ def tune_parts(
 def tune_round(
     project: Project,
     trainer: Model,
-    forms: Mapping[Address, Stored],
+    forms: Mapping[Address, StoredForm],
     check: Rows,
     seconds: float,
     number: int,
@@ -146,7 +148,7 @@ def say(parts: int, tuned: Tuned, found: Slips, on: str) -> None:
     )
 
 
-def starting(choice: Choice, lifted: LiftedParts, check: Rows, asks: str) -> dict[Address, Stored]:
+def starting(choice: TuneChoice, lifted: LiftedParts, check: Rows, asks: str) -> dict[Address, StoredForm]:
     """The parts to tune together, those cheapest for their worth first.
 
     Of where heads look and what neurons read, what costs together at most `START` before it is tuned; of what heads
@@ -176,7 +178,7 @@ def filled(
     return found
 
 
-def fewer(choice: Choice, forms: Mapping[Address, Stored], over: float) -> dict[Address, Stored]:
+def fewer(choice: TuneChoice, forms: Mapping[Address, StoredForm], over: float) -> dict[Address, StoredForm]:
     """What stays of `forms`, tuned together, when so many times too many words differ.
 
     Words that differ go with the root of the nats that parts cost; those that parts cost after tuning are taken to be
@@ -207,16 +209,16 @@ def worth_most(shares: Sequence[float], worths: Sequence[float], most: float) ->
     return sorted(found)
 
 
-def tunes(form: Stored | None) -> bool:
+def tunes(form: StoredForm | None) -> bool:
     """Whether a form has vectors that can be tuned."""
     return form is not None and form.is_tuned
 
 
-def forms_of(chosen: Sequence[Unit], forms: Mapping[Address, Stored]) -> dict[Address, Stored]:
+def forms_of(chosen: Sequence[Unit], forms: Mapping[Address, StoredForm]) -> dict[Address, StoredForm]:
     """The forms of units."""
     return {address: forms[address] for unit in chosen for address in unit}
 
 
-def joint_cost(model: Model, forms: Mapping[Address, Stored], rows: Rows) -> float:
+def joint_cost(model: Model, forms: Mapping[Address, StoredForm], rows: Rows) -> float:
     """KL(subject ‖ twin) in nats per token."""
     return mean_kl(model, Twin(model, forms).logits, rows)

@@ -18,7 +18,7 @@ from pellucid.base.address import Address
 from pellucid.base.files import sha256_files, sha256_text
 from pellucid.base.tensors import open_tensors, save_tensors
 from pellucid.exact.model import Model
-from pellucid.forms.form import Sharing, Stored, grouped
+from pellucid.forms.form import Sharing, StoredForm, grouped
 from pellucid.forms.known import KINDS
 from pellucid.forms.lifting import Vectors
 from pellucid.project.project import Project
@@ -39,7 +39,7 @@ class Tuned:
     after: float
     steps: int
 
-    def forms(self, vectors: Vectors) -> dict[Address, Stored]:
+    def forms(self, vectors: Vectors) -> dict[Address, StoredForm]:
         """What each tuned part runs."""
         kinds = [kind.restored(self.tensors, self.sharing, vectors.mean) for kind in KINDS.values()]
         return {form.address: form for forms in kinds for form in forms}

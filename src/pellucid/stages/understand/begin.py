@@ -19,8 +19,8 @@ from pellucid.stages.understand.axes import Axes, along, found_axes, shift
 from pellucid.stages.understand.mixed import mixed
 from pellucid.stages.understand.prune import term_prices
 from pellucid.stages.understand.sparse import lengths, sparse_guesses
-from pellucid.stages.understand.student import Reading, Student, edits
-from pellucid.stages.understand.sweep import Sweep, fired_by
+from pellucid.stages.understand.student import Student, StudentReading, edits
+from pellucid.stages.understand.sweep import ReadingSweep, fired_by
 
 _RIDGE = 1e-4
 SPARSE = 2.0
@@ -43,7 +43,7 @@ def first_sources(student: Student, rows: Rows, steps: int, tokens: int, seed: i
     """
     model, few = student.model, rows[: max(2, tokens // rows.shape[1])]
     axes = found_axes(model, few, student.plan, seed)
-    wanted, sweep = along(model, few, axes), Sweep(student, few)
+    wanted, sweep = along(model, few, axes), ReadingSweep(student, few)
     for layer in track(range(model.decoder.layers), "first sources that understand"):
         if layer:
             late = axes[f"L{layer:02d}.LN1"]
@@ -130,9 +130,9 @@ def fit_patterns(student: Student, layer: int, rows: Rows, steps: int) -> None:
     student.tensors = {name: tensor.detach() for name, tensor in student.tensors.items()}
 
 
-def read_before(student: Student, ids: Int[Tensor, "batch pos"], layer: int) -> Reading:
+def read_before(student: Student, ids: Int[Tensor, "batch pos"], layer: int) -> StudentReading:
     """The reading of `ids` by all layers before `layer`, up to the scale of the norm in front of its heads."""
-    reading = Reading(student, ids)
+    reading = StudentReading(student, ids)
     if layer:
         at = f"L{layer:02d}.resid_pre"
         note = {at: partial(reading.scale, f"L{layer:02d}.LN1")}
@@ -148,7 +148,9 @@ def pattern_kl(
     return divergence
 
 
-def fit_values(sweep: Sweep, layer: int, axes: dict[str, Axes], wanted: dict[str, Float[Tensor, "row pos _"]]) -> None:
+def fit_values(
+    sweep: ReadingSweep, layer: int, axes: dict[str, Axes], wanted: dict[str, Float[Tensor, "row pos _"]]
+) -> None:
     """Let a layer's values, and its late values, be the best guesses of the directions that are read most."""
     student, model = sweep.student, sweep.student.model
     at, after, own = f"L{layer:02d}", f"L{layer + 1:02d}.LN1", model.layer(layer)
@@ -167,7 +169,7 @@ def fit_values(sweep: Sweep, layer: int, axes: dict[str, Axes], wanted: dict[str
 
 @torch.no_grad()
 def guesses(
-    sweep: Sweep, layer: int, norm: str, axes: Axes, wanted: dict[str, Tensor]
+    sweep: ReadingSweep, layer: int, norm: str, axes: Axes, wanted: dict[str, Tensor]
 ) -> Float[Tensor, "feature value"]:
     """How values of a layer sum few terms so as to guess what is `wanted` behind a norm, in the program so far."""
     student = sweep.student

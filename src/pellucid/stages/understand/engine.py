@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.exact import ops
-from pellucid.exact.graph import Graph, Node
+from pellucid.exact.graph import Graph, GraphNode
 from pellucid.exact.model import Model
 from pellucid.exact.rules import fused
 
@@ -22,21 +22,21 @@ def engine(model: Model) -> Model:
     return model.but(model.weights, Graph(model.graph.inputs, nodes))
 
 
-def _without(node: Node, model: Model) -> Iterator[Node]:
+def _without(node: GraphNode, model: Model) -> Iterator[GraphNode]:
     layer, _, name = node.name.partition(".")
     heads = {"heads": model.decoder.sizes.head}
     match name:
         case "qkv":
             return
         case "q" | "k":
-            yield Node(node.name, _in_heads, (f"{layer}.LN1",), (), heads)
+            yield GraphNode(node.name, _in_heads, (f"{layer}.LN1",), (), heads)
         case "v":
             joint = model.decoder.blocks[int(layer[1:])].attention.v.names(int(layer[1:]))
-            yield Node(node.name, _values, (f"{layer}.LN1",), joint, heads)
+            yield GraphNode(node.name, _values, (f"{layer}.LN1",), joint, heads)
         case "scores":
-            yield Node(node.name, _blank_scores, node.inputs)
+            yield GraphNode(node.name, _blank_scores, node.inputs)
         case "pre":
-            yield Node(node.name, _blank_pre, node.inputs, (), {"neurons": model.decoder.sizes.neuron})
+            yield GraphNode(node.name, _blank_pre, node.inputs, (), {"neurons": model.decoder.sizes.neuron})
         case _:
             yield fused(node)
 

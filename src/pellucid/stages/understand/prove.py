@@ -17,7 +17,7 @@ from pellucid.forms.isolated import pearson
 from pellucid.forms.outputs import causal
 from pellucid.forms.worst_places import context, worst_places
 from pellucid.measure.record import Recording, batches, record
-from pellucid.stages.understand.student import Reading, Student
+from pellucid.stages.understand.student import Student, StudentReading
 
 STREAM = ("resid_pre", "resid_mid")
 """Where the scales of norms are taken of."""
@@ -26,7 +26,7 @@ Rows = Int[Tensor, "row pos"]
 
 
 @dataclass(frozen=True)
-class Proof:
+class SourceProof:
     """By address: the isolated score, and what the source alone costs in nats per token (second order)."""
 
     scores: dict[Address, float]
@@ -44,7 +44,7 @@ class _Sums:
     whole: Float64[Tensor, " head"]
 
 
-def prove(student: Student, rows: Rows, seed: int = 0) -> Proof:
+def prove(student: Student, rows: Rows, seed: int = 0) -> SourceProof:
     """Score every head and neuron of `student` on `rows`.
 
     A neuron's score is the correlation of the pre-activations, a head's the share of the total variation between its
@@ -58,7 +58,7 @@ def prove(student: Student, rows: Rows, seed: int = 0) -> Proof:
     total = sum(1 for _ in batches(rows, model.n_vocab))
     for batch in track(record(model, rows, names, gradients=slopes, seed=seed), "proving", total):
         with torch.no_grad():
-            reading = Reading(student, batch.ids)
+            reading = StudentReading(student, batch.ids)
             for layer in layers:
                 _add(sums[layer], reading, batch, layer)
     scale = 2 * rows.numel()
@@ -72,7 +72,7 @@ def prove(student: Student, rows: Rows, seed: int = 0) -> Proof:
             for n, (value, paid) in enumerate(zip(score.tolist(), (cost / scale).tolist(), strict=True)):
                 address = Address(kind, layer, n)  # type: ignore[arg-type]
                 scores[address], costs[address] = value, paid
-    return Proof(scores, costs)
+    return SourceProof(scores, costs)
 
 
 def _zeros(student: Student) -> _Sums:
@@ -81,7 +81,7 @@ def _zeros(student: Student) -> _Sums:
     return _Sums(torch.zeros(5, sizes.neuron, dtype=torch.float64), neurons, heads, heads.clone(), heads.clone())
 
 
-def _add(sums: _Sums, reading: Reading, batch: Recording, layer: int) -> None:
+def _add(sums: _Sums, reading: StudentReading, batch: Recording, layer: int) -> None:
     """Add what a batch says about a layer."""
     at, (slopes,) = f"L{layer:02d}", batch.gradients
     own = batch.values[f"{at}.pattern"]
@@ -102,7 +102,7 @@ def _add(sums: _Sums, reading: Reading, batch: Recording, layer: int) -> None:
     sums.whole += (uniform - own).abs().sum((0, 2, 3)).double().cpu()
 
 
-def _scale(reading: Reading, batch: Recording, layer: int) -> None:
+def _scale(reading: StudentReading, batch: Recording, layer: int) -> None:
     """Note what the norms of a layer divide by."""
     for which, name in enumerate(STREAM, start=1):
         reading.scale(f"L{layer:02d}.LN{which}", batch.values[f"L{layer:02d}.{name}"])
@@ -119,7 +119,7 @@ def worst_contexts(student: Student, rows: Rows, chosen: Collection[Address]) ->
         at, pres, saids, heads = f"L{layer:02d}", [], [], []
         own_names = [f"L{n:02d}.{name}" for n in range(layer + 1) for name in (*STREAM, "pattern", "post")]
         for batch in record(model, rows, [*own_names, f"{at}.pre"]):
-            reading = Reading(student, batch.ids)
+            reading = StudentReading(student, batch.ids)
             for n in range(layer + 1):
                 _scale(reading, batch, n)
                 reading.saw(n, batch.values[f"L{n:02d}.pattern"])

@@ -31,7 +31,7 @@ from pellucid.project.symbols import Symbol
 from pellucid.stages.first.token_table import table_scores
 from pellucid.stages.prove import tested
 from pellucid.stages.understand.plan import TOKENS_A_NUMBER, Plan, plan_for, readable, step_tokens
-from pellucid.stages.understand.prove import Proof, prove, worst_contexts
+from pellucid.stages.understand.prove import SourceProof, prove, worst_contexts
 from pellucid.stages.understand.spread import spread
 from pellucid.stages.understand.stray import strayed
 from pellucid.stages.understand.student import Student, of_model
@@ -176,7 +176,7 @@ def prove_understanding(
 
 
 def evidence(
-    project: Project, proof: Proof, table: Mapping[Address, float | None], chosen: Collection[Address], n: int
+    project: Project, proof: SourceProof, table: Mapping[Address, float | None], chosen: Collection[Address], n: int
 ) -> list[Measurement]:
     """The rows of a proof: isolated scores, beside those of tables of means by token, and what each source costs alone.
 

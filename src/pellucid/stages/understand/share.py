@@ -11,7 +11,7 @@ from torch import Tensor
 from pellucid.base.terminal import tell
 from pellucid.stages.understand.prune import held, join_levels, worths
 from pellucid.stages.understand.student import Student
-from pellucid.stages.understand.ties import Tie, tie
+from pellucid.stages.understand.ties import SharedNumbers, tie
 
 LEAST = 0.05
 """Numbers are shared where one saved costs less than leaving out one that this share of them is worth less than."""
@@ -26,7 +26,7 @@ Count = Callable[[Student], int]
 
 def share(
     student: Student, squares: Mapping[str, Tensor], price: Mapping[str, Tensor], count: Count | None
-) -> tuple[Student, dict[str, Tie]]:
+) -> tuple[Student, dict[str, SharedNumbers]]:
     """`student` with levels and shared coefficients, and what is tied; where `count` is given, within the budget.
 
     `squares` are running means of squared gradients. What may be shared is shared as little as that allows.
@@ -69,7 +69,7 @@ def levelled(student: Student, squares: Mapping[str, Tensor]) -> Student:
     return found
 
 
-def sharing(student: Student, squares: Mapping[str, Tensor], bound: float) -> tuple[Student, dict[str, Tie]]:
+def sharing(student: Student, squares: Mapping[str, Tensor], bound: float) -> tuple[Student, dict[str, SharedNumbers]]:
     """`student` with coefficients tied where a number saved costs less than `bound`; and the ties."""
     ties, tied = tie(student, squares, bound)
     return replace(student, tensors=student.tensors | tied), ties
@@ -82,6 +82,6 @@ def least_worth(student: Student, squares: Mapping[str, Tensor], price: Mapping[
     return float(found[int(LEAST * (len(found) - 1))]) if len(found) else 0.0
 
 
-def numbers(ties: Mapping[str, Tie]) -> int:
+def numbers(ties: Mapping[str, SharedNumbers]) -> int:
     """How many numbers there are where some are tied."""
     return sum(found.numbers for found in ties.values())

@@ -9,7 +9,7 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from pellucid.measure.record import batches
-from pellucid.stages.understand.student import Reading, Student, edits, reach
+from pellucid.stages.understand.student import Student, StudentReading, edits, reach
 
 _Key = tuple[str, int]
 """What varies, and the layer."""
@@ -71,7 +71,7 @@ def spread(student: Student, rows: Int[Tensor, "row pos"]) -> Spread:
 
 def _read(student: Student, ids: Int[Tensor, "batch pos"]) -> dict[_Key, tuple[Tensor, Tensor | None]]:
     """What varies, by name and layer; for values, with what they may sum but for what neurons fire."""
-    reading, last = Reading(student, ids), student.model.decoder.layers - 1
+    reading, last = StudentReading(student, ids), student.model.decoder.layers - 1
     student.engine.run(ids, (f"L{last:02d}.post",), edits=edits(reading, range(last + 1)))
     found: dict[_Key, tuple[Tensor, Tensor | None]] = {("kinds", 0): (reading.levels[:, :, 0], None)}
     for layer in range(last + 1):

@@ -78,7 +78,7 @@ class Student:
 
     def edits(self, ids: Int[Tensor, "batch pos"]) -> dict[str, Edit]:
         """What to put in place of the subject's scores and pre-activations for the rows `ids`."""
-        return edits(Reading(self, ids), range(self.model.decoder.layers))
+        return edits(StudentReading(self, ids), range(self.model.decoder.layers))
 
     def logits(self, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos vocab"]:
         """The logits of the program in which every QK and IN is the student's."""
@@ -90,7 +90,7 @@ class Student:
         return engine(self.model)
 
 
-class Reading:
+class StudentReading:
     """A student that reads some rows: kinds are looked up once, and what later layers build on is kept.
 
     `patterns`, `seen` and `fired` hold by layer where heads looked, what they saw, and what neurons fired; `scales`
@@ -183,7 +183,7 @@ def total(
     return found
 
 
-def edits(reading: Reading, layers: Iterable[int]) -> dict[str, Edit]:
+def edits(reading: StudentReading, layers: Iterable[int]) -> dict[str, Edit]:
     """What puts the scores and pre-activations of a reading in place of the subject's, in `layers`."""
     found: dict[str, Edit] = {}
     for layer in layers:

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from pellucid.exact.graph import Edit
 from pellucid.measure.record import batches
-from pellucid.stages.understand.student import Reading, Student, edits, reach
+from pellucid.stages.understand.student import Student, StudentReading, edits, reach
 
 
-class Sweep:
+class ReadingSweep:
     """Readings of `rows` and the stream in each, as far as layers have been gone through.
 
     Layers are gone through in order, each first by `attend` and then by `fire`, once what they run by is fitted. What
@@ -24,7 +24,7 @@ class Sweep:
     def __init__(self, student: Student, rows: Int[Tensor, "row pos"]) -> None:
         self.student = student
         ids = (batch.to(student.model.device) for batch in batches(rows, student.model.n_vocab))
-        self.readings = [Reading(student, batch) for batch in ids]
+        self.readings = [StudentReading(student, batch) for batch in ids]
         self.streams: list[Tensor | None] = [None] * len(self.readings)
 
     @torch.no_grad()

@@ -20,7 +20,7 @@ from pellucid.stages.understand.student import PLACES, SHIFTS, Student, reach
 
 
 @dataclass(frozen=True)
-class Tie:
+class SharedNumbers:
     """Which numbers of a tensor are one: places in it when it is flat, and the group of each."""
 
     places: Int[Tensor, " number"]
@@ -43,7 +43,7 @@ class Tie:
 
 def tie(
     student: Student, squares: Mapping[str, Tensor], bound: float
-) -> tuple[dict[str, Tie], dict[str, Float[Tensor, "*shape"]]]:
+) -> tuple[dict[str, SharedNumbers], dict[str, Float[Tensor, "*shape"]]]:
     """The ties of all tensors whose numbers may be tied, and these tensors with their numbers tied.
 
     Numbers are tied where that costs less than `bound` for each one saved, as `squares`, running means of squared
@@ -61,7 +61,7 @@ def tie(
 
 def tie_tensor(
     tensor: Float[Tensor, "term value"], square: Float[Tensor, "term value"], cell: Int[Tensor, " term"], bound: float
-) -> tuple[Tie, Float[Tensor, "term value"]]:
+) -> tuple[SharedNumbers, Float[Tensor, "term value"]]:
     """The ties within every column and cell, and the tensor with its numbers tied; those of cell 0 stay alone."""
     rows, columns = ((tensor != 0) & (cell != 0)[:, None]).nonzero(as_tuple=True)
     kept, keys = tensor[rows, columns].double(), columns * (int(cell.max()) + 1) + cell[rows]
@@ -72,7 +72,7 @@ def tie_tensor(
     groups, means = clustered(keys[order], kept[order], weights, bound)
     tied = tensor.clone()
     tied[rows, columns] = means[groups].to(tensor)
-    return Tie(rows * tensor.shape[1] + columns, groups), tied
+    return SharedNumbers(rows * tensor.shape[1] + columns, groups), tied
 
 
 def clustered(

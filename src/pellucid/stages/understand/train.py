@@ -35,8 +35,8 @@ from pellucid.stages.understand.mixed import mixed
 from pellucid.stages.understand.plan import Plan, step_tokens
 from pellucid.stages.understand.prune import prices, prune
 from pellucid.stages.understand.share import Count, share, spare
-from pellucid.stages.understand.student import Reading, Student, edits, features, new_student, state
-from pellucid.stages.understand.ties import Tie
+from pellucid.stages.understand.student import Student, StudentReading, edits, features, new_student, state
+from pellucid.stages.understand.ties import SharedNumbers
 
 LEAST_SIZE = 1e-3
 """What counts as the size of numbers that are smaller."""
@@ -79,7 +79,7 @@ class Training:
     text: str = ""
     whole: float = 0.0
     """What the student cost by its prices when training began."""
-    ties: dict[str, Tie] = field(default_factory=dict)
+    ties: dict[str, SharedNumbers] = field(default_factory=dict)
     """Which numbers of a tensor are one, once levels are joined."""
     good: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     """The last good state since the student was last made smaller: by name the numbers (under ``""``) and moments."""
@@ -263,7 +263,7 @@ def loss_of(student: Student, ids: Int[Tensor, "batch pos"], seed: int) -> Float
     """
     at = compared_places(student.model, ids, seed)
     names = [f"L{layer:02d}.pattern" for layer in range(student.model.decoder.layers)]
-    reading = Reading(student, ids)
+    reading = StudentReading(student, ids)
     with mixed(student.model):
         with torch.no_grad():
             own = student.model.run(ids, ["final", *names])
@@ -347,7 +347,7 @@ def resume(model: Model, plan: Plan, path: Path, about: str) -> Training | None:
     training.spare, training.counted, training.whole = facts["spare"], facts["counted"], facts["whole"]
     for name, tensor in student.tensors.items():
         if f"tie.{name}.places" in held:
-            training.ties[name] = Tie(held[f"tie.{name}.places"], held[f"tie.{name}.groups"])
+            training.ties[name] = SharedNumbers(held[f"tie.{name}.places"], held[f"tie.{name}.groups"])
         if f"adam.step.{name}" in held:
             training.optimiser.state[tensor] = {
                 key: held[f"adam.{key}.{name}"].cpu() if key == "step" else held[f"adam.{key}.{name}"]

@@ -29,7 +29,7 @@ from pellucid.stages.first.token_table import PairSums, table_scores
 
 
 @dataclass(frozen=True)
-class Proof:
+class WiredProof:
     """What held-out text says: `kl` of the whole program, nats per token; the rest by address.
 
     `scores`: the correlation of a source's output with the raw part's; `simulated`: that of its sentence; `table`: that
@@ -57,7 +57,7 @@ class _Layer:
 
 def prove(
     model: Model, program: Model, rules: Rules, fit: Rows, heldout: Int[Tensor, "heldout pos"], seed: int
-) -> Proof:
+) -> WiredProof:
     """Compare `program`, the model that the text is, and the rules of its sentences with the subject `model`."""
     table = table_scores(model, fit, heldout)
     layers = [_Layer() for _ in range(model.decoder.layers)]
@@ -102,7 +102,7 @@ def _proof(
     rules: Rules,
     table: dict[Address, float | None],
     costs: dict[Address, float],
-) -> Proof:
+) -> WiredProof:
     scores: dict[Address, float | None] = {}
     simulated: dict[Address, float | None] = {}
     for number, layer in enumerate(layers):
@@ -114,7 +114,7 @@ def _proof(
         for head, (lost, all_of_it) in enumerate(zip(left.tolist(), whole.tolist(), strict=True)):
             simulated[Address("OV", number, head)] = 1 - lost / all_of_it if all_of_it else None
         simulated |= {Address("OUT", number, n): kept for n, kept in enumerate(rules.kept(number))}
-    return Proof(kl, scores, simulated, table, costs)
+    return WiredProof(kl, scores, simulated, table, costs)
 
 
 class Rules:

@@ -25,7 +25,7 @@ from pellucid.stages.lift.means import Extras
 from pellucid.stages.prove import calibrated, tested
 from pellucid.stages.wired.acts import clauses
 from pellucid.stages.wired.places import strongest
-from pellucid.stages.wired.prove import Proof, Rules, prove
+from pellucid.stages.wired.prove import Rules, WiredProof, prove
 from pellucid.stages.wired.read import plain_norms, weights_left
 from pellucid.stages.wired.write import WiredTexts, write_up
 
@@ -85,7 +85,7 @@ def _effects(project: Project, extras: Extras, effort: Effort) -> Iterator[Measu
     yield calibrated(calibration(model, tune, means, effort, seed=seed), state, corpus)
 
 
-def _rows(proof: Proof, project: Project, n: int) -> Iterator[Measurement]:
+def _rows(proof: WiredProof, project: Project, n: int) -> Iterator[Measurement]:
     """What held-out text says of every part."""
     listing, corpus = project.listing(), project.texts.heldout.sha256
     for address in listing.decoder.addresses.addresses():
