@@ -4,7 +4,7 @@
 
 Files and lines of every folder, the share of the largest, modules outside `family/` that name a family's tensors,
 config fields or classes, circles of imports between folders, `isinstance` tests over forms, functions that take a flag
-`quick`; and, unless `--no-runs` is given, how often a brief decompilation of `zoo:village` opens a page of its own
+`quick`, names that several classes have; and, unless `--no-runs` is given, how often a brief decompilation of `zoo:village` opens a page of its own
 program to read or hash it, in all and in one stage (about a minute), and the processor seconds of `pellucid --version`,
 the least of five.
 """
@@ -38,7 +38,7 @@ FAMILY = re.compile(
 """A family's tensors, the fields of its config and its classes."""
 NOT_COUNTED = ("family/", "zoo/")
 """Where families may be named: in their own folder, and where models are made."""
-FORMS = {"Form", "Written", "Stored", "Looks", "Fires", "Lifted", "Still", "Compares", "Channel"}
+FORMS = {"Form", "Written", "StoredForm", "Looks", "Fires", "Lifted", "Still", "Compares", "Channel"}
 """The classes of what a part can run as, and those that they are made of."""
 
 
@@ -129,6 +129,20 @@ def quick_parameters(texts: Mapping[str, str]) -> int:
     return sum(any(arg.arg == "quick" for arg in (*f.args.args, *f.args.kwonlyargs)) for f in functions)
 
 
+def named_twice(texts: Mapping[str, str]) -> list[str]:
+    """Names of public classes that stand in several modules.
+
+    Not counted: what an emitted program is written in, which has its own vocabulary, and `zoo/`, which makes models.
+    """
+    own = (
+        text
+        for module, text in texts.items()
+        if not module.startswith(("program/", "zoo/")) and "prelude" not in module
+    )
+    names = Counter(node.name for text in own for node in ast.parse(text).body if isinstance(node, ast.ClassDef))
+    return sorted(name for name, count in names.items() if count > 1 and not name.startswith("_"))
+
+
 def openings() -> dict[str, dict[str, int]]:
     """How often each stage of a brief decompilation of `zoo:village` opens each page of its program to read it."""
     with tempfile.TemporaryDirectory() as root:
@@ -200,6 +214,7 @@ def main() -> None:
         "reads of a page": max((count for page, count in pages.items() if page.startswith("layer")), default=None),
         "the same in one stage": max(layers, default=None),
         "reads of all pages": sum(pages.values()) if pages else None,
+        "names that classes share": len(named_twice(texts)),
         "seconds of --version": None if asked.no_runs else round(starting(), 2),
     }
     if asked.json:

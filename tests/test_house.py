@@ -48,6 +48,10 @@ def test_how_much_is_done_is_one_value(texts: dict[str, str]) -> None:
     assert house.quick_parameters(texts) == 0
 
 
+def test_a_class_has_a_name_of_its_own(texts: dict[str, str]) -> None:
+    assert house.named_twice(texts) == [], "one name for one idea: call the new class what it is"
+
+
 def test_what_is_counted() -> None:
     texts = {
         "a/one.py": "from pellucid.b.two import there\nwidth = config.n_embd\n",
@@ -62,3 +66,7 @@ def test_what_is_counted() -> None:
     assert house.quick_parameters(texts) == 1
     assert house.folders(texts)["b"] == (2, 8)
     assert house.largest_share(texts) == ("b", pytest.approx(100 * 8 / 12))
+    again = {"a/one.py": "class Place: ...\nclass _Kept: ...\n", "b/two.py": "class Place: ...\nclass _Kept: ...\n"}
+    assert house.named_twice(again | {"program/three.py": "class Kind: ...\n", "b/four.py": "class Kind: ...\n"}) == [
+        "Place"
+    ]

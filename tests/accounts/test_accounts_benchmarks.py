@@ -15,7 +15,7 @@ import pytest
 from accounts_by_hand import ACCOUNT, NEXT, write_account
 from cli_support import Workshop
 from pellucid.accounts import measure
-from pellucid.accounts.asked import AskedTable
+from pellucid.accounts.asked import TableWordings
 from pellucid.accounts.find import command, fill
 from pellucid.accounts.language import Table
 from pellucid.accounts.lines import AskedTables
@@ -86,7 +86,7 @@ def test_halves_share_no_row_and_seeds_draw_others(workshop: Workshop) -> None:
 def test_lines_that_are_edited_are_told_by_the_text_and_have_other_answers_of_their_table() -> None:
     lines = {f"k{n}": (f"k{n}", f"a{n % 3}", "yes" if n % 2 else "no") for n in range(12)}
     table = Table("t.tsv", lines, ("key", "answer", "told"))
-    held = AskedTables({"t.tsv": table, "by hand.tsv": table}, {"t.tsv": AskedTable(("{} is",), {})})
+    held = AskedTables({"t.tsv": table, "by hand.tsv": table}, {"t.tsv": TableWordings(("{} is",), {})})
     drawn = chosen(held, 4, Random(0))
     assert len({line.key for line in drawn}) == 4
     for line in drawn:
@@ -121,7 +121,9 @@ def test_accounts_are_found_from_what_the_edited_program_says(workshop: Workshop
 def test_lines_found_anew_count_as_edited_or_as_others(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     write_account(workshop, table=MORE)
     after = changed(workshop, table=MORE.replace("w3 w4", "w9").replace("w7\tw8", "w7\tw2"))
-    monkeypatch.setattr("accounts_edited.read_tables", lambda _: AskedTables({}, {"next.tsv": AskedTable(("{}",), {})}))
+    monkeypatch.setattr(
+        "accounts_edited.read_tables", lambda _: AskedTables({}, {"next.tsv": TableWordings(("{}",), {})})
+    )
     projects = [Project.open(directory, trust=True) for directory in (workshop.made, after)]
     counts = compared(projects[0], projects[1], [EditedLine("next.tsv", "w1", "w3 w4", "w9")])
     assert (counts["lines"], counts["edited"], counts["edited_right"], counts["others_changed"]) == (5, 1, 1, 1)

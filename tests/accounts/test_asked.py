@@ -7,7 +7,7 @@ import json
 import pytest
 
 from cli_support import Workshop
-from pellucid.accounts.asked import STAGE, AskedTable, forget, read, write
+from pellucid.accounts.asked import STAGE, TableWordings, forget, read, write
 from pellucid.base.errors import ProjectError
 from pellucid.project.project import Project
 
@@ -18,7 +18,7 @@ def test_what_was_asked_is_read_as_it_was_written(workshop: Workshop) -> None:
     write(project, "next.tsv", ["{} w2", "w3 {} w2"], {"w1": "w3 w4"})
     write(project, "next.tsv", ["{} w2", "w4 {} w2"], {"w1": "w3 w4", "w5": "wé"})
     found = read(Project.open(workshop.made), "next.tsv")
-    assert found == AskedTable(("{} w2", "w4 {} w2"), {"w1": "w3 w4", "w5": "wé"})
+    assert found == TableWordings(("{} w2", "w4 {} w2"), {"w1": "w3 w4", "w5": "wé"})
     assert found.prompts("w5") == ("w5 w2", "w4 w5 w2")
     assert read(project, "other.tsv") is None
     forget(project, "next.tsv")

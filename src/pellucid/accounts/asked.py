@@ -24,7 +24,7 @@ PLACE = "{}"
 
 
 @dataclass(frozen=True)
-class AskedTable:
+class TableWordings:
     """The wordings of a question, such as `{} lives in`, the plainest first, and the answer of the model by key."""
 
     asks: tuple[str, ...]
@@ -57,7 +57,7 @@ def forget(project: Project, table: str) -> None:
         project.evidence.finish(STAGE, table, "null")
 
 
-def read(project: Project, table: str) -> AskedTable | None:
+def read(project: Project, table: str) -> TableWordings | None:
     """How the file `table` of `tables/` was asked, None where it was not: a person wrote it.
 
     Raises `ProjectError` where the evidence holds something else.
@@ -73,4 +73,4 @@ def read(project: Project, table: str) -> AskedTable | None:
         texts = [*asks, *answers, *answers.values()]
         if not asks or not all(isinstance(text, str) for text in texts) or any(PLACE not in ask for ask in asks):
             raise ValueError(f"expected wordings with {PLACE} and answers by key")
-        return AskedTable(asks, answers)
+        return TableWordings(asks, answers)

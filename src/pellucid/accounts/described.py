@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pellucid.accounts.asked import NEVER, TOLD, AskedTable
+from pellucid.accounts.asked import NEVER, TOLD, TableWordings
 from pellucid.accounts.folder import Folder
 from pellucid.accounts.language import TABLES, ReturnRule, Table
 from pellucid.accounts.lines import AskedTables, Differs, read_tables
@@ -27,7 +27,7 @@ class TableCard:
     """A table with its evidence: how it was asked, the variables that key it, and the rules that hang on it."""
 
     table: Table
-    asked: AskedTable | None
+    asked: TableWordings | None
     changed: Mapping[str, Differs]
     """The lines that a person changed, by key."""
     edited: Mapping[str, str]

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import torch
 
-from pellucid.accounts.asked import AskedTable, read
+from pellucid.accounts.asked import TableWordings, read
 from pellucid.accounts.folder import Folder
 from pellucid.accounts.prompts import CHOICE, Prompt, Question, said, shown
 from pellucid.exact.model import Model
@@ -36,7 +36,7 @@ class _Line:
 
     table: str
     key: str
-    asked: AskedTable
+    asked: TableWordings
 
     @property
     def answer(self) -> str:
@@ -61,7 +61,7 @@ def line_questions(project: Project, pool: Sequence[Prompt], n: int, generator: 
 
 
 def _question(
-    model: Model, line: _Line, tables: Mapping[str, AskedTable], pool: Sequence[Prompt], generator: torch.Generator
+    model: Model, line: _Line, tables: Mapping[str, TableWordings], pool: Sequence[Prompt], generator: torch.Generator
 ) -> Question | None:
     """The question about a line; None where the model does not give its answer, or nothing else could be one."""
     wordings = [Prompt.of(model, text) for text in line.asked.prompts(line.key)]
@@ -87,7 +87,7 @@ def _question(
 
 
 def _others(
-    model: Model, line: _Line, tables: Mapping[str, AskedTable], pool: Sequence[Prompt], generator: torch.Generator
+    model: Model, line: _Line, tables: Mapping[str, TableWordings], pool: Sequence[Prompt], generator: torch.Generator
 ) -> Iterator[list[Prompt]]:
     """Prompts that do not change: the same about other keys, other tables about the key, and text that names it."""
     keys = _shuffled([key for key in line.asked.answers if key != line.key], generator)[:CHOICE]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pellucid.accounts.asked import AskedTable, read
+from pellucid.accounts.asked import TableWordings, read
 from pellucid.accounts.folder import FOLDER, Folder
 from pellucid.accounts.language import COLUMNS, TABLES, AccountError, Table, table
 from pellucid.base.errors import SourceError
@@ -38,14 +38,14 @@ class AskedTables:
     """The tables of accounts as they stand, by the names of their files, and how those were asked that were."""
 
     tables: Mapping[str, Table]
-    asked: Mapping[str, AskedTable]
+    asked: Mapping[str, TableWordings]
 
     def differing(self) -> list[Differs]:
         """The lines that differ, by table and line; those that are gone come last."""
         return [line for name, asked in self.asked.items() for line in _differing(self.tables[name], asked)]
 
 
-def _differing(found: Table, asked: AskedTable) -> list[Differs]:
+def _differing(found: Table, asked: TableWordings) -> list[Differs]:
     lines = [
         Differs(found.name, key, number, asked.answers.get(key), cells[1])
         for number, (key, cells) in enumerate(found.lines.items(), start=2)

@@ -13,22 +13,22 @@ from pellucid.project.stage_names import ABOUT
 
 
 @dataclass(frozen=True)
-class Described:
+class InWords:
     """What is known of a part in words: a text, and its share of the summed effects of all parts of its kind."""
 
     text: str
     share: float
 
 
-def dump(told: Mapping[str, Described]) -> str:
+def dump(told: Mapping[str, InWords]) -> str:
     """`told` as JSON, to be kept with the evidence."""
     return json.dumps({part: [found.text, found.share] for part, found in told.items()}, ensure_ascii=False)
 
 
-def load(text: str) -> dict[str, Described]:
+def load(text: str) -> dict[str, InWords]:
     """What `dump` wrote. Raises `ProjectError` for anything else."""
     kept = parsed(dict[str, tuple[str, float]], text, f"evidence.sqlite, {ABOUT}", ProjectError)
-    return {part: Described(said, share) for part, (said, share) in kept.items()}
+    return {part: InWords(said, share) for part, (said, share) in kept.items()}
 
 
 def told_before(evidence: Evidence) -> dict[str, str]:

@@ -38,7 +38,7 @@ class FigureBlock:
 
 
 @dataclass(frozen=True)
-class SubjectEntry:
+class ReportedSubject:
     """What was decompiled."""
 
     __pydantic_config__ = OPEN
@@ -86,7 +86,7 @@ class OverlapEntry:
 
 
 @dataclass(frozen=True)
-class CorpusEntry:
+class ReportedCorpus:
     """The text that was measured on."""
 
     __pydantic_config__ = OPEN
@@ -276,8 +276,8 @@ class _About:
     __pydantic_config__ = OPEN
     quick: bool
     state: str
-    subject: SubjectEntry
-    corpus: CorpusEntry
+    subject: ReportedSubject
+    corpus: ReportedCorpus
     heldout: HeldOut | None = None
     standing: StandingEntry | None = None
     gate: GateEntry

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from pellucid.accounts.asked import AskedTable
+from pellucid.accounts.asked import TableWordings
 from pellucid.accounts.folder import Folder
 from pellucid.accounts.follows import Follows, follows
 from pellucid.accounts.lines import AskedTables, Differs, read_tables
@@ -163,7 +163,7 @@ def _planned(bench: Workbench, tables: AskedTables, line: Differs, questions: Qu
     return Planned(line, question, proposal, figures, says, tuple(others))
 
 
-def _no_answer(asked: AskedTable, line: Differs) -> str:
+def _no_answer(asked: TableWordings, line: Differs) -> str:
     """Why a line is no changed answer; empty where it is one."""
     prompt = asked.prompts(line.key)[0]
     if line.was is None:
@@ -179,7 +179,7 @@ def _no_answer(asked: AskedTable, line: Differs) -> str:
     return ""
 
 
-def _question(bench: Workbench, asked: AskedTable, line: Differs) -> LineQuestion:
+def _question(bench: Workbench, asked: TableWordings, line: Differs) -> LineQuestion:
     """The wordings in which the program gives the old answer; none if it gives the new one already.
 
     Raises `PellucidError` where the new answer cannot be said, and where the program gives neither.

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from corpora_support import END, NAMES, Language
-from pellucid.accounts.asked import AskedTable
+from pellucid.accounts.asked import TableWordings
 from pellucid.accounts.compare.lines import lines_moved, questions
 from pellucid.accounts.compare.readings import SURE, read_both
 from pellucid.accounts.language import Table
@@ -69,9 +69,9 @@ class Says:
         return SPELLING.encode(".")[0]
 
 
-def table(name: str, told: Callable[[str], str] = lambda _: "yes", **answers: str) -> tuple[Table, AskedTable]:
+def table(name: str, told: Callable[[str], str] = lambda _: "yes", **answers: str) -> tuple[Table, TableWordings]:
     lines = {key: (key, answer, told(key)) for key, answer in answers.items()}
-    return Table(name, lines, ("key", "answer", "told")), AskedTable(ASKS, answers)
+    return Table(name, lines, ("key", "answer", "told")), TableWordings(ASKS, answers)
 
 
 HOME = {name: LANGUAGE.home[name] for name in NAMES}

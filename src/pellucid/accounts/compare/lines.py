@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pellucid.accounts.answers import batches, replied
-from pellucid.accounts.asked import NEVER, PLACE, TOLD, AskedTable
+from pellucid.accounts.asked import NEVER, PLACE, TOLD, TableWordings
 from pellucid.accounts.compare.readings import SURE, Programs, compared
 from pellucid.accounts.language import Table
 from pellucid.base.progress import track
@@ -52,8 +52,8 @@ class LineMoved:
 
 
 def questions(
-    before: Mapping[str, tuple[Table, AskedTable]],
-    after: Mapping[str, tuple[Table, AskedTable]],
+    before: Mapping[str, tuple[Table, TableWordings]],
+    after: Mapping[str, tuple[Table, TableWordings]],
     same: Mapping[str, str],
 ) -> list[TableQuestion]:
     """What to ask: the later tables, with the wordings of those before that are the same, and the rest of these."""

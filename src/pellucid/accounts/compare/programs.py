@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pellucid.accounts.asked import AskedTable, read
+from pellucid.accounts.asked import TableWordings, read
 from pellucid.accounts.compare.conditions import Cluster, Field, clusters
 from pellucid.accounts.compare.lines import LineMoved, lines_moved, questions
 from pellucid.accounts.compare.readings import SURE, PairedReadings, Programs, read_both, text_of
@@ -90,7 +90,7 @@ def apart(project: Project, other: Project, programs: Programs) -> Apart:
     return Apart(readings.ids.size, differing, int(sure.sum()), untold, tuple(told))
 
 
-def _asked(folder: Folder, side: ReadFolder) -> Mapping[str, tuple[Table, AskedTable]]:
+def _asked(folder: Folder, side: ReadFolder) -> Mapping[str, tuple[Table, TableWordings]]:
     """The tables of a side that were asked of its model, with how."""
     asked = {name: read(folder.project, name) for name in side.tables}
     return {name: (side.tables[name], found) for name, found in asked.items() if found}

@@ -11,7 +11,7 @@ from pellucid.base.memory import keeping
 from pellucid.base.work import Results
 from pellucid.exact.model import Model
 from pellucid.forms.forms import token_texts
-from pellucid.project.descriptions import Described
+from pellucid.project.descriptions import InWords
 from pellucid.stages.about.looking import Looking, where_heads_look
 from pellucid.stages.about.places import Places, acting_places
 from pellucid.stages.about.tell import Teller, ranked
@@ -30,7 +30,7 @@ WORK = 1e13
 @keeping()
 def tell(
     model: Model, rows: Int[Tensor, "row pos"], seed: int = 0, results: Results[list[Example]] | None = None
-) -> dict[str, Described]:
+) -> dict[str, InWords]:
     """What each head (`L02.H00`) and neuron (`L02.N0417`) does on `rows`, the strongest of a layer first.
 
     Heads and neurons come by layer, each kind in the order of its effect. What is asked of
@@ -46,12 +46,12 @@ def tell(
     totals = {ending: sum(float(of.total.sum()) for name, of in places.items() if name.endswith(ending))
               for ending in (".z", ".post")}  # fmt: skip
     examples = _examples(model, rows, means, _asked(model, rows, places), results)
-    found: dict[str, Described] = {}
+    found: dict[str, InWords] = {}
     for name in sorted(places, key=lambda name: (name.partition(".")[0], name.endswith(".post"))):
         whole = max(totals[".z" if name.endswith(".z") else ".post"], 1e-30)
         for index in places[name].total.argsort(descending=True, stable=True).tolist():
             text = _told(teller, name, index, places[name], looking, examples.get((name, index), []))
-            found[_part(name, index)] = Described(text, float(places[name].total[index]) / whole)
+            found[_part(name, index)] = InWords(text, float(places[name].total[index]) / whole)
     return found
 
 

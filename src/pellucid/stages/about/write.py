@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pellucid.base.effort import Effort
 from pellucid.listing.change import with_content
-from pellucid.project.descriptions import Described, dump, load
+from pellucid.project.descriptions import InWords, dump, load
 from pellucid.project.project import Project
 from pellucid.project.rows import rows_for
 from pellucid.project.stage_names import ABOUT
@@ -36,7 +36,7 @@ def tell_parts(project: Project, state: str, effort: Effort) -> None:
     project.take(with_content(project.listing(), about=gone | written))
 
 
-def _strongest(told: Mapping[str, Described], share: float) -> dict[str, Described]:
+def _strongest(told: Mapping[str, InWords], share: float) -> dict[str, InWords]:
     """All heads, and the neurons that carry so much of the neurons' effect."""
     neurons = {part: found.share for part, found in told.items() if ".N" in part}
     chosen = set(ranked(neurons, share))
