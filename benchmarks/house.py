@@ -4,9 +4,9 @@
 
 Files and lines of every folder, the share of the largest, modules outside `family/` that name a family's tensors,
 config fields or classes, circles of imports between folders, `isinstance` tests over forms, functions that take a flag
-`quick`, names that several classes have; and, unless `--no-runs` is given, how often a brief decompilation of `zoo:village` opens a page of its own
-program to read or hash it, in all and in one stage (about a minute), and the processor seconds of `pellucid --version`,
-the least of five.
+`quick`, names that several classes share; and, unless `--no-runs` is given, how often a brief decompilation of
+`zoo:village` opens a page of its own program to read or hash it, in all and in one stage (about a minute), and the
+processor seconds of `pellucid --version`, the least of five.
 """
 
 from __future__ import annotations
