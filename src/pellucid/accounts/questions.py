@@ -1,9 +1,9 @@
 """Questions for readers: how well somebody who has only the text of a program can say what the model does.
 
 They are drawn from held-out text, by a seed, and nothing of the accounts is read for it. Three of four ask what the
-model says next, most of them at hard positions; the others, which of some prompts it continues otherwise once a head
-writes nothing, or were a line of a table another. The truth is what the model does on exactly these prompts. It is kept
-with the evidence.
+model says next, at hard positions, no two of which end alike; the others, which of some prompts it continues otherwise
+once a head writes nothing, or were a line of a table another. Prompts are cut to the ends that decide (`endings.py`).
+The truth is what the model does on exactly these prompts. It is kept with the evidence.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from pellucid.accounts.endings import LENGTHS, cut
 from pellucid.accounts.line_questions import line_questions
 from pellucid.accounts.measure import read
 from pellucid.accounts.meter import NOBODY
@@ -31,8 +32,10 @@ from pellucid.exact.model import Model
 from pellucid.project.project import Project
 
 STAGE = "readers"
-LEAST = 4
+LEAST = LENGTHS[0]
 """Tokens of a prompt."""
+ALIKE = 3
+"""Prompts that end in the same tokens, so many, are one question."""
 EACH = 3
 """Questions of each kind of hard position, of so many kinds as there is room for."""
 PLACES = 20
@@ -55,10 +58,11 @@ def draw(project: Project, n: int, seed: int) -> list[dict[str, Any]]:
     ids = packed_rows(project.texts.heldout, model, count, seed)
     fit = read(project, "fit")
     places = list(_places(model, ids, NGrams.of(fit.ids, fit.own, model.n_vocab), generator))
-    asked = _chosen(places, n - about_changes, ceil(n / 2))
+    asked = cut(model, _chosen(places, n - about_changes))
+    pool = cut(model, places[: CHOICE * max(about_changes, CHOICE)])
     name = sha256_text(f"{seed} {n} {project.texts.heldout.sha256} {project.manifest.subject.weights_sha256}")[:12]
-    lines = list(line_questions(project, places, about_changes // 2, generator))
-    heads = _changes(model, places, about_changes - len(lines), generator)
+    lines = list(line_questions(project, pool, about_changes // 2, generator))
+    heads = _changes(model, pool, about_changes - len(lines), generator)
     found = [*_next(model, asked), *lines, *heads]
     order = torch.randperm(len(found), generator=generator).tolist()
     named = [(f"{name}-{number:03d}", *found[at]) for number, at in enumerate(order, start=1)]
@@ -84,12 +88,13 @@ def _places(model: Model, ids: Int[Tensor, "row pos"], grams: NGrams, generator:
             yield Prompt(text, prompt[-model.n_ctx :], bool(hard[row, at]))
 
 
-def _chosen(places: Sequence[Prompt], n: int, hard: int) -> list[Prompt]:
-    """`n` of the places, the first `hard` of which are hard positions, of many kinds."""
-    first = _of_kinds([place for place in places if place.hard], hard)
-    if len(first) < hard:
-        tell(f"{len(first)} hard positions were found instead of {hard}; the other questions stand elsewhere")
-    chosen = _filled(first, places, n)
+def _chosen(places: Sequence[Prompt], n: int) -> list[Prompt]:
+    """`n` of the places, hard positions as far as there are, of many kinds; no two end alike as far as that goes."""
+    apart = list({tuple(place.ids[-ALIKE:]): place for place in reversed(places)}.values())[::-1]
+    hard = _of_kinds([place for place in apart if place.hard], n)
+    if len(hard) < n:
+        tell(f"{len(hard)} hard positions that end unlike were found instead of {n}; other questions stand elsewhere")
+    chosen = _filled(_filled(hard, [place for place in places if place.hard], n), places, n)
     if len(chosen) < n:
         raise ProjectError(f"the held-out text has {len(chosen)} positions to ask about, {n} are needed; ask fewer")
     return chosen
@@ -116,9 +121,8 @@ def _next(model: Model, prompts: Sequence[Prompt]) -> Iterator[Question]:
         yield {"kind": "next", "asks": NEXT, "text": prompt.text}, truth
 
 
-def _changes(model: Model, places: Sequence[Prompt], n: int, generator: torch.Generator) -> Iterator[Question]:
+def _changes(model: Model, pool: Sequence[Prompt], n: int, generator: torch.Generator) -> Iterator[Question]:
     """Questions about heads in random order: those that change some prompt, as long as there are such."""
-    pool = places[: CHOICE * max(n, CHOICE)]
     own = said(model, pool)
     heads = [(layer, head) for layer in range(model.decoder.layers) for head in range(model.decoder.sizes.head)]
     order = [heads[at] for at in torch.randperm(len(heads), generator=generator).tolist()]
