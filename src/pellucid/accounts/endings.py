@@ -30,10 +30,13 @@ def cut(model: Model, prompts: Sequence[Prompt]) -> list[Prompt]:
 
 
 def _end(model: Model, prompt: Prompt, length: int) -> Prompt | None:
-    """The last `length` tokens of a prompt by themselves; None where that is all of it, or would be cut otherwise."""
+    """The last `length` tokens of a prompt by themselves; None where that is all of it, begins within a word,
+    or would be cut into other tokens."""
     opening, last = list(model.tokenizer.opening), prompt.ids[-length:]
     if length >= len(prompt.ids) - len(opening):
         return None
     text = model.tokenizer.decode(last)
-    ids = model.tokenizer.opened(text)
-    return Prompt(text, ids, prompt.hard) if ids == [*opening, *last] else None
+    ids, before = model.tokenizer.opened(text), prompt.text.removesuffix(text)
+    if ids != [*opening, *last] or (before[-1:].isalnum() and text[:1].isalnum()):
+        return None
+    return Prompt(text, ids, prompt.hard)
