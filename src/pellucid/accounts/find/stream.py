@@ -1,7 +1,7 @@
 """Text as finders of accounts see it: tokens in a row, the word that each is of, and what the model says behind each.
 
 Everything is an array over the places of all rows, one row after the other. A word is what it is in the language of
-accounts (`language.Row`); at a place within a word, its word is what stands there so far.
+accounts (`language.AccountText`); at a place within a word, its word is what stands there so far.
 """
 
 from __future__ import annotations
