@@ -31,8 +31,9 @@ from accounts import about
 from accounts_renamed import without_accounts
 from pellucid.accounts.answers import Answer, replied
 from pellucid.accounts.asked import NEVER, TOLD, YES
-from pellucid.accounts.find import command, fill
+from pellucid.accounts.find import asking, command, fill
 from pellucid.accounts.find.command import find_accounts
+from pellucid.accounts.find.relations import Says
 from pellucid.accounts.folder import Folder
 from pellucid.accounts.lines import AskedTables, read_tables, rewrite
 from pellucid.accounts.measure import RowsRead, rows_of
@@ -42,6 +43,7 @@ from pellucid.exact.predictor import Predictor
 from pellucid.project.project import Project
 from pellucid.rewrite.diff import diff
 from pellucid.rewrite.show import diff_lines
+from pellucid.subject.tokenizer import Tokenizer
 
 ROWS = 32
 """Rows that a program reads at once."""
@@ -142,12 +144,15 @@ def program_speaks(program: Predictor) -> Iterator[None]:
     def whole_answers(model: Model, prompts: Sequence[Sequence[int]]) -> list[Answer]:
         return replied(program, model.tokenizer, prompts).answers
 
-    known = command.read, fill.whole_answers
-    command.read, fill.whole_answers = read, whole_answers  # type: ignore[attr-defined]
+    def asker(_: Predictor, tokenizer: Tokenizer) -> Says:
+        return asking.asker(program, tokenizer)
+
+    known = command.read, command.asker, fill.whole_answers
+    command.read, command.asker, fill.whole_answers = read, asker, whole_answers  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        command.read, fill.whole_answers = known  # type: ignore[attr-defined]
+        command.read, command.asker, fill.whole_answers = known  # type: ignore[attr-defined]
 
 
 # --- comparing --------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from pellucid.accounts.find import command
 from pellucid.accounts.find.command import find_accounts
 from pellucid.accounts.folder import Folder
 from pellucid.accounts.language import Said
-from pellucid.accounts.measure import RowsRead, likeliest, rows_of
+from pellucid.accounts.measure import POSITIONS, RowsRead, likeliest, rows_of
 from pellucid.accounts.paired import ReadFolder, Stated, pairs, stated
 from pellucid.base.progress import track
 from pellucid.corpus.packing import packed_rows
@@ -96,7 +96,7 @@ def reading(rows: Rows) -> Iterator[None]:
     known = command.read
 
     def read(project: Project, name: str, positions: int | None = None) -> RowsRead:
-        assert positions is not None
+        positions = positions or POSITIONS[name]
         ids = rows(project, name, max(1, positions // project.model.n_ctx))
         return RowsRead(ids, likeliest(project.model, ids, f"reading {name} text"))
 

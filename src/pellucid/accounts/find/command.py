@@ -59,7 +59,7 @@ def find_accounts(project: Project, places: int = ACCOUNT_TOKENS, price: float =
                 f"{len(fit):,} tokens of fit text are too few to find accounts in; at least {FEWEST_TOKENS:,} are "
                 "needed: give more text"
             )
-        found = find(fit, tune, price, asker(project.model), otherwise)
+        found = find(fit, tune, price, asker(project.model, project.model.tokenizer), otherwise)
         return _write(project, found)
 
 

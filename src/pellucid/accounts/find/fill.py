@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pellucid.accounts.answers import whole_answers
+from pellucid.accounts.answers import Answer, whole_answers
 from pellucid.accounts.asked import NEVER, PLACE
 from pellucid.accounts.find.choose import Board, FoundRule
 from pellucid.accounts.find.relations import is_about_all
 from pellucid.accounts.find.spelling import is_cell
-from pellucid.accounts.find.stream import FlatRows, Places
+from pellucid.accounts.find.stream import FlatRows, Places, Words
 from pellucid.accounts.find.tables import Lookup
 from pellucid.base.progress import track
 from pellucid.exact.model import Model
@@ -121,9 +121,12 @@ def _asked(board: Board, rules: Sequence[FoundRule], asks: Sequence[str], model:
         answer, hits = counts.most_common(1)[0]
         learned = table.get(member)
         agreed += hits / len(said)
-        known += learned is None or learned < 0 or answer.startswith(words.texts[learned])
-        if learned is not None and learned >= 0 and not answer.startswith(words.texts[learned]):
-            alike = [one.bare for one in said if one.bare.startswith(words.texts[learned])]
+        same = (
+            learned is None or learned < 0 or _begins(next(one for one in said if one.bare == answer), learned, words)
+        )
+        known += same
+        if learned is not None and learned >= 0 and not same:
+            alike = [one.bare for one in said if _begins(one, learned, words)]
             answer, hits = (alike[0], alike.count(alike[0])) if alike else (words.texts[learned], 0)
         if not answer or not is_cell(answer):
             continue
@@ -134,6 +137,13 @@ def _asked(board: Board, rules: Sequence[FoundRule], asks: Sequence[str], model:
     if min(agreed, known) < AGREED * len(keys):
         return None
     return Filled(tuple(asks), dict(sorted(lines.items())))
+
+
+def _begins(answer: Answer, learned: int, words: Words) -> bool:
+    """Whether an answer is the word that was learned, or begins as it does: of that its first token alone is sure."""
+    return answer.bare.startswith(words.texts[learned]) or (
+        answer.ids[answer.lead : answer.lead + 1] == tuple(words.said(learned)[:1]) != ()
+    )
 
 
 def _learned(table: Lookup) -> dict[int, int]:
