@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from accounts_by_hand import ACCOUNT, NEXT, write_account
-from cli_support import Workshop
+from cli_support import Workshop, own_work
+from pellucid.accounts.described import VariableCard, cards
 from pellucid.accounts.folder import Folder, own_files
+from pellucid.accounts.ties.variables import quantities
+from pellucid.accounts.uses import pages
 from pellucid.base.errors import ProjectError, SourceError
 from pellucid.project.project import Project
 from pellucid.project.trust import is_trusted
@@ -72,3 +75,56 @@ def test_the_language_is_emitted_as_it_is() -> None:
     files = own_files()
     assert files["language.py"] == Path(str(language.__file__)).read_text(encoding="utf-8")
     assert "pellucid" not in files["language.py"] + files["__main__.py"]
+
+
+SHARING = ACCOUNT[: ACCOUNT.index("@account")].replace("account, ", "")
+"""The variable of the account by hand, in a file of its own."""
+ASKING = ACCOUNT.replace(ACCOUNT[ACCOUNT.index("@variable") : ACCOUNT.index("@account")], "").replace(
+    'LATE = one_of("w9", "w10")\n', 'from .variables import said_last\n\nLATE = one_of("w9", "w10")\n'
+)
+"""The account by hand, which imports its variable."""
+
+
+def test_files_share_a_variable(workshop: Workshop) -> None:
+    write_account(workshop, ASKING.replace(", variable", ""))
+    with own_work(workshop.made):
+        folder = workshop.made / "program" / "accounts"
+        (folder / "variables.py").write_text(
+            SHARING.replace(", one_of", "").replace('LATE = one_of("w9", "w10")\n', "")
+        )
+        (folder / "other.py").write_text(
+            "from .language import account\nfrom .variables import said_last\n\n\n@account\ndef next_token(text):\n"
+            '    if text.ends(" w7"):\n        return said_last(text)\n'
+        )
+    project = Project.open(workshop.made)
+    Folder(project).furnish()
+    said = asked(workshop.made, "w2 w5 w1")
+    assert "    said_last = 'w1'  (L00.H01 @ here, moved 0.75)\n" in said.stdout, said.stderr
+    assert asked(workshop.made, "w2 w5 w7").stdout.startswith("' w5'  of the answer 'w5'\nother.py:8")
+    accounts = Folder(project).accounts()
+    row = accounts.row(project.model.tokenizer.encode("w2 w5 w7"))
+    assert accounts.value("other.py", "said_last", row) == accounts.value("variables.py", "said_last", row) == "w5"
+    (variable,) = cards(project, "said_last")
+    assert isinstance(variable, VariableCard)
+    assert (variable.variable.file, variable.keys) == ("variables.py", ("next.tsv",))
+    assert [str(rule) for rule, _ in variable.rules] == ["next.py:16", "other.py:8"]
+    assert variable.text.startswith('@variable(tie="L00.H01 @ here"')
+    (one,) = [one for one in quantities(pages(Folder(project))) if one.is_variable]
+    assert (one.label, one.files) == ("said_last", ("next.py", "other.py", "variables.py"))
+
+
+@pytest.mark.parametrize(
+    ("shared", "reason"),
+    [
+        (SHARING.replace("said_last", "other"), "next.py:.*variables.py has no variable said_last to import"),
+        (ACCOUNT, "variables.py:.*variables.py holds variables, and no account"),
+        ("from .variables import said_last\n", "variables.py:.*only .language, .tables and .variables may be"),
+        (SHARING.replace("@variable(tie", "@account\n@variable(tie"), "variables.py"),
+    ],
+)
+def test_what_cannot_be_shared_is_said(workshop: Workshop, shared: str, reason: str) -> None:
+    write_account(workshop, ASKING)
+    with own_work(workshop.made):
+        (workshop.made / "program" / "accounts" / "variables.py").write_text(shared)
+    with pytest.raises(SourceError, match=reason):
+        Folder(Project.open(workshop.made)).accounts()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pellucid.accounts.language import (
     BUILTINS,
     PATTERNED,
+    SHARED,
     TABLES,
     WORDS,
     AccountError,
@@ -44,13 +45,16 @@ _STATEMENTS = (ast.Assign, ast.AugAssign, ast.Return, ast.If, ast.For, ast.Break
 _PLAIN = (*_EXPRESSIONS, *_COMPREHENSIONS, *_OPERATORS, *_STATEMENTS)
 
 
-def check(tree: ast.Module, file: str, model: Model, tables: Collection[str] = ()) -> None:
+def check(
+    tree: ast.Module, file: str, model: Model, tables: Collection[str] = (), shared: Collection[str] = ()
+) -> None:
     """Raise `SourceError` naming file and line of all in an account that is not in the language.
 
     The ties of its variables must name parts or activations of `model`, the slots of its patterns files of `tables`.
+    What it imports from `variables.py` must be `shared` there.
     """
     try:
-        wrong = list(_Checker(tree, model, tables).page())
+        wrong = list(_Checker(tree, file, model, tables, shared).page())
     except RecursionError:
         wrong = [(1, "an expression is nested too deeply; give a part of it a name")]
     refuse(wrong, file)
@@ -66,8 +70,10 @@ class _Checker:
     """What is wrong with a file, as lines and reasons."""
 
     tree: ast.Module
+    file: str
     model: Model
     tables: Collection[str]
+    shared: Collection[str]
     known: set[str] = field(default_factory=set)
     """What functions may name: imported words, builtins, and what the file defines."""
 
@@ -78,7 +84,9 @@ class _Checker:
         for node in body:
             yield from self._top(node)
         accounts = [node for node in body if is_account(node)]
-        if len(accounts) != 1:
+        if self.file == SHARED:
+            yield from ((node.lineno, f"{SHARED} holds variables, and no account") for node in accounts)
+        elif len(accounts) != 1:
             yield accounts[1].lineno if accounts else 1, f"expected one function {ACCOUNT}(text) under @account"
 
     def _top(self, node: ast.stmt) -> Iterator[Wrong]:
@@ -91,10 +99,18 @@ class _Checker:
             case ast.ImportFrom(module="tables", level=1):
                 for alias in node.names:
                     yield from self._imported(alias, node.lineno)
+            case ast.ImportFrom(module="variables", level=1) if self.file != SHARED:
+                for alias in node.names:
+                    if alias.name not in self.shared or alias.asname:
+                        yield node.lineno, f"{SHARED} has no variable {ast.unparse(alias)} to import"
+                    yield from self._bound(alias.name, node.lineno)
             case ast.ImportFrom(module="__future__", names=[ast.alias(name="annotations")]):
                 return
             case ast.Import() | ast.ImportFrom():
-                yield node.lineno, f"`{ast.unparse(node)[:60]}`: only .language and .tables may be imported from"
+                yield (
+                    node.lineno,
+                    f"`{ast.unparse(node)[:60]}`: only .language, .tables and .variables may be imported from",
+                )
             case ast.FunctionDef():
                 yield from self._function(node)
             case ast.Assign(targets=[ast.Name(id=name)]):

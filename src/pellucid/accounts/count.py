@@ -29,7 +29,7 @@ _COUNTED = {tokenize.NAME, tokenize.NUMBER, tokenize.OP}
 def symbols(folder: Folder) -> int:
     """The symbols of all accounts, tables and classes."""
     gap = " " if folder.spelling.spaced else ""  # a cell is said within a text
-    own = sum(_symbols(read_text(path), folder.trees[path.name], folder) for path in folder.files)
+    own = sum(_symbols(read_text(path), folder.trees[path.name], folder) for path in folder.texts)
     return own + sum(_tokens(gap + cell, folder.spelling) for path in folder.tables for cell in _cells(path))
 
 

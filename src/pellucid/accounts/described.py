@@ -158,7 +158,9 @@ class Catalogue:
             }
             if wanted in own:
                 changed = {line.key: line for line in self.tables.differing() if line.table == name and line.number}
-                keyed = tuple(page.variables[said] for page in self.pages for said in page.keyed_by(name))
+                keyed = tuple(
+                    dict.fromkeys(page.variables[said] for page in self.pages for said in page.keyed_by(name))
+                )
                 rules = tuple(
                     self._ruled(rule) for page in self.pages for rule, names in page.rules if page.uses(names, name)
                 )
@@ -166,11 +168,12 @@ class Catalogue:
                 yield TableCard(table, self.tables.asked.get(name), changed, edited, keyed, rules)
 
     def _variables(self, wanted: str) -> Iterator[VariableCard]:
-        for page in self.pages:
-            if wanted in page.variables:
-                keys = tuple(name for name in dict.fromkeys(page.files.values()) if wanted in page.keyed_by(name))
-                rules = tuple(self._ruled(rule) for rule, names in page.rules if wanted in names)
-                yield VariableCard(page.variables[wanted], page.source(wanted), keys, rules)
+        having = [page for page in self.pages if wanted in page.variables]
+        for told in dict.fromkeys(page.variables[wanted] for page in having):
+            own = [page for page in having if page.variables[wanted] == told]
+            keys = (name for page in own for name in page.files.values() if wanted in page.keyed_by(name))
+            rules = tuple(self._ruled(rule) for page in own for rule, names in page.rules if wanted in names)
+            yield VariableCard(told, own[0].source(wanted), tuple(dict.fromkeys(keys)), rules)
 
     def _rules(self, wanted: str) -> Iterator[RuleCard]:
         for page in self.pages:

@@ -118,7 +118,7 @@ def _by_hand(folders: Sequence[Folder]) -> frozenset[str]:
 
 
 def _files(folder: Folder) -> Iterator[tuple[Path, str]]:
-    yield from ((path, path.name) for path in folder.files)
+    yield from ((path, path.name) for path in folder.texts)
     yield from ((path, f"{TABLES}/{path.name}") for path in folder.tables)
 
 

@@ -8,7 +8,17 @@ from functools import cached_property
 from pathlib import Path
 
 from pellucid.accounts.check import check
-from pellucid.accounts.language import OWN, TABLES, AccountError, Accounts, Spelling, account_files, spelling_of
+from pellucid.accounts.language import (
+    OWN,
+    SHARED,
+    TABLES,
+    AccountError,
+    Accounts,
+    Spelling,
+    account_files,
+    is_variable,
+    spelling_of,
+)
 from pellucid.base.errors import SourceError
 from pellucid.base.files import MOST_OF_PAGE, read_text
 from pellucid.base.trusted import write_own
@@ -38,14 +48,20 @@ class Folder:
         return account_files(self.path)
 
     @property
+    def texts(self) -> list[Path]:
+        """The file of the variables that accounts share, where there is one, and the files of accounts."""
+        shared = self.path / SHARED
+        return [*([shared] if shared.is_file() else []), *self.files]
+
+    @property
     def tables(self) -> list[Path]:
         """The files of tables and classes."""
         return sorted(path for path in (self.path / TABLES).glob("*") if path.is_file())
 
     @cached_property
     def trees(self) -> dict[str, ast.Module]:
-        """The accounts as text, by file, in the language of accounts. Raises `SourceError` for what is not."""
-        return {path.name: parsed(path) for path in self.files}
+        """Accounts and what they share, by file, in the language of accounts. Raises `SourceError` for what is not."""
+        return {path.name: parsed(path) for path in self.texts}
 
     @cached_property
     def spelling(self) -> Spelling:
@@ -56,8 +72,10 @@ class Folder:
     def accounts(self) -> Accounts:
         """The accounts, ready to be asked. Raises `ProjectError` if they are a stranger's, `SourceError` if broken."""
         self.project.require_trust()
+        own = self.trees[SHARED].body if SHARED in self.trees else []
+        shared = [node.name for node in own if isinstance(node, ast.FunctionDef) and is_variable(node)]
         for file, tree in self.trees.items():
-            check(tree, file, self.project.model, [path.name for path in self.tables])
+            check(tree, file, self.project.model, [path.name for path in self.tables], shared)
         try:
             return Accounts(self.path, self.spelling)
         except AccountError as error:

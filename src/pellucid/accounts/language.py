@@ -9,7 +9,8 @@ gone on with once it has begun, before anybody is asked.
 A text that begins with a letter or digit is set apart from what stands before by a blank, if the model writes blanks;
 `joined("s")` is said just as it stands. Tables are files of `tables/`: a line with the names of the columns, of which
 the first two are `key` and `answer`, and one line a key. Classes of spans are files of `tables/` with one a line.
-`from .tables import HOME` is the table of `tables/home.tsv`, or the class of `tables/home.txt`.
+`from .tables import HOME` is the table of `tables/home.tsv`, or the class of `tables/home.txt`. Variables that several
+files ask for stand in `variables.py`, which holds no account, and are imported from there.
 
 What a text ends in, begins with or has is a pattern: `{thing}` in it stands for any member of the class in
 `tables/thing.txt`, or where there is none for any key of `tables/thing.tsv`; a brace that is meant is doubled.
@@ -31,6 +32,8 @@ from typing import Any, NamedTuple
 TABLES = "tables"
 COLUMNS = ["key", "answer"]
 """The first columns of a table; what stands in others is about the line, and nothing is computed from it."""
+SHARED = "variables.py"
+"""Holds variables that several files import."""
 OWN = frozenset({"__init__.py", "__main__.py", "language.py"})
 """Files of the folder that are no accounts."""
 _GIVEN: tuple[Any, ...] = (abs, all, any, enumerate, len, max, min, range, reversed, sorted, sum, zip)
@@ -337,6 +340,13 @@ def imported(nodes: Iterable[ast.stmt]) -> Iterator[tuple[str, int]]:
     """The names of tables and classes that statements import from `tables/`, and where."""
     for node in nodes:
         if isinstance(node, ast.ImportFrom) and (node.module, node.level) == (TABLES, 1):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+
+
+def imported_variables(nodes: Iterable[ast.stmt]) -> Iterator[tuple[str, int]]:
+    """The names that statements import from `variables.py`, and where."""
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and (node.module, node.level) == (SHARED.removesuffix(".py"), 1):
             yield from ((alias.name, node.lineno) for alias in node.names)
 
 
@@ -920,17 +930,21 @@ class Accounts:
         self._values: dict[str, Any] = {}
         self._supposed: Mapping[str, Any] = {}
         self._functions: dict[tuple[str, str], Callable[..., Any]] = {}
+        self._shared: dict[str, Any] = {}
         self._looked_up: list[tuple[str, str]] = []
         self._asked: list[tuple[str, Callable[[Text], Any]]] = []
         self._needs: dict[str, tuple[str, ...] | None] = {}
         self._may_speak: dict[str, list[tuple[str, Callable[[Text], Any]]]] = {}
         self._tokens: dict[str, list[int]] = {}
         self._slots = Slots(folder)
+        if (folder / SHARED).is_file():
+            own = self._read(folder / SHARED)
+            self._shared = {name: own[name] for _, name in self._functions}
         for path in account_files(folder):
             self._read(path)
 
-    def _read(self, path: Path) -> None:
-        """Run the file of an account; each `return` under `@account` also tells which rule it is."""
+    def _read(self, path: Path) -> dict[str, Any]:
+        """Run a file, and give its names; each `return` under `@account` also tells which rule it is."""
         try:
             text = path.read_text(encoding="utf-8")
             tree = ast.parse(text)
@@ -946,9 +960,17 @@ class Accounts:
         names: dict[str, Any] = {"__builtins__": BUILTINS, "joined": joined, "one_of": one_of, "rest": rest}
         names |= {"table": self._table, "spans": lambda name: spans(name, self.folder)}
         names |= {name: self._imported(name, path.name, line) for name, line in imported(imports)}
+        names |= {name: self._shared_by(name, path.name, line) for name, line in imported_variables(imports)}
         names |= {"account": lambda function: self._asked.append((path.name, function)), "variable": self._variable}
         with _told(path.name):
             exec(compile(ast.fix_missing_locations(tree), path.name, "exec"), names)
+        return names
+
+    def _shared_by(self, name: str, file: str, line: int) -> Any:
+        """The variable of `variables.py` that a file imports by `name`."""
+        if name not in self._shared:
+            raise AccountError(f"{file}:{line}: {SHARED} has no variable {name} to import")
+        return self._shared[name]
 
     def _mark(self, node: ast.Return, conditions: int, file: str, lines: Sequence[str]) -> None:
         said = node.value or ast.Constant(None)
@@ -1054,10 +1076,12 @@ class Accounts:
         return found.said if found else None
 
     def value(self, file: str, name: Named, row: AccountText) -> Any:
-        """The value of a variable of `file`, or of a call, behind a row of one text."""
+        """The value of a variable that `file` has or imports, or of a call, behind a row of one text."""
         text = Text(row, 0, len(row.pieces))
         with _told(file):
-            return self._functions[file, name](text) if isinstance(name, str) else name.of(text)
+            if not isinstance(name, str):
+                return name.of(text)
+            return self._functions[file if (file, name) in self._functions else SHARED, name](text)
 
     def _answered(self, text: Text, only: str = "") -> Pending | None:
         answer = self.ask(text, only)
@@ -1157,10 +1181,17 @@ def _line(trace: Any, file: str) -> int:
 
 def account_files(folder: Path) -> list[Path]:
     """The files that are asked, in the order of their names."""
-    return sorted(path for path in folder.glob("*.py") if path.name not in OWN)
+    return sorted(path for path in folder.glob("*.py") if path.name not in OWN | {SHARED})
 
 
 def is_account(node: ast.stmt) -> bool:
     """Whether a statement is the function under `@account`."""
     above = node.decorator_list if isinstance(node, ast.FunctionDef) else []
     return any(isinstance(decorator, ast.Name) and decorator.id == "account" for decorator in above)
+
+
+def is_variable(node: ast.stmt) -> bool:
+    """Whether a statement is a function under `@variable(…)`."""
+    above = node.decorator_list if isinstance(node, ast.FunctionDef) else []
+    calls = [decorator.func for decorator in above if isinstance(decorator, ast.Call)]
+    return any(isinstance(called, ast.Name) and called.id == "variable" for called in calls)

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pellucid.accounts.folder import Folder
-from pellucid.accounts.language import ReturnRule, imported, imported_files, is_account
+from pellucid.accounts.language import SHARED, ReturnRule, imported, imported_files, imported_variables, is_account
 from pellucid.base.files import read_text
 
 _SLOT = re.compile(r"\{([^{}]+)\}")
@@ -43,16 +43,31 @@ class AccountPage:
     text: str
     tables: frozenset[str] = frozenset()
     """The files of `tables/`."""
+    shared: AccountPage | None = None
+    """The file of the variables that files share."""
+
+    @cached_property
+    def own(self) -> dict[str, ast.FunctionDef]:
+        """The functions that stand in it, by name."""
+        return {node.name: node for node in self.tree.body if isinstance(node, ast.FunctionDef)}
+
+    @cached_property
+    def imported(self) -> frozenset[str]:
+        """The variables that it takes from those that are shared."""
+        return frozenset(name for name, _ in imported_variables(self.tree.body)) if self.shared else frozenset()
 
     @cached_property
     def functions(self) -> dict[str, ast.FunctionDef]:
-        """All functions, by name."""
-        return {node.name: node for node in self.tree.body if isinstance(node, ast.FunctionDef)}
+        """Its functions and those that it imports, with what these call, by name."""
+        given = self.shared.functions if self.shared and self.imported else {}
+        variables = self.shared.variables if self.shared else {}
+        return {name: node for name, node in given.items() if name in self.imported or name not in variables} | self.own
 
     @cached_property
     def files(self) -> dict[str, str]:
         """The names of tables and classes, each with its file."""
-        found = {
+        found = dict(self.shared.files) if self.shared and self.imported else {}
+        found |= {
             name: next((file for file in imported_files(name) if file in self.tables), imported_files(name)[-1])
             for name, _ in imported(self.tree.body)
         }
@@ -67,8 +82,11 @@ class AccountPage:
 
     @cached_property
     def variables(self) -> dict[str, VariableUse]:
-        """Its variables, by name."""
-        return {name: told for name, node in self.functions.items() for told in self._variables(node)}
+        """Its variables and those that it imports, by name."""
+        given = (
+            {name: told for name, told in self.shared.variables.items() if name in self.imported} if self.shared else {}
+        )
+        return given | {name: told for name, node in self.own.items() for told in self._variables(node)}
 
     def _variables(self, node: ast.FunctionDef) -> Iterator[VariableUse]:
         for above in node.decorator_list:
@@ -93,7 +111,9 @@ class AccountPage:
 
     def source(self, name: str) -> str:
         """The text of a function, with what stands above it."""
-        node = self.functions[name]
+        if self.shared and name not in self.own:
+            return self.shared.source(name)
+        node = self.own[name]
         start = min((above.lineno for above in node.decorator_list), default=node.lineno)
         return "\n".join(self.text.split("\n")[start - 1 : node.end_lineno])
 
@@ -140,9 +160,14 @@ class AccountPage:
 
 
 def pages(folder: Folder) -> list[AccountPage]:
-    """The files of accounts. Raises `SourceError` for what is no Python."""
+    """The files of accounts, then the one of what they share. Raises `SourceError` for what is no Python."""
     tables = frozenset(path.name for path in folder.tables)
-    return [AccountPage(path.name, folder.trees[path.name], read_text(path), tables) for path in folder.files]
+    texts = {path.name: read_text(path) for path in folder.texts}
+    shared = AccountPage(SHARED, folder.trees[SHARED], texts[SHARED], tables) if SHARED in texts else None
+    own = [
+        AccountPage(file, folder.trees[file], text, tables, shared) for file, text in texts.items() if file != SHARED
+    ]
+    return [*own, *([shared] if shared else [])]
 
 
 def _names(node: ast.AST) -> Iterator[str]:

@@ -21,7 +21,7 @@ from pellucid.accounts.find.stream import Flags, FlatRows, Words
 from pellucid.accounts.find.write import Writer
 from pellucid.accounts.folder import FOLDER, Folder
 from pellucid.accounts.glance import glance
-from pellucid.accounts.language import TABLES
+from pellucid.accounts.language import SHARED, TABLES
 from pellucid.accounts.measure import POSITIONS, read
 from pellucid.accounts.ngrams import NGrams
 from pellucid.base.defaults import ACCOUNT_TOKENS, FEWEST_TOKENS, SYMBOL_PRICE
@@ -136,7 +136,8 @@ def _write(project: Project, found: FoundAccounts) -> list[str]:
     known = found.board.features.known
     spelled = Spelled.of(found.board.features.stream, known.classes, names)
     lines = {number: table.lines for number, table in tables.items()}
-    written = Writer(found.board, known, spelled, names, lines).all(found.behaviours)
+    shares = _is_free(project, SHARED)
+    written = Writer(found.board, known, spelled, names, lines, shares).all(found.behaviours)
     write_ends(written, found.ends, names)
     write_rests(written, found.rests, names)
     texts = written.texts()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pellucid.accounts.find.choose import Board, FoundRule
@@ -11,7 +12,7 @@ from pellucid.accounts.find.features import Guard, Vocabulary
 from pellucid.accounts.find.program import Behaviour, ReturnBlock, meet
 from pellucid.accounts.find.spelling import FreeNames, Spelled
 from pellucid.accounts.find.variables import quoted
-from pellucid.accounts.language import COLUMNS, TABLES
+from pellucid.accounts.language import COLUMNS, SHARED, TABLES
 
 WIDE = 112
 MARKS = (".", "?", "!")
@@ -23,6 +24,23 @@ FEWEST_KEYS = 8
 
 Branch = tuple[tuple[Guard, ...], str]
 """Conditions, and what is said where they hold."""
+
+
+@dataclass(frozen=True)
+class Body:
+    """The rules of an account as text, and by name the functions of the variables that they ask for."""
+
+    rules: str
+    functions: dict[str, str]
+
+
+def _imports(module: str, names: Sequence[str]) -> list[str]:
+    """The statement that imports names, on as many lines as it takes."""
+    if not names:
+        return []
+    if len(line := f"from .{module} import {', '.join(names)}") <= WIDE:
+        return [line]
+    return [f"from .{module} import (", *(f"    {name}," for name in names), ")"]
 
 
 def _parted(said: Sequence[Branch]) -> tuple[list[Guard], list[Branch], list[Branch]]:
@@ -49,9 +67,10 @@ def _tested(word: str, conditions: Sequence[str]) -> list[str]:
 
 @dataclass
 class AccountFiles:
-    """Files by name: accounts, tables, classes; and for each table which one it was found as."""
+    """Files by name: accounts, tables, classes; what accounts share; and for each table which one it was found as."""
 
     accounts: dict[str, str] = field(default_factory=dict)
+    shared: str = ""
     tables: dict[str, list[list[str]]] = field(default_factory=dict)
     classes: dict[str, list[str]] = field(default_factory=dict)
     found_as: dict[str, int] = field(default_factory=dict)
@@ -68,7 +87,7 @@ class AccountFiles:
 
     def texts(self) -> dict[str, str]:
         """All files by their names in the folder of accounts."""
-        found = dict(self.accounts)
+        found = self.accounts | ({SHARED: self.shared} if self.shared else {})
         for name, rows in self.tables.items():
             found[f"{TABLES}/{name}"] = "".join("\t".join(row) + "\n" for row in rows)
         for name, members in self.classes.items():
@@ -86,6 +105,8 @@ class Writer:
     names: FreeNames
     lines: Mapping[int, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     """For tables that were filled by asking: answer and what else is known of it, by key."""
+    shares: bool = True
+    """Whether variables that several files ask for are written once, for all of them."""
     written: AccountFiles = field(default_factory=AccountFiles)
     _tables: dict[int, str] = field(default_factory=dict)
     _sides: dict[int, tuple[str, str, str]] = field(default_factory=dict)
@@ -95,9 +116,16 @@ class Writer:
     def all(self, behaviours: Sequence[Behaviour]) -> AccountFiles:
         """The files of all behaviours, named so that the later one counts; two more may be set behind them."""
         width = len(str(len(behaviours) + 2))
-        for number, behaviour in enumerate(behaviours, start=1):
-            if text := self._file(behaviour):
-                self.written.accounts[f"{number:0{width}d}_{self._title(behaviour)}.py"] = text
+        found = {number: body for number, one in enumerate(behaviours, start=1) if (body := self._body(one))}
+        often = Counter(name for body in found.values() for name in body.functions)
+        shared = {name for name, count in often.items() if count > 1} if self.shares else set()
+        for number, body in found.items():
+            behaviour = behaviours[number - 1]
+            text = self._file(self._about(behaviour), body, shared)
+            self.written.accounts[f"{number:0{width}d}_{self._title(behaviour)}.py"] = text
+        if shared:
+            functions = {name: text for body in found.values() for name, text in body.functions.items()}
+            self.written.shared = self._sharing({name: functions[name] for name in functions if name in shared})
         return self.written
 
     def _title(self, behaviour: Behaviour) -> str:
@@ -115,13 +143,22 @@ class Writer:
         assert rule.variable is not None
         return self.spelled.variable(rule.variable).replace("text.", "").replace("()", "")
 
-    def _file(self, behaviour: Behaviour) -> str:
+    def _body(self, behaviour: Behaviour) -> Body | None:
+        """The rules of a behaviour, and the variables that they ask for; None where nothing can be said."""
         self._named.clear()
         rules = list(self._tree(behaviour) if behaviour.key[0] == "guarded" else self._rules(behaviour))
-        if not rules:
-            return ""
-        body = "\n".join(rules)
-        return "\n".join([*self._head(behaviour, body), "@account", "def next_token(text):", body, ""])
+        text = "\n".join(rules)
+        return Body(text, self._named | self._functions(text)) if rules else None
+
+    def _file(self, about: str, body: Body, shared: Collection[str]) -> str:
+        own = {name: text for name, text in body.functions.items() if name not in shared}
+        names = [name for name in body.functions if name in shared]
+        account = ["@account", "def next_token(text):", body.rules, ""]
+        return "\n".join([*self._head(about, body.rules, own, names), *account])
+
+    def _sharing(self, functions: Mapping[str, str]) -> str:
+        """The file of the variables that others import."""
+        return "\n".join(self._head("Variables that several accounts ask for.", "", functions, [])).rstrip("\n") + "\n"
 
     def _rules(self, behaviour: Behaviour) -> Iterator[str]:
         for number, block in enumerate(behaviour.blocks, start=1):
@@ -290,26 +327,18 @@ class Writer:
                 rows.append([cells[0], cells[1]])
         return [["key", "answer"], *sorted(rows)]
 
-    def _head(self, behaviour: Behaviour, body: str) -> Iterator[str]:
+    def _head(self, about: str, body: str, functions: Mapping[str, str], shared: Sequence[str]) -> Iterator[str]:
         """Docstring, imports, and the tables, classes and functions that the rules name."""
-        functions = [*self._named.values(), *self._functions(body)]
-        text = "\n".join([body, *functions])
+        text = "\n".join([body, *functions.values()])
         self._slots(text)
-        words = ["account", *(["joined"] if "joined(" in text else []), *(["variable"] if functions else [])]
-        yield from (f'"""{self._about(behaviour)}"""', "", f"from .language import {', '.join(words)}")
-        yield from self._imports([*self._named_in(text)])
+        said = {"account": bool(body), "joined": "joined(" in text, "variable": bool(functions)}
+        yield from (f'"""{about}"""', "", *_imports("language", [word for word, is_said in said.items() if is_said]))
+        yield from _imports("tables", [*self._named_in(text)])
+        yield from _imports(SHARED.removesuffix(".py"), shared)
         yield ""
-        for function in functions:
+        for function in functions.values():
             yield from ("", function, "")
         yield ""
-
-    def _imports(self, names: Sequence[str]) -> list[str]:
-        """The statement that imports tables and classes, on as many lines as it takes."""
-        if not names:
-            return []
-        if len(line := f"from .tables import {', '.join(names)}") <= WIDE:
-            return [line]
-        return ["from .tables import (", *(f"    {name}," for name in names), ")"]
 
     def _named_in(self, text: str) -> Iterator[str]:
         """The classes and tables that a text names; classes are kept to be written."""
@@ -355,14 +384,14 @@ class Writer:
         meaning = _meaning(says).rstrip(".")
         return f"{meaning[0].lower()}{meaning[1:]}"
 
-    def _functions(self, body: str) -> Iterator[str]:
+    def _functions(self, body: str) -> dict[str, str]:
         """The states and counts that rules ask for."""
-        for number in range(len(self.known.folds)):
-            if f"state_{number}(text)" in body:
-                yield self._state(number)
-        for number, tally in enumerate(self.known.counters):
-            if f"counted_{number}(text)" in body:
-                yield _counting(number, [quoted(self.spelled.plain(word)) for word in tally.without])
+        states = {f"state_{number}": self._state(number) for number in range(len(self.known.folds))}
+        counts = {
+            f"counted_{number}": _counting(number, [quoted(self.spelled.plain(word)) for word in tally.without])
+            for number, tally in enumerate(self.known.counters)
+        }
+        return {name: text for name, text in (states | counts).items() if f"{name}(text)" in body}
 
     def _state(self, number: int) -> str:
         fold = self.known.folds[number]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pellucid.accounts.folder import Folder
+from pellucid.accounts.language import is_variable
 from pellucid.accounts.ties.variables import Quantity, quantities
 from pellucid.accounts.uses import AccountPage, pages
 from pellucid.base.files import sha256_files, sha256_text
@@ -40,7 +41,7 @@ def _untied(page: AccountPage) -> str:
 def decorators(page: AccountPage) -> Iterator[tuple[ast.Call, str]]:
     """What stands above variables, the last of the file first, with their names."""
     for node in reversed(page.tree.body):
-        if isinstance(node, ast.FunctionDef) and node.name in page.variables:
+        if isinstance(node, ast.FunctionDef) and is_variable(node):
             for above in node.decorator_list:
                 if isinstance(above, ast.Call):
                     yield above, node.name

@@ -94,13 +94,16 @@ def _returned(page: AccountPage) -> Iterator[tuple[ast.Return, list[ast.expr]]]:
 
 def definition(page: AccountPage, name: str) -> str:
     """The text of a variable, and of all else at the top of its file that it hangs on, without what it says of ties."""
-    function = page.functions[name]
+    if page.shared and name not in page.own:
+        return definition(page.shared, name)
+    function = page.own[name]
     names = page.reached([part for part in ast.walk(function) if isinstance(part, ast.Name)], function) | {name}
     return "\n".join(_texts(page, names))
 
 
 def _texts(page: AccountPage, names: frozenset[str]) -> Iterator[str]:
-    for node in page.tree.body:
+    shared = page.shared.tree.body if page.shared and page.imported else []
+    for node in [*shared, *page.tree.body]:
         match node:
             case ast.FunctionDef(name=name) if name in names:
                 plain = ast.FunctionDef(name=name, args=node.args, body=node.body, decorator_list=[])
