@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -76,6 +78,27 @@ def test_the_written_accounts_say_what_the_rules_say(stories: Stories, accounts:
     assert len(spoken) >= 0.8 * len(said)
     assert np.mean([token == own for token, own in spoken]) >= 0.8
     assert language.spelling.ends == frozenset({0})
+
+
+@pytest.mark.parametrize("shares", [True, False])
+def test_a_variable_stands_once(stories: Stories, shares: bool) -> None:
+    _, found, _ = stories
+    names, known = FreeNames(), found.board.features.known
+    spelled = Spelled.of(found.board.features.stream, known.classes, names)
+    texts = Writer(found.board, known, spelled, names, shares=shares).all(found.behaviours).texts()
+    defined = Counter(line for text in texts.values() for line in text.split("\n") if line.startswith("def "))
+    del defined["def next_token(text):"]
+    imported = [text.count("from .variables import") for text in texts.values()]
+    if shares:
+        assert set(defined.values()) == {1}
+        assert sum(imported) > 1
+        assert texts["variables.py"].startswith(
+            '"""Variables that several accounts ask for."""\n\nfrom .language import variable\n'
+        )
+    else:
+        assert max(defined.values()) > 1
+        assert "variables.py" not in texts
+        assert not any(imported)
 
 
 def test_rules_that_silence_outdoes_are_not_kept(stories: Stories) -> None:
