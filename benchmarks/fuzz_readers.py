@@ -22,6 +22,7 @@ from rich.console import Console
 import pellucid
 from fuzz_mutations import changed, json_file, json_lines, mostly, table, text
 from pellucid.base.address import Address
+from pellucid.base.trusted import PARTS
 from pellucid.corpus.corpus import read_corpus, split_corpus
 from pellucid.engine.tasks import MinimalPair, MinimalPairs, read_blimp, read_task
 from pellucid.exact.model import Model
@@ -32,7 +33,7 @@ from pellucid.forms.worst_places import load_contexts
 from pellucid.program import vocabulary
 from pellucid.project.evidence import Evidence, Measurement
 from pellucid.project.manifest import MANIFEST, Manifest
-from pellucid.project.parts_file import PARTS, read_dropped
+from pellucid.project.parts_file import read_dropped
 from pellucid.project.project import REPORT, Project
 from pellucid.project.report_file import read_report
 from pellucid.project.symbols import Symbol, read_symbols, write_symbols

@@ -22,6 +22,7 @@ import torch
 
 import pellucid
 from pellucid.base.address import Address
+from pellucid.base.trusted import PARTS
 from pellucid.corpus.rows import Row, sample_rows
 from pellucid.exact.predictor import Predictor
 from pellucid.listing.emit import emit
@@ -29,7 +30,7 @@ from pellucid.listing.load import Program, load_program
 from pellucid.listing.parse import read_listing
 from pellucid.measure.distance import distance, logits_of
 from pellucid.measure.references import references
-from pellucid.project.parts_file import PARTS, partition, write_parts
+from pellucid.project.parts_file import partition, write_parts
 from pellucid.project.project import Project
 from pellucid.project.rows import rows_for
 from pellucid.verify.measure import TUNE_ROWS

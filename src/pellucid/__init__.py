@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as _version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from pellucid.accounts.table import table as table
     from pellucid.base.errors import PellucidError as PellucidError
     from pellucid.engine.chat import chat as chat
@@ -42,11 +41,6 @@ if TYPE_CHECKING:
     from pellucid.view.pictures import attention as attention
     from pellucid.view.pictures import graph as graph
     from pellucid.view.pictures import picture as picture
-
-try:
-    __version__ = _version("pellucid")
-except PackageNotFoundError:
-    __version__ = "0+unknown"
 
 
 def load(
@@ -147,9 +141,21 @@ _VERBS = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
     if name not in _VERBS:
         raise AttributeError(f"module 'pellucid' has no attribute {name!r}")
     return getattr(import_module(_VERBS[name]), name)
+
+
+def _version() -> str:
+    """The version that is installed; reading it takes as long as all else that help needs."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("pellucid")
+    except PackageNotFoundError:
+        return "0+unknown"
 
 
 __all__ = ["__version__", "load", "open", *_VERBS]

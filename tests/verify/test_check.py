@@ -12,9 +12,10 @@ import pytest
 
 from cli_support import Workshop, pellucid
 from pellucid.base.errors import ProjectError
+from pellucid.base.trusted import PARTS
 from pellucid.project.evidence import Measurement
 from pellucid.project.inventory import statement_state
-from pellucid.project.parts_file import PARTS, partition, write_parts
+from pellucid.project.parts_file import partition, write_parts
 from pellucid.project.project import Project
 from pellucid.project.symbols import Symbol, write_symbols
 from pellucid.verify.check import Check, check, worse_figures

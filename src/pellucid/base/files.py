@@ -137,6 +137,14 @@ def remove_left(directory: Path) -> None:
             _remove(path)
 
 
+def remove_oldest(directory: Path, most: int) -> None:
+    """Leave room for one more file where `directory` holds `most`: those that were written first go."""
+    if directory.is_dir():
+        files = sorted((path for path in directory.iterdir() if path.is_file()), key=lambda path: path.stat().st_mtime)
+        for path in files[: max(0, len(files) - most + 1)]:
+            path.unlink(missing_ok=True)
+
+
 def _runs(process: int) -> bool:
     """Whether a process may still be running; where that cannot be asked without harm, it may."""
     if sys.platform == "win32":

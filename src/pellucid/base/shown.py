@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pellucid.base.events import Advanced, Began, Ended, Event, Lasting, Message, Paused
-from pellucid.base.terminal import complain, harmless, terminal
+from pellucid.base.harmless import complain, harmless
+from pellucid.base.terminal import terminal
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -24,6 +24,7 @@ MANIFEST = "pellucid.toml"
 WEIGHTLESS = "weightless.json"
 """The file of figures that tells the directory of a program without weights."""
 PROGRAM = "program"
+PARTS = "parts.toml"
 _CACHE = "__pycache__"
 _PASSED = frozenset({_CACHE, ".emitted"})
 """What lies in `program/` and never runs."""
@@ -113,6 +114,21 @@ def recorded(directory: Path) -> dict[str, list[str]] | None:
         return None
 
 
+def checked(directory: Path) -> str:
+    """The hash under which the program of `directory` was last read and checked as a whole; empty where none was."""
+    try:
+        return str(json.loads(read_text(_place(directory)))["checked"])
+    except (OSError, ValueError, KeyError, TypeError, ProjectError):
+        return ""
+
+
+def note_checked(directory: Path, state: str) -> None:
+    """Remember that the program of `directory` was checked in this `state`; forgotten once something is written."""
+    with suppress(OSError), alone(_place(directory).with_suffix(".lock")):
+        if (files := recorded(directory)) is not None:
+            _write(directory, files, state)
+
+
 def record(directory: Path, files: Mapping[str, str]) -> None:
     """Remember that `directory` may run with exactly these `files`. Raises `OSError` where that cannot be written."""
     with alone(_place(directory).with_suffix(".lock")):
@@ -129,8 +145,8 @@ def expect(directory: Path, texts: Mapping[str, str]) -> None:
         _write(directory, held | {name: [*held.get(name, ()), one][-_KEPT:] for name, one in new.items()})
 
 
-def _write(directory: Path, files: Mapping[str, list[str]]) -> None:
-    data = {"directory": str(directory.resolve()), "files": dict(sorted(files.items()))}
+def _write(directory: Path, files: Mapping[str, list[str]], state: str = "") -> None:
+    data = {"directory": str(directory.resolve()), "checked": state, "files": dict(sorted(files.items()))}
     write_text(_place(directory), json.dumps(data, indent=1) + "\n")
 
 

@@ -12,7 +12,6 @@ from typing import Annotated
 
 import typer
 
-from pellucid import __version__
 from pellucid.base.output import print_anything
 from pellucid.base.signals import answer_signals
 from pellucid.base.terminal import say
@@ -46,6 +45,8 @@ ZOO: dict[str, Callable[..., None]] = {"list": zoo.list_, "card": zoo.card, "sto
 
 def _version(wanted: bool) -> bool:
     if wanted:
+        from pellucid import __version__
+
         say(f"pellucid {__version__}")
         raise typer.Exit
     return wanted

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -44,11 +44,9 @@ def run(
     A program without weights says what comes next after each token of PROMPT (blanks between).
     """
     with plain_errors():
-        from pellucid.project.manifest import is_weightless
-        from pellucid.project.project import Project
-        from pellucid.rewrite.idle import warning
+        from pellucid.base.trusted import WEIGHTLESS
 
-        if is_weightless(directory):
+        if (directory / WEIGHTLESS).is_file():
             from pellucid.weightless.said import print_said, refuse, said, said_dict
 
             given = {"--tokens": tokens != TOKENS, "--source-only": source_only, "--temperature": temperature != 0}
@@ -57,29 +55,54 @@ def run(
             answers = said(directory, prompt, trust=trust)
             print_json(said_dict(prompt, answers)) if json_ else print_said(answers)
             return
+        only: Literal["code"] | None = "code" if source_only else None
         how: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "seed": seed, "stop": stop or ()}
+        if not (ids or chat) and (text := _said_as_checked(directory, prompt, tokens, only, how)) is not None:
+            print_json({"prompt": prompt, "continuation": text}) if json_ else say(prompt + text)
+            return
         if _is_subject(directory):
             prompt, text = _said_by_subject(
                 str(directory), prompt, tokens, how, ids=ids, chat=chat, sources=source_only
             )
             print_json({"prompt": prompt, "continuation": text}) if json_ else say(prompt + text)
             return
+        from pellucid.project.project import Project
+
         project = Project.open(directory, trust=trust)
         if chat:
             spoken = _spoken(project, prompt)
             text = project.generate(spoken, tokens, source_only=source_only, **how)
-            prompt = project.program(None).model.vocabulary.decode(spoken)
+            prompt = project.running(only)[0].model.vocabulary.decode(spoken)
         elif ids:
             from pellucid.subject.tokenizer import ids_in
 
-            listed = ids_in(prompt, project.listing().n_vocab, project.manifest.subject.name)
+            listed = ids_in(prompt, project.running(only)[0].n_vocab, project.manifest.subject.name)
             text = " ".join(map(str, project.next_ids(listed, tokens, source_only=source_only, **how)))
             prompt = f"{' '.join(map(str, listed))} "
         else:
             text = project.generate(prompt, tokens, source_only=source_only, **how)
-        if unheard := warning(project, "code" if source_only else None):
+        if unheard := project.running(only)[1]:
             tell(f"pellucid: {unheard}")
         print_json({"prompt": prompt, "continuation": text}) if json_ else say(prompt + text)
+
+
+def _said_as_checked(
+    directory: Path, prompt: str, tokens: int, only: Literal["code"] | None, how: dict[str, Any]
+) -> str | None:
+    """What a program says that was checked as it is now, without reading it again; None where none was."""
+    from pellucid.project.checked import open_as_checked, written_behind
+
+    if (program := open_as_checked(directory, only)) is None:
+        return None
+    from pellucid.exact.writing import Sampling
+
+    choice = Sampling(how["temperature"], how["top_p"], how["seed"])
+    text = written_behind(program, prompt, choice, tokens, how["stop"]).text
+    if program.idle:
+        from pellucid.program.idle import said
+
+        tell(f"pellucid: {said(program.idle, str(directory))}")
+    return text
 
 
 def _is_subject(directory: Path) -> bool:
@@ -114,7 +137,7 @@ def _spoken(project: Project, prompt: str) -> list[int]:
     from pellucid.base.errors import PellucidError
     from pellucid.subject.chat import Chat
 
-    vocabulary = project.program(None).model.vocabulary
+    vocabulary = project.running()[0].model.vocabulary
     if vocabulary.chat is None:
         raise PellucidError(f"{project.directory} is of a subject without a chat template; give a text to go on from")
     text = Chat(str(vocabulary.chat.get("template")), dict(vocabulary.chat.get("tokens", {}))).text(prompt)

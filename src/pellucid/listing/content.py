@@ -11,7 +11,17 @@ from pathlib import Path
 
 from pellucid.base.address import Shape
 from pellucid.base.errors import SourceError, closest
-from pellucid.listing.language import ASKED, BUILTINS, RESERVED, WORDS, definitions, is_docstring, reachable, refuse
+from pellucid.listing.language import (
+    ASKED,
+    BUILTINS,
+    RESERVED,
+    WORDS,
+    definitions,
+    inside,
+    is_docstring,
+    reachable,
+    refuse,
+)
 from pellucid.program.values import NORMS, is_given, layer_of, norm_of, norm_reached, read_fired, read_seen
 
 PAGE = "words.py"
@@ -189,16 +199,20 @@ def read_values(path: Path, tree: ast.Module, lines: list[str], nodes: Iterable[
     for node in nodes:
         line = node.decorator_list[0].lineno
         end = node.end_lineno or line
-        named = (call for call in ast.walk(node) if isinstance(call, ast.Call) and isinstance(call.func, ast.Name))
-        calls = sorted(named, key=lambda call: (call.lineno, call.col_offset))
-        seen = [read_seen(call) for call in calls if ast.unparse(call.func) == "seen"]
-        fired = [read_fired(call) for call in calls if ast.unparse(call.func) == "fired"]
+        calls = sorted(inside(node)[1], key=lambda call: (call.lineno, call.col_offset))
+        seen = [read_seen(call) for call in calls if _called(call) == "seen"]
+        fired = [read_fired(call) for call in calls if _called(call) == "fired"]
         yield ValueDef(
             node.name, layer_of(path.name), path, line, end, "\n".join(lines[line - 1 : end]), ast.get_docstring(node),
             tuple(arg.arg for arg in node.args.args), tuple(SeenBy(*each) for found in seen if found for each in found),
             tuple((found[0], max(found[1])) for found in fired if found),
             tuple(kinds_of(node.name, defined, imported)),
         )  # fmt: skip
+
+
+def _called(call: ast.Call) -> str:
+    """The name that is called."""
+    return call.func.id if isinstance(call.func, ast.Name) else ""
 
 
 def imported_kinds(tree: ast.Module) -> frozenset[str]:
@@ -216,8 +230,7 @@ def kinds_of(name: str, defined: Mapping[str, ast.FunctionDef | ast.Assign], imp
     """The kinds that a function uses, by itself or through helper functions."""
     if not imported:
         return []
-    nodes = (node for own in reachable(name, defined) for node in ast.walk(defined[own]))
-    return sorted({node.id for node in nodes if isinstance(node, ast.Name)} & set(imported))
+    return sorted({used for own in reachable(name, defined) for used in inside(defined[own])[0]} & set(imported))
 
 
 def check_values(values: Iterable[ValueDef], kinds: Collection[str], shape: Shape) -> None:

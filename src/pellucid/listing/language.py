@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TypeGuard
 
 from pellucid.base.errors import SourceError
+from pellucid.base.memory import kept_until_release
 from pellucid.program import prelude, wires
 from pellucid.program.values import norm_of, read_fired, read_seen
 
@@ -103,10 +104,17 @@ def reachable(name: str, defined: Mapping[str, ast.FunctionDef | ast.Assign]) ->
     """The definitions that `name` uses, directly or through others, itself first."""
     found = [name]
     for current in found:
-        inside = [part for node in contents(defined[current]) for part in ast.walk(node)]
-        used = dict.fromkeys(part.id for part in inside if isinstance(part, ast.Name))
+        used = inside(defined[current])[0]
         found += [o for o in used if o in defined and o not in found and not is_value(defined[o])]  # an argument
     return found
+
+
+@kept_until_release(4096)
+def inside(node: ast.FunctionDef | ast.Assign) -> tuple[dict[str, None], list[ast.Call]]:
+    """The names in what counts of a definition, in their order, and the calls by a name; kept, for walking is slow."""
+    parts = [part for one in contents(node) for part in ast.walk(one)]
+    names = dict.fromkeys(part.id for part in parts if isinstance(part, ast.Name))
+    return names, [part for part in parts if isinstance(part, ast.Call) and isinstance(part.func, ast.Name)]
 
 
 def contents(node: ast.FunctionDef | ast.Assign) -> list[ast.AST]:

@@ -245,12 +245,13 @@ class Values:
     """
 
     def __init__(self, config: Config, wanted: Iterable[str], asked: Iterable[str] = ()):
-        self.named = {name: Named(value, config) for name, value in VALUES.items()}
         kept = list(asked)
         needed = list(dict.fromkeys([*wanted, *kept]))
+        self.named: dict[str, Named] = {}  # of those alone: what is described and does not run may be large
         for name in needed:
+            self.named[name] = Named(VALUES[name], config)
             needed += [other for other in self.named[name].values if other not in needed]
-        self.needed = [name for name in self.named if name in needed]
+        self.needed = [name for name in VALUES if name in self.named]
         kinds: dict[tuple[int, int], list[tuple[Kind, int]]] = {}
         seen: dict[tuple[int, int], list[str]] = {}
         for name in self.needed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from pellucid.project.verdict import Verdict, verdict
 
 PASSING = 0.7
 """The least score (correlation of the source's output with the raw part's, held-out) at which a description passes."""
+STAGE = "numbers"
 KINDS = ("isolated", "swapped_in", "joint")
 
 
@@ -134,7 +136,7 @@ def lifted_state(rank: int) -> str:
 def inventory(project: Project, wanted: Collection[Address] | None = None) -> list[Entry]:
     """Every address of the subject, or those that are `wanted`, in order of execution."""
     listing, dropped, symbols = project.listing(), project.dropped(), project.symbols()
-    numbers, known = count_program(listing, wanted), told_before(project.evidence)
+    numbers, known = _numbers(project, listing, wanted), told_before(project.evidence)
     measured: dict[str, dict[str, dict[str, Measurement]]] = defaultdict(lambda: defaultdict(dict))
     for _, row in project.evidence.find(domain="overall"):
         measured[row.part][row.kind][row.metric] = row
@@ -153,6 +155,18 @@ def inventory(project: Project, wanted: Collection[Address] | None = None) -> li
         told = _told(listing, known, whole(address))
         entries.append(replace(entry, values=values, lifted=listing.lifted(address), about=told))
     return entries
+
+
+def _numbers(project: Project, listing: Listing, wanted: Collection[Address] | None) -> Mapping[Address, int]:
+    """How many numbers sources hold. Counting takes a while: those of all are kept with the evidence, for this text."""
+    state = sha256_text("\0".join(text for pair in sorted(listing.texts.items()) for text in pair))
+    if (kept := project.evidence.finished(STAGE, state)) is not None:
+        with project.evidence.understood(STAGE):
+            return {Address.parse(name): int(held) for name, held in json.loads(kept).items()}
+    found = count_program(listing, wanted)
+    if wanted is None:
+        project.evidence.finish(STAGE, state, json.dumps({str(address): held for address, held in found.items()}))
+    return found
 
 
 def _swapped(rows: dict[str, Measurement], state: str) -> Measurement | None:

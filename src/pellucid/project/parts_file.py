@@ -23,7 +23,6 @@ from pellucid.family.blocks import Decoder
 from pellucid.family.partition import Part, PartForm, Residual, count
 from pellucid.listing.parse import Listing, Statement
 
-PARTS = "parts.toml"
 _HEADER = (
     "What runs: `form`, from the statement at `source` or `lifted`. Where `residual` is `dropped`, it runs alone.",
     "A source that is `described` does not run: the part runs from its weights, or lifted.",

@@ -14,7 +14,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack
 
-import numpy as np
 from jaxtyping import Int
 
 from pellucid.base.address import Address
@@ -22,17 +21,21 @@ from pellucid.base.errors import ProjectError
 from pellucid.base.files import Stamps, sha256_text, stamps_of, write_text
 from pellucid.base.nulls import nulled
 from pellucid.base.shell import quoted
-from pellucid.base.trusted import PROGRAM, Contents, contents
+from pellucid.base.trusted import PARTS, PROGRAM, Contents, checked, contents, note_checked
 from pellucid.base.trusted import stamps as stamps_of_all
-from pellucid.exact.writing import Continuation, Sampling, Until, write
+from pellucid.exact.writing import Continuation, Sampling
 from pellucid.listing.draft import Revision
 from pellucid.listing.load import Program, load_program
-from pellucid.listing.parse import Listing, check_whole, read_program
+from pellucid.listing.parse import Listing, check_whole, read_listing, read_program
 from pellucid.listing.printing import print_program
+from pellucid.listing.running import RunningProgram
+from pellucid.program.idle import said
+from pellucid.project.checked import running_as_checked, state_to_run, written_behind
 from pellucid.project.evidence import Evidence
 from pellucid.project.heldout import HeldoutReadings
+from pellucid.project.idle import OFF, idle
 from pellucid.project.manifest import MANIFEST, Manifest
-from pellucid.project.parts_file import PARTS, partition, read_dropped, without_residual, write_parts
+from pellucid.project.parts_file import partition, read_dropped, without_residual, write_parts
 from pellucid.project.report_file import read_report
 from pellucid.project.symbols import Symbol, read_symbols
 from pellucid.project.trust import is_trusted, require_trust
@@ -185,8 +188,14 @@ class Project:
         return self._ahead.listing if self._ahead else self._on_disk()
 
     def _on_disk(self) -> Listing:
-        """The program as it stands on disk."""
-        return self._unchanged("listing", lambda: read_program(self.directory))
+        """The program as it stands on disk; what was checked as it is now is not checked again."""
+        return self._unchanged("listing", self._read)
+
+    def _read(self) -> Listing:
+        """The program on disk, read anew."""
+        if (state := checked(self.directory)) and state == state_to_run(self.directory, self._contents()).sha256:
+            return read_listing(self.directory / PROGRAM)
+        return read_program(self.directory)
 
     def dropped(self) -> frozenset[Address]:
         """The addresses whose residual is dropped: as was taken over, or according to `parts.toml`."""
@@ -278,7 +287,38 @@ class Project:
         self.print_program()
         self.require_trust()
         self.dropped()
-        return load_program(self.directory, source_only, self.listing())
+        program = load_program(self.directory, source_only, self.listing())
+        note_checked(self.directory, state_to_run(self.directory, self._contents()).sha256)
+        return program
+
+    def running(self, source_only: Literal["code"] | None = None) -> tuple[RunningProgram, str]:
+        """The program, ready to run, and what to tell of sources that a person changed and that do not run.
+
+        Pages that were read and checked as they are now are not read again.
+
+        Args:
+            source_only: Switch off the residuals of every QK and IN (`code`).
+
+        Returns:
+            The program in memory: `extend` and `encode`; and a text, empty where all that was changed runs.
+
+        Raises:
+            ProjectError, SourceError: As `program` does.
+        """
+        self.print_program()
+        self.require_trust()
+        vectors = sorted(self.directory.glob("*.safetensors"))
+        stamps = stamps_of(self.directory / PARTS, self.directory / PROGRAM, *vectors)
+        return self._unchanged(f"running {source_only}", lambda: self._load(source_only), stamps)
+
+    def _load(self, source_only: Literal["code"] | None) -> tuple[RunningProgram, str]:
+        """The program that `running` gives."""
+        state = state_to_run(self.directory, self._contents())
+        if found := running_as_checked(self.directory, state, source_only):
+            return found, said(found.idle, str(self.directory))
+        program = self.program(source_only)
+        idle_here = idle(self.listing(), self.dropped(), OFF[source_only])
+        return program, said([(s.key, s.place) for s in idle_here], str(self.directory))
 
     def generate(self, prompt: str | Sequence[int], tokens: int = 20, **how: Unpack[How]) -> str:
         """What the program says after `prompt` (text or token ids): the likeliest tokens, unless `how` says otherwise.
@@ -316,23 +356,8 @@ class Project:
         seed: int = 0,
         stop: Sequence[str] = (),
     ) -> Continuation:
-        choice = Sampling(temperature, top_p, seed)
-        program = self.program("code" if source_only else None)
-        vocabulary = program.model.vocabulary
-        ids = program.encode(prompt) if isinstance(prompt, str) else [*prompt]
-        if not 0 < len(ids) <= program.n_ctx:
-            raise ProjectError(f"the prompt {prompt!r} has {len(ids)} tokens, expected 1 to {program.n_ctx}")
-        if wrong := [token for token in ids if not 0 <= token < program.n_vocab]:
-            raise ProjectError(f"token id {wrong[0]} is not in 0 … {program.n_vocab - 1}")
-        before = str(vocabulary.decode(ids))
-
-        def spell(_: int, said: Sequence[int]) -> str:
-            whole = str(vocabulary.decode([*ids, *said]))
-            return whole.removeprefix(before) if whole.startswith(before) else str(vocabulary.decode(list(said)))
-
-        ends = getattr(vocabulary, "ends", [vocabulary.end])  # older programs know one end alone
-        (written,) = write(program, np.array([ids], np.int64), choice, Until(tokens, ends, stop), spell)
-        return written
+        program, _ = self.running("code" if source_only else None)
+        return written_behind(program, prompt, Sampling(temperature, top_p, seed), tokens, stop)
 
     def report(self) -> dict[str, Any]:
         """The figures of the last measurement.

@@ -11,17 +11,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pellucid.base.errors import ProjectError
-from pellucid.base.terminal import complain, tell
+from pellucid.base.events import tell
+from pellucid.base.harmless import complain
 from pellucid.base.trusted import Contents, contents, record, recorded
 
 NAMED = 4
 """Files that are named where several have changed."""
 
 
-def is_trusted(directory: Path) -> bool:
-    """Whether the user made `directory`, or has said that it may run, as it is now."""
+def is_trusted(directory: Path, found: Contents | None = None) -> bool:
+    """Whether the user made `directory`, or has said that it may run, as it is now: with what was `found` there."""
     held = recorded(directory)
-    return held is not None and not _changes(contents(directory).files, held)
+    return held is not None and not _changes((found or contents(directory)).files, held)
 
 
 def trust(directory: Path) -> None:

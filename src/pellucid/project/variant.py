@@ -9,11 +9,11 @@ from typing import Literal
 
 from pellucid.base.address import Address
 from pellucid.base.files import passing_folder, write_text
-from pellucid.base.trusted import copy_program
+from pellucid.base.trusted import PARTS, copy_program
 from pellucid.listing.load import Program, load_program
 from pellucid.listing.parse import read_program
 from pellucid.listing.revise import revise
-from pellucid.project.parts_file import PARTS, partition, write_parts
+from pellucid.project.parts_file import partition, write_parts
 from pellucid.project.project import Project
 
 

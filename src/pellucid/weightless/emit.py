@@ -17,8 +17,6 @@ from pellucid.weightless.branches import WIDTH, Branches, if_lines
 from pellucid.weightless.language import Alphabet, Look, Walk, WeightlessProgram
 
 QUOTES = '"""'
-SAYS = "said"
-"""What the function of `__main__.py` is called that runs a row."""
 _PRELUDE = Path(__file__).with_name("prelude.py")
 
 

@@ -12,12 +12,13 @@ from types import ModuleType
 from typing import Any
 
 from pellucid.base.errors import ProjectError, SourceError
-from pellucid.base.schema import text_of
-from pellucid.base.terminal import say
+from pellucid.base.files import read_text
+from pellucid.base.harmless import say
 from pellucid.project.trust import require_trust
-from pellucid.weightless.emit import SAYS
 
 PACKAGE = "pellucid_weightless_program"
+SAYS = "said"
+"""What the function of a program's `__main__.py` is called that runs a row."""
 
 
 def said(directory: Path, prompt: str, *, trust: bool = False) -> list[tuple[str, str]]:
@@ -27,7 +28,7 @@ def said(directory: Path, prompt: str, *, trust: bool = False) -> list[tuple[str
     `SourceError` where it fails.
     """
     require_trust(directory, granted=trust)
-    if f"def {SAYS}(" not in text_of(directory / "program" / "__main__.py", ProjectError):
+    if f"def {SAYS}(" not in read_text(directory / "program" / "__main__.py"):
         raise ProjectError(
             f"{directory} is of an earlier version; run `python -m program` in it, or decompile its model again"
         )
@@ -77,7 +78,11 @@ def said_dict(prompt: str, answers: Sequence[tuple[str, str]]) -> dict[str, Any]
     return {"prompt": prompt, "said": [{"token": token, "next": text} for token, text in answers]}
 
 
+def said_lines(answers: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """Each token with what comes next, as the program itself prints it."""
+    yield from (f"{place:4}  {token:8} -> {text}" for place, (token, text) in enumerate(answers))
+
+
 def print_said(answers: Sequence[tuple[str, str]]) -> None:
-    """Print each token with what comes next, as the program itself does."""
-    for place, (token, text) in enumerate(answers):
-        say(f"{place:4}  {token:8} -> {text}")
+    """Print each token with what comes next."""
+    say("\n".join(said_lines(answers)))

@@ -14,7 +14,6 @@ from cli_support import Workshop, pellucid
 from pellucid.base.address import Address
 from pellucid.listing.emit import emit
 from pellucid.project.project import Project
-from pellucid.rewrite.idle import warning
 from pellucid.verify.running import Running
 from printed import arrange, write_lifted, write_statements
 
@@ -55,7 +54,7 @@ def scores(directory: Path) -> torch.Tensor:
 
 
 def test_what_emission_wrote_is_not_told_of(described: Workshop) -> None:
-    assert warning(Project.open(described.made)) == ""
+    assert Project.open(described.made).running()[1] == ""
     assert alone(described.made).stderr == ""
     assert pellucid("run", described.made, "w1").err == ""
 
@@ -77,7 +76,7 @@ def test_what_a_person_changed_is_told_of_until_it_runs(described: Workshop) -> 
     assert f"{ADDRESS} (described_00.py:" in alone(described.made).stderr
     assert "L01.N0003.IN (described_01.py:" in alone(described.made).stderr
     assert alone(described.made).stderr.split("program: ")[1] == (
-        warning(Project.open(described.made)).replace(str(described.made), ".") + "\n"
+        Project.open(described.made).running()[1].replace(str(described.made), ".") + "\n"
     )
 
 
@@ -93,7 +92,7 @@ def test_a_changed_description_that_is_recorded_adds_what_was_changed(described:
     answer = pellucid("edit", described.made, "--commit", ADDRESS)  # neither git nor a copy is needed
     assert answer.code == 0, answer.err
     assert alone(described.made).stderr == ""
-    assert warning(Project.open(described.made)) == ""
+    assert Project.open(described.made).running()[1] == ""
     change = scores(described.made) - before
     wanted = torch.zeros_like(change)
     wanted[:, 1] += 3.0 * torch.diag_embed(torch.ones(11), -1)

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Literal
 
 from pellucid.base.address import Address
 from pellucid.listing.parse import Listing, Statement
-from pellucid.program.idle import said
-from pellucid.project.project import Project
 
 OFF: dict[str | None, tuple[str, ...]] = {None: (), "code": ("QK", "IN")}
 """The kinds whose residuals a run switches off."""
-
-
-def warning(project: Project, source_only: Literal["code"] | None = None) -> str:
-    """What to tell about a person's sources that do not run; empty where all do."""
-    found = idle(project.listing(), project.dropped(), OFF[source_only])
-    return said([(s.key, s.place) for s in found], str(project.directory))
 
 
 def idle(listing: Listing, dropped: Collection[Address], off: Collection[str] = ()) -> list[Statement]:
