@@ -234,7 +234,9 @@ class Writer:
         parts = ["not len(text)"] if begins else []
         if texts:
             around = ("\n        ", ",\n    ") if "\n" in between else ("", "")
-            parts.append(f"text.ends({around[0]}{between.join(map(quoted, sorted(set(texts), key=len)))}{around[1]})")
+            parts.append(
+                f"text.ends({around[0]}{between.join(map(quoted, sorted(dict.fromkeys(texts), key=len)))}{around[1]})"
+            )
         joined = " or ".join(parts)
         return f"({joined})" if len(parts) > 1 and block.rules[0].guards else joined
 
