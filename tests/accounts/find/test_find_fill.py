@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pellucid.accounts.answers import Answer
-from pellucid.accounts.find.fill import _begins
+from pellucid.accounts.find.fill import _bears_out
 from pellucid.accounts.find.stream import Words
 from pellucid.accounts.language import Spelling
 
@@ -31,4 +31,6 @@ def answered(text: str, lead: str = "") -> Answer:
     ],
 )
 def test_an_answer_that_begins_with_the_same_token_bears_a_line_out(answer: Answer, agrees: bool) -> None:
-    assert _begins(answer, 0, Words(LETTERS, ["parrot"])) is agrees
+    words = Words(LETTERS, ["parrot"])
+    assert _bears_out(answer, 0, words, sure=False) is agrees
+    assert _bears_out(answer, 0, words, sure=True) is answer.bare.startswith("parrot")  # the text says it whole

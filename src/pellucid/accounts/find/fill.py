@@ -117,17 +117,16 @@ def _asked(board: Board, rules: Sequence[FoundRule], asks: Sequence[str], model:
     lines, agreed, known = {}, 0.0, 0
     for at, (member, key) in enumerate(zip(members, keys, strict=True)):
         said = [mine[at] for mine in answers]
-        counts = Counter(answer.bare for answer in said)
-        answer, hits = counts.most_common(1)[0]
-        learned = table.get(member)
-        agreed += hits / len(said)
-        same = (
-            learned is None or learned < 0 or _begins(next(one for one in said if one.bare == answer), learned, words)
-        )
-        known += same
-        if learned is not None and learned >= 0 and not same:
-            alike = [one.bare for one in said if _begins(one, learned, words)]
-            answer, hits = (alike[0], alike.count(alike[0])) if alike else (words.texts[learned], 0)
+        usual, hits = Counter(one.bare for one in said).most_common(1)[0]
+        answer, agreed, learned = usual, agreed + hits / len(said), table.get(member)
+        if learned is not None and learned >= 0:
+            sure = words.texts[learned] in told.get(member, ())
+            alike = [one.bare for one in said if _bears_out(one, learned, words, sure=sure)]
+            known += usual in alike
+            if usual not in alike:
+                answer, hits = (alike[0], alike.count(alike[0])) if alike else (words.texts[learned], 0)
+        else:
+            known += 1
         if not answer or not is_cell(answer):
             continue
         first = answer.split(" ")[0]
@@ -139,11 +138,14 @@ def _asked(board: Board, rules: Sequence[FoundRule], asks: Sequence[str], model:
     return Filled(tuple(asks), dict(sorted(lines.items())))
 
 
-def _begins(answer: Answer, learned: int, words: Words) -> bool:
-    """Whether an answer is the word that was learned, or begins as it does: of that its first token alone is sure."""
-    return answer.bare.startswith(words.texts[learned]) or (
-        answer.ids[answer.lead : answer.lead + 1] == tuple(words.said(learned)[:1]) != ()
-    )
+def _bears_out(answer: Answer, learned: int, words: Words, *, sure: bool) -> bool:
+    """Whether an answer is the word that was learned.
+
+    Unless the text says it there (`sure`) it is the usual one that begins so, and of it the first token alone counts.
+    """
+    first = answer.ids[answer.lead : answer.lead + 1]
+    begins = bool(first) and first == tuple(words.said(learned)[:1])
+    return answer.bare.startswith(words.texts[learned]) or (begins and not sure)
 
 
 def _learned(table: Lookup) -> dict[int, int]:
