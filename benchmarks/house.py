@@ -129,6 +129,12 @@ def quick_parameters(texts: Mapping[str, str]) -> int:
     return sum(any(arg.arg == "quick" for arg in (*f.args.args, *f.args.kwonlyargs)) for f in functions)
 
 
+def pools(texts: Mapping[str, str]) -> list[str]:
+    """The modules that make a pool of threads or processes; what an emitted program runs on stands alone."""
+    own = (module for module, text in texts.items() if re.search(r"\b(Thread|Process)PoolExecutor\(", text))
+    return [module for module in own if not module.startswith("program/")]
+
+
 def named_twice(texts: Mapping[str, str]) -> list[str]:
     """Names of public classes that stand in several modules.
 
@@ -214,6 +220,7 @@ def main() -> None:
         "reads of a page": max((count for page, count in pages.items() if page.startswith("layer")), default=None),
         "the same in one stage": max(layers, default=None),
         "reads of all pages": sum(pages.values()) if pages else None,
+        "modules with pools": len(pools(texts)),
         "names that classes share": len(named_twice(texts)),
         "seconds of --version": None if asked.no_runs else round(starting(), 2),
     }

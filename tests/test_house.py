@@ -52,6 +52,10 @@ def test_a_class_has_a_name_of_its_own(texts: dict[str, str]) -> None:
     assert house.named_twice(texts) == [], "one name for one idea: call the new class what it is"
 
 
+def test_units_are_mapped_over_in_one_way(texts: dict[str, str]) -> None:
+    assert house.pools(texts) == ["base/work.py"], "use `mapped` of base/work.py, with `threads()` or `processes(n)`"
+
+
 def test_what_is_counted() -> None:
     texts = {
         "a/one.py": "from pellucid.b.two import there\nwidth = config.n_embd\n",
@@ -70,3 +74,5 @@ def test_what_is_counted() -> None:
     assert house.named_twice(again | {"program/three.py": "class Kind: ...\n", "b/four.py": "class Kind: ...\n"}) == [
         "Place"
     ]
+    pooled = {"a/one.py": "with ThreadPoolExecutor(2) as pool: ...\n", "program/two.py": "ProcessPoolExecutor(2)\n"}
+    assert house.pools(pooled) == ["a/one.py"]

@@ -27,6 +27,7 @@ from pellucid.accounts.uncovered import Heard, uncovered
 from pellucid.base.errors import SourceError
 from pellucid.base.progress import track
 from pellucid.base.terminal import tell
+from pellucid.base.work import mapped
 from pellucid.corpus.corpus import Split
 from pellucid.corpus.packing import packed_rows, row_tokens
 from pellucid.exact.model import Model
@@ -80,7 +81,7 @@ def likeliest(model: Model, ids: Int[Tensor, "row pos"], label: str) -> Int[Tens
     size = max(1, BATCH // ids.shape[1])
     batches = [ids[at : at + size] for at in range(0, len(ids), size)]
     with torch.no_grad():
-        return torch.cat([model.logits(batch).argmax(-1).cpu() for batch in track(batches, label, len(batches))])
+        return torch.cat([*mapped(lambda batch: model.logits(batch).argmax(-1).cpu(), batches, label)])
 
 
 def measure(project: Project, check: int = POSITIONS["check"]) -> dict[str, Any] | None:

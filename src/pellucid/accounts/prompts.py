@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from pellucid.accounts.measure import BATCH
-from pellucid.base.progress import track
+from pellucid.base.work import mapped
 from pellucid.engine.intervene import Change
 from pellucid.engine.trace import trace
 from pellucid.exact.model import Model
@@ -47,9 +47,11 @@ def said(model: Model, prompts: Sequence[Prompt], changes: Sequence[Change] = ()
     """The model's likeliest next token behind each prompt, with `changes` made."""
     size = max(1, BATCH // model.n_ctx)
     batches = [prompts[at : at + size] for at in range(0, len(prompts), size)]
-    found: list[int] = []
+
+    def tokens(batch: Sequence[Prompt]) -> list[int]:
+        run = trace(model, [prompt.ids for prompt in batch], changes=changes)
+        found: list[int] = run.logits[:, -1].argmax(-1).tolist()
+        return found
+
     with torch.no_grad():
-        for batch in track(batches, "asking the model", len(batches)):
-            run = trace(model, [prompt.ids for prompt in batch], changes=changes)
-            found += run.logits[:, -1].argmax(-1).tolist()
-    return found
+        return [token for own in mapped(tokens, batches, "asking the model") for token in own]

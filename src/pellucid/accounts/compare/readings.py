@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float, Float32, Int
 
 from pellucid.accounts.measure import rows_of
-from pellucid.base.progress import track
 from pellucid.base.terminal import tell
+from pellucid.base.work import mapped
 from pellucid.exact.predictor import Predictor
 from pellucid.project.project import Project
 
@@ -60,7 +60,7 @@ def read_both(programs: Programs, ids: Int[np.ndarray, "row pos"], seconds: floa
     if count < len(ids):
         tell(f"{count * ids.shape[1]:,} tokens are compared: so many are read in {seconds:.0f} s")
     starts = range(size, count, size)
-    parts += [compared(programs, ids[at : at + size]) for at in track(starts, "asking both programs", len(starts))]
+    parts += mapped(lambda at: compared(programs, ids[at : at + size]), starts, "asking both programs")
     return PairedReadings(ids[:count], *(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 

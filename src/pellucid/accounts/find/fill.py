@@ -20,7 +20,7 @@ from pellucid.accounts.find.relations import is_about_all
 from pellucid.accounts.find.spelling import is_cell
 from pellucid.accounts.find.stream import FlatRows, Places, Words
 from pellucid.accounts.find.tables import Lookup
-from pellucid.base.progress import track
+from pellucid.base.work import mapped
 from pellucid.exact.model import Model
 
 WORDINGS = 4
@@ -46,15 +46,15 @@ class Filled:
 
 def filled(board: Board, rules: Sequence[FoundRule], model: Model) -> dict[int, Filled]:
     """The tables of `rules` whose keys are members of a class, by number, filled by asking `model`."""
-    found: dict[int, Filled] = {}
     numbers = list(dict.fromkeys(rule.table for rule in rules if _is_asked(board, rule)))
-    for number in track(numbers, "asking for tables", len(numbers)):
+
+    def table(number: int) -> Filled | None:
         mine = [rule for rule in rules if rule.table == number and _is_asked(board, rule)]
         asks = _wordings(board, mine)
-        table = _asked(board, mine, asks, model) if asks else None
-        if table is not None:
-            found[number] = table
-    return found
+        return _asked(board, mine, asks, model) if asks else None
+
+    found = zip(numbers, mapped(table, numbers, "asking for tables"), strict=True)
+    return {number: filled for number, filled in found if filled is not None}
 
 
 def _is_asked(board: Board, rule: FoundRule) -> bool:
