@@ -61,6 +61,12 @@ class NormView:
             back = back - normed * (gained * normed).mean(-1, keepdim=True)
         return back / scale
 
+    def part(
+        self, write: Float[Tensor, "*more width"], scale: Float[Tensor, "*rows one"]
+    ) -> Float[Tensor, "*more width"]:
+        """What comes out of one of the writes that are normed together, given the scale of their sum; no bias."""
+        return self.centred(write) / scale * self.gain
+
     def folded(self, row: Float[Tensor, "*rows width"]) -> tuple[Float[Tensor, "*rows width"], Float[Tensor, "*rows"]]:
         """The direction that says of x / scale what `row` says of the norm's output, and what the bias adds."""
         constant = row.new_zeros(row.shape[:-1]) if self.bias is None else row @ self.bias

@@ -37,6 +37,18 @@ class LayerView:
         return NormView.of(self.block.mlp.norm, self.weights, self.layer)
 
     @property
+    def behind(self) -> NormView | None:
+        """What all heads write together goes through, where it does."""
+        norm = self.block.attention.behind
+        return None if norm is None else NormView.of(norm, self.weights, self.layer)
+
+    @property
+    def behind_mlp(self) -> NormView | None:
+        """What all neurons write together goes through, where it does."""
+        norm = self.block.mlp.behind
+        return None if norm is None else NormView.of(norm, self.weights, self.layer)
+
+    @property
     def query(self) -> Float[Tensor, "model head dim"]:
         """What queries are read by."""
         return self._heads(self.block.attention.q)

@@ -28,6 +28,7 @@ from pellucid.engine.subjects import Subject, Text, edits_of, model_of
 from pellucid.engine.sweep import KINDS, STREAMS
 from pellucid.exact.graph import Edit
 from pellucid.exact.model import Model
+from pellucid.exact.norms import NormView
 from pellucid.measure.correlation import pearson, spearman
 from pellucid.study.wiring import Wiring
 
@@ -272,8 +273,33 @@ def messages(subject: Subject, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "
     for layer in range(wiring.layers):
         keep(f"L{layer:02d}.head_writes", wiring.heads_at(layer), (2, 0, 1, 3))
         keep(f"L{layer:02d}.mlp_out", wiring.mlp_at(layer), (0, 1, 2))
-    model.run(ids, (model.last_resid,), edits=edits)
+    behind = behind_heads(model)
+    sums = [f"L{layer:02d}.attn_sum" for layer in behind]
+    run = model.run(ids, (model.last_resid, *sums), edits=edits)
+    for (layer, norm), name in zip(behind.items(), sums, strict=True):
+        said[wiring.heads_at(layer)] = norm(said[wiring.heads_at(layer)], run[name])
     return said
+
+
+@dataclass(frozen=True)
+class NormedHeads:
+    """What heads say whose writes are normed together: each its write, and an equal share of the layer's bias."""
+
+    norm: NormView
+    share: Float[Tensor, " model"] | float
+
+    def __call__(
+        self, writes: Float[Tensor, "head batch pos model"], total: Float[Tensor, "batch pos model"]
+    ) -> Float[Tensor, "head batch pos model"]:
+        """What comes of the `writes`, given the scale of the `total`."""
+        return self.norm.part(writes + self.share, self.norm.scale(total))
+
+
+def behind_heads(model: Model) -> dict[int, NormedHeads]:
+    """The layers whose heads' writes are normed before they are added to the stream."""
+    views, heads = map(model.layer, range(model.decoder.layers)), model.decoder.sizes.head
+    shares = ((view, 0.0 if view.out_bias is None else view.out_bias / heads) for view in views)
+    return {view.layer: NormedHeads(view.behind, share) for view, share in shares if view.behind}
 
 
 def _edges(
@@ -285,8 +311,10 @@ def _edges(
     layers = range(model.decoder.layers)
     said = messages(subject, ids).sub_(messages(subject, other)).flatten(1)
     slopes = torch.zeros(len(wiring.writers), len(wiring.readers), device=model.device)
-    names = [f"L{layer:02d}.{name}" for layer in layers for name in ("q", "k", "v", "LN2")] + ["final"]
-    extra = [f"L{layer:02d}.{name}" for layer in layers for name in ("resid_pre", "resid_mid")] + [model.last_resid]
+    reads = {part: part if f"L00.{part}_raw" not in model.graph else f"{part}_raw" for part in "qkv"}
+    middle = "resid_pre" if wiring.parallel else "resid_mid"
+    names = [f"L{layer:02d}.{name}" for layer in layers for name in (*reads.values(), "LN2")] + ["final"]
+    extra = [f"L{layer:02d}.{name}" for layer in layers for name in ("resid_pre", middle)] + [model.last_resid]
     points = list(_points(method, steps))
     attributed = 0.0
     for share in points:
@@ -298,11 +326,11 @@ def _edges(
         for layer in layers:
             at, own = f"L{layer:02d}", model.layer(layer)
             for part, per_head in (("q", own.query), ("k", own.key), ("v", own.value)):
-                back = torch.einsum("bphd,mhd->hbpm", gradients[f"{at}.{part}"], per_head)
+                back = torch.einsum("bphd,mhd->hbpm", gradients[f"{at}.{reads[part]}"], per_head)
                 back = own.norm1.pull_back(back, values[f"{at}.resid_pre"], frozen=method == "relp")
                 before = wiring.before(layer, part)
                 slopes[:before, wiring.reads_at(layer, part)] += said[:before] @ back.flatten(1).T
-            behind, before_it = gradients[f"{at}.LN2"], values[f"{at}.resid_mid"]
+            behind, before_it = gradients[f"{at}.LN2"], values[f"{at}.{middle}"]
             back = own.norm2.pull_back(behind, before_it, frozen=method == "relp")
             before = wiring.before(layer, "mlp")
             slopes[:before, wiring.reads_at(layer, "mlp")] += said[:before] @ back.flatten()[:, None]

@@ -66,19 +66,26 @@ class _Mib:
     edges: dict[str, _Edge]
 
 
+_PARALLEL = ", attention and MLP in parallel"
+
+
 def save_mib(circuit: Circuit, decoder: Decoder, path: Path | str) -> None:
-    """Write a circuit as the MIB circuit track reads it: every edge of the model, with its score."""
+    """Write a circuit as the MIB circuit track reads it: every edge of the model, with its score.
+
+    There every head has keys and values of its own: an edge to those that heads share is one to each of these heads.
+    """
     wiring = circuit.wiring
     used = set(circuit.nodes)
-    edges = {
-        wiring.name(*at): {"score": float(circuit.scores[at]), "in_graph": bool(circuit.edges[at])}
-        for at in map(tuple, wiring.real.nonzero().tolist())
-    }
+    edges: dict[str, dict[str, float | bool]] = {}
+    for at in map(tuple, wiring.real.nonzero().tolist()):
+        names = wiring.by_heads(*at)
+        entry = {"score": float(circuit.scores[at]) / len(names), "in_graph": bool(circuit.edges[at])}
+        edges |= dict.fromkeys(names, entry)
     data = {
         "cfg": {
             "n_layers": wiring.layers,
             "n_heads": wiring.heads,
-            "parallel_attn_mlp": False,
+            "parallel_attn_mlp": wiring.parallel,
             "d_model": decoder.sizes.model,
         },
         "nodes": {name: {"in_graph": name in used} for name in wiring.writers} | {"logits": {"in_graph": True}},
@@ -91,16 +98,17 @@ def read_mib(path: Path | str, decoder: Decoder, task: str = "") -> Circuit:
     """The circuit in a file of the MIB track. Raises `PellucidError` for one that is broken or of another model."""
     data = read_json(_Mib, Path(path))
     wiring, cfg = Wiring.of(decoder), data.cfg
-    if (cfg.n_layers, cfg.n_heads) != (wiring.layers, wiring.heads) or cfg.parallel_attn_mlp:
+    if (cfg.n_layers, cfg.n_heads) != (wiring.layers, wiring.heads) or cfg.parallel_attn_mlp != wiring.parallel:
         raise PellucidError(
             f"{path} is a circuit of {shown(cfg.n_layers)} layers of {shown(cfg.n_heads)} heads"
-            f"{', attention and MLP in parallel' if cfg.parallel_attn_mlp else ''}; this model has "
-            f"{wiring.layers} of {wiring.heads}"
+            f"{_PARALLEL * cfg.parallel_attn_mlp}; this model has "
+            f"{wiring.layers} of {wiring.heads}{_PARALLEL * wiring.parallel}"
         )
     edges, scores = torch.zeros_like(wiring.real), torch.zeros(wiring.real.shape)
     for name, entry in data.edges.items():
         at = _edge(wiring, name, path)
-        edges[at], scores[at] = entry.in_graph, entry.score
+        edges[at] |= entry.in_graph
+        scores[at] += entry.score
     return Circuit(wiring, edges, scores, task)
 
 

@@ -24,7 +24,7 @@ from pellucid.engine.batches import in_batches
 from pellucid.engine.subjects import Subject, edits_of, model_of
 from pellucid.engine.tasks import Batch, MinimalPairs
 from pellucid.exact.graph import Edit
-from pellucid.study.attribute import STEPS, EdgeScores, edge_attribution, messages, pooled
+from pellucid.study.attribute import STEPS, EdgeScores, NormedHeads, behind_heads, edge_attribution, messages, pooled
 from pellucid.study.wiring import Wiring
 
 SIZES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -90,9 +90,11 @@ def circuit_final(
     ids: Int[Tensor, "batch pos"],
     corrupted: Float[Tensor, "writer batch pos model"],
     streams: dict[str, Tensor],
-    edges: Edges,
+    edges: Edges | Float[Tensor, "writer reader"],
 ) -> Float[Tensor, "batch pos model"]:
     """The final stream of `ids` where only `edges` carry messages; all others carry the `corrupted` ones.
+
+    An edge may also carry a share of the one message, and of the other what is left.
 
     `streams` are the corrupted run's inputs of readers (`L00.resid_pre`, `L00.resid_mid`, … and the last stream).
     """
@@ -104,7 +106,8 @@ def circuit_final(
 
     def reads(layer: int, part: str) -> Edit:
         before, own = wiring.before(layer, part), wiring.reads_at(layer, part)
-        name = f"L{layer:02d}.{'resid_mid' if part == 'mlp' else 'resid_pre'}"
+        late = part == "mlp" and not wiring.parallel
+        name = f"L{layer:02d}.{'resid_mid' if late else 'resid_pre'}"
 
         def edit(_: Tensor) -> Tensor:
             carried: Tensor = torch.tensordot(kept[:before, own].T, change[:before], 1) + streams[name]
@@ -119,7 +122,15 @@ def circuit_final(
 
         return edit
 
+    def normed(at: slice, norm: NormedHeads) -> Edit:
+        def edit(x: Tensor) -> Tensor:
+            change[at] = norm(change[at] + corrupted[at], x) - corrupted[at]
+            return x
+
+        return edit
+
     edits["L00.resid_pre"] = says(0, lambda x: x)
+    edits |= {f"L{layer:02d}.attn_sum": normed(wiring.heads_at(layer), n) for layer, n in behind_heads(model).items()}
     for layer in range(wiring.layers):
         name = f"L{layer:02d}"
         edits |= {f"{name}.{part}_in": reads(layer, part) for part in "qkv"} | {f"{name}.mlp_in": reads(layer, "mlp")}
@@ -202,7 +213,8 @@ class Examiner:
     def _run(self, ids: Tensor, other: Tensor, edges: Edges) -> Tensor:
         model = model_of(self.subject)
         layers = range(model.decoder.layers)
-        names = [f"L{layer:02d}.{name}" for layer in layers for name in ("resid_pre", "resid_mid", "resid_post")]
+        middle = () if model.decoder.blocks[0].parallel else ("resid_mid",)
+        names = [f"L{layer:02d}.{name}" for layer in layers for name in ("resid_pre", *middle, "resid_post")]
         streams = model.run(other, tuple(names), edits=edits_of(self.subject, other))
         streams["end"] = streams[names[-1]]
         return circuit_final(self.subject, ids, messages(self.subject, other), streams, edges)

@@ -19,7 +19,7 @@ from pellucid.engine.sites import embeddings
 from pellucid.engine.subjects import Subject, Text, model_of, token_id
 from pellucid.engine.trace import trace
 from pellucid.exact.model import Model
-from pellucid.family import needs
+from pellucid.exact.norms import NormView
 from pellucid.subject.spelling import spelled_next
 
 
@@ -144,6 +144,8 @@ def direct_effects(
 ) -> DirectEffects:
     """What each part adds directly to the logit of `answer` (minus that of `instead`) at `position` of each row.
 
+    Norms are taken at the scale that they have there; of logits that are held within a cap, it is before the cap.
+
     Args:
         subject: A model or a running program: what `load` and `open_subject` give.
         text: Prompts: one text, several of any lengths, or token ids [batch, pos].
@@ -155,14 +157,14 @@ def direct_effects(
         The effects by part, in logits; with the scale of the final norm they add up to the difference.
 
     Raises:
-        PellucidError: An `answer` or `instead` that is not one token, a position that is not there, or a model in which
-            what is written is normed before it is added; a prompt that the subject cannot read: empty, longer than its
-            context, or a word or id that it does not have.
+        PellucidError: An `answer` or `instead` that is not one token, or a position that is not there; a prompt that
+            the subject cannot read: empty, longer than its context, or a word or id that it does not have.
     """
     model = model_of(subject)
-    needs.refuse(model.decoder, "the reading of direct effects", "norms behind", "logit cap")
     layers, starts = range(model.decoder.layers), embeddings(model.decoder)
-    each = [f"L{layer:02d}.{name}" for layer in layers for name in ("head_writes", "post", "neuron_writes")]
+    first = model.layer(0)
+    sums = [name for name, norm in (("attn_sum", first.behind), ("mlp_sum", first.behind_mlp)) if norm]
+    each = [f"L{layer:02d}.{name}" for layer in layers for name in ("head_writes", "post", "neuron_writes", *sums)]
     with torch.no_grad():
         run = trace(subject, text, [*starts, *each, "final.scale", model.last_resid], logits=False)
         rows, longest = torch.arange(len(run.ids)), run.ids.shape[1]
@@ -178,15 +180,20 @@ def direct_effects(
         neurons = []
         for layer in layers:
             at, own = f"L{layer:02d}", model.layer(layer)
-            writes = read_at(f"{at}.head_writes")
+            writes, by_heads = read_at(f"{at}.head_writes"), read
+            if own.behind:
+                by_heads, parts[f"{at}.ATTN.LN"] = _behind(own.behind, read_at(f"{at}.attn_sum"), read)
             for head in range(model.decoder.sizes.head):
-                parts[f"{at}.H{head:02d}.OV"] = _read(writes[:, head], read)
+                parts[f"{at}.H{head:02d}.OV"] = _read(writes[:, head], by_heads)
             if own.out_bias is not None:
-                parts[f"{at}.ATTN.B"] = _read(own.out_bias, read)
-            said = read_at(f"{at}.post") * (read @ own.write.T)
-            parts[f"{at}.N*.OUT"] = _read(read_at(f"{at}.neuron_writes"), read)
+                parts[f"{at}.ATTN.B"] = _read(own.out_bias, by_heads)
+            by_neurons = read
+            if own.behind_mlp:
+                by_neurons, parts[f"{at}.MLP.LN"] = _behind(own.behind_mlp, read_at(f"{at}.mlp_sum"), read)
+            said = read_at(f"{at}.post") * (by_neurons @ own.write.T)
+            parts[f"{at}.N*.OUT"] = _read(read_at(f"{at}.neuron_writes"), by_neurons)
             if own.write_bias is not None:
-                parts[f"{at}.MLP.B"] = _read(own.write_bias, read)
+                parts[f"{at}.MLP.B"] = _read(own.write_bias, by_neurons)
             neurons.append(said)
         parts["LNF"] = constant.expand(len(read))
         total = _read(read_at(model.last_resid), read) + constant
@@ -205,6 +212,14 @@ def answer_direction(
     if instead is not None:
         row = row - table[token_id(model, instead) if isinstance(instead, str) else instead]
     return model.final_norm.folded(row)
+
+
+def _behind(
+    norm: NormView, total: Float[Tensor, "batch model"], read: Float[Tensor, "batch model"]
+) -> tuple[Float[Tensor, "batch model"], Float[Tensor, " batch"]]:
+    """The direction that says of a write what `read` says of it behind a norm of the `total`; what the bias adds."""
+    direction, constant = norm.folded(read)
+    return direction / norm.scale(total), constant
 
 
 def _read(write: Float[Tensor, "*batch model"], read: Float[Tensor, "batch model"]) -> Float[Tensor, " batch"]:

@@ -1,7 +1,8 @@
 """The wiring of a model: who writes to the residual stream, who reads from it, and which of them are joined by an edge.
 
 Writers are the embedding (`input`), heads (`a0.h1`) and MLPs (`m0`); readers are queries, keys and values of heads
-(`a2.h3<q>`), MLPs and `logits`. Names are those of the MIB benchmark (arXiv 2504.13151): `a0.h1->a2.h3<q>`.
+(`a2.h3<q>`), MLPs and `logits`. Names are those of the MIB benchmark (arXiv 2504.13151): `a0.h1->a2.h3<q>`. Where
+several heads share keys and values, these are read once for all heads of a group: `a2.g1<k>`.
 """
 
 from __future__ import annotations
@@ -15,22 +16,32 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from pellucid.base.errors import PellucidError, closest
-from pellucid.family import needs
 from pellucid.family.blocks import Decoder
 
 
 @dataclass(frozen=True)
 class Wiring:
-    """Writers and readers of a model of `layers` × `heads`, in order of execution."""
+    """Writers and readers of a model of `layers` × `heads`, in order of execution.
+
+    `shared` is how many groups of heads share keys and values, None where each head has its own; in `parallel` an MLP
+    reads what its layer's heads read.
+    """
 
     layers: int
     heads: int
+    shared: int | None = None
+    parallel: bool = False
 
     @staticmethod
     def of(decoder: Decoder) -> Wiring:
-        """The wiring of a subject. Raises `PellucidError` for one whose heads do not each read for themselves."""
-        needs.refuse(decoder, "a graph of edges", "groups", "rotary", "head norms", "norms behind", "parallel")
-        return Wiring(decoder.layers, decoder.sizes.head)
+        """The wiring of a subject."""
+        groups = decoder.sizes.group if decoder.grouped else None
+        return Wiring(decoder.layers, decoder.sizes.head, groups, decoder.blocks[0].parallel)
+
+    @property
+    def groups(self) -> int:
+        """How many keys and values a layer has."""
+        return self.shared or self.heads
 
     @cached_property
     def writers(self) -> tuple[str, ...]:
@@ -45,7 +56,10 @@ class Wiring:
         """The names of all that read: per layer queries, keys, values, then the MLP; at the end the logits."""
         names: list[str] = []
         for layer in range(self.layers):
-            names += [f"a{layer}.h{head}<{part}>" for part in "qkv" for head in range(self.heads)] + [f"m{layer}"]
+            names += [f"a{layer}.h{head}<q>" for head in range(self.heads)]
+            own = "g" if self.shared else "h"
+            names += [f"a{layer}.{own}{number}<{part}>" for part in "kv" for number in range(self.groups)]
+            names.append(f"m{layer}")
         return (*names, "logits")
 
     def heads_at(self, layer: int) -> slice:
@@ -59,15 +73,18 @@ class Wiring:
 
     def reads_at(self, layer: int, part: str) -> slice:
         """The readers that are queries, keys or values (`q`, `k`, `v`) of `layer`, or its MLP (`mlp`)."""
-        start = layer * (3 * self.heads + 1)
-        if part == "mlp":
-            return slice(start + 3 * self.heads, start + 3 * self.heads + 1)
-        first = start + "qkv".index(part) * self.heads
-        return slice(first, first + self.heads)
+        sizes = {"q": self.heads, "k": self.groups, "v": self.groups, "mlp": 1}
+        first = layer * sum(sizes.values())
+        for name, size in sizes.items():
+            if name == part:
+                break
+            first += size
+        return slice(first, first + sizes[part])
 
     def before(self, layer: int, part: str) -> int:
         """How many writers come before the readers `part` of `layer`."""
-        return self.mlp_at(layer) if part == "mlp" else 1 + layer * (self.heads + 1)
+        late = part == "mlp" and not self.parallel
+        return self.mlp_at(layer) if late else 1 + layer * (self.heads + 1)
 
     @cached_property
     def real(self) -> Bool[Tensor, "writer reader"]:
@@ -80,8 +97,12 @@ class Wiring:
         return mask
 
     def edge(self, name: str) -> tuple[int, int]:
-        """The numbers of an edge's writer and reader. Raises `PellucidError` naming near misses."""
+        """The numbers of an edge's writer and reader; a head's shared key or value is that of its group.
+
+        Raises `PellucidError` naming near misses.
+        """
         writer, _, reader = name.partition("->")
+        reader = self._of_group.get(reader, reader)
         for known, asked in ((self.writers, writer), (self.readers, reader)):
             if asked not in known:
                 raise PellucidError(
@@ -96,13 +117,26 @@ class Wiring:
         """The name of an edge."""
         return f"{self.writers[writer]}->{self.readers[reader]}"
 
+    @cached_property
+    def _of_group(self) -> dict[str, str]:
+        """By the key or value of a head, as `a2.h3<k>`, the shared one: `a2.g1<k>`."""
+        size = self.heads // self.groups
+        heads = [(layer, head) for layer in range(self.layers) for head in range(self.heads if self.shared else 0)]
+        return {f"a{n}.h{head}<{part}>": f"a{n}.g{head // size}<{part}>" for n, head in heads for part in "kv"}
+
+    def by_heads(self, writer: int, reader: int) -> list[str]:
+        """The names of an edge where every head has a key and a value of its own."""
+        end = self.readers[reader]
+        own = [head for head, group in self._of_group.items() if group == end] or [end]
+        return [f"{self.writers[writer]}->{name}" for name in own]
+
     def address(self, end: str) -> str:
         """An end of an edge (`a2.h3<q>`, `m0`, `input`) as addresses name it: `L02.H03 query`, `L00.MLP`, `EMB`."""
         name, _, part = end.partition("<")
         read = {"q>": " query", "k>": " key", "v>": " value"}.get(part, "")
         if name.startswith("a"):
-            layer, head = (int(number[1:]) for number in name.split("."))
-            return f"L{layer:02d}.H{head:02d}{read}"
+            layer, _, own = name.partition(".")
+            return f"L{int(layer[1:]):02d}.{own[0].upper()}{int(own[1:]):02d}{read}"
         return f"L{int(name[1:]):02d}.MLP" if name.startswith("m") else {"input": "EMB", "logits": "logits"}[name]
 
     def told(self, writer: int, reader: int) -> dict[str, Any]:
@@ -111,25 +145,29 @@ class Wiring:
         return {"edge": self.name(writer, reader), "from": ends[0], "to": ends[1]}
 
     @cached_property
-    def writer_of(self) -> tuple[int, ...]:
-        """For each reader the writer that says what comes of it; −1 for the logits."""
-        found: list[int] = []
+    def serves(self) -> Bool[Tensor, "writer reader"]:
+        """Which writers say what comes of a reader: a head, or all heads of a group; nobody of the logits."""
+        found = torch.zeros(len(self.writers), len(self.readers), dtype=torch.bool)
+        each = torch.arange(self.heads)
         for layer in range(self.layers):
-            heads = range(self.heads_at(layer).start, self.heads_at(layer).stop)
-            found += [*heads, *heads, *heads, self.mlp_at(layer)]
-        return (*found, -1)
+            heads = self.heads_at(layer).start + each
+            found[heads, self.reads_at(layer, "q").start + each] = True
+            for part in "kv":
+                group = each // (self.heads // self.groups)
+                found[heads, self.reads_at(layer, part).start + group] = True
+            found[self.mlp_at(layer), self.reads_at(layer, "mlp")] = True
+        return found
 
     def connected(self, edges: Bool[Tensor, "writer reader"]) -> Bool[Tensor, "writer reader"]:
         """`edges` without those that no path of the others leads to from the input, or on to the logits."""
         kept = edges & self.real
-        owner = torch.tensor(self.writer_of[:-1])
         while True:
-            hears = torch.zeros(len(self.writers), dtype=torch.bool)
-            hears[owner[kept[:, :-1].any(0)]] = True
+            hears = (self.serves & kept.any(0)).any(1)
             hears[0] = True
             says = kept.any(1)
             alive = hears & says
-            reads = torch.cat([alive[owner], torch.tensor([True])])
+            reads = (self.serves & alive[:, None]).any(0)
+            reads[-1] = True
             smaller = kept & alive[:, None] & reads[None]
             if bool((smaller == kept).all()):
                 return kept
