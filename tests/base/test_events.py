@@ -15,7 +15,7 @@ from pellucid.base.shown import LogFile
 
 PACKAGE = Path(pellucid.__file__).parent
 PRINTS = {
-    *("base/terminal.py", "base/output.py", "base/shown.py"),
+    *("base/harmless.py", "base/terminal.py", "base/output.py", "base/shown.py"),
     *("project/trust.py", "view/watch.py", "cli/output.py"),  # questions and errors
     *("program/main.py", "accounts/main.py", "weightless/clock.py", "weightless/emit.py"),  # text of programs
 }

@@ -17,7 +17,7 @@ EVIL = "\x1b]0;title\x07\x1b[2J\x9b31m\x7f\u202ecod\u2066\u200e\u2028\r[/b][red]
 STEERING = set("\x1b\x07\x9b\x7f\u202e\u2066\u200e\u2028\r\ud800")
 SOURCES = Path(pellucid.__file__).parent
 PROGRAMS = {"program/main.py", "accounts/main.py"}
-ELSEWHERE = {"base/terminal.py", "weightless/emit.py", "weightless/clock.py", *PROGRAMS}
+ELSEWHERE = {"base/harmless.py", "base/terminal.py", "weightless/emit.py", "weightless/clock.py", *PROGRAMS}
 """What prints, and programs that are written out or hold such as text."""
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
@@ -27,35 +26,30 @@ from pellucid.project.trust import is_trusted
 LIKELIEST = Sampling()
 
 
-@dataclass(frozen=True)
-class RunState:
-    """The modules of a program by name, as they were agreed to, and a hash of what is checked and what checks."""
+def state_to_run(directory: Path, found: Contents) -> str:
+    """A hash of all that is checked of the project `directory`, whose files were `found`, and of what checks it."""
+    parts = directory / PARTS
+    checks = [path.stat().st_mtime_ns for path in sorted(Path(str(listing.__file__)).parent.glob("*.py"))]
+    about = [checks, found.files, sha256(read_bytes(parts)).hexdigest() if parts.is_file() else ""]
+    return sha256_text(json.dumps(about, sort_keys=True))
 
-    texts: dict[str, str]
-    sha256: str
 
+def running_as_checked(
+    directory: Path, found: Contents, source_only: Literal["code"] | None = None
+) -> RunningProgram | None:
+    """The program if it was checked as it was `found` and may run; None where it was not, or cannot tell what is idle.
 
-def state_to_run(directory: Path, found: Contents) -> RunState:
-    """What runs of the project `directory`, whose hashes were `found`. Raises `ProjectError` if it changed since."""
+    Raises `ProjectError` if it changed since.
+    """
+    if f"{PROGRAM}/idle.py" not in found.files or checked(directory) != state_to_run(directory, found):
+        return None
     texts = {}
     for path in sorted((directory / PROGRAM).glob("*.py")):
         data = read_bytes(path)
         if sha256(data).hexdigest() != found.files.get(f"{PROGRAM}/{path.name}"):
             raise ProjectError(f"{path} changed while it was being read; run the same command again")
         texts[path.name] = data.decode("utf-8", "replace")
-    parts = directory / PARTS
-    checks = [path.stat().st_mtime_ns for path in sorted(Path(str(listing.__file__)).parent.glob("*.py"))]
-    about = [checks, found.files, sha256(read_bytes(parts)).hexdigest() if parts.is_file() else ""]
-    return RunState(texts, sha256_text(json.dumps(about, sort_keys=True)))
-
-
-def running_as_checked(
-    directory: Path, state: RunState, source_only: Literal["code"] | None = None
-) -> RunningProgram | None:
-    """The program if it was checked in this state and may run; None where it was not, or cannot tell what is idle."""
-    if "idle.py" not in state.texts or checked(directory) != state.sha256:
-        return None
-    return load_checked(directory, state.texts, source_only)
+    return load_checked(directory, texts, source_only)
 
 
 def open_as_checked(directory: Path, source_only: Literal["code"] | None = None) -> RunningProgram | None:
@@ -65,7 +59,7 @@ def open_as_checked(directory: Path, source_only: Literal["code"] | None = None)
     found = contents(directory)
     if not is_trusted(directory, found):
         return None
-    return running_as_checked(directory, state_to_run(directory, found), source_only)
+    return running_as_checked(directory, found, source_only)
 
 
 def written_behind(

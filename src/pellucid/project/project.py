@@ -193,7 +193,7 @@ class Project:
 
     def _read(self) -> Listing:
         """The program on disk, read anew."""
-        if (state := checked(self.directory)) and state == state_to_run(self.directory, self._contents()).sha256:
+        if (state := checked(self.directory)) and state == state_to_run(self.directory, self._contents()):
             return read_listing(self.directory / PROGRAM)
         return read_program(self.directory)
 
@@ -288,7 +288,7 @@ class Project:
         self.require_trust()
         self.dropped()
         program = load_program(self.directory, source_only, self.listing())
-        note_checked(self.directory, state_to_run(self.directory, self._contents()).sha256)
+        note_checked(self.directory, state_to_run(self.directory, self._contents()))
         return program
 
     def running(self, source_only: Literal["code"] | None = None) -> tuple[RunningProgram, str]:
@@ -313,8 +313,7 @@ class Project:
 
     def _load(self, source_only: Literal["code"] | None) -> tuple[RunningProgram, str]:
         """The program that `running` gives."""
-        state = state_to_run(self.directory, self._contents())
-        if found := running_as_checked(self.directory, state, source_only):
+        if found := running_as_checked(self.directory, self._contents(), source_only):
             return found, said(found.idle, str(self.directory))
         program = self.program(source_only)
         idle_here = idle(self.listing(), self.dropped(), OFF[source_only])
