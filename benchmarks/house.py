@@ -1,12 +1,13 @@
 """The house in numbers: where the package's lines are, who knows a family of models by name, and what is read again.
 
-    python benchmarks/house.py [--json] [--no-runs]
+    python benchmarks/house.py [--json] [--no-runs] [--on DIR]
 
 Files and lines of every folder, the share of the largest, modules outside `family/` that name a family's tensors,
 config fields or classes, circles of imports between folders, `isinstance` tests over forms, functions that take a flag
 `quick`, names that several classes share; and, unless `--no-runs` is given, how often a brief decompilation of
 `zoo:village` opens a page of its own program to read or hash it, in all and in one stage (about a minute), and the
-processor seconds of `pellucid --version`, the least of five.
+processor seconds of `pellucid --version`, the least of five. With `--on DIR` also those of `run`, `python -m program`
+and `show` there, side by side.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import golden
@@ -196,6 +197,27 @@ def starting() -> float:
     return min(seconds)
 
 
+def seconds(command: Sequence[str], directory: Path) -> float:
+    """Processor seconds of a command, run in a directory."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, cwd=directory, check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def commands(directory: Path, prompt: str, part: str) -> dict[str, float]:
+    """Processor seconds of commands on a decompiled directory, in turn, the least of five."""
+    own = [sys.executable, "-m", "pellucid"]
+    asked = {
+        "run": [*own, "run", ".", prompt],
+        "python -m program": [sys.executable, "-m", "program", prompt],
+        "show of a part": [*own, "show", ".", part],
+    }
+    subprocess.run([*asked["run"], "--trust"], cwd=directory, check=True, capture_output=True)
+    found = [{name: seconds(command, directory) for name, command in asked.items()} for _ in range(5)]
+    return {name: round(min(one[name] for one in found), 2) for name in asked}
+
+
 def main() -> None:
     """Print the numbers."""
     if sys.argv[1:] == ["--child"]:
@@ -204,6 +226,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--no-runs", action="store_true", help="only read the package; run nothing")
+    parser.add_argument("--on", type=Path, metavar="DIR", help="a decompiled zoo:village: also time `run` and `show`")
     asked, texts = parser.parse_args(), modules()
     name, share = largest_share(texts)
     stages = {} if asked.no_runs else openings()
@@ -224,6 +247,8 @@ def main() -> None:
         "names that classes share": len(named_twice(texts)),
         "seconds of --version": None if asked.no_runs else round(starting(), 2),
     }
+    if asked.on:
+        found |= {f"seconds of {name}": cost for name, cost in commands(asked.on, "Ada lives in", "L02.H00").items()}
     if asked.json:
         print(json.dumps(found, indent=1))
         return
