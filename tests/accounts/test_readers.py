@@ -12,10 +12,10 @@ import torch
 
 from accounts_by_hand import write_account
 from cli_support import Workshop, pellucid
-from pellucid.accounts import measure
+from pellucid.accounts import endings, measure
 from pellucid.accounts.asked import write
 from pellucid.accounts.endings import LENGTHS, cut
-from pellucid.accounts.questions import CHOICE, STAGE, Prompt, _about, _chosen
+from pellucid.accounts.questions import CHOICE, STAGE, Prompt, _about, _ranked
 from pellucid.engine.intervene import ablate
 from pellucid.engine.trace import trace
 from pellucid.project.project import Project
@@ -24,6 +24,7 @@ from pellucid.project.project import Project
 @pytest.fixture(autouse=True)
 def little(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "POSITIONS", {"fit": 2000, "check": 640, "heldout": 640})
+    monkeypatch.setattr(endings, "SURE", 0.0)  # a random model never is
 
 
 def drawn(workshop: Workshop, name: str = "questions.jsonl", *more: object) -> list[dict[str, Any]]:
@@ -118,35 +119,42 @@ def test_questions_stand_at_hard_positions_that_end_unlike(workshop: Workshop) -
     assert len({tuple(encode(question["text"])[-3:]) for question in questions}) == 9
 
 
-def test_a_prompt_is_cut_to_the_end_that_decides(workshop: Workshop) -> None:
+def test_a_prompt_is_cut_to_the_end_that_decides(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     model = Project.open(workshop.made).model
     text = model.tokenizer.decode(torch.randint(model.n_vocab - 1, (60,), generator=torch.manual_seed(3)).tolist())
     whole = Prompt.of(model, text)
     (end,) = cut(model, [whole])
     lengths = [length for length in LENGTHS if length < 60]
-    own = int(model.logits(whole.ids)[0, -1].argmax())
+    own = model.logits(whole.ids)[0, -1].softmax(-1)
     tried = [whole.ids[-length:] for length in lengths]
-    same = [int(model.logits([*model.tokenizer.opening, *ids])[0, -1].argmax()) == own for ids in tried]
+    found = [model.logits([*model.tokenizer.opening, *ids])[0, -1].softmax(-1) for ids in tried]
+    same = [int(shares.argmax()) == int(own.argmax()) for shares in found]
     shortest = next((at for at in range(len(same)) if all(same[at:])), None)
-    assert end.ids[len(model.tokenizer.opening) :] == (whole.ids if shortest is None else tried[shortest])
     assert shortest is not None
     assert not all(same)  # some are cut too short, some are not
+    assert end.ids[len(model.tokenizer.opening) :] == tried[shortest]
+    monkeypatch.setattr(endings, "SURE", float(found[shortest].max()) + 1e-4)
+    for one in cut(model, [whole]):  # it is not as sure of it behind this end
+        assert len(one.ids) > len(end.ids)
+    monkeypatch.setattr(endings, "SURE", float(own.max()) + 1e-4)
+    assert cut(model, [whole]) == []  # nor behind the whole
 
 
 def test_kinds_of_hard_positions_have_three_questions_each() -> None:
     ends = [1] * 40 + [2] * 30 + [3] * 4 + [4] * 2 + [5]
     places = [Prompt(str(at), [at, end], hard=end != 2) for at, end in enumerate(ends)]
-    chosen = _chosen(places, 12)
+    chosen = _ranked(places, 12)[:12]
     assert [place.ids[-1] for place in chosen] == [1, 1, 1, 3, 3, 3, 4, 4, 5, 1, 1, 1]
     assert len({place.text for place in chosen}) == 12
-    assert [place.text for place in _chosen(places[38:44], 5)] == ["38", "39", "40", "41", "42"]  # then others
+    assert [place.text for place in _ranked(places[38:44], 5)][:5] == ["38", "39", "40", "41", "42"]  # then others
 
 
 def test_places_that_end_alike_are_asked_about_once() -> None:
     alike = [Prompt(str(at), [at, 7, 8, 9], hard=True) for at in range(5)]
     others = [Prompt(f"other {at}", [0, at, 8, 9], hard=True) for at in range(3)]
-    assert [place.text for place in _chosen([*alike, *others], 4)] == ["0", "other 0", "other 1", "other 2"]
-    assert len(_chosen([*alike, *others], 6)) == 6  # unless there are too few
+    ranked = [place.text for place in _ranked([*alike, *others], 4)]
+    assert ranked[:4] == ["0", "other 0", "other 1", "other 2"]
+    assert len(ranked) == 8  # the others come where there are too few
 
 
 def test_questions_hold_nothing_of_the_truth_and_of_the_accounts(workshop: Workshop) -> None:

@@ -3,8 +3,10 @@
 An account is a file of this folder with a function `next_token(text)` under `@account`. It returns what comes next, a
 text of one or more tokens, or None where it has nothing to say. Of several files that speak, the one counts whose rule
 asks for most: for most conditions, then for the longest end of the text, then for most words that are no slots; of
-those alike the last by name. Within a file the first `return` that is reached counts. An answer of several tokens is
-gone on with once it has begun, before anybody is asked.
+those alike the last by name. Conditions are those of all `if` and `elif` above a `return`, each part of an `and` by
+itself, also those that failed before an `elif` or `else`; the end of the text and `in` count as none. Within a file
+the first `return` that is reached counts. An answer of several tokens is gone on with once it has begun, before anybody
+is asked.
 
 A text that begins with a letter or digit is set apart from what stands before by a blank, if the model writes blanks;
 `joined("s")` is said just as it stands. Tables are files of `tables/`: a line with the names of the columns, of which

@@ -11,10 +11,11 @@ from typing import Any
 
 from pellucid.accounts.meter import Proportion
 from pellucid.accounts.questions import STAGE
-from pellucid.base.errors import ProjectError
+from pellucid.base.errors import PellucidError, ProjectError
 from pellucid.base.files import read_text
 from pellucid.base.schema import parsed
 from pellucid.project.project import Project
+from pellucid.subject.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,11 @@ def score(project: Project, path: Path) -> dict[str, Any]:
         raise ProjectError(f"{path}: {unknown[0]!r} is no question of this set; answer one set in one file")
     following = {id: entry for id, entry in truth.items() if entry["kind"] == "next"}
     hard = {id: entry for id, entry in following.items() if entry["hard"]}
+    tokenizer = project.model.tokenizer
     return {
         "questions": len(truth),
         "answered": len(answers),
-        "next": {"all": _next(following, answers), "hard": _next(hard, answers)},
+        "next": {"all": _next(following, answers, tokenizer), "hard": _next(hard, answers, tokenizer)},
         "changes": _changes({id: entry for id, entry in truth.items() if entry["kind"] == "changes"}, answers),
     }
 
@@ -71,9 +73,9 @@ def _truth(project: Project, question: str) -> dict[str, Any]:
     return found
 
 
-def _next(truth: Mapping[str, Any], answers: Mapping[str, str | list[int]]) -> dict[str, Any]:
+def _next(truth: Mapping[str, Any], answers: Mapping[str, str | list[int]], tokenizer: Tokenizer) -> dict[str, Any]:
     """How often the next token was right, and how often the commonest one would have been."""
-    right = sum(_is_same(answers.get(id), entry["answer"]) for id, entry in truth.items())
+    right = sum(_is_same(answers.get(id), entry["answer"], tokenizer) for id, entry in truth.items())
     commonest = Counter(entry["answer"] for entry in truth.values()).most_common(1)
     return {
         "right": Proportion(right, len(truth)).to_dict(),
@@ -81,11 +83,21 @@ def _next(truth: Mapping[str, Any], answers: Mapping[str, str | list[int]]) -> d
     }
 
 
-def _is_same(answer: str | list[int] | None, token: str) -> bool:
-    """Whether an answer is the token, blanks around it left out where there is more than them."""
+def _is_same(answer: str | list[int] | None, token: str, tokenizer: Tokenizer) -> bool:
+    """Whether an answer is the token, or a text that begins with it; of blanks alone they count."""
     if not isinstance(answer, str):
         return False
-    return answer == token or (bool(token.strip()) and answer.strip() == token.strip())
+    if answer == token or (bool(token.strip()) and answer.strip() == token.strip()):
+        return True
+    return any(_begins(text, token, tokenizer) for text in (answer, f" {answer.strip()}"))
+
+
+def _begins(text: str, token: str, tokenizer: Tokenizer) -> bool:
+    """Whether the first token of a text is this one."""
+    try:
+        return tokenizer.decode(tokenizer.encode(text)[:1]) == token
+    except PellucidError:
+        return False
 
 
 def _changes(truth: Mapping[str, Any], answers: Mapping[str, str | list[int]]) -> dict[str, Any]:

@@ -45,13 +45,18 @@ def shown(
 
 def said(model: Model, prompts: Sequence[Prompt], changes: Sequence[Change] = ()) -> list[int]:
     """The model's likeliest next token behind each prompt, with `changes` made."""
+    return [token for token, _ in likeliest(model, prompts, changes)]
+
+
+def likeliest(model: Model, prompts: Sequence[Prompt], changes: Sequence[Change] = ()) -> list[tuple[int, float]]:
+    """The same, with how likely it is."""
     size = max(1, BATCH // model.n_ctx)
     batches = [prompts[at : at + size] for at in range(0, len(prompts), size)]
 
-    def tokens(batch: Sequence[Prompt]) -> list[int]:
+    def tokens(batch: Sequence[Prompt]) -> list[tuple[int, float]]:
         run = trace(model, [prompt.ids for prompt in batch], changes=changes)
-        found: list[int] = run.logits[:, -1].argmax(-1).tolist()
-        return found
+        most = run.logits[:, -1].softmax(-1).max(-1)
+        return list(zip(most.indices.tolist(), most.values.tolist(), strict=True))
 
     with torch.no_grad():
-        return [token for own in mapped(tokens, batches, "asking the model") for token in own]
+        return [found for own in mapped(tokens, batches, "asking the model") for found in own]

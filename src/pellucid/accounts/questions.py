@@ -1,9 +1,9 @@
 """Questions for readers: how well somebody who has only the text of a program can say what the model does.
 
 They are drawn from held-out text, by a seed, and nothing of the accounts is read for it. Three of four ask what the
-model says next, at hard positions, no two of which end alike; the others, which of some prompts it continues otherwise
-once a head writes nothing, or were a line of a table another. Prompts are cut to the ends that decide (`endings.py`).
-The truth is what the model does on exactly these prompts. It is kept with the evidence.
+model says next, at hard positions where it is sure, no two of which end alike; the others, which of some prompts it
+continues otherwise once a head writes nothing, or were a line of a table another. Prompts are cut to the ends that
+decide (`endings.py`). The truth is what the model does on exactly these prompts. It is kept with the evidence.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ EACH = 3
 """Questions of each kind of hard position, of so many kinds as there is room for."""
 PLACES = 20
 """Positions to draw from, for each question."""
-NEXT = "What does the model say next? Answer with its next token, as text."
+TRIED = 4
+"""Places that are looked at for each question; at some of them the model is not sure."""
+NEXT = "What does the model say next? Answer with its next token, as text, or with a text that begins with it."
 CHANGES = (
     "Once {head} writes nothing, behind which of these prompts is the next token another? "
     "Answer with their numbers, from 1 on."
@@ -58,7 +60,7 @@ def draw(project: Project, n: int, seed: int) -> list[dict[str, Any]]:
     ids = packed_rows(project.texts.heldout, model, count, seed)
     fit = read(project, "fit")
     places = list(_places(model, ids, NGrams.of(fit.ids, fit.own, model.n_vocab), generator))
-    asked = cut(model, _chosen(places, n - about_changes))
+    asked = _sure(model, places, n - about_changes)
     pool = cut(model, places[: CHOICE * max(about_changes, CHOICE)])
     name = sha256_text(f"{seed} {n} {project.texts.heldout.sha256} {project.manifest.subject.weights_sha256}")[:12]
     lines = list(line_questions(project, pool, about_changes // 2, generator))
@@ -88,16 +90,25 @@ def _places(model: Model, ids: Int[Tensor, "row pos"], grams: NGrams, generator:
             yield Prompt(text, prompt[-model.n_ctx :], bool(hard[row, at]))
 
 
-def _chosen(places: Sequence[Prompt], n: int) -> list[Prompt]:
-    """`n` of the places, hard positions as far as there are, of many kinds; no two end alike as far as that goes."""
+def _sure(model: Model, places: Sequence[Prompt], n: int) -> list[Prompt]:
+    """`n` of the places at which the model is sure, cut to the ends that decide."""
+    ranked, found = _ranked(places, n), list[Prompt]()
+    while ranked and len(found) < n:
+        tried, ranked = ranked[: TRIED * n], ranked[TRIED * n :]
+        found += cut(model, tried)
+    if len(found) < n:
+        raise ProjectError(f"the held-out text has {len(found)} positions to ask about, {n} are needed; ask fewer")
+    if count := sum(not place.hard for place in found[:n]):
+        tell(f"{n - count} hard positions were found instead of {n}; the other questions stand elsewhere")
+    return found[:n]
+
+
+def _ranked(places: Sequence[Prompt], n: int) -> list[Prompt]:
+    """All places, hard ones of many kinds first that end unlike, then those that end as others do, then the rest."""
     apart = list({tuple(place.ids[-ALIKE:]): place for place in reversed(places)}.values())[::-1]
-    hard = _of_kinds([place for place in apart if place.hard], n)
-    if len(hard) < n:
-        tell(f"{len(hard)} hard positions that end unlike were found instead of {n}; other questions stand elsewhere")
-    chosen = _filled(_filled(hard, [place for place in places if place.hard], n), places, n)
-    if len(chosen) < n:
-        raise ProjectError(f"the held-out text has {len(chosen)} positions to ask about, {n} are needed; ask fewer")
-    return chosen
+    hard = [place for place in apart if place.hard]
+    order = [*_of_kinds(hard, n), *hard, *(place for place in places if place.hard), *places]
+    return list({place.text: place for place in order}.values())
 
 
 def _of_kinds(places: Sequence[Prompt], n: int) -> list[Prompt]:
