@@ -14,10 +14,11 @@ from accounts_by_hand import write_account
 from cli_support import Workshop, pellucid
 from pellucid.accounts import endings, measure
 from pellucid.accounts.asked import write
-from pellucid.accounts.endings import LENGTHS, cut
+from pellucid.accounts.endings import LEAST, SENTENCES, cut
 from pellucid.accounts.questions import CHOICE, STAGE, Prompt, _about, _ranked
 from pellucid.engine.intervene import ablate
 from pellucid.engine.trace import trace
+from pellucid.exact.model import Model
 from pellucid.project.project import Project
 
 
@@ -119,21 +120,28 @@ def test_questions_stand_at_hard_positions_that_end_unlike(workshop: Workshop) -
     assert len({tuple(encode(question["text"])[-3:]) for question in questions}) == 9
 
 
-def test_a_prompt_is_cut_to_the_end_that_decides(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = Project.open(workshop.made).model
-    text = model.tokenizer.decode(torch.randint(model.n_vocab - 1, (60,), generator=torch.manual_seed(3)).tolist())
-    whole = Prompt.of(model, text)
+def shares_behind(model: Model, ids: list[int]) -> torch.Tensor:
+    return model.logits([*model.tokenizer.opening, *ids])[0, -1].softmax(-1)
+
+
+def test_a_prompt_is_cut_to_the_sentences_that_decide(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endings, "STOP", re.compile("w3"))  # sentences end in w3
+    model, generator = Project.open(workshop.made).model, torch.Generator().manual_seed(3)
+    for _ in range(100):  # until some ends are too short, and some are not
+        ids = torch.randint(model.n_vocab - 1, (40,), generator=generator).tolist()
+        stops = [at for at in range(1, len(ids) - LEAST + 1) if model.tokenizer.decode([ids[at - 1]]) == "w3"]
+        tried = [ids[at:] for at in stops[-SENTENCES:]]
+        own, found = shares_behind(model, ids), [shares_behind(model, end) for end in tried]
+        same = [int(shares.argmax()) == int(own.argmax()) for shares in found]
+        count = same.index(False) if False in same else len(same)
+        if 0 < count < len(same):
+            break
+    else:
+        pytest.fail("no text has ends of both kinds")
+    whole = Prompt.of(model, model.tokenizer.decode(ids))
     (end,) = cut(model, [whole])
-    lengths = [length for length in LENGTHS if length < 60]
-    own = model.logits(whole.ids)[0, -1].softmax(-1)
-    tried = [whole.ids[-length:] for length in lengths]
-    found = [model.logits([*model.tokenizer.opening, *ids])[0, -1].softmax(-1) for ids in tried]
-    same = [int(shares.argmax()) == int(own.argmax()) for shares in found]
-    shortest = next((at for at in range(len(same)) if all(same[at:])), None)
-    assert shortest is not None
-    assert not all(same)  # some are cut too short, some are not
-    assert end.ids[len(model.tokenizer.opening) :] == tried[shortest]
-    monkeypatch.setattr(endings, "SURE", float(found[shortest].max()) + 1e-4)
+    assert end.ids == [*model.tokenizer.opening, *tried[count - 1]]
+    monkeypatch.setattr(endings, "SURE", float(found[count - 1].max()) + 1e-4)
     for one in cut(model, [whole]):  # it is not as sure of it behind this end
         assert len(one.ids) > len(end.ids)
     monkeypatch.setattr(endings, "SURE", float(own.max()) + 1e-4)

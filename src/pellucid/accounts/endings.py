@@ -9,25 +9,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pellucid.accounts.language import STOP
 from pellucid.accounts.prompts import Prompt, likeliest
 from pellucid.exact.model import Model
 
 SURE = 0.5
 """How likely the model's next token is, at least."""
-LENGTHS = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768)
-"""Tokens of the ends that are tried; the shortest is as long as a prompt has to be."""
+LEAST = 4
+"""Tokens of a prompt."""
+SENTENCES = 16
+"""Sentences of an end, at most, unless it is the whole."""
 
 
 def cut(model: Model, prompts: Sequence[Prompt]) -> list[Prompt]:
-    """Of prompts behind which the model is sure, the shortest end behind which, and behind all longer ones, it is too.
+    """Of prompts behind which the model is sure, the fewest last sentences behind which it is as well.
 
-    It must say the same token behind all of them.
+    It must be so behind them and behind each of them that is more, and say the same token.
     """
     own = likeliest(model, prompts)
     left = [at for at, (_, share) in enumerate(own) if share >= SURE]
     kept = {at: prompts[at] for at in left}
-    for length in reversed(LENGTHS):
-        ends = {at: end for at in left if (end := _end(model, prompts[at], length))}
+    starts = {at: _starts(model, prompts[at]) for at in left}
+    for turn in range(SENTENCES):
+        ends = {
+            at: end for at in left if turn < len(starts[at]) and (end := _end(model, prompts[at], starts[at][turn]))
+        }
         tokens = dict(zip(ends, likeliest(model, list(ends.values())), strict=True))
         same = {at for at, (token, share) in tokens.items() if token == own[at][0] and share >= SURE}
         kept |= {at: ends[at] for at in same}
@@ -35,15 +41,16 @@ def cut(model: Model, prompts: Sequence[Prompt]) -> list[Prompt]:
     return list(kept.values())
 
 
-def _end(model: Model, prompt: Prompt, length: int) -> Prompt | None:
-    """The last `length` tokens of a prompt by themselves; None where that is all of it, begins within a word,
-    or would be cut into other tokens.
-    """
-    opening, last = list(model.tokenizer.opening), prompt.ids[-length:]
-    if length >= len(prompt.ids) - len(opening):
-        return None
+def _starts(model: Model, prompt: Prompt) -> list[int]:
+    """Where the last sentences of a prompt begin, as the language of accounts knows them, the first one first."""
+    pieces = [model.tokenizer.decode([token]) for token in prompt.ids]
+    found = [at for at in range(1, len(pieces)) if STOP.search(pieces[at - 1])]
+    return [at for at in found if len(pieces) - at >= LEAST][-SENTENCES:]
+
+
+def _end(model: Model, prompt: Prompt, start: int) -> Prompt | None:
+    """The tokens of a prompt from `start` on by themselves; None where they would be cut into other tokens."""
+    last = prompt.ids[start:]
     text = model.tokenizer.decode(last)
-    ids, before = model.tokenizer.opened(text), prompt.text.removesuffix(text)
-    if ids != [*opening, *last] or (before[-1:].isalnum() and text[:1].isalnum()):
-        return None
-    return Prompt(text, ids, prompt.hard)
+    ids = model.tokenizer.opened(text)
+    return Prompt(text, ids, prompt.hard) if ids == [*model.tokenizer.opening, *last] else None

@@ -51,7 +51,7 @@ TAIL = 3
 """Words of a tail, at most."""
 
 _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[{}]")
-_STOP = re.compile(r"[.?!][\"'”’»)\]]*\s*$|[\n\r]")
+STOP = re.compile(r"[.?!][\"'”’»)\]]*\s*$|[\n\r]")
 """Found in a token that ends a sentence or a line."""
 _MARKS = re.compile(r"[()\[\]{}“”‘«»\"]|(?<!\w)’|’(?!\w)")  # between letters ’ is an apostrophe
 _OPENS = {")": "(", "]": "[", "}": "{", "”": "“", "’": "‘", "»": "«"}
@@ -515,7 +515,7 @@ class AccountText:
     @cached_property
     def stops(self) -> list[int]:
         """The places behind tokens that end a sentence or a line."""
-        return [at for at, piece in enumerate(self.pieces, start=1) if _STOP.search(piece)]
+        return [at for at, piece in enumerate(self.pieces, start=1) if STOP.search(piece)]
 
 
 class Text:

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from pellucid.accounts.endings import LENGTHS, cut
+from pellucid.accounts.endings import LEAST, cut
 from pellucid.accounts.line_questions import line_questions
 from pellucid.accounts.measure import read
 from pellucid.accounts.meter import NOBODY
@@ -32,8 +32,6 @@ from pellucid.exact.model import Model
 from pellucid.project.project import Project
 
 STAGE = "readers"
-LEAST = LENGTHS[0]
-"""Tokens of a prompt."""
 ALIKE = 3
 """Prompts that end in the same tokens, so many, are one question."""
 EACH = 3
