@@ -104,6 +104,11 @@ class LayerView:
         return self._view(self.block.mlp.read, "model neuron")
 
     @property
+    def up_bias(self) -> Float[Tensor, " neuron"] | None:
+        """What is added to that."""
+        return self._bias(self.block.mlp.read, "neuron")
+
+    @property
     def write(self) -> Float[Tensor, "neuron model"]:
         """What neurons write."""
         return self._view(self.block.mlp.write, "neuron model")

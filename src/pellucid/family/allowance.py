@@ -1,7 +1,8 @@
 """How many numbers a lifted part holds, and how many it may hold.
 
 A head that is lifted to rank r writes `mix(x @ read) @ write + bias`: r · model numbers to read with, as many to write
-with, and a bias; one that looks by r directions compares `x @ read_q + bias` with `x @ read_k`. What is the same
+with, and a bias. One whose values are shared reads what it mixes, with r · dim numbers: `mix(v) @ read @ write + bias`.
+One that looks by r directions compares `x @ read_q + bias` with `x @ read_k`. What is the same
 everywhere is one vector, or, for neurons, one that all of a layer's share. Neurons that read channels have r weights
 and a bias each, and share the r · model numbers that the channels are read with.
 """
@@ -27,6 +28,8 @@ def lifted_numbers(kind: PartKind, decoder: Decoder, *, rank: int = 0, sharing: 
         return (2 * decoder.sizes.model + 1) * rank
     if kind == "IN":
         return math.ceil(decoder.sizes.model * rank / sharing) + rank + 1
+    if kind == "OV":
+        return rank * (read_by(decoder) + decoder.sizes.model) + decoder.sizes.model
     return math.ceil((2 * rank + 1) * decoder.sizes.model / sharing)
 
 
@@ -39,7 +42,12 @@ def most_rank(decoder: Decoder, kind: PartKind = "OV", sharing: int = 1) -> int:
         most = int((allowed - 1) / (1 + decoder.sizes.model / sharing)) if sharing else 0
         fits = (r for r in (most, most - 1) if lifted_numbers("IN", decoder, rank=r, sharing=sharing) <= allowed)
         return max(0, next(fits, 0)) if sharing else 0
-    return max(0, int((allowed / decoder.sizes.model - 1) / 2))
+    return max(0, int((allowed / decoder.sizes.model - 1) / (1 + read_by(decoder) / decoder.sizes.model)))
+
+
+def read_by(decoder: Decoder) -> int:
+    """How many coordinates a lifted head reads: of the stream, or of what it mixes where that is not its own."""
+    return decoder.sizes.model if decoder.alone else decoder.sizes.dim
 
 
 def fewest_readers(decoder: Decoder, rank: int) -> int:

@@ -141,6 +141,12 @@ class Decoder:
         """Whether several heads share their keys and values."""
         return self.sizes.group < self.sizes.head
 
+    @property
+    def alone(self) -> bool:
+        """Whether queries, keys and values are each head's own, with biases, and compared as they are read."""
+        first = self.blocks[0].attention
+        return first.q.bias and not (self.grouped or first.rotary or first.head_norms)
+
     def norms(self) -> Iterator[tuple[Norm, int, int]]:
         """Each norm with its layer and its width; the last one's layer is 0."""
         for layer, block in enumerate(self.blocks):

@@ -83,14 +83,19 @@ class Comparisons:
 
 
 class ChannelMoments:
-    """Second moments of what a layer reads and of the gradients there, gathered batch by batch."""
+    """Second moments of what a layer reads and of the gradients there, gathered batch by batch.
 
-    def __init__(self, model: Model, layer: int) -> None:
+    Of what its neurons read where `reads`, of what its heads compare where `looks`.
+    """
+
+    def __init__(self, model: Model, layer: int, reads: bool = True, looks: bool = True) -> None:
         decoder = model.decoder
         size, heads = decoder.sizes.model, decoder.sizes.head
         self.model, self.layer, self.count = model, layer, 0
-        self.names = [f"L{layer:02d}.{name}" for name in ("q", "k", "LN2", "pattern", "pre")]
-        self.gradients = [f"L{layer:02d}.{name}" for name in ("pattern", "pre")]
+        self.reads, self.looks = reads, looks
+        named = (["LN2", "pre"] if reads else []) + (["q", "k", "pattern"] if looks else [])
+        self.names = [f"L{layer:02d}.{name}" for name in named]
+        self.gradients = [f"L{layer:02d}.{name}" for name in named if name in ("pattern", "pre")]
         self.stream = torch.zeros(size + 1, size + 1, dtype=torch.float64)
         self.slopes = torch.zeros(size, size, dtype=torch.float64)
         self.queries = torch.zeros(heads, decoder.sizes.dim, decoder.sizes.dim, dtype=torch.float64)
@@ -98,15 +103,27 @@ class ChannelMoments:
 
     def add(self, batch: Recording) -> None:
         """Take in a batch."""
-        query, key, read, pattern = (batch.values[name] for name in self.names[:4])
-        weight = self.model.layer(self.layer).read
-        whole = _with_one(read.flatten(0, 1))
-        self.stream += (whole.T @ whole).double().cpu()
         self.count += batch.ids.numel()
+        if self.reads:
+            self._add_reads(batch)
+        if self.looks:
+            self._add_looks(batch)
+
+    def _add_reads(self, batch: Recording) -> None:
+        """Add the moments of what neurons read."""
+        at, weight = f"L{self.layer:02d}", self.model.layer(self.layer).read
+        whole = _with_one(batch.values[f"{at}.LN2"].flatten(0, 1))
+        self.stream += (whole.T @ whole).double().cpu()
         for draw in batch.gradients:
-            slope = draw[self.gradients[1]].flatten(0, 1) @ weight.T
+            slope = draw[f"{at}.pre"].flatten(0, 1) @ weight.T
             self.slopes += (slope.T @ slope).double().cpu() / len(batch.gradients)
-            counts = score_slopes(pattern, draw[self.gradients[0]]).square() / len(batch.gradients)
+
+    def _add_looks(self, batch: Recording) -> None:
+        """Add the moments of what heads compare."""
+        at = f"L{self.layer:02d}"
+        query, key, pattern = (batch.values[f"{at}.{name}"] for name in ("q", "k", "pattern"))
+        for draw in batch.gradients:
+            counts = score_slopes(pattern, draw[f"{at}.pattern"]).square() / len(batch.gradients)
             self._add_pairs(query, key, pattern, counts)
 
     def _add_pairs(

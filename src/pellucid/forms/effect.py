@@ -28,7 +28,7 @@ from pellucid.exact.model import Model
 from pellucid.family import seams
 from pellucid.forms.form import Form, Together, Written, grouped
 from pellucid.forms.forms import Fires, Looks
-from pellucid.forms.outputs import OUTPUTS
+from pellucid.forms.outputs import output_of
 from pellucid.measure.correlation import pearson, spearman
 from pellucid.measure.distance import divergence
 from pellucid.measure.record import Recording, batches, compared_places, logits_at, record
@@ -38,7 +38,10 @@ HEADS = 0.25
 
 
 def mean_forms(model: Model, means: Mapping[str, Tensor]) -> dict[Address, Written]:
-    """Mean ablation of every QK and IN: uniform patterns, and mean pre-activations from `means["L00.IN"]`, [neuron]."""
+    """Mean ablation of every QK and IN: uniform patterns, and mean pre-activations from `means["L00.IN"]`, [neuron].
+
+    Of gated neurons, mean activations.
+    """
     forms: dict[Address, Written] = {}
     for address in model.decoder.addresses.addresses():
         if address.kind == "QK":
@@ -116,19 +119,19 @@ def exact(model: Model, rows: Int[Tensor, "row pos"], forms: Iterable[Form]) -> 
         for number, ids in enumerate(batches(rows, model.n_vocab)):
             at = compared_places(model, ids, number)
             compared += len(at)
-            names = sorted({name for form in chosen for name in _restart(form)})
+            names = sorted({name for form in chosen for name in _restart(model, form)})
             clean = model.run(ids, (*names, "final"))
             own = logits_at(model, clean["final"], at)[None]
             for form in chosen:
-                given = {name: clean[name] for name in _restart(form)}
+                given = {name: clean[name] for name in _restart(model, form)}
                 final = model.run(ids, ("final",), given=_replaced(model, form, ids, given))["final"]
                 totals[form.address] += divergence(own, logits_at(model, final, at)[None])
     return {address: total / compared for address, total in totals.items()}
 
 
-def _restart(form: Form) -> tuple[str, ...]:
+def _restart(model: Model, form: Form) -> tuple[str, ...]:
     """The activations from which the rest of a forward pass follows, the replaced one last."""
-    output, at = OUTPUTS[form.address.kind], seams.at(form.address.layer)
+    output, at = output_of(model.decoder, form.address), seams.at(form.address.layer)
     reads = [name for name in form.reads if name != output.name]
     return tuple(at.named(name) for name in (*output.restart, *reads, output.name))
 

@@ -27,7 +27,7 @@ from pellucid.exact.views import LayerView
 from pellucid.family import seams
 from pellucid.family.blocks import Block
 from pellucid.family.slots import Slot
-from pellucid.forms.outputs import OUTPUTS
+from pellucid.forms.outputs import output_of
 
 TokenText = Callable[[int], str | int]
 """How a token is written in a source: as its text, or as its id where it has no text of its own."""
@@ -166,7 +166,7 @@ class Together(ABC, Generic[F]):
     def __init__(self, model: Model, forms: Sequence[F]) -> None:
         self.model, self.forms = model, tuple(forms)
         first = self.forms[0]
-        self.layer, self.output = first.address.layer, OUTPUTS[first.address.kind]
+        self.layer, self.output = first.address.layer, output_of(model.decoder, first.address)
         self.at = seams.at(self.layer)
         self.in_weights, self.felt = first.in_weights, self.at.named(self.output.felt)
         self.name = self.at.named(self.output.name)

@@ -94,6 +94,24 @@ class First:
 
 
 @dataclass(frozen=True)
+class Sink:
+    """The key is the first token, and counts as much as all others together would if they were alike.
+
+    A head that finds nothing looks there (an attention sink, arXiv 2309.17453): by the same share in short and in long
+    texts, for which its score has to grow with the logarithm of their number.
+    """
+
+    numbers = 2
+    code = "(key.position == 0) * log(query.position + 1)"
+    name = "first_token"
+    words = "the first token, however long the text is"
+
+    def twin(self, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "#batch query key"]:
+        seen = torch.arange(1, ids.shape[1] + 1, device=ids.device).float()
+        return First().twin(ids) * seen.log()[:, None]
+
+
+@dataclass(frozen=True)
 class SameToken:
     """The key's token is the query's; the query's own place is one such key."""
 
@@ -140,7 +158,7 @@ class Distance:
         return _distance(ids).clamp(max=self.limit).float()[None]
 
 
-Term = Offset | First | SameToken | AfterSame | Distance
+Term = Offset | First | Sink | SameToken | AfterSame | Distance
 
 
 def _distance(ids: Int[Tensor, "batch pos"]) -> Int[Tensor, "query key"]:
@@ -165,7 +183,7 @@ class KeptLooks:
         return Looks(address, tuple((_term(name, taken, place), weight) for name, taken, weight in self.terms))
 
 
-_TERMS: dict[str, type[Any]] = {kind.__name__: kind for kind in (Offset, First, SameToken, AfterSame, Distance)}
+_TERMS: dict[str, type[Any]] = {kind.__name__: kind for kind in (Offset, First, Sink, SameToken, AfterSame, Distance)}
 
 
 def _arguments(term: Term) -> tuple[int, ...]:
@@ -210,7 +228,7 @@ class Looks(Written):
     def name(self, token_text: TokenText | None = None) -> str:  # noqa: ARG002
         """A name from the rule: the strongest terms that it looks at."""
         liked = [term for term, weight in _strongest(self.terms) if weight > 0 and not isinstance(term, Distance)]
-        names = [term.name for term in liked[:2]]
+        names = [*dict.fromkeys(term.name for term in liked)][:2]
         nearer = [(t, w) for t, w in self.terms if isinstance(t, Distance)]
         if not names and nearer:
             return "nearby_tokens" if sum(w * t.limit for t, w in nearer) < 0 else "distant_tokens"

@@ -14,7 +14,6 @@ from torch import Tensor
 from pellucid.base.address import Address
 from pellucid.exact.model import Model
 from pellucid.forms.form import StoredForm, Together, Written, grouped
-from pellucid.forms.outputs import causal
 from pellucid.measure.record import Recording, record
 
 
@@ -117,23 +116,26 @@ class _Closeness(_Shares):
     def compare(self, batch: Recording, part: int, said: Tensor) -> tuple[Tensor, Tensor]:
         """Total variation of both, twice."""
         own = self.own(batch, "pattern")[:, part]
-        left, whole = (causal(scores) - own for scores in (said, torch.zeros_like(said)))
+        left, whole = (self.pattern(scores) - own for scores in (said, torch.zeros_like(said)))
         return left.abs().sum(), whole.abs().sum()
+
+    def pattern(self, scores: Tensor) -> Tensor:
+        """What scores of a head of this layer give."""
+        return self.group.output.feel(scores, self.group.model, self.group.layer)
 
 
 class _Correlation(ClassScore):
-    """How pre-activations go with each other."""
-
-    watched = ("pre",)
+    """How pre-activations go with each other; of gated neurons, activations."""
 
     def __init__(self, group: Together[Any]) -> None:
+        self.watched = (group.output.name,)
         super().__init__(group)
         self.sums, self.count = torch.zeros(5, len(group.forms), dtype=torch.float64), 0
 
     def add(self, batch: Recording) -> None:
         """Take in a batch."""
         (piece,) = self.said(batch)
-        own, said = (x.flatten(0, 1).double() for x in (self.own(batch, "pre")[..., self.group.parts], piece))
+        own, said = (x.flatten(0, 1).double() for x in (self.own(batch, *self.watched)[..., self.group.parts], piece))
         self.sums += torch.stack([x.sum(0) for x in (own, said, own * own, said * said, own * said)])
         self.count += batch.ids.numel()
 

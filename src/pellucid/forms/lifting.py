@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from jaxtyping import Float, Float64, Int
@@ -21,6 +22,7 @@ from torch import Tensor
 from pellucid.base.address import Address
 from pellucid.base.progress import track
 from pellucid.exact.model import Model
+from pellucid.family import needs
 from pellucid.family.activations import activation
 from pellucid.family.allowance import most_rank
 from pellucid.forms.channels import ChannelMoments, Channels, Comparisons, roots
@@ -28,6 +30,12 @@ from pellucid.forms.form import StoredForm
 from pellucid.forms.outputs import causal
 from pellucid.forms.stored import Lifted, Still
 from pellucid.measure.record import Recording, batches, record
+
+
+LOOKS: Final[tuple[needs.Switch, ...]] = ("groups", "rotary", "head norms", "no biases", "windows", "score cap")
+"""What keeps heads from looking along few directions: what they compare is no bilinear form of two streams."""
+READS: Final[tuple[needs.Switch, ...]] = ("gates", "no biases")
+"""What keeps neurons from reading along few directions, which replace one matrix and its bias."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,7 @@ class Vectors:
     """All vectors that lifted parts may run with, by layer.
 
     What heads move (`bases`), what neurons write on average (`posts`), what neurons read (`channels`), and where heads
-    look (`comparisons`).
+    look (`comparisons`). There are no channels or comparisons where a decoder is not served, see `READS` and `LOOKS`.
     """
 
     bases: tuple[Basis, ...]
@@ -84,14 +92,14 @@ class Vectors:
     def most(self, address: Address) -> int:
         """The highest rank that a neuron reads or a head looks with; 0 if it may not be lifted."""
         if address.kind == "IN":
-            return self.channels[address.layer].read.shape[1]
-        return self.comparisons[address.layer].bias.shape[1]
+            return self.channels[address.layer].read.shape[1] if self.channels else 0
+        return self.comparisons[address.layer].bias.shape[1] if self.comparisons else 0
 
     def named(self, model: Model) -> dict[str, Tensor]:
         """The vectors as a program reads them, in coordinates of the residual stream.
 
         `L00.H02.OV.read` [model, rank], `.write` [rank, model], and `.centre` [rank]: x @ read where the head's write
-        is its mean. `L00.IN.read`, `.write`, `.centre`, `.offset` and `L00.H02.QK.read_q`, `.read_k`, `.bias`: see
+        is its mean; of heads whose values are not their own, of what they mix: [dim, rank]. `L00.IN.read`, `.write`, `.centre`, `.offset` and `L00.H02.QK.read_q`, `.read_k`, `.bias`: see
         `Channels` and `Comparisons`.
         """
         found: dict[str, Tensor] = {}
@@ -99,8 +107,9 @@ class Vectors:
             for head in range(model.decoder.sizes.head):
                 address = Address("OV", layer, head)
                 found |= self.head(address, basis.read.shape[2]).named(model)
-        for layer, (channels, comparisons) in enumerate(zip(self.channels, self.comparisons, strict=True)):
-            found |= channels.named(layer) | comparisons.named(layer)
+        for layer in range(len(self.bases)):
+            for several in (self.channels, self.comparisons):
+                found |= several[layer].named(layer) if several else {}
         return found
 
 
@@ -111,7 +120,8 @@ def fit_vectors(model: Model, averages: Mapping[str, Tensor], rows: Int[Tensor, 
     spread = [torch.zeros(*mean.shape, mean.shape[1], dtype=torch.float64) for mean in means]
     slopes = [torch.zeros_like(total) for total in spread]
     names = [f"L{layer:02d}.z" for layer in layers]
-    moments = [ChannelMoments(model, layer) for layer in layers]
+    reads, looks = (not needs.found(model.decoder, *switches) for switches in (READS, LOOKS))
+    moments = [ChannelMoments(model, layer, reads, looks) for layer in layers]
     wanted = [*names, *(name for moment in moments for name in moment.names)]
     slopes_at = [*names, *(name for moment in moments for name in moment.gradients)]
     batches_of = sum(1 for _ in batches(rows, model.n_vocab))
@@ -124,8 +134,8 @@ def fit_vectors(model: Model, averages: Mapping[str, Tensor], rows: Int[Tensor, 
     most, count = most_rank(model.decoder), rows.numel()
     bases = tuple(_basis(mean, c / count, g / count, most) for mean, c, g in zip(means, spread, slopes, strict=True))
     posts = tuple(averages[f"L{layer:02d}.post"] for layer in layers)
-    channels, comparisons = ([getattr(m, name)() for m in moments] for name in ("channels", "comparisons"))
-    return Vectors(bases, posts, tuple(channels), tuple(comparisons))
+    channels = tuple(m.channels() for m in moments if reads)
+    return Vectors(bases, posts, channels, tuple(m.comparisons() for m in moments if looks))
 
 
 def _second_moment(x: Float[Tensor, "batch pos head dim"]) -> Float64[Tensor, "head dim other"]:
@@ -168,8 +178,8 @@ def costs(model: Model, vectors: Vectors, rows: Int[Tensor, "row pos"], seed: in
     layers = range(model.decoder.layers)
     names = [f"L{layer:02d}.{name}" for layer in layers for name in ("z", "post", "pattern")]
     wanted = [*names, *(f"L{layer:02d}.{name}" for layer in layers for name in ("LN1", "LN2"))]
-    reads: list[Tensor] = [torch.zeros(())] * len(layers)
-    looks: list[Tensor] = [torch.zeros(())] * len(layers)
+    reads: list[Tensor] = [torch.zeros(())] * len(vectors.channels)
+    looks: list[Tensor] = [torch.zeros(())] * len(vectors.comparisons)
     heads: list[Tensor] = [torch.zeros(())] * len(layers)
     neurons: list[Tensor] = [torch.zeros(())] * len(layers)
     batches_of = sum(1 for _ in batches(rows, model.n_vocab))
@@ -179,8 +189,10 @@ def costs(model: Model, vectors: Vectors, rows: Int[Tensor, "row pos"], seed: in
             name = f"L{layer:02d}.post"
             slopes = ((vectors.posts[layer] - batch.values[name]) * batch.gradients[0][name]).sum(1)
             neurons[layer] = neurons[layer] + slopes.double().square().sum(0)
-            reads[layer] = reads[layer] + _read_squares(model, batch, layer, vectors.channels[layer])
-            looks[layer] = looks[layer] + _look_squares(model, batch, layer, vectors.comparisons[layer])
+            if vectors.channels:
+                reads[layer] = reads[layer] + _read_squares(model, batch, layer, vectors.channels[layer])
+            if vectors.comparisons:
+                looks[layer] = looks[layer] + _look_squares(model, batch, layer, vectors.comparisons[layer])
     scale = 2 * rows.numel()
     found = ([total / scale for total in totals] for totals in (heads, neurons, reads, looks))
     return Costs(*map(tuple, found))

@@ -1,21 +1,24 @@
 """What parts put out in a forward pass, kind by kind: what a form takes the place of, and how the rest follows from it.
 
-A head puts out scores (QK) and what it mixes by its pattern (OV); a neuron its pre-activation (IN) and its activation
-(OUT). How much a change of it matters is weighed one step behind: on the pattern, and on the activation.
+A head puts out scores (QK) and what it mixes by its pattern (OV); a neuron its pre-activation (IN; a gated one its
+activation, which is a product) and its activation (OUT). How much a change of it matters is weighed one step behind: on
+the pattern, and on the activation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pellucid.base.address import PartKind
+from pellucid.base.address import Address, PartKind
 from pellucid.exact.model import Model
+from pellucid.exact.ops import outside
 from pellucid.family.activations import activation
+from pellucid.family.blocks import Decoder
 
 Feel = Callable[[Tensor, Model, int], Tensor]
 """Of what parts put out, of a model and a layer: what is weighed."""
@@ -41,14 +44,15 @@ class Output:
         return (*[slice(None)] * self.axis, part)
 
 
-def causal(scores: Float[Tensor, "*batch query key"]) -> Float[Tensor, "*batch query key"]:
-    """The pattern that scores give where no query sees a later key."""
+def causal(scores: Float[Tensor, "*batch query key"], window: int | None = None) -> Float[Tensor, "*batch query key"]:
+    """The pattern that scores of whole rows give where no query sees a later key, or one before its `window`."""
     later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
-    return scores.masked_fill(later, -torch.inf).softmax(-1)
+    hidden = later if window is None else later | outside(*scores.shape[-2:], window, scores.device)
+    return scores.masked_fill(hidden, -torch.inf).softmax(-1)
 
 
-def _pattern(scores: Tensor, _model: Model, _layer: int) -> Tensor:
-    return causal(scores)
+def _pattern(scores: Tensor, model: Model, layer: int) -> Tensor:
+    return causal(scores, model.decoder.blocks[layer].attention.window)
 
 
 def _activation(pre: Tensor, model: Model, layer: int) -> Tensor:
@@ -66,3 +70,13 @@ OUTPUTS: dict[PartKind, Output] = {
     "OUT": Output("post", 2, ("resid_mid",), "post", _itself),
 }
 """By the kind of a part; other kinds of parts run raw."""
+
+
+def output_of(decoder: Decoder, address: Address) -> Output:
+    """What parts of that kind put out in the layer of `address`."""
+    found, block = OUTPUTS[address.kind], decoder.blocks[address.layer]
+    if address.kind == "IN" and block.mlp.gate is not None:
+        found = replace(found, name="post", feel=_itself)
+    if block.parallel and "resid_mid" in found.restart:
+        found = replace(found, restart=("resid_pre", "attn_out"))
+    return found

@@ -59,8 +59,15 @@ class Lifted(StoredForm):
         return _Moves
 
     def named(self, model: Model) -> Tensors:
-        """The vectors as a program reads them, in coordinates of the residual stream."""
+        """The vectors as a program reads them, in coordinates of the residual stream.
+
+        Where the head's values are not its own, `read` and `centre` are of what it mixes.
+        """
         address = self.address
+        if not model.decoder.alone:
+            out = model.layer(address.layer).out[address.index].float()
+            read, centre = self.read, self.mean @ self.read
+            return {f"{address}.read": read, f"{address}.write": self.write @ out, f"{address}.centre": centre}
         own = head_weights(model.weights, model.decoder, address.layer, address.index)
         into, bias, out = own.value.float(), own.value_bias.float(), own.out.float()
         return {

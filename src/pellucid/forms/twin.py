@@ -76,7 +76,11 @@ def _weights(model: Model, groups: Sequence[Together[Any]]) -> dict[str, Tensor]
 
 
 def _edits(groups: Sequence[Together[Any]], ids: Int[Tensor, "batch pos"]) -> dict[str, Edit]:
-    """What to put in place of a layer's activations, for the rows `ids`."""
+    """What to put in place of a layer's activations, for the rows `ids`.
+
+    Gated neurons fire and write by one activation: what some always write stands there last.
+    """
+    groups = sorted(groups, key=lambda group: group.forms[0].address.kind == "OUT")
     return {name: _edit([group for group in groups if group.name == name], ids) for name in {g.name for g in groups}}
 
 

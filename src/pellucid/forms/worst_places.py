@@ -15,7 +15,6 @@ from pellucid.base.errors import ProjectError
 from pellucid.base.schema import OPEN, Count, parsed, plain_json
 from pellucid.exact.model import Model
 from pellucid.forms.form import Together, Written, grouped
-from pellucid.forms.outputs import causal
 from pellucid.measure.record import record
 from pellucid.subject.spelling import spelled
 
@@ -96,7 +95,7 @@ def _heads(group: Together[Any], rows: Int[Tensor, "row pos"]) -> dict[Address, 
         pieces = group.pieces(group.seen(batch.ids, batch.values))
         for address, (where, scores) in zip(group.addresses, pieces, strict=True):
             own = batch.values[group.felt][where]
-            variation = (own - causal(scores)).abs().sum(-1) / 2
+            variation = (own - group.output.feel(scores, model, group.layer)).abs().sum(-1) / 2
             for n, at in enumerate(variation.argmax(1).tolist()):
                 entry = context(model, batch.ids[n], at, own[n, at].tolist(), 1.0, 1 - float(variation[n, at]))
                 found.setdefault(address, []).append(entry)

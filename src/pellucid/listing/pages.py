@@ -258,7 +258,7 @@ def switches(decoder: Decoder) -> frozenset[str]:
     found = {*features(decoder)}
     follows = {
         "plain": found <= PLAIN and PLAIN - {"untied", "scales"} <= found,
-        "alone": "read bias" in found and not found & {"grouped", "rotary", "head norms"},
+        "alone": decoder.alone,
         "stretched": found & {"linear", "llama3", "yarn"},
         "trained": found & {"llama3", "yarn"},
         "mixed": found & {"llama3", "yarn"},

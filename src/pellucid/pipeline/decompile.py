@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from pellucid.base.lock import writing
 from pellucid.base.terminal import tell
 from pellucid.exact.device import device_of
-from pellucid.family import needs
-from pellucid.family.allowance import most_rank
+from pellucid.family.allowance import most_rank, read_by
 from pellucid.pipeline.request import Request as Request
 from pellucid.pipeline.request import begin, check_directory
-from pellucid.pipeline.routes import RAW, SEPARATE, choose
+from pellucid.pipeline.routes import RAW, choose
 from pellucid.pipeline.stage import StageRun
 from pellucid.project.project import Project
 from pellucid.subject.load import load_subject
@@ -31,12 +28,8 @@ def _decompile(request: Request) -> Project:
     """The same, alone in its directory."""
     device_of(request.device)
     subject = load_subject(request.subject)
-    hindered = "" if request.raw else SEPARATE.hindered(subject.decoder)
-    request = replace(request, raw=request.raw or bool(hindered))
     project = begin(request, subject)
     announce(project)
-    if hindered:
-        tell(f"{hindered}; every part runs from the weights")
     run = StageRun(project, request.effort, request.tune, request.device)
     route = RAW if request.raw else choose(run)
     route.follow(run)
@@ -46,8 +39,8 @@ def _decompile(request: Request) -> Project:
 def announce(project: Project) -> None:
     """Say on standard error what is being decompiled and what it will take on disk: weights, means and vectors."""
     subject, parameters, sizes = project.subject, project.subject.parameters, project.subject.decoder.sizes
-    rank = 0 if needs.found(subject.decoder, *needs.SWITCHES) else most_rank(subject.decoder)
-    head = sizes.model + rank * (2 * sizes.model + 1)
+    rank = most_rank(subject.decoder)
+    head = sizes.model + rank * (read_by(subject.decoder) + sizes.model + 1)
     extras = subject.decoder.layers * (sizes.neuron * (sizes.model + 1) + sizes.head * head)
     size = 4 * (parameters + extras) / 1e6
     tell(f"decompiling {project.subject.name}: {parameters:,} parameters, {size:,.0f} MB on disk")

@@ -8,7 +8,7 @@ from pellucid.listing.count import count_program
 from pellucid.pipeline import states
 from pellucid.pipeline.find import TUNED, UNDERSTOOD
 from pellucid.pipeline.program import write_names, write_parts_of
-from pellucid.pipeline.stage import EVERYTHING, KeptAs, Stage, StageRun
+from pellucid.pipeline.stage import OTHERS, KeptAs, Stage, StageRun
 from pellucid.project import stage_names
 from pellucid.project.project import Project
 from pellucid.stages.about.write import tell_parts
@@ -44,7 +44,6 @@ ABOUT = Stage(
     stage_names.ABOUT,
     "what parts do, in words, before anything is proved: the program that is proved is then the one that stays",
     make=lambda run: tell_all(run.project, run.effort),
-    cannot=EVERYTHING,
 )
 HELD_OUT = Stage(
     "held-out text",
@@ -56,7 +55,8 @@ UNDERSTANDING = Stage(
     "sources over kinds of tokens and named values, trained together",
     make=understood,
     needs=(TUNED, UNDERSTOOD),
-    cannot=EVERYTHING,
+    cannot=OTHERS,
+    instead=lambda run: run.of(UNDERSTOOD),
     kept=KeptAs(
         lambda run: states.understanding_state(run.project),
         lambda chosen: " ".join(map(str, sorted(chosen))),

@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 
 from pellucid.base.address import Address
 from pellucid.base.terminal import tell
+from pellucid.family import needs
 from pellucid.listing.emit import emit
 from pellucid.pipeline.program import write_program
-from pellucid.pipeline.stage import EVERYTHING, KeptAs, Stage, StageRun
+from pellucid.forms.lifting import LOOKS, READS
+from pellucid.pipeline.stage import OTHERS, KeptAs, Stage, StageRun
 from pellucid.pipeline.states import reads_less, stage_state, understood_before
 from pellucid.project import stage_names
 from pellucid.project.project import Project
@@ -88,7 +90,9 @@ def tuned(run: StageRun) -> Candidates:
     """The candidates with their vectors tuned together for as long as was asked, or as they were tuned before."""
     project, found, vectors = run.project, run.of(CANDIDATES), run.of(PROGRAM).vectors
     held = read_tuned(project)
-    if held is None and run.tune:
+    if run.tune and (said := needs.hindered(project.subject.decoder, "tuning", *OTHERS)):
+        tell(said)
+    elif held is None and run.tune:
         held = tune_parts(project, run.trainer, found.sources, found.lifted, vectors, run.tune, run.effort)
         tell(describe(held) if held else "nothing that can be lifted costs little enough to be tuned")
         if held:
@@ -100,13 +104,16 @@ PROGRAM = Stage(
     "program",
     "the program that runs wholly from the weights, with means and vectors beside them",
     make=lambda run: write_program(run.project, run.effort),
+    partly={
+        "lifting where heads look": LOOKS,
+        "lifting what neurons read": READS,
+    },
 )
 SOURCES = Stage(
     stage_names.SOURCES,
     "where heads look and when neurons fire, each by itself, within the budget",
     make=first,
     needs=(PROGRAM,),
-    cannot=EVERYTHING,
     kept=KeptAs(lambda run: stage_state(run.project), dump, lambda _, text: load(text)),
 )
 UNDERSTOOD = Stage("understood before", "what an earlier run understood with these settings", make=before)
@@ -116,7 +123,6 @@ LIFTED = Stage(
     "along how few directions heads write and look and neurons read, and which neurons write a mean",
     make=lifted,
     needs=(PROGRAM,),
-    cannot=EVERYTHING,
     kept=KeptAs(
         lambda run: stage_state(run.project), dump_lifted, lambda run, text: load_lifted(text, run.of(PROGRAM).vectors)
     ),

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Generic, TypeVar
 
 from pellucid.base.effort import Effort
+from pellucid.base.terminal import tell
 from pellucid.exact.device import device_of
 from pellucid.exact.model import Model
 from pellucid.family import needs
 from pellucid.family.blocks import Decoder
 from pellucid.family.needs import Switch
 from pellucid.project.evidence import Measurement
+from pellucid.project.hindered import keep_hindered
 from pellucid.project.project import Project
 
 Made = TypeVar("Made")
-EVERYTHING: Final = tuple(needs.SWITCHES)
+OTHERS: Final = tuple(needs.SWITCHES)
 """What a stage does not understand that was written for GPT-2 alone."""
 
 
@@ -83,7 +85,9 @@ class Stage(Generic[Made]):
         does: What it does, in a line.
         make: Gives its result, and may change the program, which is printed when the stage ends.
         needs: The stages whose results it takes.
-        cannot: What of a decoder it does not understand yet (`family/needs.py`).
+        cannot: What of a decoder it does not understand yet (`family/needs.py`); then it gives `instead`.
+        instead: What it gives then, so that the rest goes on.
+        partly: Pieces of its work, each with what of a decoder keeps that piece alone from being done.
         kept: How its result is kept; None where it is made again in every run.
         then: What is done with the result, be it made or kept.
     """
@@ -93,6 +97,8 @@ class Stage(Generic[Made]):
     make: Callable[[StageRun], Made]
     needs: tuple[Stage[Any], ...] = ()
     cannot: tuple[Switch, ...] = ()
+    instead: Callable[[StageRun], Made] | None = None
+    partly: Mapping[str, tuple[Switch, ...]] = field(default_factory=dict)
     kept: KeptAs[Made] | None = None
     then: Callable[[StageRun, Made], None] | None = None
 
@@ -100,10 +106,20 @@ class Stage(Generic[Made]):
         """Run it, or take what it gave for the same state before; print the program as it is then."""
         for other in self.needs:
             run.of(other)
+        if self.instead and needs.found(run.project.subject.decoder, *self.cannot):
+            run.results[self.name] = self.instead(run)
+            return
         run.results[self.name] = made = self._again(run, self.kept) if self.kept else self.make(run)
         if self.then:
             self.then(run, made)
         run.project.print_program()
+
+    def hindered(self, decoder: Decoder) -> list[str]:
+        """What of its work it cannot do for a decoder, and why, one sentence each."""
+        whole = needs.hindered(decoder, f"the stage {self.name!r}", *self.cannot)
+        pieces = {} if whole else self.partly
+        said = (needs.hindered(decoder, work, *switches) for work, switches in pieces.items())
+        return [sentence for sentence in (whole, *said) if sentence]
 
     def _again(self, run: StageRun, kept: KeptAs[Made]) -> Made:
         """What is kept of it; made, and kept, where nothing is."""
@@ -125,21 +141,16 @@ class Route:
     does: str
     stages: tuple[Stage[Any], ...]
 
-    def require(self, decoder: Decoder) -> None:
-        """Raise `PellucidError` naming the first stage that does not understand something of a decoder."""
-        for stage in self.stages:
-            needs.refuse(decoder, f"the stage {stage.name!r} of decompiling", *stage.cannot)
-
-    def hindered(self, decoder: Decoder) -> str:
-        """Which stages do not understand something of a decoder, and what, in words; empty where all understand it."""
-        stages = [stage for stage in self.stages if needs.found(decoder, *stage.cannot)]
-        what = dict.fromkeys(switch for stage in stages for switch in stage.cannot)
-        names = ", ".join(repr(stage.name) for stage in stages)
-        return needs.hindered(decoder, f"{names} of decompiling", *what)
+    def hindered(self, decoder: Decoder) -> list[str]:
+        """What of the work of its stages cannot be done for a decoder, and why, one sentence each."""
+        return [sentence for stage in self.stages for sentence in stage.hindered(decoder)]
 
     def follow(self, run: StageRun) -> None:
-        """Carry out the stages, but for those that have run."""
-        self.require(run.project.subject.decoder)
+        """Carry out the stages, but for those that have run; what cannot be done is told, kept, and left out."""
+        said = self.hindered(run.project.subject.decoder)
+        for sentence in said:
+            tell(sentence)
+        keep_hindered(run.project, said)
         for stage in self.stages:
             if stage.name not in run.results:
                 stage.carry_out(run)

@@ -7,7 +7,7 @@ from pellucid.base.terminal import tell
 from pellucid.pipeline import states
 from pellucid.pipeline.find import PROGRAM
 from pellucid.pipeline.program import write_names, write_parts_of
-from pellucid.pipeline.stage import EVERYTHING, KeptAs, Stage, StageRun, measured
+from pellucid.pipeline.stage import OTHERS, KeptAs, Stage, StageRun, measured
 from pellucid.project import stage_names
 from pellucid.stages.wired.run import proved, strongest_places, wire, wired_names, written
 from pellucid.stages.wired.write import WiredTexts
@@ -37,7 +37,8 @@ WIRES = Stage(
     "wires",
     "the text of a wired program, none where a subject is not wired",
     make=lambda run: written(run.project),
-    cannot=EVERYTHING,
+    cannot=OTHERS,
+    instead=lambda _: None,
 )
 WIRING = Stage("wiring", "every part is wired in the program", make=wired, needs=(WIRES, PROGRAM))
 STRONGEST: Stage[str] = Stage(

@@ -94,6 +94,7 @@ class Source:
 class Lifted:
     """What a head moves along a few directions: `x @ read` is mixed by its pattern, and what comes out @ `write`."""
 
+    # here values are not a head's own, and `read` is of what it mixes, [dim, rank]  # for: not alone
     read: Floats  # [model, rank]
     write: Floats  # [rank, model]
     bias: Floats  # [model]
@@ -488,7 +489,7 @@ class Attention:
         self.moves: list[tuple[int, Source]] = []
         uniform: list[int] = []  # columns of queries that are not needed
         silent: list[int] = []  # rows through which nothing is written
-        lifts: list[tuple[range, Lifted]] = []  # columns of values, and what takes their place  # for: alone
+        lifts: list[tuple[range, Lifted]] = []  # columns of values, and what takes their place
         compared: list[tuple[range, Compared]] = []  # columns of queries, and what takes their place  # for: alone
         for head in range(config.heads):
             look, move = plan.runs(f"{at}.H{head:02d}.QK"), plan.runs(f"{at}.H{head:02d}.OV")
@@ -506,8 +507,7 @@ class Attention:
             if isinstance(move, Source):
                 self.moves.append((head, move))
             elif isinstance(move, Lifted):
-                lifts.append((columns, move))  # for: alone
-                raise ProgramError(f"{at}.H{head:02d}.OV cannot be lifted: {APART_FROM_WEIGHTS}")  # for: not alone
+                lifts.append((columns, move))
             elif move == "mean":
                 self.b_out = self.b_out + plan.mean(f"{at}.OV")[head]
             if move != "raw":
@@ -518,8 +518,9 @@ class Attention:
             self.b_q = _without(self.b_q, uniform, axis=0)  # for: read bias
         if silent:
             self.w_out = _without(self.w_out, silent, axis=0)
-        for columns, lift in lifts:  # for: alone
-            self._fold(columns, lift)
+        for columns, lift in lifts:
+            self._fold(columns, lift)  # for: alone
+            self._narrow(columns, lift)  # for: not alone
         for columns, look in compared:  # for: alone
             self._compare(columns, look)
 
@@ -529,6 +530,11 @@ class Attention:
         self.w_v, self.b_v = _without(self.w_v, [*columns], axis=1), _without(self.b_v, [*columns], axis=0)
         self.w_v[:, first : first + rank] = lift.read
         self.w_out[first : first + rank] = lift.write  # in a copy, where the head's rows are 0
+        self.b_out = self.b_out + lift.bias
+
+    def _narrow(self, columns: range, lift: Lifted) -> None:  # for: not alone
+        """Let a head write what it mixes through `read` and `write` in the place of its rows."""
+        self.w_out[columns.start : columns.stop] = lift.read @ lift.write  # in a copy, where these rows are 0
         self.b_out = self.b_out + lift.bias
 
     def _compare(self, columns: range, look: Compared) -> None:  # for: alone

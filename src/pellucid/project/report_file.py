@@ -288,6 +288,7 @@ class _About:
     measured: list[str] = field(default_factory=list)
     worst: list[DivergenceEntry] = field(default_factory=list)
     accounts: AccountsEntry | None = None
+    hindered: list[str] = field(default_factory=list)
     numbers: dict[str, Any] = field(default_factory=dict)
 
 

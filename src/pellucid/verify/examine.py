@@ -136,8 +136,9 @@ def variance_kept(model: Model, program: Program, statement: Statement, rows: li
         with torch.inference_mode():
             found = model.run(ids, (f"{at}.LN1", f"{at}.pattern", f"{at}.z"))
         pattern, x, z = (found[f"{at}.{name}"][0].numpy() for name in ("pattern", "LN1", "z"))
-        raw = z[:, address.index] @ out
-        said = pattern[address.index] @ (x @ lifted.read) @ lifted.write + lifted.bias
+        own = z[:, address.index]
+        mixed = pattern[address.index] @ (x @ lifted.read) if model.decoder.alone else own @ lifted.read
+        raw, said = own @ out, mixed @ lifted.write + lifted.bias
         left += float(np.square(said - raw, dtype=np.float64).sum())
         whole += float(np.square(raw - mean, dtype=np.float64).sum())
         n += len(raw)

@@ -13,6 +13,7 @@ from pellucid.forms.worst_places import load_contexts
 from pellucid.listing.count import count_lifted, count_whole
 from pellucid.measure.ledger import Report
 from pellucid.project.gate import judge
+from pellucid.project.hindered import hindered
 from pellucid.project.inventory import Entry, inventory
 from pellucid.project.progress import progress
 from pellucid.project.project import Project
@@ -54,6 +55,8 @@ def build_report(
     report["numbers"] = _numbers(project, entries)
     report["worst"] = [*worst]
     report["accounts"] = account_figures(project)
+    if said := hindered(project):
+        report["hindered"] = said
     return report
 
 

@@ -98,6 +98,7 @@ def progress_lines(report: dict[str, Any]) -> Text:
     )
     text.append(f"\n    of each kind         {kinds}" if kinds else "", style="not bold")
     text.append(_accounts(report.get("accounts")), style="not bold")
+    text.append("".join(f"\n  not done: {said}" for said in report.get("hindered", [])), style="not bold")
     return text
 
 

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from pellucid.base.address import Address
 from pellucid.exact.model import Model
-from pellucid.forms.forms import AfterSame, Distance, First, Looks, Offset, SameToken, Term
+from pellucid.exact.ops import outside
+from pellucid.forms.forms import AfterSame, Distance, First, Looks, Offset, SameToken, Sink, Term
 from pellucid.measure.record import batches
 
 MOST_TERMS = 6
@@ -65,21 +66,26 @@ class Queries:
     patterns: Float[Tensor, "head query key"]
 
 
-def terms_for(length: int) -> list[Term]:
-    """The terms that heads may use in texts of up to `length` tokens."""
+def terms_for(length: int, sinks: bool = False) -> list[Term]:
+    """The terms that heads may use in texts of up to `length` tokens, `sinks` among them."""
     limits = [1 << n for n in range(1, max(2, length.bit_length() - 1), 1)]
-    return [First(), SameToken(), AfterSame(), *map(Offset, range(4)), *map(Distance, limits)]
+    first: list[Term] = [First(), Sink()] if sinks else [First()]
+    return [*first, SameToken(), AfterSame(), *map(Offset, range(4)), *map(Distance, limits)]
 
 
 def propose_looks(
     model: Model, fit: Int[Tensor, "fitted pos"], tune: Int[Tensor, "tuned pos"], seed: int = 0, pairs: int = PAIRS
 ) -> dict[Address, LooksProposal]:
-    """Candidates for every head, fitted on `fit` and scored on `tune` rows, on so many `pairs` of tokens of each."""
-    terms = terms_for(fit.shape[1])
+    """Candidates for every head, fitted on `fit` and scored on `tune` rows, on so many `pairs` of tokens of each.
+
+    Sinks are offered where positions are not learned: a learned one can be what a head looks at by itself.
+    """
+    terms = terms_for(fit.shape[1], sinks=model.decoder.positions is None)
     found: dict[Address, LooksProposal] = {}
     asked = [SampledQueries.of(sampled(rows, pairs), model.n_vocab, terms, seed, pairs) for rows in (fit, tune)]
     for layer, sides in enumerate(zip(*(patterns(model, side.rows) for side in asked), strict=True)):
-        samples = [side.answered(said) for side, said in zip(asked, sides, strict=True)]
+        window = model.decoder.blocks[layer].attention.window
+        samples = [side.answered(said, window) for side, said in zip(asked, sides, strict=True)]
         for head in range(model.decoder.sizes.head):
             found[Address("QK", layer, head)] = propose(Address("QK", layer, head), terms, *samples)
     return found
@@ -137,15 +143,24 @@ class SampledQueries:
         seen = torch.arange(length)[None] <= places.flatten()[:, None]
         return SampledQueries(rows, places, seen, torch.cat(features) * seen[..., None])
 
-    def answered(self, text: Iterable[Float[Tensor, "batch head query key"]]) -> Queries:
-        """Where the heads of a layer look from there, by their patterns on batches of the rows."""
+    def answered(self, text: Iterable[Float[Tensor, "batch head query key"]], window: int | None = None) -> Queries:
+        """Where the heads of a layer look from there, by their patterns on batches of the rows.
+
+        Of a layer with a `window`, a query sees no key before that.
+        """
         looked, start = [], 0
         for pattern in text:
             here = self.places[start : start + len(pattern)]
             start += len(here)
             pick = torch.arange(len(here))[:, None]
             looked.append(pattern.transpose(1, 2)[pick, here].flatten(0, 1).transpose(0, 1))
-        return Queries(self.seen, self.features, torch.cat(looked, 1) * self.seen)
+        seen = self.seen if window is None else self.seen & self._near(window)
+        return Queries(seen, self.features, torch.cat(looked, 1) * seen)
+
+    def _near(self, window: int) -> Bool[Tensor, "query key"]:
+        """Which keys are within the window of each query."""
+        length = self.rows.shape[1]
+        return ~outside(length, length, window, self.rows.device)[self.places.flatten()]
 
 
 def propose(address: Address, terms: Sequence[Term], fit: Queries, tune: Queries) -> LooksProposal:

@@ -22,6 +22,11 @@ Cells = Float[Tensor, "moment cell neuron"]
 """Σw, Σwz and Σwz² of each group of positions, z being post-activations."""
 
 
+def itself(x: Tensor) -> Tensor:
+    """What the sources of gated neurons are read through: they say the activation."""
+    return x
+
+
 def loss(post: Float[Tensor, "cell neuron"], cells: Cells) -> Float[Tensor, "cell neuron"]:
     """Σ w (post − z)² of each cell from its moments Σw, Σwz and Σwz²."""
     weight, first, second = cells.double()
@@ -35,10 +40,12 @@ def gauss_newton(
     start: Float[Tensor, "constant neuron"],
     cells: Cells,
     used: Bool[Tensor, "constant neuron"],
+    longest: float = 2.0,
 ) -> Float[Tensor, "constant neuron"]:
     """Minimise each neuron's loss over its `used` constants from `start`: Gauss–Newton with damping (Levenberg).
 
-    `pre` must be linear in the constants. A step that does not help is undone and damped more.
+    `pre` must be linear in the constants. A step that does not help is undone and damped more; none moves a constant by
+    more than `longest`.
     """
     count, neurons = start.shape
     basis = torch.stack([pre(torch.eye(count)[:, at : at + 1]) for at in range(count)], 1)[..., 0]
@@ -46,7 +53,8 @@ def gauss_newton(
     damping = torch.full((neurons,), 1e-3)
     best = loss(act(pre(constants)), cells).sum(0)
     for _ in range(STEPS):
-        tried = constants - _step(pre(constants), act, basis, cells, used, damping)
+        step = _step(pre(constants), act, basis, cells, used, damping)
+        tried = constants - step.clamp(-longest, longest)
         now = loss(act(pre(tried)), cells).sum(0)
         better = now < best
         constants = torch.where(better, tried, constants)
@@ -63,7 +71,7 @@ def _step(
     used: Bool[Tensor, "constant neuron"],
     damping: Float[Tensor, " neuron"],
 ) -> Float[Tensor, "constant neuron"]:
-    """The damped Gauss–Newton step of every neuron at pre-activations `pre`; no constant moves by more than 2."""
+    """The damped Gauss–Newton step of every neuron at pre-activations `pre`."""
     with torch.enable_grad():
         at = pre.detach().requires_grad_()
         post = act(at)
@@ -76,7 +84,7 @@ def _step(
     system = hessian.double() + torch.diag_embed(ridge.double())
     system = system.masked_fill(off[:, :, None] | off[:, None, :], 0) + torch.diag_embed(off.double())
     solved: Tensor = torch.linalg.solve(system, gradient.masked_fill(off, 0).double())
-    return solved.float().T.clamp(-2, 2)
+    return solved.float().T
 
 
 def clusters(
@@ -146,6 +154,8 @@ class Inverse:
 
     def __call__(self, post: Float[Tensor, ...]) -> Float[Tensor, ...]:
         """By linear interpolation; what is out of reach gives the nearest end."""
+        if self.act is itself:
+            return post
         right = torch.searchsorted(self.values, post.contiguous()).clamp(1, len(self.values) - 1)
         low, high = self.values[right - 1], self.values[right]
         part = ((post - low) / (high - low).clamp(min=1e-12)).clamp(0, 1)

@@ -1,7 +1,7 @@
 """When neurons fire: from a constant to a few sets of current and previous tokens, fitted where it matters.
 
 A source that gives pre-activation c where the neuron's post-activation is z costs about ½ g² (act(c) − z)² nats, with
-the gradient g of a drawn log-likelihood at z (see `effect.py`). Positions that get the same c can be pooled: all that
+the gradient g of a drawn log-likelihood at z (see `effect.py`). A gated neuron's source gives z itself. Positions that get the same c can be pooled: all that
 is needed of them are Σg², Σg²z and Σg²z². So all of this works on such moments, of all neurons of a layer at once:
 
 1. moments per current token give each token's own best level and what separating it from the rest would save; the
@@ -14,8 +14,10 @@ is needed of them are Σg², Σg²z and Σg²z². So all of this works on such m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -24,12 +26,15 @@ from torch import Tensor
 
 from pellucid.base.address import Address
 from pellucid.exact.model import Model
+from pellucid.exact.views import LayerView
+from pellucid.family import seams
 from pellucid.family.activations import activation
+from pellucid.family.blocks import MLP
 from pellucid.forms.form import TokenText
 from pellucid.forms.forms import Fires, Which, token_texts
 from pellucid.listing.count import literal
 from pellucid.measure.record import record
-from pellucid.stages.first.levels import Act, Cells, Inverse, clusters, gauss_newton, loss
+from pellucid.stages.first.levels import Act, Cells, Inverse, clusters, gauss_newton, itself, loss
 
 SETS = 3
 """The most sets about the same token."""
@@ -137,14 +142,13 @@ def propose_fires(
     limit = min(model.decoder.sizes.model + 1, MOST_NUMBERS, max_numbers or max(BUDGETS))
     text = token_texts(model.tokenizer)
     words = Usual.of(fit, model.n_vocab, text)
-    act = activation(model.decoder.activation).torch
     together = max(1, BYTES // (2 * 4 * (fit.numel() + tune.numel()) * model.decoder.sizes.model))
     found: dict[Address, FiresProposal] = {}
     for start in range(0, model.decoder.layers, together):
         layers = range(start, min(start + together, model.decoder.layers))
         fitted, tuned = _met(model, fit, layers, words, seed), _met(model, tune, layers, words, seed + 1)
         for layer in layers:
-            layer_fit = LayerFit(layer, act, words, limit)
+            layer_fit = LayerFit(layer, said_through(model.decoder.blocks[layer].mlp), words, limit)
             kept = _kept(model, layer, fitted[layer])
             for step in range(3):
                 for moments in kept or _moments(model, layer, fitted[layer]):
@@ -155,6 +159,11 @@ def propose_fires(
             del fitted[layer]
             found |= layer_fit.proposals(text)
     return found
+
+
+def said_through(mlp: MLP) -> Act:
+    """What turns what a source says into what its neuron writes with."""
+    return itself if mlp.gate else activation(mlp.activation).torch
 
 
 @dataclass(frozen=True)
@@ -187,27 +196,46 @@ def _met(model: Model, rows: Int[Tensor, "row pos"], layers: Iterable[int], word
         layer: _Met(torch.empty(room, device=model.device), torch.empty(room, device=model.device), pairs)
         for layer in layers
     }
-    into, out = ([f"L{layer:02d}.{name}" for layer in found] for name in ("LN2", "mlp_out"))
+    into, out = ([of(layer) for layer in found] for of in (_read_at, partial(_written_at, model)))
     for batch in record(model, rows, (*into, *out), gradients=out, seed=seed):
         first = sum(held.numel() for held, _ in pairs)
         at = slice(first, first + batch.ids.numel())
         pairs.append(words.pairs(batch.ids))
         for layer, met in found.items():
-            met.read[at] = batch.values[f"L{layer:02d}.LN2"].flatten(0, 1)
-            met.slope[at] = batch.gradients[0][f"L{layer:02d}.mlp_out"].flatten(0, 1)
+            met.read[at] = batch.values[_read_at(layer)].flatten(0, 1)
+            met.slope[at] = batch.gradients[0][_written_at(model, layer)].flatten(0, 1)
     return found
+
+
+def _read_at(layer: int) -> str:
+    return seams.at(layer).norm2
+
+
+def _written_at(model: Model, layer: int) -> str:
+    """What the neurons of a layer write together, before a norm behind them."""
+    at = seams.at(layer)
+    return at.mlp_sum if model.decoder.blocks[layer].mlp.behind else at.mlp_out
 
 
 def _moments(model: Model, layer: int, met: _Met) -> Iterator[NeuronMoments]:
     """A layer's moments on every batch of rows."""
     own, places = model.layer(layer), 2 * len(met.read)
-    act, bias = activation(own.block.mlp.activation).torch, own.read_bias
-    assert bias is not None
     sizes = [held.numel() for held, _ in met.pairs]
     reads, slopes = torch.split(met.read, sizes), torch.split(met.slope, sizes)
     for read, slope, (here, before) in zip(reads, slopes, met.pairs, strict=True):
-        post = act(read @ own.read + bias)
+        post = _posts(own, read)
         yield NeuronMoments(here, before, (slope @ own.write.T).square() / places, post)
+
+
+def _posts(own: LayerView, read: Float[Tensor, "place model"]) -> Float[Tensor, "place neuron"]:
+    """What the neurons of a layer write with, from the normed stream."""
+    act = activation(own.block.mlp.activation).torch
+    first = read @ own.read
+    posts: Tensor = act(first if own.read_bias is None else first + own.read_bias)
+    if own.block.mlp.gate is None:
+        return posts
+    second = read @ own.up
+    return posts * (second if own.up_bias is None else second + own.up_bias)
 
 
 def _kept(model: Model, layer: int, met: _Met) -> list[NeuronMoments]:
@@ -331,7 +359,8 @@ class LayerFit:
         start = self._start_from(by_set)
         used = [torch.ones(1, start.shape[1], dtype=torch.bool)]
         used += [torch.stack([(side == n).any(0) for n in range(1, 1 + SETS)]) for side in (rule.here, rule.before)]
-        return gauss_newton(self._pre, self.act, start, cells, torch.cat(used))
+        longest = math.inf if self.act is itself else 2.0  # a parabola is least where one step leads
+        return gauss_newton(self._pre, self.act, start, cells, torch.cat(used), longest)
 
     def _start_from(self, by_set: Float[Tensor, "moment set neuron"]) -> Float[Tensor, "constant neuron"]:
         numbers = torch.arange(1 + SETS)[:, None].expand(-1, by_set.shape[2])

@@ -15,9 +15,8 @@ from torch import Tensor
 from pellucid.base.effort import Effort
 from pellucid.base.memory import keeping
 from pellucid.base.progress import track
-from pellucid.base.terminal import tell
 from pellucid.exact.model import Model
-from pellucid.family import needs, seams
+from pellucid.family import seams
 from pellucid.forms.lifting import Vectors, fit_vectors
 from pellucid.measure.record import batches
 from pellucid.project.project import Project
@@ -36,13 +35,10 @@ class Extras:
 
 @keeping()
 def fit_extras(project: Project, effort: Effort) -> Extras:
-    """The means and vectors of a project's subject over its fit text; no vectors where its parts cannot be lifted."""
+    """The means and vectors of a project's subject over its fit text; vectors of what of it can be lifted."""
     model = project.model
     rows = rows_for(project, "fit", effort.mean_tokens)
     average, some = averages(model, rows), first_tokens(rows, effort.vector_tokens)
-    if said := needs.hindered(model.decoder, "lifting", *needs.SWITCHES):
-        tell(said)
-        return Extras(named(model, average), Vectors((), (), (), ()))
     return Extras(named(model, average), fit_vectors(model, average, some, project.manifest.settings.seed))
 
 

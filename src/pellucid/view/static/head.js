@@ -27,6 +27,7 @@ function drawHead() {
       Object.entries(corpus.splits ?? {}).map(([split, text]) =>
         fact(splitName(split), count(text?.words), ` ${text?.unit ?? "words"} `, hash(text?.sha256, `hash of ${split}`))),
       fact("Numbers in sources", numbersText(report.numbers)),
+      (report.hindered ?? []).map((said) => fact("Not done", printable(said))),
       fact("Created", printable(report.created ?? UNMEASURED), " with pellucid ", printable(report.pellucid ?? ""))),
   );
 }
