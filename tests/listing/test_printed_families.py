@@ -20,7 +20,7 @@ from pellucid.listing.load import load_program
 from pellucid.listing.templates import holds
 from pellucid.listing.templates import printed as file_of
 
-SEEDS = range(4)
+SEEDS = families.SEEDS
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -9,10 +9,10 @@ import pytest
 
 import families
 from pellucid.base.effort import Effort
-from pellucid.base.errors import PellucidError, ProjectError
+from pellucid.base.errors import ProjectError
 from pellucid.pipeline import routes
 from pellucid.pipeline.find import SOURCES, UNDERSTOOD
-from pellucid.pipeline.routes import RAW, ROUTES, SEPARATE, TOGETHER, WIRED_THROUGHOUT
+from pellucid.pipeline.routes import RAW, ROUTES, SEPARATE, TOGETHER
 from pellucid.pipeline.stage import KeptAs, Route, Stage, StageRun, measured
 from pellucid.project import stage_names
 from pellucid.project.evidence import Evidence, Measurement
@@ -109,12 +109,28 @@ def test_a_stage_without_what_it_needs_is_a_mistake_in_a_route(tmp_path: Path) -
         Stage("after", "does nothing", lambda _: None, needs=(SOURCES, UNDERSTOOD)).carry_out(run)
 
 
-def test_stages_refuse_what_they_do_not_understand_by_their_name() -> None:
-    decoder = families.make("llama", 0).decoder
-    RAW.require(decoder)
-    with pytest.raises(PellucidError, match=r"the stage 'sources' of decompiling cannot serve llama yet: .*positions"):
-        SEPARATE.require(decoder)
-    with pytest.raises(PellucidError, match="the stage 'wires' of decompiling"):
-        WIRED_THROUGHOUT.require(decoder)
-    for route in ROUTES:
-        route.require(families.make("gpt2", 0).decoder)
+def test_what_stages_cannot_do_for_a_family_is_said_by_its_switches() -> None:
+    llama, neox, gpt2 = (families.make(family, 0).decoder for family in ("llama", "gpt_neox", "gpt2"))
+    assert not any(route.hindered(gpt2) for route in ROUTES)
+    looks, reads = RAW.hindered(llama)
+    assert looks.startswith("lifting where heads look cannot serve llama yet: ")
+    assert "positions turn queries and keys" in looks
+    assert reads.startswith("lifting what neurons read cannot serve llama yet: neurons are gated")
+    assert SEPARATE.hindered(llama) == [looks, reads]
+    assert TOGETHER.hindered(llama)[2].startswith("the stage 'understanding' cannot serve llama yet: ")
+    assert len(RAW.hindered(neox)) == 1 + (not neox.alone and not neox.blocks[0].attention.o.bias)
+
+
+def test_a_stage_that_cannot_serve_gives_something_else_and_the_rest_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = families.in_memory(families.make("llama", 0))
+    monkeypatch.setattr(Project, "subject", property(lambda _: made))
+    monkeypatch.setattr(Project, "print_program", lambda _: None)
+    run = StageRun(object.__new__(Project), Effort.quick())
+    gated = Stage[int]("gated", "no", lambda _: pytest.fail("it was made"), cannot=("gates",), instead=lambda _: 3)
+    after = Stage("after", "goes on", lambda run: run.of(gated) + 1, needs=(gated,))
+    for stage in (gated, after):
+        stage.carry_out(run)
+    assert (run.of(gated), run.of(after)) == (3, 4)
+    made = families.in_memory(families.make("gpt2", 0))
+    replace(gated, make=lambda _: 5).carry_out(run)
+    assert run.of(gated) == 5

@@ -31,7 +31,6 @@ from pellucid.forms.outputs import causal
 from pellucid.forms.stored import Lifted, Still
 from pellucid.measure.record import Recording, batches, record
 
-
 LOOKS: Final[tuple[needs.Switch, ...]] = ("groups", "rotary", "head norms", "no biases", "windows", "score cap")
 """What keeps heads from looking along few directions: what they compare is no bilinear form of two streams."""
 READS: Final[tuple[needs.Switch, ...]] = ("gates", "no biases")
@@ -99,8 +98,8 @@ class Vectors:
         """The vectors as a program reads them, in coordinates of the residual stream.
 
         `L00.H02.OV.read` [model, rank], `.write` [rank, model], and `.centre` [rank]: x @ read where the head's write
-        is its mean; of heads whose values are not their own, of what they mix: [dim, rank]. `L00.IN.read`, `.write`, `.centre`, `.offset` and `L00.H02.QK.read_q`, `.read_k`, `.bias`: see
-        `Channels` and `Comparisons`.
+        is its mean; of heads whose values are not their own, of what they mix: [dim, rank]. `L00.IN.read`, `.write`,
+        `.centre`, `.offset` and `L00.H02.QK.read_q`, `.read_k`, `.bias`: see `Channels` and `Comparisons`.
         """
         found: dict[str, Tensor] = {}
         for layer, basis in enumerate(self.bases):

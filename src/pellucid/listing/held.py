@@ -18,10 +18,11 @@ from pellucid.family.canonical import stored
 from pellucid.listing.load import Program
 
 
-def held(program: Program) -> dict[str, Tensor]:
+def held(program: Program, *, whole: bool = False) -> dict[str, Tensor]:
     """What heads and neurons are, and of a program with wired parts all weights.
 
-    Raises `ProjectError` where something is folded into a bias that a checkpoint of the model has not.
+    What is folded into a bias that a checkpoint of the model has not is there too if the `whole` of it is asked for;
+    else it raises `ProjectError`, as gated neurons do that fire the same everywhere.
     """
     found: dict[str, Tensor] = {}
     if getattr(program.model.plan, "wired", ()):  # programs that were written before there were wires have none
@@ -29,8 +30,10 @@ def held(program: Program) -> dict[str, Tensor]:
         weights = {name: _copy(array) for name, array in own.items() if not name.startswith(("mean.", "lifted."))}
         found |= stored(program.decoder, weights)
     for layer, ((attention, mlp), block) in enumerate(zip(program.model.layers, program.decoder.blocks, strict=True)):
+        if not whole:
+            _require_weights(mlp)
         pieces = {**_heads(attention, program.decoder), **_neurons(mlp, block)}
-        found |= {f"L{layer:02d}.{name}": tensor for name, tensor in _there(pieces, block, program)}
+        found |= {f"L{layer:02d}.{name}": tensor for name, tensor in _there(pieces, block, program, whole)}
     return found
 
 
@@ -57,19 +60,30 @@ def _neurons(mlp: Any, block: Block) -> dict[str, Tensor]:
     return found | {"N*.GATE": _copy(mlp.w_gate), "N*.UP": _copy(mlp.w_up)} | _biases(mlp)
 
 
+def _require_weights(mlp: Any) -> None:
+    """Raise `ProjectError` for a gated neuron that fires the same everywhere."""
+    if told := [neuron for neuron, _ in constants(mlp)]:
+        raise ProjectError(f"neuron {told[0]} fires the same everywhere, which no weights of a gated neuron do")
+
+
+def constants(mlp: Any) -> list[tuple[int, float]]:
+    """The gated neurons of a layer that fire the same everywhere, with what they fire."""
+    called = {neuron for neuron, _ in mlp.fires} | {*mlp.sums.neurons}
+    told = [neuron for neuron in getattr(mlp, "told", ()) if neuron not in called]
+    return [(neuron, float(mlp.b_in[neuron])) for neuron in told]
+
+
 def _biases(mlp: Any) -> dict[str, Tensor]:
-    """The biases of gated neurons; what neurons fire without their weights is no bias."""
-    if mlp.told and bool(mlp.b_in[mlp.told].any()):
-        raise ProjectError(f"neuron {mlp.told[0]} fires the same everywhere, which no weights of a gated neuron do")
+    """The biases of gated neurons."""
     found = {"N*.GATE.bias": _maybe(mlp, "b_gate"), "N*.UP.bias": _maybe(mlp, "b_up")}
     return {name: bias for name, bias in found.items() if bias is not None}
 
 
-def _there(pieces: Mapping[str, Tensor], block: Block, program: Program) -> Iterator[tuple[str, Tensor]]:
-    """The pieces that a checkpoint of the model has."""
+def _there(pieces: Mapping[str, Tensor], block: Block, program: Program, whole: bool) -> Iterator[tuple[str, Tensor]]:
+    """The pieces that a checkpoint of the model has; on the `whole`, biases too that are not 0 and it has not."""
     biased = {"ATTN.B": block.attention.o.bias, "MLP.B": block.mlp.write.bias, "N*.IN.bias": block.mlp.first.bias}
     for name, tensor in pieces.items():
-        if biased.get(name, True):
+        if biased.get(name, True) or (whole and bool(tensor.any())):
             yield name, tensor
         elif bool(tensor.any()):
             raise ProjectError(

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pellucid.base.address import Address
 from pellucid.base.terminal import tell
 from pellucid.family import needs
+from pellucid.forms.lifting import LOOKS, READS
 from pellucid.listing.emit import emit
 from pellucid.pipeline.program import write_program
-from pellucid.forms.lifting import LOOKS, READS
 from pellucid.pipeline.stage import OTHERS, KeptAs, Stage, StageRun
 from pellucid.pipeline.states import reads_less, stage_state, understood_before
 from pellucid.project import stage_names

@@ -21,6 +21,6 @@ def rows_for(project: Project, split: str, tokens: int) -> Rows:
     return project.packed[split, count]
 
 
-def first_tokens(rows: Rows, tokens: int) -> Rows:
+def first_tokens(rows: Rows, tokens: int) -> Int[Tensor, "kept pos"]:
     """The first of `rows`, about `tokens` tokens of them: a sample, since rows are in random order."""
     return rows[: max(2, tokens // rows.shape[1])]

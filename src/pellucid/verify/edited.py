@@ -10,7 +10,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from pellucid.base.address import Address
 from pellucid.exact.graph import Edit
+from pellucid.forms.outputs import output_of
 from pellucid.listing.load import Program
 from pellucid.program.changes import BEFORE
 
@@ -38,10 +40,16 @@ def edits(program: Program, ids: Ids) -> dict[str, Edit]:
         if layer in changes.writes or deltas["OUT"]:
             found[f"{at}.post"] = _kept(held, "post")
             found[f"{at}.mlp_out"] = _written(program, view, layer, held, deltas["OUT"])
-        for kind, name in (("QK", "scores"), ("IN", "pre")):
-            if deltas[kind]:
-                found[f"{at}.{name}"] = _added(view, deltas[kind], kind)
+        for part in (Address("QK", layer, 0), Address("IN", layer, 0)):
+            if own := deltas[part.kind]:
+                name = f"{at}.{output_of(program.decoder, part).name}"
+                found[name] = _followed(_added(view, own, part.kind), found.get(name))
     return found
+
+
+def _followed(first: Edit, second: Edit | None) -> Edit:
+    """The one edit, and then the other, where there is one."""
+    return first if second is None else lambda x: second(first(x))
 
 
 def _read(program: Program, view: Any) -> Edit:

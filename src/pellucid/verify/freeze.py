@@ -18,6 +18,8 @@ from pellucid.base.lock import writing
 from pellucid.base.tensors import open_tensors, save_tensors
 from pellucid.corpus.rows import Row, sample_rows
 from pellucid.exact.model import Model, Taps
+from pellucid.family import seams
+from pellucid.forms.outputs import output_of
 from pellucid.listing.emit import ignore
 from pellucid.project.project import Project
 
@@ -67,8 +69,11 @@ def freeze(project: Project, address: Address) -> Frozen:
 
 
 def raw_outputs(model: Model, address: Address, rows: Sequence[Row]) -> tuple[Float32[np.ndarray, "*_"], ...]:
-    """What the raw part (QK or IN) at `address` says about each row: scores [query, key] or pre-activations [pos]."""
-    name = f"L{address.layer:02d}.{'scores' if address.kind == 'QK' else 'pre'}"
+    """What the raw part (QK or IN) at `address` says about each row: scores [query, key] or pre-activations [pos].
+
+    Of a gated neuron, activations.
+    """
+    name = seams.at(address.layer).named(output_of(model.decoder, address).name)
     found = []
     for row in rows:
         with torch.inference_mode():

@@ -7,17 +7,19 @@ Gradients do not pass through sources: estimates take what they say as given, ex
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as altered
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from pellucid.base.address import Address
 from pellucid.base.axes import BATCH, KEY, POS, QUERY
 from pellucid.base.errors import ProjectError
 from pellucid.exact import ops
@@ -26,9 +28,11 @@ from pellucid.exact.graph import Edit, Graph, GraphNode
 from pellucid.exact.model import Model
 from pellucid.exact.rows import Rows
 from pellucid.exact.rules import head_writes, product, refine
-from pellucid.family import needs
+from pellucid.family import needs, seams
+from pellucid.family.blocks import Decoder
 from pellucid.family.canonical import checkpoint
-from pellucid.listing.held import held
+from pellucid.forms.outputs import output_of
+from pellucid.listing.held import constants, held
 from pellucid.listing.load import Program
 from pellucid.project.manifest import MANIFEST
 from pellucid.project.project import Project
@@ -50,11 +54,12 @@ class Running:
                 "run those, `pellucid verify` and the program itself do"
             )
         weights, sources = _weights(model, program), _sources(program)
-        if sources:
-            needs.refuse(model.decoder, "running sources in the engine", *needs.SWITCHES)
+        if any(name.endswith("_writes") for name in sources):
+            needs.refuse(model.decoder, "running what sources write in the engine", *needs.SWITCHES)
         self.edited = bool(sources) or has_edits(program)
         """Whether any source runs by itself, or anything was edited."""
-        self.model = model.but(weights, _graph(model.graph, sources, weights, model.decoder.layers))
+        graph = _graph(model.graph, sources, weights, model.decoder.layers)
+        self.model = model.but(weights, _with_constants(_with_biases(graph, model.decoder, weights), program))
 
     def edits(self, ids: Ids) -> dict[str, Edit]:
         """What the program's edits add, beside what the graph of `model` does by itself."""
@@ -63,7 +68,9 @@ class Running:
 
 def _weights(model: Model, program: Program) -> dict[str, Tensor]:
     """The model's weights with the program's own copies in their place, and the means of embeddings."""
-    weights = checkpoint(model.decoder, model.weights, held(program))
+    own = held(program, whole=True)
+    weights = checkpoint(model.decoder, model.weights, own)
+    weights |= {f"{MORE}{name}": own[name] for name, _ in _more(model.decoder) if name in own}
     embedding = program.model.embed
     for (_, name), mean in zip(embedding.ways, embedding.means, strict=True):
         if mean is not None:
@@ -128,7 +135,7 @@ def _sources(program: Program) -> dict[str, list[_Source]]:
         for node, letter, kind, found_here in (
             ("scores", "H{:02d}", "QK", attention.looks),
             ("head_writes", "H{:02d}", "OV", attention.moves),
-            ("pre", "N{:04d}", "IN", mlp.fires),
+            (output_of(program.decoder, Address("IN", layer, 0)).name, "N{:04d}", "IN", mlp.fires),
             ("neuron_writes", "N{:04d}", "OUT", mlp.writes),
         ):
             for member, _ in found_here:
@@ -160,6 +167,50 @@ def _graph(graph: Graph, sources: dict[str, list[_Source]], weights: dict[str, T
     return Graph(graph.inputs, nodes)
 
 
+MORE = "more."
+"""Begins the names of biases that a program has and its model has not: what its means come to."""
+
+
+def _more(decoder: Decoder) -> Iterator[tuple[str, str]]:
+    """The biases of writes that the model has not, with the node that they are added in."""
+    for layer, block in enumerate(decoder.blocks):
+        at = seams.at(layer)
+        if not block.attention.o.bias:
+            yield f"L{layer:02d}.ATTN.B", at.attn_sum if block.attention.behind else at.attn_out
+        if not block.mlp.write.bias:
+            yield f"L{layer:02d}.MLP.B", at.mlp_sum if block.mlp.behind else at.mlp_out
+
+
+def _with_biases(graph: Graph, decoder: Decoder, weights: Mapping[str, Tensor]) -> Graph:
+    """`graph` with the biases among `weights` that the model has not."""
+    added = {node: f"{MORE}{name}" for name, node in _more(decoder) if f"{MORE}{name}" in weights}
+    nodes = (
+        altered(node, weights=(*node.weights, added[node.name])) if node.name in added else node for node in graph.nodes
+    )
+    return Graph(graph.inputs, [*nodes]) if added else graph
+
+
+def _with_constants(graph: Graph, program: Program) -> Graph:
+    """`graph` with gated neurons that fire the same everywhere."""
+    nodes: dict[str, GraphNode] = {}
+    for layer, (_, mlp) in enumerate(program.model.layers):
+        if program.decoder.blocks[layer].mlp.gate and (found := constants(mlp)):
+            name = seams.at(layer).post
+            options = {"inner": graph[name].op, "constants": tuple(found), **graph[name].options}
+            nodes[name] = altered(graph[name], op=_constant, options=options)
+    return Graph(graph.inputs, [nodes.get(node.name, node) for node in graph.nodes]) if nodes else graph
+
+
+def _constant(
+    *given: Any, inner: Callable[..., Tensor], constants: tuple[tuple[int, float], ...], **options: Any
+) -> Float[Tensor, "batch pos neuron"]:
+    """Activations, of which some neurons have the same everywhere."""
+    post = inner(*given, **options).clone()
+    for neuron, value in constants:
+        post[..., neuron] = value
+    return post
+
+
 def _text(ids: Ids, cache: ModelCache | None, pads: Pads, slot: str) -> _Words:
     """All tokens so far, and how many of them come before `ids`."""
     held = None if cache is None else cache.append(slot, ids[:, None, :, None].double())  # a cache holds floats
@@ -188,11 +239,13 @@ def _scores(
     pads: Pads,
     *,
     scale: float,
+    cap: float | None = None,
+    window: int | None = None,
     sources: Sequence[_Source],
     slot: str,
 ) -> ops.QueryKeys:
     """Scores, those of some heads by their sources."""
-    raw = ops.scores(queries, keys, scale=scale)
+    raw = ops.scores(queries, keys, scale=scale, cap=cap, window=window)
     text = _text(ids, cache, pads, slot)
     said = [source(text, raw, (raw.shape[0], *raw.shape[2:])) for source in sources]
     return raw.index_copy(1, _members(sources, raw), torch.stack(said, 1))
@@ -204,14 +257,36 @@ def _pre(
     cache: ModelCache | None,
     pads: Pads,
     weight: Tensor,
-    bias: Tensor,
+    bias: Tensor | None = None,
     *,
+    transposed: bool = False,
     sources: Sequence[_Source],
     slot: str,
 ) -> Float[Tensor, "batch pos neuron"]:
     """Pre-activations, those of some neurons by their sources."""
-    raw = ops.linear(x, weight, bias)
-    text = _text(ids, cache, pads, slot)
+    raw = (ops.linear_transposed if transposed else ops.linear)(x, weight, bias)
+    return _told(raw, _text(ids, cache, pads, slot), sources)
+
+
+def _gated(
+    x: Float[Tensor, "batch pos neuron"],
+    up: Float[Tensor, "batch pos neuron"],
+    ids: Ids,
+    cache: ModelCache | None,
+    pads: Pads,
+    *,
+    function: str,
+    sources: Sequence[_Source],
+    slot: str,
+) -> Float[Tensor, "batch pos neuron"]:
+    """Activations of gated neurons, those of some by their sources."""
+    return _told(ops.gated(x, up, function=function), _text(ids, cache, pads, slot), sources)
+
+
+def _told(
+    raw: Float[Tensor, "batch pos neuron"], text: _Words, sources: Sequence[_Source]
+) -> Float[Tensor, "batch pos neuron"]:
+    """`raw` with what the sources of some neurons say."""
     said = [source(text, raw, tuple(raw.shape[:2])) for source in sources]
     return raw.index_copy(2, _members(sources, raw), torch.stack(said, 2))
 
@@ -261,6 +336,8 @@ _CALLING: dict[Callable[..., Tensor], Callable[..., Tensor]] = {
     ops.embed: _embed,
     ops.scores: _scores,
     ops.linear: _pre,
+    ops.linear_transposed: partial(_pre, transposed=True),
+    ops.gated: _gated,
     head_writes: _head_writes,
     product: _neuron_writes,
 }

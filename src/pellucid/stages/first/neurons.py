@@ -1,8 +1,9 @@
 """When neurons fire: from a constant to a few sets of current and previous tokens, fitted where it matters.
 
 A source that gives pre-activation c where the neuron's post-activation is z costs about ½ g² (act(c) − z)² nats, with
-the gradient g of a drawn log-likelihood at z (see `effect.py`). A gated neuron's source gives z itself. Positions that get the same c can be pooled: all that
-is needed of them are Σg², Σg²z and Σg²z². So all of this works on such moments, of all neurons of a layer at once:
+the gradient g of a drawn log-likelihood at z (see `effect.py`). A gated neuron's source gives z itself. Positions that
+get the same c can be pooled: all that is needed of them are Σg², Σg²z and Σg²z². So all of this works on such moments,
+of all neurons of a layer at once:
 
 1. moments per current token give each token's own best level and what separating it from the rest would save; the
    tokens that save most per number become sets, their levels joined by one-dimensional k-means (exact, by dynamic
