@@ -72,6 +72,7 @@ FEW = {
     "link_trials": 3,
     "proof_tokens": 600,
     "joint_tokens": 200,
+    "contexts": 12,
     "context_tokens": 200,
     "reference_tokens": 2000,
 }
