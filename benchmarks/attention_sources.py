@@ -133,8 +133,12 @@ def show(name: str, found: dict[str, Any]) -> None:
         return
     tokens = found["tokens"]
     print(f"{name}: {found['heads']} heads; {found['sinks']} put more than half on the first token")
-    print(f"  {found['with_sink_term']} sources have a sink term; the median one explains {found['explained']:.0%} (KL)")
-    print(f"  rows of {found['length']}; {tokens['fit']:,} fit, {tokens['tune']:,} tune, {tokens['test']:,} test tokens")
+    print(
+        f"  {found['with_sink_term']} sources have a sink term; the median one explains {found['explained']:.0%} (KL)"
+    )
+    print(
+        f"  rows of {found['length']}; {tokens['fit']:,} fit, {tokens['tune']:,} tune, {tokens['test']:,} test tokens"
+    )
     print(f"  perplexity {found['perplexity']:.2f}; {found['seconds']:.0f} s")
     for share, ways in found["increase"].items():
         said = ", ".join(f"{way} {increase:+.1%}" for way, increase in ways.items())
