@@ -74,13 +74,18 @@ def terms_for(length: int, sinks: bool = False) -> list[Term]:
 
 
 def propose_looks(
-    model: Model, fit: Int[Tensor, "fitted pos"], tune: Int[Tensor, "tuned pos"], seed: int = 0, pairs: int = PAIRS
+    model: Model,
+    fit: Int[Tensor, "fitted pos"],
+    tune: Int[Tensor, "tuned pos"],
+    seed: int = 0,
+    pairs: int = PAIRS,
+    sinks: bool | None = None,
 ) -> dict[Address, LooksProposal]:
     """Candidates for every head, fitted on `fit` and scored on `tune` rows, on so many `pairs` of tokens of each.
 
-    Sinks are offered where positions are not learned: a learned one can be what a head looks at by itself.
+    Where nothing is said, `sinks` are offered if positions are not learned: a head can look at a learned one by itself.
     """
-    terms = terms_for(fit.shape[1], sinks=model.decoder.positions is None)
+    terms = terms_for(fit.shape[1], sinks=model.decoder.positions is None if sinks is None else sinks)
     found: dict[Address, LooksProposal] = {}
     asked = [SampledQueries.of(sampled(rows, pairs), model.n_vocab, terms, seed, pairs) for rows in (fit, tune)]
     for layer, sides in enumerate(zip(*(patterns(model, side.rows) for side in asked), strict=True)):
