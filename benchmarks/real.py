@@ -38,6 +38,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 DOMAINS = SHARED / "text" / "domains"
 POSITIONS, ROUNDS = 384, 3
+FOLDER = Path.home() / ".cache" / "pellucid" / "real"
 PROMPT = "The capital of France is a city that"
 
 
@@ -58,6 +59,12 @@ def installed(packages: tuple[str, ...], folder: Path) -> Path:
         if done.returncode:
             raise NotHereError(f"pip cannot install {', '.join(missing)}: {done.stderr.strip().splitlines()[-1:]}")
     return target
+
+
+def reading_gguf(folder: Path) -> None:
+    """Make sure that GGUF files can be read."""
+    if importlib.util.find_spec("gguf") is None:
+        sys.path.append(str(installed(("gguf", "pyyaml"), folder)))
 
 
 def smollm2(folder: Path) -> Path:
@@ -307,7 +314,7 @@ def main() -> None:
     """Measure the models that are named, or all."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MODELS)}")
-    parser.add_argument("--folder", type=Path, default=Path.home() / ".cache" / "pellucid" / "real")
+    parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--tokens", type=int, default=64, help="how many tokens are decoded (64)")
     parser.add_argument("--program", action="store_true", help="decompile too")
@@ -318,8 +325,7 @@ def main() -> None:
     if options.child:
         print(json.dumps(measured(options.child, options.threads, options.tokens)))
         return
-    if importlib.util.find_spec("gguf") is None:
-        sys.path.append(str(installed(("gguf", "pyyaml"), options.folder)))
+    reading_gguf(options.folder)
     rows = {}
     for name in options.names or MODELS:
         try:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import re
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -12,13 +16,15 @@ import torch
 import families
 from pellucid.base.errors import PellucidError
 from pellucid.family import printed
+from pellucid.family.activations import ACTIVATIONS
 from pellucid.family.blocks import Block, Decoder
 from pellucid.family.canonical import canonical, checkpoint, stored
 from pellucid.listing import pages
 from pellucid.listing.emit import emit
 from pellucid.listing.load import load_program
-from pellucid.listing.templates import holds
+from pellucid.listing.templates import holds, with_activation
 from pellucid.listing.templates import printed as file_of
+from pellucid.program import runtime
 
 SEEDS = families.SEEDS
 
@@ -120,3 +126,22 @@ def test_layers_that_differ_in_what_must_be_alike_are_refused_by_name() -> None:
     first = replace(decoder.blocks[0], attention=replace(decoder.blocks[0].attention, cap=3.0))
     with pytest.raises(PellucidError, match="whose layers differ in caps of scores"):
         printed.features(replace(decoder, blocks=(first, decoder.blocks[0])))
+
+
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+def test_the_runtime_has_one_activation_function(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alone it computes what the table of all of them does."""
+    text = with_activation(file_of("runtime.py", frozenset()), name)
+    module = ModuleType("pellucid.program.runtime_of_one")
+    module.__package__ = "pellucid.program"
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(text, "runtime.py", "exec"), vars(module))
+    space = vars(module)
+    assert list(space["ACTIVATIONS"]) == [name]
+    x = np.linspace(-5, 5, 301, dtype=np.float32)
+    alone, among = x.copy(), x.copy()
+    space["ACTIVATIONS"][name](alone)
+    runtime.ACTIVATIONS[name](among)
+    np.testing.assert_array_equal(alone, among)
+    helpers = [node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef) and node.name[0] == "_"]
+    assert all(len(re.findall(rf"\b{helper}\b", text)) > 1 for helper in helpers)

@@ -15,7 +15,7 @@ from pellucid.family.partition import PartForm as PartForm
 from pellucid.family.partition import count
 from pellucid.family.printed import PLAIN, Turns, features, fields_of
 from pellucid.listing.parse import described_name, page_name
-from pellucid.listing.templates import printed
+from pellucid.listing.templates import printed, with_activation
 from pellucid.program.prelude import DESCRIBED
 from pellucid.subject.patterns import ranges_of
 from pellucid.subject.steps import Steps
@@ -271,7 +271,8 @@ def fixed(subject: str, decoder: Decoder) -> dict[str, str]:
     """The files of a program that follow from what its model is made of, by name."""
     by = switches(decoder)
     files = {theirs: ours for ours, theirs in VERBATIM.items() if ours not in _ONLY or _ONLY[ours] in by}
-    return {name: printed(ours, by) for name, ours in files.items()} | {"model.py": model(subject, decoder)}
+    found = {name: printed(ours, by) for name, ours in files.items()} | {"model.py": model(subject, decoder)}
+    return found | {"runtime.py": with_activation(found["runtime.py"], decoder.activation)}
 
 
 def model(subject: str, decoder: Decoder) -> str:

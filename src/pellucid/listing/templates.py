@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
 
 from pellucid import program
+from pellucid.family.activations import printed as activations
 
 _HERE = Path(program.__file__).parent
 _MARK = re.compile(r"  # for: ([a-z3 ,]+)$")
 _WIDTH = 120
+TABLE = "ACTIVATIONS"
+"""What `runtime.py` calls its activation functions, by name."""
 
 
 @cache
@@ -34,6 +38,31 @@ def printed(name: str, features: frozenset[str]) -> str:
             gone.update(spans.get(number, (number,)))
     kept = [_MARK.sub("", line) for number, line in enumerate(lines, 1) if number not in gone]
     return _spaced(_imports("\n".join(kept)))
+
+
+@cache
+def with_activation(text: str, name: str) -> str:
+    """The text of `runtime.py` with the activation function `name` alone, and without what only others use."""
+    tree = ast.parse(text)
+    (table,) = (node for node in tree.body if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == TABLE)
+    lines = text.split("\n")
+    lines[table.lineno - 1 : table.end_lineno] = activations({name}).rstrip("\n").split("\n")
+    return _spaced(_imports(_without_unused("\n".join(lines))))
+
+
+def _without_unused(text: str) -> str:
+    """`text` without private functions that nothing calls, and without what only they call."""
+    while True:
+        tree = ast.parse(text)
+        used = Counter(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
+        functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("_")]
+        unused = [node for node in functions if not used[node.name]]
+        if not unused:
+            return text
+        lines = text.split("\n")
+        for node in reversed(unused):
+            lines[node.lineno - 1 : node.end_lineno] = []
+        text = "\n".join(lines)
 
 
 def holds(condition: str, features: Collection[str]) -> bool:
