@@ -5,7 +5,7 @@
 NAME is a model of `real.py`. Relations are those of `../shared/tasks/known_1000.json` with the most subjects; each is
 asked of all its subjects in its commonest wordings, at most four, and answered among the values that the relation has
 there (`pellucid table … --answers`). *right*: lines with the value of the data. *chance*: one of so many values.
-*agreement*: the share of wordings that give the line's answer, in the mean. *plain*: lines that say it at once. The data
+*agreement*: the share of wordings that give the line's answer, in the mean. *plain*: lines that say it at once. Data
 are facts that a larger model knew; a model of 135 million numbers knows fewer of them. `--json` keeps each relation.
 """
 
