@@ -39,13 +39,16 @@ def rounded(value: float, digits: int = DIGITS) -> float:
 
 
 def token_texts(tokenizer: Tokenizer) -> TokenText:
-    """How the tokens of `tokenizer` are written: their text; their id where that is no UTF-8, or an earlier token's."""
-    written: list[str | int] = []
+    """How the tokens of `tokenizer` are written: their text; their id where that is no UTF-8, or an earlier token's.
+
+    Bytes that are spelled `<0x61>` yield their text to others.
+    """
+    written: list[str | int] = [*range(tokenizer.n_tokens)]
     seen: set[str] = set()
-    for token in range(tokenizer.n_tokens):
+    for token in sorted(range(tokenizer.n_tokens), key=tokenizer.is_byte):
         text = tokenizer.token_bytes(token).decode("utf-8", errors="replace")
-        plain = bool(text) and "\ufffd" not in text and text not in seen
-        written.append(text if plain else token)
+        if text and "\ufffd" not in text and text not in seen:
+            written[token] = text
         seen.add(text)
     return lambda token: written[token] if token < len(written) else token
 

@@ -30,7 +30,8 @@ def _decompile(request: Request) -> Project:
     subject = load_subject(request.subject)
     project = begin(request, subject)
     announce(project)
-    run = StageRun(project, request.effort, request.tune, request.device)
+    lifts = subject.decoder.alone or not request.raw
+    run = StageRun(project, request.effort, request.tune, request.device, lifts)
     route = RAW if request.raw else choose(run)
     route.follow(run)
     return project

@@ -103,7 +103,7 @@ def tuned(run: StageRun) -> Candidates:
 PROGRAM = Stage(
     "program",
     "the program that runs wholly from the weights, with means and vectors beside them",
-    make=lambda run: write_program(run.project, run.effort),
+    make=lambda run: write_program(run.project, run.effort, lifts=run.lifts),
     partly={
         "lifting where heads look": LOOKS,
         "lifting what neurons read": READS,

@@ -14,12 +14,13 @@ from pellucid.stages.lift.means import Extras, fit_extras
 from pellucid.stages.tune.tuned import named_tuned, read_tuned
 
 
-def write_program(project: Project, effort: Effort) -> Extras:
+def write_program(project: Project, effort: Effort, *, lifts: bool = True) -> Extras:
     """Write or complete `program/`, `weights.safetensors`, `parts.toml` and `symbols.tsv`; people's work is kept.
 
-    Returns the means over fit text that stand in for parts without a source, and the vectors of lifted parts.
+    Returns the means over fit text that stand in for parts without a source, and the vectors of lifted parts, none
+    where nothing `lifts`.
     """
-    extras = fit_extras(project, effort)
+    extras = fit_extras(project, effort, lifts=lifts)
     vectors = named_tuned(project.model, extras.vectors, read_tuned(project))
     emission = emit(project.subject, project.directory, extras.means, vectors)
     if emission.kept:

@@ -31,6 +31,8 @@ class StageRun:
     effort: Effort
     tune: float = 0.0
     device: str = "cpu"
+    lifts: bool = True
+    """Whether vectors of lifted parts stand beside the weights; they take a pass with gradients."""
     results: dict[str, Any] = field(default_factory=dict)
     """What stages gave, by their names."""
 

@@ -8,6 +8,8 @@
     fires("L00.N0012.IN", -0.8, {2.1: (" one", " two")}, before={0.4: (" a",)})
                                              a source: neuron 12 has the pre-activation -0.8, plus 2.1 on the tokens
                                              " one" and " two", plus 0.4 behind the token " a"
+                                             (neurons here are gated: what is called a  # for: gated
+                                             pre-activation is their activation, a product)  # for: gated
     constants("L00.IN", {12: -0.83})         neuron 12 of layer 0 always has the pre-activation -0.83
     lifted("L00.H02.OV", rank=5)             moves what the weights say, but along 5 directions alone
     lifted("L00.H02.QK", rank=9)             looks where the weights say, but compares 9 directions alone

@@ -379,11 +379,13 @@ class Vocabulary:
 
     @cached_property
     def _id_of_text(self) -> dict[str, int]:
-        """Text -> id, for tokens that are whole characters."""
+        """Text -> id, for tokens that are whole characters; a byte that is spelled `<0x61>` yields to others."""
         texts: dict[str, int] = {}
-        for id, piece in enumerate(self._bytes):
+        special, fallback = set(self._special.values()), self._data["fallback"]
+        spelled = [bool(fallback and _BYTE.fullmatch(piece or "")) for piece in self._data["pieces"]]
+        for id in sorted(range(len(spelled)), key=lambda id: spelled[id] and id not in special):
             try:
-                texts.setdefault(piece.decode("utf-8"), id)
+                texts.setdefault(self._bytes[id].decode("utf-8"), id)
             except UnicodeDecodeError:
                 continue
         return texts

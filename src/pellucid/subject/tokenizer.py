@@ -107,6 +107,11 @@ class Tokenizer(ABC):
     def token_bytes(self, token: int) -> bytes:
         """The bytes that a token stands for, empty for an id that no token has."""
 
+    def is_byte(self, token: int) -> bool:
+        """Whether a token is one byte of characters that are no tokens, such as `<0x61>`, beside one of its text."""
+        del token
+        return False
+
     @abstractmethod
     def decode(self, ids: Sequence[int]) -> str:
         """The text of `ids` as it stands among others; bytes that are no UTF-8 become U+FFFD."""
@@ -160,6 +165,18 @@ class BytePairTokenizer(Tokenizer):
 
     def token_bytes(self, token: int) -> bytes:
         return self._bytes[token] if 0 <= token < len(self._bytes) else b""
+
+    def is_byte(self, token: int) -> bool:
+        return token in self._spelled
+
+    @cached_property
+    def _spelled(self) -> set[int]:
+        """The tokens that are bytes of other characters."""
+        if self._pieces.steps is None or not self._pieces.steps.fallback:
+            return set()
+        return {at for piece, at in self._pieces.vocab.items() if BYTE.fullmatch(piece)} - {
+            added.id for added in self._pieces.added
+        }
 
     def decode(self, ids: Sequence[int]) -> str:
         return b"".join(self.token_bytes(int(token)) for token in ids).decode("utf-8", errors="replace")

@@ -34,11 +34,13 @@ class Extras:
 
 
 @keeping()
-def fit_extras(project: Project, effort: Effort) -> Extras:
-    """The means and vectors of a project's subject over its fit text; vectors of what of it can be lifted."""
+def fit_extras(project: Project, effort: Effort, *, lifts: bool = True) -> Extras:
+    """The means and vectors of a project's subject over its fit text; vectors of what can be lifted, if anything is."""
     model = project.model
     rows = rows_for(project, "fit", effort.mean_tokens)
     average, some = averages(model, rows), first_tokens(rows, effort.vector_tokens)
+    if not lifts:
+        return Extras(named(model, average), Vectors((), (), (), ()))
     return Extras(named(model, average), fit_vectors(model, average, some, project.manifest.settings.seed))
 
 
