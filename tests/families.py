@@ -13,6 +13,7 @@ import torch
 import transformers as hf
 from safetensors.torch import load_file
 
+from pellucid.exact.model import Model
 from pellucid.family.blocks import Decoder
 from pellucid.family.known import decoder_of
 from pellucid.subject.load import Subject
@@ -183,3 +184,21 @@ def in_memory(made: Made) -> Subject:
     """The subject that a model is, without files; its tokens are the words w0, w1, …"""
     words = WordTokenizer([f"w{at}" for at in range(made.decoder.sizes.vocab)], 0, "random")
     return Subject("random", Path(), made.decoder, made.weights, words, "", "", made.fields)
+
+
+KINDS = (*FAMILIES, "parallel")
+"""Every family, and one whose attention and MLP surely read the same stream."""
+
+
+def deep(kind: str, *, smooth: bool = False) -> Model:
+    """A random model of `KINDS` of several layers, in 64 bits; `smooth`: with an activation function without a kink."""
+    for seed in range(2, 99):
+        made = make("gpt_neox" if kind == "parallel" else kind, seed)
+        own = made.decoder
+        if (
+            own.layers > 1
+            and own.blocks[0].parallel >= (kind == "parallel")
+            and not (smooth and own.activation == "relu")
+        ):
+            return Model(in_memory(made), torch.float64)
+    raise AssertionError(f"no seed makes a model of the kind {kind}")

@@ -24,7 +24,6 @@ from pellucid.engine.shares import divides
 from pellucid.engine.sites import embeddings, resolve
 from pellucid.engine.subjects import Subject, Text, edits_of, model_of
 from pellucid.exact.graph import Edit
-from pellucid.family import needs
 
 _ATTENTION = (
     "q",
@@ -40,9 +39,14 @@ _ATTENTION = (
     "q_in",
     "k_in",
     "v_in",
+    "q_raw",
+    "k_raw",
+    "q_normed",
+    "k_normed",
+    "attn_sum",
 )
-_MLP = ("mlp_in", "LN2", "pre", "post", "mlp_out", "neuron_writes")
-_READERS = ("q", "k", "v", "scores", "pattern", "pre", "post")
+_MLP = ("mlp_in", "LN2", "pre", "up", "post", "mlp_out", "mlp_sum", "neuron_writes")
+_READERS = ("q", "k", "v", "values", "scores", "pattern", "pre", "up", "post")
 
 
 @dataclass(frozen=True)
@@ -104,8 +108,6 @@ def path_patch(
             cannot read: empty, longer than its context, or a word or id that it does not have.
     """
     model = model_of(subject)
-    if receiver.endswith((".OV", ".k", ".v")):
-        needs.refuse(model.decoder, f"a path to {receiver}", "groups")
     said, write = _sender(subject, sender)
     heard = [site.activation for site in resolve(model, _heard(receiver))]
     if _order(write) >= min(map(_order, heard)):
@@ -183,7 +185,8 @@ def _write(name: str) -> str | None:
 def _heard(receiver: str) -> str:
     """The name of what a receiver makes of what it reads."""
     if receiver.endswith(".OV"):
-        return receiver.removesuffix(".OV").rpartition(".")[0] + ".v"
+        # what it takes from, in its own copy where heads share their values
+        return receiver.removesuffix(".OV").rpartition(".")[0] + ".values"
     if receiver in ("UNEMB", "LNF"):
         return "final"
     return receiver
@@ -206,7 +209,7 @@ def _order(name: str) -> tuple[int, int]:
         return (1 << 30, 0)
     if own not in (*_READERS, "attn_out", "mlp_out"):
         raise PellucidError(f"{name} cannot receive; expected a head's QK, OV, q, k or v, a neuron, or logits")
-    stage = {"attn_out": 1, "pre": 2, "post": 2, "mlp_out": 3}.get(own, 0)
+    stage = {"attn_out": 1, "pre": 2, "up": 2, "post": 2, "mlp_out": 3}.get(own, 0)
     return int(at[1:]), stage
 
 

@@ -10,6 +10,9 @@
 | `blocks.0.attn.hook_attn_scores`, `attn.hook_pattern` | `L00.scores`, `L00.pattern` |
 | `blocks.0.mlp.hook_pre`, `mlp.hook_post` | `L00.pre`, `L00.post` |
 | `blocks.0.hook_attn_out`, `hook_mlp_out` | `L00.attn_out`, `L00.mlp_out` |
+| where positions turn or queries are normed: `attn.hook_q` (`k`), `attn.hook_rot_q` | `L00.q_raw`, `L00.q` |
+| where neurons are gated: `mlp.hook_pre_linear` | `L00.up` |
+| where norms stand behind: `ln1_post.hook_normalized` (`ln2_post`) | `L00.attn_out` (`L00.mlp_out`) |
 | `ln_final.hook_scale`, `ln_final.hook_normalized` | `final.scale`, `final` |
 
 Weights are never folded here: `hook_normalized` is what a norm puts out, gain and bias included, and scores are those
@@ -29,7 +32,7 @@ from pellucid.base.axes import BATCH, DIM, HEAD, KEY, MODEL, NEURON, POS, QUERY,
 from pellucid.base.errors import PellucidError, closest
 from pellucid.exact.model import Model
 from pellucid.family import seams
-from pellucid.family.blocks import Decoder
+from pellucid.family.blocks import Block, Decoder
 
 _STREAM = (BATCH, POS, MODEL)
 _PER_HEAD = (BATCH, POS, HEAD, DIM)
@@ -111,12 +114,31 @@ def heads_write(model: Model) -> str:
 
 def hooks(model: Model) -> dict[str, str]:
     """Every hook name that is understood, and the activation it means."""
+    once = {hook: name for hook, name in _HOOKS.items() if name != "EMB.POS" or model.decoder.positions}
     blocks = {
         f"blocks.{layer}.{hook}": f"L{layer:02d}.{name}"
-        for layer in range(model.decoder.layers)
-        for hook, name in _BLOCK_HOOKS.items()
+        for layer, block in enumerate(model.decoder.blocks)
+        for hook, name in _hooks_of(block).items()
     }
-    return _HOOKS | blocks
+    return once | blocks
+
+
+def _hooks_of(block: Block) -> dict[str, str]:
+    """The hooks of a layer: TransformerLens calls queries `hook_q` before they are normed and turned."""
+    attention, mlp, found = block.attention, block.mlp, dict(_BLOCK_HOOKS)
+    if attention.rotary or attention.head_norms:
+        found |= {f"attn.hook_{letter}": f"{letter}_raw" for letter in "qk"}
+    if attention.rotary:
+        found |= {f"attn.hook_rot_{letter}": letter for letter in "qk"}
+    if mlp.gate:
+        found["mlp.hook_pre_linear"] = "up"
+    if attention.behind:
+        found["ln1_post.hook_normalized"] = "attn_out"
+    if mlp.behind:
+        found["ln2_post.hook_normalized"] = "mlp_out"
+    if block.parallel:
+        del found["hook_resid_mid"]
+    return found
 
 
 def resolve(model: Model, where: str) -> list[Site]:

@@ -14,7 +14,7 @@ text with the other token in its place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -24,9 +24,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pellucid.exact.model import Model
+from pellucid.exact.ops import capped
 from pellucid.exact.views import LayerView
 from pellucid.family import seams
 from pellucid.family.activations import activation
+from pellucid.family.blocks import Block
 from pellucid.listing.load import Program
 from pellucid.rewrite.source import Speech, function, page
 from pellucid.rewrite.workbench import BATCH, PaddedRows, Workbench
@@ -60,19 +62,24 @@ class WriteStart:
     layer: int
     before_neurons: bool
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The activations that paths from there on need."""
-        at = f"L{self.layer:02d}"
-        return (f"{at}.resid_mid", f"{at}.pre") if self.before_neurons else ()
-
 
 def needed(model: Model, start: WriteStart) -> list[str]:
     """The activations, before the edit, that paths from `start` on need."""
-    names = [*start.names, "logits"]
-    for layer in range(start.layer + 1, model.decoder.layers):
-        names += [f"L{layer:02d}.{name}" for name in ("resid_pre", "pattern", "resid_mid", "pre")]
-    return [*names, model.last_resid]
+    names = ["logits", "final"] if model.decoder.logit_cap else ["logits"]
+    for layer in range(start.layer, model.decoder.layers):
+        at, block = seams.at(layer), model.decoder.blocks[layer]
+        if layer > start.layer:
+            names += [at.resid_pre, at.pattern, *([at.attn_sum] if block.attention.behind else [])]
+        if layer > start.layer or _heard_at_once(block, start):
+            names += [at.pre, at.resid_pre if block.parallel else at.resid_mid]
+            names += [at.up] if block.mlp.gate else []
+            names += [at.mlp_sum] if block.mlp.behind else []
+    return [*dict.fromkeys([*names, model.last_resid])]
+
+
+def _heard_at_once(block: Block, start: WriteStart) -> bool:
+    """Whether the neurons of the layer that is written in read the write."""
+    return start.before_neurons and not block.parallel
 
 
 def carried(
@@ -86,33 +93,46 @@ def carried(
     for layer in range(start.layer, model.decoder.layers):
         at, own = seams.at(layer), model.layer(layer)
         if layer > start.layer:
-            change = change + _moved(own, before[at.pattern], own.norm1.changed(before[at.resid_pre], change))
-        if layer > start.layer or start.before_neurons:
-            driven = own.norm2.changed(before[at.resid_mid], change) @ own.read
-            fired = _fired(activation(own.block.mlp.activation).torch, before, at.pre, driven, bent=bent)
-            change = change + fired @ own.write
-    return model.final_norm.changed(before[model.last_resid], change) @ model.unembedding.T
+            found = change
+            change = change + _moved(own, before, own.norm1.changed(before[at.resid_pre], found))
+            if own.block.parallel:
+                change = change + _fired(own, before, own.norm2.changed(before[at.resid_pre], found), bent=bent)
+        if not own.block.parallel and (layer > start.layer or start.before_neurons):
+            change = change + _fired(own, before, own.norm2.changed(before[at.resid_mid], change), bent=bent)
+    said = model.final_norm.changed(before[model.last_resid], change) @ model.unembedding.T
+    cap = model.decoder.logit_cap
+    if cap is None:
+        return said
+    return capped(before["final"] @ model.unembedding.T + said, cap) - before["logits"]
 
 
-def _moved(own: LayerView, pattern: Float[Tensor, "batch head query key"], read: Stream) -> Stream:
+def _moved(own: LayerView, before: dict[str, Tensor], read: Stream) -> Stream:
     """What heads move of a change, looking where they looked before."""
-    values = (read @ own.value.flatten(1)).reshape(*read.shape[:2], pattern.shape[1], -1)
-    mixed = torch.einsum("bhqk,bkhd->bqhd", pattern, values).flatten(2)
-    return mixed @ own.out.flatten(0, 1)
+    at = seams.at(own.layer)
+    pattern = before[at.pattern]
+    values = torch.einsum("bpm,mgd->bpgd", read, own.value)
+    values = values.repeat_interleave(pattern.shape[1] // values.shape[2], 2)  # heads of a group share them
+    written = torch.einsum("bhqk,bkhd->bqhd", pattern, values).flatten(2) @ own.out.flatten(0, 1)
+    return written if own.behind is None else own.behind.changed(before[at.attn_sum], written)
 
 
-def _fired(
-    act: Callable[[Tensor], Tensor], before: dict[str, Tensor], name: str, driven: Tensor, *, bent: bool
-) -> Tensor:
-    """The change of what neurons fire; their slopes are kept in `before`."""
-    pre = before[name]
+def _fired(own: LayerView, before: dict[str, Tensor], read: Stream, *, bent: bool) -> Stream:
+    """What neurons write of a change; their slopes are kept in `before`."""
+    at, act, driven = seams.at(own.layer), activation(own.block.mlp.activation).torch, read @ own.read
+    pre = before[at.pre]
     if bent:
-        return act(pre + driven) - act(pre)
-    if f"{name}.slope" not in before:
-        with torch.enable_grad():
-            at = pre.detach().requires_grad_()
-            (before[f"{name}.slope"],) = torch.autograd.grad(act(at).sum(), at)
-    return before[f"{name}.slope"] * driven
+        fired = act(pre + driven) - act(pre)
+    else:
+        if f"{at.pre}.slope" not in before:
+            with torch.enable_grad():
+                leaf = pre.detach().requires_grad_()
+                (before[f"{at.pre}.slope"],) = torch.autograd.grad(act(leaf).sum(), leaf)
+        fired = before[f"{at.pre}.slope"] * driven
+    if own.block.mlp.gate is not None:
+        up, lifted = before[at.up], read @ own.up
+        fired = fired * (up + lifted) + act(pre) * lifted if bent else fired * up + act(pre) * lifted
+    written = fired @ own.write
+    return written if own.behind_mlp is None else own.behind_mlp.changed(before[at.mlp_sum], written)
 
 
 def ready(bench: Workbench, speeches: Sequence[Speech]) -> list[EditAtWork]:
