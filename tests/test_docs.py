@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -69,3 +70,19 @@ def test_the_python_of_all_of_pellucid_runs(workshop: Workshop) -> None:
     (code,) = (block for block in re.findall(r"```python\n(.*?)```", page, re.S) if "import pellucid" in block)
     code = code.replace("zoo:village", str(workshop.subject)).replace('"DIR"', repr(str(workshop.made)))
     exec(compile(code.replace("Ada lives in", "w1 w2"), "all-of-pellucid.md", "exec"), {})
+
+
+def test_the_python_of_coming_from_runs() -> None:
+    page = (ROOT / "docs" / "coming-from.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.S)
+    assert len(blocks) >= 7
+    space: dict[str, Any] = {}
+    exec(compile("\n".join(blocks), "coming-from.md", "exec"), space)
+    model, effects = space["model"], space["effects"]
+    logits = model.logits(space["prompt"])[0, -1]
+    is_, are = (model.tokenizer.encode(text)[0] for text in (" is", " are"))
+    assert float(effects.total) == pytest.approx(float(logits[is_] - logits[are]), abs=1e-3)
+    assert space["grid"].values.shape == space["guess"].shape
+    assert space["said"]
+    assert space["steered"]
+    assert len(space["table"]) == 5
