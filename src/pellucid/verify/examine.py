@@ -27,7 +27,7 @@ from pellucid.project.inventory import statement_state
 from pellucid.project.project import Project
 from pellucid.project.rows import rows_for
 from pellucid.project.variant import variant
-from pellucid.verify.freeze import raw_outputs
+from pellucid.verify.freeze import raw_outputs, within
 
 Estimates = dict[str, dict[str, Estimate | None]]
 
@@ -183,7 +183,8 @@ def source_output(
     statement = listing[address]
     if statement.form == "constants":
         return np.full(shape, statement.values[address.index], np.float32)
-    return program.source_output(str(address), ids, shape)
+    said = program.source_output(str(address), ids, shape)
+    return within(said, listing.decoder.blocks[address.layer].attention.window) if address.kind == "QK" else said
 
 
 def overlap(a: Float32[np.ndarray, "query key"], b: Float32[np.ndarray, "query key"]) -> Float32[np.ndarray, " query"]:

@@ -29,6 +29,9 @@ ROWS = 64
 _ROOM = 1 << 24
 """Numbers that a file holds at most (64 MiB), one row excepted."""
 
+UNSEEN = -1e9
+"""A score at which a key gets nothing, small as it is finite."""
+
 
 @dataclass(frozen=True)
 class Frozen:
@@ -71,8 +74,9 @@ def freeze(project: Project, address: Address) -> Frozen:
 def raw_outputs(model: Model, address: Address, rows: Sequence[Row]) -> tuple[Float32[np.ndarray, "*_"], ...]:
     """What the raw part (QK or IN) at `address` says about each row: scores [query, key] or pre-activations [pos].
 
-    Of a gated neuron, activations.
+    Of a gated neuron, activations; of a layer with a window, scores so low that nobody looks at keys before it.
     """
+    window = model.decoder.blocks[address.layer].attention.window
     name = seams.at(address.layer).named(output_of(model.decoder, address).name)
     found = []
     for row in rows:
@@ -80,8 +84,17 @@ def raw_outputs(model: Model, address: Address, rows: Sequence[Row]) -> tuple[Fl
             ids = torch.as_tensor(row.tokens, dtype=torch.long)[None]
             value = model.forward(ids, Taps(record=[name])).activations[name]
         one = value[0, address.index] if address.kind == "QK" else value[0, :, address.index]
-        found.append(one.float().numpy())
+        values = one.float().numpy()
+        found.append(within(values, window) if address.kind == "QK" else values)
     return tuple(found)
+
+
+def within(scores: Float32[np.ndarray, "query key"], window: int | None) -> Float32[np.ndarray, "query key"]:
+    """`scores` of whole rows, `UNSEEN` where a key is before the `window` that a query sees, its own among them."""
+    if window is None:
+        return scores
+    queries, keys = scores.shape
+    return np.where(np.tri(queries, keys, -window, bool), np.float32(UNSEEN), scores)
 
 
 def _identity(project: Project) -> dict[str, str]:
