@@ -6,10 +6,14 @@ import json
 import os
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cli_support import Answer, Workshop, pellucid
+from pellucid.corpus import packing
+from pellucid.project import texts
+from pellucid.project.project import Project
 
 
 def words(path: Path, count: int, seed: int, step: int = 0) -> str:
@@ -77,3 +81,19 @@ def test_new_text_has_no_overlap(workshop: Workshop) -> None:
     assert report["corpus"]["overlap"]["copied"] == report["corpus"]["overlap"]["alike"] == 0
     assert report["corpus"]["overlap"]["stretches"] > 0
     assert "stretches" not in pellucid("report", workshop.made).out
+
+
+def test_a_text_may_be_shorter_than_a_long_context(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enough is a row, which is as long as it need be, and not all that a model could read."""
+    monkeypatch.setattr(packing, "LONGEST_ROW", 8)
+    project, lengths = Project.open(workshop.made), list[int]()
+    known = texts.sample_rows
+
+    def watched(split: Any, tokenizer: Any, length: int, count: int, seed: int = 0) -> Any:
+        lengths.append(length)
+        return known(split, tokenizer, length, count, seed)
+
+    monkeypatch.setattr(texts, "sample_rows", watched)
+    texts.require_enough(project.texts, project.model, 0)
+    assert project.model.n_ctx == 16
+    assert lengths == [8] * len(project.texts.named)

@@ -116,7 +116,7 @@ def plan(
         contexts = max(PER_ROW, min(contexts, int(0.8 * budget / each)))
     own = paces[subject].read
     seconds_left = REFERENCE_SECONDS if budget is None else 0.2 * budget
-    tokens = max(n_ctx, min(effort.reference_tokens, int(seconds_left / own)))
+    tokens = max(length, min(effort.reference_tokens, int(seconds_left / own)))
     rows = ceil(contexts / PER_ROW)
     batch = max(1, min(MOST_ROWS, rows, _MEMORY // (length * cache_bytes)))
     tables = min(effort.reference_bytes, 4 * n_vocab * tokens)

@@ -12,6 +12,7 @@ from pellucid.base.terminal import tell
 from pellucid.corpus.blocks import FOLDS
 from pellucid.corpus.corpus import Corpus, Split, Splits, read_corpus, split_corpus, story_corpus
 from pellucid.corpus.overlap import overlap
+from pellucid.corpus.packing import row_tokens
 from pellucid.corpus.reading import Document
 from pellucid.corpus.rows import sample_rows
 from pellucid.corpus.sampling import sampled_corpus
@@ -76,11 +77,12 @@ def _documents(*splits: Split) -> Iterator[Document]:
 
 
 def require_enough(texts: Splits, model: Model, seed: int) -> None:
-    """Raise `CorpusError` if a split is shorter than a context, `PellucidError` for words that the subject lacks."""
+    """Raise `CorpusError` if a split is shorter than a row, `PellucidError` for words that the subject lacks."""
+    length = row_tokens(model)
     for split in texts.named.values():
-        is_enough = split.cut.unit == "words" and split.n_words >= model.n_ctx  # a word is one token at least
+        is_enough = split.cut.unit == "words" and split.n_words >= length  # a word is one token at least
         if model.tokenizer.kind == "words" or not is_enough:
-            sample_rows(split, model.tokenizer, model.n_ctx, max(1, split.n_words // model.n_ctx), seed)
+            sample_rows(split, model.tokenizer, length, max(1, split.n_words // length), seed)
 
 
 def has_stories(model: Model) -> bool:

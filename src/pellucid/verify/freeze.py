@@ -16,6 +16,7 @@ from pellucid.base.address import Address
 from pellucid.base.errors import PellucidError
 from pellucid.base.lock import writing
 from pellucid.base.tensors import open_tensors, save_tensors
+from pellucid.corpus.packing import row_tokens
 from pellucid.corpus.rows import Row, sample_rows
 from pellucid.exact.model import Model, Taps
 from pellucid.family import seams
@@ -62,8 +63,9 @@ def freeze(project: Project, address: Address) -> Frozen:
     if frozen := _read(path, address, identity):
         return frozen
     model = project.model
-    count = max(1, min(ROWS, _ROOM // model.n_ctx ** (2 if address.kind == "QK" else 1)))
-    rows = sample_rows(project.texts.tune, model.tokenizer, model.n_ctx, count, project.manifest.settings.seed)
+    length = row_tokens(model)
+    count = max(1, min(ROWS, _ROOM // length ** (2 if address.kind == "QK" else 1)))
+    rows = sample_rows(project.texts.tune, model.tokenizer, length, count, project.manifest.settings.seed)
     frozen = Frozen(address, tuple(row.tokens for row in rows), raw_outputs(model, address, rows))
     with writing(project.directory):
         ignore(project.directory)
