@@ -344,6 +344,17 @@ def test_the_map_can_be_zoomed_entered_and_weighed_by_effect(reader: Reader, mak
     assert "without a measured effect" in page.locator("#map-note").inner_text()
 
 
+def kept_theme(page: Any) -> str | None:
+    """The theme that the page opens with again; a busy browser hands what a page stores on to the next one late."""
+    for _ in range(10):
+        page.reload()
+        page.wait_for_selector("html[data-ready]")
+        if page.locator("html").get_attribute("data-choice") != "auto":
+            break
+        page.wait_for_timeout(200)
+    return page.locator("html").get_attribute("data-theme")
+
+
 def test_the_theme_can_be_chosen_and_repaints_the_map(reader: Reader, make_report: Maker) -> None:
     page = reader.open(make_report(neurons=16))
     settle(page)
@@ -351,9 +362,7 @@ def test_the_theme_can_be_chosen_and_repaints_the_map(reader: Reader, make_repor
     page.click("[data-choose=dark]")
     settle(page)
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
-    page.reload()
-    page.wait_for_selector("html[data-ready]")
-    assert page.locator("html").get_attribute("data-theme") == "dark"
+    assert kept_theme(page) == "dark"
     page.click("[data-choose=auto]")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == light
 
