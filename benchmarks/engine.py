@@ -1,17 +1,20 @@
 """The engine beside Hugging Face, TransformerLens 4 and nnsight 0.8: same weights, same inputs, results compared.
 
-A random model of the size of GPT-2 small; 1 and 8 prompts of 32 tokens. Each contender is a process in an environment
-of its own, and measurements take turns. The engine patches all heads (12 × 12 × 32 pieces) and the residual stream
-(12 × 32) exhaustively; the peers run a random sample of the same pieces, one patched forward pass each as their
-documentation shows, and are scaled to all of them (every pass costs them the same). Whatever several of them computed
-must agree to 1e-4. Times are processor seconds of one thread, which other work on the machine changes little, and
-the clock's, medians of all rounds. Memory is the most that a process held (resident, weights and libraries included)
-during one measurement: what was free was given back to the system and the high-water mark was reset before each.
-Ratios are of processor seconds. Edge attribution is held against two forward passes and one backward of Hugging Face.
-The effect of all neurons is the second-order estimate on 4,096 tokens; 200 of them are also ablated exactly on 128 of
-the tokens, and compared with an estimate on the same 128 (32 draws) and with the one on all.
+A random model of the size of GPT-2 small, or with `--model` one of those of `real.py`, dequantised; 1 and 8 prompts of
+32 tokens. Each contender is a process in an environment of its own, and measurements take turns. The engine patches all
+heads (layers × heads × 32 pieces) and the residual stream (layers × 32) exhaustively; the peers run a random sample of
+the same pieces, one patched forward pass each as their documentation shows, and are scaled to all of them (every pass
+costs them the same). Whatever several of them computed must agree to 1e-4. *states* records the stream before every
+layer and all shares of attention, *record* everything that has a name. Times are processor seconds of one thread,
+which other work on the machine changes little, and the clock's, medians of all rounds. Memory is the most that a
+process held (resident, weights and libraries included) during one measurement: what was free was given back to the
+system and the high-water mark was reset before each. Ratios are of processor seconds. Edge attribution is held against
+two forward passes and one backward of Hugging Face. The effect of all neurons (GPT-2 alone) is the second-order
+estimate on 4,096 tokens; 200 of them are also ablated exactly on 128 of the tokens, and compared with an estimate on
+the same 128 (32 draws) and with the one on all.
 
-    python benchmarks/engine.py [--json] [--lens PYTHON] [--nnsight PYTHON] [--sample 24] [--repeats 5] [--quick]
+    python benchmarks/engine.py [--model smollm2] [--folder DIR] [--sample 24] [--repeats 5] [--quick] [--json]
+                                [--lens PYTHON] [--nnsight PYTHON]
 
 `--lens` and `--nnsight` name Python interpreters in which `transformer_lens>=4` and `nnsight>=0.8` are installed;
 without them, two throw-away environments are made with pip.
@@ -34,8 +37,7 @@ from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 
-LAYERS, HEADS, POSITIONS, ANSWER, INSTEAD = 12, 12, 32, 3, 5
-PIECES = {"heads": LAYERS * HEADS * POSITIONS, "stream": LAYERS * POSITIONS}
+POSITIONS, ANSWER, INSTEAD = 32, 3, 5
 ROUNDS = {"heads": 1, "neurons": 1, "stream": 3}
 """How often at most what takes long is run."""
 PACKAGES = {"lens": "transformer_lens>=4,<5", "nnsight": "nnsight>=0.8,<0.9"}
@@ -47,6 +49,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--lens", help="a Python with transformer_lens 4")
     parser.add_argument("--nnsight", help="a Python with nnsight 0.8")
+    parser.add_argument("--model", help="a model of real.py in place of the random one: smollm2, gemma3")
+    parser.add_argument("--folder", type=Path, help="where real.py installs it")
     parser.add_argument("--sample", type=int, default=24, help="pieces that each peer patches (24)")
     parser.add_argument(
         "--repeats", type=int, default=5, help="runs whose median counts (5); stream at most 3, heads and neurons 1"
@@ -68,19 +72,20 @@ def main() -> None:
 
 def compare(root: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Run all measurements, contenders taking turns."""
-    from gpt2_small import make_checkpoint
-
-    make_checkpoint(root / "model")
+    layers, heads, size, vocabulary = made(root / "model", options.model, options.folder)
     draw = random.Random(0)
-    rows = [[[draw.randrange(50257) for _ in range(POSITIONS)] for _ in range(8)] for _ in range(2)]
-    pieces = [(draw.randrange(LAYERS), draw.randrange(HEADS), draw.randrange(POSITIONS)) for _ in range(options.sample)]
-    (root / "inputs.json").write_text(json.dumps({"base": rows[0], "source": rows[1], "pieces": pieces}))
+    rows = [[[draw.randrange(vocabulary) for _ in range(POSITIONS)] for _ in range(8)] for _ in range(2)]
+    pieces = [(draw.randrange(layers), draw.randrange(heads), draw.randrange(POSITIONS)) for _ in range(options.sample)]
+    inputs = {"base": rows[0], "source": rows[1], "pieces": pieces, "layers": layers, "heads": heads, "head size": size}
+    (root / "inputs.json").write_text(json.dumps(inputs))
     pythons = {"engine": sys.executable, "hugging face": sys.executable}
     pythons |= {name: getattr(options, name) or environment(root, name) for name in PACKAGES}
     contenders = {name: Worker(name, python, root) for name, python in pythons.items()}
     found: dict[str, Any] = {"machine": platform.processor() or platform.machine(), "cores": os.cpu_count()}
     found |= {"sample": options.sample, "repeats": options.repeats, "measurements": {}}
     for what, prompts, who in plan():
+        if what == "neurons" and options.model:
+            continue
         left_out = prompts != 1 if options.quick else options.prompts and prompts not in options.prompts
         if left_out or (options.only and what not in options.only):
             continue
@@ -101,6 +106,29 @@ def compare(root: Path, options: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
+def made(target: Path, name: str | None, folder: Path | None) -> tuple[int, int, int, int]:
+    """Write the model there as Transformers writes it; layers, heads, size of a head, tokens."""
+    import pellucid
+
+    if name is None:
+        from gpt2_small import make_checkpoint
+
+        make_checkpoint(target)
+    else:
+        from pellucid.subject.gguf_tokenizer import tokenizer_files
+        from pellucid.subject.gguf_weights import read_gguf
+        from real import FOLDER, MODELS, reading_gguf, transformers_model
+
+        folder = (folder or FOLDER).resolve()
+        reading_gguf(folder)
+        place = MODELS[name](folder)
+        transformers_model(pellucid.load(place), "eager").save_pretrained(target)
+        for file, fields in tokenizer_files(read_gguf(place).values).items():
+            (target / file).write_text(json.dumps(fields), encoding="utf-8")
+    decoder = pellucid.load(target, ids=name is None).decoder
+    return decoder.layers, decoder.sizes.head, decoder.sizes.dim, decoder.sizes.vocab
+
+
 def plan() -> list[tuple[str, int, tuple[str, ...]]]:
     """What is measured, on how many prompts, by whom."""
     everybody = ("engine", "hugging face", "lens", "nnsight")
@@ -108,6 +136,7 @@ def plan() -> list[tuple[str, int, tuple[str, ...]]]:
     listed, late = [], []
     for prompts in (1, 8):
         listed += [("forward", prompts, everybody), ("sdpa", prompts, ("hugging face",))]
+        listed += [("states", prompts, ("engine", "hugging face"))]
         listed += [("record", prompts, ("engine", "lens")), ("edges", prompts, ("engine", "hugging face"))]
         listed += [("stream", prompts, patchers)]
         late.append(("heads", prompts, patchers))
@@ -215,6 +244,8 @@ class Contender:
         inputs = json.loads((root / "inputs.json").read_text())
         self.base, self.source = (torch.tensor(inputs[name]) for name in ("base", "source"))
         self.pieces = [tuple(piece) for piece in inputs["pieces"]]
+        self.layers, self.size = inputs["layers"], inputs["head size"]
+        self.all = {"stream": self.layers * POSITIONS, "heads": self.layers * inputs["heads"] * POSITIONS}
 
     def sampled(self, what: str, warm: bool, patched: Any) -> dict[str, Any]:
         """Time one patched pass a piece; the values are means over prompts of the difference of logits."""
@@ -224,7 +255,7 @@ class Contender:
         for layer, head, position in pieces:
             last = patched(layer, head, position)
             values.append(float((last[:, ANSWER] - last[:, INSTEAD]).mean()))
-        return since(start, len(pieces) / PIECES[what]) | {"sampled": len(pieces), "values": values}
+        return since(start, len(pieces) / self.all[what]) | {"sampled": len(pieces), "values": values}
 
 
 class Engine(Contender):
@@ -249,6 +280,12 @@ class Engine(Contender):
         del warm
         with self.torch.no_grad():
             self.pellucid.trace(self.model, self.base[:prompts], ["*"])
+
+    def states(self, prompts: int, warm: bool = False) -> None:
+        """The stream before every layer and all shares of attention."""
+        del warm
+        with self.torch.no_grad():
+            self.pellucid.trace(self.model, self.base[:prompts], ["*.resid_pre", "*.pattern"])
 
     def stream(self, prompts: int, warm: bool = False) -> dict[str, Any]:
         return self._sweep(prompts, warm, "resid_pre")
@@ -279,7 +316,7 @@ class Engine(Contender):
         if warm:
             return {}
         ids = self.torch.randint(50257, (rows, POSITIONS), generator=self.torch.Generator().manual_seed(1))
-        names = [f"L{layer:02d}.pre" for layer in range(LAYERS)]
+        names = [f"L{layer:02d}.pre" for layer in range(self.layers)]
         means = self.pellucid.means(self.model, ids[:16], names).activations
         forms = [
             Fires(Address("IN", layer, neuron), float(means[name][0, 0, neuron]))
@@ -309,7 +346,7 @@ class HuggingFace(Contender):
         import transformers
 
         self.library = transformers.__version__
-        load = transformers.GPT2LMHeadModel.from_pretrained
+        load = transformers.AutoModelForCausalLM.from_pretrained
         self.model = load(root / "model", attn_implementation="eager").eval().requires_grad_(False)
 
     def version(self, _: int) -> dict[str, Any]:
@@ -327,13 +364,19 @@ class HuggingFace(Contender):
             self.model(self.base[:prompts])
         self.model.set_attn_implementation("eager")
 
+    def states(self, prompts: int, warm: bool = False) -> None:
+        """The stream before every layer and all shares of attention."""
+        del warm
+        with self.torch.no_grad():
+            self.model(self.base[:prompts], output_hidden_states=True, output_attentions=True)
+
     def edges(self, prompts: int, warm: bool = False) -> None:
         """Two forward passes and one backward (to the embeddings)."""
         del warm
         model = self.model
         with self.torch.no_grad():
             model(self.source[:prompts])
-        embedded = model.transformer.wte(self.base[:prompts]).requires_grad_()
+        embedded = model.get_input_embeddings()(self.base[:prompts]).requires_grad_()
         logits = model(inputs_embeds=embedded).logits[:, -1]
         self.torch.autograd.grad((logits[:, ANSWER] - logits[:, INSTEAD]).sum(), embedded)
 
@@ -346,9 +389,9 @@ class Lens(Contender):
         import transformers
         from transformer_lens.model_bridge import TransformerBridge
 
-        load = transformers.GPT2LMHeadModel.from_pretrained
+        load = transformers.AutoModelForCausalLM.from_pretrained
         hf = load(root / "model", attn_implementation="eager").eval()
-        tokenizer = transformers.GPT2Tokenizer.from_pretrained(root / "model")
+        tokenizer = transformers.AutoTokenizer.from_pretrained(root / "model")
         self.model = TransformerBridge.boot_transformers(
             str(root / "model"), hf_model=hf, tokenizer=tokenizer, device="cpu"
         )
@@ -377,7 +420,7 @@ class Lens(Contender):
     def _patched(self, what: str, prompts: int, warm: bool, hook: str, axis: int | None) -> dict[str, Any]:
         base, source = self.base[:prompts], self.source[:prompts]
         with self.torch.no_grad():
-            names = [hook.format(layer) for layer in range(LAYERS)]
+            names = [hook.format(layer) for layer in range(self.layers)]
             _, cache = self.model.run_with_cache(source, names_filter=lambda name: name in names)
 
             def patched(layer: int, head: int, position: int) -> Any:
@@ -387,7 +430,7 @@ class Lens(Contender):
                     if axis is None:
                         x[:, position] = cache[name][:, position]
                     elif x.ndim == 3:
-                        own = slice(64 * head, 64 * head + 64)
+                        own = slice(self.size * head, self.size * (head + 1))
                         x[:, position, own] = cache[name][:, position, own]
                     else:
                         x[:, position, head] = cache[name][:, position, head]
@@ -406,12 +449,21 @@ class NNsight(Contender):
         import nnsight
         import transformers
 
-        load = transformers.GPT2LMHeadModel.from_pretrained
+        load = transformers.AutoModelForCausalLM.from_pretrained
         self.library = nnsight
         self.model = nnsight.NNsight(load(root / "model", attn_implementation="eager").eval())
+        self.gpt2 = hasattr(self.model, "transformer")
 
     def version(self, _: int) -> dict[str, Any]:
         return {"version": self.library.__version__}
+
+    def block(self, layer: int) -> Any:
+        """A layer of the model."""
+        return self.model.transformer.h[layer] if self.gpt2 else self.model.model.layers[layer]
+
+    def mixed(self, layer: int) -> Any:
+        """What reads the heads' mixed values."""
+        return self.block(layer).attn.c_proj if self.gpt2 else self.block(layer).self_attn.o_proj
 
     def forward(self, prompts: int, warm: bool = False) -> dict[str, Any]:
         del warm
@@ -423,14 +475,14 @@ class NNsight(Contender):
         base, source, model = self.base[:prompts], self.source[:prompts], self.model
         with self.torch.no_grad():
             held = []
-            for layer in range(LAYERS):
+            for layer in range(self.layers):
                 with model.trace(source):
-                    value = model.transformer.h[layer].inputs[0][0].save()
+                    value = self.block(layer).inputs[0][0].save()
                 held.append(value)
 
             def patched(layer: int, _: int, position: int) -> Any:
                 with model.trace(base):
-                    model.transformer.h[layer].inputs[0][0][:, position] = held[layer][:, position]
+                    self.block(layer).inputs[0][0][:, position] = held[layer][:, position]
                     last = model.lm_head.output[:, -1].save()
                 return last  # noqa: RET504
 
@@ -440,15 +492,15 @@ class NNsight(Contender):
         base, source, model = self.base[:prompts], self.source[:prompts], self.model
         with self.torch.no_grad():
             held = []
-            for layer in range(LAYERS):
+            for layer in range(self.layers):
                 with model.trace(source):
-                    value = model.transformer.h[layer].attn.c_proj.input.save()
+                    value = self.mixed(layer).input.save()
                 held.append(value)
 
             def patched(layer: int, head: int, position: int) -> Any:
-                own = slice(64 * head, 64 * head + 64)
+                own = slice(self.size * head, self.size * (head + 1))
                 with model.trace(base):
-                    model.transformer.h[layer].attn.c_proj.input[:, position, own] = held[layer][:, position, own]
+                    self.mixed(layer).input[:, position, own] = held[layer][:, position, own]
                     last = model.lm_head.output[:, -1].save()
                 return last  # noqa: RET504
 

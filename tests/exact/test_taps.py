@@ -191,3 +191,28 @@ def test_gradients_pass_a_query_that_looks_nowhere(model: Model, ids: Tensor) ->
     assert shift.grad is not None
     assert bool(shift.grad.isfinite().all())
     assert float(shift.grad.abs().sum()) > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "broken"),
+    [
+        ("L00.q", float("nan"), True),
+        ("L00.q", float("inf"), True),
+        ("L00.q", float("-inf"), True),
+        ("L00.q", torch.finfo(torch.float32).max, False),
+        ("L00.scores", float("-inf"), False),
+        ("L00.scores", float("inf"), True),
+        ("L00.scores", float("nan"), True),
+        ("L01.resid_mid", -1e20, True),
+        ("L01.resid_mid", float("nan"), True),
+        ("L01.resid_mid", -1e18, False),
+    ],
+)
+def test_what_is_no_longer_a_number_is_seen(model: Model, name: str, number: float, *, broken: bool) -> None:
+    value = torch.zeros(2, 3, 15)
+    assert not model.is_broken(name, value)
+    value[1, 2, 7] = number
+    assert model.is_broken(name, value) is broken
+    value[0, 0, 0] = -torch.inf
+    assert model.is_broken(name, value) is (broken or "scores" not in name)
+    assert not model.is_broken(name, value[:0])
