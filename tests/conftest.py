@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from cli_support import Workshop, copied, furnish, lean  # noqa: E402, as what i
 from pellucid.base import shown  # noqa: E402
 
 shown.EVERY = 1e6  # tests on slow machines say what they say on fast ones
+
+STATE = tempfile.TemporaryDirectory(prefix="pellucid-state-")
+os.environ["XDG_STATE_HOME"] = STATE.name  # what an account remembers between commands is no business of tests
 
 SHARED = Path(os.environ.get("PELLUCID_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 

@@ -19,8 +19,8 @@ from pellucid.accounts.folder import Folder
 from pellucid.accounts.language import COLUMNS, AccountError, ClassSlot, Spelling, parts_of, slot_files
 from pellucid.base.errors import PellucidError
 from pellucid.base.files import read_text
-from pellucid.listing.count import literal, numbers
 from pellucid.listing.language import is_docstring
+from pellucid.listing.numbers import literal, numbers
 
 FREE = frozenset("()[]{},:.;")
 _COUNTED = {tokenize.NAME, tokenize.NUMBER, tokenize.OP}

@@ -162,7 +162,7 @@ def examine_all(project: Project, addresses: list[Address], effort: Effort, as_j
 
 def repeated(project: Project, addresses: list[Address], action: Callable[[], None], watching: bool) -> None:
     """Run `action` once, or with `watching` whenever a file of `addresses` is saved."""
-    from pellucid.listing.parse import pages_of
+    from pellucid.listing.statement import pages_of
     from pellucid.view.watch import watch
 
     if watching:

@@ -6,7 +6,8 @@ statement of the program; a `Stored` one keeps vectors, which may be tuned. What
 method here, so that stages ask, and do not look which form they have. `Together` are forms of one class in one layer,
 which may know a shorter way than one after the other.
 
-`known` lists them. `tests/forms/test_form.py` adds one, start to end.
+A statement in a word of the form's own is read, counted and told of by that `word` (`listing/word.py`), which also
+brings the file of a program that runs it. `known` lists the forms. `tests/forms/test_form.py` adds one, start to end.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from pellucid.family import seams
 from pellucid.family.blocks import Block
 from pellucid.family.slots import Slot
 from pellucid.forms.outputs import output_of
+from pellucid.listing.word import StatementWord
 
 TokenText = Callable[[int], str | int]
 """How a token is written in a source: as its text, or as its id where it has no text of its own."""
@@ -100,6 +102,12 @@ class Form(ABC):
 
 class Written(Form):
     """A form that is text: a source."""
+
+    word: ClassVar[StatementWord | None] = None
+    """The word of its statement, where it brings one: how that is read, counted, told of, and run by a program.
+
+    None where its statement is a function under `@source`, or in a word that every program knows.
+    """
 
     @abstractmethod
     def numbers(self, token_text: TokenText) -> int:

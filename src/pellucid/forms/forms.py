@@ -21,7 +21,7 @@ from pellucid.base.errors import ProjectError
 from pellucid.base.schema import CLOSED, Count, shown
 from pellucid.exact.model import Model
 from pellucid.forms.form import FormInput, Neurons, Together, TokenText, Written
-from pellucid.listing.count import literal
+from pellucid.listing.numbers import literal
 from pellucid.listing.rows import SHOWN_TOKENS, Levels, described_row, row
 from pellucid.listing.wrap import wrap
 from pellucid.subject.tokenizer import Tokenizer

@@ -13,16 +13,9 @@ from pellucid.base.address import Address
 from pellucid.listing import pages
 from pellucid.listing.about import sides
 from pellucid.listing.draft import Draft, Revision, staying
-from pellucid.listing.parse import (
-    STORED,
-    Listing,
-    Statement,
-    StatementPage,
-    described_name,
-    page_name,
-    read_page,
-)
+from pellucid.listing.parse import Listing, StatementPage, read_page
 from pellucid.listing.rows import ROWS
+from pellucid.listing.statement import STORED, Statement, described_name, page_name
 from pellucid.program.prelude import APART
 
 

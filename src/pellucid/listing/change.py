@@ -16,8 +16,9 @@ from pellucid.family.allowance import fewest_means
 from pellucid.listing import pages
 from pellucid.listing.about import ABOUT, is_whole, line_of
 from pellucid.listing.draft import Draft, Revision
-from pellucid.listing.parse import STORED, Listing, Statement, described_name, pages_of, read_page
+from pellucid.listing.parse import Listing, read_page
 from pellucid.listing.revalue import kept_values
+from pellucid.listing.statement import STORED, Statement, described_name, pages_of
 from pellucid.listing.wiring import WIRES
 from pellucid.program.prelude import APART, BESIDE
 

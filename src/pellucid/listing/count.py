@@ -22,20 +22,19 @@ import ast
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from decimal import Decimal
 from fractions import Fraction
-from types import EllipsisType
 
 from pellucid.base.address import Address
 from pellucid.family.allowance import lifted_numbers
 from pellucid.family.blocks import Decoder
 from pellucid.listing.bare import bare
-from pellucid.listing.content import imported_kinds, kinds_of
+from pellucid.listing.content import imported_kinds
 from pellucid.listing.language import contents, definitions, reachable
-from pellucid.listing.parse import STORED, Listing, Statement, StatementPage
-from pellucid.listing.wiring import Wires
+from pellucid.listing.numbers import BITS, literal, numbers
+from pellucid.listing.parse import Listing, StatementPage
+from pellucid.listing.statement import STORED, Statement
+from pellucid.listing.word import word_of
 
-BITS = 16
 FREE_NODES = 256
 
 
@@ -140,14 +139,9 @@ def _shared(held: Mapping[Named, int], users: Mapping[Named, int], used: Iterabl
 def _uses(listing: Listing) -> Iterator[Use]:
     """Every address that uses named values or kinds, with all that it uses."""
     for page in listing.pages.values():
-        defined, imported = definitions(page.tree), imported_kinds(page.tree)
         for address, statement in page.sources():
             values = listing.values_of(statement) if statement.reads else []
-            kinds = frozenset[str]().union(*map(listing.kinds_behind, statement.reads))
-            if statement.function:
-                kinds |= set(kinds_of(statement.function, defined, imported))
-            if statement.wires:
-                kinds |= set(statement.wires.kinds.values())
+            kinds = frozenset(page.kinds_of(statement)).union(*map(listing.kinds_behind, statement.reads))
             if values or kinds:
                 yield address, values, kinds
 
@@ -177,24 +171,9 @@ def _count(page: StatementPage, values: Collection[str]) -> tuple[dict[Address, 
 
 
 def _without_function(statement: Statement) -> int:
-    """The numbers of one neuron that is constant, fires on tokens or sums named values, or of a wired part."""
-    if statement.wires:
-        return _wired(statement.wires)
-    if statement.form == "fires":
-        sides = (*statement.here.items(), *statement.before.items())
-        return literal(statement.bias) + sum(literal(added) + sum(map(literal, tokens)) for added, tokens in sides)
-    if statement.form != "linear":
-        return 1
-    several = {name for names in statement.shared.values() for name in names}
-    own = (coefficient for name, coefficient in statement.terms.items() if name not in several)
-    return literal(statement.bias) + len(statement.terms) + sum(map(literal, (*own, *statement.shared)))
-
-
-def _wired(wires: Wires) -> int:
-    """The numbers of a wired part: two a term, its coefficient and which coordinate it is; three a wave."""
-    terms = sum(1 + literal(coefficient) for coefficient in wires.coefficients)
-    waves = sum(1 + literal(period) + literal(height) for _, period, height in wires.waves.values())
-    return terms + waves + len(wires.kinds) + (0 if wires.bias is None else literal(wires.bias))
+    """The numbers of what is said in a word: for one of its neurons, where it is about several."""
+    word = word_of(statement)
+    return word.numbers(statement) if word else 1
 
 
 def count_whole(listing: Listing) -> int | None:
@@ -208,37 +187,3 @@ def count_whole(listing: Listing) -> int | None:
 def count_stream(listing: Listing) -> int:
     """The numbers in the names of coordinates, which belong to no part."""
     return sum(map(literal, listing.stream.names)) if listing.stream else 0
-
-
-def numbers(node: ast.AST) -> int:
-    """The numbers in an expression or statement."""
-    match node:
-        case ast.Constant(value=value):
-            return literal(value)
-        case ast.Subscript(slice=ast.Tuple(elts=places)):
-            return numbers(node.value) + sum(map(numbers, places))  # x[..., None] is no collection
-        case ast.Tuple(ctx=ast.Load()) | ast.List() | ast.Set() | ast.Dict():
-            return sum(max(1, numbers(element)) for element in _elements(node))
-        case _:
-            return sum(map(numbers, ast.iter_child_nodes(node)))
-
-
-def _elements(node: ast.expr) -> Iterator[ast.AST]:
-    """The elements of a collection, keys and values alike."""
-    yield from (child for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr))
-
-
-def literal(value: object) -> int:
-    """The numbers in one literal."""
-    match value:
-        case None | EllipsisType():
-            return 0
-        case bool():
-            return 1
-        case int():
-            return max(1, math.ceil(value.bit_length() / BITS))
-        case float():
-            digits = len(Decimal(repr(value)).normalize().as_tuple().digits)
-            return 1 + max(0, math.ceil((digits - 9) * math.log2(10) / BITS))
-        case _:
-            return max(1, math.ceil(8 * len(str(value).encode("utf-8", "surrogatepass")) / BITS))

@@ -18,18 +18,18 @@ from pellucid.listing.parse import (
     StatementPage,
     check_listing,
     collect,
-    described_name,
     digest,
-    is_described,
     read_page,
     rest_is_idle,
     with_uses,
 )
 from pellucid.listing.revalue import revalue
 from pellucid.listing.revise import revise
+from pellucid.listing.statement import described_name, is_described
 from pellucid.listing.summary import Held, table
 from pellucid.listing.wiring import PAGE as STREAM
 from pellucid.listing.wiring import read_stream
+from pellucid.listing.word import files_of
 from pellucid.program.prelude import BESIDE
 
 
@@ -223,6 +223,7 @@ class Draft:
         self._check(listing)
         front = self._front()
         gone = set(_keys(old.pages)) - set(_keys(self.pages))
+        self.hashes |= {name: {digest(text)} for name, text in files_of(listing.statements.values())}
         fresh = {key: held for key, held in self.hashes.items() if held != old.record.get(key) and key not in gone}
         record = {key: held for key, held in old.record.items() if key not in gone} | fresh
         listing = with_uses(replace(listing, front=front, record=record))

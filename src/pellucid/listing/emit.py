@@ -16,8 +16,9 @@ from pellucid.base.errors import SourceError
 from pellucid.base.files import passing_folder, write_text
 from pellucid.listing import pages
 from pellucid.listing.change import with_gaps_filled
-from pellucid.listing.parse import FRONT, digest, is_format_1, page_name, read_listing, read_page, read_record
+from pellucid.listing.parse import FRONT, digest, is_format_1, read_listing, read_page, read_record
 from pellucid.listing.printing import print_program, write_files
+from pellucid.listing.statement import page_name
 from pellucid.listing.weights import write_weights
 from pellucid.subject.load import Subject
 

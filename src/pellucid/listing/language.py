@@ -26,6 +26,8 @@ RESERVED = STATEMENTS - {"fires", "about"}
 """Those that name nothing else; the others may be names of arguments, tokens, and functions of pages without them."""
 CALLED = (STATEMENTS - {"source", "value", "kind", "edit", "base"}) | (frozenset(wires.__all__) - {"coordinates"})
 """Those that are calls at the top of a page."""
+OWN: dict[str, str] = {}
+"""The words that forms bring, by the module of a program that they are imported from; see `word.py`."""
 WORDS = frozenset(prelude.__all__) - STATEMENTS
 """What the prelude gives to sources."""
 BUILTINS = frozenset({"abs", "all", "any", "enumerate", "float", "len", "max", "min", "range", "round", "sum", "zip"})
@@ -187,6 +189,10 @@ class _Checker:
                 for alias in node.names:
                     if alias.asname or (self.kinds is not None and alias.name not in self.kinds):
                         yield node.lineno, f"words.py has no kind {ast.unparse(alias)} to import"
+            case ast.ImportFrom(module=str(module), level=1) if module in OWN.values():
+                for alias in node.names:
+                    if alias.asname or OWN.get(alias.name) != module:
+                        yield node.lineno, f"{module}.py has no {ast.unparse(alias)} to import"
             case ast.ImportFrom(module=str(module), level=1) if module == self.beside:
                 for alias in node.names:
                     if alias.asname or not alias.name.isidentifier():
@@ -198,7 +204,9 @@ class _Checker:
                     node.lineno,
                     f"`{ast.unparse(node)[:60]}`: only the prelude may be imported, or .wires and .words",
                 )
-            case ast.Expr(value=ast.Call(func=ast.Name(id=name))) if name in CALLED | (self.decorators & {"base"}):
+            case ast.Expr(value=ast.Call(func=ast.Name(id=name))) if name in CALLED | OWN.keys() | (
+                self.decorators & {"base"}
+            ):
                 return  # the reader of statements has checked it
             case ast.FunctionDef():
                 yield from self._function(node)
@@ -236,7 +244,7 @@ class _Checker:
         self.asked = self.others = self.told = frozenset()
 
     def _binding(self, name: str, line: int) -> Iterator[Wrong]:
-        if name in WORDS | RESERVED | BUILTINS or name.startswith("__"):
+        if name in WORDS | RESERVED | BUILTINS | OWN.keys() or name.startswith("__"):
             yield line, f"{name} is a word of the language and cannot be given another meaning"
 
     def _tree(self, node: ast.AST, local: set[str]) -> Iterator[Wrong]:

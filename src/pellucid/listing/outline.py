@@ -13,7 +13,8 @@ from pellucid.family.blocks import Decoder
 from pellucid.listing.content import PAGE as WORDS
 from pellucid.listing.content import read_words
 from pellucid.listing.parse import Listing as Program
-from pellucid.listing.parse import Statement, StatementPage, described_name, read_page
+from pellucid.listing.parse import StatementPage, read_page
+from pellucid.listing.statement import Statement, described_name
 
 _FUNCTION = re.compile(r"(?m)^def \w+\(")
 

@@ -14,7 +14,7 @@ from pellucid.family.blocks import Decoder
 from pellucid.family.partition import PartForm as PartForm
 from pellucid.family.partition import count
 from pellucid.family.printed import PLAIN, Turns, features, fields_of
-from pellucid.listing.parse import described_name, page_name
+from pellucid.listing.statement import described_name, page_name
 from pellucid.listing.templates import printed, with_activation
 from pellucid.program.prelude import DESCRIBED
 from pellucid.subject.patterns import ranges_of

@@ -18,110 +18,43 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pellucid.base.address import Address, Shape
-from pellucid.base.errors import PellucidError, ProjectError, SourceError, closest
+from pellucid.base.errors import ProjectError, SourceError, closest
 from pellucid.base.files import MOST_OF_PAGE, read_text, sha256_text
+from pellucid.base.kept import kept
 from pellucid.base.memory import kept_until_release
 from pellucid.base.shell import quoted
 from pellucid.family import printed
 from pellucid.family.allowance import LIFTED_SHARE, fewest_means, fewest_readers, lifted_numbers, most_rank
 from pellucid.family.blocks import Decoder
 from pellucid.family.partition import PartForm, count
-from pellucid.listing import content
+from pellucid.listing import content, held_pages
 from pellucid.listing.about import ABOUT, About, collect_abouts, read_abouts, sides
 from pellucid.listing.content import TokenKind, TokenKinds, ValueDef
 from pellucid.listing.edits import Edits, read_edits
-from pellucid.listing.language import beside_of, check, definitions, is_value, told
-from pellucid.listing.rows import Levels, read_row
+from pellucid.listing.held_pages import PageSaid
+from pellucid.listing.language import OWN, beside_of, check, definitions, is_value, told
+from pellucid.listing.spoken import called, key_of
+from pellucid.listing.statement import (
+    NEURON,
+    REST,
+    SEVERAL,
+    STORED,
+    Statement,
+    described_name,
+    meant,
+    page_name,
+    pages_of,
+)
 from pellucid.listing.wiring import PAGE as STREAM
-from pellucid.listing.wiring import WIRES, StreamNames, Wires, check_wires, read_stream, read_wires
-from pellucid.program.prelude import APART, BESIDE, DESCRIBED
-from pellucid.program.values import read_shared
-
-StatementForm = Literal["raw", "source", "fires", "constants", "linear", "lifted", "channels", "mean", "means", "wired"]
-STORED: tuple[StatementForm, ...] = ("lifted", "channels", "mean", "means")
-"""What a lifted part says: its vectors are data."""
+from pellucid.listing.wiring import StreamNames, check_wires, read_stream
+from pellucid.listing.word import word_called
+from pellucid.program.prelude import APART, BESIDE
 
 RECORD = ".emitted"
 FRONT = "__init__.py"
 """The file that says at the front what a program is."""
 VALUE = "value "
 """Begins the keys of named values in the record."""
-_SEVERAL = re.compile(r"L(\d{2,9})\.(IN|OUT)", re.ASCII)
-"""Neurons of a layer that share a statement: `constants` or `channels` (IN), or `means` (OUT)."""
-_NEURON = re.compile(r"L(\d{2,9})\.N(\d{4,9})\.IN", re.ASCII)
-_REST = re.compile(r"L(\d{2,9})\.N\*\.(IN|OUT)", re.ASCII)
-
-
-@dataclass(frozen=True)
-class Statement:
-    """What a program says about an address, or about all neurons of a layer that it does not name."""
-
-    key: str
-    """As written: `L00.H01.QK`, `L00.N*.IN`, or `L00.IN` for `constants`, `L00.OUT` for `means`.
-
-    `L00.H01.QK.lifted` and `L00.IN.lifted` for what stands beside a raw statement or a source: `lifted` and `channels`;
-    `L00.IN.described` for `constants` that do not run.
-    """
-    form: StatementForm
-    file: Path
-    line: int
-    """First line, decorators included, counted from 1; `end` is the last one."""
-    end: int
-    text: str
-    function: str | None = None
-    docstring: str | None = None
-    values: dict[int, float] = field(default_factory=dict)
-    neurons: tuple[int, ...] = ()
-    """Those that `constants`, `channels` and `means` are about."""
-    rank: int = 0
-    bias: float = 0.0
-    """Of `linear` and `fires`."""
-    here: Levels = field(default_factory=dict)
-    """Of `fires`: what tokens here add, and `before` those one before."""
-    before: Levels = field(default_factory=dict)
-    terms: dict[str, float] = field(default_factory=dict)
-    """Of `linear`: named values with their coefficients."""
-    shared: dict[float, tuple[str, ...]] = field(default_factory=dict)
-    """Of `linear`: those of the coefficients that are written once for several values."""
-    asks: tuple[str, ...] = ()
-    """Of a function that says where a head looks: the named values that it asks for."""
-    uses: str = ""
-    """A hash of the named values and kinds that it uses, empty where there are none: what it says depends on them."""
-    wires: Wires | None = None
-    """What a wired part reads and writes."""
-    by_person: bool = True
-
-    @property
-    def part_form(self) -> PartForm:
-        """Whether that is raw, lifted or a source: a constant is a source, a mean that is data is lifted."""
-        return "raw" if self.form == "raw" else "lifted" if self.form in STORED else "source"
-
-    @property
-    def described(self) -> bool:
-        """Whether it stands where sources do that do not run in the full program."""
-        return is_described(self.file.name)
-
-    @property
-    def record_key(self) -> str:
-        """What it is called in the record of what emission wrote."""
-        return record_key(self.key, self.file.name)
-
-    @property
-    def place(self) -> str:
-        """File and line, for messages."""
-        return f"{self.file.name}:{self.line}"
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """The named values that it reads itself."""
-        return (*self.terms, *self.asks)
-
-    @property
-    def source(self) -> str | None:
-        """File and function, as `parts.toml` names a source, `layer_00.py:previous_token`; or file and line."""
-        if self.form == "raw":
-            return None
-        return f"{self.file.name}:{self.function}" if self.function else self.place
 
 
 @dataclass(frozen=True)
@@ -130,12 +63,18 @@ class StatementPage:
 
     path: Path
     text: str
-    tree: ast.Module
     statements: tuple[Statement, ...]
     values: tuple[ValueDef, ...] = ()
     """Its named values."""
     abouts: tuple[About, ...] = ()
     """What it says of whole heads and neurons."""
+    kinds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The kinds of tokens that its sources use, by the names of their functions."""
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        """It as Python; what was read before is parsed where it is asked for."""
+        return _tree(self.text, self.path.name)
 
     @property
     def name(self) -> str:
@@ -152,6 +91,11 @@ class StatementPage:
         """Its lines, without line ends."""
         return self.text.split("\n")
 
+    def kinds_of(self, statement: Statement) -> set[str]:
+        """The kinds of tokens that a statement uses, by itself or through helper functions."""
+        wired = statement.wires.kinds.values() if statement.wires else ()
+        return {*self.kinds.get(statement.function or "", ()), *wired}
+
     def sources(self) -> Iterator[tuple[Address, Statement]]:
         """Every address that has a source or is a constant, with its statement."""
         yield from (found for found in self.explained() if found[1].form not in STORED)
@@ -160,7 +104,7 @@ class StatementPage:
         """Every address that is lifted or has a source, with its statement."""
         for statement in self.statements:
             if statement.form != "raw":
-                yield from ((address, statement) for address in _meant(statement))
+                yield from ((address, statement) for address in meant(statement))
 
     @property
     def docstring(self) -> str:
@@ -297,11 +241,11 @@ class Listing:
         """Whether every address that the key of an all-raw program means has a statement that says what runs."""
         keys = [statement.key for statement in self.pages[page_name(key)].statements]
         said = {*keys, *(key.removesuffix(BESIDE) for key in keys if key.endswith(f".QK{BESIDE}"))}
-        return key in said or (_REST.fullmatch(key) is not None and rest_is_idle(self.pages[page_name(key)], key, self))
+        return key in said or (REST.fullmatch(key) is not None and rest_is_idle(self.pages[page_name(key)], key, self))
 
     def constants_of(self, key: str) -> Statement | None:
         """The `constants` statement that has a value for the neuron `key`."""
-        if found := _NEURON.fullmatch(key):
+        if found := NEURON.fullmatch(key):
             for constants in filter(None, map(self.statements.get, (f"L{found[1]}.IN", f"L{found[1]}.IN{APART}"))):
                 if int(found[2]) in constants.values:
                     return constants
@@ -321,32 +265,6 @@ def rest_is_idle(page: StatementPage, key: str, listing: Listing) -> bool:
     return named + sum(map(len, several)) >= listing.decoder.sizes.neuron
 
 
-def page_name(key: str) -> str:
-    """The file that says what runs at the statement `key`."""
-    layer = re.match(r"L(\d+)\.", key)
-    return f"layer_{layer[1]}.py" if layer else "embedding.py"
-
-
-def described_name(name: str) -> str:
-    """The file beside `layer_02.py` that describes what runs there otherwise: `described_02.py`."""
-    return f"{DESCRIBED}{name.removeprefix('layer_')}"
-
-
-def is_described(name: str) -> bool:
-    """Whether a file holds sources that do not run."""
-    return name.startswith(DESCRIBED)
-
-
-def pages_of(key: str) -> tuple[str, str]:
-    """The two files in which a source of the part `key` may stand."""
-    return page_name(key), described_name(page_name(key))
-
-
-def record_key(key: str, file: str) -> str:
-    """What the statement `key` of a file is called in the record: one that runs and one that does not are two."""
-    return f"described {key}" if is_described(file) else key
-
-
 def order(key: str) -> tuple[int, ...]:
     """Where the statement `key` stands in its file: in the order of execution, the rest of the neurons last."""
     if key.endswith(BESIDE):
@@ -355,10 +273,10 @@ def order(key: str) -> tuple[int, ...]:
         return order(key.removesuffix(APART))
     if key.startswith(ABOUT):
         return (*order(sides(key.removeprefix(ABOUT))[0])[:4], -1)
-    if several := _SEVERAL.fullmatch(key):
+    if several := SEVERAL.fullmatch(key):
         side: Literal["IN", "OUT"] = "IN" if several[2] == "IN" else "OUT"
         return (*Address(side, int(several[1]))._order[:2], int(side == "OUT"), 1 << 30)
-    if rest := _REST.fullmatch(key):
+    if rest := REST.fullmatch(key):
         kind: Literal["IN", "OUT"] = "IN" if rest[2] == "IN" else "OUT"
         return (*Address(kind, int(rest[1]))._order[:2], int(kind == "OUT"), 1 << 31)
     address = Address.parse(key)
@@ -400,7 +318,7 @@ def check_listing(listing: Listing) -> None:
     """Raise `SourceError` if a page is not in the language of sources, or reads values that are not there."""
     kinds = frozenset(listing.kinds)
     for name, page in listing.pages.items():
-        _check(page.text, name, kinds)
+        _check(page.text, name, kinds, tuple(sorted(OWN)))
     content.check_values((v for page in listing.pages.values() for v in page.values), kinds, listing.decoder.addresses)
     wired = {key: (s.place, s.wires) for key, s in listing.statements.items() if s.wires}
     check_wires(wired, listing.stream, kinds)
@@ -429,9 +347,10 @@ def check_listing(listing: Listing) -> None:
 
 
 @kept_until_release(256)
-def _check(text: str, name: str, kinds: frozenset[str]) -> None:
+def _check(text: str, name: str, kinds: frozenset[str], own: tuple[str, ...]) -> None:
     """Raise `SourceError` if the file is not in the language of sources; what has passed is not checked again."""
-    check(_tree(text, name), name, kinds)
+    about = "\0".join((name, *sorted(kinds), "", *own, text))
+    kept("checked", about, lambda: check(_tree(text, name), name, kinds))
 
 
 def read_listing(program: Path) -> Listing:
@@ -514,11 +433,8 @@ def _with_uses(listing: Listing) -> dict[str, Statement]:
 
     found = dict(listing.statements)
     for page in listing.pages.values():
-        defined, imported = definitions(page.tree), content.imported_kinds(page.tree)
         for key, statement in ((s.key, s) for s in page.statements):
-            kinds = set(content.kinds_of(statement.function, defined, imported)) if statement.function else set()
-            if statement.wires:
-                kinds |= set(statement.wires.kinds.values())
+            kinds = page.kinds_of(statement)
             used = [*map(hashed, sorted(statement.reads)), *(kinds_held.get(kind, "") for kind in sorted(kinds))]
             if used:
                 found[key] = replace(statement, uses=digest(" ".join(used)))
@@ -556,12 +472,12 @@ def collect(pages: dict[str, StatementPage], shape: Shape) -> dict[str, Statemen
                 )
             if name not in pages_of(key) or (statement.described and statement.form in STORED):
                 raise SourceError(f"{statement.place}: {key} belongs into {page_name(key)}")
-            if not all(address in shape for address in _meant(statement)):
+            if not all(address in shape for address in meant(statement)):
                 raise SourceError(f"{statement.place}: {key} names no part of this subject")
             found[key] = statement
     named: dict[str, Statement] = {}
     for statement in found.values():
-        for address in _meant(statement) if statement.neurons and statement.form != "channels" else ():
+        for address in meant(statement) if statement.neurons and statement.form != "channels" else ():
             own = found.get(str(address)) or named.setdefault(str(address), statement)
             if own is not statement:
                 raise SourceError(
@@ -570,33 +486,52 @@ def collect(pages: dict[str, StatementPage], shape: Shape) -> dict[str, Statemen
     return found
 
 
-def _meant(statement: Statement) -> list[Address]:
-    """The addresses that a statement names, one for those of a wildcard."""
-    key = statement.key.removesuffix(BESIDE).removesuffix(APART)
-    if several := _SEVERAL.fullmatch(key):
-        kind: Literal["IN", "OUT"] = "IN" if several[2] == "IN" else "OUT"
-        return [Address(kind, int(several[1]), neuron) for neuron in statement.neurons]
-    return [Address.parse(key.replace("*", "0000"))]
-
-
 def read_page(path: Path, hashes: Mapping[str, set[str]], text: str | None = None) -> StatementPage:
-    """Parse one file of a program (or `text` in its place). Raises `SourceError` naming file and line."""
+    """Parse one file of a program (or `text` in its place). Raises `SourceError` naming file and line.
+
+    What stands in a file that was read before is not parsed again.
+    """
     try:
-        text = read_text(path, MOST_OF_PAGE) if text is None else text
-        tree = _tree(text, path.name)
+        if text is None:
+            text = read_text(path, MOST_OF_PAGE)
+            said = _page_before(path, text)
+        else:
+            said = _page_said(path, text)
     except FileNotFoundError:
         raise SourceError(f"{path} is missing; run decompile again to fill the gap") from None
+    statements = (replace(s, by_person=digest(s.text) not in hashes.get(s.record_key, set())) for s in said.statements)
+    values = (replace(v, by_person=digest(v.text) not in hashes.get(f"{VALUE}{v.name}", set())) for v in said.values)
+    abouts = (replace(a, by_person=digest(a.text) not in hashes.get(a.key, set())) for a in said.abouts)
+    return StatementPage(path, text, tuple(statements), tuple(values), tuple(abouts), said.kinds)
+
+
+def _page_before(path: Path, text: str) -> PageSaid:
+    """What stands in a page, as it was kept when the same text was read last."""
+    lines = text.split("\n")
+    return kept(
+        "page",
+        "\0".join((path.name, *sorted(OWN), text)),
+        lambda: _page_said(path, text),
+        held_pages.dump,
+        lambda data: held_pages.load(data, path, lines),
+    )
+
+
+def _page_said(path: Path, text: str) -> PageSaid:
+    """What stands in a page with this text. Raises `SourceError` naming file and line."""
+    try:
+        tree = _tree(text, path.name)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None) or 1
         raise SourceError(f"{path.name}:{line}: not Python: {getattr(error, 'msg', error)}") from None
-    page = StatementPage(path, text, tree, ())
-    statements = [found for node in tree.body if (found := read_statement(node, page))]
-    owned = (replace(s, by_person=digest(s.text) not in hashes.get(s.record_key, set())) for s in statements)
-    abouts = read_abouts(path, tree, page.lines)
-    told_of = (replace(a, by_person=digest(a.text) not in hashes.get(a.key, set())) for a in abouts)
+    lines = text.split("\n")
+    statements = tuple(found for node in tree.body if (found := read_statement(node, path, lines)))
+    abouts = tuple(read_abouts(path, tree, lines))
     values = _named_values(path, text) if any(map(is_value, tree.body)) else ()
-    valued = (replace(v, by_person=digest(v.text) not in hashes.get(f"{VALUE}{v.name}", set())) for v in values)
-    return replace(page, statements=tuple(owned), values=tuple(valued), abouts=tuple(told_of))
+    defined, imported = definitions(tree), content.imported_kinds(tree)
+    functions = [statement.function for statement in statements if statement.function]
+    kinds = {name: tuple(used) for name in functions if (used := content.kinds_of(name, defined, imported))}
+    return PageSaid(statements, values, abouts, kinds)
 
 
 @kept_until_release(1024)
@@ -606,125 +541,32 @@ def _named_values(path: Path, text: str) -> tuple[ValueDef, ...]:
     return tuple(content.read_values(path, tree, text.split("\n"), [node for node in tree.body if is_value(node)]))
 
 
-def read_statement(node: ast.stmt, page: StatementPage) -> Statement | None:
+def read_statement(node: ast.stmt, path: Path, lines: Sequence[str]) -> Statement | None:
     """The statement that a top-level node makes about an address, None where it makes none."""
-    name = page.path.name
+    name = path.name
     if isinstance(node, ast.FunctionDef):
-        calls = [d for d in node.decorator_list if isinstance(d, ast.Call) and _called(d) == "source"]
+        calls = [d for d in node.decorator_list if isinstance(d, ast.Call) and called(d) == "source"]
         if not calls:
             return None
         if len(node.decorator_list) > 1:
             raise SourceError(f"{name}:{node.lineno}: {node.name} has several decorators; a source has @source alone")
-        line, key = node.decorator_list[0].lineno, _key(calls[0], name, 1)
+        line, key = node.decorator_list[0].lineno, key_of(calls[0], name, 1)
         return Statement(
-            key, "source", page.path, line, node.end_lineno or line, _text(page, line, node), node.name,
+            key, "source", path, line, node.end_lineno or line, _text(lines, line, node), node.name,
             ast.get_docstring(node), asks=tuple(sorted(told(node))),
         )  # fmt: skip
     if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Call):
         return None
-    call, end = node.value, node.end_lineno or node.lineno
-    text = _text(page, node.lineno, node)
-    match _called(call):
-        case "raw":
-            return Statement(_key(call, name, 1), "raw", page.path, node.lineno, end, text)
-        case "constants":
-            key, values = _key(call, name, 2), _values(call, name)
-            key, about = f"{key}{APART * is_described(name)}", tuple(values)
-            return Statement(key, "constants", page.path, node.lineno, end, text, values=values, neurons=about)
-        case "fires":
-            key, bias, here, before = read_row(call, name)
-            if not _NEURON.fullmatch(key):
-                raise SourceError(f'{name}:{node.lineno}: fires() is for a neuron, "L01.N0012.IN", not {key!r}')
-            return Statement(key, "fires", page.path, node.lineno, end, text, bias=bias, here=here, before=before)
-        case "linear":
-            key, bias, terms, shared = _sum(call, name)
-            return Statement(key, "linear", page.path, node.lineno, end, text, bias=bias, terms=terms, shared=shared)
-        case what if what in WIRES:
-            key, wires = read_wires(call, name)
-            _kind(key, name, call.lineno)
-            says = wires.says or None
-            return Statement(key, "wired", page.path, node.lineno, end, text, docstring=says, wires=wires)
-        case "lifted" | "channels" | "mean" | "means":
-            return replace(read_stored(call, name), file=page.path, line=node.lineno, end=end, text=text)
-        case _:
-            return None
-
-
-_STORED_AS = {
-    "lifted": 'lifted("L00.H02.OV", rank=5): a head (OV or QK), and along how many directions it writes or looks',
-    "channels": 'channels("L00.IN", 3, 17, rank=40) or channels("L00.IN", *range(99), rank=40): a layer, neurons '
-    "of it, each once, and how many directions they read",
-    "mean": 'mean("L00.H03.OV"): a head or an embedding',
-    "means": 'means("L00.OUT", 3, 17, 99): a layer, and neurons of it, each once',
-}
-
-
-def read_stored(call: ast.Call, file: str) -> Statement:
-    """What a call that lifts says, without its place. Raises `SourceError` for anything else."""
-    what = _called(call)
-    key, numbers, rank = "", [], 0
-    match call:
-        case ast.Call(args=[ast.Constant(value=str(key)), *rest], keywords=[]) if what == "means":
-            numbers = [entry.value for entry in rest if isinstance(entry, ast.Constant) and type(entry.value) is int]
-            good = key.endswith(".OUT") and bool(_SEVERAL.fullmatch(key)) and len(set(numbers)) == len(rest) > 0
-        case ast.Call(args=[ast.Constant(value=str(key))], keywords=[]) if what == "mean":
-            good = _kind(key, file, call.lineno) in ("QK", "OV", "EMB.TOK", "EMB.POS")
-        case ast.Call(
-            args=[ast.Constant(value=str(key))], keywords=[ast.keyword(arg="rank", value=ast.Constant(value=int(rank)))]
-        ) if what == "lifted":
-            good = _kind(key, file, call.lineno) in ("OV", "QK") and type(rank) is int and rank > 0
-            key = f"{key}{BESIDE}" if key.endswith(".QK") else key
-        case ast.Call(
-            args=[ast.Constant(value=str(key)), *rest],
-            keywords=[ast.keyword(arg="rank", value=ast.Constant(value=int(rank)))],
-        ) if what == "channels":
-            numbers = _all_neurons(rest)
-            good = key.endswith(".IN") and bool(_SEVERAL.fullmatch(key)) and type(rank) is int and rank > 0
-            good = good and len(set(numbers)) == len(numbers) > 0 and min(numbers) >= 0
-            key = f"{key}{BESIDE}"
-        case _:
-            good = False
-    if not good:
-        raise SourceError(f"{file}:{call.lineno}: expected {_STORED_AS[what]}; not {ast.unparse(call)[:80]}")
-    return Statement(key, _FORMS[what], Path(), 0, 0, "", neurons=tuple(numbers), rank=int(rank))
-
-
-_FORMS: dict[str, StatementForm] = {"lifted": "lifted", "channels": "channels", "mean": "mean", "means": "means"}
-_MOST_NEURONS = 1 << 20
-"""More than a layer has."""
-
-
-def _all_neurons(entries: Sequence[ast.expr]) -> list[int]:
-    """The neurons that the arguments of `channels` name; [-1] where they are more than a layer can have."""
-    named = [_neurons(entry) for entry in entries]
-    if sum(map(len, named)) > _MOST_NEURONS:
-        return [-1]
-    return [neuron for some in named for neuron in some]
-
-
-def _neurons(entry: ast.expr) -> Sequence[int]:
-    """The neurons that an argument of `channels` names: a number, or `*range(…)`; [-1] for anything else."""
-    match entry:
-        case ast.Constant(value=int(number)) if type(number) is int:
-            return [number]
-        case ast.Starred(value=ast.Call(func=ast.Name(id="range"), args=ends, keywords=[])) if 1 <= len(ends) <= 2:
-            numbers = [end.value for end in ends if isinstance(end, ast.Constant) and type(end.value) is int]
-            if len(numbers) == len(ends) and max(numbers) <= _MOST_NEURONS:
-                return range(*numbers)
-    return [-1]
-
-
-def _kind(key: str, file: str, line: int) -> str:
-    """The kind of an address in a statement. Raises `SourceError` for what is no address."""
-    try:
-        return Address.parse(key).kind
-    except PellucidError as error:
-        raise SourceError(f"{file}:{line}: {error}") from None
+    if (word := word_called(called(node.value))) is None:
+        return None
+    end = node.end_lineno or node.lineno
+    said = word.read(node.value, name)
+    return replace(said, file=path, line=node.lineno, end=end, text=_text(lines, node.lineno, node))
 
 
 def require_small(statement: Statement, decoder: Decoder) -> None:
     """Raise `SourceError` unless a lifted part holds at most its share of the raw part's numbers."""
-    address = _meant(statement)[0]
+    address = meant(statement)[0]
     holds = lifted_numbers(address.kind, decoder, rank=statement.rank, sharing=max(1, len(statement.neurons)))
     raw = count(address, decoder)
     if holds <= LIFTED_SHARE * raw:
@@ -748,67 +590,8 @@ def _advice(statement: Statement, address: Address, decoder: Decoder) -> str:
     return f"the most is {f'rank {most_of_head}' if most_of_head else 'its mean'}"
 
 
-def _called(call: ast.Call) -> str:
-    return call.func.id if isinstance(call.func, ast.Name) else ""
-
-
-def _text(page: StatementPage, line: int, node: ast.stmt) -> str:
-    return "\n".join(page.lines[line - 1 : node.end_lineno])
-
-
-def _key(call: ast.Call, file: str, arguments: int) -> str:
-    """The address in `raw("…")`, `source("…")` or `constants("…", …)`."""
-    what = _called(call)
-    place = f"{file}:{call.lineno}"
-    first = call.args[0] if len(call.args) == arguments and not call.keywords else None
-    if not isinstance(first, ast.Constant) or not isinstance(first.value, str):
-        raise SourceError(
-            f'{place}: expected {what}("ADDRESS"{", {neuron: value}" * (arguments > 1)}) and nothing else'
-        )
-    key = first.value
-    if what == "constants":
-        if not key.endswith(".IN") or not _SEVERAL.fullmatch(key):
-            raise SourceError(f'{place}: constants() is for neurons, for example "L00.IN", not {key!r}')
-    elif not (what == "raw" and _REST.fullmatch(key)):
-        _kind(key, file, call.lineno)
-    return key
-
-
-def _values(call: ast.Call, file: str) -> dict[int, float]:
-    """The neurons and their constants in `constants("L00.IN", {12: -0.83})`."""
-    try:
-        values = ast.literal_eval(call.args[1])
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        values = None
-    good = isinstance(values, dict) and all(
-        type(neuron) is int and neuron >= 0 and type(value) in (int, float) and abs(value) < 1e30
-        for neuron, value in values.items()
-    )
-    if not good:
-        raise SourceError(f"{file}:{call.lineno}: constants() takes {{neuron: number}}, for example {{12: -0.83}}")
-    if len(values) < len(getattr(call.args[1], "keys", ())):
-        raise SourceError(f"{file}:{call.lineno}: constants() names a neuron twice")
-    return {int(neuron): float(value) for neuron, value in values.items()}
-
-
-def _sum(call: ast.Call, file: str) -> tuple[str, float, dict[str, float], dict[float, tuple[str, ...]]]:
-    """Neuron, bias, terms and shared coefficients of `linear("L01.N0012.IN", -0.31, {0.8: (he, she)}, it=-0.2)`."""
-    place = f"{file}:{call.lineno}"
-    match call.args:
-        case [ast.Constant(value=str(key)), bias, *rest] if _NEURON.fullmatch(key) and content.number(bias) is not None:
-            _kind(key, file, call.lineno)
-            tables = [found for table in rest if isinstance(table, ast.Dict) and (found := read_shared(table))]
-            shared = tables[0] if tables else {}
-            pairs = [(word.arg, content.number(word.value)) for word in call.keywords]
-            pairs += [(name, weight) for weight, names in shared.items() for name in names]
-            terms = {name: value for name, value in pairs if name and value is not None}
-            if len(terms) == len(pairs) and len(tables) == len(rest) <= 1:
-                return key, content.number(bias) or 0.0, terms, shared
-    raise SourceError(
-        f'{place}: expected linear("L01.N0012.IN", -0.31, he=0.8) or linear("L01.N0012.IN", -0.31, {{0.8: (he, she)}}, '
-        "it=-0.2): a neuron, its bias, and values, each once, with their coefficients as numbers; not "
-        f"{ast.unparse(call)[:80]}"
-    )
+def _text(lines: Sequence[str], line: int, node: ast.stmt) -> str:
+    return "\n".join(lines[line - 1 : node.end_lineno])
 
 
 def read_config(path: Path) -> tuple[str, Decoder]:

@@ -13,6 +13,7 @@ from pellucid.base.files import write_text
 from pellucid.base.trusted import PROGRAM, expect
 from pellucid.listing.draft import differing
 from pellucid.listing.parse import RECORD, Listing
+from pellucid.listing.word import files_of
 from pellucid.listing.written import keep
 
 
@@ -20,6 +21,9 @@ def print_program(old: Listing, new: Listing) -> tuple[str, ...]:
     """Write what differs between a program as it stands on disk, `old`, and as it is to be; the names of the files."""
     files = differing(old, new)
     hashes = {key: next(iter(held)) for key, held in new.record.items() if held != old.record.get(key)}
+    for name, text in files_of(new.statements.values()):
+        if not (old.program / name).is_file():
+            files[name] = text
     write_files(old.program, old.record, files, hashes, old.record.keys() - new.record.keys())
     return tuple(files)
 

@@ -10,10 +10,11 @@ from collections.abc import Collection, Mapping, Sequence
 from pellucid.base.errors import SourceError
 from pellucid.listing.about import ABOUT, About, sides
 from pellucid.listing.content import imported_from, imported_kinds
-from pellucid.listing.language import RESERVED, STATEMENTS, beside_of, check, definitions
+from pellucid.listing.language import OWN, RESERVED, STATEMENTS, beside_of, check, definitions
 from pellucid.listing.pages import raw
-from pellucid.listing.parse import Statement, StatementPage, is_described, order, read_page
+from pellucid.listing.parse import StatementPage, order, read_page
 from pellucid.listing.rows import ROWS
+from pellucid.listing.statement import Statement, is_described
 from pellucid.program import prelude, wires
 
 _FUNCTION = re.compile(r"(?m)^def (\w+)\(")
@@ -194,6 +195,8 @@ def _with_imports(
     used = _used(page)
     page = _importing(page, "prelude", (used & set(prelude.__all__)) | {*spare})
     page = _importing(page, "wires", (used & set(wires.__all__)) - set(definitions(page.tree)))
+    for module in sorted({*OWN.values()}):
+        page = _importing(page, module, {name for name in used if OWN.get(name) == module})
     if module := beside_of(page.name):
         there = {value.name for value in beside.values} if beside else _imported(page, module)
         page = _importing(page, module, (used & there) - set(definitions(page.tree)))

@@ -13,7 +13,8 @@ from pathlib import Path
 from pellucid.base.errors import PellucidError
 from pellucid.base.files import write_text
 from pellucid.base.schema import read_json
-from pellucid.listing.parse import STORED, digest, read_page
+from pellucid.listing.parse import digest, read_page
+from pellucid.listing.statement import STORED
 
 FILE = Path("scratch") / "emitted.json"
 

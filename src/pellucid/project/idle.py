@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from pellucid.base.address import Address
-from pellucid.listing.parse import Listing, Statement
+from pellucid.listing.parse import Listing
+from pellucid.listing.statement import Statement
 
 OFF: dict[str | None, tuple[str, ...]] = {None: (), "code": ("QK", "IN")}
 """The kinds whose residuals a run switches off."""

@@ -15,9 +15,9 @@ from pellucid.family.partition import count
 from pellucid.listing.about import About, whole
 from pellucid.listing.content import ValueDef
 from pellucid.listing.count import count_program
-from pellucid.listing.parse import STORED, Listing, Statement
-from pellucid.listing.rows import described_row
-from pellucid.program.prelude import BESIDE
+from pellucid.listing.parse import Listing
+from pellucid.listing.statement import STORED, Statement
+from pellucid.listing.word import word_of
 from pellucid.project.descriptions import told_before
 from pellucid.project.evidence import Measurement
 from pellucid.project.parts_file import Standing, standing
@@ -98,22 +98,8 @@ class Entry:
 
 def _words(statement: Statement) -> str:
     """What a statement without a docstring says."""
-    match statement.form:
-        case "lifted":
-            directions = "one direction" if statement.rank == 1 else f"{statement.rank} directions"
-            does = "Looks where" if statement.key.endswith(BESIDE) else "Moves what"
-            return f"{does} its weights say along {directions} alone; the vectors are data."
-        case "fires":
-            return described_row(statement.bias, statement.here, statement.before)
-        case "linear":
-            values = f"{len(statement.terms)} named value{'s' * (len(statement.terms) != 1)}"
-            return f"Sums {values}: {', '.join(statement.terms)}."
-        case "channels":
-            return f"Reads {statement.rank} channels alone, which its layer's neurons share; the vectors are data."
-        case "mean" | "means":
-            return "Is the same everywhere: its mean over text, which is data."
-        case _:
-            return ""
+    word = word_of(statement)
+    return word.says(statement) if word else ""
 
 
 def figure(row: Measurement) -> dict[str, Any]:

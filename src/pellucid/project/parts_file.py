@@ -21,7 +21,8 @@ from pellucid.base.files import write_text
 from pellucid.base.schema import CLOSED, Count, fitting, shown, text_of, toml_of
 from pellucid.family.blocks import Decoder
 from pellucid.family.partition import Part, PartForm, Residual, count
-from pellucid.listing.parse import Listing, Statement
+from pellucid.listing.parse import Listing
+from pellucid.listing.statement import Statement
 
 _HEADER = (
     "What runs: `form`, from the statement at `source` or `lifted`. Where `residual` is `dropped`, it runs alone.",

@@ -25,18 +25,10 @@ from pellucid.listing.content import imported_kinds
 from pellucid.listing.edits import HEAD, PAGE
 from pellucid.listing.language import definitions, reachable
 from pellucid.listing.pages import raw
-from pellucid.listing.parse import (
-    Listing,
-    Statement,
-    StatementPage,
-    digest,
-    is_described,
-    read_listing,
-    read_page,
-    read_record,
-)
+from pellucid.listing.parse import Listing, StatementPage, digest, read_listing, read_page, read_record
 from pellucid.listing.revise import revise
-from pellucid.listing.rows import as_function
+from pellucid.listing.statement import Statement, is_described
+from pellucid.listing.word import word_of
 from pellucid.listing.written import FILE as WRITTEN
 from pellucid.listing.written import read_written
 from pellucid.program import prelude
@@ -188,9 +180,15 @@ def _told(page: StatementPage, old: Statement, new: Statement) -> tuple[Statemen
             f"{old.key} had a source before ({old.place}), and what embeddings and biases change to can only be "
             'recorded where they were raw; write residual = "dropped" into its entry of parts.toml to let it run'
         )
-    if (old.function is None and old.form != "fires") or old.asks:
+    if (old.function is None and _as_function(old, "", "") is None) or old.asks:
         raise PellucidError(f"{old.key} was {old.form} ({old.place}), not a function; it can be refined, not edited")
     return page, old
+
+
+def _as_function(old: Statement, decorator: str, name: str) -> str | None:
+    """What a row says, as a function; None for what is one, or cannot be one."""
+    word = word_of(old)
+    return word.function(old, decorator, name) if word else None
 
 
 def _based(before: tuple[StatementPage, Statement] | None, address: Address, number: int) -> tuple[str, str | None]:
@@ -198,9 +196,8 @@ def _based(before: tuple[StatementPage, Statement] | None, address: Address, num
     if before is None:
         return f'base("{address}", {number})', None
     page, old = before
-    if old.form == "fires":
-        decorator = f'@base("{address}", {number})'
-        return as_function(decorator, f"before_{number:04d}", old.bias, old.here, old.before), old.text
+    if row := _as_function(old, f'@base("{address}", {number})', f"before_{number:04d}"):
+        return row, old.text
     defined = definitions(page.tree)
     assert old.function is not None
     names = [*reversed(reachable(old.function, defined))]

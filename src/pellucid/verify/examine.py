@@ -18,7 +18,8 @@ from pellucid.exact.model import Model
 from pellucid.forms.isolated import head_out, kept
 from pellucid.forms.stored import Channel, Compares
 from pellucid.listing.load import LoadedSources, Program
-from pellucid.listing.parse import Listing, Statement
+from pellucid.listing.parse import Listing
+from pellucid.listing.statement import Statement
 from pellucid.measure.bootstrap import Estimate
 from pellucid.measure.fidelity import MeasureSettings, evaluate
 from pellucid.measure.ledger import Fidelity

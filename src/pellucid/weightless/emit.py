@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from pellucid.base.nulls import nulled
-from pellucid.listing.count import numbers
+from pellucid.listing.numbers import numbers
 from pellucid.weightless.branches import WIDTH, Branches, if_lines
 from pellucid.weightless.language import Alphabet, Look, Walk, WeightlessProgram
 

@@ -22,9 +22,10 @@ from pellucid.base.address import Address
 from pellucid.base.errors import CorpusError
 from pellucid.exact.model import Model
 from pellucid.forms.forms import token_texts
-from pellucid.listing.count import count_program, literal
+from pellucid.listing.count import count_program
 from pellucid.listing.emit import emit
 from pellucid.listing.load import load_program
+from pellucid.listing.numbers import literal
 from pellucid.listing.outline import outline
 from pellucid.listing.parse import read_program
 from pellucid.stages.lift.means import averages, named

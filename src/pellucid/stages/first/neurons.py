@@ -33,7 +33,7 @@ from pellucid.family.activations import activation
 from pellucid.family.blocks import MLP
 from pellucid.forms.form import TokenText
 from pellucid.forms.forms import Fires, Which, token_texts
-from pellucid.listing.count import literal
+from pellucid.listing.numbers import literal
 from pellucid.measure.record import record
 from pellucid.stages.first.levels import Act, Cells, Inverse, clusters, gauss_newton, itself, loss
 

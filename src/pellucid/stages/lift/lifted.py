@@ -17,7 +17,7 @@ from pellucid.family.blocks import Decoder
 from pellucid.forms.form import StoredForm
 from pellucid.forms.lifting import Costs, Vectors, costs
 from pellucid.listing.change import with_lifted
-from pellucid.listing.parse import STORED
+from pellucid.listing.statement import STORED
 from pellucid.program.prelude import BESIDE
 from pellucid.project.project import Project
 from pellucid.project.rows import first_tokens, rows_for

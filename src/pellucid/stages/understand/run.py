@@ -19,8 +19,9 @@ from pellucid.exact.model import Model
 from pellucid.family.blocks import Decoder
 from pellucid.forms.forms import token_texts
 from pellucid.listing.change import with_content
-from pellucid.listing.count import count_program, literal
+from pellucid.listing.count import count_program
 from pellucid.listing.draft import Revision
+from pellucid.listing.numbers import literal
 from pellucid.listing.outline import outline
 from pellucid.listing.parse import Listing
 from pellucid.project.evidence import Measurement
