@@ -17,6 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pellucid.base.errors import PellucidError
 from pellucid.base.files import read_bytes, remove_oldest, stamps_of, write_text
 from pellucid.base.trusted import state_folder
 
@@ -39,14 +40,13 @@ def kept(
         text: All that the answer depends on, the package's own code apart.
         make: Finds it; what it raises is raised, and nothing is kept.
         dump: Makes JSON of the answer.
-        load: Makes the answer of that JSON again; where it raises `KeyError`, `TypeError` or `ValueError`, it is found
-            anew.
+        load: Makes the answer of that JSON again; where that is none, it is found anew.
     """
     try:
         about = "\0".join((what, _code(), text)).encode("utf-8", "surrogatepass")
         path = state_folder() / KEPT / f"{sha256(about).hexdigest()}.json"
         return load(json.loads(read_bytes(path)))
-    except (OSError, KeyError, TypeError, ValueError, RecursionError):
+    except (OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError, PellucidError):
         made = make()
     with suppress(OSError):
         _make_room(state_folder() / KEPT)

@@ -36,10 +36,16 @@ class TokenKind:
     levels: dict[float, tuple[str | int, ...]]
     line: int
     text: str
-    node: ast.expr
-    """The table of levels, as an expression."""
     called: tuple[str, ...] = ()
     """The tokens that it calls by a name of their own."""
+
+    @cached_property
+    def node(self) -> ast.expr:
+        """The table of levels, as an expression."""
+        statement = ast.parse(self.text).body[0]
+        assert isinstance(statement, ast.Assign)
+        assert isinstance(statement.value, ast.Call)
+        return statement.value.args[0]
 
 
 @dataclass(frozen=True)
@@ -124,7 +130,7 @@ def read_words(path: Path, text: str) -> TokenKinds:
                 wrong += reasons
                 lines = text.split("\n")[node.lineno - 1 : node.end_lineno]
                 called = {part.id for part in ast.walk(table) if isinstance(part, ast.Name)}
-                kinds[name] = TokenKind(name, levels, node.lineno, "\n".join(lines), table, tuple(sorted(called)))
+                kinds[name] = TokenKind(name, levels, node.lineno, "\n".join(lines), tuple(sorted(called)))
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant()) if _token(node.value, {}) != -1:
                 wrong += [(node.lineno, reason) for reason in _name_wrong(name, {*kinds, *tokens}, token=True)]
                 tokens[name] = _token(node.value, {})

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pellucid.listing.about import About
-from pellucid.listing.content import SeenBy, ValueDef
+from pellucid.listing.content import SeenBy, TokenKind, TokenKinds, ValueDef
 from pellucid.listing.statement import Statement
 from pellucid.listing.wiring import Wires
 
@@ -46,6 +46,21 @@ def load(data: Any, path: Path, lines: Sequence[str]) -> PageSaid:
         tuple(_made(About, data["abouts"], path, lines)),
         {name: tuple(kinds) for name, kinds in data["kinds"].items()},
     )
+
+
+def dump_words(words: TokenKinds) -> dict[str, Any]:
+    """The kinds of tokens of `words.py`, as JSON."""
+    kinds = [(kind.name, _entries(kind.levels), kind.line, kind.text, kind.called) for kind in words.kinds.values()]
+    return {"kinds": kinds, "tokens": words.tokens}
+
+
+def load_words(data: Any, path: Path, text: str) -> TokenKinds:
+    """What `dump_words` made of this text."""
+    kinds = {
+        name: TokenKind(name, _levels(levels), line, own, tuple(called))
+        for name, levels, line, own, called in data["kinds"]
+    }
+    return TokenKinds(path, text, kinds, data["tokens"])
 
 
 _ELSEWHERE = ("file", "text", "by_person", "uses")

@@ -293,7 +293,9 @@ def read_program(directory: Path) -> Listing:
     are missing, doubled, in the wrong file or about a part that the subject does not have.
     """
     listing = read_listing(directory / "program")
-    check_whole(listing)
+    texts = {"model.py": read_text(directory / "program" / "model.py", MOST_OF_PAGE)} | listing.texts
+    about = [text for name in sorted(texts) for text in (name, texts[name])]
+    kept("whole", "\0".join([*about, "", *sorted(OWN)]), lambda: check_whole(listing))
     return listing
 
 
@@ -447,7 +449,14 @@ def read_words(program: Path, hashes: Mapping[str, set[str]]) -> TokenKinds | No
     if not path.exists():
         return None
     text = read_text(path, MOST_OF_PAGE)
-    return replace(content.read_words(path, text), by_person=digest(text) not in hashes.get(content.PAGE, set()))
+    words = kept(
+        "words",
+        text,
+        lambda: content.read_words(path, text),
+        held_pages.dump_words,
+        lambda data: held_pages.load_words(data, path, text),
+    )
+    return replace(words, by_person=digest(text) not in hashes.get(content.PAGE, set()))
 
 
 def read_names(program: Path, hashes: Mapping[str, set[str]]) -> StreamNames | None:

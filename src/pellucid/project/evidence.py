@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -165,12 +165,19 @@ class Evidence:
         with self._writing() as connection:
             _insert(connection, rows)
 
-    def find(self, **wanted: str) -> list[tuple[int, Measurement]]:
-        """The latest row of every question that fits `wanted` (columns and their values), with its id."""
+    def find(self, parts: Collection[str] | None = None, **wanted: str) -> list[tuple[int, Measurement]]:
+        """The latest row of every question that fits `wanted` (columns and their values), with its id.
+
+        Of a few `parts` alone, where they are given.
+        """
         unknown = set(wanted) - set(_COLUMNS)
         if unknown:
             raise ValueError(f"no column {sorted(unknown)} in measurement; columns are {_COLUMNS}")
         where = " AND ".join(f"{column} = :{column}" for column in wanted) or "1"
+        if parts is not None:
+            named = {f"part_{number}": part for number, part in enumerate(parts)}
+            where += f" AND part IN ({', '.join(f':{name}' for name in named)})"
+            wanted |= named
         question = "part, kind, metric, state, split, corpus, domain"
         latest = f"SELECT MAX(id) FROM measurement WHERE {where} GROUP BY {question}"
         query = f"SELECT id, {', '.join(_COLUMNS)} FROM measurement WHERE id IN ({latest}) ORDER BY id"

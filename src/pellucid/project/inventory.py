@@ -29,6 +29,8 @@ from pellucid.project.verdict import Verdict, verdict
 PASSING = 0.7
 """The least score (correlation of the source's output with the raw part's, held-out) at which a description passes."""
 STAGE = "numbers"
+FEW = 100
+"""Parts whose measurements are looked up one by one."""
 KINDS = ("isolated", "swapped_in", "joint")
 
 
@@ -124,7 +126,8 @@ def inventory(project: Project, wanted: Collection[Address] | None = None) -> li
     listing, dropped, symbols = project.listing(), project.dropped(), project.symbols()
     numbers, known = _numbers(project, listing, wanted), told_before(project.evidence)
     measured: dict[str, dict[str, dict[str, Measurement]]] = defaultdict(lambda: defaultdict(dict))
-    for _, row in project.evidence.find(domain="overall"):
+    few = [str(address) for address in wanted] if wanted is not None and len(wanted) <= FEW else None
+    for _, row in project.evidence.find(few, domain="overall"):
         measured[row.part][row.kind][row.metric] = row
     entries = []
     for address in listing.decoder.addresses.addresses():
@@ -148,7 +151,10 @@ def _numbers(project: Project, listing: Listing, wanted: Collection[Address] | N
     state = sha256_text("\0".join(text for pair in sorted(listing.texts.items()) for text in pair))
     if (kept := project.evidence.finished(STAGE, state)) is not None:
         with project.evidence.understood(STAGE):
-            return {Address.parse(name): int(held) for name, held in json.loads(kept).items()}
+            held = json.loads(kept)
+            if wanted is not None:
+                return {address: int(held[str(address)]) for address in wanted if str(address) in held}
+            return {Address.parse(name): int(number) for name, number in held.items()}
     found = count_program(listing, wanted)
     if wanted is None:
         project.evidence.finish(STAGE, state, json.dumps({str(address): held for address, held in found.items()}))

@@ -18,6 +18,7 @@ import tomlkit
 from pellucid.base.address import Address, Shape
 from pellucid.base.errors import PellucidError, ProjectError
 from pellucid.base.files import write_text
+from pellucid.base.kept import kept
 from pellucid.base.schema import CLOSED, Count, fitting, shown, text_of, toml_of
 from pellucid.family.blocks import Decoder
 from pellucid.family.partition import Part, PartForm, Residual, count
@@ -55,6 +56,18 @@ def read_dropped(path: Path, shape: Shape) -> frozenset[Address]:
     if not path.exists():
         return frozenset()
     text = text_of(path, ProjectError)
+    about = repr((shape.layers, shape.heads, shape.neurons, shape.tied, shape.groups, sorted(shape.once), text))
+    return kept(
+        "dropped",
+        about,
+        lambda: _dropped_in(path, text, shape),
+        lambda found: [*map(str, sorted(found))],
+        lambda names: frozenset(map(Address.parse, names)),
+    )
+
+
+def _dropped_in(path: Path, text: str, shape: Shape) -> frozenset[Address]:
+    """What `read_dropped` finds in the `text` of the file."""
     parts = toml_of(text, str(path), ProjectError).get("part", [])
     if not isinstance(parts, list):
         raise ProjectError(f"{path}: part is {shown(parts)}, expected tables [[part]]")

@@ -38,6 +38,8 @@ def _escape(text: str) -> str:
 
 
 def _unescape(text: str) -> str:
+    if "\\" not in text:
+        return text
     parts = text.split("\\\\")
     for plain, escaped in _ESCAPES[1:]:
         parts = [part.replace(escaped, plain) for part in parts]
