@@ -43,15 +43,31 @@ def kept(
         load: Makes the answer of that JSON again; where that is none, it is found anew.
     """
     try:
-        about = "\0".join((what, _code(), text)).encode("utf-8", "surrogatepass")
-        path = state_folder() / KEPT / f"{sha256(about).hexdigest()}.json"
-        return load(json.loads(read_bytes(path)))
+        return load(json.loads(read_bytes(_place(what, text))))
     except (OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError, PellucidError):
         made = make()
-    with suppress(OSError):
-        _make_room(state_folder() / KEPT)
-        write_text(path, json.dumps(dump(made), separators=(",", ":")))
+    _write(what, text, dump(made))
     return made
+
+
+def keep(what: str, text: str, data: Any) -> None:
+    """Keep the answer `data`, as JSON, where `kept` looks for it; nothing where one is there already."""
+    with suppress(OSError):
+        if not _place(what, text).exists():
+            _write(what, text, data)
+
+
+def _write(what: str, text: str, data: Any) -> None:
+    with suppress(OSError):
+        path = _place(what, text)
+        _make_room(path.parent)
+        write_text(path, json.dumps(data, separators=(",", ":")))
+
+
+def _place(what: str, text: str) -> Path:
+    """Where an answer is kept."""
+    about = "\0".join((what, _code(), text)).encode("utf-8", "surrogatepass")
+    return state_folder() / KEPT / f"{sha256(about).hexdigest()}.json"
 
 
 def _make_room(folder: Path) -> None:

@@ -21,15 +21,18 @@ from __future__ import annotations
 import ast
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from functools import cache
+from itertools import chain
 
 from pellucid.base.address import Address
+from pellucid.base.kept import kept
 from pellucid.family.allowance import lifted_numbers
 from pellucid.family.blocks import Decoder
 from pellucid.listing.bare import bare
 from pellucid.listing.content import imported_kinds
-from pellucid.listing.language import contents, definitions, reachable
+from pellucid.listing.language import OWN, contents, definitions, reachable
 from pellucid.listing.numbers import BITS, literal, numbers
 from pellucid.listing.parse import Listing, StatementPage
 from pellucid.listing.statement import STORED, Statement
@@ -104,35 +107,53 @@ def _counted(
         or any(value.name in needed for value in page.values)
         or any(address in wanted for address, _ in page.sources())
     ]
-    return [_count(page, used) for page in pages]
+    return [_count(page, used) if wanted is None else _count_before(page, used) for page in pages]
+
+
+def _count_before(page: StatementPage, used: Collection[str]) -> tuple[dict[Address, int], dict[str, int]]:
+    """What `_count` finds on a page, as it was kept when the same was asked of the same text last."""
+    values = [value.name for value in page.values if value.name in used]
+    return kept(
+        "numbers",
+        "\0".join((page.name, *values, "", *sorted(OWN), page.text)),
+        lambda: _count(page, values),
+        lambda found: [{str(address): held for address, held in found[0].items()}, found[1]],
+        lambda data: ({Address.parse(name): held for name, held in data[0].items()}, data[1]),
+    )
 
 
 def _shares(
-    listing: Listing, uses: Iterable[Use], values_held: Mapping[str, int], asked: Iterable[Use]
+    listing: Listing, uses: Sequence[Use], values_held: Mapping[str, int], asked: Iterable[Use]
 ) -> Iterator[tuple[Address, int]]:
     """What every address of `asked` holds of the named values and kinds that it uses; all `uses` share them."""
-    held: dict[Named, int] = {("value", name): n for name, n in values_held.items()}
-    held |= {("kind", name): numbers(kind.node) for name, kind in listing.kinds.items()}
-    held |= {("token", name): literal(text) for name, text in (listing.words.tokens if listing.words else {}).items()}
-    called: dict[frozenset[str], frozenset[str]] = {}
+    tokens = listing.words.tokens if listing.words else {}
+    alike = Counter(kinds for _, _, kinds in uses)  # many parts use the same kinds
+    called = {kinds: {token for kind in kinds for token in listing.kinds[kind].called} for kinds in alike}
 
     def named(values: Collection[str], kinds: frozenset[str]) -> Iterator[Named]:
         """Values and kinds, and the tokens that these kinds call by a name."""
-        if kinds not in called:
-            called[kinds] = frozenset(token for kind in kinds for token in listing.kinds[kind].called)
         for what, names in (("value", values), ("kind", kinds), ("token", called[kinds])):
             yield from ((what, name) for name in names)
 
-    users = Counter(used for _, values, kinds in uses for used in named(values, kinds))
+    @cache
+    def held(what: str, name: str) -> int:
+        """The numbers in a value, a kind or a token."""
+        if what == "value":
+            return values_held[name]
+        return numbers(listing.kinds[name].node) if what == "kind" else literal(tokens[name])
+
+    users = Counter({("value", name): n for name, n in Counter(chain(*(values for _, values, _ in uses))).items()})
+    for kinds, many in alike.items():
+        users.update(dict.fromkeys(named((), kinds), many))
     for address, values, kinds in asked:
         yield address, _shared(held, users, named(values, kinds))
 
 
-def _shared(held: Mapping[Named, int], users: Mapping[Named, int], used: Iterable[Named]) -> int:
+def _shared(held: Callable[[str, str], int], users: Mapping[Named, int], used: Iterable[Named]) -> int:
     """A share of all that is `used` of what is `held`, each by so many `users` alike, rounded up."""
     by_users: Counter[int] = Counter()
     for name in used:
-        by_users[users[name]] += held[name]
+        by_users[users[name]] += held(*name)
     return math.ceil(sum((Fraction(total, count) for count, total in by_users.items()), Fraction(0)))
 
 

@@ -93,7 +93,7 @@ def _entries(value: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
     return [*value.items()]
 
 
-def _levels(value: list[tuple[float, list[Any]]]) -> dict[float, tuple[Any, ...]]:
+def _levels(value: Sequence[Sequence[Any]]) -> dict[float, tuple[Any, ...]]:
     return {level: tuple(tokens) for level, tokens in value}
 
 
@@ -103,11 +103,11 @@ def _wires(value: Mapping[str, Any]) -> Wires:
     return Wires(**{**value, "pairs": pairs, "waves": waves})
 
 
-def _pairs(value: list[list[int]]) -> tuple[tuple[int, ...], ...]:
+def _pairs(value: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
     return tuple(map(tuple, value))
 
 
-def _seen(value: list[list[Any]]) -> tuple[SeenBy, ...]:
+def _seen(value: Sequence[Sequence[Any]]) -> tuple[SeenBy, ...]:
     return tuple(SeenBy(*one) for one in value)
 
 

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from pellucid.base.address import Address, Shape
 from pellucid.base.errors import ProjectError, SourceError, closest
 from pellucid.base.files import MOST_OF_PAGE, read_text, sha256_text
-from pellucid.base.kept import kept
+from pellucid.base.kept import keep, kept
 from pellucid.base.memory import kept_until_release
 from pellucid.base.shell import quoted
 from pellucid.family import printed
@@ -293,15 +293,30 @@ def read_program(directory: Path) -> Listing:
     are missing, doubled, in the wrong file or about a part that the subject does not have.
     """
     listing = read_listing(directory / "program")
-    texts = {"model.py": read_text(directory / "program" / "model.py", MOST_OF_PAGE)} | listing.texts
-    about = [text for name in sorted(texts) for text in (name, texts[name])]
-    kept("whole", "\0".join([*about, "", *sorted(OWN)]), lambda: check_whole(listing))
+    kept("whole", _about_all(listing), lambda: check_whole(listing, filed=True))
     return listing
 
 
-def check_whole(listing: Listing) -> None:
-    """Raise `SourceError` as `read_program` does: for what is not in the language, missing, doubled or misplaced."""
-    check_listing(listing)
+def _about_all(listing: Listing) -> str:
+    """All that it depends on whether a program is whole."""
+    texts = {"model.py": read_text(listing.program / "model.py", MOST_OF_PAGE)} | listing.texts
+    return "\0".join([*(text for name in sorted(texts) for text in (name, texts[name])), "", *sorted(OWN)])
+
+
+def keep_said(listing: Listing) -> None:
+    """Keep what the pages of a program say that was just printed and is whole, for the next command to read."""
+    for page in listing.pages.values():
+        said = PageSaid(page.statements, page.values, page.abouts, page.kinds)
+        keep("page", _about(page.name, page.text), held_pages.dump(said))
+    keep("whole", _about_all(listing), None)
+
+
+def check_whole(listing: Listing, *, filed: bool = False) -> None:
+    """Raise `SourceError` as `read_program` does: for what is not in the language, missing, doubled or misplaced.
+
+    Where a listing is `filed`, as it stands on disk, it is kept of its pages that they passed.
+    """
+    check_listing(listing, filed=filed)
     for address in listing.decoder.addresses.addresses():
         _ = listing[address]
     _ = listing.abouts
@@ -316,11 +331,15 @@ def _tree(text: str, name: str) -> ast.Module:
     return ast.parse(text, name)
 
 
-def check_listing(listing: Listing) -> None:
+def check_listing(listing: Listing, *, filed: bool = False) -> None:
     """Raise `SourceError` if a page is not in the language of sources, or reads values that are not there."""
     kinds = frozenset(listing.kinds)
     for name, page in listing.pages.items():
-        _check(page.text, name, kinds, tuple(sorted(OWN)))
+        if filed:
+            about = "\0".join((*sorted(kinds), "", _about(name, page.text)))
+            kept("checked", about, lambda: _check(page.text, name, kinds, tuple(sorted(OWN))))  # noqa: B023, called at once
+        else:
+            _check(page.text, name, kinds, tuple(sorted(OWN)))
     content.check_values((v for page in listing.pages.values() for v in page.values), kinds, listing.decoder.addresses)
     wired = {key: (s.place, s.wires) for key, s in listing.statements.items() if s.wires}
     check_wires(wired, listing.stream, kinds)
@@ -350,9 +369,17 @@ def check_listing(listing: Listing) -> None:
 
 @kept_until_release(256)
 def _check(text: str, name: str, kinds: frozenset[str], own: tuple[str, ...]) -> None:
-    """Raise `SourceError` if the file is not in the language of sources; what has passed is not checked again."""
-    about = "\0".join((name, *sorted(kinds), "", *own, text))
-    kept("checked", about, lambda: check(_tree(text, name), name, kinds))
+    """Raise `SourceError` if the file is not in the language of sources; what has passed is not checked again.
+
+    The words that forms bring, `own`, are part of the language.
+    """
+    del own
+    check(_tree(text, name), name, kinds)
+
+
+def _about(name: str, text: str) -> str:
+    """All that it depends on what the page `name` says."""
+    return "\0".join((name, *sorted(OWN), text))
 
 
 def read_listing(program: Path) -> Listing:
@@ -519,7 +546,7 @@ def _page_before(path: Path, text: str) -> PageSaid:
     lines = text.split("\n")
     return kept(
         "page",
-        "\0".join((path.name, *sorted(OWN), text)),
+        _about(path.name, text),
         lambda: _page_said(path, text),
         held_pages.dump,
         lambda data: held_pages.load(data, path, lines),

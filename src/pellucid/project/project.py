@@ -26,7 +26,7 @@ from pellucid.base.trusted import stamps as stamps_of_all
 from pellucid.exact.writing import Continuation, Sampling
 from pellucid.listing.draft import Revision
 from pellucid.listing.load import Program, load_program
-from pellucid.listing.parse import Listing, check_whole, read_listing, read_program
+from pellucid.listing.parse import Listing, check_whole, keep_said, read_listing, read_program
 from pellucid.listing.printing import print_program
 from pellucid.listing.running import RunningProgram
 from pellucid.program.idle import said
@@ -235,6 +235,7 @@ class Project:
             )
         check_whole(ahead.listing)
         print_program(ahead.read, ahead.listing)
+        keep_said(ahead.listing)
         if ahead.dropped is not None:
             write_parts(self.directory / PARTS, partition(ahead.listing, ahead.dropped), ahead.listing.decoder)
             self._held["dropped"] = self._stamps(), without_residual(ahead.listing, ahead.dropped)
