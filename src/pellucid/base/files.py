@@ -11,7 +11,6 @@ import os
 import shutil
 import stat
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -80,6 +79,8 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
     An `OSError` that names no file is about `target`: a full disk, most often.
     """
+    import tempfile
+
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.{os.getpid()}.", suffix=PARTIAL, dir=target.parent)
     os.close(handle)
@@ -107,6 +108,8 @@ def write_text(target: Path, text: str) -> None:
 @contextmanager
 def passing_folder(parent: Path | None = None, prefix: str = "pellucid-") -> Iterator[Path]:
     """A folder for a while, in `parent` or where the system keeps such; gone afterwards, with all that is in it."""
+    import tempfile
+
     folder = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}.", suffix=PARTIAL, dir=parent))
     _passing.add(folder)
     try:

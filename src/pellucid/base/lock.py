@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import stat
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from pathlib import Path
 from threading import get_ident
 
@@ -139,6 +137,9 @@ def writing(directory: Path, *, make: bool = False) -> Iterator[None]:
 
 def _me() -> str:
     """This process as a lock names it."""
+    import socket
+    from datetime import datetime
+
     name = Path(sys.argv[0]).name if sys.argv else "python"
     command = " ".join(["pellucid" if name == "__main__.py" else name, *sys.argv[1:2]])
     return f"process {os.getpid()} on {socket.gethostname()} (`{command}`, since {datetime.now():%H:%M})"

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64, Integer
 
 from pellucid.base.errors import PellucidError
+from pellucid.base.shaped import Float32, Float64, Int64, Integer
 
 Ended = Literal["end", "stop", "tokens", "context"]
 """Why writing ended: the text did, a stop string came, all tokens that were asked for did, or the context was full."""
@@ -55,14 +55,15 @@ class Sampling:
         if self.seed < 0:
             raise PellucidError(f"the seed is {self.seed}, expected 0 or more")
 
-    def generator(self, row: int = 0) -> np.random.Generator:
-        """What row number `row` draws from."""
-        return np.random.default_rng(self.seed + row)
+    def generator(self, row: int = 0) -> np.random.Generator | None:
+        """What row number `row` draws from; None at temperature 0, where nothing is drawn."""
+        return np.random.default_rng(self.seed + row) if self.temperature else None
 
-    def __call__(self, logits: Float32[np.ndarray, " vocab"], rng: np.random.Generator) -> int:
+    def __call__(self, logits: Float32[np.ndarray, " vocab"], rng: np.random.Generator | None) -> int:
         """A token; of equally likely ones the smaller id comes first."""
         if not self.temperature:
             return int(logits.argmax())
+        assert rng is not None, "at a temperature above 0 there is a generator"
         scaled = logits.astype(np.float64) - float(logits.max())
         mass = np.exp(scaled / self.temperature)
         order = np.argsort(-mass, kind="stable")

@@ -21,11 +21,11 @@ from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from jaxtyping import Float32, Integer
 
 from pellucid.base.errors import PellucidError, ProjectError, SourceError
 from pellucid.base.files import atomic_path, read_bytes, remove_oldest
 from pellucid.base.memory import kept_until_release
+from pellucid.base.shaped import Float32, Integer
 from pellucid.base.trusted import state_folder
 
 if TYPE_CHECKING:
