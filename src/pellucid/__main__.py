@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,26 +36,31 @@ def _said_at_once(arguments: Sequence[str]) -> bool:
     from pellucid.base.harmless import say
     from pellucid.base.output import print_anything
 
+    gc.disable()  # what is made to answer once goes with the process
     try:
         text = _said(Path(arguments[1]), arguments[2])
     except (OSError, PellucidError):
         return False
+    finally:
+        gc.enable()
     if text is None:
         return False
     print_anything()
     say(text)
+    gc.freeze()  # and is not looked through for what could be freed before
     return True
 
 
 def _said(directory: Path, prompt: str) -> str | None:
     """What `run` prints; None where that takes a while, or somebody has to be asked or told."""
-    from pellucid.base.trusted import WEIGHTLESS
+    from pellucid.base.trusted import WEIGHTLESS, contents
     from pellucid.project.trust import is_trusted
 
     if (directory / WEIGHTLESS).is_file():
         from pellucid.weightless.said import said, said_lines
 
-        return "\n".join(said_lines(said(directory, prompt))) if is_trusted(directory) else None
+        found = contents(directory)
+        return "\n".join(said_lines(said(directory, prompt, found=found))) if is_trusted(directory, found) else None
     if (directory / "weights.safetensors").stat().st_size > LARGEST:
         return None
     from pellucid.project.checked import open_as_checked, written_behind

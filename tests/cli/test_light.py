@@ -12,7 +12,7 @@ from test_start import started
 
 from cli_support import Workshop
 from pellucid.base.trusted import state_folder
-from pellucid.listing import running
+from pellucid.listing import importing
 from pellucid.listing.running import load_checked
 
 HEAVY = {"torch", "transformers", "scipy", "sklearn", "matplotlib", "tokenizers", "huggingface_hub"}
@@ -66,12 +66,12 @@ def test_what_modules_are_compiled_to_is_kept_by_their_text(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
-    monkeypatch.setattr(running, "KEPT_COMPILED", 8)
+    monkeypatch.setattr(importing, "KEPT_COMPILED", 8)
     texts = {path.name: path.read_text() for path in (workshop.made / "program").glob("*.py")}
     before = load_checked(workshop.made, texts)
-    kept = state_folder() / running.COMPILED
+    kept = state_folder() / importing.COMPILED
     assert 0 < len(list(kept.iterdir())) <= 8  # the oldest go
-    monkeypatch.setattr(running, "KEPT_COMPILED", 400)
+    monkeypatch.setattr(importing, "KEPT_COMPILED", 400)
     load_checked(workshop.made, texts)
     stamps = {path.name: path.stat().st_mtime_ns for path in kept.iterdir()}
     ids = np.array([[1, 2, 3]])

@@ -14,7 +14,7 @@ from pellucid.base import trusted
 from pellucid.base.address import Address
 from pellucid.base.errors import ProjectError, SourceError
 from pellucid.base.files import sha256_files, sha256_text
-from pellucid.listing import running
+from pellucid.listing import importing
 from pellucid.listing.arrange import arranged
 from pellucid.listing.change import with_constants, with_statements
 from pellucid.listing.draft import Revision
@@ -95,7 +95,7 @@ def test_pages_that_are_known_are_not_read_again(workshop: Workshop, monkeypatch
     project = pellucid.open(workshop.made, trust=True)
     whole = project.program().logits(np.array([[1, 2]]))
     opened: list[str] = []
-    reading, loading = Path.open, running._Loader.get_data
+    reading, loading = Path.open, importing._Loader.get_data
 
     def watched(path: Path, *how: Any, **more: Any) -> Any:
         opened.append(path.name)
@@ -103,11 +103,11 @@ def test_pages_that_are_known_are_not_read_again(workshop: Workshop, monkeypatch
 
     monkeypatch.setattr(Path, "open", watched)
 
-    def loaded(loader: running._Loader, path: str) -> bytes:
+    def loaded(loader: importing._Loader, path: str) -> bytes:
         opened.append(Path(path).name)
         return loading(loader, path)
 
-    monkeypatch.setattr(running._Loader, "get_data", loaded)
+    monkeypatch.setattr(importing._Loader, "get_data", loaded)
     monkeypatch.setattr(project, "require_trust", lambda: None)  # which hashes all files
     assert (project.program().logits(np.array([[1, 2]])) == whole).all()
     assert "prelude.py" in opened

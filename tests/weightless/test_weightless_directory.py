@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import py_compile
 import shutil
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,6 +80,19 @@ def test_a_strangers_program_runs_only_if_trusted(stranger: Path) -> None:
     assert pellucid("report", stranger).code == 0
     assert pellucid("show", stranger, "*").code == 0
     assert pellucid("run", stranger, "<bos> a", "--trust").code == 0
+
+
+def test_bytecode_that_a_stranger_put_beside_it_never_runs(stranger: Path) -> None:
+    program = stranger / "program/program.py"
+    found, other = program.stat(), stranger / "other.py"
+    other.write_text("raise SystemExit('the stranger runs')\n", encoding="utf-8")
+    cached = Path(importlib.util.cache_from_source(str(program)))
+    cached.parent.mkdir()
+    py_compile.compile(str(other), str(cached), doraise=True)
+    stamped = cached.read_bytes()
+    told = struct.pack("<II", int(found.st_mtime), found.st_size)  # as if it were compiled from the program
+    cached.write_bytes(stamped[:8] + told + stamped[16:])
+    assert pellucid("run", stranger, "<bos> a b a", "--trust").code == 0
 
 
 def test_what_was_changed_by_hand_runs_or_is_said(stranger: Path) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import stat
 import sys
 from collections.abc import Iterator
@@ -108,6 +107,7 @@ def write_text(target: Path, text: str) -> None:
 @contextmanager
 def passing_folder(parent: Path | None = None, prefix: str = "pellucid-") -> Iterator[Path]:
     """A folder for a while, in `parent` or where the system keeps such; gone afterwards, with all that is in it."""
+    import shutil
     import tempfile
 
     folder = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}.", suffix=PARTIAL, dir=parent))
@@ -127,6 +127,8 @@ def remove_passing() -> None:
 
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
+        import shutil
+
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)

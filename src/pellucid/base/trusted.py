@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from pellucid.base.errors import ProjectError
 from pellucid.base.files import Stamps, read_bytes, read_text, require_regular, sha256_text, stamps_of, write_text
-from pellucid.base.lock import alone
 
 MANIFEST = "pellucid.toml"
 WEIGHTLESS = "weightless.json"
@@ -73,6 +71,20 @@ def contents(directory: Path) -> Contents:
     return Contents(files, code.hexdigest())
 
 
+def texts(directory: Path, found: Contents) -> dict[str, str]:
+    """The texts of the modules of a program by the names of their files, which are what was `found` there.
+
+    Raises `ProjectError` where one has changed since.
+    """
+    read = {}
+    for path in sorted((directory / PROGRAM).glob("*.py")):
+        data = read_bytes(path)
+        if sha256(data).hexdigest() != found.files.get(f"{PROGRAM}/{path.name}"):
+            raise ProjectError(f"{path} changed while it was being read; run the same command again")
+        read[path.name] = data.decode("utf-8", "replace")
+    return read
+
+
 def stamps(directory: Path) -> Stamps:
     """What tells whether any of these files has changed, without opening them."""
     return stamps_of(*_reached(directory))
@@ -84,6 +96,8 @@ def _reached(directory: Path) -> list[Path]:
 
 def copy_program(directory: Path, target: Path) -> None:
     """Copy the program of the project `directory` to that of `target`. Raises `ProjectError` as `contents` does."""
+    import shutil
+
     for path in _files(directory / PROGRAM, frozenset({_CACHE})):
         require_regular(path)
         copy = target / path.relative_to(directory)
@@ -124,14 +138,14 @@ def checked(directory: Path) -> str:
 
 def note_checked(directory: Path, state: str) -> None:
     """Remember that the program of `directory` was checked in this `state`; forgotten once something is written."""
-    with suppress(OSError), alone(_place(directory).with_suffix(".lock")):
+    with suppress(OSError), _alone(directory):
         if (files := recorded(directory)) is not None:
             _write(directory, files, state)
 
 
 def record(directory: Path, files: Mapping[str, str]) -> None:
     """Remember that `directory` may run with exactly these `files`. Raises `OSError` where that cannot be written."""
-    with alone(_place(directory).with_suffix(".lock")):
+    with _alone(directory):
         _write(directory, {name: [found] for name, found in files.items()})
 
 
@@ -139,10 +153,17 @@ def expect(directory: Path, texts: Mapping[str, str]) -> None:
     """Note that `texts` are about to be written to files of `directory`, if it may run as it is; else do nothing."""
     if recorded(directory) is None:
         return
-    with suppress(OSError), alone(_place(directory).with_suffix(".lock")):  # where it cannot be, the next command asks
+    with suppress(OSError), _alone(directory):  # where it cannot be, the next command asks
         held = recorded(directory) or {}
         new = {name: sha256_text(text) for name, text in texts.items()}
         _write(directory, held | {name: [*held.get(name, ()), one][-_KEPT:] for name, one in new.items()})
+
+
+def _alone(directory: Path) -> AbstractContextManager[None]:
+    """While this lasts nobody else writes what is remembered of `directory`."""
+    from pellucid.base.lock import alone  # what only reads, as running does, starts sooner
+
+    return alone(_place(directory).with_suffix(".lock"))
 
 
 def _write(directory: Path, files: Mapping[str, list[str]], state: str = "") -> None:

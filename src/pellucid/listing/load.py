@@ -17,8 +17,9 @@ from pellucid.base.errors import SourceError, closest
 from pellucid.family.blocks import Decoder
 from pellucid.listing.edits import PAGE as EDITS
 from pellucid.listing.edits import parse_edits, read_edits
+from pellucid.listing.importing import installed, package
 from pellucid.listing.parse import Listing, read_program
-from pellucid.listing.running import RunningProgram, errors, installed, package
+from pellucid.listing.running import RunningProgram, errors
 
 
 class LoadedSources:

@@ -18,7 +18,7 @@ from pellucid import listing
 from pellucid.base.defaults import TOKENS
 from pellucid.base.errors import ProjectError
 from pellucid.base.files import read_bytes, sha256_text
-from pellucid.base.trusted import PARTS, PROGRAM, Contents, checked, contents
+from pellucid.base.trusted import PARTS, PROGRAM, Contents, checked, contents, texts
 from pellucid.exact.writing import Continuation, Sampling, Until, write
 from pellucid.listing.running import RunningProgram, load_checked
 from pellucid.project.trust import is_trusted
@@ -43,13 +43,7 @@ def running_as_checked(
     """
     if f"{PROGRAM}/idle.py" not in found.files or checked(directory) != state_to_run(directory, found):
         return None
-    texts = {}
-    for path in sorted((directory / PROGRAM).glob("*.py")):
-        data = read_bytes(path)
-        if sha256(data).hexdigest() != found.files.get(f"{PROGRAM}/{path.name}"):
-            raise ProjectError(f"{path} changed while it was being read; run the same command again")
-        texts[path.name] = data.decode("utf-8", "replace")
-    return load_checked(directory, texts, source_only)
+    return load_checked(directory, texts(directory, found), source_only)
 
 
 def open_as_checked(directory: Path, source_only: Literal["code"] | None = None) -> RunningProgram | None:

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pellucid.base.errors import ProjectError
-from pellucid.base.events import tell
 from pellucid.base.harmless import complain
 from pellucid.base.trusted import Contents, contents, record, recorded
 
@@ -37,6 +36,8 @@ def _remember(directory: Path, files: Mapping[str, str]) -> None:
     try:
         record(directory, files)
     except OSError as error:
+        from pellucid.base.events import tell  # seldom, and it takes longer than all else here
+
         tell(
             f"pellucid: {error.filename or 'the state folder'}: {error.strerror or error}; that {directory} may run is "
             "not remembered, and the next command needs --trust (XDG_STATE_HOME names another place to remember it)"

@@ -3,36 +3,38 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from pellucid.base.errors import ProjectError, SourceError
-from pellucid.base.files import read_text
 from pellucid.base.harmless import say
+from pellucid.base.trusted import PROGRAM, Contents, contents, texts
+from pellucid.listing.importing import package
 from pellucid.project.trust import require_trust
 
-PACKAGE = "pellucid_weightless_program"
 SAYS = "said"
 """What the function of a program's `__main__.py` is called that runs a row."""
 
 
-def said(directory: Path, prompt: str, *, trust: bool = False) -> list[tuple[str, str]]:
+def said(directory: Path, prompt: str, *, trust: bool = False, found: Contents | None = None) -> list[tuple[str, str]]:
     """Each token of `prompt` (blanks between) with what the program in `directory` says next.
+
+    `found` is what is there, where that is known.
 
     Raises `ProjectError` where the program may not run, is of an earlier version, or does not know a token, and
     `SourceError` where it fails.
     """
-    require_trust(directory, granted=trust)
-    if f"def {SAYS}(" not in read_text(directory / "program" / "__main__.py"):
+    found = found or contents(directory)
+    require_trust(directory, granted=trust, found=found)
+    modules = texts(directory, found)
+    if f"def {SAYS}(" not in modules.get("__main__.py", ""):
         raise ProjectError(
             f"{directory} is of an earlier version; run `python -m program` in it, or decompile its model again"
         )
-    with _package(directory / "program") as main:
+    with _main(directory / PROGRAM, modules) as main:
         try:
             answers: list[tuple[str, str]] = getattr(main, SAYS)(prompt.split())
         except ValueError as error:
@@ -43,25 +45,13 @@ def said(directory: Path, prompt: str, *, trust: bool = False) -> list[tuple[str
 
 
 @contextmanager
-def _package(folder: Path) -> Iterator[ModuleType]:
-    """The module `__main__` of the package in `folder`, which is forgotten at the end; no bytecode is written."""
-    spec = importlib.util.spec_from_file_location(
-        PACKAGE, folder / "__init__.py", submodule_search_locations=[str(folder)]
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+def _main(program: Path, modules: Mapping[str, str]) -> Iterator[ModuleType]:
+    """The module `__main__` of a program whose `modules` have these texts; it is forgotten at the end."""
     try:
-        package = importlib.util.module_from_spec(spec)
-        sys.modules[PACKAGE] = package
-        spec.loader.exec_module(package)
-        yield importlib.import_module(f"{PACKAGE}.__main__")
+        with package(program, modules, keeps=True) as imported:
+            yield importlib.import_module(".__main__", imported.__name__)
     except (ImportError, SyntaxError, AttributeError) as error:
-        raise SourceError(f"{folder} cannot be loaded: {type(error).__name__}: {error}") from error
-    finally:
-        sys.dont_write_bytecode = before
-        for name in [name for name in sys.modules if name.partition(".")[0] == PACKAGE]:
-            del sys.modules[name]
+        raise SourceError(f"{program} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
 def refuse(options: Sequence[str]) -> None:
