@@ -11,16 +11,15 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from jaxtyping import Float
+from test_form import Early, KeptEarly
 from torch import Tensor
 
 import checkpoints
 from pellucid.base.address import Address
 from pellucid.base.errors import SourceError
-from pellucid.base.schema import CLOSED
 from pellucid.exact.model import Model
 from pellucid.forms.codec import dump_forms, load_forms
-from pellucid.forms.form import FormInput, TokenText, Written
+from pellucid.forms.form import TokenText
 from pellucid.forms.known import KINDS, forget, register
 from pellucid.forms.twin import Twin
 from pellucid.listing.content import number
@@ -76,13 +75,8 @@ class Opens(StatementWord):
 
 
 @dataclass(frozen=True)
-class KeptBegins:
+class KeptBegins(KeptEarly):
     """`Begins` as it is kept."""
-
-    __pydantic_config__ = CLOSED
-    otherwise: float
-    more: float
-    until: int
 
     def form(self, address: Address, place: str) -> Begins:
         """The form."""
@@ -91,39 +85,15 @@ class KeptBegins:
 
 
 @dataclass(frozen=True)
-class Begins(Written):
-    """A neuron that fires where a text begins: `otherwise`, plus `more` at the positions before `until`."""
+class Begins(Early):
+    """The same as `Early`, but that its statement is in a word of its own."""
 
     kept_as: ClassVar = KeptBegins
     word: ClassVar = Opens("opens")
-    address: Address
-    otherwise: float
-    more: float
-    until: int
-
-    def run(self, seen: FormInput) -> Float[Tensor, "batch pos"]:
-        """The pre-activation, from the positions alone."""
-        position = torch.arange(seen.ids.shape[1]).expand(seen.ids.shape)
-        return self.otherwise + self.more * (position < self.until)
 
     def kept(self) -> KeptBegins:
         """Its three numbers."""
         return KeptBegins(self.otherwise, self.more, self.until)
-
-    def numbers(self, token_text: TokenText) -> int:
-        """Three."""
-        del token_text
-        return 3
-
-    def name(self, token_text: TokenText) -> str:
-        """A name from the rule."""
-        del token_text
-        return f"in_the_first_{self.until}"
-
-    def describe(self, token_text: TokenText) -> str:
-        """The rule as one plain sentence."""
-        del token_text
-        return f"Fires at the first {self.until} tokens ({self.more:+g}); {self.otherwise:g} otherwise."
 
     def statement(self, token_text: TokenText, evidence_lines: Sequence[str] = ()) -> str:
         """A row."""

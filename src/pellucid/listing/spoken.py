@@ -17,7 +17,7 @@ from pellucid.program.prelude import APART, BESIDE
 from pellucid.program.values import read_shared
 
 
-class Raw(StatementWord):
+class RawWord(StatementWord):
     """The part runs from the weights."""
 
     def read(self, call: ast.Call, file: str) -> Statement:
@@ -25,7 +25,7 @@ class Raw(StatementWord):
         return Statement(key_of(call, file, 1), self.form)
 
 
-class Constants(StatementWord):
+class ConstantsWord(StatementWord):
     """Neurons of a layer that are constant."""
 
     def read(self, call: ast.Call, file: str) -> Statement:
@@ -34,7 +34,7 @@ class Constants(StatementWord):
         return Statement(f"{key}{APART * is_described(file)}", self.form, values=values, neurons=tuple(values))
 
 
-class Row(StatementWord):
+class FiresWord(StatementWord):
     """A neuron that fires on tokens."""
 
     def read(self, call: ast.Call, file: str) -> Statement:
@@ -58,7 +58,7 @@ class Row(StatementWord):
         return as_function(decorator, name, statement.bias, statement.here, statement.before)
 
 
-class Sums(StatementWord):
+class LinearWord(StatementWord):
     """A neuron that sums named values."""
 
     def read(self, call: ast.Call, file: str) -> Statement:
@@ -78,7 +78,7 @@ class Sums(StatementWord):
         return f"Sums {values}: {', '.join(statement.terms)}."
 
 
-class Stored(StatementWord):
+class StoredWord(StatementWord):
     """A part that is lifted: its vectors are data."""
 
     def read(self, call: ast.Call, file: str) -> Statement:
@@ -97,7 +97,7 @@ class Stored(StatementWord):
         return "Is the same everywhere: its mean over text, which is data."
 
 
-class Wire(StatementWord):
+class WiredWord(StatementWord):
     """A wired part: what it reads and writes, by the names of coordinates."""
 
     module = "wires"
@@ -250,9 +250,9 @@ def _sum(call: ast.Call, file: str) -> tuple[str, float, dict[str, float], dict[
     )
 
 
-for _word in (Raw("raw"), Constants("constants"), Row("fires"), Sums("linear")):
+for _word in (RawWord("raw"), ConstantsWord("constants"), FiresWord("fires"), LinearWord("linear")):
     register(_word)
 for _name in ("lifted", "channels", "mean", "means"):
-    register(Stored(_name))
+    register(StoredWord(_name))
 for _name in sorted(WIRES):
-    register(Wire(_name, "wired"))
+    register(WiredWord(_name, "wired"))
