@@ -86,6 +86,18 @@ def test_arguments_results_and_errors_are_told_one_by_one(name: str, function: C
     assert set(sections["Raises"]) <= known
 
 
+@pytest.mark.parametrize("path", api.RESULTS)
+def test_all_of_what_functions_give_is_told(path: str) -> None:
+    prose = api.Told.of(api.class_of(path)).prose
+    untold = [name for name, _, said in api.attributes(path) if not said and f"`{name}`" not in prose]
+    assert untold == [], f"{path}: write a line below these fields"
+
+
+@pytest.mark.parametrize("path", api.TYPES)
+def test_names_of_types_are_told(path: str) -> None:
+    assert api.meaning(path)[1].endswith(".")
+
+
 def test_the_reference_has_everything_that_the_package_offers() -> None:
     grouped = [name for names in api.GROUPS.values() for name in names]
     assert sorted(grouped) == sorted(api.functions())

@@ -9,9 +9,11 @@ Docstrings have a sentence or more, then what goes in (`Args:`), what comes out 
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -41,6 +43,26 @@ METHODS = {
     ),
 }
 """Classes of what the package gives, with the methods that are told of."""
+RESULTS = (
+    *("pellucid.exact.model.ForwardRun", "pellucid.engine.generate.Generated", "pellucid.engine.trace.Trace"),
+    *("pellucid.engine.intervene.Change", "pellucid.engine.intervene.Means"),
+    *("pellucid.engine.metrics.LogitDifference", "pellucid.engine.sweep.Sweep", "pellucid.engine.paths.PathEffect"),
+    *(f"pellucid.study.attribute.{name}" for name in ("EdgeScores", "Completeness", "Agreement")),
+    "pellucid.engine.tasks.MinimalPairs",
+    *(f"pellucid.study.circuits.{name}" for name in ("Circuit", "Curve", "Judgement")),
+    *("pellucid.study.why.Why", "pellucid.study.why.Cause", "pellucid.study.readout.Lens"),
+    *("pellucid.study.readout.DirectEffects", "pellucid.study.heads.HeadScores", "pellucid.study.probes.Probe"),
+    *("pellucid.accounts.table.AskedTable", "pellucid.accounts.table.TableLine", "pellucid.view.pictures.Picture"),
+    *("pellucid.verify.next.Suggestion", "pellucid.verify.scratch.Scratch", "pellucid.verify.scratch.Closeness"),
+    *("pellucid.verify.check.Check", "pellucid.rewrite.export.Exported"),
+)
+"""Classes of what functions give, with their fields, properties and methods."""
+TYPES = (
+    *("pellucid.engine.subjects.Subject", "pellucid.exact.model.Text", "pellucid.engine.metrics.Metric"),
+    *("pellucid.engine.metrics.Answers", "pellucid.engine.intervene.Recorded", "pellucid.subject.chat.Messages"),
+    "pellucid.accounts.wordings.Lines",
+)
+"""What arguments are called by, where that is a name."""
 HEAD = """# The Python API
 
 Everything that `import pellucid` offers, made of the source by `python tools/api.py`. A way in stands in
@@ -141,6 +163,68 @@ def class_of(name: str) -> type:
     return found
 
 
+def attributes(path: str) -> Iterator[tuple[str, str, str]]:
+    """The public fields, properties and methods of a class, in their order: name, type or arguments, first sentence.
+
+    A field that nothing is written below is told of in the docstring of its class.
+    """
+    made = class_of(path)
+    (node,) = ast.parse(textwrap.dedent(inspect.getsource(made))).body
+    assert isinstance(node, ast.ClassDef)
+    for own, below in zip(node.body, [*node.body[1:], None], strict=True):
+        match own, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(said))):
+                yield name, ast.unparse(own.annotation), " ".join(said.split())
+            case ast.AnnAssign(target=ast.Name(id=name)), _ if not name.startswith("_"):
+                yield name, ast.unparse(own.annotation), ""
+            case ast.FunctionDef(name=name), _ if not name.startswith("_"):
+                said = " ".join(Told.of(getattr(made, name)).prose.split("\n\n")[0].split())
+                plain = any(isinstance(mark, ast.Name) and "property" in mark.id for mark in own.decorator_list)
+                if plain:
+                    yield name, ast.unparse(own.returns) if own.returns else "", said
+                else:
+                    function = getattr(made, name)
+                    yield (
+                        re.sub(r"\s+", " ", signature(name, function)).replace("( ", "(").replace(", )", ")"),
+                        "",
+                        said,
+                    )
+
+
+def meaning(path: str) -> tuple[str, str]:
+    """What a name of a type stands for, and what is written below it."""
+    module, _, own = path.rpartition(".")
+    body = ast.parse(inspect.getsource(import_module(module))).body
+    for node, below in zip(body, [*body[1:], None], strict=True):
+        named = [target.id for target in getattr(node, "targets", []) if isinstance(target, ast.Name)]
+        if isinstance(node, ast.ClassDef) and node.name == own:
+            return "", (ast.get_docstring(node) or "").split("\n\n")[0]
+        if isinstance(node, ast.Assign) and named == [own]:
+            said = below.value.value if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) else ""
+            return ast.unparse(node.value), str(said)
+    raise ValueError(f"{path} is not defined there")
+
+
+def results() -> Iterator[str]:
+    """The lines of the page about what functions give, and about the names of types."""
+    yield from (
+        "## What functions give",
+        "",
+        "Fields are read, not written; `table` is a list of plain dictionaries.",
+        "",
+    )
+    for path in RESULTS:
+        yield from (f"### `{path.rpartition('.')[2]}`", "", f"`{path}`: {Told.of(class_of(path)).prose}", "")
+        for name, kind, said in attributes(path):
+            yield f"- `{name}`" + (f" (`{kind}`)" if kind else "") + (f": {said}" if said else "")
+        yield ""
+    yield from ("## Names of types", "")
+    for path in TYPES:
+        stands, said = meaning(path)
+        yield f"- `{path.rpartition('.')[2]}`" + (f" (`{stands}`)" if stands else "") + f": {' '.join(said.split())}"
+    yield ""
+
+
 def page() -> str:
     """The whole page."""
     lines = [HEAD]
@@ -154,6 +238,7 @@ def page() -> str:
         lines += [f"## {title}", "", f"`{path}`: {Told.of(made).prose}", ""]
         for name in names:
             lines += entry(name, getattr(made, name))
+    lines += results()
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -61,6 +61,7 @@ class TableLine:
     """
 
     key: str
+    """What it was asked of."""
     answer: str
     agreement: float
     margin: float | None
@@ -69,6 +70,7 @@ class TableLine:
     same: bool
     tie: str | None
     readings: tuple[WordingReading, ...] = field(repr=False)
+    """What each wording says."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,12 @@ class AskedTable:
     """The answers of a model to wordings about subjects; `answers` are those that were chosen among, none below two."""
 
     subject: str
+    """What was asked."""
     wordings: tuple[str, ...]
+    """The wordings that it was asked in."""
     answers: tuple[str, ...] = field(repr=False)
     lines: tuple[TableLine, ...] = field(repr=False)
+    """One a key: `key`, `answer`, `agreement`, `margin`, `likeliest`, `plain`, `same`, `tie` and `readings`."""
 
     @property
     def chance(self) -> float | None:

@@ -33,10 +33,17 @@ class Generated:
     """
 
     prompt: str
+    """The text that it went on from."""
     text: str
+    """What was said behind the prompt, up to a `stop` string."""
     ids: tuple[int, ...] = field(repr=False)
+    """The tokens that were said, without one that ends the text."""
     ended: Ended
+    """Why it ended: `end` of the text, a `stop` string, all `tokens` that were asked for, or no more room in the
+    `context`.
+    """
     trace: Trace | None = field(default=None, repr=False)
+    """What was recorded; None where nothing was."""
 
     def __str__(self) -> str:
         return self.prompt + self.text
@@ -60,6 +67,8 @@ def generate(
     draws from `seed` + n. Positions of `changes` are the prompt's: negative ones count from its end, and ranges without
     an end, or none, go on over what is said. What another run had is put into the prompt alone. `record` names what to
     record.
+
+    Source: `top_p` is nucleus sampling (Holtzman et al., 2019, arXiv 1904.09751).
 
     Args:
         subject: A model or a running program: what `load` and `open_subject` give.

@@ -77,9 +77,13 @@ class Change:
     """Put something in place of `where`."""
 
     where: str
+    """An address, activation, hook name or pattern of them."""
     value: Replacement = field(repr=False)
+    """What is put there: a number, a tensor, or a function of what was there."""
     selection: Selection
+    """Which positions, heads, neurons, keys and rows of it."""
     how: str = "replace"
+    """What made it, for messages: `replace`, `ablate`, `patch` or `steer`."""
     of_run: bool = False
     """Whether it takes what another run had, which has nothing behind its prompt."""
 
@@ -122,6 +126,8 @@ def replace(where: str, value: Tensor | float | Callable[[Tensor], Tensor], **se
 
 def steer(where: str, vector: Tensor | float, scale: float = 1.0, **selection: Any) -> Change:
     """Add `scale` · `vector` (which broadcasts) to `where`.
+
+    Source: activation addition (Turner et al., 2023, arXiv 2308.10248).
 
     Args:
         where: An address, activation, hook name or pattern of them.
@@ -221,6 +227,7 @@ class Means:
     """Mean activations by name, of one row: one position for all, or one each where means were taken by position."""
 
     activations: dict[str, Tensor]
+    """The means by activation, without the axes that were averaged."""
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name} {list(value.shape)}" for name, value in list(self.activations.items())[:4])

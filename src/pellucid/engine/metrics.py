@@ -42,8 +42,11 @@ class LogitDifference:
     """The mean logit of each prompt's `answers` minus that of what is said `instead` (nothing: 0)."""
 
     answers: tuple[tuple[int, ...], ...]
+    """The tokens of the answers of each prompt; a single entry is for all."""
     instead: tuple[tuple[int, ...], ...] = ()
+    """The tokens of what is subtracted, likewise."""
     position: int = -1
+    """The position that is read; negative ones count from the end."""
 
     def __post_init__(self) -> None:
         if self.instead and len(self.answers) != len(self.instead) and 1 not in (len(self.answers), len(self.instead)):

@@ -54,10 +54,15 @@ class PathEffect:
     """What the metric of each prompt is with one path patched, beside the two runs as they are."""
 
     sender: str
+    """The part whose message was patched."""
     receiver: str
+    """The part that heard it."""
     values: Float[Tensor, " prompt"] = field(repr=False)
+    """The metric with the path patched, in its own unit."""
     base: Float[Tensor, " prompt"] = field(repr=False)
+    """The metric of the base run."""
     source: Float[Tensor, " prompt"] = field(repr=False)
+    """The metric of the source run."""
 
     def __repr__(self) -> str:
         (line,) = self.table
@@ -88,6 +93,8 @@ def path_patch(
 
     The sender is an embedding or anything inside a layer; the receiver is where a head looks (QK, or its `q` or `k`),
     its value (OV), a neuron, or `logits`, in a later layer (or the MLP of the same).
+
+    Source: Goldowsky-Dill et al. (2023, arXiv 2304.05969).
 
     Args:
         subject: A model or a running program: what `load` and `open_subject` give.

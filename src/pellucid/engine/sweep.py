@@ -50,13 +50,21 @@ class Sweep:
     """
 
     kind: SiteAt
+    """What a piece is, such as `resid_pre` or `z`."""
     layers: tuple[int, ...]
+    """The layers that were swept."""
     members: tuple[int, ...]
+    """The heads or neurons; 0 alone where the kind has none."""
     positions: tuple[int, ...]
+    """The positions; counted from the end where prompts differ in length."""
     tokens: tuple[str, ...]
+    """The token at each position, of the first prompt that has it."""
     values: Float[Tensor, "layer member position prompt"] = field(repr=False)
+    """The metric with each piece patched in, in its own unit."""
     base: Float[Tensor, " prompt"] = field(repr=False)
+    """The metric of the base run."""
     source: Float[Tensor, " prompt"] = field(repr=False)
+    """The metric of the source run."""
 
     def __repr__(self) -> str:
         pieces = " × ".join(map(str, self.values.shape[:3]))
@@ -134,6 +142,8 @@ def sweep(
 
     Prompts may differ in length, the two of a pair may not. Positions count from each prompt's start, negative ones
     from its end.
+
+    Source: activation patching (Meng et al., 2022, arXiv 2202.05262; Zhang & Nanda, 2023, arXiv 2309.16042).
 
     Args:
         subject: A model or a running program: what `load` and `open_subject` give.

@@ -55,7 +55,9 @@ class MinimalPairs:
     """Minimal pairs of one kind."""
 
     name: str
+    """What the task is called."""
     pairs: tuple[MinimalPair, ...] = field(repr=False)
+    """The pairs: each has `clean`, `corrupted`, `answers`, `instead` and, where it is known, `cause`."""
 
     def __repr__(self) -> str:
         first = f": {self.pairs[0].clean!r} → {self.pairs[0].answers[0]!r}, …" if self.pairs else ""

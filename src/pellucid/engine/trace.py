@@ -30,9 +30,13 @@ class Trace:
     """
 
     model: Model = field(repr=False)
+    """The model that ran: of a program, the exact graph of what it computes."""
     ids: Int[Tensor, "batch pos"] = field(repr=False)
+    """The tokens of every row."""
     activations: dict[str, Tensor] = field(repr=False)
+    """What was recorded, by names of activations; `trace[NAME]` also takes addresses and names of hooks."""
     with_gradients: bool = False
+    """Whether gradients can be taken."""
     pads: Int[Tensor, " batch"] | None = field(default=None, repr=False)
     _leaves: dict[str, Tensor] = field(default_factory=dict, repr=False)
 

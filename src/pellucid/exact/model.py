@@ -52,8 +52,11 @@ class ForwardRun:
     """What a forward pass gives: logits, the recorded activations by name, and the cache if one was passed."""
 
     logits: Float[Tensor, "batch pos vocab"]
+    """The logits after each token."""
     activations: dict[str, Tensor]
+    """What was recorded, by name."""
     cache: ModelCache | None
+    """What was run so far, if a cache was given."""
 
 
 class Model:

@@ -49,11 +49,13 @@ class Exported:
     """A checkpoint that was written, and how its logits compare with the program's."""
 
     checkpoint: str
+    """The directory that was written."""
     difference: float
     """The largest difference of a logit."""
     largest: float
     """The largest logit, without its sign."""
     positions: int
+    """How many positions were compared."""
     tops: int
     """Positions at which the two say another token."""
     loaded_by: str

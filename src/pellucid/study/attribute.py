@@ -52,6 +52,9 @@ def estimate(
     Positions behind the one that the metric reads are left out, as there. Prompts of different lengths are aligned at
     that one, with NaN where a prompt has no token.
 
+    Sources: attribution patching (Syed et al., 2023, arXiv 2310.10348), integrated gradients (Sundararajan et al., 2017,
+    arXiv 1703.01365), RelP (arXiv 2508.21258).
+
     Args:
         subject: A model or a running program: what `load` and `open_subject` give.
         base: The prompts that are patched.
@@ -109,8 +112,11 @@ class Completeness:
     """
 
     attributed: float
+    """What attributions at the embeddings add up to, the mean over prompts, in the metric's unit."""
     difference: float
+    """What the metric changes by from source to base."""
     steps: int
+    """The points of the path."""
 
     @property
     def missed(self) -> float | None:
@@ -123,6 +129,8 @@ def completeness(
     subject: Subject, base: Text, source: Text, metric: Metric, method: str = "ig", steps: int = STEPS
 ) -> Completeness:
     """By how much estimates of this `method` miss what they should add up to: mean over prompts, at the embeddings.
+
+    Source: the axiom of that name (Sundararajan et al., 2017, arXiv 1703.01365).
 
     Args:
         subject: A model or a running program: what `load` and `open_subject` give.
@@ -164,8 +172,11 @@ class EdgeScores:
     """
 
     wiring: Wiring
+    """The writers and readers that edges join."""
     scores: Float[Tensor, "writer reader"] = field(repr=False)
+    """The score of each edge, in the metric's unit; 0 where there is none."""
     method: str
+    """`gradient`, `ig` or `relp`."""
     completeness: Completeness | None = None
 
     def __repr__(self) -> str:
@@ -198,6 +209,9 @@ def edge_attribution(
     """The score of every edge: (clean − corrupted message) · gradient of the metric at the reader's input.
 
     `gradient` is EAP, `ig` EAP-IG with `steps` points; `prompts` are worked on at a time.
+
+    Sources: EAP (Syed et al., 2023, arXiv 2310.10348), EAP-IG (Hanna et al., 2024, arXiv 2403.17806), RelP (arXiv
+    2508.21258).
 
     Args:
         subject: A model or a running program: what `load` and `open_subject` give.
@@ -450,8 +464,11 @@ class Agreement:
     """
 
     pearson: float | None
+    """The correlation of values, from −1 to 1."""
     spearman: float | None
+    """The correlation of ranks, from −1 to 1."""
     n: int
+    """How many pieces were compared."""
 
 
 def agreement(estimates: Tensor, exact: Tensor) -> Agreement:

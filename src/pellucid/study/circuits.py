@@ -38,10 +38,17 @@ class Circuit:
     """Edges of a model that carry a task, with the score of every edge and the faithfulness that was measured."""
 
     wiring: Wiring
+    """The writers and readers that edges join."""
     edges: Edges = field(repr=False)
+    """Which edges are in it."""
     scores: Float[Tensor, "writer reader"] = field(repr=False)
+    """The score of each edge of the model, in the task's metric."""
     task: str = ""
+    """What the task is called."""
     faithfulness: float | None = None
+    """Of the way from the corrupted run to the model's, the share that the circuit goes; 1 is all of it. None: not
+    measured.
+    """
 
     def __repr__(self) -> str:
         faithful = "" if self.faithfulness is None else f", faithfulness {self.faithfulness:.3f}"
@@ -265,6 +272,8 @@ def find_circuit(
     then taken out again, the least first, in halves down to single ones, for as long as the faithfulness stays at
     least that. The faithfulness that comes back is measured on `test`, which the search did not see, where given.
 
+    Source: edges by EAP-IG (Hanna et al., 2024, arXiv 2403.17806).
+
     Args:
         subject: A model or a running program: what `load` and `open_subject` give.
         task: Pairs of prompts with their answers.
@@ -335,9 +344,13 @@ class Curve:
     """Faithfulness over sizes of circuits. `cpr` is the area under the curve, `cmd` the area between it and 1."""
 
     task: str
+    """What the task is called."""
     sizes: tuple[float, ...]
+    """The shares of all edges."""
     faithfulness: tuple[float, ...]
+    """The faithfulness of the circuit of each size."""
     edges: tuple[int, ...]
+    """How many edges each has."""
 
     def __repr__(self) -> str:
         return f"<Curve {self.task!r}: {len(self.sizes)} sizes, CPR {self.cpr:.3f}, CMD {self.cmd:.3f}>"
@@ -370,6 +383,8 @@ def faithfulness_curve(
 ) -> Curve:
     """The faithfulness of the circuits of the largest edges at each share of `sizes`.
 
+    Source: the MIB benchmark (arXiv 2504.13151).
+
     Args:
         subject: A model or a running program: what `load` and `open_subject` give.
         task: Pairs of prompts with their answers.
@@ -400,6 +415,7 @@ class Judgement:
     """
 
     faithfulness: float
+    """As of the circuit, see `Circuit`."""
     incompleteness: float
     without: dict[str, float]
     resampled: float

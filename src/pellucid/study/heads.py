@@ -31,6 +31,7 @@ class HeadScores:
     """Scores of every head: attention between 0 and 1, and copying between −1 and 1."""
 
     scores: dict[str, Float[Tensor, "layer head"]] = field(repr=False)
+    """By habit: `previous_token`, `duplicate_token`, `induction` and `copying`; `found[HABIT]` takes one."""
 
     def __repr__(self) -> str:
         best = {habit: max(self.table, key=lambda line: float(line[habit])) for habit in HABITS}
@@ -56,6 +57,8 @@ class HeadScores:
 
 def head_scores(subject: Subject, rows: int = 8, seed: int = 0) -> HeadScores:
     """The scores of every head of `subject`, on `rows` random sequences that are said twice.
+
+    Source: Olsson et al. (2022, arXiv 2209.11895).
 
     Args:
         subject: A model or a running program: what `load` and `open_subject` give.

@@ -31,12 +31,17 @@ class Probe:
     """How well labels were read at `where` on `tested` examples; `majority` is what the commonest label alone gets."""
 
     where: str
+    """The activation that was read."""
     accuracy: float
+    """The share of test examples that were told right."""
     control: float | None
+    """The same of a probe for random labels; None where there is no control."""
     majority: float
     fitted: int
+    """Examples that it was fitted on."""
     tested: int
     weights: Float32[np.ndarray, "class feature"] = field(repr=False)
+    """A direction for each class."""
 
     @property
     def selectivity(self) -> float | None:
@@ -66,6 +71,8 @@ def probe(
     `labels` has a number a row (read at `position`) or one a row and position (−1: does not count; rows of different
     lengths are aligned at their ends). Rows are dealt to fit and test whole, from `seed`. There is no control where
     every example has a token type of its own, or all have the same.
+
+    Source: control tasks (Hewitt & Liang, 2019, arXiv 1909.03368).
 
     Args:
         subject: A model or a running program: what `load` and `open_subject` give.

@@ -32,10 +32,15 @@ class Lens:
     """
 
     model: Model = field(repr=False)
+    """The model whose norm and unembedding read the streams."""
     streams: tuple[str, ...]
+    """The streams that were read: in front of each layer, and the last one."""
     ids: Int[Tensor, "batch pos"] = field(repr=False)
+    """The tokens of every row."""
     tokens: tuple[tuple[str, ...], ...]
+    """Their texts."""
     logits: Float[Tensor, "stream batch pos vocab"] = field(repr=False)
+    """The logits at each stream."""
     pads: tuple[int, ...]
 
     def __repr__(self) -> str:
@@ -85,6 +90,8 @@ class Lens:
 def logit_lens(subject: Subject, text: Text) -> Lens:
     """What each layer would say if it were the last, at every position; the last stream is the model's own.
 
+    Source: nostalgebraist, "interpreting GPT: the logit lens" (2020).
+
     Args:
         subject: A model or a running program: what `load` and `open_subject` give.
         text: Prompts: one text, several of any lengths, or token ids [batch, pos].
@@ -118,8 +125,11 @@ class DirectEffects:
     """
 
     parts: dict[str, Float[Tensor, " batch"]]
+    """By address, what a part adds to the logit of each row."""
     neurons: Float[Tensor, "layer batch neuron"] = field(repr=False)
+    """The same of each neuron."""
     total: Float[Tensor, " batch"]
+    """The logit, or difference of logits, of each row."""
 
     def __repr__(self) -> str:
         most = ", ".join(f"{line['part']} {line['effect']:+.2f}" for line in self.table[:3])

@@ -41,11 +41,17 @@ class Cause:
     """
 
     part: str
+    """Its address, or `L03.N*.OUT` for the neurons of a layer."""
     position: int
+    """The position that it acts at, from 0."""
     token: str
+    """The token there."""
     estimate: float
+    """What gradients say that it adds, in nats."""
     effect: float
+    """What ablating it alone takes away, in nats."""
     share: float | None
+    """That as a share of the margin."""
     looks_at: tuple[tuple[int, str, float], ...] = ()
     neurons: tuple[tuple[str, float], ...] = ()
 
@@ -69,12 +75,19 @@ class Why:
     """
 
     prompt: str
+    """The text that was explained."""
     tokens: tuple[str, ...]
+    """Its tokens."""
     said: str
+    """The likeliest next token."""
     instead: str
+    """The token that it is held against."""
     margin: float
     together: float | None
     causes: tuple[Cause, ...] = field(repr=False)
+    """Parts at positions, each with `part`, `position`, `token`, `estimate` and `effect` in nats, `share` of the
+    margin, `looks_at` and `neurons`.
+    """
     together_effect: float | None = None
     probabilities: tuple[float, float] | None = None
 

@@ -43,6 +43,7 @@ class Check:
     """What a check found. `checked` says what was looked at, a line each."""
 
     failures: tuple[Failure, ...]
+    """What got worse: each has `kind`, `about` and `message`."""
     checked: tuple[str, ...]
 
     @property

@@ -34,17 +34,23 @@ class Suggestion:
     """
 
     address: str
+    """The part."""
     name: str
+    """Its name, empty where it has none."""
     runs: str
     verdict: Verdict
+    """Whether it is exact, within or over its budget, stale or unmeasured."""
     ranked_by: Literal["effect", "parameters"]
     left: float
     effect: float | None
+    """What the mean in its place costs, in nats per token; None: not measured."""
     parameters: int
+    """How many numbers the part has."""
     score: float | None
     kl: float | None
     estimated: bool
     similar: tuple[tuple[str, float], ...] = ()
+    """Parts of the model that are like it, with their cosines."""
 
     def to_dict(self) -> dict[str, Any]:
         """As `--json` prints it."""

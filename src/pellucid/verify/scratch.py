@@ -71,11 +71,16 @@ class Scratch:
     """
 
     address: str
+    """The part."""
     place: str
+    """File and line of its source."""
     rows: int
+    """How many rows of text it was tried on."""
     positions: int
+    """How many positions these have."""
     source: Closeness | None
     mean: Closeness
+    """How near its mean comes to the raw part: `score` and `error`."""
     worst: tuple[Difference, ...]
     space: str = ""
     """What stands between two tokens of the text: nothing where tokens hold their own spaces."""

@@ -54,8 +54,11 @@ class Picture:
     """A drawing with its numbers."""
 
     title: str
+    """What stands above it."""
     figure: Figure = field(repr=False)
+    """The figure of Matplotlib."""
     table: list[dict[str, Any]] = field(repr=False)
+    """The numbers that are drawn, one line each."""
 
     def __repr__(self) -> str:
         return f"<Picture {self.title!r}, {len(self.table)} lines; .save(FILE) writes .png, .svg or .html>"
