@@ -52,8 +52,8 @@ def estimate(
     Positions behind the one that the metric reads are left out, as there. Prompts of different lengths are aligned at
     that one, with NaN where a prompt has no token.
 
-    Sources: attribution patching (Syed et al., 2023, arXiv 2310.10348), integrated gradients (Sundararajan et al., 2017,
-    arXiv 1703.01365), RelP (arXiv 2508.21258).
+    Sources: attribution patching (Syed et al., 2023, arXiv 2310.10348), integrated gradients (Sundararajan et al.,
+    2017, arXiv 1703.01365), RelP (arXiv 2508.21258).
 
     Args:
         subject: A model or a running program: what `load` and `open_subject` give.

@@ -42,6 +42,7 @@ class Lens:
     logits: Float[Tensor, "stream batch pos vocab"] = field(repr=False)
     """The logits at each stream."""
     pads: tuple[int, ...]
+    """How many positions in front are none of each row's own."""
 
     def __repr__(self) -> str:
         rows = f"{len(self.tokens)} {'row' if len(self.tokens) == 1 else 'rows'} of {len(self.tokens[0])} tokens"
