@@ -103,7 +103,7 @@ def test_an_old_program_runs_and_is_arranged(project: Project) -> None:
     before = project.load("code").logits(IDS)
     assert not read_program(project.directory)[QK].described
     arrange(project.directory, ())
-    assert read_program(project.directory)[QK].place.startswith("described_00.py:")
+    assert read_program(project.directory)[QK].at.startswith("described_00.py:")
     assert not read_program(project.directory)[QK].by_person
     np.testing.assert_array_equal(project.load("code").logits(IDS), before)
 

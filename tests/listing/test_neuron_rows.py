@@ -59,7 +59,7 @@ def test_a_row_is_read_as_it_stands(project: Project) -> None:
     assert (found.form, found.part_form, found.bias) == ("fires", "source", -0.84)
     assert found.here == {2.31: ("w1", "w2"), -0.5: (4,)}
     assert found.before == {1.5: ("w3",)}
-    assert found.source == found.place
+    assert found.source == found.at
     assert row(found.key, found.bias, found.here, found.before) == ROW
 
 

@@ -43,7 +43,7 @@ def kept(
         load: Makes the answer of that JSON again; where that is none, it is found anew.
     """
     try:
-        return load(json.loads(read_bytes(_place(what, text))))
+        return load(json.loads(read_bytes(_path(what, text))))
     except (OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError, PellucidError):
         made = make()
     _write(what, text, dump(made))
@@ -53,18 +53,18 @@ def kept(
 def keep(what: str, text: str, data: Any) -> None:
     """Keep the answer `data`, as JSON, where `kept` looks for it; nothing where one is there already."""
     with suppress(OSError):
-        if not _place(what, text).exists():
+        if not _path(what, text).exists():
             _write(what, text, data)
 
 
 def _write(what: str, text: str, data: Any) -> None:
     with suppress(OSError):
-        path = _place(what, text)
+        path = _path(what, text)
         _make_room(path.parent)
         write_text(path, json.dumps(data, separators=(",", ":")))
 
 
-def _place(what: str, text: str) -> Path:
+def _path(what: str, text: str) -> Path:
     """Where an answer is kept."""
     about = "\0".join((what, _code(), text)).encode("utf-8", "surrogatepass")
     return state_folder() / KEPT / f"{sha256(about).hexdigest()}.json"

@@ -42,7 +42,7 @@ def state_folder() -> Path:
         raise OSError(None, str(error), "XDG_STATE_HOME") from error
 
 
-def _place(directory: Path) -> Path:
+def _record_path(directory: Path) -> Path:
     return state_folder() / "trusted" / f"{sha256_text(str(directory.resolve()))[:32]}.json"
 
 
@@ -122,7 +122,7 @@ def _files(program: Path, passed: frozenset[str] = _PASSED) -> Iterator[Path]:
 def recorded(directory: Path) -> dict[str, list[str]] | None:
     """The hashes that were agreed to by file, None where nothing was. What cannot be read counts as nothing."""
     try:
-        data = json.loads(read_text(_place(directory)))
+        data = json.loads(read_text(_record_path(directory)))
         return {str(name): [str(one) for one in hashes] for name, hashes in data["files"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ProjectError):
         return None
@@ -131,7 +131,7 @@ def recorded(directory: Path) -> dict[str, list[str]] | None:
 def checked(directory: Path) -> str:
     """The hash under which the program of `directory` was last read and checked as a whole; empty where none was."""
     try:
-        return str(json.loads(read_text(_place(directory)))["checked"])
+        return str(json.loads(read_text(_record_path(directory)))["checked"])
     except (OSError, ValueError, KeyError, TypeError, ProjectError):
         return ""
 
@@ -163,12 +163,12 @@ def _alone(directory: Path) -> AbstractContextManager[None]:
     """While this lasts nobody else writes what is remembered of `directory`."""
     from pellucid.base.lock import alone  # what only reads, as running does, starts sooner
 
-    return alone(_place(directory).with_suffix(".lock"))
+    return alone(_record_path(directory).with_suffix(".lock"))
 
 
 def _write(directory: Path, files: Mapping[str, list[str]], state: str = "") -> None:
     data = {"directory": str(directory.resolve()), "checked": state, "files": dict(sorted(files.items()))}
-    write_text(_place(directory), json.dumps(data, indent=1) + "\n")
+    write_text(_record_path(directory), json.dumps(data, indent=1) + "\n")
 
 
 def write_own(directory: Path, name: str, text: str) -> None:

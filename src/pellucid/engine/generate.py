@@ -101,7 +101,7 @@ def generate(
         for batch in batches:
             writer = _Writer(subject, made, wanted, own[batch])
             for n, written in zip(batch, writer.write(choice, until, [numbers[n] for n in batch]), strict=True):
-                found[numbers[n]] = writer.found(written, own[n])
+                found[numbers[n]] = writer.generated(written, own[n])
     return [found[number] for number in sorted(found)]
 
 
@@ -126,7 +126,7 @@ class _Writer:
         decode = model.tokenizer.decode
         return write(runner, self.ids.cpu().numpy(), choice, until, lambda _, said: decode(said), numbers)
 
-    def found(self, written: Continuation, prompt: Tensor) -> Generated:
+    def generated(self, written: Continuation, prompt: Tensor) -> Generated:
         """What was said behind one prompt, with its trace."""
         model = model_of(self.subject)
         text = model.tokenizer.decode(prompt.tolist())

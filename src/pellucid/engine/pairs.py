@@ -55,7 +55,7 @@ def paired(model: Model, base: Text, source: Text, metric: Metric) -> list[Pairs
     sides = [model.rows(text) for text in (base, source)]
     require_match(model, *sides)
     require_answers(metric, len(sides[0]))
-    reads = [place(metric.position, length, "the metric's position") for length in sides[0].lengths]
+    reads = [index_of(metric.position, length, "the metric's position") for length in sides[0].lengths]
     rows = [[row[: read + 1] for row, read in zip(side.apart(), reads, strict=True)] for side in sides]
     kinds = [(read + 1, length - 1 - read) for length, read in zip(sides[0].lengths, reads, strict=True)]
     found = []
@@ -78,7 +78,7 @@ def require_match(model: Model, base: Rows, source: Rows) -> None:
             )
 
 
-def place(at: int, size: int, what: str) -> int:
+def index_of(at: int, size: int, what: str) -> int:
     """`at` counted from the start of `size`. Raises `PellucidError` where it is not among them."""
     if not -size <= at < size:
         raise PellucidError(f"{what} {at} is not among the {size} that there are (0 … {size - 1})")

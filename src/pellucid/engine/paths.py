@@ -19,7 +19,7 @@ from pellucid.base.axes import BATCH, POS
 from pellucid.base.errors import PellucidError
 from pellucid.engine.intervene import Change, compile_edits, patch
 from pellucid.engine.metrics import Metric, require_answers
-from pellucid.engine.pairs import place, require_match
+from pellucid.engine.pairs import index_of, require_match
 from pellucid.engine.shares import divides
 from pellucid.engine.sites import embeddings, resolve
 from pellucid.engine.subjects import Subject, Text, edits_of, model_of
@@ -126,7 +126,7 @@ def path_patch(
     for group in sides[0].groups:
         ids, other = (group.cut(side.ids, (BATCH, POS)) for side in sides)
         path = _Path(sender, receiver, tuple(said), write, tuple(heard), through_mlps, selection)
-        read = place(metric.position, ids.shape[1], "the metric's position")
+        read = index_of(metric.position, ids.shape[1], "the metric's position")
         with torch.no_grad():
             for row, final in zip(values, path.finals(subject, ids, other), strict=True):
                 row[group.rows.cpu()] = metric(model, final[:, read], group.rows.to(model.device)).float().cpu()

@@ -36,7 +36,7 @@ _BASE: dict[str, tuple[str, ...]] = {
 
 def restarts(decoder: Decoder) -> bool:
     """Whether a piece can be followed from its own place: layers add what they write, one after another."""
-    return not needs.found(decoder, "norms behind", "parallel")
+    return not needs.present(decoder, "norms behind", "parallel")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from pellucid.base.errors import PellucidError, closest
 from pellucid.base.progress import track
 from pellucid.engine.batches import in_batches
 from pellucid.engine.metrics import Metric
-from pellucid.engine.pairs import Pairs, paired, place
+from pellucid.engine.pairs import Pairs, index_of, paired
 from pellucid.engine.restart import Single, SiteAt, needed, restarts
 from pellucid.engine.shares import divides, finite
 from pellucid.engine.sites import heads_write
@@ -173,8 +173,8 @@ def sweep(
     counts = {"neuron": sizes.neuron, "k": sizes.group, "v": sizes.group} | dict.fromkeys(STREAMS, 1)
     count = counts.get(kind, sizes.head)
     pieces = (
-        tuple(place(at, layers_there, "layer") for at in (range(layers_there) if layers is None else layers)),
-        tuple(place(at, count, "head or neuron") for at in (range(count) if members is None else members)),
+        tuple(index_of(at, layers_there, "layer") for at in (range(layers_there) if layers is None else layers)),
+        tuple(index_of(at, count, "head or neuron") for at in (range(count) if members is None else members)),
     )
     shown = _labels(groups, positions)
     prompts = sum(len(group) for group in groups)
@@ -213,7 +213,7 @@ def _own(label: int, group: Pairs, spare: bool) -> int | None:
     size, behind = group.base.shape[1], group.behind
     if spare and label < 0 and label + size + behind < 0:
         return None
-    at = place(label, size + behind, "position")
+    at = index_of(label, size + behind, "position")
     if at >= size:
         raise PellucidError(
             f"position {label} is behind the one that the metric reads ({size - 1}): it changes nothing"

@@ -30,14 +30,14 @@ SWITCHES: Final[dict[Switch, tuple[str, Callable[[Decoder], object]]]] = {
 """What each switch means, and whether a decoder has it."""
 
 
-def found(decoder: Decoder, *switches: Switch) -> list[str]:
+def present(decoder: Decoder, *switches: Switch) -> list[str]:
     """What of `switches` the decoder has, in words."""
     return [SWITCHES[switch][0] for switch in switches if SWITCHES[switch][1](decoder)]
 
 
 def hindered(decoder: Decoder, work: str, *switches: Switch) -> str:
     """Which of `switches` keep `work` from the decoder, in words; empty where none does."""
-    there = found(decoder, *switches)
+    there = present(decoder, *switches)
     return f"{work} cannot serve {decoder.family} yet: {'; '.join(there)}" if there else ""
 
 

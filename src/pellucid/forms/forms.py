@@ -75,7 +75,7 @@ class Offset:
         return {0: "itself", 1: "previous_token"}.get(self.steps, f"{self.steps}_tokens_before")
 
     @property
-    def words(self) -> str:
+    def phrase(self) -> str:
         return {0: "itself", 1: "the previous token"}.get(self.steps, f"the token {self.steps} before")
 
     def twin(self, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "#batch query key"]:
@@ -89,7 +89,7 @@ class First:
     numbers = 1
     code = "(key.position == 0)"
     name = "first_token"
-    words = "the first token"
+    phrase = "the first token"
 
     def twin(self, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "#batch query key"]:
         at = torch.arange(ids.shape[1], device=ids.device)
@@ -107,7 +107,7 @@ class Sink:
     numbers = 2
     code = "(key.position == 0) * log(query.position + 1)"
     name = "first_token"
-    words = "the first token, however long the text is"
+    phrase = "the first token, however long the text is"
 
     def twin(self, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "#batch query key"]:
         seen = torch.arange(1, ids.shape[1] + 1, device=ids.device).float()
@@ -121,7 +121,7 @@ class SameToken:
     numbers = 0
     code = "(key.token == query.token)"
     name = "same_token"
-    words = "the same token"
+    phrase = "the same token"
 
     def twin(self, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "#batch query key"]:
         return (ids[:, :, None] == ids[:, None, :]).float()
@@ -134,7 +134,7 @@ class AfterSame:
     numbers = 0
     code = "(key.previous == query.token)"
     name = "after_the_same_token"
-    words = "what followed the same token before"
+    phrase = "what followed the same token before"
 
     def twin(self, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "#batch query key"]:
         return (ids[:, :, None] == _previous(ids, -1)[:, None, :]).float()
@@ -154,7 +154,7 @@ class Distance:
         return f"minimum(distance(query, key), {self.limit})"
 
     @property
-    def words(self) -> str:
+    def phrase(self) -> str:
         return f"each step back, up to {self.limit}"
 
     def twin(self, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "#batch query key"]:
@@ -280,7 +280,7 @@ def _strongest(terms: Iterable[tuple[Term, float]]) -> list[tuple[Term, float]]:
 
 def _clause(rank: int, term: Term, weight: float) -> str:
     size = f"weight {weight:g}"
-    return f"{'a little at ' if rank and abs(weight) < 1.5 else ''}{term.words} ({size})"
+    return f"{'a little at ' if rank and abs(weight) < 1.5 else ''}{term.phrase} ({size})"
 
 
 def _curve_words(curve: list[tuple[int, float]]) -> str:

@@ -119,7 +119,7 @@ def fit_vectors(model: Model, averages: Mapping[str, Tensor], rows: Int[Tensor, 
     spread = [torch.zeros(*mean.shape, mean.shape[1], dtype=torch.float64) for mean in means]
     slopes = [torch.zeros_like(total) for total in spread]
     names = [f"L{layer:02d}.z" for layer in layers]
-    reads, looks = (not needs.found(model.decoder, *switches) for switches in (READS, LOOKS))
+    reads, looks = (not needs.present(model.decoder, *switches) for switches in (READS, LOOKS))
     moments = [ChannelMoments(model, layer, reads, looks) for layer in layers]
     wanted = [*names, *(name for moment in moments for name in moment.names)]
     slopes_at = [*names, *(name for moment in moments for name in moment.gradients)]

@@ -31,7 +31,7 @@ class About:
     by_person: bool = True
 
     @property
-    def place(self) -> str:
+    def at(self) -> str:
         """File and line, for messages."""
         return f"{self.file.name}:{self.line}"
 
@@ -90,8 +90,8 @@ def collect_abouts(found: Iterable[About], shape: Shape) -> dict[str, About]:
     held: dict[str, About] = {}
     for entry in found:
         if earlier := held.get(entry.address):
-            raise SourceError(f"{entry.place}: {entry.address} has a text at {earlier.place} already; keep one")
+            raise SourceError(f"{entry.at}: {entry.address} has a text at {earlier.at} already; keep one")
         if Address.parse(sides(entry.address)[0]) not in shape:
-            raise SourceError(f"{entry.place}: {entry.address} names no part of this subject")
+            raise SourceError(f"{entry.at}: {entry.address} names no part of this subject")
         held[entry.address] = entry
     return held

@@ -92,7 +92,7 @@ class ValueDef:
     by_person: bool = True
 
     @property
-    def place(self) -> str:
+    def at(self) -> str:
         """File and line, for messages."""
         return f"{self.file.name}:{self.line}"
 
@@ -244,37 +244,37 @@ def check_values(values: Iterable[ValueDef], kinds: Collection[str], shape: Shap
     known: dict[str, ValueDef] = {}
     for value in values:
         if value.layer < 0:
-            raise SourceError(f"{value.place}: {value.name} is a value; values stand in the files of layers")
+            raise SourceError(f"{value.at}: {value.name} is a value; values stand in the files of layers")
         if earlier := known.get(value.name):
-            raise SourceError(f"{value.place}: {value.name} stands at {earlier.place} too; rename one of the two")
+            raise SourceError(f"{value.at}: {value.name} stands at {earlier.at} too; rename one of the two")
         if value.name in kinds or value.name in ASKED or norm_of(value.name) or keyword.iskeyword(value.name):
-            raise SourceError(f"{value.place}: {value.name} means something else already; give the value another name")
+            raise SourceError(f"{value.at}: {value.name} means something else already; give the value another name")
         for name in value.values:
             if name not in known:
                 raise SourceError(
-                    f"{value.place}: {value.name} asks for {name}; it may ask for here, seen, fired, scales such as "
+                    f"{value.at}: {value.name} asks for {name}; it may ask for here, seen, fired, scales such as "
                     f"l0_ln2, and values that are defined before it{closest(name, list(known))}"
                 )
         for seen in value.seen:
             if not (seen.layer <= value.layer and seen.head < shape.heads):
                 raise SourceError(
-                    f"{value.place}: {value.name} sees by head {seen.head} of layer {seen.layer}; expected one of "
+                    f"{value.at}: {value.name} sees by head {seen.head} of layer {seen.layer}; expected one of "
                     f"{shape.heads} heads, of layer {value.layer} or of one before"
                 )
             if seen.what in value.values and known[seen.what].layer >= seen.layer:
                 raise SourceError(
-                    f"{value.place}: {value.name} sees {seen.what} by a head of layer {seen.layer}; heads see values "
-                    f"of earlier layers ({known[seen.what].place})"
+                    f"{value.at}: {value.name} sees {seen.what} by a head of layer {seen.layer}; heads see values "
+                    f"of earlier layers ({known[seen.what].at})"
                 )
         for layer, neuron in value.fired:
             if not (layer <= value.layer and neuron < shape.neurons):
                 raise SourceError(
-                    f"{value.place}: {value.name} asks for neuron {neuron} of layer {layer}; expected one of "
+                    f"{value.at}: {value.name} asks for neuron {neuron} of layer {layer}; expected one of "
                     f"{shape.neurons} neurons, of layer {value.layer} or of one before"
                 )
         for name in (name for name in value.asks if norm_of(name)):
             if not norm_reached(name, value.layer, shape.layers):
-                raise SourceError(f"{value.place}: {value.name} asks for {name}; {NORMS}")
+                raise SourceError(f"{value.at}: {value.name} asks for {name}; {NORMS}")
         known[value.name] = value
 
 

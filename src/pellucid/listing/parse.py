@@ -341,7 +341,7 @@ def check_listing(listing: Listing, *, filed: bool = False) -> None:
         else:
             _check(page.text, name, kinds, tuple(sorted(OWN)))
     content.check_values((v for page in listing.pages.values() for v in page.values), kinds, listing.decoder.addresses)
-    wired = {key: (s.place, s.wires) for key, s in listing.statements.items() if s.wires}
+    wired = {key: (s.at, s.wires) for key, s in listing.statements.items() if s.wires}
     check_wires(wired, listing.stream, kinds)
     late = {name for name, value in listing.values.items() if content.is_late(value, listing.values)}
     for statement in listing.statements.values():
@@ -349,21 +349,21 @@ def check_listing(listing: Listing, *, filed: bool = False) -> None:
             value = listing.values.get(name)
             if value is None:
                 near = closest(name, list(listing.values))
-                raise SourceError(f"{statement.place}: {statement.key} reads {name}, but there is no such value{near}")
+                raise SourceError(f"{statement.at}: {statement.key} reads {name}, but there is no such value{near}")
             layer = Address.parse(statement.key).layer
             if value.layer > layer:
-                raise SourceError(f"{statement.place}: {statement.key} reads {name} of a later layer ({value.place})")
+                raise SourceError(f"{statement.at}: {statement.key} reads {name} of a later layer ({value.at})")
             if value.layer == layer and (statement.asks or name in late):
                 why = "heads may ask for values of earlier layers" if statement.asks else "it asks what they fire"
                 raise SourceError(
-                    f"{statement.place}: {statement.key} reads {name}, which is known later ({value.place}): {why}"
+                    f"{statement.at}: {statement.key} reads {name}, which is known later ({value.at}): {why}"
                 )
             here = any(name in names for names in statement.shared.values())
             above = value.file == statement.file and value.line < statement.line
             if here and not (above or value.file.stem == beside_of(statement.file.name)):
                 raise SourceError(
-                    f"{statement.place}: {statement.key} reads {name}, which is not defined above on this page "
-                    f"({value.place}); write {name}={statement.terms[name]:g}"
+                    f"{statement.at}: {statement.key} reads {name}, which is not defined above on this page "
+                    f"({value.at}); write {name}={statement.terms[name]:g}"
                 )
 
 
@@ -437,7 +437,7 @@ def _require_shallow(values: Iterable[ValueDef]) -> None:
     for value in values:
         depth[value.name] = 1 + max((depth.get(name, 0) for name in value.values), default=0)
         if depth[value.name] > _DEEPEST:
-            raise SourceError(f"{value.place}: {value.name} is the last of more than {_DEEPEST} values in a row")
+            raise SourceError(f"{value.at}: {value.name} is the last of more than {_DEEPEST} values in a row")
 
 
 _DEEPEST = 300
@@ -503,22 +503,18 @@ def collect(pages: dict[str, StatementPage], shape: Shape) -> dict[str, Statemen
             key = statement.key
             earlier = found.get(key)
             if earlier and not (statement.described and not earlier.described and earlier.form == "raw"):
-                raise SourceError(
-                    f"{statement.place}: {key} is already defined at {earlier.place}; keep one of the two"
-                )
+                raise SourceError(f"{statement.at}: {key} is already defined at {earlier.at}; keep one of the two")
             if name not in pages_of(key) or (statement.described and statement.form in STORED):
-                raise SourceError(f"{statement.place}: {key} belongs into {page_name(key)}")
+                raise SourceError(f"{statement.at}: {key} belongs into {page_name(key)}")
             if not all(address in shape for address in meant(statement)):
-                raise SourceError(f"{statement.place}: {key} names no part of this subject")
+                raise SourceError(f"{statement.at}: {key} names no part of this subject")
             found[key] = statement
     named: dict[str, Statement] = {}
     for statement in found.values():
         for address in meant(statement) if statement.neurons and statement.form != "channels" else ():
             own = found.get(str(address)) or named.setdefault(str(address), statement)
             if own is not statement:
-                raise SourceError(
-                    f"{statement.place}: {address} is already defined at {own.place}; keep one of the two"
-                )
+                raise SourceError(f"{statement.at}: {address} is already defined at {own.at}; keep one of the two")
     return found
 
 
@@ -609,7 +605,7 @@ def require_small(statement: Statement, decoder: Decoder) -> None:
         return
     advice = _advice(statement, address, decoder)
     raise SourceError(
-        f"{statement.place}: {address} would hold {holds:,} numbers where the raw part has {raw:,}; a lifted part may "
+        f"{statement.at}: {address} would hold {holds:,} numbers where the raw part has {raw:,}; a lifted part may "
         f"hold {LIFTED_SHARE:.0%} of them: {advice}"
     )
 

@@ -81,7 +81,7 @@ class Statement:
         return record_key(self.key, self.file.name)
 
     @property
-    def place(self) -> str:
+    def at(self) -> str:
         """File and line, for messages."""
         return f"{self.file.name}:{self.line}"
 
@@ -95,7 +95,7 @@ class Statement:
         """File and function, as `parts.toml` names a source, `layer_00.py:previous_token`; or file and line."""
         if self.form == "raw":
             return None
-        return f"{self.file.name}:{self.function}" if self.function else self.place
+        return f"{self.file.name}:{self.function}" if self.function else self.at
 
 
 def page_name(key: str) -> str:

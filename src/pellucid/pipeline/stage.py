@@ -67,7 +67,7 @@ class KeptAs(Generic[Made]):
     rows: Callable[[Made], Iterable[Measurement]] = _no_rows
     last: bool = False
 
-    def found(self, name: str, run: StageRun, state: str) -> str | None:
+    def result(self, name: str, run: StageRun, state: str) -> str | None:
         """What is kept for a state, None where nothing is."""
         evidence = run.project.evidence
         return None if self.last and evidence.latest_state(name) != state else evidence.finished(name, state)
@@ -108,7 +108,7 @@ class Stage(Generic[Made]):
         """Run it, or take what it gave for the same state before; print the program as it is then."""
         for other in self.needs:
             run.of(other)
-        if self.instead and needs.found(run.project.subject.decoder, *self.cannot):
+        if self.instead and needs.present(run.project.subject.decoder, *self.cannot):
             run.results[self.name] = self.instead(run)
             return
         run.results[self.name] = made = self._again(run, self.kept) if self.kept else self.make(run)
@@ -126,7 +126,7 @@ class Stage(Generic[Made]):
     def _again(self, run: StageRun, kept: KeptAs[Made]) -> Made:
         """What is kept of it; made, and kept, where nothing is."""
         evidence, state = run.project.evidence, kept.state(run)
-        text = kept.found(self.name, run, state)
+        text = kept.result(self.name, run, state)
         if text is None:
             made = self.make(run)
             text = kept.dump(made)

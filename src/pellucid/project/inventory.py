@@ -77,9 +77,9 @@ class Entry:
         What runs raw and has no source has no `source` here, and nothing that is said of one.
         """
         symbol, statement = self.symbol or Symbol(str(self.address), "", self.address.kind), self.statement
-        docstring = (statement.docstring or _words(statement)) if statement else ""
+        docstring = (statement.docstring or _sentence(statement)) if statement else ""
         if self.lifted and self.lifted is not statement:
-            docstring = f"{docstring} Without its residual it runs lifted: {_words(self.lifted)}"
+            docstring = f"{docstring} Without its residual it runs lifted: {_sentence(self.lifted)}"
         return {
             "address": str(self.address),
             "about": self.about.said if self.about else "",
@@ -98,7 +98,7 @@ class Entry:
         }
 
 
-def _words(statement: Statement) -> str:
+def _sentence(statement: Statement) -> str:
     """What a statement without a docstring says."""
     word = word_of(statement)
     return word.says(statement) if word else ""

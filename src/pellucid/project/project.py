@@ -318,7 +318,7 @@ class Project:
             return found, said(found.idle, str(self.directory))
         program = self.program(source_only)
         idle_here = idle(self.listing(), self.dropped(), OFF[source_only])
-        return program, said([(s.key, s.place) for s in idle_here], str(self.directory))
+        return program, said([(s.key, s.at) for s in idle_here], str(self.directory))
 
     def generate(self, prompt: str | Sequence[int], tokens: int = 20, **how: Unpack[How]) -> str:
         """What the program says after `prompt` (text or token ids): the likeliest tokens, unless `how` says otherwise.

@@ -79,7 +79,7 @@ def _obstacles(program: Program, listing: Listing) -> Iterator[str]:
 
     def source(key: str) -> str:
         statement = listing.statements.get(key)
-        return f"{key} ({statement.place if statement else 'program'}) runs a source that asks the text"
+        return f"{key} ({statement.at if statement else 'program'}) runs a source that asks the text"
 
     for how, key in program.model.embed.ways:
         if not isinstance(how, str) and _over(listing, key) is None:

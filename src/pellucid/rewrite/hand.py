@@ -108,13 +108,11 @@ def _not_a_source(address: Address, statement: Statement) -> str:
     """Why a part cannot be an edit."""
     if statement.form == "raw":
         return (
-            f"{address} is raw ({statement.place}): it runs from the weights, so there is no source to record; write "
+            f"{address} is raw ({statement.at}): it runs from the weights, so there is no source to record; write "
             f'one in the place of raw("{address}"), or lift it (`pellucid decompile`), then commit. '
             "`pellucid edit --fact` and `--when` edit raw parts, by what they add to them"
         )
-    return (
-        f"{address} is {statement.form} ({statement.place}), which is data; only sources are recorded as edits by hand"
-    )
+    return f"{address} is {statement.form} ({statement.at}), which is data; only sources are recorded as edits by hand"
 
 
 # --- what was before --------------------------------------------------------------------------------------------------
@@ -134,7 +132,7 @@ def _before(
             raise PellucidError(f"{address} is as it was written; nobody changed it")
         return None
     if not statement.by_person:
-        raise PellucidError(f"{address} is as it was written ({statement.place}); change it first, then commit")
+        raise PellucidError(f"{address} is as it was written ({statement.at}); change it first, then commit")
     page = was(listing, statement)
     if page is None:
         raise PellucidError(
@@ -172,16 +170,16 @@ def was(listing: Listing, statement: Statement) -> StatementPage | None:
 def _told(page: StatementPage, old: Statement, new: Statement) -> tuple[StatementPage, Statement] | None:
     """A statement with its page, None where it is raw. Raises `PellucidError` where it is the same."""
     if old.text == new.text:
-        raise PellucidError(f"{new.key} says there what it says here ({old.place}); nobody changed it")
+        raise PellucidError(f"{new.key} says there what it says here ({old.at}); nobody changed it")
     if old.form == "raw":
         return None
     if old.key.endswith((".B", "EMB.TOK", "EMB.POS")):
         raise PellucidError(
-            f"{old.key} had a source before ({old.place}), and what embeddings and biases change to can only be "
+            f"{old.key} had a source before ({old.at}), and what embeddings and biases change to can only be "
             'recorded where they were raw; write residual = "dropped" into its entry of parts.toml to let it run'
         )
     if (old.function is None and _as_function(old, "", "") is None) or old.asks:
-        raise PellucidError(f"{old.key} was {old.form} ({old.place}), not a function; it can be refined, not edited")
+        raise PellucidError(f"{old.key} was {old.form} ({old.at}), not a function; it can be refined, not edited")
     return page, old
 
 

@@ -13,7 +13,7 @@ from pellucid.rewrite import places
 from pellucid.rewrite.donors import Taker
 from pellucid.rewrite.places import AskedAt, alike, conditions, surveyed
 from pellucid.rewrite.source import Condition
-from pellucid.rewrite.words import PromptWord, forms, goes_on_otherwise, spelled, token_name, word_at
+from pellucid.rewrite.words import PromptWord, conditions_in, goes_on_otherwise, spelled, token_name, word_at
 from pellucid.rewrite.workbench import Workbench
 
 TUNED = 16
@@ -93,7 +93,7 @@ def _of(
             f"{taker.part} looks at {begun!r} alone, and the word goes on with {rest!r}: other words begin alike, in "
             "the fit text or the table, so it is ambiguous; tell the name apart in the prompt"
         )
-    return forms(bench, found)
+    return conditions_in(bench, found)
 
 
 def _examples(

@@ -120,7 +120,7 @@ def spelled(bench: Workbench, word: str, own: Sequence[int] = ()) -> list[list[i
     return [list(spelling) for spelling in dict.fromkeys(tuple(spelling) for spelling in spellings if spelling)]
 
 
-def forms(bench: Workbench, spellings: Sequence[tuple[Sequence[int], Sequence[int]]]) -> tuple[Condition, ...]:
+def conditions_in(bench: Workbench, spellings: Sequence[tuple[Sequence[int], Sequence[int]]]) -> tuple[Condition, ...]:
     """Conditions that hold at some places of a word: each of `spellings` is its tokens and these places in it."""
     found = [
         tuple((back, token_name(bench, token)) for back, token in enumerate(reversed(spelling[: place + 1])))

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float32, Int64, Integer
 from torch import Tensor
 
 from pellucid.base.errors import PellucidError
-from pellucid.engine.pairs import place
+from pellucid.engine.pairs import index_of
 from pellucid.engine.subjects import Subject, Text
 from pellucid.engine.trace import trace
 from pellucid.exact.rows import Rows
@@ -128,7 +128,7 @@ def _examples(
         raise PellucidError(f"{where} has shape {list(value.shape)}; a probe reads activations [batch, pos, …]")
     features = value.reshape(batch, pos, -1).float().cpu().numpy()
     if labels.shape == (batch,):
-        own = [place(position, length, "position") for length in texts.lengths]
+        own = [index_of(position, length, "position") for length in texts.lengths]
         at: tuple[Any, Any] = np.arange(batch), pads + np.array(own)
         chosen = labels
     elif labels.shape == (batch, pos):

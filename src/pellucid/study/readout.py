@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pellucid.engine.pairs import place
+from pellucid.engine.pairs import index_of
 from pellucid.engine.sites import embeddings
 from pellucid.engine.subjects import Subject, Text, model_of, token_id
 from pellucid.engine.trace import trace
@@ -179,7 +179,7 @@ def direct_effects(
     with torch.no_grad():
         run = trace(subject, text, [*starts, *each, "final.scale", model.last_resid], logits=False)
         rows, longest = torch.arange(len(run.ids)), run.ids.shape[1]
-        at_end = [place(position, length, "position") + longest - length for length in run.rows.lengths]
+        at_end = [index_of(position, length, "position") + longest - length for length in run.rows.lengths]
 
         def read_at(name: str) -> Tensor:
             value = run.activations[name]

@@ -56,7 +56,7 @@ class Cause:
     neurons: tuple[tuple[str, float], ...] = ()
 
     @property
-    def words(self) -> str:
+    def phrase(self) -> str:
         """What can be said of it in a line."""
         if self.looks_at:
             return ", ".join(f"looks at {token!r} ({100 * share:.0f} %)" for _, token, share in self.looks_at)
@@ -106,7 +106,7 @@ class Why:
                 "share": cause.share,
                 "effect": cause.effect,
                 "estimate": cause.estimate,
-                "what": cause.words,
+                "what": cause.phrase,
             }
             for cause in self.causes
         ]
@@ -131,7 +131,7 @@ class Why:
             head += ", too little for shares: effects are in nats"
         lines = [
             f"{_size(cause.effect, cause.share)}  {cause.part:<14} at {cause.position:>3} {cause.token!r:<14} "
-            f"{cause.words}"
+            f"{cause.phrase}"
             for cause in self.causes
         ]
         together = _size(self.together_effect, self.together)

@@ -98,7 +98,7 @@ class GGUF:
         found = _unpacked(raw.reshape(*tensor.shape[:-1], -1), tensor.kind)
         return np.array(found, np.float32).reshape(tensor.shape)
 
-    def kinds(self) -> list[str]:
+    def encodings(self) -> list[str]:
         """How tensors are packed, by name, the commonest first."""
         kinds = Counter(tensor.kind for tensor in self.tensors.values())
         return [_packing()[kind].name for kind, _ in kinds.most_common()]

@@ -104,7 +104,7 @@ def _of_file(path: Path, ids: bool) -> Parts:
     config_json = gguf_config(file)
     decoder = decoder_of(config_json, path)
     tokens = gguf_tokenizer(file, config_json, decoder.sizes.vocab, ids=ids)
-    note = f"the numbers of {path.name}, packed as {', '.join(file.kinds())}, were unpacked into float32"
+    note = f"the numbers of {path.name}, packed as {', '.join(file.encodings())}, were unpacked into float32"
     weights = gguf_weights(file, decoder, shapes(decoder))
     return Parts(config_json, decoder, weights, sha256_files([path]), tokens, (note,))
 

@@ -55,7 +55,7 @@ def _examine(project: Project, address: Address, effort: Effort) -> Estimates:
     listing = project.listing()
     source, statement = listing[address], listing.runs(address)
     if statement.form == "raw":
-        raise ProjectError(f"{address} runs raw: there is no source to verify. Write one in {statement.place}")
+        raise ProjectError(f"{address} runs raw: there is no source to verify. Write one in {statement.at}")
     model, seed = project.model, project.manifest.settings.seed
     rows = sample_rows(project.texts.heldout, model.tokenizer, row_tokens(model), effort.part_rows, seed)
     figures: Estimates = {"isolated": {}}

@@ -89,7 +89,7 @@ def _lines(cause: Cause, listing: Listing) -> Iterator[SourceLine]:
                 yield SourceLine(str(address), cause.share, f"{PAGE}:{edit.line}", f"edit {edit.number:04d}", edit.text)
         said = listing[address]
         form = "described" if said.described else said.part_form
-        yield SourceLine(str(address), cause.share, said.place, form, said.text)
+        yield SourceLine(str(address), cause.share, said.at, form, said.text)
 
 
 def _addresses(cause: Cause) -> Iterator[Address]:

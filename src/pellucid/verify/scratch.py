@@ -106,7 +106,7 @@ def scratch(project: Project, address: Address | str) -> Scratch:
     said = _said(project, sources, listing, frozen) if statement.part_form == "source" else None
     return Scratch(
         str(address),
-        f"{statement.place} {statement.function or statement.form}",
+        f"{statement.at} {statement.function or statement.form}",
         len(frozen.rows),
         frozen.positions,
         None if said is None else figures(frozen, said),

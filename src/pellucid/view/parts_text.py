@@ -87,7 +87,7 @@ def _card(entry: Entry) -> RenderableType:
         lines.append(Text(f'  runs from the weights: raw("{entry.address}")'))
     else:
         idle = "; does not run in the full program" if state.described else ""
-        lines.append(Text(f"  {entry.statement.place}, {entry.numbers} numbers{idle}", style="dim"))
+        lines.append(Text(f"  {entry.statement.at}, {entry.numbers} numbers{idle}", style="dim"))
         lines.append(_source(entry.text))
         lines += [Text(line) for line in _evidence(entry)]
     return Group(*lines, Text())

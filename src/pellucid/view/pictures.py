@@ -209,7 +209,7 @@ def _(result: Why, title: str | None = None) -> Picture:
     shares = [100 * cause.share for cause in result.causes if cause.share is not None]
     values = shares or [cause.effect for cause in result.causes]
     unit = "lost without it, % of the difference" if shares else "lost without it, nats"
-    notes = [_shown(cause.words, 60) for cause in result.causes]
+    notes = [_shown(cause.phrase, 60) for cause in result.causes]
     return _bars(title or _headline(result), names, values, result.table, unit, notes)
 
 
@@ -229,7 +229,7 @@ def _(result: Curve, title: str | None = None) -> Picture:
 
 @picture.register
 def _(result: Circuit, title: str | None = None) -> Picture:
-    places = _places(result)
+    places = _coordinates(result)
     figure, (ax,) = _figure(max(6.5, 1.1 * result.wiring.heads + 3), 1.0 * (result.wiring.layers * 2 + 2))
     drawn: dict[tuple[str, str], float] = {}
     for writer, reader in result.edges.nonzero().tolist():
@@ -539,7 +539,7 @@ def _plain(ax: Axes) -> None:
         label.set_parse_math(False)
 
 
-def _places(circuit: Circuit) -> dict[str, tuple[float, float]]:
+def _coordinates(circuit: Circuit) -> dict[str, tuple[float, float]]:
     """Where the nodes of a circuit stand: layers from the bottom up, heads from left to right."""
     heads = circuit.wiring.heads
     found = {"input": (heads / 2, 0.0), "logits": (heads / 2, 2.0 * circuit.wiring.layers + 1)}

@@ -140,7 +140,7 @@ def turned(levels: Mapping[float, Sequence[int]], sign: int) -> dict[float, Sequ
     return dict(sorted(((sign * level, tokens) for level, tokens in levels.items()), reverse=True))
 
 
-def kinds_of(table: Float[Tensor, "token model"]) -> dict[int, dict[float, list[int]]]:
+def kinds_in(table: Float[Tensor, "token model"]) -> dict[int, dict[float, list[int]]]:
     """For each coordinate that tokens write, the tokens by level, the highest first."""
     found: dict[int, dict[float, list[int]]] = {}
     for coordinate in (table != 0).any(0).nonzero()[:, 0].tolist():

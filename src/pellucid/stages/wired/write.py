@@ -17,7 +17,7 @@ from pellucid.forms.forms import WIDTH
 from pellucid.listing.wiring import Terms, Wires
 from pellucid.listing.wrap import literals, prose, quoted, wrap
 from pellucid.program.wires import ONE
-from pellucid.stages.wired.read import Reader, Weights, find_waves, kinds_of, turned
+from pellucid.stages.wired.read import Reader, Weights, find_waves, kinds_in, turned
 from pellucid.stages.words_page import unique, word, words_page
 
 SHOWN = 4
@@ -51,8 +51,8 @@ def write_up(
     waves = find_waves(weights["EMB.POS"])
     if waves is None:
         return None
-    kinds = kinds_of(weights["EMB.TOK"].float())
-    spoken = {} if decoder.tied else kinds_of(weights["UNEMB"].float())
+    kinds = kinds_in(weights["EMB.TOK"].float())
+    spoken = {} if decoder.tied else kinds_in(weights["UNEMB"].float())
     names, signs = coordinate_names(decoder, weights, kinds, spoken, waves, token_text)
     reader = Reader(decoder, weights, names, signs, waves)
     statements, titles, told = {}, {}, {}
