@@ -11,6 +11,7 @@ import pytest
 from test_start import started
 
 from cli_support import Workshop
+from pellucid.__main__ import _Asked
 from pellucid.base.trusted import state_folder
 from pellucid.listing import importing
 from pellucid.listing.running import load_checked
@@ -52,6 +53,22 @@ def test_what_was_checked_is_run_without_the_command_line(workshop: Workshop) ->
     answer = subprocess.run(command, capture_output=True, text=True, env=os.environ, stdin=subprocess.DEVNULL)
     assert answer.returncode == 2
     assert "layer_00.py changed" in answer.stderr
+
+
+def test_so_it_is_with_fewer_tokens_or_sources_alone(workshop: Workshop) -> None:
+    plain = ["run", str(workshop.made), "w1 w2 w3"]
+    started(*plain)
+    for more in (["--tokens", "3"], ["--source-only"], ["--tokens", "2", "--source-only"]):
+        said, light = started(*plain, *more)
+        usual, imported = started(*plain, *more, "--seed", "0")
+        assert said == usual
+        assert ("typer" in light, "typer" in imported) == (False, True)
+    assert asked("--tokens", "0") is asked("--tokens", "x") is asked("--tokens") is asked("--json") is None
+
+
+def asked(*more: str) -> object:
+    """What a command line asks that is answered at once."""
+    return _Asked.of(["run", "DIR", "TEXT", *more])
 
 
 def test_what_cannot_be_run_at_once_is_said_as_ever(workshop: Workshop) -> None:

@@ -14,7 +14,7 @@ from pellucid.base import trusted
 from pellucid.base.address import Address
 from pellucid.base.errors import ProjectError, SourceError
 from pellucid.base.files import sha256_files, sha256_text
-from pellucid.listing import importing
+from pellucid.listing import importing, parse
 from pellucid.listing.arrange import arranged
 from pellucid.listing.change import with_constants, with_statements
 from pellucid.listing.draft import Revision
@@ -59,6 +59,18 @@ def test_what_was_taken_over_is_printed_at_once(workshop: Workshop, monkeypatch:
     assert read_dropped(workshop.made / "parts.toml", held.decoder.addresses) == {NEURON}
     project.print_program()
     assert workshop.files() == printed
+
+
+def test_what_was_printed_is_not_parsed_by_the_next_command(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = pellucid.open(workshop.made, trust=True)
+    changed(project)
+    project.print_program()
+    held = project.listing()
+    monkeypatch.setattr(parse, "_tree", None)
+    monkeypatch.setattr(parse, "check_whole", None)
+    same(pellucid.open(workshop.made).listing(), held)
 
 
 def test_what_runs_is_what_was_taken_over(workshop: Workshop) -> None:

@@ -299,8 +299,9 @@ def read_program(directory: Path) -> Listing:
 
 def _about_all(listing: Listing) -> str:
     """All that it depends on whether a program is whole."""
-    texts = {"model.py": read_text(listing.program / "model.py", MOST_OF_PAGE)} | listing.texts
-    return "\0".join([*(text for name in sorted(texts) for text in (name, texts[name])), "", *sorted(OWN)])
+    texts, decoder = listing.texts, listing.decoder
+    made_of = repr((printed.features(decoder), printed.fields_of(decoder).said))
+    return "\0".join([made_of, *(text for name in sorted(texts) for text in (name, texts[name])), "", *sorted(OWN)])
 
 
 def keep_said(listing: Listing) -> None:
