@@ -205,7 +205,7 @@ def read_values(path: Path, tree: ast.Module, lines: list[str], nodes: Iterable[
     for node in nodes:
         line = node.decorator_list[0].lineno
         end = node.end_lineno or line
-        calls = sorted(inside(node)[1], key=lambda call: (call.lineno, call.col_offset))
+        calls = sorted(inside(node).calls, key=lambda call: (call.lineno, call.col_offset))
         seen = [read_seen(call) for call in calls if _called(call) == "seen"]
         fired = [read_fired(call) for call in calls if _called(call) == "fired"]
         yield ValueDef(
@@ -236,7 +236,7 @@ def kinds_of(name: str, defined: Mapping[str, ast.FunctionDef | ast.Assign], imp
     """The kinds that a function uses, by itself or through helper functions."""
     if not imported:
         return []
-    return sorted({used for own in reachable(name, defined) for used in inside(defined[own])[0]} & set(imported))
+    return sorted({used for own in reachable(name, defined) for used in inside(defined[own]).names} & set(imported))
 
 
 def check_values(values: Iterable[ValueDef], kinds: Collection[str], shape: Shape) -> None:

@@ -18,7 +18,6 @@ directly or through values, and rounded up for each of them, so that the sum is 
 
 from __future__ import annotations
 
-import ast
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -32,7 +31,7 @@ from pellucid.family.allowance import lifted_numbers
 from pellucid.family.blocks import Decoder
 from pellucid.listing.bare import bare
 from pellucid.listing.content import imported_kinds
-from pellucid.listing.language import OWN, contents, definitions, reachable
+from pellucid.listing.language import OWN, contents, definitions, inside, reachable
 from pellucid.listing.numbers import BITS, literal, numbers
 from pellucid.listing.parse import Listing, StatementPage
 from pellucid.listing.statement import STORED, Statement
@@ -181,7 +180,7 @@ def _count(page: StatementPage, values: Collection[str]) -> tuple[dict[Address, 
         names = [name for name in reachable(own, defined) if name not in counted]
         counted.update(names)
         nodes = [node for name in names for node in contents(defined[name])]
-        syntax = sum(1 for node in nodes for _ in ast.walk(node)) - FREE_NODES
+        syntax = sum(inside(defined[name]).nodes for name in names) - FREE_NODES
         terms = sum(bare(defined[name], imported, numbers, own=name == own) for name in names)
         return sum(map(numbers, nodes)) + terms + max(0, math.ceil(syntax / BITS))
 

@@ -106,17 +106,33 @@ def reachable(name: str, defined: Mapping[str, ast.FunctionDef | ast.Assign]) ->
     """The definitions that `name` uses, directly or through others, itself first."""
     found = [name]
     for current in found:
-        used = inside(defined[current])[0]
+        used = inside(defined[current]).names
         found += [o for o in used if o in defined and o not in found and not is_value(defined[o])]  # an argument
     return found
 
 
+@dataclass(frozen=True)
+class Inside:
+    """What stands in what counts of a definition."""
+
+    names: dict[str, None]
+    """All names, in their order."""
+    stored: frozenset[str]
+    """Those that are bound there."""
+    calls: list[ast.Call]
+    """The calls by a name."""
+    nodes: int
+    """How much syntax it is."""
+
+
 @kept_until_release(4096)
-def inside(node: ast.FunctionDef | ast.Assign) -> tuple[dict[str, None], list[ast.Call]]:
-    """The names in what counts of a definition, in their order, and the calls by a name; kept, for walking is slow."""
+def inside(node: ast.FunctionDef | ast.Assign) -> Inside:
+    """What stands in a definition; kept, for walking is slow."""
     parts = [part for one in contents(node) for part in ast.walk(one)]
-    names = dict.fromkeys(part.id for part in parts if isinstance(part, ast.Name))
-    return names, [part for part in parts if isinstance(part, ast.Call) and isinstance(part.func, ast.Name)]
+    names = [part for part in parts if isinstance(part, ast.Name)]
+    stored = frozenset(name.id for name in names if isinstance(name.ctx, ast.Store))
+    calls = [part for part in parts if isinstance(part, ast.Call) and isinstance(part.func, ast.Name)]
+    return Inside(dict.fromkeys(name.id for name in names), stored, calls, len(parts))
 
 
 def contents(node: ast.FunctionDef | ast.Assign) -> list[ast.AST]:
@@ -229,7 +245,7 @@ class _Checker:
             yield node.lineno, f"{node.name}({ast.unparse(given)[:60]}): arguments are plain names"
         if node.returns:
             yield node.lineno, f"{node.name} has an annotation"
-        bound = {name.id for name in ast.walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)}
+        bound = set(inside(node).stored)
         for name in sorted(bound | set(plain)):
             yield from self._binding(name, node.lineno)
         local = bound | set(plain)
