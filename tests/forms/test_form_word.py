@@ -22,6 +22,7 @@ from pellucid.forms.codec import dump_forms, load_forms
 from pellucid.forms.form import TokenText
 from pellucid.forms.known import KINDS, forget, register
 from pellucid.forms.twin import Twin
+from pellucid.forms.words import make_known
 from pellucid.listing.content import number
 from pellucid.listing.count import count_program
 from pellucid.listing.emit import emit
@@ -173,6 +174,13 @@ def test_a_program_in_an_unknown_word_is_refused(written: Path) -> None:
     forget(Begins)
     with pytest.raises(SourceError, match="only the prelude may be imported"):
         read_program(written)
+
+
+def test_whoever_reads_programs_knows_words_without_their_forms(written: Path) -> None:
+    forget(Begins)
+    make_known([BEGINS.word])
+    make_known([BEGINS.word])  # it may be known already
+    assert read_program(written)[NEURON].form == "opens"
 
 
 def test_two_words_share_neither_name_nor_file() -> None:

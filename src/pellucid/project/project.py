@@ -24,6 +24,7 @@ from pellucid.base.shell import quoted
 from pellucid.base.trusted import PARTS, PROGRAM, Contents, checked, contents, note_checked
 from pellucid.base.trusted import stamps as stamps_of_all
 from pellucid.exact.writing import Continuation, Sampling
+from pellucid.forms.words import make_known
 from pellucid.listing.draft import Revision
 from pellucid.listing.load import Program, load_program
 from pellucid.listing.parse import Listing, check_whole, keep_said, read_listing, read_program
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from pellucid.exact.model import Model
     from pellucid.subject.load import Subject
 
+make_known()
 Made = TypeVar("Made")
 REPORT = "report.json"
 EVIDENCE = "evidence.sqlite"
