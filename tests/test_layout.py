@@ -28,6 +28,7 @@ ORDER = [
     "weightless",
     "accounts",
     "rewrite",
+    "explain",
     "view",
     "cli",
 ]

@@ -15,7 +15,7 @@ import typer
 from pellucid.base.output import print_anything
 from pellucid.base.signals import answer_signals
 from pellucid.base.terminal import say
-from pellucid.cli import accounts, change, decompile, measure, read, run, timeline, zoo
+from pellucid.cli import accounts, change, decompile, explain, measure, read, run, timeline, zoo
 from pellucid.cli.heard import hear
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -37,6 +37,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "accounts": accounts.accounts,
     "readers": accounts.readers,
     "table": accounts.table,
+    "explain": explain.explain,
 }
 """The commands by name, in the order of `pellucid --help`."""
 ZOO: dict[str, Callable[..., None]] = {"list": zoo.list_, "card": zoo.card, "stories": zoo.stories}

@@ -108,9 +108,7 @@ def activity(model: Model, gauge: Gauge, units: Sequence[Unit], rows: Int[Tensor
     return Activity(tuple(units), rows, _scaled(gauge, units, _raw(model, units, rows, gauge.means)))
 
 
-def _scaled(
-    gauge: Gauge, units: Sequence[Unit], plain: Float[Tensor, "part row pos"]
-) -> Float[Tensor, "part row pos"]:
+def _scaled(gauge: Gauge, units: Sequence[Unit], plain: Float[Tensor, "part row pos"]) -> Float[Tensor, "part row pos"]:
     signs, floors, scales = (
         torch.tensor([of[unit.name] for unit in units])[:, None, None]
         for of in (gauge.signs, gauge.floors, gauge.scales)
@@ -142,7 +140,9 @@ def _raw(
     for batch in track(record(model, rows, sorted({unit.site for unit in units})), "what parts do", count):
         end = start + len(batch.ids)
         for at, unit in enumerate(units):
-            value = batch.values[unit.site][..., unit.index, :] if unit.head else batch.values[unit.site][..., unit.index]
+            value = (
+                batch.values[unit.site][..., unit.index, :] if unit.head else batch.values[unit.site][..., unit.index]
+            )
             if unit.head:
                 out = model.layer(unit.layer).out[unit.index].float().cpu()
                 moved = value.float().cpu() - means[unit.site][unit.index]

@@ -1,4 +1,4 @@
-"""Answers of readers: data from outside, bounded in size, taken only in the shape that was asked for, never followed."""
+"""Answers of readers: data from outside, bounded in size, taken in the shape that was asked for, never followed."""
 
 from __future__ import annotations
 

@@ -29,9 +29,9 @@ RARE: Final = 3.0
 """A token's mean is drawn to the common one as if it had been seen so often more."""
 GAIN: Final = 0.01
 """The share of all variance that a condition or line has to take away."""
-PRICE: Final = 0.001
+PRICE: Final = 0.002
 """The share of all variance that every token of a set has to take away: sets are to be read."""
-NAMED: Final = 16
+NAMED: Final = 12
 """Tokens of a set that are written out."""
 
 
@@ -161,7 +161,7 @@ class _Grower:
     def line(self, left: Held) -> Line | None:
         """The best line for the places that are `left`."""
         within, conditions = left.copy(), list[Condition]()
-        while len(conditions) < CONDITIONS and (found := self._condition(within, left, conditions)):
+        while len(conditions) < CONDITIONS and (found := self._condition(within, conditions)):
             conditions.append(found)
             within &= self._holds(found)
         if not conditions:
@@ -171,7 +171,7 @@ class _Grower:
     def _holds(self, condition: Condition) -> Held:
         return self.held[condition] if condition in self.held else condition.holds(self.ids)
 
-    def _condition(self, within: Held, left: Held, before: Sequence[Condition]) -> Condition | None:
+    def _condition(self, within: Held, before: Sequence[Condition]) -> Condition | None:
         """The condition that takes most error away within `within`, if it does so on check rows too."""
         taken = {condition.steps for condition in before if isinstance(condition, Among)}
         tried = [self._among(within, steps) for steps in STEPS if steps not in taken]

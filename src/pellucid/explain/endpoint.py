@@ -24,6 +24,7 @@ from pellucid.explain.answers import MOST, Completion
 
 KEYS: Final = ("PELLUCID_API_KEY", "OPENAI_API_KEY")
 """Variables of the environment that may hold a key, the first that is set counts."""
+CHAT: Final = "/chat/completions"
 TRIES, WAIT, LONGEST_WAIT, TIMEOUT = 4, 1.0, 60.0, 120.0
 LARGEST: Final = 1 << 20
 """Bytes of an answer that are read."""
@@ -92,7 +93,8 @@ class Endpoint:
             except urllib.error.HTTPError as error:
                 said = error.headers.get("Retry-After", "") if error.headers else ""
                 if error.code not in BUSY or tried == TRIES:
-                    raise PellucidError(f"{self._where} answers {error.code} {error.reason}{self._hint(error)}") from None
+                    said_no = f"{self._where} answers {error.code} {error.reason}{self._hint(error)}"
+                    raise PellucidError(said_no) from None
                 wait = float(said) if said.isdigit() else wait
             except (OSError, TimeoutError) as error:
                 if tried == TRIES:
@@ -107,8 +109,9 @@ class Endpoint:
         if key := next((os.environ[name] for name in KEYS if os.environ.get(name)), None):
             headers["Authorization"] = f"Bearer {key}"
         path = self.url.rstrip("/")
-        path += "" if path.endswith("/chat/completions") else ("" if path.endswith("/v1") else "/v1") + "/chat/completions"
-        return urllib.request.Request(path, text.encode(), headers, method="POST")  # noqa: S310
+        if not path.endswith(CHAT):
+            path += CHAT if path.endswith("/v1") else f"/v1{CHAT}"
+        return urllib.request.Request(path, text.encode(), headers, method="POST")
 
     @property
     def _where(self) -> str:

@@ -31,7 +31,7 @@ ALIKE: Final = 3
 
 
 @dataclass(frozen=True)
-class Example:
+class Excerpt:
     """A stretch of text that ends at a place, and how much the part does at each of its tokens, from 0 to about 1."""
 
     quantile: Quantile
@@ -47,11 +47,11 @@ class Example:
 
 def examples(
     ids: Int[Tensor, "row pos"], values: Float[Tensor, "row pos"], each: int, seed: int
-) -> dict[Quantile, list[Example]]:
+) -> dict[Quantile, list[Excerpt]]:
     """`each` of every group at most: the strongest of the first one, of the others some drawn by `seed`."""
     flat = values.flatten()
     generator = torch.Generator().manual_seed(seed)
-    found: dict[Quantile, list[Example]] = {}
+    found: dict[Quantile, list[Excerpt]] = {}
     seen: set[tuple[int, ...]] = set()
     for quantile, (low, high) in BOUNDS.items():
         within = torch.nonzero((flat >= low) & (flat < high))[:, 0]
@@ -69,7 +69,7 @@ def _distinct(
     quantile: Quantile,
     each: int,
     seen: set[tuple[int, ...]],
-) -> Iterator[Example]:
+) -> Iterator[Excerpt]:
     left = each
     for place in places:
         if not left:
@@ -84,9 +84,9 @@ def _distinct(
 
 def example_at(
     ids: Int[Tensor, "row pos"], values: Float[Tensor, "row pos"], place: tuple[int, int], quantile: Quantile
-) -> Example:
+) -> Excerpt:
     """The example that ends at a place."""
     row, at = place
     first = max(0, at - BEFORE)
     own, does = ids[row, first : at + 1].tolist(), values[row, first : at + 1].tolist()
-    return Example(quantile, tuple(own), tuple(does), (row, at))
+    return Excerpt(quantile, tuple(own), tuple(does), (row, at))

@@ -35,11 +35,12 @@ class TokenTable:
 
     def predict(self, ids: Int[np.ndarray, "row pos"]) -> Values:
         """What the part does at every place."""
-        return self.means[ids]
+        found: Values = self.means[ids]
+        return found
 
 
 @dataclass(frozen=True)
-class Explained:
+class ByRule:
     """A part: what was found of it, how good that is on held-out text, and what it is to be held against.
 
     `shuffled` are the scores of the rule of another part of the same kind, `tokens` those of a token table.
@@ -66,8 +67,8 @@ class _Found:
 
 
 def explained(
-    model: Model, units: Sequence[Unit], fit: Int[Tensor, "row pos"], heldout: Int[Tensor, "row pos"], seed: int = 0
-) -> list[Explained]:
+    model: Model, units: Sequence[Unit], fit: Int[Tensor, "row pos"], heldout: Int[Tensor, "other pos"], seed: int = 0
+) -> list[ByRule]:
     """Every unit's rule, found on `fit` and scored on `heldout` rows."""
     gauge, there = gauged(model, units, fit)
     here = activity(model, gauge, units, heldout)
@@ -84,7 +85,7 @@ def explained(
         swapped = found[other[number]]
         edge_of_other = threshold(swapped.fit, there.of(unit).numpy())
         results.append(
-            Explained(
+            ByRule(
                 unit,
                 own.rule.words(lambda token: str(texts(token))),
                 own.rule,

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pellucid.explain.activity import ACTIVE, NOTHING
-from pellucid.explain.examples import ALIKE, Example, example_at
+from pellucid.explain.examples import ALIKE, Excerpt, example_at
 
 EACH = 10
 """Places of each sort, at most."""
@@ -24,23 +24,23 @@ EACH = 10
 class Item:
     """A place, and whether the part is active there. `alike`: it does nothing, on a token on which it is active too."""
 
-    example: Example
+    example: Excerpt
     active: bool
     alike: bool = False
 
 
 def items_of(ids: Int[Tensor, "row pos"], values: Float[Tensor, "row pos"], seed: int, each: int = EACH) -> list[Item]:
-    """`each` active places, as many from the stronger half of their range as from below, and as many idle ones.
+    """`each` active places, half of them from the stronger half of their range if it can be, and as many idle ones.
 
     They come in an order drawn by `seed`, no two of a sort with the same end. A part that is nowhere active, or nowhere
     idle, has none.
     """
     generator = torch.Generator().manual_seed(seed)
 
-    def drawn(mask: Tensor, n: int, taken: set[tuple[int, ...]]) -> list[Example]:
+    def drawn(mask: Tensor, n: int, taken: set[tuple[int, ...]]) -> list[Excerpt]:
         places = torch.nonzero(mask.flatten())[:, 0]
         order = places[torch.randperm(len(places), generator=generator)].tolist()
-        found: list[Example] = []
+        found: list[Excerpt] = []
         for place in order:
             if len(found) == n:
                 break
@@ -51,8 +51,10 @@ def items_of(ids: Int[Tensor, "row pos"], values: Float[Tensor, "row pos"], seed
         return found
 
     ends: set[tuple[int, ...]] = set()
-    strong = drawn(values >= 0.5, each // 2, ends)
-    active = [*strong, *drawn((values >= ACTIVE) & (values < 0.5), each - len(strong), ends)]
+    strong, weak = values >= 0.5, (values >= ACTIVE) & (values < 0.5)
+    active = [*drawn(strong, each // 2, ends), *drawn(weak, each - each // 2, ends)]
+    active += [*drawn(strong, each - len(active), ends)]
+    active += [*drawn(weak, each - len(active), ends)]
     idle, tokens = values < NOTHING, torch.tensor(sorted({example.ids[-1] for example in active}))
     alike = drawn(idle & torch.isin(ids, tokens), len(active) // 2, ends)
     others = drawn(idle, len(active) - len(alike), ends)

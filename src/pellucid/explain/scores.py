@@ -137,7 +137,9 @@ def scored(
     }
 
 
-def mean_scores(scores: Sequence[Mapping[str, float | None]], seed: int = 0) -> dict[str, dict[str, float | int] | None]:
+def mean_scores(
+    scores: Sequence[Mapping[str, float | None]], seed: int = 0
+) -> dict[str, dict[str, float | int] | None]:
     """Means over parts with 95 % intervals (parts are drawn again); None where nothing was measured."""
     generator = np.random.default_rng(seed)
     found: dict[str, dict[str, float | int] | None] = {}

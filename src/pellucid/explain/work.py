@@ -1,11 +1,11 @@
-"""What explaining takes: which parts are explained, what they do on fit and held-out text, and what readers are asked."""
+"""What explaining takes: which parts are explained, on which text, and what readers are asked and answer."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import torch
 from jaxtyping import Int
@@ -18,9 +18,9 @@ from pellucid.corpus.packing import packed_rows, row_tokens
 from pellucid.explain.activity import Unit, activity, gauged, unit_of
 from pellucid.explain.answers import explanation_in, numbers_in
 from pellucid.explain.examples import examples
-from pellucid.explain.explained import Explained, explained, shuffled
+from pellucid.explain.explained import ByRule, explained, shuffled
 from pellucid.explain.items import Item, items_of
-from pellucid.explain.kept import ASKED, RULE, Known, Told, load, state, store
+from pellucid.explain.kept import ASKED, RULE, load, state, store
 from pellucid.explain.requests import (
     Asked,
     ReaderRequest,
@@ -32,6 +32,7 @@ from pellucid.explain.requests import (
 from pellucid.explain.scores import Fuzz, balanced, fuzzes
 from pellucid.forms.forms import token_texts
 from pellucid.project.descriptions import load as load_told
+from pellucid.project.explanations import READ, Explained, Told
 from pellucid.project.project import Project
 from pellucid.project.rows import rows_for
 from pellucid.project.stage_names import ABOUT
@@ -60,7 +61,9 @@ def chosen(project: Project, names: Collection[str], count: int, seed: int) -> d
     if shares:
         ranked = _carrying(shares)[:count]
         return {unit_of(name, model): shares[name] for name in ranked}
-    tell("what parts carry was not measured (`decompile` does, without --raw); all heads and some neurons are explained")
+    tell(
+        "what parts carry was not measured (`decompile` does, without --raw); all heads and some neurons are explained"
+    )
     sizes, layers = model.decoder.sizes, range(model.decoder.layers)
     heads = [f"L{layer:02d}.H{head:02d}" for layer in layers for head in range(sizes.head)][:count]
     generator = torch.Generator().manual_seed(seed)
@@ -82,14 +85,14 @@ def _carrying(shares: Mapping[str, float]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Texts:
+class ReadTexts:
     """Rows that explanations are found on, and those that they are scored on."""
 
     fit: Int[Tensor, "row pos"]
     heldout: Int[Tensor, "other pos"]
 
     @classmethod
-    def of(cls, project: Project) -> Texts:
+    def of(cls, project: Project) -> ReadTexts:
         """Those of a project. The held-out text is read: that counts."""
         model = project.model
         fit = int(min(FIT, max(8_192, WORK / model.subject.parameters)))
@@ -98,16 +101,16 @@ class Texts:
         return cls(rows_for(project, "fit", fit), heldout)
 
 
-def explain(project: Project, units: Mapping[Unit, float | None], seed: int) -> list[Explained]:
+def explain(project: Project, units: Mapping[Unit, float | None], seed: int) -> list[ByRule]:
     """Find a rule for each unit, score it, and keep it beside what is known of the unit."""
-    texts = Texts.of(project)
+    texts = ReadTexts.of(project)
     found = explained(project.model, list(units), texts.fit, texts.heldout, seed)
     known = load(project)
     for one in found:
-        before = known.get(one.unit.name, Known(None, {}, ()))
+        before = known.get(one.unit.name, Explained(None, {}, ()))
         told = Told(RULE, one.text, one.scores, one.shuffled)
         others = tuple(other for other in before.told if other.by != RULE)
-        known[one.unit.name] = Known(units[one.unit], one.tokens, (told, *others))
+        known[one.unit.name] = Explained(units[one.unit], one.tokens, (told, *others))
     store(project, known)
     project.readings.end()
     return found
@@ -133,7 +136,7 @@ def token_writer(project: Project) -> Callable[[int], str]:
 
 def explain_requests(project: Project, units: Sequence[Unit], seed: int) -> list[ReaderRequest]:
     """One request for each unit: what does it do, going by examples from fit text?"""
-    _, there = gauged(project.model, units, Texts.of(project).fit)
+    _, there = gauged(project.model, units, ReadTexts.of(project).fit)
     write, own = token_writer(project), state(project)[:12]
     return [
         ReaderRequest(
@@ -149,7 +152,7 @@ def score_requests(project: Project, units: Sequence[Unit], by: Collection[str],
 
     `by`: whose explanations; none means everybody's. Raises `PellucidError` where there are no such explanations.
     """
-    known, texts = load(project), Texts.of(project)
+    known, texts = load(project), ReadTexts.of(project)
     gauge, _ = gauged(project.model, units, texts.fit)
     here = activity(project.model, gauge, units, texts.heldout)
     other = shuffled(units, seed)
@@ -176,7 +179,7 @@ def _right(project: Project) -> dict[str, _Right]:
     return {} if text is None else parsed(dict[str, _Right], text, f"evidence.sqlite, {ASKED}")
 
 
-def _told(known: Mapping[str, Known], unit: Unit, by: Collection[str]) -> list[Told]:
+def _told(known: Mapping[str, Explained], unit: Unit, by: Collection[str]) -> list[Told]:
     return [told for told in known[unit.name].told if not by or told.by in by] if unit.name in known else []
 
 
@@ -201,7 +204,7 @@ def _of_told(
 
 @dataclass(frozen=True)
 class Taken:
-    """What came of answers: how many explanations and scores, and which answers had another shape than was asked for."""
+    """What came of answers: explanations, scores, and the answers that had another shape than was asked for."""
 
     explanations: int
     scores: int
@@ -222,7 +225,7 @@ def take(project: Project, answers: Mapping[str, str], by: str) -> Taken:
             if text is None:
                 failed.append(id)
                 continue
-            before = known.get(unit, Known(None, {}, ()))
+            before = known.get(unit, Explained(None, {}, ()))
             known[unit] = before.with_told(Told(by, text, {}, {}))
             counts["explain"] += 1
         else:
@@ -250,12 +253,12 @@ def _parsed_id(project: Project, id: str, right: Mapping[str, _Right]) -> tuple[
     return ("detect" if pieces[1] == "detect" else "fuzz"), pieces[2], pieces[3], pieces[-1] == "swapped"
 
 
-def _marked(known: Known, told: str, name: str, value: float | None, swapped: bool) -> Known:
+def _marked(known: Explained, told: str, name: str, value: float | None, swapped: bool) -> Explained:
     """The same with one score more."""
     kept = []
     for one in known.told:
         scores, shuffled_ = dict(one.scores), dict(one.shuffled)
         if one.name == told:
-            (shuffled_ if swapped else scores)[f"{name}, read"] = value
+            (shuffled_ if swapped else scores)[f"{name}{READ}"] = value
         kept.append(Told(one.by, one.text, scores, shuffled_))
-    return Known(known.share, known.baseline, tuple(kept))
+    return Explained(known.share, known.baseline, tuple(kept))

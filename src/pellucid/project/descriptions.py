@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pellucid.base.errors import ProjectError
 from pellucid.base.schema import parsed
 from pellucid.project.evidence import Evidence
+from pellucid.project.explanations import read_explanations
 from pellucid.project.stage_names import ABOUT
 
 
@@ -32,6 +33,13 @@ def load(text: str) -> dict[str, InWords]:
 
 
 def told_before(evidence: Evidence) -> dict[str, str]:
-    """What the last run found out about whole heads and neurons, by `L02.H00` or `L02.N0417`; empty before one."""
+    """What is known of whole heads and neurons, by `L02.H00` or `L02.N0417`: what the last run found out about them.
+
+    Behind it what they are explained by, with how well that tells where they are active. Empty before both.
+    """
     text = evidence.latest(ABOUT)
-    return {part: found.text for part, found in load(text).items()} if text else {}
+    told = {part: found.text for part, found in load(text).items()} if text else {}
+    for part, explained in read_explanations(evidence).items():
+        if explained.best:
+            told[part] = f"{told.get(part, '')} {explained.best.shown()}".strip()
+    return told
