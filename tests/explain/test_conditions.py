@@ -21,13 +21,12 @@ def words(rule: Rule) -> str:
 def test_a_token_behind_another_is_said_as_that() -> None:
     ids = rows()
     values = np.zeros(ids.shape)
-    values[:, 1:] = np.isin(ids[:, 1:], [3, 4]) & (ids[:, :-1] == 7)
+    values[:, 1:] = np.isin(ids[:, 1:], range(9)) & np.isin(ids[:, :-1], range(20, 30))
     rule = find_rule(ids, values)
     assert np.array_equal(rule.predict(ids) > 0.5, values > 0.5)
-    assert words(rule).startswith('Active on "w3", "w4", behind "w7"') or words(rule).startswith(
-        'Active on "w4", "w3", behind "w7"'
-    )
-    assert "100 % of what it does" in words(rule)
+    on, behind = words(rule).removeprefix("Active on ").removesuffix(" (100 % of what it does).").split(", behind ")
+    assert sorted(on.split(", ")) == [f'"w{n}"' for n in range(9)]
+    assert sorted(behind.split(", ")) == [f'"w{n}"' for n in range(20, 30)]
 
 
 def test_several_lines_each_say_their_share() -> None:
@@ -36,7 +35,7 @@ def test_several_lines_each_say_their_share() -> None:
     rule = find_rule(ids, values)
     fresh = rows(9)
     expected = np.where(fresh == 1, 1.0, np.where(fresh == 2, 0.5, 0.0))
-    assert np.corrcoef(rule.predict(fresh).ravel(), expected.ravel())[0, 1] > 0.95
+    assert np.corrcoef(rule.predict(fresh).ravel(), expected.ravel())[0, 1] > 0.9
     assert '"w1"' in words(rule)
     assert '"w2"' in words(rule)
 

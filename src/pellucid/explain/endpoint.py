@@ -91,11 +91,12 @@ class Endpoint:
                 with _OPENER.open(self._request(text), timeout=TIMEOUT) as response:
                     return parsed(Completion, response.read(LARGEST), f"the answer of {self._where}").content
             except urllib.error.HTTPError as error:
-                said = error.headers.get("Retry-After", "") if error.headers else ""
+                error.close()
                 if error.code not in BUSY or tried == TRIES:
                     said_no = f"{self._where} answers {error.code} {error.reason}{self._hint(error)}"
                     raise PellucidError(said_no) from None
-                wait = float(said) if said.isdigit() else wait
+                after = error.headers.get("Retry-After", "") if error.headers else ""
+                wait = float(after) if after.isdigit() else wait
             except (OSError, TimeoutError) as error:
                 if tried == TRIES:
                     reason = getattr(error, "reason", error)
