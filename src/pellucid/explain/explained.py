@@ -63,7 +63,7 @@ class _Found:
     rule: Rule
     edge: float
     fit: Values
-    heldout: Values
+    heldout: Float[np.ndarray, "other pos"]
 
 
 def explained(
