@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import cache
 from itertools import chain
@@ -71,8 +71,6 @@ def numbers_lifted(address: Address, statement: Statement, decoder: Decoder) -> 
     return lifted_numbers(address.kind, decoder, rank=statement.rank, sharing=max(1, len(statement.neurons)))
 
 
-Named = tuple[str, str]
-"""A value, kind or token: which of these, and its name."""
 Use = tuple[Address, Collection[str], frozenset[str]]
 """An address with the named values and the kinds that it uses."""
 
@@ -122,17 +120,19 @@ def _count_before(page: StatementPage, used: Collection[str]) -> tuple[dict[Addr
 
 
 def _shares(
-    listing: Listing, uses: Sequence[Use], values_held: Mapping[str, int], asked: Iterable[Use]
+    listing: Listing, uses: Sequence[Use], values_held: Mapping[str, int], asked: Sequence[Use]
 ) -> Iterator[tuple[Address, int]]:
     """What every address of `asked` holds of the named values and kinds that it uses; all `uses` share them."""
     tokens = listing.words.tokens if listing.words else {}
+    calling = {token: {name for name, kind in listing.kinds.items() if token in kind.called} for token in tokens}
     alike = Counter(kinds for _, _, kinds in uses)  # many parts use the same kinds
-    called = {kinds: {token for kind in kinds for token in listing.kinds[kind].called} for kinds in alike}
-
-    def named(values: Collection[str], kinds: frozenset[str]) -> Iterator[Named]:
-        """Values and kinds, and the tokens that these kinds call by a name."""
-        for what, names in (("value", values), ("kind", kinds), ("token", called[kinds])):
-            yield from ((what, name) for name in names)
+    users = Counter({("value", name): n for name, n in Counter(chain(*(values for _, values, _ in uses))).items()})
+    wanted = frozenset[str]().union(*(kinds for _, _, kinds in asked))
+    called: dict[frozenset[str], list[tuple[str, str]]] = {}
+    for kinds, many in alike.items():
+        called[kinds] = [("token", name) for name, callers in calling.items() if not kinds.isdisjoint(callers)]
+        users.update({("kind", name): many for name in kinds & wanted})
+        users.update(dict.fromkeys(called[kinds], many))
 
     @cache
     def held(what: str, name: str) -> int:
@@ -141,26 +141,19 @@ def _shares(
             return values_held[name]
         return numbers(listing.kinds[name].node) if what == "kind" else literal(tokens[name])
 
-    users = Counter({("value", name): n for name, n in Counter(chain(*(values for _, values, _ in uses))).items()})
-    for kinds, many in alike.items():
-        users.update(dict.fromkeys(named((), kinds), many))
     for address, values, kinds in asked:
-        yield address, _shared(held, users, named(values, kinds))
-
-
-def _shared(held: Callable[[str, str], int], users: Mapping[Named, int], used: Iterable[Named]) -> int:
-    """A share of all that is `used` of what is `held`, each by so many `users` alike, rounded up."""
-    by_users: Counter[int] = Counter()
-    for name in used:
-        by_users[users[name]] += held(*name)
-    return math.ceil(sum((Fraction(total, count) for count, total in by_users.items()), Fraction(0)))
+        named = [*(("value", name) for name in values), *(("kind", name) for name in kinds), *called[kinds]]
+        by_users: Counter[int] = Counter()
+        for name in named:
+            by_users[users[name]] += held(*name)
+        yield address, math.ceil(sum((Fraction(total, count) for count, total in by_users.items()), Fraction(0)))
 
 
 def _uses(listing: Listing) -> Iterator[Use]:
     """Every address that uses named values or kinds, with all that it uses."""
     for page in listing.pages.values():
         for address, statement in page.sources():
-            values = listing.values_of(statement) if statement.reads else []
+            values = listing.values_behind(statement)
             kinds = frozenset(page.kinds_of(statement)).union(*map(listing.kinds_behind, statement.reads))
             if values or kinds:
                 yield address, values, kinds

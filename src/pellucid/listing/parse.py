@@ -173,8 +173,12 @@ class Listing:
 
     def values_of(self, statement: Statement) -> list[str]:
         """The named values that a statement reads, directly or through others, in the order of the files."""
-        found = frozenset[str]().union(*map(self._closure, statement.reads))
+        found = self.values_behind(statement)
         return [name for name in self.values if name in found]
+
+    def values_behind(self, statement: Statement) -> frozenset[str]:
+        """The same, in no order."""
+        return frozenset[str]().union(*map(self._closure, statement.reads)) & self.values.keys()
 
     def _closure(self, name: str) -> frozenset[str]:
         """A named value with all that it reads."""
