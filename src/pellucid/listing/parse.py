@@ -178,7 +178,7 @@ class Listing:
 
     def values_behind(self, statement: Statement) -> frozenset[str]:
         """The same, in no order."""
-        return frozenset[str]().union(*map(self._closure, statement.reads)) & self.values.keys()
+        return frozenset[str]().union(*map(self._closure, statement.reads)).intersection(self.values)
 
     def _closure(self, name: str) -> frozenset[str]:
         """A named value with all that it reads."""
