@@ -84,7 +84,8 @@ def _look(look: Look, program: WeightlessProgram) -> str:
         ]
     else:
         lines.append("    scores = 0")
-    lines.append(f"    return attend(scores, values, {len(program.alphabet.texts)}, {{{numbers}}})")
+    ahead = ", ahead=True" if look.whole else ""
+    lines.append(f"    return attend(scores, values, {len(program.alphabet.texts)}, {{{numbers}}}{ahead})")
     return "\n".join(lines) + "\n"
 
 

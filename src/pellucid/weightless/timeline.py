@@ -196,7 +196,7 @@ def _of_rows(model: Model | Hooked, task: Task) -> tuple[dict[str, float] | None
 
 def _losses(model: Model, rows: Sequence[TaskRow]) -> tuple[float, float]:
     """Mean loss of a scored place, and the share of rows without a mistake."""
-    said = logits(model, padded(rows)).astype(np.float64)
+    said = logits(Exact(model), padded(rows)).astype(np.float64)
     losses, right = [], []
     for row, own in zip(rows, said, strict=True):
         at = np.array(row.scored)
