@@ -90,7 +90,9 @@ def of_tracr(path: Path, seed: int) -> Foreign:
     rows = list(drawn(content, read.index(begin), int(data["cfg"]["n_ctx"]), np.random.default_rng(seed)))
     config = {key: data["cfg"][key] for key in ("act_fn", "attention_dir", "n_ctx", "eps", "normalization_type")}
     config["n_layers"] = data["cfg"]["n_layers"]
-    said = said[: weights["unembed.W_U"].shape[1]]
+    named = min(len(said), weights["unembed.W_U"].shape[1])  # neither need be the larger
+    weights["unembed.W_U"], weights["unembed.b_U"] = weights["unembed.W_U"][:, :named], weights["unembed.b_U"][:named]
+    said = said[:named]
     return Foreign(path.stem, config, weights, read, said, begin, rows)
 
 

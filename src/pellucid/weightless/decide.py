@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 from jaxtyping import Int
@@ -13,6 +14,7 @@ from pellucid.weightless import questions, tree
 from pellucid.weightless.boundaries import HARD, SOFT, handicaps, planes
 from pellucid.weightless.cases import CaseStates
 from pellucid.weightless.comparisons import SMALL
+from pellucid.weightless.counting import Counted
 from pellucid.weightless.language import Alphabet, Look, WeightlessProgram
 from pellucid.weightless.task import Judged
 
@@ -56,6 +58,11 @@ class DecisionScore:
     moved: float
 
     @property
+    def whole(self) -> bool:
+        """Whether nothing is missed."""
+        return min(self.rows, self.longer, self.probes, self.moved) == 1.0
+
+    @property
     def total(self) -> float:
         """One number to compare candidates by."""
         short = sum(max(0.0, ENOUGH - share) for share in (self.probes, self.moved))
@@ -73,24 +80,47 @@ def acceptable(scores: Sequence[DecisionScore]) -> list[int]:
 
 
 def decide(
-    fit: Weighted, tune: Weighted, looks: Sequence[Look], alphabet: Alphabet, kind: Judged, positions: bool
+    fit: Weighted, tune: Weighted, looks: Sequence[Look], alphabet: Alphabet, kind: Judged, counted: Counted
 ) -> tuple[WeightlessProgram, float]:
-    """The smallest program that agrees about best with the model on `tune` cases, and on what share of them."""
+    """The smallest program that agrees about best with the model on `tune` cases, and on what share of them.
+
+    Where rows are short, programs that only count and compare come first.
+    """
+    if counted.short:
+        found, score = _decided(fit, tune, looks, alphabet, kind, counted, fitted=False)
+        if score.whole:
+            return found, score.total
+    found, score = _decided(fit, tune, looks, alphabet, kind, counted, fitted=True)
+    return found, score.total
+
+
+def _decided(
+    fit: Weighted, tune: Weighted, looks: Sequence[Look], alphabet: Alphabet, kind: Judged, counted: Counted, *,
+    fitted: bool,
+) -> tuple[WeightlessProgram, DecisionScore]:  # fmt: skip
+    """The program of one tree; planes and handicaps, which hold numbers, are `fitted` for it or not."""
     present = _present(fit.states, looks)
-    linear = _planes(fit, looks, alphabet, present) if len(present) <= SMALL and looks else []
-    texts = questions.questions(alphabet, present, looks, positions, linear)
-    tables, cautions = handicaps(fit.states.at(np.flatnonzero(fit.kind != "mixture")), looks, alphabet)
+    linear = _planes(fit, looks, alphabet, present) if fitted and len(present) <= SMALL and looks else []
+    texts = questions.questions(alphabet, present, looks, counted.positions, linear)
+    texts = list(dict.fromkeys([*texts, *counted.questions(looks)]))
+    tables: dict[str, tuple[float, ...]] = {}
+    cautions: tuple[str, ...] = ()
+    if fitted:
+        tables, cautions = handicaps(fit.states.at(np.flatnonzero(fit.kind != "mixture")), looks, alphabet)
     answers, constants = questions.choices(alphabet, kind, fit.states.answer, looks, tables)
+    if kind == "argmax":
+        more = counted.answers(looks, fit.states.values, fit.states.answer)
+        answers, constants = [*answers, *more], [*constants, *([None] * len(more))]
     fitting, tuning = (_cases(part, texts, answers, constants, alphabet, tables) for part in (fit, tune))
     varied = np.flatnonzero(fitting.features.std(1) > 0)
     lived = fitting.at(np.flatnonzero(np.isin(fit.kind, ("row", "probe"))))
     plain = fitting.at(np.flatnonzero(fit.kind != "mixture"))
-    tries = [
-        _smallest(part, tuning, tune, allowed, texts)
-        for allowed in _families(texts, varied)
-        for part in (lived, plain, fitting)
-        if len(allowed)
-    ]
+    tries: list[tuple[tree.DecisionNode, DecisionScore]] = []
+    for allowed, part in product(_families(texts, varied), (lived, plain, fitting)):
+        if len(allowed):
+            tries.append(_smallest(part, tuning, tune, allowed, texts))
+            if tries[-1][1].whole:
+                break  # of two that are right everywhere the earlier one is taken
     tries = tries or [(tree.DecisionNode(0), _score(tree.DecisionNode(0), tuning, tune, texts))]
     node, score = tries[acceptable([score for _, score in tries])[0]]
     used = tree.used(node)
@@ -98,7 +128,7 @@ def decide(
     said = " ".join(answers[leaf] for leaf in tree.leaves_of(node))
     kept = {name: table for name, table in tables.items() if f"({name})" in said}
     shown = tuple(_with_numbers(look, asked) for look in looks)
-    return WeightlessProgram(alphabet, kind, shown, asked, tuple(answers), node, kept, cautions=cautions), score.total
+    return WeightlessProgram(alphabet, kind, shown, asked, tuple(answers), node, kept, cautions=cautions), score
 
 
 def _families(texts: Sequence[str], varied: Int[np.ndarray, " some"]) -> list[np.ndarray]:
@@ -128,7 +158,7 @@ def _smallest(
     fitting: tree.Cases, tuning: tree.Cases, tune: Weighted, allowed: np.ndarray, texts: Sequence[str]
 ) -> tuple[tree.DecisionNode, DecisionScore]:
     """The smallest tree of questions `allowed` that agrees about best on tune cases, and how well it agrees."""
-    own = tree.Cases(fitting.features[allowed], fitting.right, fitting.weight)
+    own = tree.distinct(tree.Cases(fitting.features[allowed], fitting.right, fitting.weight))
     other = tree.Cases(tuning.features[allowed], tuning.right, tuning.weight)
     grown = tree.grow(own, LEAVES)
     tries = [tree.prune(grown, own, price) for price in PRICES]

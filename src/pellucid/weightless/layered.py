@@ -24,7 +24,11 @@ from pellucid.weightless.task import Task
 
 ABSENT = -1e4
 """The logit of a token that the model cannot say."""
-BENDS: dict[str, Callable[[Tensor], Tensor]] = {"relu": functional.relu, "gelu": functional.gelu, "gelu_new": lambda x: functional.gelu(x, approximate="tanh")}
+BENDS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": functional.relu,
+    "gelu": functional.gelu,
+    "gelu_new": lambda x: functional.gelu(x, approximate="tanh"),
+}
 DIRECTIONS = ("causal", "bidirectional")
 
 

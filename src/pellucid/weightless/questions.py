@@ -14,7 +14,7 @@ from pellucid.weightless.comparisons import SMALL
 from pellucid.weightless.language import Alphabet, Look
 from pellucid.weightless.task import Judged
 
-MOST_CONSTANTS = 12
+MOST_CONSTANTS = 20
 PARTS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
 
 

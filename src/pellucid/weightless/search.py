@@ -15,6 +15,7 @@ from pellucid.weightless import cases, heads
 from pellucid.weightless.automaton import learned
 from pellucid.weightless.boundaries import MOST_HANDICAPS
 from pellucid.weightless.comparisons import SMALL
+from pellucid.weightless.counting import Counted
 from pellucid.weightless.decide import Weighted, decide
 from pellucid.weightless.emit import count, program_text
 from pellucid.weightless.language import Alphabet, Look, WeightlessProgram
@@ -210,7 +211,8 @@ def build(search: Search, groups: Sequence[Group], effort: LookLimits, positions
         _weighted(search, sights, looks, rows, multiple, positions, seed)
         for sights, rows, seed in ((fits, search.rows[0], 21), (tunes, search.rows[1], 22))
     )
-    program, agreement = decide(fit, tune, looks, alphabet, task.answer, positions)
+    counted = Counted.of(alphabet, fits[0].rows, positions)
+    program, agreement = decide(fit, tune, looks, alphabet, task.answer, counted)
     return ProgramCandidate(program, agreement, count(program_text(program, "")))
 
 

@@ -25,6 +25,7 @@ from pellucid.weightless.decompile import decompiled
 from pellucid.weightless.fourier import Waves
 from pellucid.weightless.hooked import Hooked, is_hooked, load_hooked
 from pellucid.weightless.language import Alphabet
+from pellucid.weightless.network import Exact
 from pellucid.weightless.progress_measures import Progress, TaskRows, progress
 from pellucid.weightless.sample import with_pairs
 from pellucid.weightless.split import split
