@@ -12,7 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from pellucid.weightless.meter import spend
+
 RIDGE = 1e-5
+PASSES = 4
+"""How often every comparison is gone through where one is chosen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +63,7 @@ def path(pairs: AttendedPairs, features: Float[np.ndarray, "feature pair"], most
     fits = [Fit((), divergence(softmax(np.zeros(len(pairs.pattern)), pairs), pairs))]
     shares = softmax(np.zeros(len(pairs.pattern)), pairs)
     while len(chosen) < most and fits[-1].divergence > enough:
+        spend(PASSES * features.size)
         slope = features @ (importance * (pairs.pattern - shares))
         mean = np.add.reduceat(features * shares, pairs.starts, axis=1)
         spread = (features**2) @ (importance * shares) - (mean**2) @ (pairs.weight / pairs.weight.sum())

@@ -20,6 +20,7 @@ from torch.nn import functional
 from pellucid.base.errors import SubjectError
 from pellucid.exact.graph import Edit
 from pellucid.subject.checkpoint import WEIGHTS, read_json
+from pellucid.weightless.network import Network
 from pellucid.weightless.task import Task
 
 ABSENT = -1e4
@@ -33,15 +34,25 @@ DIRECTIONS = ("causal", "bidirectional")
 
 
 @dataclass(frozen=True, eq=False)
-class Layered:
+class Layered(Network):
     """A model of this layout. `shortformer` says that positions are added to queries and keys only."""
 
     weights: dict[str, Tensor] = field(repr=False)
-    causal: bool
+    looks_back: bool
     bend: str
     eps: float
     shortformer: bool
-    parameters: int
+    count: int
+
+    @property
+    def causal(self) -> bool:
+        """Whether a place sees earlier places only."""
+        return self.looks_back
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers it holds."""
+        return self.count
 
     @property
     def layers(self) -> int:

@@ -12,9 +12,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from pellucid.weightless.meter import spend
+
 SMALLEST = 3.0
 """No leaf is split off for fewer (weighted) cases."""
 FAR = 100
+SORTED = 20
+"""What sorting a number costs, in evaluations."""
 BETTER = 1.01
 """A later question has to be better than an earlier one by this factor: simple questions come first."""
 
@@ -114,6 +118,7 @@ def _best_split(cases: Cases, kind: np.ndarray, rows: np.ndarray) -> _Split | No
     total = one_hot.sum(0)
     before = total.sum() - (total**2).sum() / total.sum()
     best: _Split | None = None
+    spend(SORTED * len(cases.features) * len(rows))
     for feature in range(len(cases.features)):
         values = cases.features[feature, rows]
         order = np.argsort(values, kind="stable")
