@@ -17,6 +17,10 @@ from pellucid.weightless.language import Alphabet, Look
 
 SHORT, SHORTER = 32, 12
 """Only rows of so few places are counted in; of still fewer, every pair of places is a comparison of its own."""
+SCALED = (
+    "query.position // 2", "query.position // 2 + 1", "(query.position + 1) // 2", "2 * query.position",
+    "2 * query.position - 1", "2 * query.position - 2", "2 * query.position + 1",
+)  # fmt: skip
 TELLS, MOST = 0.04, 40
 """An expression is an answer where it is right in so large a share of cases; no more than so many are tried."""
 
@@ -72,6 +76,8 @@ class Counted:
         if self.positions and self.opens:
             rests = [f"query.{look.name}.width({self.opens}) - query.position" for look in looks]
             found += [f"key.position == {rest} + {more}" for rest in rests for more in (0, 1, 2)]
+        if self.positions:
+            found += [f"key.position == {some}" for some in SCALED]
         found += (mine := self.conditions("key.", looks))
         kept = [f"key.token == {self.opens}"] if self.opens else []
         kept += ["key.position == 1", "distance == 0", "distance == 1", "distance == -1"] if self.positions else []

@@ -19,6 +19,8 @@ from pellucid.weightless.language import Alphabet, Look, WeightlessProgram
 from pellucid.weightless.task import Judged
 
 LEAVES = 80
+HOPELESS = 0.3
+"""Where so few answers of rows are right no plane helps: what the looks see is not what is needed."""
 FEWEST = 200
 """Fewer longer rows say nothing: one of them would decide."""
 LEAST = 0.01
@@ -88,7 +90,7 @@ def decide(
     """
     if counted.short:
         found, score = _decided(fit, tune, looks, alphabet, kind, counted, fitted=False)
-        if score.whole:
+        if score.whole or score.rows < HOPELESS:
             return found, score.total
     found, score = _decided(fit, tune, looks, alphabet, kind, counted, fitted=True)
     return found, score.total
