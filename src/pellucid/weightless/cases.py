@@ -53,7 +53,9 @@ class CaseStates:
 
     def at(self, cases: Int[np.ndarray, " case"]) -> CaseStates:
         """Some of them."""
-        return CaseStates({name: value[cases] for name, value in self.values.items()}, self.logits[cases], self.kind)
+        values = {name: value[cases] for name, value in self.values.items()}
+        moved = None if self.moved is None else self.moved[cases]
+        return CaseStates(values, self.logits[cases], self.kind, moved)
 
 
 def joined(parts: Sequence[CaseStates]) -> CaseStates:

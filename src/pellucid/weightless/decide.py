@@ -44,6 +44,11 @@ class Weighted:
     weight: np.ndarray
     kind: np.ndarray
 
+    def lived(self) -> Weighted:
+        """Without longer rows and mixtures: states that rows and interchanges bring about."""
+        kept = np.flatnonzero(~np.isin(self.kind, ("longer", "mixture")))
+        return Weighted(self.states.at(kept), self.weight[kept], self.kind[kept])
+
     @property
     def values(self) -> list[str]:
         """The values that were taken from elsewhere."""
@@ -86,10 +91,10 @@ def decide(
 ) -> tuple[WeightlessProgram, float]:
     """The smallest program that agrees about best with the model on `tune` cases, and on what share of them.
 
-    Where rows are short, programs that only count and compare come first.
+    Where rows are short, programs that only count and compare come first; these need not hold for mixtures.
     """
     if counted.short:
-        found, score = _decided(fit, tune, looks, alphabet, kind, counted, fitted=False)
+        found, score = _decided(fit.lived(), tune.lived(), looks, alphabet, kind, counted, fitted=False)
         if score.whole or score.rows < HOPELESS:
             return found, score.total
     found, score = _decided(fit, tune, looks, alphabet, kind, counted, fitted=True)
