@@ -126,6 +126,10 @@ class Counted:
         seen = [(value.replace("key.", ""), value) for value in self.places("key.", looks)[1:]]
         return (*plain, *seen, *held)
 
+    def names(self, looks: Sequence[Look]) -> set[str]:
+        """What these averages are called."""
+        return {name for name, _ in self.averages(looks)}
+
     # --- what is asked and said -------------------------------------------------------------------------------------
 
     def values(self, looks: Sequence[Look]) -> list[str]:

@@ -108,7 +108,7 @@ def _decided(
     """The program of one tree; planes and handicaps, which hold numbers, are `fitted` for it or not."""
     present = _present(fit.states, looks)
     linear = _planes(fit, looks, alphabet, present) if fitted and len(present) <= SMALL and looks else []
-    texts = questions.questions(alphabet, present, looks, counted.positions, linear)
+    texts = questions.questions(alphabet, present, looks, counted.positions, linear, counted.names(looks))
     texts = list(dict.fromkeys([*texts, *counted.questions(looks)]))
     tables: dict[str, tuple[float, ...]] = {}
     cautions: tuple[str, ...] = ()
