@@ -195,16 +195,8 @@ def published(directory: Path, only: Sequence[str] | None, half: str | None, see
             continue
         known, draw = KNOWN[name], np.random.default_rng(seed)
         weights = as_attention(weights) if "W_in" in weights else weights
-        yield Foreign(
-            name,
-            known.config,
-            weights,
-            known.read,
-            known.said,
-            None,
-            None,
-            [known.row(draw) for _ in range(known.rows)],
-        )
+        rows = [known.row(draw) for _ in range(known.rows)]
+        yield Foreign(name, known.config, weights, known.read, known.said, None, None, rows)
 
 
 def as_attention(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

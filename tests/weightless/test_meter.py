@@ -6,6 +6,7 @@ from pathlib import Path
 
 from models import majority
 
+from pellucid.base.effort import Effort
 from pellucid.exact.model import Model
 from pellucid.subject.load import load_subject
 from pellucid.weightless import search
@@ -63,6 +64,6 @@ def test_another_seed_draws_other_probes(tmp_path: Path) -> None:
 
 
 def test_options_make_the_effort() -> None:
-    quick, plain = SearchEffort.of("small", 3, quick=True), SearchEffort.of("large", 0, quick=False)
+    quick, plain = SearchEffort.of("small", 3, Effort.quick()), SearchEffort.of("large", 0, Effort.usual())
     assert quick.work < plain.work == SearchEffort().work
     assert (quick.seed, quick.share, plain.share) == (3, 0.01, 0.2)

@@ -126,7 +126,7 @@ def decompile(
             said_too |= {"--minutes": minutes, "--device": device != "cpu", "--keep-weak": keep_weak, "--raw": raw}
             said_too |= {"--corpus": corpus, "--fit-corpus": fit_corpus, "--accounts": accounts}
             refuse(subject, [option for option, value in said_too.items() if value])
-            found = decompile_weightless(subject, output, SearchEffort.of(size, seed, quick=quick))
+            found = decompile_weightless(subject, output, SearchEffort.of(size, seed, Effort.of(quick)))
             print_json(found.figures.to_dict()) if json_ else show_weightless(output)
             if found.figures.misses:
                 raise typer.Exit(EXIT_MISSED)

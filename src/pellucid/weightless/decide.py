@@ -95,7 +95,8 @@ def decide(
     """
     if counted.short:
         found, score = _decided(fit.lived(), tune.lived(), looks, alphabet, kind, counted, fitted=False)
-        if score.whole or score.rows < HOPELESS:
+        settled = score.rows == 1.0 and score.probes >= ENOUGH
+        if score.whole or settled or score.rows < HOPELESS:
             return found, score.total
     found, score = _decided(fit, tune, looks, alphabet, kind, counted, fitted=True)
     return found, score.total

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
+from pellucid.base.effort import Effort
 from pellucid.base.errors import ProjectError, SubjectError
 from pellucid.base.files import write_text
 from pellucid.base.lock import writing
@@ -52,9 +53,9 @@ class SearchEffort:
     share: float = SHARES["medium"]
 
     @staticmethod
-    def of(size: str, seed: int, *, quick: bool) -> SearchEffort:
+    def of(size: str, seed: int, effort: Effort) -> SearchEffort:
         """What `--size`, `--seed` and `--quick` ask for: a quick search has a sixth of the work."""
-        return SearchEffort(SearchEffort.work / (QUICKER if quick else 1), seed, SHARES[size])
+        return SearchEffort(SearchEffort.work / (QUICKER if effort.is_quick else 1), seed, SHARES[size])
 
 
 @dataclass(frozen=True, eq=False)
