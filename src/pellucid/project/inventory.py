@@ -130,9 +130,7 @@ def inventory(project: Project, wanted: Collection[Address] | None = None) -> li
     for _, row in project.evidence.find(few, domain="overall"):
         measured[row.part][row.kind][row.metric] = row
     entries = []
-    for address in listing.decoder.addresses.addresses():
-        if wanted is not None and address not in wanted:
-            continue
+    for address in listing.decoder.addresses.addresses() if wanted is None else sorted(wanted):
         name = str(address)
         statement = listing[address]
         values = tuple(listing.values[v] for v in listing.values_of(statement)) if statement.reads else ()
