@@ -19,8 +19,8 @@ from pellucid.weightless.language import Alphabet, Look, WeightlessProgram
 from pellucid.weightless.task import Judged
 
 LEAVES = 80
-HOPELESS = 0.3
-"""Where so few answers of rows are right no plane helps: what the looks see is not what is needed."""
+COUNTED_DIGITS = 2
+"""What is counted is whole, or a share of few places: what is closer together than this is the same."""
 FEWEST = 200
 """Fewer longer rows say nothing: one of them would decide."""
 LEAST = 0.01
@@ -87,26 +87,21 @@ def acceptable(scores: Sequence[DecisionScore]) -> list[int]:
 
 
 def decide(
-    fit: Weighted, tune: Weighted, looks: Sequence[Look], alphabet: Alphabet, kind: Judged, counted: Counted
+    fit: Weighted,
+    tune: Weighted,
+    looks: Sequence[Look],
+    alphabet: Alphabet,
+    kind: Judged,
+    counted: Counted,
+    *,
+    fitted: bool,
 ) -> tuple[WeightlessProgram, float]:
     """The smallest program that agrees about best with the model on `tune` cases, and on what share of them.
 
-    Where rows are short, programs that only count and compare come first; these need not hold for mixtures.
+    Planes and handicaps, which hold numbers, are `fitted` for it, or it only counts and compares: then it is learned
+    from states that rows and interchanges bring about, and need not hold for mixtures.
     """
-    if counted.short:
-        found, score = _decided(fit.lived(), tune.lived(), looks, alphabet, kind, counted, fitted=False)
-        settled = score.rows == 1.0 and score.probes >= ENOUGH
-        if score.whole or settled or score.rows < HOPELESS:
-            return found, score.total
-    found, score = _decided(fit, tune, looks, alphabet, kind, counted, fitted=True)
-    return found, score.total
-
-
-def _decided(
-    fit: Weighted, tune: Weighted, looks: Sequence[Look], alphabet: Alphabet, kind: Judged, counted: Counted, *,
-    fitted: bool,
-) -> tuple[WeightlessProgram, DecisionScore]:  # fmt: skip
-    """The program of one tree; planes and handicaps, which hold numbers, are `fitted` for it or not."""
+    fit = fit if fitted else fit.lived()
     present = _present(fit.states, looks)
     linear = _planes(fit, looks, alphabet, present) if fitted and len(present) <= SMALL and looks else []
     texts = questions.questions(alphabet, present, looks, counted.positions, linear, counted.names(looks))
@@ -119,12 +114,16 @@ def _decided(
     if kind == "argmax":
         more = counted.answers(looks, fit.states.values, fit.states.answer)
         answers, constants = [*answers, *more], [*constants, *([None] * len(more))]
-    fitting, tuning = (_cases(part, texts, answers, constants, alphabet, tables) for part in (fit, tune))
+    digits = None if fitted else COUNTED_DIGITS
+    fitting, tuning = (_cases(part, texts, answers, constants, alphabet, tables, digits) for part in (fit, tune))
     varied = np.flatnonzero(fitting.features.std(1) > 0)
     lived = fitting.at(np.flatnonzero(np.isin(fit.kind, ("row", "probe"))))
     plain = fitting.at(np.flatnonzero(fit.kind != "mixture"))
     tries: list[tuple[tree.DecisionNode, DecisionScore]] = []
-    for allowed, part in product(_families(texts, varied), (lived, plain, fitting)):
+    families, parts = _families(texts, varied), [lived, plain, fitting]
+    if not fitted:  # there are no mixtures, so that the last two parts are the same
+        families, parts = families[1::2], parts[:2]
+    for allowed, part in product(families, parts):
         if len(allowed):
             tries.append(_smallest(part, tuning, tune, allowed, texts))
             if tries[-1][1].whole:
@@ -136,7 +135,7 @@ def _decided(
     said = " ".join(answers[leaf] for leaf in tree.leaves_of(node))
     kept = {name: table for name, table in tables.items() if f"({name})" in said}
     shown = tuple(_with_numbers(look, asked) for look in looks)
-    return WeightlessProgram(alphabet, kind, shown, asked, tuple(answers), node, kept, cautions=cautions), score
+    return WeightlessProgram(alphabet, kind, shown, asked, tuple(answers), node, kept, cautions=cautions), score.total
 
 
 def _families(texts: Sequence[str], varied: Int[np.ndarray, " some"]) -> list[np.ndarray]:
@@ -213,9 +212,11 @@ def _cases(
     constants: Sequence[np.ndarray | int | None],
     alphabet: Alphabet,
     tables: dict[str, tuple[float, ...]],
+    digits: int | None,
 ) -> tree.Cases:
     kind = part.states.kind
     features = questions.evaluate(texts, alphabet, part.states.values)
+    features = features if digits is None else np.round(features, digits)
     right = questions.right(answers, constants, kind, alphabet, part.states.values, part.states.answer, tables)
     return tree.Cases(features, right, part.weight)
 

@@ -14,7 +14,7 @@ from pellucid.weightless import cases, heads
 from pellucid.weightless.automaton import learned
 from pellucid.weightless.boundaries import MOST_HANDICAPS
 from pellucid.weightless.comparisons import SMALL
-from pellucid.weightless.counting import Counted
+from pellucid.weightless.counting import SHORT, Counted
 from pellucid.weightless.decide import Weighted, decide
 from pellucid.weightless.emit import count, program_text
 from pellucid.weightless.language import Alphabet, Look, WeightlessProgram
@@ -114,11 +114,11 @@ def probes_of(task: Task, rows: Sequence[TaskRow], seed: int) -> list[TaskRow]:
 
 def candidates(search: Search, work: float) -> Iterator[ProgramCandidate]:
     """Programs from simple to rich, until one agrees well enough or `work` billions of evaluations are used up."""
-    plans = list(product(search.positions, groupings(search), EFFORTS))
+    plans = list(product(stages(search), search.positions, groupings(search), EFFORTS))
     with metered() as meter:
-        for at, (positions, groups, effort) in enumerate(plans):
+        for at, (fitted, positions, groups, effort) in enumerate(plans):
             try:
-                found = build(search, groups, effort, positions)
+                found = build(search, groups, effort, positions, fitted=fitted)
             except (ArithmeticError, np.linalg.LinAlgError) as error:
                 search.failed.append(f"a program over {_heads(groups)} was left out: {error}")
                 continue
@@ -129,11 +129,19 @@ def candidates(search: Search, work: float) -> Iterator[ProgramCandidate]:
                 return
 
 
-def said_plan(positions: bool, groups: Sequence[Group], effort: LookLimits) -> str:
+def stages(search: Search) -> tuple[bool, ...]:
+    """Whether planes and handicaps are fitted: where rows are short, programs that only count come first."""
+    short = search.fit.ids.shape[1] <= SHORT
+    return (False, True) if short else (True,)
+
+
+def said_plan(fitted: bool, positions: bool, groups: Sequence[Group], effort: LookLimits) -> str:
     """What would be tried, in words."""
     sharp = ", fitted to what they look at most" if effort.sharp > 1 else ""
-    places = "with" if positions else "without"
-    return f"a program over {_heads(groups)} {places} positions, at most {effort.most} comparisons a look{sharp}"
+    places, planes = "with" if positions else "without", ", planes fitted" if fitted else ""
+    return (
+        f"a program over {_heads(groups)} {places} positions, at most {effort.most} comparisons a look{sharp}{planes}"
+    )
 
 
 def _heads(groups: Sequence[Group]) -> str:
@@ -197,7 +205,9 @@ def groupings(search: Search) -> list[tuple[Group, ...]]:
     return list(found)
 
 
-def build(search: Search, groups: Sequence[Group], effort: LookLimits, positions: bool) -> ProgramCandidate | None:
+def build(
+    search: Search, groups: Sequence[Group], effort: LookLimits, positions: bool, *, fitted: bool = True
+) -> ProgramCandidate | None:
     """The program whose looks are `groups` of heads; it asks for `positions` or not. None where it was tried before."""
     model, task, alphabet = search.model, search.task, Alphabet.of(search.task)
     fits = [Sight.of(search.fit, alphabet), Sight.of(search.fit, alphabet)]
@@ -222,7 +232,7 @@ def build(search: Search, groups: Sequence[Group], effort: LookLimits, positions
         if layer < final:
             fits[1].disturb(model, looks, layer, seed=search.seed + layer)
             tunes[1].disturb(model, looks, layer, seed=search.seed + 100 + layer)
-    shown_as = (positions, *((look.heads, look.terms) for look in looks))
+    shown_as = (fitted, positions, *((look.heads, look.terms) for look in looks))
     if shown_as in search.tried:
         return None
     search.tried.add(shown_as)
@@ -232,7 +242,7 @@ def build(search: Search, groups: Sequence[Group], effort: LookLimits, positions
         for sights, rows, seed in ((fits, search.rows[0], 21), (tunes, search.rows[1], 22))
     )
     counted = Counted.of(alphabet, fits[0].rows, positions)
-    program, agreement = decide(fit, tune, looks, alphabet, task.answer, counted)
+    program, agreement = decide(fit, tune, looks, alphabet, task.answer, counted, fitted=fitted)
     return ProgramCandidate(program, agreement, count(program_text(program, "")))
 
 
@@ -248,7 +258,8 @@ def _weighted(
     longer: list[cases.CaseStates] = []
     if any(look.layer == model.layers - 1 for look in looks):
         crossing = cases.Crossing.of(model, sight, looks, kind)
-        longer += [found for found in [crossing.longer(CROSSED, seed)] if len(found)]
+        if not search.fit.whole:
+            longer += [found for found in [crossing.longer(CROSSED, seed)] if len(found)]
         mixed += crossing.cases(CROSSED, seed) if len(content(search.task)) <= MOST_HANDICAPS else ()
     probes = cases.drawn(sight, 0)[:, 0] >= rows
     share = 0.5 / max(1, sum(value.startswith("look_") for value in moved))

@@ -17,7 +17,7 @@ from pellucid.weightless.meter import spend
 SMALLEST = 3.0
 """No leaf is split off for fewer (weighted) cases."""
 FAR = 100
-FEW = 24
+FEW = 48
 """Features of no more values than this are cut everywhere at once."""
 SORTED = 20
 """What sorting a number costs, in evaluations."""
