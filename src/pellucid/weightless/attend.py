@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from pellucid.weightless.meter import spend
 
 RIDGE = 1e-5
+ALIKE = 1 - 1e-6
 PASSES = 4
 """How often every comparison is gone through where one is chosen."""
 
@@ -69,7 +70,7 @@ def path(pairs: AttendedPairs, features: Float[np.ndarray, "feature pair"], most
         spread = (features**2) @ (importance * shares) - (mean**2) @ (pairs.weight / pairs.weight.sum())
         gain = slope**2 / (spread + 1e-3)
         gain[chosen] = -1
-        best = int(gain.argmax())
+        best = int(np.flatnonzero(gain >= ALIKE * gain.max())[0])  # of two that say the same the simpler one
         if gain[best] <= 1e-9:
             break
         chosen.append(best)

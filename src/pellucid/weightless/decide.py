@@ -117,6 +117,8 @@ def decide(
     digits = None if fitted else COUNTED_DIGITS
     fitting, tuning = (_cases(part, texts, answers, constants, alphabet, tables, digits) for part in (fit, tune))
     varied = np.flatnonzero(fitting.features.std(1) > 0)
+    if not fitted:
+        varied = np.array([at for at in varied if len(np.unique(fitting.features[at])) <= tree.FEW], np.int64)
     lived = fitting.at(np.flatnonzero(np.isin(fit.kind, ("row", "probe"))))
     plain = fitting.at(np.flatnonzero(fit.kind != "mixture"))
     tries: list[tuple[tree.DecisionNode, DecisionScore]] = []
