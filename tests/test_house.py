@@ -11,6 +11,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import house
 
 NAMING = {
+    "dictionary/published.py": "the name that published transcoders give to their tensor of thresholds",
     "subject/byte_pairs.py": "a class of tokenizers, as files of Hugging Face name it in `tokenizer_class`",
     "weightless/hooked.py": "the `model_type` of the layout of TransformerLens, which is no family of decoders",
 }

@@ -18,6 +18,7 @@ ORDER = [
     "corpus",
     "measure",
     "engine",
+    "dictionary",
     "study",
     "listing",
     "forms",

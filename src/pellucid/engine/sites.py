@@ -123,6 +123,15 @@ def hooks(model: Model) -> dict[str, str]:
     return once | blocks
 
 
+def hook_of(activation: str) -> str | None:
+    """The hook that TransformerLens has for an activation of a plain block; None where it has none."""
+    layer, _, name = activation.partition(".")
+    own = next((hook for hook, held in _BLOCK_HOOKS.items() if held == name), None)
+    if own is None or not re.fullmatch(r"L\d+", layer):
+        return next((hook for hook, held in _HOOKS.items() if held == activation), None)
+    return f"blocks.{int(layer[1:])}.{own}"
+
+
 def _hooks_of(block: Block) -> dict[str, str]:
     """The hooks of a layer: TransformerLens calls queries `hook_q` before they are normed and turned."""
     attention, mlp, found = block.attention, block.mlp, dict(_BLOCK_HOOKS)

@@ -1,0 +1,1 @@
+"""Dictionaries: sparse features of what passes in a model, trained, read, written and scored."""
