@@ -197,7 +197,7 @@ def test_bad_files_are_refused_by_name(tmp_path: Path) -> None:
             open_dictionary(saelens(tmp_path / said[:8].replace(" ", "_"), weights(), **config))
     with pytest.raises(PellucidError, match="no such folder or file"):
         open_dictionary(tmp_path / "nowhere")
-    with pytest.raises(PellucidError, match=r"is no dictionary: .*it holds own"):
+    with pytest.raises(PellucidError, match=r"is no dictionary: .*it holds activati"):
         open_dictionary(tmp_path)
     with pytest.raises(PellucidError, match="names nothing on the hub"):
         open_dictionary("hub:nobody")
