@@ -15,7 +15,7 @@ import typer
 from pellucid.base.output import print_anything
 from pellucid.base.signals import answer_signals
 from pellucid.base.terminal import say
-from pellucid.cli import accounts, change, decompile, explain, measure, read, run, timeline, zoo
+from pellucid.cli import accounts, change, decompile, dictionary, explain, measure, read, run, timeline, zoo
 from pellucid.cli.heard import hear
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -42,6 +42,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
 """The commands by name, in the order of `pellucid --help`."""
 ZOO: dict[str, Callable[..., None]] = {"list": zoo.list_, "card": zoo.card, "stories": zoo.stories}
 """Those of `pellucid zoo`."""
+DICTIONARY: dict[str, Callable[..., None]] = {"train": dictionary.train, "convert": dictionary.convert}
+"""Those of `pellucid dictionary`."""
 
 
 def _version(wanted: bool) -> bool:
@@ -88,6 +90,7 @@ app = group(
     completion=True,
 )
 app.callback()(main_options)
+app.add_typer(group("dictionary", "Sparse features of what passes in a model.", DICTIONARY))
 app.add_typer(group("zoo", "The subjects that ship with pellucid.", ZOO))
 
 

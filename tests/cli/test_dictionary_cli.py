@@ -1,0 +1,43 @@
+"""`pellucid dictionary`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from pellucid.cli import app
+from pellucid.dictionary.opening import open_dictionary
+
+
+def test_dictionaries_are_trained_and_converted(tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("The dog of Ada lives near the barns. Ada was tired, so she went home. " * 900)
+    asked = ["dictionary", "train", "zoo:village", "--at", "L00.mlp", "--at", "L02.resid_post", "--width", "1x"]
+    asked += [
+        "-k",
+        "4",
+        "--tokens",
+        "4000",
+        "--batch",
+        "200",
+        "--corpus",
+        str(text),
+        "-o",
+        str(tmp_path / "out"),
+        "--json",
+    ]
+    result = CliRunner().invoke(app, asked)
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert [Path(one["folder"]).name for one in told] == ["L00.mlp_out", "L02.resid_post"]
+    assert told[0]["loss"] < told[0]["curve"][0][1]
+    one = open_dictionary(tmp_path / "out" / "L02.resid_post")
+    assert (one.firing, one.reads, one.unit) == ("jumprelu", ("L02.resid_post",), True)
+
+    asked = ["dictionary", "convert", str(tmp_path / "out" / "L00.mlp_out"), str(tmp_path / "there"), "--format"]
+    assert CliRunner().invoke(app, [*asked, "saelens"]).exit_code == 0
+    assert open_dictionary(tmp_path / "there").reads == ("blocks.0.hook_mlp_out",)
+    refused = CliRunner().invoke(app, [*asked, "sparsify"])
+    assert refused.exit_code == 2
