@@ -30,7 +30,9 @@ def calls(text: str) -> Iterator[tuple[str, set[str]]]:
 def test_a_page_shows_options_that_exist(page: Path) -> None:
     for name, options in calls(page.read_text(encoding="utf-8")):
         first, _, second = name.partition(" ")
-        command = COMMANDS[first].commands.get(second, COMMANDS[first]) if first == "zoo" else COMMANDS[first]
+        command = (
+            COMMANDS[first].commands.get(second, COMMANDS[first]) if first in ("zoo", "dictionary") else COMMANDS[first]
+        )
         known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
         assert options <= known, f"{page.name}: pellucid {name} has no {sorted(options - known)}"
 

@@ -9,11 +9,12 @@ from typer.testing import CliRunner
 
 from pellucid.cli import app
 from pellucid.dictionary.opening import open_dictionary
+from pellucid.zoo.village import Village
 
 
 def test_dictionaries_are_trained_and_converted(tmp_path: Path) -> None:
     text = tmp_path / "text.txt"
-    text.write_text("The dog of Ada lives near the barns. Ada was tired, so she went home. " * 900)
+    text.write_text("<|endoftext|>".join(story.text for story in Village().stories("train", 0, 150)))
     asked = ["dictionary", "train", "zoo:village", "--at", "L00.mlp", "--at", "L02.resid_post", "--width", "1x"]
     asked += [
         "-k",
