@@ -1,12 +1,13 @@
 """Real models on six behaviours: how often they are right, the circuit and its faithfulness, heads that serve several.
 
-    python benchmarks/real_study.py [--folder DIR] [--pairs 24] [--task NAME …] [--json FILE] [NAME …]
+    python benchmarks/real_study.py [--folder DIR] [--pairs 24] [--asked N] [--task NAME …] [--json FILE] [NAME …]
 
 NAME is a model of `real.py`, which says where it comes from and skips what cannot be had. Behaviours: indirect objects,
 greater-than, induction, agreement, successors, capitals; pairs are made here by a seed, of prompts that match token by
 token. On one half edge attribution (EAP-IG) ranks all edges; on the other half is measured, exactly, what is left of
 the way from corrupted to clean where only so many edges carry messages (faithfulness). `--json` keeps what is measured
-of each behaviour, and a later run goes on from there.
+of each behaviour, and a later run goes on from there. With `--asked` no circuits are sought: the different clean
+prompts of N pairs are asked, and how many have the right answer is said with a Wilson interval of 95 %.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import torch
 
 import pellucid
 from circuits import right
+from pellucid.accounts.meter import wilson
 from pellucid.base.files import write_text
 from pellucid.engine.tasks import MinimalPair, MinimalPairs
 from pellucid.exact.model import Model
@@ -171,6 +173,21 @@ def studied(model: Model, task: MinimalPairs) -> dict[str, Any]:
     }
 
 
+def asked(model: Model, task: MinimalPairs) -> dict[str, Any]:
+    """How often different clean prompts are answered rightly, with a Wilson interval of 95 %."""
+    task = MinimalPairs(task.name, tuple({pair.clean: pair for pair in task.pairs}.values()))
+    share = right(model, task)
+    return {"pairs": len(task), "right": share, "between": wilson(round(share * len(task)), len(task))}
+
+
+def answers(name: str, found: dict[str, Any]) -> Iterator[str]:
+    """What was asked of a model, as a table."""
+    yield f"{name}:\n\n| behaviour | prompts | right | 95 % |\n|---|---:|---:|---|"
+    for task, one in found.items():
+        low, high = (100 * bound for bound in one["between"])
+        yield f"| {task} | {one['pairs']} | {100 * one['right']:.0f} % | {low:.0f} to {high:.0f} % |"
+
+
 def serving(found: dict[str, Any]) -> dict[str, int]:
     """The heads that serve several behaviours, and how many."""
     count = Counter(head for one in found.values() for head in one["heads"])
@@ -198,6 +215,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"models: {', '.join(MODELS)} (all)")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where models are put")
     parser.add_argument("--pairs", type=int, default=24, help="pairs of each behaviour, both halves (24)")
+    parser.add_argument("--asked", type=int, metavar="N", help="only ask the prompts of N pairs")
     parser.add_argument("--task", nargs="+", choices=[*BEHAVIOURS], default=[*BEHAVIOURS], help="behaviours (all)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="what was measured, kept from run to run")
     options = parser.parse_args()
@@ -211,17 +229,17 @@ def main() -> None:
         except NotHereError as error:
             print(f"{name}: left out, {error}", flush=True)
             continue
-        found = kept.setdefault(name, {})
+        found = kept.setdefault(f"{name}, asked" if options.asked else name, {})
         for task in (task for task in options.task if task not in found):
             with torch.no_grad():
-                pairs = pairs_of(model, task, options.pairs)
+                pairs = pairs_of(model, task, options.asked or options.pairs)
             if len(pairs) < 4:
                 print(f"{name}, {task}: left out, its tokens tell {len(pairs)} pairs apart", flush=True)
                 continue
-            found[task] = studied(model, pairs)
+            found[task] = asked(model, pairs) if options.asked else studied(model, pairs)
             if options.json:
                 write_text(options.json, json.dumps(kept, indent=1) + "\n")
-        print(*lines(name, found), sep="\n", flush=True)
+        print(*(answers if options.asked else lines)(name, found), sep="\n", flush=True)
 
 
 if __name__ == "__main__":
