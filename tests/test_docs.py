@@ -21,7 +21,7 @@ COMMANDS = dict(GROUP.commands)  # type: ignore[attr-defined]
 
 def calls(text: str) -> Iterator[tuple[str, set[str]]]:
     """The commands of pellucid that a page shows, each with the options behind it."""
-    for found in re.finditer(r"pellucid ((?:zoo )?[a-z]+)\b(?! import)([^`\n|#]*)", text):
+    for found in re.finditer(r"pellucid ((?:(?:zoo|dictionary) )?[a-z]+)\b(?! import)([^`\n|#]*)", text):
         if found[1].partition(" ")[0] in COMMANDS:
             yield found[1], set(re.findall(r"(?<=\s)--[a-z-]+", found[2]))
 

@@ -37,6 +37,13 @@ def test_dictionaries_are_trained_and_converted(tmp_path: Path) -> None:
     one = open_dictionary(tmp_path / "out" / "L02.resid_post")
     assert (one.firing, one.reads, one.unit) == ("jumprelu", ("L02.resid_post",), True)
 
+    scored = ["dictionary", "score", "zoo:village", str(tmp_path / "out" / "L02.resid_post"), "--corpus", str(text)]
+    result = CliRunner().invoke(app, [*scored, "--tokens", "600", "--json"])
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout)
+    assert figures["tokens"] == 512
+    assert figures["fvu"] > figures["pca_fvu"] > 0
+
     asked = ["dictionary", "convert", str(tmp_path / "out" / "L00.mlp_out"), str(tmp_path / "there"), "--format"]
     assert CliRunner().invoke(app, [*asked, "saelens"]).exit_code == 0
     assert open_dictionary(tmp_path / "there").reads == ("blocks.0.hook_mlp_out",)

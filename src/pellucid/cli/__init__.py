@@ -42,7 +42,11 @@ COMMANDS: dict[str, Callable[..., None]] = {
 """The commands by name, in the order of `pellucid --help`."""
 ZOO: dict[str, Callable[..., None]] = {"list": zoo.list_, "card": zoo.card, "stories": zoo.stories}
 """Those of `pellucid zoo`."""
-DICTIONARY: dict[str, Callable[..., None]] = {"train": dictionary.train, "convert": dictionary.convert}
+DICTIONARY: dict[str, Callable[..., None]] = {
+    "train": dictionary.train,
+    "score": dictionary.score,
+    "convert": dictionary.convert,
+}
 """Those of `pellucid dictionary`."""
 
 

@@ -78,6 +78,41 @@ def train(
         print_json(told) if json_ else say("\n".join(one["text"] for one in told))
 
 
+def score(
+    subject: Annotated[str, typer.Argument(help="A checkpoint directory, a hub name, or zoo:NAME.")],
+    source: Annotated[str, typer.Argument(metavar="DICTIONARY", help="A folder, a file, or hub:OWNER/NAME/FOLDER.")],
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens of held-out text that it is scored on, at most.")] = 50_000,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="What text is drawn by.")] = 0,
+    corpus: Corpus = None,
+    reads: Annotated[
+        str | None, typer.Option(help="Of a file that does not say so, the activation or hook that features read.")
+    ] = None,
+    writes: Annotated[str | None, typer.Option(help="Of such a file, where they write.")] = None,
+    json_: AsJson = False,
+) -> None:
+    """Score a dictionary of SUBJECT on held-out text: L0, what is missed, what is kept where it stands in, dead ones.
+
+    Beside it stand principal components of equal number, and the mean.
+    """
+    with plain_errors():
+        from dataclasses import asdict
+
+        import pellucid
+        from pellucid.corpus.packing import packed_rows, row_tokens
+        from pellucid.dictionary.opening import open_dictionary
+        from pellucid.dictionary.score import score as scored
+        from pellucid.dictionary.score import score_lines
+        from pellucid.dictionary.sound import fitting_sites
+        from pellucid.project.manifest import CorpusEntry
+        from pellucid.project.texts import open_texts
+
+        model, one = pellucid.load(subject), open_dictionary(source, reads, writes)
+        fitting_sites(one, model)
+        split = open_texts(CorpusEntry("", tuple(map(str, corpus or ())), (), 8 * tokens), model, seed).heldout
+        found = scored(model, one, packed_rows(split, model, max(1, tokens // row_tokens(model)), seed))
+        print_json(asdict(found)) if json_ else say("\n".join(score_lines(found)))
+
+
 def convert(
     source: Annotated[str, typer.Argument(metavar="FROM", help="A folder, a file, or hub:OWNER/NAME/FOLDER.")],
     target: Annotated[Path, typer.Argument(metavar="TO", help="The folder that it is written to.")],
