@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import random
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -168,5 +169,23 @@ def text(data: bytes, draw: random.Random) -> bytes:
         at, other = sorted(draw.randrange(len(words)) for _ in range(2))
         more = draw.choice((TEXTS, ("<|endoftext|>", "<|endoftext|><|endoftext|>", "\n\n", "\t", "\u3000", "<|endof")))
         return " ".join([*words[:at], draw.choice(more), *words[other if draw.random() < 0.2 else at :]]).encode()
+
+    return mostly(gentle, data, draw)
+
+
+def gguf_file(data: bytes, draw: random.Random) -> bytes:
+    """A GGUF file: numbers of its tensors changed, or now and then a number or a letter of its description."""
+
+    def gentle() -> bytes:
+        found, end = bytearray(data), data.rindex(b".weight")
+        for _ in range(draw.choice((1, 1, 2, 4))):
+            if draw.random() < 0.5:
+                at = 4 * draw.randrange(end // 4 + 32, len(data) // 4)
+                found[at : at + 4] = struct.pack("<f", draw.uniform(-2, 2))
+            else:
+                at, odd = draw.randrange(4, end), draw.choice((0, 1, 7, 255, draw.randrange(256)))
+                width = draw.choice((1, 1, 1, 4, 8))
+                found[at : at + width] = bytes([odd]) * width
+        return bytes(found)
 
     return mostly(gentle, data, draw)

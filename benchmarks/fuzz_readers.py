@@ -8,10 +8,13 @@ import json
 import lzma
 import random
 import sqlite3
+import struct
 import tomllib
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from importlib.util import find_spec
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,7 @@ import torch
 from rich.console import Console
 
 import pellucid
-from fuzz_mutations import changed, json_file, json_lines, mostly, table, text
+from fuzz_mutations import changed, gguf_file, json_file, json_lines, mostly, table, text
 from pellucid.base.address import Address
 from pellucid.base.trusted import PARTS
 from pellucid.corpus.corpus import read_corpus, split_corpus
@@ -43,6 +46,7 @@ from pellucid.stages.first.sources import FirstSources, dump, load
 from pellucid.study.circuit_files import attribution_graph, read_attribution_graph, read_mib, save_mib
 from pellucid.study.circuits import Circuit
 from pellucid.study.wiring import Wiring
+from pellucid.subject.load import load_subject
 from pellucid.verify.check import worse_figures
 from pellucid.view.report import render
 from pellucid.view.scoreboard import scoreboard
@@ -71,6 +75,7 @@ def readers(made: Path, subject: Path, folder: Path) -> list[Reader]:
         *_of_circuits(model, folder),
         *_of_tasks(model, folder),
         *_of_texts(folder),
+        *_of_gguf(folder),
     ]
 
 
@@ -312,3 +317,54 @@ def _of_texts(folder: Path) -> list[Reader]:
         Reader("text.gz", (valid,), packed(text, gzip.compress), corpus("text.txt.gz")),
         Reader("text.xz", (valid,), packed(text, lambda data: lzma.compress(data, preset=0)), corpus("text.xz")),
     ]
+
+
+# --- GGUF -------------------------------------------------------------------------------------------------------------
+
+
+def _of_gguf(folder: Path) -> list[Reader]:
+    """A tiny Llama with a tokenizer of four tokens, written by hand: nothing of a package is needed to make one."""
+    if find_spec("gguf") is None:
+        return []
+
+    def use(data: bytes) -> None:
+        model = Model(load_subject(put(folder / "tiny.gguf", data)))
+        model.tokenizer.decode(model.tokenizer.encode("ab" if model.tokenizer.merges else "1 2"))
+        model.logits(torch.tensor([[0]]))
+
+    return [Reader("GGUF", (_llama_file(),), gguf_file, use)]
+
+
+def _llama_file() -> bytes:
+    def string(value: str) -> bytes:
+        return struct.pack("<Q", len(value)) + value.encode()
+
+    def listed(values: tuple[str, ...]) -> bytes:
+        return struct.pack("<IIQ", 9, 8, len(values)) + b"".join(map(string, values))
+
+    sizes = {"block_count": 1, "context_length": 16, "embedding_length": 8, "feed_forward_length": 8, "vocab_size": 4}
+    sizes |= {"attention.head_count": 2, "attention.head_count_kv": 1, "rope.dimension_count": 4}
+    values = {f"llama.{key}": struct.pack("<II", 4, size) for key, size in sizes.items()}
+    values |= {
+        f"llama.{key}": struct.pack("<If", 6, number)
+        for key, number in {"attention.layer_norm_rms_epsilon": 1e-5, "rope.freq_base": 1e4}.items()
+    }
+    texts = {"general.architecture": "llama", "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "gpt-2"}
+    values |= {key: struct.pack("<I", 8) + string(value) for key, value in texts.items()}
+    lists = {"tokens": ("a", "b", "ab", "<e>"), "merges": ("a b",)}
+    values |= {f"tokenizer.ggml.{key}": listed(found) for key, found in lists.items()}
+    values |= {"tokenizer.ggml.token_type": struct.pack("<IIQ4i", 9, 5, 4, 1, 1, 1, 3)}
+    values |= {"tokenizer.ggml.eos_token_id": struct.pack("<II", 4, 3)}
+    within = {"attn_q": (8, 8), "attn_k": (8, 4), "attn_v": (8, 4), "attn_output": (8, 8)}
+    within |= {"ffn_gate": (8, 8), "ffn_up": (8, 8), "ffn_down": (8, 8), "attn_norm": (8,), "ffn_norm": (8,)}
+    shapes = {"token_embd.weight": (8, 4), "output_norm.weight": (8,)}
+    shapes |= {f"blk.0.{name}.weight": shape for name, shape in within.items()}
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(shapes), len(values))
+    head += b"".join(string(key) + value for key, value in values.items())
+    body = b""
+    for number, (name, shape) in enumerate(shapes.items()):
+        head += string(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, 0, len(body))
+        own = torch.randn(prod(shape), generator=torch.Generator().manual_seed(number)) * 0.3
+        body += own.numpy().tobytes()
+        body += bytes(-len(body) % 32)
+    return head + bytes(-len(head) % 32) + body

@@ -15,6 +15,7 @@ from pellucid.base.errors import CorpusError, ProjectError
 from pellucid.base.lock import LOCK
 from pellucid.base.terminal import tell
 from pellucid.exact.model import Model
+from pellucid.pipeline.explain import UNDERSTANDING
 from pellucid.pipeline.states import understood_before
 from pellucid.project.manifest import MANIFEST, CorpusEntry, Gate, Manifest, RunSettings, Size, SubjectEntry
 from pellucid.project.project import Project, belonging, numbers_for
@@ -109,7 +110,8 @@ def begin(request: Request, subject: Subject) -> Project:
         ),
     )
     project = Project(directory, manifest, model, texts, granted=True)
-    if not request.raw and not (steps and understood_before(project)):
+    unserved = UNDERSTANDING.hindered(subject.decoder)  # the route tells of it, so no training is announced
+    if not request.raw and not unserved and not (steps and understood_before(project)):
         enough_to_train(project, training)
     directory.mkdir(parents=True, exist_ok=True)
     if is_new:

@@ -33,8 +33,13 @@ ROUTES: Final = (RAW, SEPARATE, TOGETHER, WIRED_THROUGHOUT)
 
 
 def choose(run: StageRun) -> Route:
-    """The route for a subject that is to be explained: by its weights, and by whether there are steps to train for."""
+    """The route for a subject that is to be explained: by its weights, and by whether there are steps to train for.
+
+    Where training was asked for that cannot serve a subject, the route is the one that says so.
+    """
     WIRES.carry_out(run)
     if run.of(WIRES) is not None:
         return WIRED_THROUGHOUT
-    return TOGETHER if run.project.manifest.settings.understand else SEPARATE
+    settings = run.project.manifest.settings
+    unserved = settings.minutes and UNDERSTANDING.hindered(run.project.subject.decoder)
+    return TOGETHER if settings.understand or unserved else SEPARATE
