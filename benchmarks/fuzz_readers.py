@@ -329,7 +329,7 @@ def _of_gguf(folder: Path) -> list[Reader]:
 
     def use(data: bytes) -> None:
         model = Model(load_subject(put(folder / "tiny.gguf", data)))
-        model.tokenizer.decode(model.tokenizer.encode("ab" if model.tokenizer.merges else "1 2"))
+        model.tokenizer.decode(model.tokenizer.encode("ab" if model.tokenizer.kind == "bpe" else "1 2"))
         model.logits(torch.tensor([[0]]))
 
     return [Reader("GGUF", (_llama_file(),), gguf_file, use)]

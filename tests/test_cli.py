@@ -152,7 +152,7 @@ TEXTS: list[tuple[str, bytes | None, str]] = [
     ("empty.txt", b"", "holds no words"),
     ("blank.txt", b"  \n <|endoftext|> \n", "holds no words"),
     ("short.txt", b"w1 w2 w3", "has only"),
-    ("book.pdf", b"%PDF", "expected plain text (.txt), or compressed .gz or .xz"),
+    ("book.pdf", b"%PDF", "expected plain text (.txt), lines of JSON with a `text` (.jsonl)"),
     ("latin.txt", b"w1 w2 \xe9t\xe9 w3", "is not UTF-8 text: byte 0xe9 at offset 6"),
     ("damaged.xz", b"\xfd7zXZ\x00nothing", "cannot read"),
     ("alien.txt", " ".join(f"w{n % 7} tabs{n}" for n in range(9000)).encode(), "is not in the vocabulary of random"),

@@ -16,7 +16,7 @@ from pellucid.base.errors import CorpusError
 from pellucid.corpus import blocks as blocks_module
 from pellucid.corpus.blocks import CutSettings, cut_blocks
 from pellucid.corpus.corpus import read_corpus, split_corpus, story_corpus
-from pellucid.corpus.reading import Document, read_documents, stripped
+from pellucid.corpus.reading import Document, read_documents, stripped, text_files
 from pellucid.corpus.rows import sample_rows, windows
 from pellucid.corpus.sampling import sampled_corpus
 
@@ -298,3 +298,16 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path: Path, pieces) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.5 * peaks[0] + 1e6
+
+
+def test_lines_of_json_are_documents(tmp_path: Path) -> None:
+    lines = '{"text": "One\\ntwo. ", "id": 3}\n\n{"text": "Three \\u00e9"}'
+    (tmp_path / "own.jsonl").write_text(lines, encoding="utf-8")
+    (tmp_path / "own.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    for path in text_files([tmp_path]):
+        found = [(one.domain, "".join(one.fragments)) for one in read_documents(path)]
+        assert [one for one in found if one[1]] == [("own", "One\ntwo."), ("own", "Three é")]
+    for line in ("{", "[1]", '{"story": "x"}', '{"text": 3}'):
+        (tmp_path / "own.jsonl").write_text(f'{{"text": "x"}}\n{line}\n')
+        with pytest.raises(CorpusError, match=r"own.jsonl', line 2: .* is no JSON such as"):
+            [list(one.fragments) for one in read_documents(tmp_path / "own.jsonl")]

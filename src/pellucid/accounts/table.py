@@ -19,7 +19,7 @@ from jaxtyping import Float64
 
 from pellucid.accounts.answers import Answer, replies
 from pellucid.accounts.choices import own_answers, weighed
-from pellucid.accounts.wordings import HOLE, Lines, prompts_of, read_lines, read_wordings
+from pellucid.accounts.wordings import HOLE, Lines, as_conversation, prompts_of, read_lines, read_wordings
 from pellucid.engine.subjects import Subject, model_of
 from pellucid.verify.running import open_subject
 
@@ -116,7 +116,12 @@ class AskedTable:
 
 
 def table(
-    subject: Subject | str | Path, asks: str | Sequence[str], of: Lines, answers: Lines | None = None
+    subject: Subject | str | Path,
+    asks: str | Sequence[str],
+    of: Lines,
+    answers: Lines | None = None,
+    *,
+    chat: bool = False,
 ) -> AskedTable:
     """What `subject` answers to the wordings `asks`, in which `{}` is one of the subjects `of`.
 
@@ -130,6 +135,7 @@ def table(
         of: Those subjects: a list, or a file with one a line.
         answers: What is chosen among: a list or a file; without it the answers that the model gives, but for what it
             gives to nearly all.
+        chat: Whether wordings are what a user says: the chat template of the subject makes conversations of them.
 
     Returns:
         A line for each subject: answer, agreement of wordings from 0 to 1, margin in nats, and what is said plainly.
@@ -141,13 +147,14 @@ def table(
     model = model_of(opened)
     wordings, keys = read_wordings(asks, model), read_lines(of, "subject")
     given = None if answers is None else read_lines(answers, "answer")
-    prompts = [prompts_of(wording, keys, model) for wording in wordings]
+    spoken = [as_conversation(wording, model) for wording in wordings] if chat else wordings
+    prompts = [prompts_of(wording, keys, model) for wording in spoken]
     said = [replies(opened, rows) for rows in prompts]
     plain = [one.answers for one in said]
     chosen = own_answers(plain) if given is None else given
     if len(chosen) < 2:
         return AskedTable(model.subject.name, tuple(wordings), (), tuple(_plain_lines(keys, plain)))
-    first = [wording.replace(HOLE, keys[0]) for wording in wordings]
+    first = [wording.replace(HOLE, keys[0]) for wording in spoken]
     scores = np.stack(
         [weighed(opened, rows, one, text, chosen) for rows, one, text in zip(prompts, said, first, strict=True)]
     )

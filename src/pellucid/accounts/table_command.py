@@ -22,9 +22,9 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _WIDEST = 40
 
 
-def asked(subject: str, asks: list[str], of: Path, answers: Path | None, trust: bool) -> AskedTable:
+def asked(subject: str, asks: list[str], of: Path, answers: Path | None, *, trust: bool, chat: bool) -> AskedTable:
     """The table of a subject, or of a directory that `decompile` wrote. Raises `PellucidError` as `table` does."""
-    return table(open_subject(subject, trust=trust), asks, of, answers)
+    return table(open_subject(subject, trust=trust), asks, of, answers, chat=chat)
 
 
 def write_csv(found: AskedTable, path: Path) -> None:

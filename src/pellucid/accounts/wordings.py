@@ -73,6 +73,30 @@ def read_wordings(asks: str | Sequence[str], model: Model) -> list[str]:
     return wordings
 
 
+def as_conversation(wording: str, model: Model) -> str:
+    """What the model reads, to the point where it is to speak, when a user says `wording`; without what opens a text.
+
+    Raises `PellucidError` where it has no chat template, or one that fails, changes the place of the subject, or does
+    not open the text as the model's texts are opened.
+    """
+    tokenizer = model.tokenizer
+    if tokenizer.chat is None:
+        raise PellucidError(f"{model.subject.name} has no chat template; ask without --chat")
+    text = tokenizer.chat.text(wording)
+    if text.count(HOLE) != wording.count(HOLE):
+        raise PellucidError(
+            f"the chat template of {model.subject.name} makes {shown(text)} of {shown(wording)}, with {HOLE} in other "
+            "places; ask without --chat"
+        )
+    whole = tokenizer.encode(text)
+    read = text.removeprefix(tokenizer.decode(list(tokenizer.opening))) if tokenizer.opening else text
+    if tokenizer.opened(read) != whole:
+        raise PellucidError(
+            f"the chat template of {model.subject.name} does not open a text as its tokenizer does; ask without --chat"
+        )
+    return read
+
+
 def prompts_of(wording: str, subjects: Sequence[str], model: Model) -> list[list[int]]:
     """The tokens of `wording` about each of `subjects`.
 

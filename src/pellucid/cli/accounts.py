@@ -100,6 +100,9 @@ def table(
     csv: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Write the table there; - is standard output.")
     ] = None,
+    chat: Annotated[
+        bool, typer.Option("--chat", help="WORDING is what a user says: the chat template makes a conversation of it.")
+    ] = False,
     trust: Trust = False,
     json_: AsJson = False,
 ) -> None:
@@ -114,7 +117,7 @@ def table(
 
         if csv == STANDARD_OUTPUT and json_:
             raise PellucidError("--csv - and --json both print on standard output; give --csv a file")
-        found = asked(subject, ask, of, answers, trust)
+        found = asked(subject, ask, of, answers, trust=trust, chat=chat)
         if csv == STANDARD_OUTPUT:
             say(csv_text(found).removesuffix("\n"))
             return

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import json
 import lzma
 import os
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BufferedIOBase
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 
 from pellucid.base.errors import CorpusError
 
 SEPARATOR = "<|endoftext|>"
-SUFFIXES = (".txt", ".gz", ".xz")
+LINES = ".jsonl"
+"""What names of files end in whose every line is a document: JSON with its text in `text`."""
+SUFFIXES = (".txt", LINES, ".gz", ".xz")
 _CHUNK = 1 << 16
 
 
@@ -40,13 +43,16 @@ def text_files(paths: Iterable[Path]) -> list[Path]:
             found = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file())
             if not found:
                 raise CorpusError(
-                    f"folder {str(path)!r} holds no text files; expected names ending in .txt, .gz or .xz"
+                    f"folder {str(path)!r} holds no text files; expected names ending in .txt, .jsonl, .gz or .xz"
                 )
             files += found
         elif not path.is_file():
             raise CorpusError(f"there is no text file or folder {str(path)!r}")
         elif path.suffix not in SUFFIXES:
-            raise CorpusError(f"cannot read {str(path)!r}: expected plain text (.txt), or compressed .gz or .xz")
+            raise CorpusError(
+                f"cannot read {str(path)!r}: expected plain text (.txt), lines of JSON "
+                f"with a `text` (.jsonl), or either compressed (.gz, .xz)"
+            )
         else:
             files.append(path)
     if not files:
@@ -66,12 +72,13 @@ def domain_of(path: Path) -> str:
 
 
 def read_documents(path: Path) -> Iterator[Document]:
-    """The documents of a file, separated by `<|endoftext|>`, without the white space around them.
+    """The documents of a file, separated by `<|endoftext|>` or one a line of JSON, without the white space around them.
 
-    Raises `CorpusError` quoting file and byte if the text is not UTF-8 or the archive is damaged.
+    Raises `CorpusError` quoting file and byte if the text is not UTF-8 or the archive is damaged, and file and line for
+    one that is no JSON with a `text`.
     """
     domain = domain_of(path)
-    for ordinal, fragments in groupby(_fragments(_decoded(path)), key=lambda fragment: fragment[0]):
+    for ordinal, fragments in groupby(_fragments(_texts(path)), key=lambda fragment: fragment[0]):
         yield Document(domain, f"{domain}#{ordinal}", stripped(text for _, text in fragments))
 
 
@@ -100,6 +107,32 @@ def _fragments(chunks: Iterable[str]) -> Iterator[tuple[int, str]]:
         yield ordinal, pending[:-keep]
         pending = pending[-keep:]
     yield ordinal, pending
+
+
+def _texts(path: Path) -> Iterator[str]:
+    """The text of a file in chunks, with the separator between documents."""
+    if LINES not in (path.suffix, Path(path.stem).suffix):
+        yield from _decoded(path)
+        return
+    pending, number = "", 0
+    for chunk in chain(_decoded(path), ("\n",)):
+        *ended, pending = (pending + chunk).split("\n")
+        for line in ended:
+            number += 1
+            if line.strip():
+                yield f"{_said(line, path, number)}{SEPARATOR}"
+
+
+def _said(line: str, path: Path, number: int) -> str:
+    """The text of a line of JSON. Raises `CorpusError` where it has none."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        found = None
+    text = found.get("text") if isinstance(found, dict) else None
+    if not isinstance(text, str):
+        raise CorpusError(f'{str(path)!r}, line {number:,}: {line[:60]!r} is no JSON such as {{"text": "A story."}}')
+    return text
 
 
 def _decoded(path: Path) -> Iterator[str]:
