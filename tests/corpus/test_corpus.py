@@ -218,7 +218,7 @@ def test_reading_held_out_text_is_told() -> None:
         ("no.xz", b"plain", r"cannot read .*no\.xz"),
         ("bent.gz", BENT, r"cannot read .*bent\.gz.*invalid"),
         ("book.pdf", b"x", r"cannot read .*book\.pdf': expected plain text"),
-        ("model.safetensors", b"x", r"expected plain text \(\.txt\), or compressed \.gz or \.xz"),
+        ("model.safetensors", b"x", r"expected plain text \(\.txt\), lines of JSON"),
     ],
 )
 def test_bad_files_are_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:

@@ -178,6 +178,14 @@ def test_settings_and_tensors_must_be_there(tmp_path: Path) -> None:
         load_subject(made.path)
 
 
+def test_a_tensor_whose_name_has_no_dot_is_unexpected(tmp_path: Path) -> None:
+    made = gguf_files.written(tmp_path / "a.gguf", "llama")
+    data = made.path.read_bytes()
+    made.path.write_bytes(data.replace(b"blk.1.attn_q.weight", b"blk_1_attn_q_weight"))
+    with pytest.raises(SubjectError, match=r"does not fit its config: .*unexpected blk_1_attn_q_weight"):
+        load_subject(made.path)
+
+
 def test_stretched_positions_of_another_kind(tmp_path: Path) -> None:
     made = gguf_files.written(tmp_path / "a.gguf", "llama3")
     data = made.path.read_bytes()
