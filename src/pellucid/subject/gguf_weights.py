@@ -49,7 +49,7 @@ def gguf_weights(file: GGUF, decoder: Decoder, expected: Mapping[str, tuple[int,
 def _shape(names: FileNames, file: GGUF, name: str) -> tuple[int, ...]:
     """The shape that a tensor has in a checkpoint."""
     shape = file.tensors[name].shape
-    return shape[::-1] if names.columns.intersection(name.split(".")[-2:-1]) else shape
+    return shape[::-1] if set(names.columns) & set(name.split(".")[-2:-1]) else shape
 
 
 def gguf_tokenizer(file: GGUF, config: Mapping[str, Any], known: int, *, ids: bool) -> TokenizerRead:
