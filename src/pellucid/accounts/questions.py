@@ -3,7 +3,8 @@
 They are drawn from held-out text, by a seed, and nothing of the accounts is read for it. Three of four ask what the
 model says next, at hard positions where it is sure, no two of which end alike; the others, which of some prompts it
 continues otherwise once a head writes nothing, or were a line of a table another. Prompts are cut to the ends that
-decide (`endings.py`). The truth is what the model does on exactly these prompts. It is kept with the evidence.
+decide (`endings.py`), and no text of a set tells the answer of another question, as far as there are such
+(`apart.py`). The truth is what the model does on exactly these prompts. It is kept with the evidence.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from pellucid.accounts.apart import apart
 from pellucid.accounts.endings import LEAST, cut
 from pellucid.accounts.line_questions import line_questions
 from pellucid.accounts.measure import read
@@ -39,7 +41,9 @@ EACH = 3
 PLACES = 20
 """Positions to draw from, for each question."""
 TRIED = 4
-"""Places that are looked at for each question; at some of them the model is not sure."""
+"""Places that are looked at at a time for each question; at some of them the model is not sure."""
+FEW = 2 * CHOICE
+"""Prompts that questions about changes show again and again beside those that change: every text tells something."""
 NEXT = "What does the model say next? Answer with its next token, as text, or with a text that begins with it."
 CHANGES = (
     "Once {head} writes nothing, behind which of these prompts is the next token another? "
@@ -58,11 +62,12 @@ def draw(project: Project, n: int, seed: int) -> list[dict[str, Any]]:
     ids = packed_rows(project.texts.heldout, model, count, seed)
     fit = read(project, "fit")
     places = list(_places(model, ids, NGrams.of(fit.ids, fit.own, model.n_vocab), generator))
-    asked = _sure(model, places, n - about_changes)
     pool = cut(model, places[: CHOICE * max(about_changes, CHOICE)])
     name = sha256_text(f"{seed} {n} {project.texts.heldout.sha256} {project.manifest.subject.weights_sha256}")[:12]
-    lines = list(line_questions(project, pool, about_changes // 2, generator))
-    heads = _changes(model, pool, about_changes - len(lines), generator)
+    lines = list(line_questions(project, pool[:FEW], about_changes // 2, generator))
+    heads = list(_changes(model, pool, about_changes - len(lines), generator))
+    texts = dict.fromkeys(text for question, _ in (*lines, *heads) for text in question["prompts"])
+    asked = _sure(model, places, n - about_changes, [Prompt.of(model, text) for text in texts])
     found = [*_next(model, asked), *lines, *heads]
     order = torch.randperm(len(found), generator=generator).tolist()
     named = [(f"{name}-{number:03d}", *found[at]) for number, at in enumerate(order, start=1)]
@@ -88,17 +93,21 @@ def _places(model: Model, ids: Int[Tensor, "row pos"], grams: NGrams, generator:
             yield Prompt(text, prompt[-model.n_ctx :], bool(hard[row, at]))
 
 
-def _sure(model: Model, places: Sequence[Prompt], n: int) -> list[Prompt]:
-    """`n` of the places at which the model is sure, cut to the ends that decide."""
-    ranked, found = _ranked(places, n), list[Prompt]()
-    while ranked and len(found) < n:
+def _sure(model: Model, places: Sequence[Prompt], n: int, texts: Sequence[Prompt]) -> list[Prompt]:
+    """`n` of the places at which the model is sure, cut to the ends that decide, those first that no text tells."""
+    ranked, found, told_by_none = _ranked(places, n), list[Prompt](), list[Prompt]()
+    while ranked and len(told_by_none) < n:
         tried, ranked = ranked[: TRIED * n], ranked[TRIED * n :]
         found += cut(model, tried)
+        told_by_none = apart(found, said(model, found), n, texts)
     if len(found) < n:
         raise ProjectError(f"the held-out text has {len(found)} positions to ask about, {n} are needed; ask fewer")
-    if count := sum(not place.hard for place in found[:n]):
+    if count := n - len(told_by_none):
+        tell(f"{count} of the answers are told by other questions' texts")
+    chosen = _filled(told_by_none, found, n)
+    if count := sum(not place.hard for place in chosen):
         tell(f"{n - count} hard positions were found instead of {n}; the other questions stand elsewhere")
-    return found[:n]
+    return chosen
 
 
 def _ranked(places: Sequence[Prompt], n: int) -> list[Prompt]:
@@ -156,7 +165,7 @@ def _about(name: str, pool: Sequence[Prompt], changed: Sequence[bool], generator
     """A question about one head: some prompts that change, at most half, and others."""
     order = torch.randperm(len(pool), generator=generator).tolist()
     some = [pool[at] for at in order if changed[at]][: CHOICE // 2]
-    others = [pool[at] for at in order if not changed[at]][: CHOICE - len(some)]
+    others = [pool[at] for at in sorted(order, key=lambda at: at >= FEW) if not changed[at]][: CHOICE - len(some)]
     prompts, answer = shown(some, others, generator)
     question = {"kind": "changes", "asks": CHANGES.format(head=name), "silenced": name, "prompts": prompts}
     return question, {"kind": "changes", "answer": answer, "of": len(prompts)}
