@@ -13,9 +13,10 @@ from pathlib import Path
 import safetensors
 import safetensors.torch
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from pellucid.base.progress import track
 from pellucid.base.tensors import open_tensors, save_tensors
 from pellucid.rewrite.workbench import BATCH, Workbench
 
@@ -112,47 +113,54 @@ def donors(bench: Workbench, layer: int) -> dict[int, Float[Tensor, "donor dim"]
     name = f"donors-L{layer:02d}"
     if name not in bench.known:
         path = bench.project.directory / "scratch" / f"{name}.safetensors"
-        held = read_kept(path, key_of(bench))
-        if held is None:
-            found = _donors(bench, layer)
-            held = {f"{head}": own.contiguous() for head, own in found.items()} or {"none": torch.zeros(1)}
-            keep(path, key_of(bench), held)
+        if (held := read_kept(path, key_of(bench))) is None:
+            for other, found in enumerate(_donors(bench)):
+                own = {f"{head}": taken.contiguous() for head, taken in found.items()} or {"none": torch.zeros(1)}
+                keep(path.with_name(f"donors-L{other:02d}.safetensors"), key_of(bench), own)
+                held = own if other == layer else held
+        assert held is not None
         bench.known[name] = {int(head): own for head, own in held.items() if head != "none"}
     known: dict[int, Tensor] = bench.known[name]
     return known
 
 
-def _donors(bench: Workbench, layer: int) -> dict[int, Tensor]:
-    """What heads take on average from the tokens that they take from alone most often."""
-    at, text = f"L{layer:02d}", bench.fit
-    shares, keys, taken = [], [], []
-    for start in range(0, len(text.ids), BATCH):
-        run = bench.run(text.ids[start : start + BATCH], (f"{at}.z", f"{at}.pattern"))
-        share, key = run[f"{at}.pattern"].max(-1)
-        shares.append(share)
-        keys.append(key)
-        taken.append(run[f"{at}.z"])
-    share, key, z = torch.cat(shares), torch.cat(keys), torch.cat(taken)
-    found = {}
-    for head in range(share.shape[1]):
-        here = (key[:, head] > 0) & text.inside
-        if int((here & (share[:, head] > TAKES)).sum()) < FEWEST * DONORS:
-            continue
-        own = _of(z[:, :, head], text.ids.gather(1, key[:, head]), here & (share[:, head] > ALONE))
-        if own is not None:
-            found[head] = own
-    return found
+@dataclass
+class _Taken:
+    """What a head takes from single tokens, and which: of the places where it does so alone; at how many it does."""
+
+    places: int
+    tokens: list[Int[Tensor, " place"]]
+    z: list[Float[Tensor, "place dim"]]
+
+    def of_most(self) -> Float[Tensor, "donor dim"] | None:
+        """What it takes on average from each of the tokens that it takes from alone most often; None for too few."""
+        if self.places < FEWEST * DONORS:
+            return None
+        tokens, z = torch.cat(self.tokens), torch.cat(self.z)
+        kinds, counts = torch.unique(tokens, return_counts=True)
+        if len(kinds) < DONORS:
+            return None
+        chosen = kinds[counts.argsort(descending=True, stable=True)[:DONORS]]
+        return torch.stack([z[tokens == kind].mean(0) for kind in chosen])
 
 
-def _of(
-    z: Float[Tensor, "row pos dim"], tokens: Int[Tensor, "row pos"], alone: Bool[Tensor, "row pos"]
-) -> Float[Tensor, "donor dim"] | None:
-    """What a head takes on average from each of the tokens that it takes from `alone` most often; None for too few."""
-    kinds, counts = torch.unique(tokens[alone], return_counts=True)
-    if len(kinds) < DONORS:
-        return None
-    chosen = kinds[counts.argsort(descending=True, stable=True)[:DONORS]]
-    return torch.stack([z[alone & (tokens == kind)].mean(0) for kind in chosen])
+def _donors(bench: Workbench) -> list[dict[int, Tensor]]:
+    """What the heads of each layer take on average from the tokens that they take from alone most often."""
+    text, sizes = bench.fit, bench.model.decoder.sizes
+    layers = [f"L{layer:02d}" for layer in range(bench.model.decoder.layers)]
+    found = [[_Taken(0, [], []) for _ in range(sizes.head)] for _ in layers]
+    for start in track(range(0, len(text.ids), BATCH), "what heads take"):
+        ids, inside = text.ids[start : start + BATCH], text.inside[start : start + BATCH]
+        run = bench.run(ids, [f"{at}.{name}" for at in layers for name in ("z", "pattern")])
+        for at, heads in zip(layers, found, strict=True):
+            share, key = run[f"{at}.pattern"].max(-1)
+            for head, taken in enumerate(heads):
+                here = (key[:, head] > 0) & inside
+                alone = here & (share[:, head] > ALONE)
+                taken.places += int((here & (share[:, head] > TAKES)).sum())
+                taken.tokens.append(ids.gather(1, key[:, head])[alone])
+                taken.z.append(run[f"{at}.z"][:, :, head][alone])
+    return [{head: own for head, taken in enumerate(heads) if (own := taken.of_most()) is not None} for heads in found]
 
 
 def key_of(bench: Workbench) -> str:

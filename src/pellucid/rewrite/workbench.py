@@ -28,6 +28,10 @@ FIT_ROWS, CHECK_ROWS = 600, 1500
 """Rows of fit text that places are looked for in, and of held-out text that edits are predicted and measured on."""
 BATCH = 32
 """Rows that are run at a time."""
+LONGEST = 256
+"""Tokens of a row, at most."""
+WORK = 2e12
+"""Multiplications that reading rows once may cost: a large model reads fewer of them."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +116,9 @@ class Workbench:
         return self._sampled(self._check or self.project.texts.heldout, self._rows[1])
 
     def _sampled(self, split: Split, count: int) -> PaddedRows:
-        seed = self.project.manifest.settings.seed
-        return text_of(sample_rows(split, self.model.tokenizer, row_tokens(self.model), count, seed))
+        seed, length = self.project.manifest.settings.seed, min(row_tokens(self.model), LONGEST)
+        room = int(WORK / (length * self.model.subject.parameters))
+        return text_of(sample_rows(split, self.model.tokenizer, length, min(count, max(BATCH, room)), seed))
 
     def run(self, ids: Int[Tensor, "batch pos"], names: Sequence[str]) -> dict[str, Tensor]:
         """Activations of the program as it is now on whole rows."""
