@@ -10,8 +10,9 @@ from pellucid.base.errors import ProjectError
 from pellucid.base.files import sha256_text
 from pellucid.base.schema import parsed
 from pellucid.project.evidence import Evidence
-from pellucid.project.stage_names import EXPLAINED
 
+EXPLAINED = "explanations"
+"""What they are kept under."""
 PERSON = "user"
 """Who counts before everybody else."""
 READ = ", read"

@@ -19,4 +19,3 @@ STRONGEST: Final = "strongest"
 WIRED: Final = "wired"
 WORST: Final = (CONTEXTS, WORST_UNDERSTOOD, STRONGEST)
 """The stages that keep the places which a report shows of each part."""
-EXPLAINED: Final = "explanations"
