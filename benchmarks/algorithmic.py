@@ -1,6 +1,6 @@
 """Decompile every algorithmic model below a directory to a program without weights, and print what came out.
 
-    python benchmarks/algorithmic.py DIR [--json] [--output DIR] [--only NAME ...] [--work 30] [--seed 0]
+    python benchmarks/algorithmic.py DIR [--json] [--output DIR] [--only NAME ...] [--seconds 120]
 
 A model is a directory with a `task.json` and a checkpoint. The table says for each: verdict, rows that match per length
 band (held out), probe match, the lowest agreement under interchange interventions, numbers, lines, seconds, and what
@@ -19,7 +19,7 @@ from platform import machine
 
 from pellucid.base.errors import PellucidError
 from pellucid.base.progress import track
-from pellucid.weightless.decompile import SearchEffort, decompiled
+from pellucid.weightless.decompile import decompiled
 from pellucid.weightless.task import TASK
 
 
@@ -29,20 +29,19 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--output", type=Path, help="write each program to a directory below this one")
     parser.add_argument("--only", nargs="*", help="names of models; all if none is given")
-    parser.add_argument("--work", type=float, default=30.0, help="billions of evaluations for one program (30)")
-    parser.add_argument("--seed", type=int, default=0, help="everything that is drawn is drawn from this")
+    parser.add_argument("--seconds", type=float, default=120.0, help="time to search for one program (120)")
     options = parser.parse_args()
     found = []
     for path in track(models(options.directory, options.only), "models"):
-        found.append(tried(path, SearchEffort(options.work, options.seed), options.output))
+        found.append(tried(path, options.seconds, options.output))
         print(row(found[-1]), file=sys.stderr, flush=True)
     print(json.dumps(found, indent=1, ensure_ascii=False)) if options.json else table(found)
 
 
-def tried(path: Path, effort: SearchEffort, output: Path | None) -> dict:
+def tried(path: Path, seconds: float, output: Path | None) -> dict:
     """The figures of the program of the model in `path`, or why there is none: whatever happens is one row."""
     try:
-        result = decompiled(path, effort)
+        result = decompiled(path, seconds)
         if output:
             result.write(output / path.name)
     except Exception as error:

@@ -37,7 +37,6 @@ class Foreign:
     read: list[str]
     said: list[str]
     begin: str | None
-    pad: str | None
     rows: list[Row]
 
     def write(self, directory: Path) -> None:
@@ -45,7 +44,7 @@ class Foreign:
         directory.mkdir(parents=True, exist_ok=True)
         save_file({key: value.contiguous() for key, value in self.weights.items()}, directory / "model.safetensors")
         (directory / "config.json").write_text(json.dumps({"model_type": "hooked_transformer", **self.config}))
-        special = {key: text for key, text in (("bos", self.begin), ("pad", self.pad)) if text}
+        special = {"bos": self.begin} if self.begin else {}
         task = {"name": self.name, "output": "argmax", "vocab": self.read, "outputs": self.said, **special}
         (directory / "task.json").write_text(json.dumps(task))
         with gzip.open(directory / "inputs.jsonl.gz", "wt") as stream:
@@ -91,10 +90,8 @@ def of_tracr(path: Path, seed: int) -> Foreign:
     rows = list(drawn(content, read.index(begin), int(data["cfg"]["n_ctx"]), np.random.default_rng(seed)))
     config = {key: data["cfg"][key] for key in ("act_fn", "attention_dir", "n_ctx", "eps", "normalization_type")}
     config["n_layers"] = data["cfg"]["n_layers"]
-    named = min(len(said), weights["unembed.W_U"].shape[1])  # neither need be the larger
-    weights["unembed.W_U"], weights["unembed.b_U"] = weights["unembed.W_U"][:, :named], weights["unembed.b_U"][:named]
-    said = said[:named]
-    return Foreign(path.stem, config, weights, read, said, begin, pad, rows)
+    said = said[: weights["unembed.W_U"].shape[1]]
+    return Foreign(path.stem, config, weights, read, said, begin, rows)
 
 
 def by_id(tokens: dict[str, int]) -> list[str]:
@@ -195,8 +192,9 @@ def published(directory: Path, only: Sequence[str] | None, half: str | None, see
             continue
         known, draw = KNOWN[name], np.random.default_rng(seed)
         weights = as_attention(weights) if "W_in" in weights else weights
-        rows = [known.row(draw) for _ in range(known.rows)]
-        yield Foreign(name, known.config, weights, known.read, known.said, None, None, rows)
+        yield Foreign(
+            name, known.config, weights, known.read, known.said, None, [known.row(draw) for _ in range(known.rows)]
+        )
 
 
 def as_attention(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -229,7 +227,7 @@ def brackets(name: str, weights: dict[str, torch.Tensor], folder: Path, seed: in
     chosen = np.random.default_rng(seed).permutation(len(texts))[:ROWS]
     rows = [([0, *(3 if mark == "(" else 4 for mark in texts[at]), 2], [0]) for at in chosen]
     config = {"act_fn": "relu", "attention_dir": "bidirectional", "n_layers": 3}
-    return Foreign(name, config, weights, ["<start>", "<pad>", "<end>", "(", ")"], ["no", "yes"], None, None, rows)
+    return Foreign(name, config, weights, ["<start>", "<pad>", "<end>", "(", ")"], ["no", "yes"], None, rows)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Decompile models whose programs are known, and say how many of these were found again.
 
-    python benchmarks/recover.py [--json] [--programs 20] [--work 5] [--output DIR] [--only PREFIX …]
+    python benchmarks/recover.py [--json] [--programs 20] [--seconds 20] [--output DIR] [--only PREFIX …]
 
 Two kinds of ground truth. The zoo's algorithmic models were trained on a known labelling function: one counts as
 recovered *functionally* where the program found is right on at least 99 % of new rows of the trained band. Which
@@ -29,7 +29,7 @@ import numpy as np
 
 from pellucid.base.errors import PellucidError
 from pellucid.base.progress import track
-from pellucid.weightless.decompile import Decompiled, SearchEffort, decompiled
+from pellucid.weightless.decompile import Decompiled, decompiled
 from pellucid.weightless.emit import load, program_text
 from pellucid.weightless.generate import BANDS, generated
 from pellucid.weightless.language import Alphabet
@@ -89,7 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--programs", type=int, default=20, help="how many programs to compile (20)")
-    parser.add_argument("--work", type=float, default=5.0, help="billions of evaluations for one program (5)")
+    parser.add_argument("--seconds", type=float, default=20.0, help="time to search for one program (20)")
     parser.add_argument("--output", type=Path, help="write each program to a directory below this one")
     parser.add_argument("--only", nargs="+", default=[""], help="beginnings of names, such as zoo or compiled-3")
     options = parser.parse_args()
@@ -98,7 +98,7 @@ def main() -> None:
     chosen = [pair for pair in known.items() if pair[0].startswith(tuple(options.only))]
     found = []
     for name, decompiling in track(chosen, "known programs"):
-        found.append(tried(name, partial(decompiling, options.work, options.output)))
+        found.append(tried(name, partial(decompiling, options.seconds, options.output)))
         print(row(found[-1]), file=sys.stderr, flush=True)
     if options.json:
         print(json.dumps([entry.to_dict() for entry in found], indent=1, ensure_ascii=False))
@@ -117,12 +117,12 @@ def tried(name: str, decompiling: Callable[[], Recovery]) -> Recovery:
         return Recovery(name, "trained" if name.startswith("zoo:") else "compiled", reason, {}, None, None, 0, 0.0)
 
 
-def of_zoo(language: Language, work: float, output: Path | None) -> Recovery:
+def of_zoo(language: Language, seconds: float, output: Path | None) -> Recovery:
     """Decompile a trained model, and compare what is found with its labelling function."""
     path = registry.path(language.name)
     alphabet = Alphabet.of(read_task(path))
     id_of = {word: at for at, word in enumerate(language.vocabulary)}
-    result = written(decompiled(path, SearchEffort(work)), output, language.name)
+    result = written(decompiled(path, seconds), output, language.name)
     said = speaker(result.text, alphabet)
     agrees = {}
     for band in language.bands:
@@ -135,13 +135,13 @@ def of_zoo(language: Language, work: float, output: Path | None) -> Recovery:
     return recovery(f"zoo:{language.name}", "trained", result, agrees, None)
 
 
-def of_compiled(seed: int, work: float, output: Path | None) -> Recovery:
+def of_compiled(seed: int, seconds: float, output: Path | None) -> Recovery:
     """Compile the program of a seed, decompile the model, and compare the two programs."""
     name, known = f"compiled-{seed}", generated(seed)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
         known.write(path)
-        result = written(decompiled(path, SearchEffort(work)), output, name)
+        result = written(decompiled(path, seconds), output, name)
     said, runner, agrees = speaker(result.text, known.program.alphabet), Runner(known.program), {}
     theirs = speaker(runner.text, known.program.alphabet)
     for band in BANDS:

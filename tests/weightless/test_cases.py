@@ -16,7 +16,6 @@ from pellucid.weightless.cases import CaseStates, Crossing
 from pellucid.weightless.decide import DecisionScore, acceptable
 from pellucid.weightless.language import Alphabet, Look
 from pellucid.weightless.looks import Sight
-from pellucid.weightless.network import Exact
 from pellucid.weightless.prelude import Seen
 from pellucid.weightless.questions import evaluate
 from pellucid.weightless.task import read_task
@@ -25,7 +24,7 @@ from pellucid.weightless.teacher import read
 
 def test_mixtures_and_boundaries_are_those_of_the_model(tmp_path: Path) -> None:
     path = majority(tmp_path / "model")
-    task, model = read_task(path), Exact(Model(load_subject(path)))
+    task, model = read_task(path), Model(load_subject(path))
     alphabet = Alphabet.of(task)
     sight, look = Sight.of(read(model, task.rows[:40], "argmax"), alphabet), Look("look_0", 0, (0,), ())
     sight.add(look, alphabet)
@@ -45,7 +44,7 @@ def test_mixtures_and_boundaries_are_those_of_the_model(tmp_path: Path) -> None:
 
 def test_longer_rows_lie_where_longer_rows_would(tmp_path: Path) -> None:
     path = majority(tmp_path / "model")
-    task, model = read_task(path), Exact(Model(load_subject(path)))
+    task, model = read_task(path), Model(load_subject(path))
     alphabet = Alphabet.of(task)
     several = [replace(row, scored=tuple(range(2, len(row.ids)))) for row in task.rows[:40]]
     sight, look = Sight.of(read(model, several, "argmax"), alphabet), Look("look_0", 0, (0,), ())

@@ -17,7 +17,6 @@ from pellucid.weightless.compile import compiled
 from pellucid.weightless.generate import BANDS, LONGEST, nothing_idle
 from pellucid.weightless.language import Alphabet, Look, Term, WeightlessProgram
 from pellucid.weightless.measure import match
-from pellucid.weightless.network import Exact
 from pellucid.weightless.runner import Runner
 from pellucid.weightless.task import read_task
 from pellucid.weightless.teacher import read as answered
@@ -28,18 +27,18 @@ SEEDS = (0, 3, 9, 10)
 generated = cache(generate.generated)
 
 
-def model_of(program: WeightlessProgram, directory: Path) -> Exact:
+def model_of(program: WeightlessProgram, directory: Path) -> Model:
     """The compiled model of a program, loaded from disk."""
     compiled(program, LONGEST).write(directory)
     (directory / "task.json").write_text('{"vocab": ["' + '", "'.join(program.alphabet.texts) + '"]}')
-    return Exact(Model(load_subject(directory)))
+    return Model(load_subject(directory))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_compiled_model_says_what_its_program_says(tmp_path: Path, seed: int) -> None:
     known = generated(seed)
     known.write(tmp_path / "model")
-    model = Exact(Model(load_subject(tmp_path / "model")))
+    model = Model(load_subject(tmp_path / "model"))
     for band in BANDS:
         found = match(Runner(known.program), answered(model, known.rows(9, 40, band), known.program.answer))
         assert found.positions.n > 100

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from pellucid.weightless.decompile import SearchEffort, decompiled
+from pellucid.weightless.decompile import decompiled
 
 
 @pytest.mark.parametrize("name", ["bin_majority-a-1l1h16d", "bce_tomita1-a-1l1h16d", "modular_addition-1l4h128d"])
 def test_a_published_model_is_matched_within_budget(shared: Path, name: str) -> None:
-    figures = decompiled(shared / "models" / "algorithmic" / name, SearchEffort(1.0)).figures
+    figures = decompiled(shared / "models" / "algorithmic" / name, seconds=5.0).figures
     assert figures.match[figures.trained].rows.value >= 0.99  # type: ignore[operator]
     assert figures.numbers <= figures.budget
     assert figures.numbers < 60

@@ -113,7 +113,7 @@ def test_the_timeline_is_drawn_and_written(trained: Path, tmp_path: Path) -> Non
 def test_other_models_have_losses_a_match_and_a_program(tmp_path: Path) -> None:
     majority(tmp_path / "step-7")
     shutil.copytree(tmp_path / "step-7", tmp_path / "step-9")
-    found = timeline([tmp_path], work=0.2, at_once=2)
+    found = timeline([tmp_path], seconds=1.0, at_once=2)
     moment, later = found.moments
     assert (later.step, later.loss, later.match) == (9, moment.loss, moment.match)
     assert moment.step == 7

@@ -13,7 +13,7 @@ TOKENS: Final = 20
 TOP_PARTS: Final = 10
 """Parts that `why` verifies."""
 TIMELINE_JSON, TIMELINE_PNG = "timeline.json", "timeline.png"
-TIMELINE_WORK: Final = 5.0
+TIMELINE_SECONDS: Final = 20.0
 """How long `timeline` searches for the program of one checkpoint."""
 ACCOUNT_TOKENS: Final = 400_000
 """Tokens of fit text that the rules of accounts are found on, at most; a quarter as many of tune text."""

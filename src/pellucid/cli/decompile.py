@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from pellucid.base.defaults import LARGEST_SEED
 from pellucid.base.effort import Effort
-from pellucid.base.terminal import say
+from pellucid.base.terminal import say, tell
 from pellucid.cli.options import AsJson, Corpus, FitCorpus, Quick, Trust, finite
 from pellucid.cli.output import finish, plain_errors, print_json
 
@@ -116,17 +116,20 @@ def decompile(
         from pellucid.pipeline.decompile import Request
         from pellucid.pipeline.decompile import decompile as decompiled
         from pellucid.subject.locate import at_revision
-        from pellucid.weightless.decompile import SearchEffort, decompile_weightless, refuse, suits
+        from pellucid.weightless.decompile import decompile_weightless, suits
         from pellucid.weightless.show import EXIT_MISSED
         from pellucid.weightless.show import show as show_weightless
 
         subject = str(at_revision(subject, revision))
         if weightless or (weightless is None and not raw and not corpus and suits(subject)):
-            said_too: dict[str, Any] = {"--understand": understand, "--stray": stray, "--tune": tune, "--gate": gate}
-            said_too |= {"--minutes": minutes, "--device": device != "cpu", "--keep-weak": keep_weak, "--raw": raw}
-            said_too |= {"--corpus": corpus, "--fit-corpus": fit_corpus, "--accounts": accounts}
-            refuse(subject, [option for option, value in said_too.items() if value])
-            found = decompile_weightless(subject, output, SearchEffort.of(size, seed, Effort.of(quick)))
+            said_too = {"--understand": understand, "--stray": stray, "--tune": tune, "--gate": gate, "--quick": quick}
+            said_too |= {"--size": size != "medium", "--seed": seed, "--device": device != "cpu", "--minutes": minutes}
+            if ignored := [option for option, value in said_too.items() if value]:
+                tell(
+                    f"{subject} becomes an ordinary program without weights, where {', '.join(ignored)} change"
+                    f"{'s' * (len(ignored) == 1)} nothing; give --weights to decompile it as other models are"
+                )
+            found = decompile_weightless(subject, output)
             print_json(found.figures.to_dict()) if json_ else show_weightless(output)
             if found.figures.misses:
                 raise typer.Exit(EXIT_MISSED)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pellucid.base.defaults import TIMELINE_JSON, TIMELINE_PNG, TIMELINE_WORK
+from pellucid.base.defaults import TIMELINE_JSON, TIMELINE_PNG, TIMELINE_SECONDS
 from pellucid.cli.options import AsJson, finite
 from pellucid.cli.output import plain_errors, print_json
 
@@ -19,12 +19,9 @@ def timeline(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help=f"Where {TIMELINE_PNG} and {TIMELINE_JSON} go.")
     ] = Path("timeline"),
-    work: Annotated[
-        float,
-        typer.Option(
-            min=0, metavar="BILLIONS", callback=finite, help="Evaluations to search for one program with, in billions."
-        ),
-    ] = TIMELINE_WORK,
+    seconds: Annotated[
+        float, typer.Option(min=0, callback=finite, help="How long to search for the program of one.")
+    ] = TIMELINE_SECONDS,
     at_once: Annotated[
         int, typer.Option(min=1, max=256, metavar="N", help="So many are decompiled at once, each on one core.")
     ] = 1,
@@ -36,7 +33,7 @@ def timeline(
         from pellucid.weightless.timeline import show
         from pellucid.weightless.timeline import timeline as followed
 
-        found = followed(checkpoints, work, at_once)
+        found = followed(checkpoints, seconds, at_once)
         found.write(output)
         drawn(found).save_png(output / TIMELINE_PNG)
         print_json(found.to_dict()) if json_ else show(found)

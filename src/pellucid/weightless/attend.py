@@ -12,12 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from pellucid.weightless.meter import spend
-
 RIDGE = 1e-5
-ALIKE = 1 - 1e-6
-PASSES = 4
-"""How often every comparison is gone through where one is chosen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +59,12 @@ def path(pairs: AttendedPairs, features: Float[np.ndarray, "feature pair"], most
     fits = [Fit((), divergence(softmax(np.zeros(len(pairs.pattern)), pairs), pairs))]
     shares = softmax(np.zeros(len(pairs.pattern)), pairs)
     while len(chosen) < most and fits[-1].divergence > enough:
-        spend(PASSES * features.size)
         slope = features @ (importance * (pairs.pattern - shares))
         mean = np.add.reduceat(features * shares, pairs.starts, axis=1)
         spread = (features**2) @ (importance * shares) - (mean**2) @ (pairs.weight / pairs.weight.sum())
         gain = slope**2 / (spread + 1e-3)
         gain[chosen] = -1
-        best = int(np.flatnonzero(gain >= ALIKE * gain.max())[0])  # of two that say the same the simpler one
+        best = int(gain.argmax())
         if gain[best] <= 1e-9:
             break
         chosen.append(best)

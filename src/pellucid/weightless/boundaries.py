@@ -22,7 +22,6 @@ from torch.nn import functional
 from pellucid.weightless.cases import CaseStates
 from pellucid.weightless.emit import number_text
 from pellucid.weightless.language import Alphabet, Look
-from pellucid.weightless.meter import spend
 
 MOST_PAIRS = 10
 MOST_HANDICAPS = 60
@@ -31,8 +30,6 @@ NEAREST = 150
 UNIT = 1e-6
 SHARP = 100.0
 SOFT, HARD = 100.0, 10_000.0
-DESCENTS, CURVED = 300, 8
-"""How often a regression goes through its cases, about, and a step of one whose tables are fitted."""
 
 
 def planes(
@@ -78,7 +75,6 @@ def _margin(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # slopes grow without end where nothing is on the wrong side
         slope = fitted.fit(matrix / unit, above).coef_[0]
-    spend(DESCENTS * matrix.size)
     return _text(slope, axes) if _tells(slope, matrix, above) else None
 
 
@@ -184,7 +180,6 @@ def _fitted(
 
     def closure() -> Tensor:
         solver.zero_grad()
-        spend(CURVED * x.numel())
         scores = sharp.exp() * (x + table if added else x * (1 + table))
         value = functional.cross_entropy(scores, y) + 1e-4 * (table**2).sum()
         value.backward()  # type: ignore[no-untyped-call]

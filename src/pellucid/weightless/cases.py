@@ -53,9 +53,7 @@ class CaseStates:
 
     def at(self, cases: Int[np.ndarray, " case"]) -> CaseStates:
         """Some of them."""
-        values = {name: value[cases] for name, value in self.values.items()}
-        moved = None if self.moved is None else self.moved[cases]
-        return CaseStates(values, self.logits[cases], self.kind, moved)
+        return CaseStates({name: value[cases] for name, value in self.values.items()}, self.logits[cases], self.kind)
 
 
 def joined(parts: Sequence[CaseStates]) -> CaseStates:

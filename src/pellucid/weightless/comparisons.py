@@ -10,12 +10,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from pellucid.weightless.language import Alphabet, Look
-from pellucid.weightless.meter import spend
 from pellucid.weightless.prelude import Seen
 
 FAR = "log(1 + maximum(distance, 0))"
 SMALL = 12
-PASSES = 10
 """Up to so many tokens, every pair of tokens is a comparison of its own."""
 
 
@@ -26,8 +24,7 @@ def proposals(alphabet: Alphabet, present: Sequence[int], looks: Sequence[Look],
     """
     small = len(present) <= SMALL
     names = [alphabet.names[id] for id in present if small or id in alphabet.special]
-    special = [f"key.token == {alphabet.names[id]}" for id in present if id in alphabet.special]
-    found = ["key.token == query.token", *(_places() if positions else []), *special, *_numbers(alphabet)]
+    found = ["key.token == query.token", *(_places() if positions else []), *_numbers(alphabet)]
     for name in names:
         found += [f"key.token == {name}"]
     for name in names:
@@ -91,5 +88,4 @@ def evaluate(
 ) -> Float[np.ndarray, "text pair"]:
     """What every comparison gives for every pair."""
     scope = alphabet.constants | {"query": query, "key": key, "distance": query.position - key.position}
-    spend(PASSES * len(query.token) * len(texts))
     return np.stack([np.asarray(eval(text, {"__builtins__": {}}, scope), float) for text in texts])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 
 import numpy as np
 from jaxtyping import Int
@@ -14,13 +13,10 @@ from pellucid.weightless import questions, tree
 from pellucid.weightless.boundaries import HARD, SOFT, handicaps, planes
 from pellucid.weightless.cases import CaseStates
 from pellucid.weightless.comparisons import SMALL
-from pellucid.weightless.counting import Counted
 from pellucid.weightless.language import Alphabet, Look, WeightlessProgram
 from pellucid.weightless.task import Judged
 
 LEAVES = 80
-COUNTED_DIGITS = 2
-"""What is counted is whole, or a share of few places: what is closer together than this is the same."""
 FEWEST = 200
 """Fewer longer rows say nothing: one of them would decide."""
 LEAST = 0.01
@@ -44,11 +40,6 @@ class Weighted:
     weight: np.ndarray
     kind: np.ndarray
 
-    def lived(self) -> Weighted:
-        """Without longer rows and mixtures: states that rows and interchanges bring about."""
-        kept = np.flatnonzero(~np.isin(self.kind, ("longer", "mixture")))
-        return Weighted(self.states.at(kept), self.weight[kept], self.kind[kept])
-
     @property
     def values(self) -> list[str]:
         """The values that were taken from elsewhere."""
@@ -63,11 +54,6 @@ class DecisionScore:
     longer: float
     probes: float
     moved: float
-
-    @property
-    def whole(self) -> bool:
-        """Whether nothing is missed."""
-        return min(self.rows, self.longer, self.probes, self.moved) == 1.0
 
     @property
     def total(self) -> float:
@@ -87,49 +73,24 @@ def acceptable(scores: Sequence[DecisionScore]) -> list[int]:
 
 
 def decide(
-    fit: Weighted,
-    tune: Weighted,
-    looks: Sequence[Look],
-    alphabet: Alphabet,
-    kind: Judged,
-    counted: Counted,
-    *,
-    fitted: bool,
+    fit: Weighted, tune: Weighted, looks: Sequence[Look], alphabet: Alphabet, kind: Judged, positions: bool
 ) -> tuple[WeightlessProgram, float]:
-    """The smallest program that agrees about best with the model on `tune` cases, and on what share of them.
-
-    Planes and handicaps, which hold numbers, are `fitted` for it, or it only counts and compares: then it is learned
-    from states that rows and interchanges bring about, and need not hold for mixtures.
-    """
-    fit = fit if fitted else fit.lived()
+    """The smallest program that agrees about best with the model on `tune` cases, and on what share of them."""
     present = _present(fit.states, looks)
-    linear = _planes(fit, looks, alphabet, present) if fitted and len(present) <= SMALL and looks else []
-    texts = questions.questions(alphabet, present, looks, counted.positions, linear, counted.names(looks))
-    texts = list(dict.fromkeys([*texts, *counted.questions(looks)]))
-    tables: dict[str, tuple[float, ...]] = {}
-    cautions: tuple[str, ...] = ()
-    if fitted:
-        tables, cautions = handicaps(fit.states.at(np.flatnonzero(fit.kind != "mixture")), looks, alphabet)
+    linear = _planes(fit, looks, alphabet, present) if len(present) <= SMALL and looks else []
+    texts = questions.questions(alphabet, present, looks, positions, linear)
+    tables, cautions = handicaps(fit.states.at(np.flatnonzero(fit.kind != "mixture")), looks, alphabet)
     answers, constants = questions.choices(alphabet, kind, fit.states.answer, looks, tables)
-    if kind == "argmax":
-        more = counted.answers(looks, fit.states.values, fit.states.answer)
-        answers, constants = [*answers, *more], [*constants, *([None] * len(more))]
-    digits = None if fitted else COUNTED_DIGITS
-    fitting, tuning = (_cases(part, texts, answers, constants, alphabet, tables, digits) for part in (fit, tune))
+    fitting, tuning = (_cases(part, texts, answers, constants, alphabet, tables) for part in (fit, tune))
     varied = np.flatnonzero(fitting.features.std(1) > 0)
-    if not fitted:
-        varied = np.array([at for at in varied if len(np.unique(fitting.features[at])) <= tree.FEW], np.int64)
     lived = fitting.at(np.flatnonzero(np.isin(fit.kind, ("row", "probe"))))
     plain = fitting.at(np.flatnonzero(fit.kind != "mixture"))
-    tries: list[tuple[tree.DecisionNode, DecisionScore]] = []
-    families, parts = _families(texts, varied), [lived, plain, fitting]
-    if not fitted:  # there are no mixtures, so that the last two parts are the same
-        families, parts = families[1::2], parts[:2]
-    for allowed, part in product(families, parts):
-        if len(allowed):
-            tries.append(_smallest(part, tuning, tune, allowed, texts))
-            if tries[-1][1].whole:
-                break  # of two that are right everywhere the earlier one is taken
+    tries = [
+        _smallest(part, tuning, tune, allowed, texts)
+        for allowed in _families(texts, varied)
+        for part in (lived, plain, fitting)
+        if len(allowed)
+    ]
     tries = tries or [(tree.DecisionNode(0), _score(tree.DecisionNode(0), tuning, tune, texts))]
     node, score = tries[acceptable([score for _, score in tries])[0]]
     used = tree.used(node)
@@ -167,7 +128,7 @@ def _smallest(
     fitting: tree.Cases, tuning: tree.Cases, tune: Weighted, allowed: np.ndarray, texts: Sequence[str]
 ) -> tuple[tree.DecisionNode, DecisionScore]:
     """The smallest tree of questions `allowed` that agrees about best on tune cases, and how well it agrees."""
-    own = tree.distinct(tree.Cases(fitting.features[allowed], fitting.right, fitting.weight))
+    own = tree.Cases(fitting.features[allowed], fitting.right, fitting.weight)
     other = tree.Cases(tuning.features[allowed], tuning.right, tuning.weight)
     grown = tree.grow(own, LEAVES)
     tries = [tree.prune(grown, own, price) for price in PRICES]
@@ -214,11 +175,9 @@ def _cases(
     constants: Sequence[np.ndarray | int | None],
     alphabet: Alphabet,
     tables: dict[str, tuple[float, ...]],
-    digits: int | None,
 ) -> tree.Cases:
     kind = part.states.kind
     features = questions.evaluate(texts, alphabet, part.states.values)
-    features = features if digits is None else np.round(features, digits)
     right = questions.right(answers, constants, kind, alphabet, part.states.values, part.states.answer, tables)
     return tree.Cases(features, right, part.weight)
 

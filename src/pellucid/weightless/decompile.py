@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-from pellucid.base.effort import Effort
 from pellucid.base.errors import ProjectError, SubjectError
 from pellucid.base.files import write_text
 from pellucid.base.lock import writing
@@ -20,7 +18,7 @@ from pellucid.weightless import describe, mechanism, search
 from pellucid.weightless.clock import decompiled_clock, is_clock
 from pellucid.weightless.emit import count, files, json_text, lines, program_text
 from pellucid.weightless.hooked import is_hooked, load_hooked
-from pellucid.weightless.language import says_one_thing
+from pellucid.weightless.language import WeightlessProgram
 from pellucid.weightless.layered import load_layered
 from pellucid.weightless.measure import Match, match
 from pellucid.weightless.network import Exact, Network
@@ -28,34 +26,15 @@ from pellucid.weightless.probes import draw_probes
 from pellucid.weightless.runner import Runner
 from pellucid.weightless.sample import sampled, with_pairs
 from pellucid.weightless.saved import REPORT
-from pellucid.weightless.search import SEEDS
 from pellucid.weightless.split import BandSplit, split
 from pellucid.weightless.task import INPUTS, TASK, Task, TaskRow, read_task
 from pellucid.weightless.teacher import read
 from pellucid.weightless.threads import one_thread
-from pellucid.weightless.verdict import SHARES, Figures
+from pellucid.weightless.verdict import Figures
 
 LARGEST_VOCABULARY = 1000
+SEARCH_SECONDS = 120.0
 PROBES, SWAPPED = 300, 60
-QUICKER = 6
-
-
-@dataclass(frozen=True)
-class SearchEffort:
-    """What a search may cost and find.
-
-    `work` counts evaluations in billions, about four seconds of a core each; a candidate that was begun is finished.
-    Everything that is drawn at random is drawn from `seed`. A program may hold numbers up to `share` of the parameters.
-    """
-
-    work: float = 30.0
-    seed: int = 0
-    share: float = SHARES["medium"]
-
-    @staticmethod
-    def of(size: str, seed: int, effort: Effort) -> SearchEffort:
-        """What `--size`, `--seed` and `--quick` ask for: a quick search has a sixth of the work."""
-        return SearchEffort(SearchEffort.work / (QUICKER if effort.is_quick else 1), seed, SHARES[size])
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,9 +56,6 @@ class Decompiled:
         write_text(directory / REPORT, json_text(self.figures.to_dict(), indent=1))
 
 
-PLAIN = SearchEffort()
-
-
 def suits(subject: str) -> bool:
     """Whether a subject is an algorithmic model: it says its task and has rows, and its vocabulary is small."""
     if not subject.startswith("zoo:") and not Path(subject).is_dir():
@@ -93,16 +69,7 @@ def suits(subject: str) -> bool:
     return len(read_task(path).vocabulary) < LARGEST_VOCABULARY
 
 
-def refuse(subject: str, options: Sequence[str]) -> None:
-    """Raise `SubjectError` for options that mean nothing where `subject` becomes a program without weights."""
-    if options:
-        raise SubjectError(
-            f"{subject} becomes an ordinary program without weights, which has no use for {' and '.join(options)}; "
-            f"leave {'it' if len(options) == 1 else 'them'} out, or give --weights to decompile it as other models are"
-        )
-
-
-def decompile_weightless(subject: str, directory: Path, effort: SearchEffort = PLAIN) -> Decompiled:
+def decompile_weightless(subject: str, directory: Path, seconds: float = SEARCH_SECONDS) -> Decompiled:
     """Write the program of `subject` to `directory` with its figures in `weightless.json`.
 
     Raises `ProjectError` where `directory` holds something else, `SubjectError` where the subject cannot be read.
@@ -111,7 +78,7 @@ def decompile_weightless(subject: str, directory: Path, effort: SearchEffort = P
         raise ProjectError(f"{directory} is not empty and has no {REPORT}: it is not ours; name another directory")
     path = locate(subject).path
     with working("searching for a program"):
-        found = decompiled(path, effort)
+        found = decompiled(path, seconds)
     with writing(directory, make=True):
         found.write(directory)
         trust(directory)
@@ -119,7 +86,7 @@ def decompile_weightless(subject: str, directory: Path, effort: SearchEffort = P
 
 
 @one_thread()
-def decompiled(path: Path, effort: SearchEffort = PLAIN) -> Decompiled:
+def decompiled(path: Path, seconds: float = SEARCH_SECONDS) -> Decompiled:
     """The program of the model in `path`, with its figures; nothing is written.
 
     All of it runs on one thread, so that nothing depends on how many there are.
@@ -131,8 +98,8 @@ def decompiled(path: Path, effort: SearchEffort = PLAIN) -> Decompiled:
     model: Network = load_layered(path, task) if is_hooked(path) else Exact(Model(load_subject(path)))
     task = task if task.rows else sampled(task, model)
     rows = split(task)
-    chosen = search.best(search.Search.of(model, task, rows, effort.seed), effort.work)
-    figures = measured(model, task, rows, chosen, effort, start)
+    chosen = search.best(search.Search.of(model, task, rows), seconds)
+    figures = measured(model, task, rows, chosen.program, start)
     notes = describe.docstrings(chosen.program, figures.mechanism, model.layers)
     notes[""] = f"\n{figures.verdict}: {figures.summary}."
     program = chosen.program.with_notes(notes)
@@ -143,16 +110,13 @@ def _title(task: Task) -> str:
     return f"{task.name} as a program without weights."
 
 
-def measured(
-    model: Network, task: Task, rows: BandSplit, chosen: search.ProgramCandidate, effort: SearchEffort, start: float
-) -> Figures:
+def measured(model: Network, task: Task, rows: BandSplit, program: WeightlessProgram, start: float) -> Figures:
     """The figures of `program` on held-out rows and on probes that nothing was fitted on."""
-    program, kind, seed = chosen.program, task.answer, effort.seed * SEEDS
-    runner = Runner(program)
+    runner, kind = Runner(program), task.answer
     bands = {band: match(runner, read(model, part, kind)) for band, part in rows.heldout.items() if part}
     heldout = rows.heldout[task.trained] or rows.fit
-    seen = {row.ids for part, at in search.probe_draws(rows, effort.seed) for row in search.probes_of(task, part, at)}
-    probes = draw_probes(task, heldout, PROBES, 31 + seed, seen)
+    seen = {row.ids for part, seed in search.probe_draws(rows) for row in search.probes_of(task, part, seed)}
+    probes = draw_probes(task, heldout, PROBES, 31, seen)
     measured_on = [*heldout[:SWAPPED], *probes[:SWAPPED]]
     return Figures(
         name=task.name,
@@ -160,7 +124,7 @@ def measured(
         match=bands,
         accuracy=task.accuracy,
         probes=_match(runner, model, probes, task),
-        mechanism=mechanism.interchanges(program, model, task, read(model, measured_on, kind), seed=32 + seed),
+        mechanism=mechanism.interchanges(program, model, task, read(model, measured_on, kind), seed=32),
         numbers=count(runner.text),
         parameters=model.parameters,
         lines=lines(runner.text),
@@ -169,9 +133,6 @@ def measured(
         enumerated=rows.enumerated,
         sampled=task.sampled,
         cautions=program.cautions,
-        share=effort.share,
-        untried=chosen.untried,
-        constant=says_one_thing(program),
     )
 
 

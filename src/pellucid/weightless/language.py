@@ -128,12 +128,6 @@ class Alphabet:
         return self.named(range(len(self.texts))) | {"log": np.log, "maximum": np.maximum, "minimum": np.minimum}
 
 
-def says_one_thing(program: WeightlessProgram) -> bool:
-    """Whether a program says the same token always."""
-    said = program.choices[program.tree.leaf]
-    return not (program.looks or program.questions or program.walk) and said in program.alphabet.constants
-
-
 _RESERVED = re.compile(r"LOOKS|AFTER|(HANDICAP|WEIGHT)_LOOK_\d+")
 """Names that a program gives to other things than tokens. All others that it uses are in lower case."""
 

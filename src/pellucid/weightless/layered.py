@@ -20,7 +20,6 @@ from torch.nn import functional
 from pellucid.base.errors import SubjectError
 from pellucid.exact.graph import Edit
 from pellucid.subject.checkpoint import WEIGHTS, read_json
-from pellucid.weightless.network import Network
 from pellucid.weightless.task import Task
 
 ABSENT = -1e4
@@ -34,25 +33,15 @@ DIRECTIONS = ("causal", "bidirectional")
 
 
 @dataclass(frozen=True, eq=False)
-class Layered(Network):
+class Layered:
     """A model of this layout. `shortformer` says that positions are added to queries and keys only."""
 
     weights: dict[str, Tensor] = field(repr=False)
-    looks_back: bool
+    causal: bool
     bend: str
     eps: float
     shortformer: bool
-    count: int
-
-    @property
-    def causal(self) -> bool:
-        """Whether a place sees earlier places only."""
-        return self.looks_back
-
-    @property
-    def parameters(self) -> int:
-        """How many numbers it holds."""
-        return self.count
+    parameters: int
 
     @property
     def layers(self) -> int:

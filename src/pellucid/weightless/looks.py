@@ -13,7 +13,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.weightless import attend, comparisons
-from pellucid.weightless.counting import Counted
 from pellucid.weightless.language import Alphabet, Look, Term
 from pellucid.weightless.network import Network
 from pellucid.weightless.prelude import Seen
@@ -118,9 +117,7 @@ def fit_look(
         np.concatenate([pairs.weight for pairs, _, _ in drawn]),
     )
     present = sorted({int(id) for sight, _ in sights for values in sight.rows for id in np.unique(values["token"])})
-    counted = Counted.of(alphabet, [values for sight, _ in sights for values in sight.rows], positions)
-    texts = [*comparisons.proposals(alphabet, present, looks, positions), *counted.comparisons(looks)]
-    texts = list(dict.fromkeys(texts))
+    texts = comparisons.proposals(alphabet, present, looks, positions)
     features = np.concatenate([comparisons.evaluate(texts, alphabet, *sides) for _, *sides in drawn], 1)
     varied = np.flatnonzero(features.std(1) > 0)
     fits = attend.path(pairs, features[varied], effort.most, effort.enough)
@@ -131,7 +128,7 @@ def fit_look(
         group[0],
         group[1],
         terms,
-        (*_numbers(alphabet, present, looks), *counted.averages(looks)),
+        _numbers(alphabet, present, looks),
         best.divergence,
         fits[0].divergence,
         sights[0][0].read.whole,

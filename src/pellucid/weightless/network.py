@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import Tensor
 
@@ -12,7 +12,7 @@ from pellucid.exact.graph import Edit
 from pellucid.exact.model import Model
 
 
-class Network(ABC):
+class Network(Protocol):
     """A model as the search sees it.
 
     `run` knows the names `EMB.POS`, `L00.resid_pre`, `L00.pattern`, `L00.z` and `logits`. Where it is not `causal`
@@ -20,41 +20,33 @@ class Network(ABC):
     """
 
     @property
-    @abstractmethod
     def layers(self) -> int:
         """How many layers it has."""
 
     @property
-    @abstractmethod
     def heads(self) -> int:
         """How many heads a layer has."""
 
     @property
-    @abstractmethod
     def n_ctx(self) -> int:
         """How long a row may be."""
 
     @property
-    @abstractmethod
     def parameters(self) -> int:
         """How many numbers it holds."""
 
     @property
-    @abstractmethod
     def causal(self) -> bool:
         """Whether a place sees earlier places only."""
 
     @property
-    @abstractmethod
     def embedding(self) -> Tensor:
         """What a token writes [vocab model]."""
 
     @property
-    @abstractmethod
     def position_table(self) -> Tensor:
         """What a position writes [pos model]."""
 
-    @abstractmethod
     def run(
         self,
         ids: Tensor,
@@ -67,7 +59,7 @@ class Network(ABC):
 
 
 @dataclass(frozen=True, eq=False)
-class Exact(Network):
+class Exact:
     """A subject's exact graph as a network."""
 
     model: Model

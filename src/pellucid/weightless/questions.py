@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -12,33 +12,23 @@ from jaxtyping import Bool, Float
 
 from pellucid.weightless.comparisons import SMALL
 from pellucid.weightless.language import Alphabet, Look
-from pellucid.weightless.meter import spend
 from pellucid.weightless.task import Judged
 
-MOST_CONSTANTS = 20
-PASSES = 10
+MOST_CONSTANTS = 12
 PARTS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
 
 
 def questions(
-    alphabet: Alphabet,
-    present: Sequence[int],
-    looks: Sequence[Look],
-    positions: bool,
-    planes: Sequence[str],
-    counted: Collection[str] = (),
+    alphabet: Alphabet, present: Sequence[int], looks: Sequence[Look], positions: bool, planes: Sequence[str]
 ) -> list[str]:
-    """Expressions over `token`, `position` and what each look sees, simple ones first; `planes` follow the tokens.
-
-    Averages that are `counted` with are asked about by themselves only.
-    """
+    """Expressions over `token`, `position` and what each look sees, simple ones first; `planes` follow the tokens."""
     small = len(present) <= SMALL
     names = [alphabet.names[id] for id in present if small or id in alphabet.special]
     content = [alphabet.names[id] for id in present if id not in alphabet.special] if small else []
     first = [alphabet.names[id] for id in present if id in alphabet.special]
     found = [*(f"token == {name}" for name in names), *planes]
     for look in looks:
-        found += _of_look(look, names, content, first[:1], _largest(alphabet), positions, counted)
+        found += _of_look(look, names, content, first[:1], _largest(alphabet), positions)
     for look, other in combinations(looks, 2):
         found += [f"{look.name}.top == {other.name}.top"]
         found += [f"{look.name}.share({name}) - {other.name}.share({name})" for name in content]
@@ -48,13 +38,7 @@ def questions(
 
 
 def _of_look(
-    look: Look,
-    names: Sequence[str],
-    content: Sequence[str],
-    start: Sequence[str],
-    largest: str,
-    positions: bool,
-    counted: Collection[str],
+    look: Look, names: Sequence[str], content: Sequence[str], start: Sequence[str], largest: str, positions: bool
 ) -> list[str]:
     at = look.name
     found = [f"{at}.top == {name}" for name in names]
@@ -66,10 +50,9 @@ def _of_look(
         found += [f"({at}.share({name}) - {at}.share({other})) * (position + 1)"] if positions else []
     found += [f"{at}.top == token", f"{at}.on(token)", f"{at}.peak"]
     found += [f'{at}.mean("{name}")' for name, _ in look.numbers]
-    plain = [name for name, _ in look.numbers if name not in counted]
-    found += [f'{at}.mean("{one}") - {at}.mean("{two}")' for one, two in combinations(plain[:6], 2)]
+    found += [f'{at}.mean("{one}") - {at}.mean("{two}")' for (one, _), (two, _) in combinations(look.numbers[:6], 2)]
     if largest:
-        seen = [f"{at}.on(token)", *(f'{at}.mean("{name}")' for name in plain)]
+        seen = [f"{at}.on(token)", *(f'{at}.mean("{name}")' for name, _ in look.numbers)]
         units = [f"{at}.peak", *(f"{at}.share({name})" for name in names)]
         found += [f"{one} / {unit}" for one in seen for unit in units]
         found += [f"({at}.top > token) & ({at}.top <= {largest})", f"{at}.top == token + 1"]
@@ -128,7 +111,6 @@ def evaluate(texts: Sequence[str], alphabet: Alphabet, values: Mapping[str, Any]
     size = len(values["token"])
     with np.errstate(all="ignore"):
         rows = [np.asarray(eval(text, {"__builtins__": {}}, scope), float) for text in texts]
-    spend(PASSES * size * len(texts))
     stacked = np.stack([np.broadcast_to(row, (size,)) for row in rows])
     return np.asarray(np.nan_to_num(stacked, posinf=1e6, neginf=-1e6))
 

@@ -59,7 +59,6 @@ class Saved:
     enumerated: tuple[str, ...] = ()
     sampled: bool = False
     cautions: tuple[str, ...] = ()
-    untried: tuple[str, ...] = ()
 
 
 def read_saved(directory: Path) -> Saved:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,11 @@ from pellucid.weightless import cases, heads
 from pellucid.weightless.automaton import learned
 from pellucid.weightless.boundaries import MOST_HANDICAPS
 from pellucid.weightless.comparisons import SMALL
-from pellucid.weightless.counting import SHORT, Counted
 from pellucid.weightless.decide import Weighted, decide
 from pellucid.weightless.emit import count, program_text
 from pellucid.weightless.language import Alphabet, Look, WeightlessProgram
 from pellucid.weightless.looks import Group, LookLimits, Sight, fit_look, importance, pattern_of
 from pellucid.weightless.measure import match
-from pellucid.weightless.meter import metered
 from pellucid.weightless.network import Network
 from pellucid.weightless.probes import draw_probes
 from pellucid.weightless.runner import Runner
@@ -39,20 +38,17 @@ NEARLY = 0.9
 """If so many answers stay without positions, programs without them are tried as well."""
 GOOD = 0.9998
 """A candidate that agrees on so many tune cases is not improved on."""
-BILLION, SEEDS = 1e9, 1000
-"""Seeds of a run lie below this: those of another run begin so much further."""
 WORTH = 1e-5
 """The share of tune cases that a number has to win."""
 
 
 @dataclass(frozen=True, eq=False)
 class ProgramCandidate:
-    """A program, its agreement on tune cases, how many numbers it holds, and what would be `untried` after it."""
+    """A program, its share of agreement on tune cases, and how many numbers it holds."""
 
     program: WeightlessProgram
     agreement: float
     numbers: int
-    untried: tuple[str, ...] = ()
 
     @property
     def score(self) -> float:
@@ -76,20 +72,19 @@ class Search:
     positions: tuple[bool, ...]
     needed: tuple[heads.Head, ...]
     fewer: tuple[heads.Head, ...]
-    seed: int = 0
     matter: dict[Group, np.ndarray] = field(default_factory=dict, repr=False)
     tried: set[Any] = field(default_factory=set, repr=False)
     failed: list[str] = field(default_factory=list, repr=False)
 
     @staticmethod
-    def of(model: Network, task: Task, rows: BandSplit, seed: int = 0) -> Search:
+    def of(model: Network, task: Task, rows: BandSplit) -> Search:
         """Draw rows and probes, find whether positions matter and which heads are needed."""
         kind = task.answer
 
         def drawn(part: Sequence[TaskRow], seed: int) -> Read:
             return read(model, [*part[:ROWS], *probes_of(task, part, seed)], kind)
 
-        (fit_rows, fit_seed), (tune_rows, tune_seed) = probe_draws(rows, seed)
+        (fit_rows, fit_seed), (tune_rows, tune_seed) = probe_draws(rows)
         probes = probes_of(task, fit_rows, fit_seed)[:HEAD_ROWS]
         few = read(model, [*fit_rows[:HEAD_ROWS], *probes], kind)
         spared = heads.without_positions(model, few, kind)
@@ -97,12 +92,12 @@ class Search:
         found, left = (tuple(some) for some in heads.needed(model, few, kind))
         fit, tune = drawn(fit_rows, fit_seed), drawn(tune_rows, tune_seed)
         sizes = (len(fit_rows[:ROWS]), len(tune_rows[:ROWS]))
-        return Search(model, task, fit, tune, sizes, positions, found, left, seed * SEEDS)
+        return Search(model, task, fit, tune, sizes, positions, found, left)
 
 
-def probe_draws(rows: BandSplit, seed: int) -> tuple[tuple[list[TaskRow], int], tuple[list[TaskRow], int]]:
+def probe_draws(rows: BandSplit) -> tuple[tuple[list[TaskRow], int], tuple[list[TaskRow], int]]:
     """The rows that probes for fitting and for tuning are drawn from, each with its seed."""
-    return (rows.fit, 12 + seed * SEEDS), (rows.tune or rows.fit, 13 + seed * SEEDS)
+    return (rows.fit, 12), (rows.tune or rows.fit, 13)
 
 
 def probes_of(task: Task, rows: Sequence[TaskRow], seed: int) -> list[TaskRow]:
@@ -112,58 +107,34 @@ def probes_of(task: Task, rows: Sequence[TaskRow], seed: int) -> list[TaskRow]:
     return draw_probes(task, rows, max(few, int(ANSWERS / scored)), seed)
 
 
-def candidates(search: Search, work: float) -> Iterator[ProgramCandidate]:
-    """Programs from simple to rich, until one agrees well enough or `work` billions of evaluations are used up."""
-    plans = list(product(stages(search), search.positions, groupings(search), EFFORTS))
-    with metered() as meter:
-        for at, (fitted, positions, groups, effort) in enumerate(plans):
-            try:
-                found = build(search, groups, effort, positions, fitted=fitted)
-            except (ArithmeticError, np.linalg.LinAlgError) as error:
-                search.failed.append(f"a program over {_heads(groups)} was left out: {error}")
-                continue
-            if found is None:
-                continue
-            yield replace(found, untried=tuple(dict.fromkeys(said_plan(*plan) for plan in plans[at + 1 :])))
-            if found.agreement >= GOOD or meter.spent > work * BILLION:
-                return
+def candidates(search: Search, seconds: float) -> Iterator[ProgramCandidate]:
+    """Programs from simple to rich, until one agrees well enough or `seconds` of processor time are used up."""
+    until = process_time() + seconds
+    for positions, groups, effort in product(search.positions, groupings(search), EFFORTS):
+        try:
+            found = build(search, groups, effort, positions)
+        except (ArithmeticError, np.linalg.LinAlgError) as error:
+            seen = ", ".join(f"L{layer:02d}.H{head:02d}" for layer, some in groups for head in some)
+            search.failed.append(f"a program over {seen or 'no heads'} was left out: {error}")
+            continue
+        if found is None:
+            continue
+        yield found
+        if found.agreement >= GOOD or process_time() > until:
+            return
 
 
-def stages(search: Search) -> tuple[bool, ...]:
-    """Whether planes and handicaps are fitted: where rows are short, programs that only count come first."""
-    short = search.fit.ids.shape[1] <= SHORT
-    return (False, True) if short else (True,)
-
-
-def said_plan(fitted: bool, positions: bool, groups: Sequence[Group], effort: LookLimits) -> str:
-    """What would be tried, in words."""
-    sharp = ", fitted to what they look at most" if effort.sharp > 1 else ""
-    places, planes = "with" if positions else "without", ", planes fitted" if fitted else ""
-    return (
-        f"a program over {_heads(groups)} {places} positions, at most {effort.most} comparisons a look{sharp}{planes}"
-    )
-
-
-def _heads(groups: Sequence[Group]) -> str:
-    """The heads that looks stand for; those of one look are joined."""
-    return ", ".join("+".join(f"L{layer:02d}.H{head:02d}" for head in some) for layer, some in groups) or "no heads"
-
-
-def best(search: Search, work: float) -> ProgramCandidate:
+def best(search: Search, seconds: float) -> ProgramCandidate:
     """The candidate of the highest score; an automaton where that fails many rows and an automaton does not.
 
-    What was not tried is what would have come after the last candidate; nothing, where one agrees well enough. Raises
-    `SubjectError` where no candidate's numbers could be computed.
+    Raises `SubjectError` where no candidate's numbers could be computed.
     """
-    tried = list(candidates(search, work))
-    if not tried:
+    found = max(candidates(search, seconds), key=lambda candidate: candidate.score, default=None)
+    if found is None:
         raise SubjectError(f"no program could be fitted to {search.task.name}: {'; '.join(search.failed)}")
-    found = max(tried, key=lambda candidate: candidate.score)
-    left = tried[-1].untried if tried[-1].agreement < GOOD else ()
     chosen = _or_automaton(search, found)
     cautions = (*search.failed, *chosen.program.cautions)
-    program = replace(chosen.program, cautions=tuple(dict.fromkeys(cautions)))
-    return replace(chosen, program=program, untried=left)
+    return replace(chosen, program=replace(chosen.program, cautions=tuple(dict.fromkeys(cautions))))
 
 
 def _or_automaton(search: Search, found: ProgramCandidate) -> ProgramCandidate:
@@ -205,9 +176,7 @@ def groupings(search: Search) -> list[tuple[Group, ...]]:
     return list(found)
 
 
-def build(
-    search: Search, groups: Sequence[Group], effort: LookLimits, positions: bool, *, fitted: bool = True
-) -> ProgramCandidate | None:
+def build(search: Search, groups: Sequence[Group], effort: LookLimits, positions: bool) -> ProgramCandidate | None:
     """The program whose looks are `groups` of heads; it asks for `positions` or not. None where it was tried before."""
     model, task, alphabet = search.model, search.task, Alphabet.of(search.task)
     fits = [Sight.of(search.fit, alphabet), Sight.of(search.fit, alphabet)]
@@ -230,19 +199,18 @@ def build(
                 sight.add(look, alphabet)
         looks += new
         if layer < final:
-            fits[1].disturb(model, looks, layer, seed=search.seed + layer)
-            tunes[1].disturb(model, looks, layer, seed=search.seed + 100 + layer)
-    shown_as = (fitted, positions, *((look.heads, look.terms) for look in looks))
+            fits[1].disturb(model, looks, layer, seed=layer)
+            tunes[1].disturb(model, looks, layer, seed=100 + layer)
+    shown_as = (positions, *((look.heads, look.terms) for look in looks))
     if shown_as in search.tried:
         return None
     search.tried.add(shown_as)
     multiple = len({look.layer for look in looks}) > 1
     fit, tune = (
-        _weighted(search, sights, looks, rows, multiple, positions, search.seed + seed)
+        _weighted(search, sights, looks, rows, multiple, positions, seed)
         for sights, rows, seed in ((fits, search.rows[0], 21), (tunes, search.rows[1], 22))
     )
-    counted = Counted.of(alphabet, fits[0].rows, positions)
-    program, agreement = decide(fit, tune, looks, alphabet, task.answer, counted, fitted=fitted)
+    program, agreement = decide(fit, tune, looks, alphabet, task.answer, positions)
     return ProgramCandidate(program, agreement, count(program_text(program, "")))
 
 
@@ -258,8 +226,7 @@ def _weighted(
     longer: list[cases.CaseStates] = []
     if any(look.layer == model.layers - 1 for look in looks):
         crossing = cases.Crossing.of(model, sight, looks, kind)
-        if not search.fit.whole:
-            longer += [found for found in [crossing.longer(CROSSED, seed)] if len(found)]
+        longer += [found for found in [crossing.longer(CROSSED, seed)] if len(found)]
         mixed += crossing.cases(CROSSED, seed) if len(content(search.task)) <= MOST_HANDICAPS else ()
     probes = cases.drawn(sight, 0)[:, 0] >= rows
     share = 0.5 / max(1, sum(value.startswith("look_") for value in moved))

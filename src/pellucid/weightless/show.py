@@ -14,7 +14,6 @@ from pellucid.weightless.saved import SavedShare, ValueAgreement, read_saved
 
 WIDTH = 120
 """Where standard output is no terminal it is as wide as the widest line of a program."""
-SHOWN = 3
 EXIT_MISSED = 3
 """The exit code where a model was not decompiled: the program is written, with its true numbers."""
 
@@ -40,8 +39,6 @@ def show(directory: Path) -> None:
         line("Missed", miss)
     for caution in figures.cautions:
         line("Caution", caution)
-    for next_ in figures.untried[:SHOWN] if figures.misses else ():
-        line("Untried", next_)
     line("Program", f'{directory / "program" / "program.py"}  (python -m program "…" in {quoted(directory)})')
 
 

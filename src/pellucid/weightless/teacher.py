@@ -12,15 +12,12 @@ from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
 from pellucid.exact.graph import Edit
-from pellucid.weightless.meter import spend
 from pellucid.weightless.network import Network
 from pellucid.weightless.task import Judged, TaskRow
 
 ARGMAX_MARGIN, SET_MARGIN = 0.5, 0.25
 BATCH_TOKENS = 12_000
 PADDING = -1
-HARDER = 50
-"""Products of matrices are so many times faster than what evaluations are counted in."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +93,6 @@ def logits(
 
 def edited(model: Network, ids: Int64[np.ndarray, "batch pos"], edits: Mapping[str, Edit]) -> np.ndarray:
     """The logits of one batch with activations replaced."""
-    spend(ids.size * model.parameters / HARDER)
     with torch.inference_mode():
         return np.asarray(model.run(torch.from_numpy(ids), ("logits",), edits=edits)["logits"].numpy())
 
@@ -111,7 +107,6 @@ def record(
     found: dict[str, list[np.ndarray]] = {name: [] for name in names}
     with torch.inference_mode():
         for part in batches(ids):
-            spend(ids[part].size * model.parameters / HARDER)
             edits = {name: constant(value[part]) for name, value in (instead or {}).items()}
             for name, value in model.run(torch.from_numpy(ids[part]), tuple(names), edits=edits).items():
                 found[name].append(value.numpy())

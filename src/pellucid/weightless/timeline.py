@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from pellucid.base.defaults import TIMELINE_JSON, TIMELINE_WORK
+from pellucid.base.defaults import TIMELINE_JSON, TIMELINE_SECONDS
 from pellucid.base.errors import SubjectError
 from pellucid.base.files import write_text
 from pellucid.base.nulls import nulled
@@ -21,7 +21,7 @@ from pellucid.base.work import mapped, processes
 from pellucid.exact.model import Model
 from pellucid.subject.checkpoint import read_json
 from pellucid.subject.load import load_subject
-from pellucid.weightless.decompile import SearchEffort, decompiled
+from pellucid.weightless.decompile import decompiled
 from pellucid.weightless.fourier import Waves
 from pellucid.weightless.hooked import Hooked, is_hooked, load_hooked
 from pellucid.weightless.language import Alphabet
@@ -120,7 +120,7 @@ def _solves(band: str) -> Callable[[Moment], bool]:
     return lambda moment: moment.solved is not None and moment.solved.get(band, 0.0) >= SOLVED
 
 
-def timeline(directories: Sequence[Path], work: float = TIMELINE_WORK, at_once: int = 1) -> Timeline:
+def timeline(directories: Sequence[Path], seconds: float = TIMELINE_SECONDS, at_once: int = 1) -> Timeline:
     """Decompile the checkpoints in `directories` (or in the folders inside them), in order of their steps.
 
     So many are decompiled `at_once`, in processes of their own. Progress is measured with the key frequencies of the
@@ -135,7 +135,7 @@ def timeline(directories: Sequence[Path], work: float = TIMELINE_WORK, at_once: 
     if is_hooked(last):
         task = with_pairs(tasks[-1])
         waves = TaskRows.of(load_hooked(last), task, _numbers(task)).waves()
-    units = [(step, path, task, waves, work) for (step, path), task in zip(paths, tasks, strict=True)]
+    units = [(step, path, task, waves, seconds) for (step, path), task in zip(paths, tasks, strict=True)]
     with processes(min(at_once, len(units))) as crew:
         moments = [*mapped(_moment, units, "checkpoints", crew=crew)]
     return Timeline(tuple(moments), moments[-1].figures.trained, waves)
@@ -167,9 +167,9 @@ def _step(path: Path) -> int | None:
 
 
 def _moment(unit: tuple[int, Path, Task, Waves | None, float]) -> Moment:
-    """One checkpoint: its step, directory and task, the waves that progress is measured with, and the work it has."""
-    step, path, task, waves, work = unit
-    figures = decompiled(path, SearchEffort(work)).figures
+    """One checkpoint: its step, directory and task, the waves that progress is measured with, and the time it has."""
+    step, path, task, waves, seconds = unit
+    figures = decompiled(path, seconds).figures
     if waves is not None and is_hooked(path):
         model, task = load_hooked(path), with_pairs(task)
         pairs = TaskRows.of(model, task, _numbers(task))

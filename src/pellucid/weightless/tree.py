@@ -10,17 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int
-
-from pellucid.weightless.meter import spend
+from jaxtyping import Bool, Float, Int
 
 SMALLEST = 3.0
 """No leaf is split off for fewer (weighted) cases."""
 FAR = 100
-FEW = 48
-"""Features of no more values than this are cut everywhere at once."""
-SORTED = 20
-"""What sorting a number costs, in evaluations."""
 BETTER = 1.01
 """A later question has to be better than an earlier one by this factor: simple questions come first."""
 
@@ -54,23 +48,11 @@ class Cases:
         return Cases(self.features[:, cases], self.right[cases], self.weight[cases])
 
 
-def distinct(cases: Cases) -> Cases:
-    """Each case once, with the weight of all that are like it; as it is where few are alike."""
-    marks = np.concatenate([np.ascontiguousarray(cases.features.T).view(np.uint8), cases.right.view(np.uint8)], 1)
-    rows = np.ascontiguousarray(marks).view([("", f"V{marks.shape[1]}")]).ravel()
-    _, first, which = np.unique(rows, return_index=True, return_inverse=True)
-    if len(first) > len(rows) / 2:
-        return cases
-    order = np.argsort(first)
-    weight = np.bincount(which.ravel(), cases.weight)[order]
-    return Cases(cases.features[:, first[order]], cases.right[first[order]], weight)
-
-
 def grow(cases: Cases, most: int) -> DecisionNode:
     """A tree of at most `most` leaves."""
-    kind, cuts = primary(cases), Cuts.of(cases)
+    kind = primary(cases)
     root = DecisionNode(_best_leaf(cases, np.arange(len(cases.weight))), rows=np.arange(len(cases.weight)))
-    open_splits = [(split, root) for split in [_best_split(cases, cuts, kind, root.rows)] if split]
+    open_splits = [(split, root) for split in [_best_split(cases, kind, root.rows)] if split]
     leaves = 1
     while open_splits and leaves < most:
         at = max(range(len(open_splits)), key=lambda i: open_splits[i][0].gain)
@@ -80,7 +62,7 @@ def grow(cases: Cases, most: int) -> DecisionNode:
         for name, part in (("above", node.rows[above]), ("below", node.rows[~above])):
             child = DecisionNode(_best_leaf(cases, part), rows=part)
             setattr(node, name, child)
-            if found := _best_split(cases, cuts, kind, part):
+            if found := _best_split(cases, kind, part):
                 open_splits.append((found, child))
         leaves += 1
     return root
@@ -110,80 +92,33 @@ def _best_leaf(cases: Cases, rows: np.ndarray) -> int:
     return int((cases.weight[rows] @ cases.right[rows]).argmax()) if len(rows) else 0
 
 
-@dataclass(frozen=True, eq=False)
-class Cuts:
-    """The ways to cut features of few values in two, all at once: `above` says which cases lie above which cut.
-
-    `feature` numbers the feature of each cut; the features that have too many values are `others`.
-    """
-
-    feature: Int[np.ndarray, " cut"]
-    above: Float32[np.ndarray, "cut case"]
-    others: Int[np.ndarray, " some"]
-
-    @staticmethod
-    def of(cases: Cases) -> Cuts:
-        """All cuts of the features of `cases` that have few values."""
-        feature: list[int] = []
-        above: list[np.ndarray] = []
-        others: list[int] = []
-        for number, values in enumerate(cases.features):
-            distinct = np.unique(values)
-            if len(distinct) > FEW:
-                others.append(number)
-                continue
-            feature += [number] * (len(distinct) - 1)
-            above += [values > low for low in distinct[:-1]]
-        matrix = np.array(above, np.float32).reshape(len(above), len(cases.weight))
-        return Cuts(np.array(feature, np.int64), matrix, np.array(others, np.int64))
-
-    def gains(self, cases: Cases, one_hot: np.ndarray, rows: np.ndarray) -> Float[np.ndarray, " feature"]:
-        """How much purer the best cut of each feature makes `rows`; minus infinity where none does."""
-        found = np.full(len(cases.features), -np.inf)
-        if len(self.feature):
-            spend(len(self.feature) * one_hot.size)
-            right = self.above[:, rows] @ one_hot
-            np.maximum.at(found, self.feature, _gain(one_hot.sum(0) - right, right))
-        spend(SORTED * len(self.others) * len(rows))
-        for feature in self.others:
-            gain, _ = _cut(cases.features[feature, rows], one_hot)
-            found[feature] = gain.max(initial=-np.inf)
-        return found
-
-
-def _gain(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """How much purer either side is than both together, by the Gini index; minus infinity where one is too small."""
-    n_left, n_right, total = left.sum(1), right.sum(1), left + right
-    before = total.sum(1) - (total**2).sum(1) / total.sum(1)
-    with np.errstate(all="ignore"):
-        after = n_left - (left**2).sum(1) / n_left + n_right - (right**2).sum(1) / n_right
-    return np.where((n_left < SMALLEST) | (n_right < SMALLEST), -np.inf, before - after)
-
-
-def _cut(values: np.ndarray, one_hot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The gain of every cut of a feature's `values`, and the values on either side of it [cut 2]."""
-    order = np.argsort(values, kind="stable")
-    ordered = values[order]
-    cut = np.flatnonzero(ordered[1:] > ordered[:-1])
-    left = np.cumsum(one_hot[order], 0)[cut]
-    return _gain(left, one_hot.sum(0) - left), np.stack([ordered[cut], ordered[cut + 1]], 1)
-
-
-def _best_split(cases: Cases, cuts: Cuts, kind: np.ndarray, rows: np.ndarray) -> _Split | None:
+def _best_split(cases: Cases, kind: np.ndarray, rows: np.ndarray) -> _Split | None:
     """The question that makes `rows` purest, or None where they are pure or nothing tells them apart."""
     leaf = _best_leaf(cases, rows)
     if cases.weight[rows] @ ~cases.right[rows, leaf] < SMALLEST:
         return None
     present = np.unique(kind[rows])
     one_hot = (kind[rows][:, None] == present[None]) * cases.weight[rows][:, None]
-    best, gains = -1, cuts.gains(cases, one_hot, rows)
-    for feature in np.flatnonzero(gains > 1e-9):
-        if best < 0 or gains[feature] > gains[best] * BETTER:
-            best = int(feature)
-    if best < 0:
-        return None
-    gain, sides = _cut(cases.features[best, rows], one_hot)
-    return _Split(float(gains[best]), best, between(*sides[int(gain.argmax())].tolist()))
+    total = one_hot.sum(0)
+    before = total.sum() - (total**2).sum() / total.sum()
+    best: _Split | None = None
+    for feature in range(len(cases.features)):
+        values = cases.features[feature, rows]
+        order = np.argsort(values, kind="stable")
+        ordered = values[order]
+        cut = np.flatnonzero(ordered[1:] > ordered[:-1])
+        if not len(cut):
+            continue
+        left = np.cumsum(one_hot[order], 0)[cut]
+        right = total - left
+        n_left, n_right = left.sum(1), right.sum(1)
+        after = n_left - (left**2).sum(1) / n_left + n_right - (right**2).sum(1) / n_right
+        after[(n_left < SMALLEST) | (n_right < SMALLEST)] = np.inf
+        at = int(after.argmin())
+        gain = before - after[at]
+        if gain > 1e-9 and (best is None or gain > best.gain * BETTER):
+            best = _Split(float(gain), feature, between(ordered[cut[at]], ordered[cut[at] + 1]))
+    return best
 
 
 def between(low: float, high: float) -> float:

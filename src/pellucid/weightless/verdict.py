@@ -10,9 +10,7 @@ from pellucid.weightless.measure import Hits, Match
 from pellucid.weightless.mechanism import Interchange
 
 TRAINED, LONGER, PROBES, MECHANISM, EFFECTIVE = 0.99, 0.95, 0.95, 0.95, 200
-SHARES = {"small": 0.01, "medium": 0.05, "large": 0.2}
-MOST_NUMBERS = 400
-"""How many numbers a program may hold: a share of the parameters by the size that is asked for, and never more."""
+SHARE_OF_PARAMETERS, MOST_NUMBERS = 0.05, 400
 SOLVES = 0.9
 """Where the model itself solves fewer rows than this, positions are compared in place of rows."""
 
@@ -22,8 +20,7 @@ class Figures:
     """The four numbers of a program, and what they were measured on.
 
     `enumerated` bands were measured on every distinct row, those fitted on included. `sampled` says that the rows were
-    drawn from the vocabulary. `cautions` say what could not be computed, `untried` what would come next. A program may
-    hold numbers up to `share` of the parameters. One that is `constant` says the same always: it has no values.
+    drawn from the vocabulary. `cautions` say what could not be computed.
     """
 
     name: str
@@ -40,14 +37,11 @@ class Figures:
     enumerated: Sequence[str] = ()
     sampled: bool = False
     cautions: Sequence[str] = ()
-    share: float = SHARES["medium"]
-    untried: Sequence[str] = ()
-    constant: bool = False
 
     @property
     def budget(self) -> int:
         """How many numbers a program may hold."""
-        return min(MOST_NUMBERS, int(self.share * self.parameters))
+        return min(MOST_NUMBERS, int(SHARE_OF_PARAMETERS * self.parameters))
 
     @property
     def misses(self) -> list[str]:
@@ -64,7 +58,7 @@ class Figures:
                 found.append(f"only {entry.agree.n} interventions on {entry.value} changed anything")
             elif (entry.agree.value or 0.0) < MECHANISM:
                 found.append(f"{entry.value} agrees in {_percent(entry.agree)} of interventions")
-        if not (self.mechanism or self.constant):
+        if not self.mechanism:
             found.append("no value to intervene on")
         if self.numbers > self.budget:
             found.append(f"{self.numbers} numbers, budget {self.budget}")
@@ -105,7 +99,6 @@ class Figures:
             "enumerated": list(self.enumerated),
             "sampled": self.sampled,
             "cautions": list(self.cautions),
-            "untried": list(self.untried),
         }
 
 
