@@ -10,7 +10,6 @@ from pellucid.exact.model import Model
 from pellucid.subject.load import load_subject
 from pellucid.weightless.decompile import suits
 from pellucid.weightless.hooked import is_hooked, load_hooked
-from pellucid.weightless.network import Exact
 from pellucid.weightless.task import read_task
 from pellucid.weightless.teacher import answers, logits, padded
 from pellucid.zoo import registry
@@ -73,7 +72,7 @@ def test_a_shipped_model_knows_what_its_card_says(name: str) -> None:
         assert float((found == ids[:, :2].sum(1) % ids.max()).mean()) > 0.95
         return
     right, task = [], read_task(path)
-    model = Exact(Model(load_subject(path)))
+    model = Model(load_subject(path))
     chosen = [row for row in task.rows if row.band == task.trained][:100]
     truth = {row.tokens: row for row in language.rows(2, 1500, language.trained)}
     for row, own in zip(chosen, logits(model, padded(chosen)), strict=True):

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Int
 
+from pellucid.exact.model import Model
 from pellucid.weightless.language import Look
 from pellucid.weightless.looks import Sight
-from pellucid.weightless.network import Network
 from pellucid.weightless.prelude import Seen
 from pellucid.weightless.task import Judged
 from pellucid.weightless.teacher import answers, clear, logits, same
@@ -90,7 +90,7 @@ def drawn(sight: Sight, seed: int) -> Int[np.ndarray, "case two"]:
     return places[np.sort(np.random.default_rng(seed).permutation(len(places))[:MOST])]
 
 
-def states(model: Network, sight: Sight, looks: Sequence[Look], kind: Judged, seed: int = 0) -> CaseStates:
+def states(model: Model, sight: Sight, looks: Sequence[Look], kind: Judged, seed: int = 0) -> CaseStates:
     """Scored places of `sight` as they are."""
     places = drawn(sight, seed)
     found = sight.record(model, ("logits",))["logits"][places[:, 0], places[:, 1]]
@@ -103,7 +103,7 @@ def _changed(sight: Sight, places: np.ndarray, found: np.ndarray, kind: Judged) 
 
 
 def interchanged(
-    model: Network, sight: Sight, looks: Sequence[Look], swapped: Sequence[Look], kind: Judged, seed: int
+    model: Model, sight: Sight, looks: Sequence[Look], swapped: Sequence[Look], kind: Judged, seed: int
 ) -> CaseStates:
     """Scored places of `sight`, each with what the looks `swapped`, of one layer, saw at another scored place."""
     places = drawn(sight, seed)
@@ -126,7 +126,7 @@ class Crossing:
     `resid` is what reaches the layer directly, `z` what its heads give; `row` says which row a place is of.
     """
 
-    model: Network
+    model: Model
     kind: Judged
     looks: tuple[Look, ...]
     layer: int
@@ -136,9 +136,9 @@ class Crossing:
     z: Float32[np.ndarray, "case head dim"]
 
     @staticmethod
-    def of(model: Network, sight: Sight, looks: Sequence[Look], kind: Judged) -> Crossing:
+    def of(model: Model, sight: Sight, looks: Sequence[Look], kind: Judged) -> Crossing:
         """The scored places of `sight`, with what the looks of the model's last layer saw there."""
-        layer = model.layers - 1
+        layer = model.decoder.layers - 1
         places = np.argwhere(sight.read.scored)
         names = [f"L{layer:02d}.{part}" for part in ("resid_pre", "z")]
         resid, z = (value[places[:, 0], places[:, 1]] for value in sight.record(model, names).values())
@@ -240,7 +240,7 @@ class Crossing:
 
 
 def reset(
-    model: Network, sight: Sight, looks: Sequence[Look], kind: Judged, name: str, content: Sequence[int], seed: int
+    model: Model, sight: Sight, looks: Sequence[Look], kind: Judged, name: str, content: Sequence[int], seed: int
 ) -> CaseStates:
     """Scored places, some a row, with another `token` (of `content`) or `position`; what heads give there stays."""
     draw = np.random.default_rng(seed)
@@ -251,7 +251,7 @@ def reset(
     was = sight.read.ids[places[:, 0], places[:, 1]] if name == "token" else places[:, 1]
     others = draw.choice(np.array(content), len(places)) if name == "token" else draw.permutation(was)
     table = model.embedding if name == "token" else model.position_table
-    names = [f"L{layer:02d}.z" for layer in range(model.layers)]
+    names = [f"L{layer:02d}.z" for layer in range(model.decoder.layers)]
     kept = {at: torch.from_numpy(z) for at, z in sight.record(model, ["L00.resid_pre", *names]).items()}
     kept["L00.resid_pre"][places[:, 0], places[:, 1]] += table[torch.from_numpy(others)] - table[torch.from_numpy(was)]
     after = logits(model, sight.read.ids, kept)[places[:, 0], places[:, 1]]

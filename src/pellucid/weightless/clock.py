@@ -9,17 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from safetensors import safe_open
 from torch import Tensor
 
 from pellucid.base.errors import SubjectError
-from pellucid.subject.checkpoint import WEIGHTS, read_json
 from pellucid.weightless.emit import count, lines, number_text, plain
 from pellucid.weightless.fourier import Losses, Waves, key_waves, losses
 from pellucid.weightless.hooked import Edit, Hooked
@@ -85,16 +82,6 @@ def decompiled_clock(model: Hooked, task: Task, title: str) -> tuple[dict[str, s
         "program/vocabulary.json": json.dumps(list(task.vocabulary), ensure_ascii=False) + "\n",
     }
     return files, figures
-
-
-def is_clock(directory: Path, task: Task) -> bool:
-    """Whether the model in `directory` has one layer with neurons and no norms, and reads two numbers and a token."""
-    config, number = read_json(directory / "config.json"), Alphabet.of(task).number
-    plain = config.get("n_layers") == 1 and config.get("normalization_type") is None
-    with safe_open(directory / WEIGHTS, "pt") as stored:
-        neurons = "blocks.0.mlp.W_in" in set(stored.keys())
-    three = all(len(row.ids) == 3 and (number[list(row.ids[:2])] >= 0).all() for row in task.rows)
-    return plain and neurons and three
 
 
 def sums(model: Hooked, rows: Sequence[TaskRow], numbers: int, edits: Mapping[str, Edit] | None = None) -> Sums:

@@ -15,13 +15,11 @@ from pellucid.project.trust import trust
 from pellucid.subject.load import load_subject
 from pellucid.subject.locate import locate
 from pellucid.weightless import describe, mechanism, search
-from pellucid.weightless.clock import decompiled_clock, is_clock
+from pellucid.weightless.clock import decompiled_clock
 from pellucid.weightless.emit import count, files, json_text, lines, program_text
 from pellucid.weightless.hooked import is_hooked, load_hooked
 from pellucid.weightless.language import WeightlessProgram
-from pellucid.weightless.layered import load_layered
 from pellucid.weightless.measure import Match, match
-from pellucid.weightless.network import Exact, Network
 from pellucid.weightless.probes import draw_probes
 from pellucid.weightless.runner import Runner
 from pellucid.weightless.sample import sampled, with_pairs
@@ -93,14 +91,14 @@ def decompiled(path: Path, seconds: float = SEARCH_SECONDS) -> Decompiled:
     """
     start = perf_counter()
     task = read_task(path)
-    if is_hooked(path) and (not task.rows or is_clock(path, task)):
+    if is_hooked(path):
         return Decompiled(*decompiled_clock(load_hooked(path), with_pairs(task), _title(task)))
-    model: Network = load_layered(path, task) if is_hooked(path) else Exact(Model(load_subject(path)))
+    model = Model(load_subject(path))
     task = task if task.rows else sampled(task, model)
     rows = split(task)
     chosen = search.best(search.Search.of(model, task, rows), seconds)
     figures = measured(model, task, rows, chosen.program, start)
-    notes = describe.docstrings(chosen.program, figures.mechanism, model.layers)
+    notes = describe.docstrings(chosen.program, figures.mechanism, model.decoder.layers)
     notes[""] = f"\n{figures.verdict}: {figures.summary}."
     program = chosen.program.with_notes(notes)
     return Decompiled(files(program, program_text(program, _title(task))), figures)
@@ -110,7 +108,7 @@ def _title(task: Task) -> str:
     return f"{task.name} as a program without weights."
 
 
-def measured(model: Network, task: Task, rows: BandSplit, program: WeightlessProgram, start: float) -> Figures:
+def measured(model: Model, task: Task, rows: BandSplit, program: WeightlessProgram, start: float) -> Figures:
     """The figures of `program` on held-out rows and on probes that nothing was fitted on."""
     runner, kind = Runner(program), task.answer
     bands = {band: match(runner, read(model, part, kind)) for band, part in rows.heldout.items() if part}
@@ -126,7 +124,7 @@ def measured(model: Network, task: Task, rows: BandSplit, program: WeightlessPro
         probes=_match(runner, model, probes, task),
         mechanism=mechanism.interchanges(program, model, task, read(model, measured_on, kind), seed=32),
         numbers=count(runner.text),
-        parameters=model.parameters,
+        parameters=model.subject.parameters,
         lines=lines(runner.text),
         seconds=perf_counter() - start,
         summary=describe.summary(program),
@@ -136,5 +134,5 @@ def measured(model: Network, task: Task, rows: BandSplit, program: WeightlessPro
     )
 
 
-def _match(runner: Runner, model: Network, probes: list[TaskRow], task: Task) -> Match | None:
+def _match(runner: Runner, model: Model, probes: list[TaskRow], task: Task) -> Match | None:
     return match(runner, read(model, probes, task.answer)) if probes else None

@@ -84,8 +84,7 @@ def _look(look: Look, program: WeightlessProgram) -> str:
         ]
     else:
         lines.append("    scores = 0")
-    ahead = ", ahead=True" if look.whole else ""
-    lines.append(f"    return attend(scores, values, {len(program.alphabet.texts)}, {{{numbers}}}{ahead})")
+    lines.append(f"    return attend(scores, values, {len(program.alphabet.texts)}, {{{numbers}}})")
     return "\n".join(lines) + "\n"
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pellucid.exact.graph import Edit
-from pellucid.weightless.network import Network
+from pellucid.exact.model import Model
 from pellucid.weightless.task import Judged
 from pellucid.weightless.teacher import Read, answers, batches, edited, record, same
 
@@ -17,14 +17,14 @@ SPARED, HARDLY = 0.998, 0.99
 Head = tuple[int, int]
 
 
-def needed(model: Network, read: Read, kind: Judged) -> tuple[list[Head], list[Head]]:
+def needed(model: Model, read: Read, kind: Judged) -> tuple[list[Head], list[Head]]:
     """The heads that remain when one after the other is silenced, the least needed first, as long as answers stay.
 
     Whole layers are tried before heads: a program of fewer layers is shorter. First the heads that are hardly needed
     included, then without these.
     """
-    layers = range(model.layers)
-    heads = [(layer, head) for layer in layers for head in range(model.heads)]
+    layers = range(model.decoder.layers)
+    heads = [(layer, head) for layer in layers for head in range(model.decoder.sizes.head)]
     z = record(model, read.ids, [f"L{layer:02d}.z" for layer in layers])
     means = {name: torch.from_numpy(value[read.inside].mean(0)) for name, value in z.items()}
     silent: set[Head] = set()
@@ -45,7 +45,7 @@ def needed(model: Network, read: Read, kind: Judged) -> tuple[list[Head], list[H
     return (left if spared is None else spared), left
 
 
-def agreement(model: Network, read: Read, kind: Judged, means: dict[str, Tensor], silent: set[Head]) -> float:
+def agreement(model: Model, read: Read, kind: Judged, means: dict[str, Tensor], silent: set[Head]) -> float:
     """The share of clear scored answers that stay the same while the heads `silent` give their mean."""
     edits = {f"L{layer:02d}.z": silence(means, silent, layer) for layer in {layer for layer, _ in silent}}
     said = np.concatenate([answers(edited(model, read.ids[part], edits), kind) for part in batches(read.ids)])
@@ -65,7 +65,7 @@ def silence(means: dict[str, Tensor], silent: set[Head], layer: int) -> Edit:
     return edit
 
 
-def without_positions(model: Network, read: Read, kind: Judged) -> float:
+def without_positions(model: Model, read: Read, kind: Judged) -> float:
     """The share of (clear) answers that stay when positions are lost.
 
     Either every place is given the mean position embedding, or that of some random place behind the first: the mean is

@@ -30,10 +30,7 @@ class Term:
 
 @dataclass(frozen=True)
 class Look:
-    """A value: what the heads of `layer` see together. `numbers` are averaged: name -> expression over keys.
-
-    It looks at the `whole` row, or at places up to its own.
-    """
+    """A value: what the heads of `layer` see together. `numbers` are averaged: name -> expression over keys."""
 
     name: str
     layer: int
@@ -42,7 +39,6 @@ class Look:
     numbers: tuple[tuple[str, str], ...] = ()
     divergence: float = 0.0
     uniform: float = 0.0
-    whole: bool = False
 
     def addresses(self) -> list[str]:
         """The addresses that it stands for."""
@@ -87,12 +83,11 @@ class Alphabet:
 
     texts: tuple[str, ...]
     special: tuple[int, ...]
-    unread: tuple[int, ...] = ()
 
     @staticmethod
     def of(task: Task) -> Alphabet:
         """The alphabet of `task`."""
-        return Alphabet(task.vocabulary, task.special, task.unread)
+        return Alphabet(task.vocabulary, task.special)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -116,7 +111,7 @@ class Alphabet:
     @property
     def numeric(self) -> bool:
         """Whether most tokens are numbers in order."""
-        return bool((self.number >= 0).sum() > (len(self.texts) - len(self.unread)) / 2)
+        return bool((self.number >= 0).sum() > len(self.texts) / 2)
 
     def named(self, ids: Sequence[int]) -> dict[str, int]:
         """The constants that name `ids`."""
@@ -146,8 +141,8 @@ def _identifier(text: str, at: int) -> str:
     name = unicodedata.normalize("NFKC", bare.upper())
     if re.match(r"[A-Z]|_+[A-Z0-9]", name) and name.isidentifier() and not keyword.iskeyword(name):
         return name
-    if number := re.fullmatch(r"(-?)(\d+)(?:\.(\d{1,3})\d*)?", bare):
-        return f"{'MINUS_' if number[1] else 'N'}{number[2]}{'_' + number[3] if number[3] else ''}"
+    if re.fullmatch(r"\d+", bare):
+        return f"N{bare}"
     if len(bare) == 1:
         return re.sub(r"\W", "_", unicodedata.name(bare, f"TOKEN_{at}"))
     return f"TOKEN_{at}"

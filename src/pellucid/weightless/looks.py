@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pellucid.exact.model import Model
 from pellucid.weightless import attend, comparisons
 from pellucid.weightless.language import Alphabet, Look, Term
-from pellucid.weightless.network import Network
 from pellucid.weightless.prelude import Seen
 from pellucid.weightless.runner import see
 from pellucid.weightless.task import Judged
@@ -54,11 +54,11 @@ class Sight:
         for values, seen in zip(self.rows, see(look, alphabet, self.rows), strict=True):
             values[look.name] = seen
 
-    def record(self, model: Network, names: Sequence[str]) -> dict[str, np.ndarray]:
+    def record(self, model: Model, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Activations of the model by name."""
         return record(model, self.read.ids, names, self.instead)
 
-    def disturb(self, model: Network, looks: Sequence[Look], layer: int, seed: int) -> None:
+    def disturb(self, model: Model, looks: Sequence[Look], layer: int, seed: int) -> None:
         """Give some places of every row what the looks of `layer` saw at other places, in the model and here."""
         draw = np.random.default_rng(seed)
         inside = np.argwhere(self.read.inside)
@@ -124,14 +124,7 @@ def fit_look(
     best = attend.refit(pairs, features[varied], fits[-1])
     terms = tuple(Term(texts[varied[feature]], float(f"{weight:.{DIGITS}g}")) for feature, weight in best.terms)
     return Look(
-        name,
-        group[0],
-        group[1],
-        terms,
-        _numbers(alphabet, present, looks),
-        best.divergence,
-        fits[0].divergence,
-        sights[0][0].read.whole,
+        name, group[0], group[1], terms, _numbers(alphabet, present, looks), best.divergence, fits[0].divergence
     )
 
 
@@ -142,8 +135,7 @@ def _pairs(
     places = np.argwhere(sight.read.scored if last else sight.read.inside)
     rarity = 1 / np.bincount(places[:, 0])[places[:, 0]]  # rows count alike, however long they are
     places = places[draw.choice(len(places), min(QUERIES, len(places)), replace=False, p=rarity / rarity.sum())]
-    lengths = np.array([len(values["token"]) for values in sight.rows])
-    sizes = lengths[places[:, 0]] if sight.read.whole else places[:, 1] + 1
+    sizes = places[:, 1] + 1
     row = np.repeat(places[:, 0], sizes)
     query, at = np.repeat(places[:, 1], sizes), np.repeat(np.arange(len(places)), sizes)
     key = np.arange(len(row)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
@@ -154,9 +146,7 @@ def _pairs(
     return pairs, _side(sight, row, query, looks), _side(sight, row, key, looks)
 
 
-def importance(
-    model: Network, sight: Sight, group: Group, kind: Judged, vocabulary: int
-) -> Float[np.ndarray, " vocab"]:
+def importance(model: Model, sight: Sight, group: Group, kind: Judged, vocabulary: int) -> Float[np.ndarray, " vocab"]:
     """How much what a group of heads gives at each token matters: at most 1, never 0, and 1 in large vocabularies.
 
     At one place a row it is taken from elsewhere; what counts is how often that changes an answer behind it.

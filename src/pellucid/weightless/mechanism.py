@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from pellucid.exact.graph import Edit
+from pellucid.exact.model import Model
 from pellucid.weightless.language import Look, WeightlessProgram
 from pellucid.weightless.measure import Hits
-from pellucid.weightless.network import Network
 from pellucid.weightless.runner import Runner
 from pellucid.weightless.task import Task, content
 from pellucid.weightless.teacher import Read, answers, constant, edited, record, same
@@ -38,7 +38,7 @@ class Interchange:
     agree: Hits
 
 
-def interchanges(program: WeightlessProgram, model: Network, task: Task, read: Read, seed: int) -> list[Interchange]:
+def interchanges(program: WeightlessProgram, model: Model, task: Task, read: Read, seed: int) -> list[Interchange]:
     """The interventions on every value that `program` uses, over the rows of `read`."""
     bench = _Bench(Runner(program), model, task, read, np.random.default_rng(seed))
     text = bench.runner.text
@@ -67,7 +67,7 @@ class _Swap:
 @dataclass
 class _Bench:
     runner: Runner
-    model: Network
+    model: Model
     task: Task
     read: Read
     draw: np.random.Generator
@@ -75,7 +75,7 @@ class _Bench:
     def __post_init__(self) -> None:
         rows = zip(self.read.ids, self.read.inside, strict=True)
         self.before = [self.runner.values(row[inside]) for row, inside in rows]
-        names = [f"L{layer:02d}.z" for layer in range(self.model.layers)]
+        names = [f"L{layer:02d}.z" for layer in range(self.model.decoder.layers)]
         self.z = {name: torch.from_numpy(value) for name, value in record(self.model, self.read.ids, names).items()}
 
     def count(self, swap: Callable[[], _Swap]) -> Hits:
@@ -95,8 +95,7 @@ class _Bench:
         said = answers(edited(self.model, self.read.ids, swap.edits), kind)
         agree, effective = [], []
         for row, start in enumerate(swap.places):
-            here = np.arange(said.shape[1])
-            after = (here >= start) | self.read.whole if swap.later else here == start
+            after = np.arange(said.shape[1]) >= start if swap.later else np.arange(said.shape[1]) == start
             for place in map(int, np.flatnonzero(self.read.scored[row] & after)):
                 ours, was = swap.ours(row, place), self.runner.answer(self.before[row], place)
                 kept = bool(same(said[row, place], self.read.answer[row, place], kind))
@@ -107,7 +106,7 @@ class _Bench:
 
     def swap_look(self, look: Look) -> _Swap:
         """What `look` saw at a place, from a place of another row; in the last layer at a scored place."""
-        last = look.layer == self.model.layers - 1
+        last = look.layer == self.model.decoder.layers - 1
         among = self.read.scored if last else self.read.inside
         places, rows = self._places(among), self.draw.permutation(len(among))
         sources = self._places(among)[rows]

@@ -1,10 +1,9 @@
 """The language of this program: values at places of a row of tokens, looks at earlier places, and an answer.
 
-A row is a list of token ids. A look is attention: every place looks back at all places up to itself (`ahead`: at all
-places of the row), shares its attention among them by a softmax over named comparisons of query and key, and so sees
-what stands there: `.share(X)` is the share that lies on token X, `.top` the token with the largest share,
-`.mean("name")` the average of a number over the places looked at. The answer at a place is decided from the token, the
-position and what the looks see there.
+A row is a list of token ids. A look is attention: every place looks back at all places up to itself, shares its
+attention among them by a softmax over named comparisons of query and key, and so sees what stands there: `.share(X)` is
+the share that lies on token X, `.top` the token with the largest share, `.mean("name")` the average of a number over
+the places looked at. The answer at a place is decided from the token, the position and what the looks see there.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ import numpy as np
 
 Array = np.ndarray
 NEVER = -1e9
-SEEN = 1e-3
 
 
 @dataclass(eq=False)
@@ -61,11 +59,6 @@ class Seen:
         """The token with the largest share after every share is multiplied by the token's `weight`."""
         return (self.shares * np.asarray(weight)).argmax(-1)
 
-    def width(self, token: int) -> Any:
-        """How many places are looked at beside the one where `token` stands, all alike; -1 where that is not seen."""
-        share = self.share(token)
-        return np.where(share > SEEN, np.rint(1 / np.maximum(share, SEEN)) - 1, -1).astype(int)
-
     @property
     def peak(self) -> Any:
         """The largest share."""
@@ -94,13 +87,11 @@ class Place:
         return self.values[name][self.layout]
 
 
-def attend(
-    scores: Any, values: Mapping[str, Any], vocabulary: int, numbers: Mapping[str, Any], *, ahead: bool = False
-) -> Seen:
-    """Attention by `scores` [query, key], to later places only if it looks `ahead`, and what it sees there."""
+def attend(scores: Any, values: Mapping[str, Any], vocabulary: int, numbers: Mapping[str, Any]) -> Seen:
+    """Attention by `scores` [query, key], never to later places, and what it sees there."""
     token = values["token"]
     scores = np.broadcast_to(np.asarray(scores, float), (len(token), len(token)))
-    scores = scores if ahead else np.where(np.triu(np.ones(scores.shape, bool), 1), NEVER, scores)
+    scores = np.where(np.triu(np.ones(scores.shape, bool), 1), NEVER, scores)
     weights = np.exp(scores - scores.max(-1, keepdims=True))
     weights /= weights.sum(-1, keepdims=True)
     means = {name: (weights * np.broadcast_to(number, scores.shape)).sum(-1) for name, number in numbers.items()}

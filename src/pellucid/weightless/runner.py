@@ -24,7 +24,6 @@ class Runner:
         self.module = load(self.text)
         self.looks = list(self.module.LOOKS)
         self.alphabet, self.kind = program.alphabet, program.answer
-        self.whole = any(look.whole for look in program.looks)
 
     def values(self, row: np.ndarray, given: Given | None = None) -> dict[str, Any]:
         """All values of a row, with what looks saw replaced at places."""
@@ -41,8 +40,7 @@ class Runner:
         found = []
         for row, places in zip(ids, where, strict=True):
             at = np.flatnonzero(places)
-            kept = row[row >= 0] if self.whole else row[: at.max(initial=-1) + 1]
-            values = self.values(kept) if len(at) else {}
+            values = self.values(row[: at[-1] + 1]) if len(at) else {}
             found += [self.answer(values, int(place)) for place in at]
         return np.stack(found)
 
@@ -68,5 +66,5 @@ def see(look: Look, alphabet: Alphabet, rows: Sequence[Mapping[str, Any]]) -> li
         with np.errstate(all="ignore"):  # what is compared with later places is never used
             scores = eval(code, {"__builtins__": {}}, scope)
             means = {name: eval(text, {"__builtins__": {}}, scope) for name, text in numbers}
-        found.append(attend(scores, values, len(alphabet.texts), means, ahead=look.whole))
+        found.append(attend(scores, values, len(alphabet.texts), means))
     return found

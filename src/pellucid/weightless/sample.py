@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 
 from pellucid.base.errors import SubjectError
+from pellucid.exact.model import Model
 from pellucid.weightless.language import Alphabet
-from pellucid.weightless.network import Network
 from pellucid.weightless.task import Task, TaskRow
 
 COUNT, LONGEST = 600, 50
 BAND = "sampled"
 
 
-def sampled(task: Task, model: Network, seed: int = 0) -> Task:
+def sampled(task: Task, model: Model, seed: int = 0) -> Task:
     """`task` with rows `<bos> content <eos>` (as far as there are such tokens), every place but the last scored.
 
     Raises `SubjectError` for a vocabulary without a token that is not special.

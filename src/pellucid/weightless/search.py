@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.base.errors import SubjectError
+from pellucid.exact.model import Model
 from pellucid.weightless import cases, heads
 from pellucid.weightless.automaton import learned
 from pellucid.weightless.boundaries import MOST_HANDICAPS
@@ -20,7 +21,6 @@ from pellucid.weightless.emit import count, program_text
 from pellucid.weightless.language import Alphabet, Look, WeightlessProgram
 from pellucid.weightless.looks import Group, LookLimits, Sight, fit_look, importance, pattern_of
 from pellucid.weightless.measure import match
-from pellucid.weightless.network import Network
 from pellucid.weightless.probes import draw_probes
 from pellucid.weightless.runner import Runner
 from pellucid.weightless.split import BandSplit
@@ -64,7 +64,7 @@ class Search:
     `failed` collects a sentence for each candidate whose numbers could not be computed.
     """
 
-    model: Network
+    model: Model
     task: Task
     fit: Read
     tune: Read
@@ -77,7 +77,7 @@ class Search:
     failed: list[str] = field(default_factory=list, repr=False)
 
     @staticmethod
-    def of(model: Network, task: Task, rows: BandSplit) -> Search:
+    def of(model: Model, task: Task, rows: BandSplit) -> Search:
         """Draw rows and probes, find whether positions matter and which heads are needed."""
         kind = task.answer
 
@@ -140,11 +140,7 @@ def best(search: Search, seconds: float) -> ProgramCandidate:
 def _or_automaton(search: Search, found: ProgramCandidate) -> ProgramCandidate:
     """`found`, or an automaton that matches more rows where `found` fails many."""
     alphabet = Alphabet.of(search.task)
-    if (
-        search.fit.whole
-        or len(content(search.task)) > SMALL
-        or (matched := rows_matched(search, found.program)) >= FAILS
-    ):
+    if len(content(search.task)) > SMALL or (matched := rows_matched(search, found.program)) >= FAILS:
         return found
     reads = (search.fit, first(search.fit, search.rows[0]))
     walks = [walk for read in reads if (walk := learned(read, alphabet, search.task.answer))]
@@ -160,7 +156,7 @@ def rows_matched(search: Search, program: WeightlessProgram) -> float:
 
 def first(read: Read, size: int) -> Read:
     """The first rows: those that are no probes."""
-    return Read(read.ids[:size], read.scored[:size], read.answer[:size], read.clear[:size], read.whole)
+    return Read(read.ids[:size], read.scored[:size], read.answer[:size], read.clear[:size])
 
 
 def groupings(search: Search) -> list[tuple[Group, ...]]:
@@ -171,7 +167,7 @@ def groupings(search: Search) -> list[tuple[Group, ...]]:
     found: dict[tuple[Group, ...], None] = {}
     for kept in (search.fewer, search.needed):
         layers = sorted({layer for layer, _ in kept})
-        found[tuple((layer, tuple(range(search.model.heads))) for layer in layers)] = None
+        found[tuple((layer, tuple(range(search.model.decoder.sizes.head))) for layer in layers)] = None
         found[tuple((layer, (head,)) for layer, head in kept)] = None
     return list(found)
 
@@ -192,7 +188,7 @@ def build(search: Search, groups: Sequence[Group], effort: LookLimits, positions
             if group not in search.matter:
                 search.matter[group] = importance(model, fits[0], group, task.answer, len(alphabet.texts))
             name = f"look_{len(looks) + len(new)}"
-            last = layer == model.layers - 1
+            last = layer == model.decoder.layers - 1
             new.append(fit_look(name, group, pairs, alphabet, earlier, last, effort, positions, search.matter[group]))
         for look in new:
             for sight in (*fits, *tunes):
@@ -224,7 +220,7 @@ def _weighted(
     moved = _moved(search, sights, looks, multiple, positions, seed)
     mixed: list[cases.CaseStates] = []
     longer: list[cases.CaseStates] = []
-    if any(look.layer == model.layers - 1 for look in looks):
+    if any(look.layer == model.decoder.layers - 1 for look in looks):
         crossing = cases.Crossing.of(model, sight, looks, kind)
         longer += [found for found in [crossing.longer(CROSSED, seed)] if len(found)]
         mixed += crossing.cases(CROSSED, seed) if len(content(search.task)) <= MOST_HANDICAPS else ()

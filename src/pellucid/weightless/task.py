@@ -32,9 +32,7 @@ class TaskRow:
 class Task:
     """A vocabulary, its special tokens, how an answer is read off the logits, and rows by length band.
 
-    `sampled` says that the rows were drawn from the vocabulary, as the directory has none. Where the model says other
-    tokens than it reads, `read` and `said` number either within the vocabulary of both, in the order of the model's
-    own ids; they are empty where these are the ids of the vocabulary.
+    `sampled` says that the rows were drawn from the vocabulary, as the directory has none.
     """
 
     name: str
@@ -46,13 +44,6 @@ class Task:
     trained: str
     accuracy: dict[str, float]
     sampled: bool = False
-    read: tuple[int, ...] = ()
-    said: tuple[int, ...] = ()
-
-    @property
-    def unread(self) -> tuple[int, ...]:
-        """The ids of tokens that are said and never read."""
-        return tuple(sorted(set(self.said) - set(self.read)))
 
 
 @dataclass(frozen=True)
@@ -62,7 +53,6 @@ class _Fields:
     __pydantic_config__ = OPEN
     name: str = ""
     output: str = "argmax"
-    outputs: tuple[str, ...] = ()
     lengths: str = ""
     bos: str | None = None
     sep: str | None = None
@@ -89,29 +79,16 @@ def read_task(directory: Path) -> Task:
         raise SubjectError(f"{directory / TASK} needs vocab: the list of its tokens, in the order of their ids")
     rest = {key: value for key, value in fields.items() if key != "vocab"}
     said = fitting(_Fields, rest, str(directory / TASK), SubjectError)
-    path = directory / INPUTS
-    rows = read_rows(path, len(vocabulary)) if path.is_file() else ()
-    ids: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
-    if said.outputs:
-        own, vocabulary = vocabulary, together(vocabulary, said.outputs)
-        ids = (tuple(map(vocabulary.index, own)), tuple(map(vocabulary.index, said.outputs)))
-        rows = tuple(TaskRow(row.band, tuple(ids[0][id] for id in row.ids), row.scored) for row in rows)
     special = tuple(
         sorted({at for at, text in enumerate(vocabulary) if re.fullmatch(r"<\w+>", text)} | _named(said, vocabulary))
     )
     answer: Judged = "set" if said.output.startswith("set") else "argmax"
+    path = directory / INPUTS
+    rows = read_rows(path, len(vocabulary)) if path.is_file() else ()
     bands = tuple(dict.fromkeys(row.band for row in rows))
     trained = next((band for band in bands if band in said.lengths), bands[0] if bands else "")
     solved = {band: share for band, share in said.accuracy_of_the_model_on_its_task.items() if share is not None}
-    name = said.name or directory.name
-    return Task(name, tuple(vocabulary), special, answer, rows, bands, trained, solved, read=ids[0], said=ids[1])
-
-
-def together(read: Sequence[str], said: Sequence[str]) -> list[str]:
-    """The tokens of both, each once: whole numbers first, in their order, so that ids can be counted with."""
-    every = list(dict.fromkeys([*read, *said]))
-    numbers = [text for text in every if re.fullmatch(r"0|-?[1-9]\d{0,8}", text)]
-    return [*sorted(numbers, key=int), *(text for text in every if text not in set(numbers))]
+    return Task(said.name or directory.name, tuple(vocabulary), special, answer, rows, bands, trained, solved)
 
 
 def _named(said: _Fields, vocabulary: list[str]) -> set[int]:
@@ -154,4 +131,4 @@ def by_band(rows: Sequence[TaskRow]) -> dict[str, list[TaskRow]]:
 
 def content(task: Task) -> list[int]:
     """The ids of the vocabulary that are not special."""
-    return [id for id in range(len(task.vocabulary)) if id not in task.special and id not in task.unread]
+    return [id for id in range(len(task.vocabulary)) if id not in task.special]

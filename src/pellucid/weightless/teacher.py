@@ -12,12 +12,11 @@ from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
 from pellucid.exact.graph import Edit
-from pellucid.weightless.network import Network
+from pellucid.exact.model import Model
 from pellucid.weightless.task import Judged, TaskRow
 
 ARGMAX_MARGIN, SET_MARGIN = 0.5, 0.25
 BATCH_TOKENS = 12_000
-PADDING = -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,28 +24,24 @@ class Read:
     """Rows as the model answered them, padded behind their ends.
 
     `answer` holds token ids [batch pos], or booleans [batch pos vocab] where the answer is a set; `clear` says where
-    the top two logits are more than 0.5 apart (for sets: where every logit is more than 0.25 from 0). Where every place
-    sees the `whole` row padding is below 0, elsewhere 0.
+    the top two logits are more than 0.5 apart (for sets: where every logit is more than 0.25 from 0).
     """
 
     ids: Int64[np.ndarray, "batch pos"]
     scored: Bool[np.ndarray, "batch pos"]
     answer: np.ndarray
     clear: Bool[np.ndarray, "batch pos"]
-    whole: bool = False
 
     @property
     def inside(self) -> Bool[np.ndarray, "batch pos"]:
-        """Positions that are no padding, nor behind the last that counts where nothing looks ahead."""
-        if self.whole:
-            return np.asarray(self.ids >= 0)
+        """Positions that are no padding."""
         last = np.array([np.flatnonzero(row).max(initial=0) for row in self.scored])
         return np.arange(self.ids.shape[1])[None] <= last[:, None]
 
 
-def padded(rows: Sequence[TaskRow], length: int | None = None, fill: int = 0) -> Int64[np.ndarray, "batch pos"]:
-    """The ids of `rows` as one array, filled behind their ends."""
-    ids = np.full((len(rows), length or max(len(row.ids) for row in rows)), fill, np.int64)
+def padded(rows: Sequence[TaskRow], length: int | None = None) -> Int64[np.ndarray, "batch pos"]:
+    """The ids of `rows` as one array, zeros behind their ends."""
+    ids = np.zeros((len(rows), length or max(len(row.ids) for row in rows)), np.int64)
     for at, row in enumerate(rows):
         ids[at, : len(row.ids)] = row.ids
     return ids
@@ -85,20 +80,20 @@ def batches(ids: Int64[np.ndarray, "batch pos"]) -> Iterator[slice]:
 
 
 def logits(
-    model: Network, ids: Int64[np.ndarray, "batch pos"], instead: Mapping[str, Tensor] | None = None
+    model: Model, ids: Int64[np.ndarray, "batch pos"], instead: Mapping[str, Tensor] | None = None
 ) -> Float32[np.ndarray, "batch pos vocab"]:
     """The model's logits; `instead` replaces activations by others of all rows."""
     return record(model, ids, ("logits",), instead)["logits"]
 
 
-def edited(model: Network, ids: Int64[np.ndarray, "batch pos"], edits: Mapping[str, Edit]) -> np.ndarray:
+def edited(model: Model, ids: Int64[np.ndarray, "batch pos"], edits: Mapping[str, Edit]) -> np.ndarray:
     """The logits of one batch with activations replaced."""
     with torch.inference_mode():
         return np.asarray(model.run(torch.from_numpy(ids), ("logits",), edits=edits)["logits"].numpy())
 
 
 def record(
-    model: Network,
+    model: Model,
     ids: Int64[np.ndarray, "batch pos"],
     names: Sequence[str],
     instead: Mapping[str, Tensor] | None = None,
@@ -118,9 +113,8 @@ def constant(value: Tensor) -> Edit:
     return lambda _: value
 
 
-def read(model: Network, rows: Sequence[TaskRow], kind: Judged) -> Read:
+def read(model: Model, rows: Sequence[TaskRow], kind: Judged) -> Read:
     """Run the model over `rows`."""
-    ids = padded(rows, fill=0 if model.causal else PADDING)
+    ids = padded(rows)
     found = logits(model, ids)
-    counts = scored(rows, ids.shape[1])
-    return Read(ids, counts, answers(found, kind), clear(found, kind), whole=not model.causal)
+    return Read(ids, scored(rows, ids.shape[1]), answers(found, kind), clear(found, kind))

@@ -25,7 +25,6 @@ from pellucid.weightless.decompile import decompiled
 from pellucid.weightless.fourier import Waves
 from pellucid.weightless.hooked import Hooked, is_hooked, load_hooked
 from pellucid.weightless.language import Alphabet
-from pellucid.weightless.network import Exact
 from pellucid.weightless.progress_measures import Progress, TaskRows, progress
 from pellucid.weightless.sample import with_pairs
 from pellucid.weightless.split import split
@@ -197,7 +196,7 @@ def _of_rows(model: Model | Hooked, task: Task) -> tuple[dict[str, float] | None
 
 def _losses(model: Model, rows: Sequence[TaskRow]) -> tuple[float, float]:
     """Mean loss of a scored place, and the share of rows without a mistake."""
-    said = logits(Exact(model), padded(rows)).astype(np.float64)
+    said = logits(model, padded(rows)).astype(np.float64)
     losses, right = [], []
     for row, own in zip(rows, said, strict=True):
         at = np.array(row.scored)
